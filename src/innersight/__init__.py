@@ -1,0 +1,66 @@
+"""Innersight: see what your network sees. `import innersight as ins` loads nothing until a name is used."""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from innersight.compare import compare as compare
+    from innersight.heatmaps import explain as explain
+    from innersight.image import Picture as Picture
+    from innersight.image import load_picture as load_picture
+    from innersight.layers import layers as layers
+    from innersight.maps import maps as maps
+    from innersight.model import InputSpec as InputSpec
+    from innersight.model import Layer as Layer
+    from innersight.model import Model as Model
+    from innersight.patterns import patterns as patterns
+    from innersight.predict import predict as predict
+    from innersight.scan import scan as scan
+    from innersight.sources import load as load
+    from innersight.study import study as study
+    from innersight.trust import trust as trust
+
+_HOME = {
+    "InputSpec": "innersight.model",
+    "Layer": "innersight.model",
+    "Model": "innersight.model",
+    "Picture": "innersight.image",
+    "compare": "innersight.compare",
+    "explain": "innersight.heatmaps",
+    "layers": "innersight.layers",
+    "load": "innersight.sources",
+    "load_picture": "innersight.image",
+    "maps": "innersight.maps",
+    "patterns": "innersight.patterns",
+    "predict": "innersight.predict",
+    "scan": "innersight.scan",
+    "study": "innersight.study",
+    "trust": "innersight.trust",
+}
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+class _Package(ModuleType):
+    """Keeps `innersight.maps` the function: importing the submodule of that name must not replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'innersight' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,73 @@
+"""Addresses: `layer:unit`, `layer:unit@y,x`, `layer:0-15`, `class:NAME`; one spelling in CLI, API, URL and file."""
+
+import re
+from dataclasses import dataclass
+
+from innersight.errors import InnersightError
+
+_UNITS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_PLACE = re.compile(r"(\d+),(\d+)")
+
+
+@dataclass(frozen=True, order=True)
+class Address:
+    """One unit of a layer, or (unit None) all units of it; place is (y, x) in the layer's grid.
+
+    >>> str(Address("stage1.0", 7, (3, 4)))
+    'stage1.0:7@3,4'
+    """
+
+    layer: str
+    unit: int | None = None
+    place: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        text = self.layer if self.unit is None else f"{self.layer}:{self.unit}"
+        return text if self.place is None else f"{text}@{self.place[0]},{self.place[1]}"
+
+
+@dataclass(frozen=True, order=True)
+class ClassAddress:
+    """One class of the model, by its label or number.
+
+    >>> str(ClassAddress("marge_simpson"))
+    'class:marge_simpson'
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"class:{self.name}"
+
+
+def parse(text: str) -> tuple[Address, ...] | tuple[ClassAddress]:
+    """Return the addresses that `text` names, in the order written.
+
+    A layer alone gives one address with unit None. Raises InnersightError for anything else than the forms above.
+
+    >>> [str(a) for a in parse("conv1:0-2,7")]
+    ['conv1:0', 'conv1:1', 'conv1:2', 'conv1:7']
+    >>> parse("class:ada")
+    (ClassAddress(name='ada'),)
+    """
+    head, colon, tail = text.partition(":")
+    if not head or (colon and not tail) or any(c.isspace() for c in head):
+        raise InnersightError(f"{text!r} is not an address; write layer:unit, layer:0-15, layer:unit@y,x or class:NAME")
+    if head == "class" and colon:
+        return (ClassAddress(tail),)
+    if not colon:
+        return (Address(head),)
+    units, at, where = tail.partition("@")
+    place = _PLACE.fullmatch(where)
+    if not _UNITS.fullmatch(units) or (at and not place):
+        raise InnersightError(f"{text!r} is not an address: after the colon write 7, 0-15, 0,3,8 or 7@y,x")
+    numbers: list[int] = []
+    for part in units.split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise InnersightError(f"{text!r}: the range {part} runs backwards; write {last}-{first}")
+        if last and int(last) - int(first) > 100_000:
+            raise InnersightError(f"{text!r}: the range {part} is longer than any layer")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    spot = (int(place[1]), int(place[2])) if place else None
+    return tuple(Address(head, n, spot) for n in numbers)

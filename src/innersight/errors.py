@@ -1,0 +1,31 @@
+"""The one exception family of the project: every message names the value and the remedy."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InnersightError(ValueError):
+    """Raised for input that cannot be used. The command line prints it as one sentence and exits with status 2."""
+
+
+class MissingExtra(InnersightError):
+    """Raised when an optional library is needed but not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed; install it with: pip install 'innersight[{extra}]'")
+
+
+def nearest(value: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the closest choices, or all of them when they are few.
+
+    >>> nearest("layer2.0.conv", ["layer2.0.conv1", "fc"])
+    'did you mean layer2.0.conv1?'
+    >>> nearest("x", ["hair", "eyes"])
+    'choose from: hair, eyes'
+    """
+    choices = list(choices)
+    close = difflib.get_close_matches(value, choices, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(choices[:12])
+    return f"choose from: {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")

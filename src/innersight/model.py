@@ -1,0 +1,132 @@
+"""Model, Layer and InputSpec: any network behind one face."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from innersight.errors import InnersightError, nearest
+
+Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "other"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network expects of a picture.
+
+    height, width : pixels of the network's input.
+    channels : 1 or 3 for pictures from files.
+    mean, std : one value per channel, for pixels in 0..1; the network is fed `(pixel - mean) / std`.
+    fit : "crop" keeps the aspect ratio and takes the centre; "squash" resizes the whole picture.
+    crop : fraction of the largest centred window that is kept (224/256 for most ImageNet networks); "crop" only.
+    resample : name of a PIL resampling filter.
+    guessed : names of the fields that nobody stated.
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    fit: Literal["crop", "squash"] = "crop"
+    crop: float = 1.0
+    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    guessed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or self.channels < 1:
+            raise InnersightError(f"input size {self.channels}x{self.height}x{self.width} must be positive")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise InnersightError(
+                f"mean {self.mean} and std {self.std} need one value for each of {self.channels} channels"
+            )
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise InnersightError(f"mean {self.mean} must be finite and std {self.std} finite and positive")
+        if not 0 < self.crop <= 1:
+            raise InnersightError(f"crop {self.crop} is a fraction of the picture: give 0 < crop <= 1")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one input."""
+        return self.channels, self.height, self.width
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) pixels in 0..1 to what the network is fed."""
+        mean, std = self._stats(pixels)
+        return (pixels - mean) / std
+
+    def denormalise(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) network input back to pixels in 0..1 (not clipped)."""
+        mean, std = self._stats(tensor)
+        return tensor * std + mean
+
+    def _stats(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = torch.tensor(self.mean, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+        return mean, std
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named module that gives one response per unit.
+
+    units : channels of a convolution, features of a linear layer.
+    grid : (h, w) of its maps for the model's own input size; (1, 1) for a linear layer.
+    parameters : weights in the module and everything below it.
+    """
+
+    name: str
+    kind: str
+    role: Role
+    units: int
+    grid: tuple[int, int]
+    parameters: int
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its input contract and class labels. Nothing here changes the network.
+
+    net : the torch module, as given.
+    labels : one name per class; numbers as text where nobody stated names.
+    name : short, for people. source : what `ins.load` was given.
+    notes : what had to be guessed, for people.
+    """
+
+    net: nn.Module
+    input: InputSpec
+    labels: tuple[str, ...]
+    name: str
+    source: str
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are; CPU for a network without any."""
+        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the network's weights; float32 for a network without any."""
+        return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
+
+    def module(self, layer: str) -> nn.Module:
+        """Return the module named `layer`. Raises InnersightError with the nearest names."""
+        modules = dict(self.net.named_modules())
+        if not layer or layer not in modules:
+            names = [name for name in modules if name]
+            raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, names)}")
+        return modules[layer]
+
+    def class_index(self, target: int | str) -> int:
+        """Return the class number for a label or number. Raises InnersightError with the nearest labels."""
+        if isinstance(target, str) and target in self.labels:
+            return self.labels.index(target)
+        number = int(target) if isinstance(target, int) or target.isdecimal() else -1
+        if 0 <= number < len(self.labels):
+            return number
+        if isinstance(target, int) or target.isdecimal():
+            raise InnersightError(f"class {target} is out of range: {self.name} has classes 0-{len(self.labels) - 1}")
+        raise InnersightError(f"{self.name} has no class {target!r}; {nearest(target, self.labels)}")

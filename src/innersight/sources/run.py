@@ -1,0 +1,76 @@
+"""`run:DIR`: what `innersight train` wrote: `run.json` and `weights.safetensors`."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from innersight.errors import InnersightError
+from innersight.model import InputSpec, Model
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """The content of `run.json`.
+
+    net : architecture as `ORIGIN:NAME`. labels : one name per class, in output order.
+    metrics : measured figures, such as `accuracy`, with the number of pictures they stand on.
+    recipe : everything needed to train it again, the seed and the command line included.
+    """
+
+    net: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
+    """Write `run.json` and `weights.safetensors` into `folder`; `half` stores the weights as float16."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous()
+        for name, t in net.state_dict().items()
+    }
+    partial = folder / "weights.safetensors.partial"
+    save_file(tensors, partial)
+    partial.replace(folder / "weights.safetensors")
+    partial = folder / "run.json.partial"
+    partial.write_text(json.dumps(asdict(card), indent=1) + "\n")
+    partial.replace(folder / "run.json")
+
+
+def read_card(folder: str | Path) -> RunCard:
+    """Read `run.json` of a run folder. Raises InnersightError when it is missing or not of a known format."""
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise InnersightError(f"{folder}: not a finished run (no run.json); `innersight train FOLDER --out {folder}` writes one")
+    try:
+        data = json.loads(path.read_text())
+        if data["format"] != FORMAT:
+            raise InnersightError(f"{path}: format {data['format']} is not known to this version (it reads {FORMAT})")
+        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
+        return RunCard(
+            data["net"], tuple(data["labels"]), InputSpec(**spec), data["metrics"], data["recipe"], data["format"]
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InnersightError(f"{path}: not a run card ({error})") from error
+
+
+def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+    """Load the run in the folder `name` with its own weights, or with `weights` FILE; see `innersight.load`."""
+    from innersight.sources import load
+
+    card = read_card(name)
+    if classes is not None and classes != len(card.labels):
+        raise InnersightError(f"run:{name} has {len(card.labels)} classes; train again to change that")
+    model = load(card.net, classes=len(card.labels), weights=weights or str(Path(name) / "weights.safetensors"))
+    title = f"{Path(name).name} ({model.name})"
+    return replace(model, input=card.input, labels=card.labels, name=title, notes=())

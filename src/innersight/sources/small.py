@@ -1,0 +1,65 @@
+"""`small:WIDTH`: the project's own residual network for small pictures, untrained; what `train` uses by default."""
+
+import torch
+from torch import nn
+
+from innersight.errors import InnersightError
+from innersight.model import InputSpec, Model
+from innersight.sources.weights import fit_weights, read_weights
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al. 2016, https://arxiv.org/abs/1512.03385)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
+        y = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class SmallResNet(nn.Module):
+    """Stem, four residual stages, global average pooling, one linear layer; for pictures of 48 to 128 px.
+
+    width : units of the stem and the first stage; the later stages have 2, 4 and 6 times as many.
+    """
+
+    def __init__(self, classes: int, *, width: int = 32, channels: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stage1 = Block(width, width, 1)
+        self.stage2 = Block(width, 2 * width, 2)
+        self.stage3 = Block(2 * width, 4 * width, 2)
+        self.stage4 = Block(4 * width, 6 * width, 2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(6 * width, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, channels, h, w) to (B, classes) logits."""
+        x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
+        return self.head(self.dropout(self.pool(x).flatten(1)))  # type: ignore[no-any-return]
+
+
+def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+    """Build `small:WIDTH` (`small` alone: width 32) with random weights from torch's global generator, or weights FILE."""
+    if name and not (name.isdecimal() and 1 <= int(name) <= 1024):
+        raise InnersightError(f"small:{name}: the width is a number from 1 to 1024, such as small:32")
+    width, outputs = int(name or 32), classes or 10
+    net = SmallResNet(outputs, width=width)
+    note = "random weights: nothing was learned yet"
+    if weights is not None:
+        note = fit_weights(net, read_weights(weights), origin=weights)
+    spec = InputSpec(80, 80, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return Model(net.eval(), spec, tuple(map(str, range(outputs))), f"small-{width}", f"small:{width}", (note,))

@@ -1,0 +1,51 @@
+"""`timm:NAME`: the networks of PyTorch Image Models, with the input contract of their pretrained configuration."""
+
+from typing import Any
+
+from innersight.errors import InnersightError, MissingExtra, nearest
+from innersight.model import InputSpec, Model
+from innersight.sources.weights import fit_weights, read_weights
+
+
+def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+    """Build a timm network; see `innersight.load`.
+
+    With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name and,
+    without a network connection, says what to pass instead; MissingExtra without timm.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtra("timm", "timm") from error
+    if not timm.is_model(name):
+        raise InnersightError(f"timm has no network {name!r}; {nearest(name, timm.list_models())}")
+    try:
+        net: Any = timm.create_model(name, pretrained=weights == "hub")
+    except OSError as error:
+        raise InnersightError(f"no connection to fetch {name}: download its weights elsewhere and pass weights=FILE") from error
+    notes = ["weights from the timm hub" if weights == "hub" else "random weights: nothing was learned yet"]
+    if weights not in (None, "hub"):
+        notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
+    if classes is not None:
+        net.reset_classifier(classes)
+    data = timm.data.resolve_data_config(model=net)
+    channels, height, width = data["input_size"]
+    spec = InputSpec(
+        height,
+        width,
+        channels,
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        fit="squash" if data["crop_mode"] == "squash" else "crop",
+        crop=data["crop_pct"],
+        resample=data["interpolation"] if data["interpolation"] != "random" else "bilinear",
+    )
+    outputs = classes or net.num_classes
+    labels = _imagenet_labels() if outputs == 1000 else tuple(map(str, range(outputs)))
+    return Model(net.eval(), spec, labels, name, f"timm:{name}", tuple(notes))
+
+
+def _imagenet_labels() -> tuple[str, ...]:
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])

@@ -1,0 +1,83 @@
+"""`torchvision:NAME`: the classification networks of torchvision, with the input contract of their weights."""
+
+from typing import Any
+
+from torch import nn
+
+from innersight.errors import InnersightError, nearest
+from innersight.model import InputSpec, Model
+from innersight.sources.weights import fit_weights, read_weights
+
+
+def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+    """Build a torchvision classifier; see `innersight.load`.
+
+    With weights "hub" torchvision downloads them into its own cache (TORCH_HOME). Raises InnersightError for an unknown
+    name and, without a network connection, says which file to put where.
+    """
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    if name not in names:
+        raise InnersightError(f"torchvision has no classifier {name!r}; {nearest(name, names)}")
+    published = list(models.get_model_weights(name))
+    best: Any = published[-1] if published else None
+    options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    net = models.get_model(name, weights=None, **options)
+    notes: list[str] = []
+    if weights == "hub":
+        notes.append(_from_hub(net, best, name))
+    elif weights is not None:
+        notes.append(fit_weights(net, read_weights(weights), origin=weights))
+    else:
+        notes.append("random weights: nothing was learned yet")
+    labels = tuple(best.meta["categories"]) if best is not None else tuple(map(str, range(1000)))
+    if classes is not None:
+        _replace_head(net, classes)
+        labels = tuple(map(str, range(classes)))
+    return Model(net.eval(), _input(best), labels, name, f"torchvision:{name}", tuple(notes))
+
+
+def _input(best: Any) -> InputSpec:
+    if best is None:
+        return InputSpec(224, 224, guessed=("height", "width", "mean", "std"))
+    preset = best.transforms()
+    size, resize = preset.crop_size[0], preset.resize_size[0]
+    return InputSpec(
+        size,
+        size,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        crop=min(1.0, size / resize),
+        resample=preset.interpolation.value,
+    )
+
+
+def _from_hub(net: nn.Module, best: Any, name: str) -> str:
+    import os
+    import urllib.error
+
+    import torch
+
+    if best is None:
+        raise InnersightError(f"torchvision publishes no weights for {name}; pass weights=FILE")
+    try:
+        net.load_state_dict(best.get_state_dict(progress=True, check_hash=True))
+    except (urllib.error.URLError, TimeoutError) as error:
+        folder = os.path.join(torch.hub.get_dir(), "checkpoints")
+        file = best.url.rsplit("/", 1)[-1]
+        raise InnersightError(f"no connection to fetch {name}: put {file} into {folder}, or pass weights=FILE") from error
+    return f"weights {best} from torchvision"
+
+
+def _replace_head(net: nn.Module, classes: int) -> None:
+    """Swap the last linear layer (or 1x1 convolution, as in SqueezeNet) for a new one with `classes` outputs."""
+    found = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    name, last = found[-1]
+    parent, _, child = name.rpartition(".")
+    head: nn.Module = (
+        nn.Linear(last.in_features, classes, bias=last.bias is not None)
+        if isinstance(last, nn.Linear)
+        else nn.Conv2d(last.in_channels, classes, last.kernel_size)  # type: ignore[arg-type]
+    )
+    setattr(net.get_submodule(parent), child, head)

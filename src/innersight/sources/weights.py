@@ -1,0 +1,71 @@
+"""Weight files: safetensors or a torch state dict, read without running any code from the file."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a weight file by name.
+
+    A Lightning or training checkpoint is searched for its `state_dict` or `model` entry. Raises InnersightError for a
+    file that is missing, broken, or a pickle that holds more than tensors and plain containers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InnersightError(f"{path}: no such weight file")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InnersightError(f"{path}: not a readable safetensors file ({error})") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InnersightError(
+            f"{path}: refused, the file holds Python objects that would run code when read; "
+            "save net.state_dict() with safetensors instead"
+        ) from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InnersightError(f"{path}: not a readable weight file ({error})") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise InnersightError(f"{path}: holds no state dict (names with tensors)")
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def fit_weights(net: nn.Module, tensors: dict[str, Tensor], *, origin: str) -> str:
+    """Load `tensors` into `net` and say how, in one sentence.
+
+    By name; where the names differ but number, order and shapes are the same, by position. Raises InnersightError that
+    lists the first differences.
+    """
+    own = net.state_dict()
+    if own.keys() != tensors.keys():
+        counted = {n: t for n, t in own.items() if not n.endswith("num_batches_tracked")}
+        given = {n: t for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
+        if [t.shape for t in counted.values()] == [t.shape for t in given.values()]:
+            renamed = dict(zip(counted, given.values(), strict=True))
+            net.load_state_dict(renamed, strict=False)
+            return f"weights from {origin}, matched by position because their names differ"
+    differences = [f"{n} is missing" for n in own if n not in tensors]
+    differences += [f"{n} is not in the network" for n in tensors if n not in own]
+    differences += [
+        f"{n} has shape {tuple(tensors[n].shape)} instead of {tuple(own[n].shape)}"
+        for n in own
+        if n in tensors and own[n].shape != tensors[n].shape
+    ]
+    if differences:
+        more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise InnersightError(f"{origin}: the weights do not fit: {'; '.join(differences[:4])}{more}")
+    net.load_state_dict(tensors)
+    return f"weights from {origin}"
