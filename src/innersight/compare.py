@@ -1,0 +1,186 @@
+"""The same units over several pictures: which of them see the same thing in all?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.errors import InnersightError
+from innersight.image import Picture, stack
+from innersight.layers import check_layers, last_grid
+from innersight.maps import as_pictures, compute, seen_array
+from innersight.model import Model
+from innersight.render import figures
+from innersight.render.colour import scale_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEFINITION = (
+    "score = the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that peak "
+    "lower in the picture. Sparsity: Hoyer's measure of the map's positive part (1 = one single place, 0 = everywhere "
+    "alike). Both count at their lowest over the pictures. Agreement: where the unit fires (at least half its peak), what "
+    "do the other features of the network see there? Their mean, relative to the average place, is compared between the "
+    "pictures by cosine, negative counting as 0."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Units of one layer, ranked by how surely they see the same thing in all pictures.
+
+    maps : (pictures, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
+    strength, sparsity : (units, pictures) in 0..1. `DEFINITION` defines them.
+    """
+
+    model: Model
+    layer: str
+    pictures: tuple[Picture, ...]
+    maps: Tensor
+    order: tuple[int, ...]
+    score: Tensor
+    strength: Tensor
+    sparsity: Tensor
+    agreement: Tensor
+
+    def reason(self, unit: int) -> str:
+        """Say in one sentence why the unit ranks where it does."""
+        weakest, widest = float(self.strength[unit].min()), float(self.sparsity[unit].min())
+        return (
+            f"peaks above {weakest:.0%} of the layer's units in every picture, sparsity {widest:.2f} or more, "
+            f"and the places agree to {float(self.agreement[unit]):.2f}"
+        )
+
+    def rank(self, count: int | None = None) -> list[dict[str, Any]]:
+        """Return the best `count` units (all when None) as plain rows, best first."""
+        return [
+            {
+                "unit": unit,
+                "address": f"{self.layer}:{unit}",
+                "score": float(self.score[unit]),
+                "strength": self.strength[unit].tolist(),
+                "sparsity": self.sparsity[unit].tolist(),
+                "agreement": float(self.agreement[unit]),
+                "reason": self.reason(unit),
+            }
+            for unit in self.order[:count]
+        ]
+
+    def figure(self, *, count: int = 12) -> "Figure":
+        """Draw the best units as columns, the pictures as rows, each unit on one scale over all pictures."""
+        units = list(self.order[:count])
+        figure = figures.new_figure(len(units) * 1.0 + 1.1, len(self.pictures) * 1.12 + 0.6)
+        figure.suptitle(f"{self.layer}: the units that see the same in all pictures, best first", fontsize=9)
+        axes = figure.subplots(len(self.pictures), len(units) + 1, squeeze=False)
+        for row, picture in enumerate(self.pictures):
+            seen = seen_array(picture, self.model)
+            axes[row, 0].imshow(seen)
+            axes[row, 0].set(xticks=[], yticks=[])
+            axes[row, 0].set_title(picture.name, fontsize=6)
+            for column, unit in enumerate(units, 1):
+                scale = scale_of(self.maps[:, unit])
+                figures.draw_map(axes[row, column], self.maps[row, unit], scale, seen)
+                if row == 0:
+                    axes[row, column].set_title(f"{unit}  {float(self.score[unit]):.2f}", fontsize=7)
+        return figure
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole ranking with its definition."""
+        return {
+            "model": self.model.name,
+            "layer": self.layer,
+            "pictures": [picture.name for picture in self.pictures],
+            "definition": DEFINITION,
+            "rank": self.rank(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the maps and the scores."""
+        return {
+            "maps": self.maps,
+            "score": self.score,
+            "strength": self.strength,
+            "sparsity": self.sparsity,
+            "agreement": self.agreement,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png`, `.json` or `.safetensors`."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
+
+
+def compare(model: Model, pictures: "Sequence[str | Path | Picture]", layer: str) -> Comparison:
+    """Rank the units of `layer` by how surely they see the same thing in two or more pictures.
+
+    The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
+    `innersight.compare.DEFINITION`; sparsity follows Hoyer 2004 (JMLR 5, 1457-1469). The features that decide the
+    agreement are the units of the last layer with a grid, without the unit itself. Raises InnersightError for fewer than
+    two pictures, or a layer whose grid is 1x1.
+    """
+    loaded = as_pictures(pictures)
+    if len(loaded) < 2:
+        raise InnersightError("compare needs two pictures or more")
+    (described,) = check_layers(model, [layer])
+    if described.grid == (1, 1):
+        raise InnersightError(f"{layer} has no places (grid 1x1), so its units cannot be compared by where they fire")
+    context = last_grid(model)[0]
+    values = compute(model, stack(loaded, model.input), [layer, context])
+    return rank(model, layer, loaded, values[layer], values[context], own=layer == context)
+
+
+def rank(
+    model: Model,
+    layer: str,
+    pictures: tuple[Picture, ...],
+    maps: Float[Tensor, "B units h w"],
+    features: Float[Tensor, "B D fh fw"],
+    *,
+    own: bool,
+) -> Comparison:
+    """Score maps already computed; `own` says that `features` are the same layer's."""
+    positive = maps.clamp(min=0)
+    peaks = positive.amax((2, 3))
+    strength = (peaks[:, :, None] > peaks[:, None, :]).float().sum(2) / max(1, maps.shape[1] - 1)
+    strength = strength * (peaks > 0)
+    sparsity = hoyer(positive)
+    agreement = _agreement(positive, features, own=own)
+    score = (strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)
+    order = tuple(score.argsort(descending=True, stable=True).tolist())
+    return Comparison(model, layer, pictures, maps, order, score, strength.T, sparsity.T, agreement)
+
+
+def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
+    """Return Hoyer's sparsity of each non-negative map: `(sqrt(n) - l1/l2) / (sqrt(n) - 1)`; 0 for an empty map."""
+    flat = positive.flatten(2)
+    root = flat.shape[2] ** 0.5
+    l2 = flat.norm(dim=2)
+    measure = (root - flat.sum(2) / l2.clamp(min=1e-12)) / (root - 1)
+    return torch.where(l2 > 0, measure.clamp(0, 1), 0.0)
+
+
+def _agreement(
+    positive: Float[Tensor, "B units h w"], features: Float[Tensor, "B D fh fw"], *, own: bool
+) -> Float[Tensor, " units"]:
+    """Mean over pairs of pictures of the cosine between what the network sees where the unit fires."""
+    size = (positive.shape[2], positive.shape[3])
+    context = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+    centred = context - context.mean((0, 2, 3), keepdim=True)
+    centred = centred / centred.std((0, 2, 3), keepdim=True).clamp(min=1e-6)
+    fires = (positive - positive.amax((2, 3), keepdim=True) / 2).clamp(min=0).flatten(2)
+    weights = fires / fires.sum(2, keepdim=True).clamp(min=1e-12)
+    described = torch.einsum("bup,bdp->bud", weights, centred.flatten(2))
+    if own:
+        units = torch.arange(positive.shape[1])
+        described[:, units, units] = 0
+    unit = F.normalize(described, dim=2)
+    cosine = torch.einsum("aud,bud->uab", unit, unit)
+    above = torch.triu_indices(len(positive), len(positive), offset=1)
+    return cosine[:, above[0], above[1]].mean(1).clamp(0, 1)

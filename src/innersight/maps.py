@@ -1,0 +1,122 @@
+"""Feature maps: what every unit of chosen layers responds to in a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.image import Picture, as_picture, stack
+from innersight.layers import check_layers, story
+from innersight.model import Model
+from innersight.render import figures
+from innersight.render.colour import scale_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMaps:
+    """Maps of whole layers over pictures.
+
+    values : per layer (pictures, units, h, w) float32, as the network computed them: signed, unscaled.
+    """
+
+    model: Model
+    pictures: tuple[Picture, ...]
+    values: dict[str, Tensor]
+
+    def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
+        """Draw a contact sheet: for each layer and picture its first `limit` units, cells crisp.
+
+        shared : one scale for all units of a layer instead of one per unit. overlay : lay the maps over the picture.
+        """
+        groups, labels, under = [], [], []
+        for layer, values in self.values.items():
+            for picture, maps in zip(self.pictures, values, strict=True):
+                cut = maps[:limit]
+                rest = f", first {limit} of {len(maps)} units" if len(maps) > limit else f", {len(maps)} units"
+                grid = f"{maps.shape[1]}x{maps.shape[2]}"
+                groups.append((f"{layer} on {picture.name} ({grid}{rest})", cut, scale_of(values) if shared else None))
+                labels.append([str(unit) for unit in range(len(cut))])
+                under.append(seen_array(picture, self.model) if overlay else None)
+        return figures.contact_sheet(groups, labels=labels, under=under)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return layer, grid, and per picture the highest and mean response of every unit."""
+        return {
+            "model": self.model.name,
+            "pictures": [picture.name for picture in self.pictures],
+            "layers": {
+                layer: {
+                    "units": values.shape[1],
+                    "grid": list(values.shape[2:]),
+                    "max": values.amax((2, 3)).tolist(),
+                    "mean": values.mean((2, 3)).tolist(),
+                }
+                for layer, values in self.values.items()
+            },
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the raw values by layer."""
+        return self.values
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png` (contact sheet), `.json` (statistics) or `.safetensors` (raw values)."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
+
+
+def maps(
+    model: Model,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    layers: Sequence[str] | None = None,
+) -> FeatureMaps:
+    """Return the maps of every unit of `layers` over `pictures`; without `layers` those that tell the story.
+
+    One forward pass per batch of 16 pictures, ended at the deepest layer asked for. Raises InnersightError for unknown
+    layers and PictureError for unreadable pictures.
+    """
+    loaded = as_pictures(pictures)
+    names = tuple(layers) if layers else story(model)
+    check_layers(model, names)
+    return FeatureMaps(model, loaded, compute(model, stack(loaded, model.input), names))
+
+
+def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the maps (B, units, h, w) float32 on the CPU for network input `x`, by layer."""
+    parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    with tap.untouched(model), torch.no_grad():
+        for batch in x.split(BATCH):
+            captured = tap.capture(model, batch.to(model.device, model.dtype), layers)
+            for layer in layers:
+                parts[layer].append(tap.canonical(captured.activations[layer], layer).float().cpu())
+    return {layer: torch.cat(chunks) for layer, chunks in parts.items()}
+
+
+def as_pictures(pictures: "Sequence[str | Path | Picture] | str | Path | Picture") -> tuple[Picture, ...]:
+    """Load one picture or several; raises PictureError at the first that cannot be read."""
+    if isinstance(pictures, str | Path | Picture):
+        pictures = [pictures]
+    loaded = tuple(as_picture(picture) for picture in pictures)
+    if not loaded:
+        raise InnersightError("no pictures given")
+    return loaded
+
+
+def seen_array(picture: Picture, model: Model) -> Any:
+    """Return what the network sees of a picture as uint8 (H, W, 3)."""
+    import numpy as np
+
+    return np.asarray(picture.seen(model.input).convert("RGB"))

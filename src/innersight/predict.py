@@ -1,0 +1,192 @@
+"""Predictions: probabilities for pictures; accuracy and confusions for a class-per-folder tree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.image import Picture, PictureError, as_picture, find_pictures, stack
+from innersight.model import Model
+from innersight.render import figures
+from innersight.statistics import wilson
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says.
+
+    names : one per picture. logits : (pictures, classes) float32. truth : class number per picture, -1 where unknown.
+    skipped : one sentence for each file that could not be read.
+    """
+
+    model: Model
+    names: tuple[str, ...]
+    logits: Tensor
+    truth: tuple[int, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(pictures, classes), softmax of the logits."""
+        return self.logits.softmax(1)
+
+    def top(self, picture: int, count: int = 5) -> list[dict[str, Any]]:
+        """Return the `count` likeliest classes of a picture, best first."""
+        probability, index = self.probabilities[picture].topk(min(count, len(self.model.labels)))
+        return [
+            {"class": c, "label": self.model.labels[c], "probability": p, "logit": float(self.logits[picture, c])}
+            for p, c in zip(probability.tolist(), index.tolist(), strict=True)
+        ]
+
+    def confusion(self) -> Tensor:
+        """Return (classes, classes) counts, rows the truth, columns the prediction, of the pictures with a truth."""
+        size = len(self.model.labels)
+        table = torch.zeros(size, size, dtype=torch.long)
+        for true, predicted in zip(self.truth, self.logits.argmax(1).tolist(), strict=True):
+            if true >= 0:
+                table[true, predicted] += 1
+        return table
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return accuracy with its 95% Wilson interval, the per-class table and confusions; None without any truth."""
+        table = self.confusion()
+        total = int(table.sum())
+        if not total:
+            return None
+        right = int(table.diag().sum())
+        per_class = {}
+        for i, label in enumerate(self.model.labels):
+            true, predicted, hit = int(table[i].sum()), int(table[:, i].sum()), int(table[i, i])
+            if true or predicted:
+                per_class[label] = {
+                    "pictures": true,
+                    "recall": hit / true if true else None,
+                    "precision": hit / predicted if predicted else None,
+                }
+        wrong = [
+            {"truth": self.model.labels[i], "predicted": self.model.labels[j], "pictures": int(table[i, j])}
+            for i, j in (table - table.diag().diag()).nonzero().tolist()
+        ]
+        return {
+            "pictures": total,
+            "accuracy": right / total,
+            "interval": list(wilson(right, total)),
+            "classes": per_class,
+            "confusions": sorted(wrong, key=lambda row: -row["pictures"]),
+        }
+
+    def figure(self) -> "Figure":
+        """Draw the confusion table where the truth is known, else the likeliest classes of up to 12 pictures."""
+        return _draw_confusion(self) if self.summary() else _draw_bars(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every picture's best classes and the summary."""
+        return {
+            "model": self.model.name,
+            "pictures": [
+                {"name": name, "truth": self.model.labels[t] if t >= 0 else None, "prediction": self.top(i)}
+                for i, (name, t) in enumerate(zip(self.names, self.truth, strict=True))
+            ],
+            "summary": self.summary(),
+            "skipped": list(self.skipped),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the logits."""
+        return {"logits": self.logits}
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png`, `.json` or `.safetensors`."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
+
+
+def predict(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path | Picture") -> Prediction:
+    """Return the prediction for pictures, given as files, folders or Pictures.
+
+    A picture's truth is known when the folder it lies in is named like one of the model's classes. Files that cannot be
+    read are skipped and listed. Raises PictureError when none could be read.
+    """
+    if isinstance(pictures, str | Path | Picture):
+        pictures = [pictures]
+    sources: list[Path | Picture] = []
+    for item in pictures:
+        sources.extend([item] if isinstance(item, Picture) else find_pictures([item]))
+    if not sources:
+        raise InnersightError("no pictures given")
+    names, truth, skipped, logits = [], [], [], []
+    for start in range(0, len(sources), BATCH):
+        batch = []
+        for source in sources[start : start + BATCH]:
+            try:
+                picture = as_picture(source)
+            except PictureError as error:
+                skipped.append(str(error))
+                continue
+            batch.append(picture)
+            names.append(picture.name)
+            truth.append(truth_of(picture, model))
+        if batch:
+            logits.append(run(model, stack(batch, model.input)))
+    if not logits:
+        raise PictureError(skipped[0])
+    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), tuple(skipped))
+
+
+def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]:
+    """Return the logits for network input `x`, float32 on the CPU."""
+    with tap.untouched(model), torch.no_grad():
+        output: Tensor = model.net(x.to(model.device, model.dtype))
+    return output.float().cpu()
+
+
+def truth_of(picture: Picture, model: Model) -> int:
+    """Return the class number whose label is the name of the picture's folder, or -1."""
+    folder = picture.path.resolve().parent.name if picture.path else ""
+    return model.labels.index(folder) if folder in model.labels else -1
+
+
+def _draw_confusion(prediction: Prediction) -> "Figure":
+    table, summary = prediction.confusion(), prediction.summary()
+    assert summary is not None
+    keep = [i for i in range(len(table)) if table[i].sum() or table[:, i].sum()]
+    cut, labels = table[keep][:, keep], [prediction.model.labels[i] for i in keep]
+    size = max(3.5, 0.32 * len(keep) + 2)
+    figure = figures.new_figure(size, size)
+    axis = figure.subplots()
+    share = cut / cut.sum(1, keepdim=True).clamp(min=1)
+    axis.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
+    axis.set(xticks=range(len(keep)), yticks=range(len(keep)), xlabel="predicted", ylabel="truth")
+    axis.set_xticklabels(labels, rotation=60, ha="right", fontsize=7)
+    axis.set_yticklabels(labels, fontsize=7)
+    for i, j in cut.nonzero().tolist():
+        axis.text(j, i, int(cut[i, j]), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k")
+    low, high = summary["interval"]
+    text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['pictures']} pictures"
+    axis.set_title(text, fontsize=9)
+    return figure
+
+
+def _draw_bars(prediction: Prediction) -> "Figure":
+    count = min(12, len(prediction.names))
+    figure = figures.new_figure(6, 0.9 * count + 0.4)
+    for i, axis in enumerate(figure.subplots(count, 1, squeeze=False).flat):
+        rows = prediction.top(i, 3)[::-1]
+        axis.barh([row["label"] for row in rows], [row["probability"] for row in rows], color="#4c6ef5")
+        axis.set(xlim=(0, 1), title=prediction.names[i])
+        axis.tick_params(labelsize=7)
+        axis.title.set_fontsize(8)
+    return figure

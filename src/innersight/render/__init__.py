@@ -1,0 +1,1 @@
+"""Tensors become 8-bit pictures here and nowhere else."""

@@ -1,0 +1,124 @@
+"""Figures for Python and the command line: contact sheets and overlays, drawn with matplotlib."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.render.colour import Scale, paint, scale_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Result(Protocol):
+    """What every result offers."""
+
+    def figure(self) -> "Figure":
+        """Draw the result."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the raw values by name."""
+
+
+def save(result: Result, path: str | Path) -> Path:
+    """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in (".png", ".pdf", ".svg", ".jpg", ".webp"):
+        result.figure().savefig(path)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(result.to_json(), indent=1) + "\n")
+    elif path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        save_file({k: v.detach().cpu().contiguous() for k, v in result.tensors().items()}, path)
+    else:
+        raise InnersightError(f"{path}: write a figure to .png, .svg or .pdf, data to .json, raw values to .safetensors")
+    return path
+
+
+def html(figure: "Figure") -> str:
+    """Return a figure as an `<img>` with its data inside, for notebooks."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure, in inches, outside of pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+
+
+def contact_sheet(
+    groups: Sequence[tuple[str, Tensor, Scale | None]],
+    *,
+    labels: Sequence[Sequence[str]],
+    under: Sequence[np.ndarray | None],
+    columns: int = 12,
+) -> "Figure":
+    """Draw groups of maps as grids of crisp tiles.
+
+    groups : (title, maps (n, h, w), scale); without a scale each tile has its own.
+    labels : one text per tile. under : per group a picture (H, W, 3) uint8 to lay the maps over, or None.
+    """
+    rows = [-(-len(maps) // columns) for _, maps, _ in groups]
+    figure = new_figure(columns * 0.82, max(1.2, sum(r * 0.98 + 0.5 for r in rows)))
+    parts = np.atleast_1d(figure.subfigures(len(groups), 1, height_ratios=[r * 0.98 + 0.5 for r in rows]))
+    for part, (title, maps, scale), names, picture, lines in zip(parts, groups, labels, under, rows, strict=True):
+        shown = "each tile on its own scale" if scale is None else f"one scale, {scale}"
+        part.suptitle(f"{title}  ·  {shown}", x=0.01, ha="left", fontsize=9)
+        axes = part.subplots(lines, columns, squeeze=False).flat
+        for axis in axes:
+            axis.axis("off")
+        for axis, values, name in zip(axes, maps, names, strict=False):
+            draw_map(axis, values, scale or scale_of(values), picture)
+            axis.set_title(name, fontsize=6, pad=1.5, color="#555")
+    return figure
+
+
+def draw_map(axis: Any, values: Tensor, scale: Scale, picture: np.ndarray | None = None) -> None:
+    """Draw one map (h, w) with square cells, over a picture (H, W, 3) when there is one."""
+    height, width = values.shape
+    extent = (0, width, height, 0)
+    if picture is None:
+        axis.imshow(paint(values, scale), interpolation="nearest", extent=extent)
+    else:
+        grey = picture.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.55 + 0.35
+        axis.imshow(grey, extent=extent, aspect="auto")
+        strength = (values.abs() / scale.high).clamp(0, 1).sqrt().cpu().numpy()
+        rgba = np.dstack([paint(values, scale) / 255.0, strength * 0.85])
+        axis.imshow(rgba, interpolation="nearest", extent=extent, aspect="auto")
+    axis.set(xticks=[], yticks=[])
+
+
+def picture_grid(images: np.ndarray, labels: Sequence[str], *, title: str, columns: int = 8) -> "Figure":
+    """Draw colour pictures (n, H, W, 3) uint8 in a grid with a line of text under each."""
+    columns = min(columns, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    figure = new_figure(max(columns * 1.35, 4.0), rows * 1.6 + 0.45)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis in axes:
+        axis.axis("off")
+    for axis, image, label in zip(axes, images, labels, strict=False):
+        axis.imshow(image, interpolation="nearest")
+        axis.set_title(label, fontsize=6, pad=2, color="#333")
+    return figure
+
+
+def scale_of_all(maps: Tensor) -> Scale:
+    """Return one scale for many maps (n, h, w)."""
+    return scale_of(maps if maps.numel() else torch.zeros(1))

@@ -1,0 +1,85 @@
+"""Sprite sheets: many small pictures in few files; the format is described in docs/data-contract.md."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+MAX_SIDE = 4096
+
+
+def value_sheet(folder: Path, maps: Float[Tensor, "n h w"]) -> dict[str, Any]:
+    """Write maps as greyscale tiles; return `{"sheet", "lo", "hi"}` with one bound per tile.
+
+    Byte q of tile i stands for `lo[i] + (hi[i] - lo[i]) * q / 255`; a value that is not finite is written as lo.
+    """
+    values = maps.detach().float().cpu()
+    lo = values.nan_to_num(nan=torch.inf, neginf=torch.inf).flatten(1).amin(1)
+    hi = values.nan_to_num(nan=-torch.inf, posinf=-torch.inf).flatten(1).amax(1)
+    lo, hi = (bound.where(bound.isfinite(), 0.0) for bound in (lo, hi))
+    span = torch.where(hi > lo, hi - lo, torch.ones_like(hi))
+    unit = ((values - lo[:, None, None]) / span[:, None, None]).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
+    tiles = (unit * 255).round().to(torch.uint8).numpy()
+    return {"sheet": _write(folder, tiles, "png"), "lo": lo.tolist(), "hi": hi.tolist()}
+
+
+def colour_sheet(folder: Path, tiles: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Any]:
+    """Write colour tiles as WebP and return the sheet."""
+    return _write(folder, tiles, "webp")
+
+
+def picture_file(folder: Path, image: Image.Image, *, side: int = 640) -> dict[str, Any]:
+    """Write one picture, scaled down to at most `side` pixels; return `{"file", "width", "height"}`."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return {"file": _save(folder, image, "webp"), "width": image.width, "height": image.height}
+
+
+def _write(folder: Path, tiles: np.ndarray, suffix: str) -> dict[str, Any]:
+    count, height, width = tiles.shape[:3]
+    columns = max(1, min(MAX_SIDE // width, int(np.ceil(np.sqrt(count * height / width))) or 1))
+    per_file = columns * max(1, MAX_SIDE // height)
+    files = [_save(folder, _grid(tiles[i : i + per_file], columns), suffix) for i in range(0, count, per_file)]
+    return {"files": files, "tile": [width, height], "columns": columns, "per_file": per_file, "count": count}
+
+
+def _grid(tiles: np.ndarray, columns: int) -> Image.Image:
+    count, height, width = tiles.shape[:3]
+    rows = -(-count // columns)
+    sheet = np.zeros((rows * height, columns * width, *tiles.shape[3:]), dtype=np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = divmod(i, columns)
+        sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = tile
+    return Image.fromarray(sheet)
+
+
+def _save(folder: Path, image: Image.Image, suffix: str) -> str:
+    """Write the file under the digest of its content: the same picture is stored once."""
+    buffer = io.BytesIO()
+    if suffix == "webp":
+        image.save(buffer, "WEBP", quality=90, method=4)
+    else:
+        image.save(buffer, "PNG", optimize=True)
+    name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.{suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / name).exists():
+        (folder / name).write_bytes(buffer.getvalue())
+    return name
+
+
+def files_of(document: Any) -> set[str]:
+    """Return every file name that a document refers to, at any depth."""
+    if isinstance(document, dict):
+        names = {n for key, value in document.items() if key not in ("file", "files") for n in files_of(value)}
+        names.update(document.get("files", ()))
+        return names | ({document["file"]} if isinstance(document.get("file"), str) else set())
+    if isinstance(document, Sequence) and not isinstance(document, str):
+        return {n for value in document for n in files_of(value)}
+    return set()
