@@ -138,7 +138,11 @@ def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, nam
     if isinstance(source, str | Path):
         return load_picture(source)
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] not in (3, 4)):
+        if (
+            source.dtype != np.uint8
+            or source.ndim not in (2, 3)
+            or (source.ndim == 3 and source.shape[2] not in (3, 4))
+        ):
             raise PictureError(
                 f"array of {source.dtype} {source.shape} is not a picture: give uint8 (H, W), (H, W, 3) or (H, W, 4)"
             )

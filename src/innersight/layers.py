@@ -74,7 +74,9 @@ def check_layers(model: Model, names: Sequence[str]) -> tuple[Layer, ...]:
     for name in names:
         model.module(name)
         if name not in known:
-            raise InnersightError(f"layer {name} of {model.name} has no units that can be read; see `innersight layers`")
+            raise InnersightError(
+                f"layer {name} of {model.name} has no units that can be read; see `innersight layers`"
+            )
     return tuple(known[name] for name in names)
 
 

@@ -15,11 +15,12 @@ class Scale:
     """Which value gets which end of a colour map.
 
     Values that are never negative run from 0 to `high` on a sequential map; signed ones from -high to high on a
-    diverging map, so that zero is always the same colour.
+    diverging map, so that zero is always the same colour. clipped : some values lie beyond and get the last colour.
     """
 
     high: float
     signed: bool
+    clipped: bool = False
 
     @property
     def low(self) -> float:
@@ -32,14 +33,18 @@ class Scale:
         return DIVERGING if self.signed else SEQUENTIAL
 
     def __str__(self) -> str:
-        return f"{self.low:.3g} to {self.high:.3g}"
+        return f"{self.low:.3g} to {self.high:.3g}" + (" and beyond" if self.clipped else "")
 
 
-def scale_of(values: Tensor) -> Scale:
-    """Return the scale that shows all of `values` (any shape); non-finite values do not count."""
-    finite = values[torch.isfinite(values)]
-    high = float(finite.abs().max()) if finite.numel() else 0.0
-    return Scale(high or 1.0, bool((finite < 0).any()))
+def scale_of(values: Tensor, *, share: float = 1.0) -> Scale:
+    """Return the scale that shows this share of `values` (any shape); non-finite values do not count."""
+    finite = values[torch.isfinite(values)].abs()
+    if not finite.numel():
+        return Scale(1.0, signed=False)
+    top = float(finite.max())
+    high = float(np.quantile(finite.cpu().numpy(), share)) if share < 1 else top
+    high = high or top
+    return Scale(high or 1.0, bool((values < 0).any()), clipped=high < top)
 
 
 def paint(values: Float[Tensor, "h w"], scale: Scale) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
@@ -44,7 +43,9 @@ def save(result: Result, path: str | Path) -> Path:
 
         save_file({k: v.detach().cpu().contiguous() for k, v in result.tensors().items()}, path)
     else:
-        raise InnersightError(f"{path}: write a figure to .png, .svg or .pdf, data to .json, raw values to .safetensors")
+        raise InnersightError(
+            f"{path}: write a figure to .png, .svg or .pdf, data to .json, raw values to .safetensors"
+        )
     return path
 
 
@@ -80,7 +81,7 @@ def contact_sheet(
     for part, (title, maps, scale), names, picture, lines in zip(parts, groups, labels, under, rows, strict=True):
         shown = "each tile on its own scale" if scale is None else f"one scale, {scale}"
         part.suptitle(f"{title}  ·  {shown}", x=0.01, ha="left", fontsize=9)
-        axes = part.subplots(lines, columns, squeeze=False).flat
+        axes = part.subplots(lines, columns, squeeze=False).ravel()
         for axis in axes:
             axis.axis("off")
         for axis, values, name in zip(axes, maps, names, strict=False):
@@ -90,17 +91,16 @@ def contact_sheet(
 
 
 def draw_map(axis: Any, values: Tensor, scale: Scale, picture: np.ndarray | None = None) -> None:
-    """Draw one map (h, w) with square cells, over a picture (H, W, 3) when there is one."""
-    height, width = values.shape
-    extent = (0, width, height, 0)
+    """Draw one map (h, w) with crisp cells, over a picture (H, W, 3) when there is one: zero is transparent there."""
     if picture is None:
-        axis.imshow(paint(values, scale), interpolation="nearest", extent=extent)
+        axis.imshow(paint(values, scale), interpolation="nearest")
     else:
-        grey = picture.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.55 + 0.35
-        axis.imshow(grey, extent=extent, aspect="auto")
-        strength = (values.abs() / scale.high).clamp(0, 1).sqrt().cpu().numpy()
-        rgba = np.dstack([paint(values, scale) / 255.0, strength * 0.85])
-        axis.imshow(rgba, interpolation="nearest", extent=extent, aspect="auto")
+        height, width = picture.shape[:2]
+        extent = (0, width, height, 0)
+        grey = picture.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
+        axis.imshow(grey, extent=extent)
+        strength = (values.abs() / scale.high).clamp(0, 1).cpu().numpy()
+        axis.imshow(np.dstack([paint(values, scale) / 255.0, strength * 0.9]), interpolation="nearest", extent=extent)
     axis.set(xticks=[], yticks=[])
 
 
@@ -110,15 +110,10 @@ def picture_grid(images: np.ndarray, labels: Sequence[str], *, title: str, colum
     rows = max(1, -(-len(images) // columns))
     figure = new_figure(max(columns * 1.35, 4.0), rows * 1.6 + 0.45)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
     for axis, image, label in zip(axes, images, labels, strict=False):
         axis.imshow(image, interpolation="nearest")
         axis.set_title(label, fontsize=6, pad=2, color="#333")
     return figure
-
-
-def scale_of_all(maps: Tensor) -> Scale:
-    """Return one scale for many maps (n, h, w)."""
-    return scale_of(maps if maps.numel() else torch.zeros(1))

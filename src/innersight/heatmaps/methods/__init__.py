@@ -1,0 +1,1 @@
+"""One file per heatmap method; each registers one function that answers a `Request`."""
