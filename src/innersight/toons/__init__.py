@@ -1,0 +1,11 @@
+"""Drawn characters with a mask for every part and a redraw without it: a data set whose truth is known.
+
+Every character is an original design. `draw(name, seed)` gives one picture, `write(folder)` a training set.
+"""
+
+from __future__ import annotations
+
+from .canvas import PARTS
+from .toon import CLASSES, Toon, draw, write
+
+__all__ = ["CLASSES", "PARTS", "Toon", "draw", "write"]

@@ -1,0 +1,145 @@
+"""Toon: one drawn picture with its parts; draw it, redraw it without a part, write many."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .backdrop import paint_before, paint_behind
+from .canvas import PARTS, Canvas
+from .characters import CAST
+from .figure import paint_figure
+from .scene import sample
+
+CLASSES: tuple[str, ...] = tuple(sorted(CAST))
+
+
+@dataclass(frozen=True, eq=False)
+class Toon:
+    """A drawn character and which part every pixel belongs to.
+
+    name : one of `CLASSES`
+    seed : non-negative integer; fixes everything about the picture but its size
+    size : pixels to a side
+    removed : the part that was left out, or None
+    pixels : (size, size, 3) uint8, RGB
+    parts : (size, size) uint8, index into `PARTS`; the part at the pixel's centre
+    touched : (size, size) uint8, bit i set where part i colours at least a ninth of the pixel
+
+    All arrays are read-only.
+    """
+
+    name: str
+    seed: int
+    size: int
+    removed: str | None
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
+    parts: npt.NDArray[np.uint8] = field(repr=False)
+    touched: npt.NDArray[np.uint8] = field(repr=False)
+
+    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+        """Where one part is seen: (size, size) bool. The masks of all `PARTS` partition the picture.
+
+        Raises ValueError for a part that is not in `PARTS`.
+        """
+        return np.asarray(self.parts == PARTS.index(_known("part", part, PARTS)), dtype=np.bool_)
+
+    @property
+    def masks(self) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """The mask of every part, by name."""
+        return MappingProxyType({part: self.mask(part) for part in PARTS})
+
+    def touches(self, part: str) -> npt.NDArray[np.bool_]:
+        """Where one part colours the pixel at all, rim included: (size, size) bool, a superset of the mask.
+
+        Outside it, the picture redrawn without that part is identical.
+        Raises ValueError for a part that is not in `PARTS`.
+        """
+        bit = np.uint8(1 << PARTS.index(_known("part", part, PARTS)))
+        return np.asarray(self.touched & bit, dtype=np.bool_)
+
+    def without(self, part: str) -> Toon:
+        """Redraw the same scene without one part (the counterfactual); see `draw`.
+
+        Raises ValueError for an unknown part, or if a part was removed already.
+        """
+        if self.removed is not None:
+            whole = f"draw({self.name!r}, {self.seed})"
+            raise ValueError(f"this toon is already without {self.removed!r}; take {part!r} from {whole}")
+        return draw(self.name, self.seed, size=self.size, without=part)
+
+
+def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) -> Toon:
+    """Draw a character in the scene of `seed`: pose, light, setting, passers-by, partial occlusion.
+
+    name : one of `CLASSES`
+    seed : non-negative integer; the same name and seed give the same picture
+    size : pixels to a side, at least 16
+    without : one of `PARTS`, left out as if it had never been there. Beneath hair is the scalp, beneath an
+        accessory whatever it hid, beneath eyes and mouth skin, beneath clothes a grey dress form (which is
+        `skin`). Without skin what lay behind it shows. Without background the figure stands whole before a
+        flat grey, with no passers-by and nothing in front; that grey still has the mask `background`.
+
+    Raises ValueError for an unknown name or part, a negative seed or too small a size.
+
+    >>> toon = draw("ambra", 7)
+    >>> toon.pixels.shape, toon.parts.shape
+    ((96, 96, 3), (96, 96))
+    >>> bald = toon.without("hair")
+    >>> bool(bald.mask("hair").any()), bool((bald.pixels == toon.pixels)[~toon.touches("hair")].all())
+    (False, True)
+    """
+    _known("toon", name, CLASSES)
+    if without is not None:
+        _known("part", without, PARTS)
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; give a non-negative integer")
+    if size < 16:
+        raise ValueError(f"size is {size}; a toon needs at least 16 pixels to a side")
+    scene = sample(name, seed)
+    canvas = Canvas(size, without, scene.gain)
+    if without != "background":
+        paint_behind(canvas, scene)
+    paint_figure(canvas, CAST[name], scene)
+    if without != "background":
+        paint_before(canvas, scene)
+    pixels, parts, touched = canvas.develop()
+    for array in (pixels, parts, touched):
+        array.setflags(write=False)
+    return Toon(name, seed, size, without, pixels, parts, touched)
+
+
+def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96) -> int:
+    """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`, and return how many.
+
+    per_class : pictures of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1
+    size : pixels to a side
+
+    Raises FileExistsError if the folder holds anything, ValueError as `draw` does or for `per_class` below 1.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}; write at least 1 picture of each class")
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name a new or empty folder to write toons to")
+    for name in CLASSES:
+        home = folder / name
+        home.mkdir(parents=True, exist_ok=True)
+        for s in range(seed, seed + per_class):
+            picture = Image.fromarray(draw(name, s, size=size).pixels)
+            picture.save(home / f"{name}-{s:06d}.png", compress_level=1)
+    return len(CLASSES) * per_class
+
+
+def _known(what: str, value: str, choice: Sequence[str]) -> str:
+    if value not in choice:
+        near = difflib.get_close_matches(str(value), choice, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown {what} {value!r}; did you mean {near!r}? Choose from {', '.join(choice)}")
+    return value
