@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -92,7 +93,7 @@ class Model:
     net : the torch module, as given.
     labels : one name per class; numbers as text where nobody stated names.
     name : short, for people. source : what `ins.load` was given.
-    notes : what had to be guessed, for people.
+    notes : what had to be guessed, for people. run : folder of the training run it comes from, if any.
     """
 
     net: nn.Module
@@ -101,6 +102,7 @@ class Model:
     name: str
     source: str
     notes: tuple[str, ...] = field(default=())
+    run: Path | None = None
 
     @property
     def device(self) -> torch.device:

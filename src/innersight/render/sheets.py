@@ -35,10 +35,9 @@ def colour_sheet(folder: Path, tiles: UInt8[np.ndarray, "n h w 3"]) -> dict[str,
     return _write(folder, tiles, "webp")
 
 
-def picture_file(folder: Path, image: Image.Image, *, side: int = 640) -> dict[str, Any]:
-    """Write one picture, scaled down to at most `side` pixels; return `{"file", "width", "height"}`."""
-    image = image.convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+def picture_file(folder: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> dict[str, Any]:
+    """Write one picture and return `{"file", "width", "height"}`."""
+    image = Image.fromarray(pixels)
     return {"file": _save(folder, image, "webp"), "width": image.width, "height": image.height}
 
 
@@ -83,3 +82,10 @@ def files_of(document: Any) -> set[str]:
     if isinstance(document, Sequence) and not isinstance(document, str):
         return {n for value in document for n in files_of(value)}
     return set()
+
+
+def small(image: Image.Image, *, side: int = 640) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a picture as RGB, scaled down to at most `side` pixels."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(image)

@@ -66,7 +66,9 @@ def _classes(net: nn.Module, spec: InputSpec) -> int:
             module.training = mode
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InnersightError(f"{type(net).__name__} returned {shape}; one row of logits per picture (B, classes) is needed")
+        raise InnersightError(
+            f"{type(net).__name__} returned {shape}; one row of logits per picture (B, classes) is needed"
+        )
     return int(output.shape[1])
 
 

@@ -51,7 +51,9 @@ def read_card(folder: str | Path) -> RunCard:
     """Read `run.json` of a run folder. Raises InnersightError when it is missing or not of a known format."""
     path = Path(folder) / "run.json"
     if not path.is_file():
-        raise InnersightError(f"{folder}: not a finished run (no run.json); `innersight train FOLDER --out {folder}` writes one")
+        raise InnersightError(
+            f"{folder}: not a finished run (no run.json); `innersight train FOLDER --out {folder}` writes one"
+        )
     try:
         data = json.loads(path.read_text())
         if data["format"] != FORMAT:
@@ -73,4 +75,4 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
         raise InnersightError(f"run:{name} has {len(card.labels)} classes; train again to change that")
     model = load(card.net, classes=len(card.labels), weights=weights or str(Path(name) / "weights.safetensors"))
     title = f"{Path(name).name} ({model.name})"
-    return replace(model, input=card.input, labels=card.labels, name=title, notes=())
+    return replace(model, input=card.input, labels=card.labels, name=title, notes=(), run=Path(name))

@@ -32,19 +32,20 @@ class Block(nn.Module):
 class SmallResNet(nn.Module):
     """Stem, four residual stages, global average pooling, one linear layer; for pictures of 48 to 128 px.
 
-    width : units of the stem and the first stage; the later stages have 2, 4 and 6 times as many.
+    width : units of the stem and the first stage; the later stages have 2, 4 and 4 times as many.
+        Width 32 has 0.63 million weights: 1.3 MB as float16.
     """
 
     def __init__(self, classes: int, *, width: int = 32, channels: int = 3) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         self.stage1 = Block(width, width, 1)
         self.stage2 = Block(width, 2 * width, 2)
         self.stage3 = Block(2 * width, 4 * width, 2)
-        self.stage4 = Block(4 * width, 6 * width, 2)
+        self.stage4 = Block(4 * width, 4 * width, 2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(6 * width, classes)
+        self.head = nn.Linear(4 * width, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, channels, h, w) to (B, classes) logits."""
@@ -61,5 +62,5 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     note = "random weights: nothing was learned yet"
     if weights is not None:
         note = fit_weights(net, read_weights(weights), origin=weights)
-    spec = InputSpec(80, 80, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    spec = InputSpec(80, 80, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), fit="squash")
     return Model(net.eval(), spec, tuple(map(str, range(outputs))), f"small-{width}", f"small:{width}", (note,))

@@ -22,7 +22,9 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     try:
         net: Any = timm.create_model(name, pretrained=weights == "hub")
     except OSError as error:
-        raise InnersightError(f"no connection to fetch {name}: download its weights elsewhere and pass weights=FILE") from error
+        raise InnersightError(
+            f"no connection to fetch {name}: download its weights elsewhere and pass weights=FILE"
+        ) from error
     notes = ["weights from the timm hub" if weights == "hub" else "random weights: nothing was learned yet"]
     if weights not in (None, "hub"):
         notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]

@@ -66,7 +66,9 @@ def _from_hub(net: nn.Module, best: Any, name: str) -> str:
     except (urllib.error.URLError, TimeoutError) as error:
         folder = os.path.join(torch.hub.get_dir(), "checkpoints")
         file = best.url.rsplit("/", 1)[-1]
-        raise InnersightError(f"no connection to fetch {name}: put {file} into {folder}, or pass weights=FILE") from error
+        raise InnersightError(
+            f"no connection to fetch {name}: put {file} into {folder}, or pass weights=FILE"
+        ) from error
     return f"weights {best} from torchvision"
 
 

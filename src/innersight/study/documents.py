@@ -1,0 +1,200 @@
+"""From stored values to the documents and sheets of the front end; the format is docs/data-contract.md."""
+
+import json
+import math
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import torch
+from torch import Tensor
+
+from innersight import __version__
+from innersight.errors import InnersightError
+from innersight.heatmaps import methods
+from innersight.render.colour import to_bytes
+from innersight.render.sheets import colour_sheet, picture_file, value_sheet
+from innersight.study.store import Item, Store
+
+FORMAT = 1
+
+
+def write_documents(store: Store) -> Path:
+    """Write `web/documents` and `web/files` of a study anew and return the folder `web`.
+
+    Raises InnersightError when the study has not got as far as its model and pictures.
+    """
+    card, pictures = store.get("model"), store.get("pictures")
+    if card is None or pictures is None:
+        raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
+    web = store.folder / "web"
+    partial = store.folder / "web.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    files = partial / "files"
+    documents = {f"layer/{name}": _layer(store, files, name, card) for name in card.document["plan"]["layers"]}
+    documents |= {key: doc for key, doc in _others(store, files, card).items() if doc is not None}
+    documents["study"] = _study(store, files, card, pictures, set(documents))
+    for key, document in documents.items():
+        kind, _, name = key.partition("/")
+        path = partial / "documents" / kind / quote(name, safe="") if name else partial / "documents" / kind
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":"))
+        path.with_name(path.name + ".json").write_text(text)
+    shutil.rmtree(web, ignore_errors=True)
+    partial.rename(web)
+    return web
+
+
+def _study(store: Store, files: Path, card: Item, pictures: Item, keys: set[str]) -> dict[str, Any]:
+    tensors = pictures.tensors()
+    rows = [
+        {**row, "original": picture_file(files, tensors[f"original/{i}"].numpy())}
+        for i, row in enumerate(pictures.document["pictures"])
+    ]
+    layers = [
+        {**layer, "document": f"layer/{layer['name']}" if f"layer/{layer['name']}" in keys else None}
+        for layer in card.document["layers"]
+    ]
+    model = card.document["model"]
+    return {
+        "title": f"What {model['name']} sees",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "model": model,
+        "pictures": rows,
+        "seen": colour_sheet(files, tensors["seen"].numpy()),
+        "layers": layers,
+        "story": card.document["plan"]["layers"],
+        "how": _how(card.document["plan"], store),
+        "missing": _missing(store, card, keys),
+        "timing": [{"what": item.key, "seconds": item.seconds} for item in store.starting("")],
+        "skipped": card.document["skipped"],
+    }
+
+
+def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
+    row = next(layer for layer in card.document["layers"] if layer["name"] == name)
+    document = {key: row[key] for key in ("name", "kind", "units", "grid")}
+    maps, compared = store.get(f"maps/{name}"), store.get(f"compare/{name}")
+    values = maps.tensors()["maps"] if maps else torch.zeros(0, row["units"], *row["grid"])
+    document["maps"] = {
+        f"p{i}": {**value_sheet(files, of_picture), "mean": of_picture.mean((1, 2)).tolist()}
+        for i, of_picture in enumerate(values)
+    }
+    document["signed"] = bool((values < 0).any())
+    document["patterns"] = _patterns(store, files, f"patterns/{name}/")
+    document["compare"] = None
+    if compared:
+        document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}
+    kernels = store.get("kernels")
+    document["kernels"] = None
+    if kernels and (kernels.document["layer"] + ".").startswith(name + "."):
+        document["kernels"] = {"sheet": colour_sheet(files, to_bytes(kernels.tensors()["pixels"]))}
+    return document
+
+
+def _others(store: Store, files: Path, card: Item) -> dict[str, dict[str, Any] | None]:
+    heat, train, classes = store.get("heatmaps"), store.get("train"), store.get("classes")
+    return {
+        "heatmaps": _heatmaps(heat, files) if heat else None,
+        "train": train.document if train else None,
+        "classes": {"patterns": _patterns(store, files, "classes")} if classes else None,
+    }
+
+
+def _patterns(store: Store, files: Path, prefix: str) -> dict[str, Any] | None:
+    parts = store.starting(prefix)
+    if not parts:
+        return None
+    images = torch.cat([part.tensors()["images"] for part in parts])
+    joined = {
+        key: [entry for part in parts for entry in part.document[key]]
+        for key in ("units", "classes", "labels", "score")
+        if key in parts[0].document
+    }
+    return {"sheet": colour_sheet(files, _three(images)), "settings": parts[0].document["settings"], **joined}
+
+
+def _three(images: Tensor) -> Any:
+    return to_bytes(images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1))
+
+
+def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
+    tensors = item.tensors()
+    layer = {"name": item.document["layer"], "why": item.document["why"]}
+    asked = "the class asked for" if item.document["asked"] else "the predicted class"
+    entries = []
+    for i, row in enumerate(item.document["entries"]):
+        values = tensors[str(i)]
+        sheet = value_sheet(files, values[None])
+        target = {"class": row["class"], "label": row["label"], "logit": row["logit"], "text": asked}
+        entries.append(
+            {
+                "picture": row["picture"],
+                "method": row["method"],
+                "target": target,
+                "layer": layer if row["at_layer"] else None,
+                "sheet": sheet["sheet"],
+                "lo": sheet["lo"][0],
+                "hi": sheet["hi"][0],
+                "scale": row["scale"],
+                "unit": "logits",
+                "grid": list(values.shape),
+                "verdict": row["verdict"],
+            }
+        )
+    return {"methods": {row["method"]: describe(row["method"]) for row in item.document["entries"]}, "entries": entries}
+
+
+def describe(method: str) -> dict[str, str]:
+    """Return title, source and use of a heatmap method, from its docstring."""
+    text = " ".join((methods[method].__doc__ or "").split())
+    head, _, rest = text.partition(": ")
+    what, _, rest = rest.partition(". When to use: ")
+    return {"title": head, "paper": what.rstrip("."), "when": rest.split(". ")[0].rstrip(".")}
+
+
+def _missing(store: Store, card: Item, keys: set[str]) -> list[dict[str, str]]:
+    missing = []
+    if "train" not in keys:
+        why = "The network does not come from `innersight train`, so there is no record of its training."
+        missing.append({"what": "training", "why": why})
+    if not store.starting("compare/"):
+        missing.append(
+            {"what": "compare", "why": "It takes two pictures to see whether a filter finds the same in both."}
+        )
+    if not store.starting("patterns/"):
+        missing.append({"what": "patterns", "why": "No patterns were asked for, or the study stopped before them."})
+    if "heatmaps" not in keys:
+        missing.append(
+            {"what": "heatmaps", "why": "The study stopped before the heatmaps; run the same command again."}
+        )
+    return missing
+
+
+def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
+    heat = store.get("heatmaps")
+    layer = f" Grad-CAM is read at {heat.document['layer']}: {heat.document['why']}." if heat else ""
+    return {
+        "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
+        "Cells are not smoothed.",
+        "compare": "The same units over all pictures, ranked by strength, sparsity and agreement; the definition stands "
+        "beside the ranking.",
+        "patterns": f"Activation maximization: {plan['steps']} steps of Adam from random pixels on the mean of the unit's "
+        f"map, seed {plan['seed']}, under small random shifts, turns and zooms. Score: peak response to the finished "
+        "pattern, and as a multiple of the highest over the pictures of this study.",
+        "heatmaps": "Raw values in logits for the class named; colours start at zero, and the legend prints the scale."
+        + layer,
+        "training": "Recorded by the training run: one point per recorded step, per-layer statistics of weights and gradients.",
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot say by null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,63 @@
+"""What a study computes: a list of items, each with the settings that its result depends on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from innersight.errors import InnersightError
+from innersight.image import Picture
+from innersight.layers import check_layers, story
+from innersight.model import Model
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a study.
+
+    layers : names; those that tell the story when empty. units : patterns per layer, the units that `compare` ranks
+    best (with one picture: that peak highest). steps : updates of each pattern. size : their side in pixels, the
+    model's own when None. methods : heatmaps. target : class the heatmaps explain, each picture's own prediction when
+    None. seed : of the patterns.
+    """
+
+    layers: tuple[str, ...] = ()
+    units: int = 24
+    steps: int = 96
+    size: int | None = None
+    methods: tuple[str, ...] = ("gradcam", "saliency")
+    target: str | None = None
+    seed: int = 0
+
+    def settled(self, model: Model) -> "Plan":
+        """Return the plan with its layers named and everything checked against the model."""
+        if self.units < 0 or self.steps < 1:
+            raise InnersightError(f"units={self.units} must not be negative and steps={self.steps} must be at least 1")
+        if self.target is not None:
+            model.class_index(self.target)
+        names = self.layers or story(model)
+        check_layers(model, names)
+        return replace(self, layers=tuple(dict.fromkeys(names)))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plan as plain data."""
+        return asdict(self)
+
+
+def model_digest(model: Model) -> str:
+    """Return a digest of the weights and the input contract: items of another network are not reused."""
+    digest = hashlib.sha256(repr((model.input, model.labels)).encode())
+    for name, tensor in model.net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def picture_digest(pictures: Sequence[Picture]) -> str:
+    """Return a digest of the pictures' pixels and names."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(f"{picture.name} {picture.image.size}".encode())
+        digest.update(np.asarray(picture.image).tobytes())
+    return digest.hexdigest()[:16]

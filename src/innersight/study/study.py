@@ -1,0 +1,316 @@
+"""`study`: do everything for a model and some pictures, item by item, skipping what is done."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from innersight import __version__
+from innersight.address import Address, ClassAddress
+from innersight.compare import DEFINITION, compare
+from innersight.errors import InnersightError
+from innersight.heatmaps import explain
+from innersight.image import Picture, PictureError, as_picture, find_pictures, load_picture
+from innersight.layers import check_layers, survey
+from innersight.maps import maps, seen_array
+from innersight.model import Model
+from innersight.patterns import patterns
+from innersight.predict import Prediction, predict
+from innersight.render.sheets import small
+from innersight.study.documents import write_documents
+from innersight.study.plan import Plan, model_digest, picture_digest
+from innersight.study.store import Store
+
+CHUNK = 16
+FIRST_PICTURES = 8
+Watch = Callable[[int, int, str], None]
+Outcome = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk. computed, reused : items of the last run. skipped : one sentence per unreadable file."""
+
+    folder: Path
+    computed: int = 0
+    reused: int = 0
+    skipped: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Study":
+        """Open a study made before; needs neither the model nor the pictures."""
+        return cls(Store.open(folder).folder)
+
+    def render(self) -> Path:
+        """Write the documents and sheets of the front end from the stored values; return their folder."""
+        return write_documents(Store.open(self.folder))
+
+    def report(self, out: str | Path) -> Path:
+        """Write one self-contained HTML file and return its path."""
+        from innersight.web.report import write_report
+
+        self.render()
+        return write_report(self.folder, Path(out))
+
+    def view(self, *, port: int = 8765) -> None:
+        """Serve the study on 127.0.0.1 until interrupted."""
+        from innersight.web.app import serve
+
+        self.render()
+        serve(self.folder, port=port, open_browser=True)
+
+    def _repr_html_(self) -> str:
+        from innersight.web.report import embed
+
+        self.render()
+        return embed(self.folder)
+
+
+def study(
+    model: Model,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    out: str | Path,
+    *,
+    plan: Plan | None = None,
+    watch: Watch | None = None,
+) -> Study:
+    """Compute predictions, maps, comparison, patterns and heatmaps into the folder `out`.
+
+    pictures : files, folders (their first 8 pictures, in order), or Pictures. plan : what to compute. watch : called with
+    (items done, items in all, name of the next one).
+
+    Every finished item is kept: after a kill or Ctrl-C the same call goes on where it stopped, and items whose model,
+    pictures or settings changed are made again. Unreadable files are skipped and listed. Raises PictureError when none
+    can be read, and InnersightError for a plan that does not fit the model, or a full disk.
+    """
+    loaded, skipped = _load(pictures)
+    settled = (plan or Plan()).settled(model)
+    store = Store.create(out)
+    work = list(_items(model, loaded, skipped, settled, store))
+    computed = 0
+    for number, (key, settings, make) in enumerate(work):
+        if watch:
+            watch(number, len(work), key)
+        if store.done(key, settings):
+            continue
+        start = time.perf_counter()
+        document, tensors = make()
+        store.put(key, settings, document, tensors, time.perf_counter() - start)
+        computed += 1
+    store.drop_others({key for key, _, _ in work})
+    if watch:
+        watch(len(work), len(work), "done")
+    return Study(store.folder, computed, len(work) - computed, tuple(skipped))
+
+
+def _load(
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+) -> tuple[tuple[Picture, ...], list[str]]:
+    if isinstance(pictures, str | Path | Picture):
+        pictures = [pictures]
+    loaded: list[Picture] = []
+    skipped: list[str] = []
+    for item in pictures:
+        if isinstance(item, Picture):
+            loaded.append(as_picture(item))
+            continue
+        room = FIRST_PICTURES if Path(item).is_dir() else 1
+        for file in find_pictures([item]):
+            if room == 0:
+                break
+            try:
+                loaded.append(load_picture(file))
+                room -= 1
+            except PictureError as error:
+                skipped.append(str(error))
+    if not loaded:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
+    return tuple(loaded), skipped
+
+
+def _items(
+    model: Model, pictures: tuple[Picture, ...], skipped: list[str], plan: Plan, store: Store
+) -> Iterator[tuple[str, dict[str, Any], Callable[[], Outcome]]]:
+    """Yield (key, settings, function) for everything the plan asks for, cheap and important things first."""
+    network, seen = model_digest(model), picture_digest(pictures)
+    base = {"model": network, "pictures": seen, "version": __version__}
+    yield "model", {**base, "plan": plan.to_json(), "skipped": skipped}, lambda: _model(model, plan, skipped)
+    yield "pictures", base, lambda: _pictures(model, pictures)
+    for layer in plan.layers:
+        yield f"maps/{layer}", base, lambda layer=layer: _maps(model, pictures, layer)
+    grids = {layer.name: layer for layer in survey(model)}
+    placed = [layer for layer in plan.layers if grids[layer].grid != (1, 1)]
+    if len(pictures) > 1:
+        for layer in placed:
+            yield f"compare/{layer}", base, lambda layer=layer: _compare(model, pictures, layer)
+    if (first := _first_conv(model)) is not None:
+        yield "kernels", base, lambda: _kernels(model, first)
+    heat = {**base, "methods": list(plan.methods), "target": plan.target}
+    yield "heatmaps", heat, lambda: _heatmaps(model, pictures, plan)
+    if model.run is not None and (model.run / "telemetry.json").is_file():
+        run = model.run
+        yield "train", base, lambda: (_train(run), {})
+    drawn = {**base, "steps": plan.steps, "size": plan.size, "seed": plan.seed}
+    for layer in plan.layers:
+        count = min(plan.units, grids[layer].units)
+        for start in range(0, count, CHUNK):
+            span = range(start, min(start + CHUNK, count))
+            key, settings = f"patterns/{layer}/{start}", {**drawn, "count": len(span)}
+            yield key, settings, lambda layer=layer, span=span: _patterns(model, pictures, layer, span, plan, store)
+    if plan.units:
+        yield "classes", {**drawn, "target": plan.target}, lambda: _classes(model, pictures, plan)
+
+
+def _model(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "role": layer.role,
+            "units": layer.units,
+            "grid": list(layer.grid),
+            "parameters": layer.parameters,
+        }
+        for layer in survey(model)
+        if layer.role in ("conv", "linear", "block") or layer.name in plan.layers
+    ]
+    spec = model.input
+    card = {
+        "name": model.name,
+        "source": model.source,
+        "parameters": sum(p.numel() for p in model.net.parameters()),
+        "labels": list(model.labels),
+        "notes": list(model.notes),
+        "input": {
+            "channels": spec.channels,
+            "height": spec.height,
+            "width": spec.width,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "fit": spec.fit,
+            "crop": spec.crop,
+            "resample": spec.resample,
+        },
+    }
+    return {"model": card, "layers": layers, "plan": plan.to_json(), "skipped": skipped}, {}
+
+
+def _pictures(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
+    said: Prediction = predict(model, pictures)
+    rows = []
+    tensors = {"seen": torch.from_numpy(np.stack([seen_array(picture, model) for picture in pictures]))}
+    for i, picture in enumerate(pictures):
+        box = picture.box(model.input)
+        truth = said.truth[i]
+        rows.append(
+            {
+                "id": f"p{i}",
+                "name": picture.name,
+                "width": picture.width,
+                "height": picture.height,
+                "box": [box.left, box.top, box.right, box.bottom],
+                "notes": list(picture.notes),
+                "truth": model.labels[truth] if truth >= 0 else None,
+                "prediction": said.top(i),
+            }
+        )
+        tensors[f"original/{i}"] = torch.from_numpy(small(picture.image))
+    return {"pictures": rows}, tensors
+
+
+def _maps(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
+    return {}, {"maps": maps(model, pictures, [layer]).values[layer]}
+
+
+def _compare(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
+    return {"definition": DEFINITION, "rank": compare(model, pictures, layer).rank()}, {}
+
+
+def _first_conv(model: Model) -> str | None:
+    """The convolution that sees the picture itself, where its kernels can be shown in colour."""
+    for name, module in model.net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return name if module.in_channels == model.input.channels == 3 and min(module.kernel_size) > 1 else None
+    return None
+
+
+def _kernels(model: Model, name: str) -> Outcome:
+    weight = model.net.get_parameter(f"{name}.weight").detach().float().cpu()
+    top = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    return {"layer": name}, {"pixels": 0.5 + weight / top / 2}
+
+
+def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:
+    found = explain(model, pictures, plan.target, plan.methods)
+    index = {picture: f"p{i}" for i, picture in enumerate(pictures)}
+    grid = check_layers(model, [found.layer])[0].grid
+    rows = [
+        {
+            "picture": index[entry.picture],
+            "method": entry.method,
+            "class": entry.target,
+            "label": model.labels[entry.target],
+            "logit": entry.logit,
+            "probability": entry.probability,
+            "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
+            "verdict": entry.verdict,
+            "at_layer": tuple(entry.values.shape) == grid,
+        }
+        for entry in found.entries
+    ]
+    tensors = {str(i): entry.values for i, entry in enumerate(found.entries)}
+    return {"layer": found.layer, "why": found.why, "asked": plan.target is not None, "entries": rows}, tensors
+
+
+def _train(run: Path) -> dict[str, Any]:
+    try:
+        telemetry = json.loads((run / "telemetry.json").read_text())
+        card = json.loads((run / "run.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InnersightError(f"{run}: the training record cannot be read ({error})") from error
+    return {**telemetry, "metrics": card["metrics"], "recipe": card["recipe"], "labels": card["labels"]}
+
+
+def _patterns(
+    model: Model, pictures: tuple[Picture, ...], layer: str, span: range, plan: Plan, store: Store
+) -> Outcome:
+    order = _order(store, layer)
+    addresses = [Address(layer, order[i]) for i in span]
+    found = patterns(model, addresses, steps=plan.steps, size=plan.size, seed=plan.seed, pictures=pictures)
+    units = [address.unit for address in addresses]
+    return {"units": units, **_scored(found)}, {"images": found.images}
+
+
+def _order(store: Store, layer: str) -> list[int]:
+    """Units in the order in which their patterns are drawn: compare's ranking, else the highest peak first."""
+    compared = store.get(f"compare/{layer}")
+    if compared:
+        return [row["unit"] for row in compared.document["rank"]]
+    stored = store.get(f"maps/{layer}")
+    if stored is None:
+        raise InnersightError(f"{store.folder}: the maps of {layer} are missing; run the study again")
+    return stored.tensors()["maps"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
+
+
+def _classes(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:
+    said = predict(model, pictures)
+    wanted = [said.top(i, 1)[0]["class"] for i in range(len(pictures))]
+    if plan.target is not None:
+        wanted.insert(0, model.class_index(plan.target))
+    if len(model.labels) <= CHUNK:
+        wanted.extend(range(len(model.labels)))
+    classes = list(dict.fromkeys(wanted))
+    addresses = [ClassAddress(str(c)) for c in classes]
+    found = patterns(model, addresses, steps=plan.steps * 2, size=plan.size, seed=plan.seed, pictures=pictures)
+    labels = [model.labels[c] for c in classes]
+    return {"classes": classes, "labels": labels, **_scored(found)}, {"images": found.images}
+
+
+def _scored(found: Any) -> dict[str, Any]:
+    return {"score": [score.to_json() for score in found.scores], "settings": found.settings}
