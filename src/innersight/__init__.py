@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from innersight.scan import scan as scan
     from innersight.sources import load as load
     from innersight.study import study as study
+    from innersight.train import train as train
     from innersight.trust import trust as trust
 
 _HOME = {
@@ -37,9 +38,10 @@ _HOME = {
     "predict": "innersight.predict",
     "scan": "innersight.scan",
     "study": "innersight.study",
+    "train": "innersight.train",
     "trust": "innersight.trust",
 }
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0604
+__all__ = sorted([*_HOME, "__version__"])
 __version__ = "0.1.0"
 
 

@@ -1,4 +1,4 @@
-"""The same units over several pictures: which of them see the same thing in all?"""
+"""The same units over several pictures: which of them see the same thing in all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFINITION = (
-    "score = the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that peak "
-    "lower in the picture. Sparsity: Hoyer's measure of the map's positive part (1 = one single place, 0 = everywhere "
-    "alike). Both count at their lowest over the pictures. Agreement: where the unit fires (at least half its peak), what "
-    "do the other features of the network see there? Their mean, relative to the average place, is compared between the "
-    "pictures by cosine, negative counting as 0."
+    "Score: the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that "
+    "peak lower in the picture. Sparsity: Hoyer's measure of the map's positive part (1 = a single place, 0 = "
+    "everywhere alike). Both count at their lowest over the pictures. Agreement: where the unit fires (above half its "
+    "peak), what do the other features of the network see there? Their mean, relative to the average place, is "
+    "compared between the pictures by cosine; negative counts as 0."
 )
 
 
@@ -122,8 +122,9 @@ def compare(model: Model, pictures: "Sequence[str | Path | Picture]", layer: str
 
     The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
     `innersight.compare.DEFINITION`; sparsity follows Hoyer 2004 (JMLR 5, 1457-1469). The features that decide the
-    agreement are the units of the last layer with a grid, without the unit itself. Raises InnersightError for fewer than
-    two pictures, or a layer whose grid is 1x1.
+    agreement are the units of the last layer with a grid, without the unit itself.
+
+    Raises InnersightError for fewer than two pictures, or a layer whose grid is 1x1.
     """
     loaded = as_pictures(pictures)
     if len(loaded) < 2:

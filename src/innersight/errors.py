@@ -8,7 +8,7 @@ class InnersightError(ValueError):
     """Raised for input that cannot be used. The command line prints it as one sentence and exits with status 2."""
 
 
-class MissingExtra(InnersightError):
+class MissingExtraError(InnersightError):
     """Raised when an optional library is needed but not installed."""
 
     def __init__(self, library: str, extra: str) -> None:

@@ -83,7 +83,7 @@ class Picture:
         """Return what the network sees: the box at the network's size, mode RGB or L."""
         if spec.channels not in (1, 3):
             raise InnersightError(
-                f"the network takes {spec.channels} channels but {self.name} is a picture of 1 or 3; pass tensors instead"
+                f"the network takes {spec.channels} channels but {self.name} is a picture: it has 1 or 3"
             )
         image = self.image.convert("L" if spec.channels == 1 else "RGB")
         box = self.box(spec)

@@ -101,7 +101,7 @@ def _role(module: nn.Module) -> Role:
 
 
 def _open(net: nn.Module, prefix: str, known: dict[str, Layer]) -> list[Layer]:
-    """The readable children of `net`; a Sequential of differing parts is replaced by them."""
+    """Return the readable children of `net`; a Sequential of differing parts is replaced by them."""
     found: list[Layer] = []
     for name, child in net.named_children():
         path = f"{prefix}.{name}" if prefix else name

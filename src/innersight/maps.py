@@ -98,7 +98,7 @@ def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) ->
     """Return the maps (B, units, h, w) float32 on the CPU for network input `x`, by layer."""
     parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     with tap.untouched(model), torch.no_grad():
-        for batch in x.split(BATCH):
+        for batch in torch.split(x, BATCH):
             captured = tap.capture(model, batch.to(model.device, model.dtype), layers)
             for layer in layers:
                 parts[layer].append(tap.canonical(captured.activations[layer], layer).float().cpu())

@@ -116,7 +116,7 @@ class Model:
 
     def module(self, layer: str) -> nn.Module:
         """Return the module named `layer`. Raises InnersightError with the nearest names."""
-        modules = dict(self.net.named_modules())
+        modules: dict[str, nn.Module] = dict(self.net.named_modules())
         if not layer or layer not in modules:
             names = [name for name in modules if name]
             raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, names)}")

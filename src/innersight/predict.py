@@ -173,7 +173,9 @@ def _draw_confusion(prediction: Prediction) -> "Figure":
     axis.set_xticklabels(labels, rotation=60, ha="right", fontsize=7)
     axis.set_yticklabels(labels, fontsize=7)
     for i, j in cut.nonzero().tolist():
-        axis.text(j, i, int(cut[i, j]), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k")
+        axis.text(
+            j, i, str(int(cut[i, j])), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k"
+        )
     low, high = summary["interval"]
     text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['pictures']} pictures"
     axis.set_title(text, fontsize=9)

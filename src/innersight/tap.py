@@ -50,7 +50,7 @@ def untouched(model: Model) -> Iterator[None]:
     """Inside: eval mode, all parameters frozen. Afterwards modes, requires_grad, and torch's RNG are as before."""
     training = [(module, module.training) for module in model.net.modules()]
     frozen = [p for p in model.net.parameters() if p.requires_grad]
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         try:
             for module, _ in training:
@@ -300,7 +300,7 @@ def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
                 stack.callback(setattr, module, "forward", original)
             else:
                 stack.callback(delattr, module, "forward")
-            module.forward = forward  # type: ignore[method-assign]
+            module.forward = forward
         yield
 
 

@@ -48,7 +48,7 @@ class Score:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """ "stuck" when optimizing did not raise the response, "below natural" when pictures excite the unit more."""
+        """Return "stuck" when optimizing did not raise the response, "below natural" when pictures excite the unit more."""
         stuck = ("stuck",) if self.activation <= self.start else ()
         below = ("below natural",) if self.ratio is not None and self.ratio < 1 else ()
         return stuck + below
@@ -255,7 +255,7 @@ def _natural(model: Model, targets: Sequence[Target], pictures: tuple[Picture, .
     with torch.no_grad():
         names = sorted({t.layer for t in targets if isinstance(t, Address)})
         classes = any(isinstance(t, ClassAddress) for t in targets)
-        for batch in x.split(BATCH):
+        for batch in torch.split(x, BATCH):
             captured = tap.capture(model, batch, names, stop=not classes)
             for i, target in enumerate(targets):
                 if isinstance(target, ClassAddress):

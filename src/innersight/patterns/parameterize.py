@@ -1,5 +1,6 @@
 """How a picture is written as free numbers: plain pixels, or Fourier coefficients with decorrelated colours."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ GAIN = 0.25  # a tenth of a logit per step at the lowest frequency: bright after
 
 @dataclass(frozen=True)
 class Parameterization:
-    """start(generator, shape) gives the free numbers of one picture (any shape); decode maps a batch of them to pixels."""
+    """Give the free numbers of one picture (`start`), map a batch of them to pixels (`decode`), learn at `rate`."""
 
     start: Callable[[torch.Generator, tuple[int, int, int]], Tensor]
     decode: Callable[[Tensor, tuple[int, int, int]], Tensor]
@@ -55,7 +56,7 @@ def _fourier_start(generator: torch.Generator, shape: tuple[int, int, int]) -> T
 
 
 def _fourier_decode(free: Tensor, shape: tuple[int, int, int]) -> Float[Tensor, "B C H W"]:
-    """Scale each frequency by 1/f, as in natural pictures (Olah et al. 2017, Feature Visualization), and mix colours."""
+    """Scale each frequency by 1/f, as in natural pictures (Olah et al. 2017), and mix the colour axes."""
     channels, height, width = shape
     fy = torch.fft.fftfreq(height, device=free.device)[:, None]
     fx = torch.fft.rfftfreq(width, device=free.device)[None]
@@ -68,6 +69,6 @@ def _fourier_decode(free: Tensor, shape: tuple[int, int, int]) -> Float[Tensor, 
 
 
 def _colour_axes(like: Tensor) -> Tensor:
-    axes = torch.tensor(_OHTA, device=like.device, dtype=like.dtype)
+    axes: Tensor = torch.tensor(_OHTA, device=like.device, dtype=like.dtype)
     axes = axes / axes.norm(dim=1, keepdim=True) * torch.tensor(_SPREAD, device=like.device, dtype=like.dtype)[:, None]
-    return axes * 3**0.5
+    return axes * math.sqrt(3)

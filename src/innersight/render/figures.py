@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@runtime_checkable
 class Result(Protocol):
     """What every result offers."""
 
@@ -77,7 +78,8 @@ def contact_sheet(
     """
     rows = [-(-len(maps) // columns) for _, maps, _ in groups]
     figure = new_figure(columns * 0.82, max(1.2, sum(r * 0.98 + 0.5 for r in rows)))
-    parts = np.atleast_1d(figure.subfigures(len(groups), 1, height_ratios=[r * 0.98 + 0.5 for r in rows]))
+    heights = [r * 0.98 + 0.5 for r in rows]
+    parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=heights).ravel()
     for part, (title, maps, scale), names, picture, lines in zip(parts, groups, labels, under, rows, strict=True):
         shown = "each tile on its own scale" if scale is None else f"one scale, {scale}"
         part.suptitle(f"{title}  ·  {shown}", x=0.01, ha="left", fontsize=9)

@@ -44,8 +44,8 @@ def _infer(net: nn.Module) -> tuple[InputSpec, int]:
         except InnersightError as error:
             failures.append(str(error))
     raise InnersightError(
-        f"{type(net).__name__}: no input of size {', '.join(map(str, SIZES))} fits; pass input=InputSpec(height, width) "
-        f"(for {SIZES[0]}: {failures[0]})"
+        f"{type(net).__name__}: no input of size {', '.join(map(str, SIZES))} fits; "
+        f"pass input=InputSpec(height, width) (for {SIZES[0]}: {failures[0]})"
     )
 
 

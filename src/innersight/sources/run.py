@@ -58,7 +58,7 @@ def read_card(folder: str | Path) -> RunCard:
         data = json.loads(path.read_text())
         if data["format"] != FORMAT:
             raise InnersightError(f"{path}: format {data['format']} is not known to this version (it reads {FORMAT})")
-        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
+        spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
         return RunCard(
             data["net"], tuple(data["labels"]), InputSpec(**spec), data["metrics"], data["recipe"], data["format"]
         )

@@ -54,7 +54,10 @@ class SmallResNet(nn.Module):
 
 
 def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
-    """Build `small:WIDTH` (`small` alone: width 32) with random weights from torch's global generator, or weights FILE."""
+    """Build `small:WIDTH` (`small` alone: width 32).
+
+    The weights are those of the file `weights`, or random from torch's global generator.
+    """
     if name and not (name.isdecimal() and 1 <= int(name) <= 1024):
         raise InnersightError(f"small:{name}: the width is a number from 1 to 1024, such as small:32")
     width, outputs = int(name or 32), classes or 10

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from innersight.errors import InnersightError, MissingExtra, nearest
+from innersight.errors import InnersightError, MissingExtraError, nearest
 from innersight.model import InputSpec, Model
 from innersight.sources.weights import fit_weights, read_weights
 
@@ -11,12 +11,12 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     """Build a timm network; see `innersight.load`.
 
     With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name and,
-    without a network connection, says what to pass instead; MissingExtra without timm.
+    without a network connection, says what to pass instead; MissingExtraError without timm.
     """
     try:
         import timm
     except ImportError as error:
-        raise MissingExtra("timm", "timm") from error
+        raise MissingExtraError("timm", "timm") from error
     if not timm.is_model(name):
         raise InnersightError(f"timm has no network {name!r}; {nearest(name, timm.list_models())}")
     try:

@@ -23,7 +23,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise InnersightError(f"{path}: no such weight file")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return dict(load_file(path))
         except SafetensorError as error:
             raise InnersightError(f"{path}: not a readable safetensors file ({error})") from error
     try:

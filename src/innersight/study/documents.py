@@ -68,7 +68,7 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: set[str]
         "layers": layers,
         "story": card.document["plan"]["layers"],
         "how": _how(card.document["plan"], store),
-        "missing": _missing(store, card, keys),
+        "missing": _missing(store, keys),
         "timing": [{"what": item.key, "seconds": item.seconds} for item in store.starting("")],
         "skipped": card.document["skipped"],
     }
@@ -109,7 +109,7 @@ def _patterns(store: Store, files: Path, prefix: str) -> dict[str, Any] | None:
     if not parts:
         return None
     images = torch.cat([part.tensors()["images"] for part in parts])
-    joined = {
+    joined: dict[str, Any] = {
         key: [entry for part in parts for entry in part.document[key]]
         for key in ("units", "classes", "labels", "score")
         if key in parts[0].document
@@ -156,22 +156,20 @@ def describe(method: str) -> dict[str, str]:
     return {"title": head, "paper": what.rstrip("."), "when": rest.split(". ")[0].rstrip(".")}
 
 
-def _missing(store: Store, card: Item, keys: set[str]) -> list[dict[str, str]]:
-    missing = []
-    if "train" not in keys:
-        why = "The network does not come from `innersight train`, so there is no record of its training."
-        missing.append({"what": "training", "why": why})
-    if not store.starting("compare/"):
-        missing.append(
-            {"what": "compare", "why": "It takes two pictures to see whether a filter finds the same in both."}
-        )
-    if not store.starting("patterns/"):
-        missing.append({"what": "patterns", "why": "No patterns were asked for, or the study stopped before them."})
-    if "heatmaps" not in keys:
-        missing.append(
-            {"what": "heatmaps", "why": "The study stopped before the heatmaps; run the same command again."}
-        )
-    return missing
+def _missing(store: Store, keys: set[str]) -> list[dict[str, str]]:
+    reasons = {
+        "training": ("train" in keys, "The network does not come from `innersight train`: no record of its training."),
+        "compare": (
+            bool(store.starting("compare/")),
+            "It takes two pictures to see if a filter finds the same in both.",
+        ),
+        "patterns": (
+            bool(store.starting("patterns/")),
+            "No patterns were asked for, or the study stopped before them.",
+        ),
+        "heatmaps": ("heatmaps" in keys, "The study stopped before the heatmaps; run the same command again."),
+    }
+    return [{"what": what, "why": why} for what, (there, why) in reasons.items() if not there]
 
 
 def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
@@ -182,12 +180,14 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
         "Cells are not smoothed.",
         "compare": "The same units over all pictures, ranked by strength, sparsity and agreement; the definition stands "
         "beside the ranking.",
-        "patterns": f"Activation maximization: {plan['steps']} steps of Adam from random pixels on the mean of the unit's "
-        f"map, seed {plan['seed']}, under small random shifts, turns and zooms. Score: peak response to the finished "
-        "pattern, and as a multiple of the highest over the pictures of this study.",
-        "heatmaps": "Raw values in logits for the class named; colours start at zero, and the legend prints the scale."
+        "patterns": f"Activation maximization: {plan['steps']} steps of Adam from random pixels on the mean of the "
+        f"unit's map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and "
+        "zooms. Score: peak response to the finished pattern, and as a multiple of the highest over the pictures of "
+        "this study.",
+        "heatmaps": "Raw values for the logit of the class named; colours start at zero, the legend prints the scale."
         + layer,
-        "training": "Recorded by the training run: one point per recorded step, per-layer statistics of weights and gradients.",
+        "training": "Recorded while the network was trained: one point per recorded step, and statistics of the weights "
+        "and gradients of every layer.",
     }
 
 

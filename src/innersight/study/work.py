@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def study(
 ) -> Study:
     """Compute predictions, maps, comparison, patterns and heatmaps into the folder `out`.
 
-    pictures : files, folders (their first 8 pictures, in order), or Pictures. plan : what to compute. watch : called with
-    (items done, items in all, name of the next one).
+    pictures : files, folders (their first 8 pictures, in order), or Pictures. plan : what to compute.
+    watch : called with (items done, items in all, name of the next one).
 
     Every finished item is kept: after a kill or Ctrl-C the same call goes on where it stopped, and items whose model,
     pictures or settings changed are made again. Unreadable files are skipped and listed. Raises PictureError when none
@@ -138,33 +139,31 @@ def _items(
     model: Model, pictures: tuple[Picture, ...], skipped: list[str], plan: Plan, store: Store
 ) -> Iterator[tuple[str, dict[str, Any], Callable[[], Outcome]]]:
     """Yield (key, settings, function) for everything the plan asks for, cheap and important things first."""
-    network, seen = model_digest(model), picture_digest(pictures)
-    base = {"model": network, "pictures": seen, "version": __version__}
-    yield "model", {**base, "plan": plan.to_json(), "skipped": skipped}, lambda: _model(model, plan, skipped)
-    yield "pictures", base, lambda: _pictures(model, pictures)
-    for layer in plan.layers:
-        yield f"maps/{layer}", base, lambda layer=layer: _maps(model, pictures, layer)
+    base = {"model": model_digest(model), "pictures": picture_digest(pictures), "version": __version__}
+    first = _first_conv(model)
     grids = {layer.name: layer for layer in survey(model)}
-    placed = [layer for layer in plan.layers if grids[layer].grid != (1, 1)]
-    if len(pictures) > 1:
-        for layer in placed:
-            yield f"compare/{layer}", base, lambda layer=layer: _compare(model, pictures, layer)
-    if (first := _first_conv(model)) is not None:
-        yield "kernels", base, lambda: _kernels(model, first)
+    yield "model", {**base, "plan": plan.to_json(), "skipped": skipped}, partial(_model, model, plan, skipped)
+    yield "pictures", base, partial(_pictures, model, pictures)
+    for layer in plan.layers:
+        yield f"maps/{layer}", base, partial(_maps, model, pictures, layer)
+    for layer in plan.layers if len(pictures) > 1 else ():
+        if grids[layer].grid != (1, 1):
+            yield f"compare/{layer}", base, partial(_compare, model, pictures, layer)
+    if first is not None:
+        yield "kernels", base, partial(_kernels, model, first)
     heat = {**base, "methods": list(plan.methods), "target": plan.target}
-    yield "heatmaps", heat, lambda: _heatmaps(model, pictures, plan)
+    yield "heatmaps", heat, partial(_heatmaps, model, pictures, plan)
     if model.run is not None and (model.run / "telemetry.json").is_file():
-        run = model.run
-        yield "train", base, lambda: (_train(run), {})
+        yield "train", base, partial(_train, model.run)
     drawn = {**base, "steps": plan.steps, "size": plan.size, "seed": plan.seed}
     for layer in plan.layers:
         count = min(plan.units, grids[layer].units)
         for start in range(0, count, CHUNK):
             span = range(start, min(start + CHUNK, count))
-            key, settings = f"patterns/{layer}/{start}", {**drawn, "count": len(span)}
-            yield key, settings, lambda layer=layer, span=span: _patterns(model, pictures, layer, span, plan, store)
+            settings = {**drawn, "count": len(span)}
+            yield f"patterns/{layer}/{start}", settings, partial(_patterns, model, pictures, layer, span, plan, store)
     if plan.units:
-        yield "classes", {**drawn, "target": plan.target}, lambda: _classes(model, pictures, plan)
+        yield "classes", {**drawn, "target": plan.target}, partial(_classes, model, pictures, plan)
 
 
 def _model(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
@@ -233,7 +232,7 @@ def _compare(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome
 
 
 def _first_conv(model: Model) -> str | None:
-    """The convolution that sees the picture itself, where its kernels can be shown in colour."""
+    """Return the name of the convolution that sees the picture itself, if its kernels can be shown in colour."""
     for name, module in model.net.named_modules():
         if isinstance(module, nn.Conv2d):
             return name if module.in_channels == model.input.channels == 3 and min(module.kernel_size) > 1 else None
@@ -268,13 +267,13 @@ def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcom
     return {"layer": found.layer, "why": found.why, "asked": plan.target is not None, "entries": rows}, tensors
 
 
-def _train(run: Path) -> dict[str, Any]:
+def _train(run: Path) -> Outcome:
     try:
         telemetry = json.loads((run / "telemetry.json").read_text())
         card = json.loads((run / "run.json").read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InnersightError(f"{run}: the training record cannot be read ({error})") from error
-    return {**telemetry, "metrics": card["metrics"], "recipe": card["recipe"], "labels": card["labels"]}
+    return {**telemetry, "metrics": card["metrics"], "recipe": card["recipe"], "labels": card["labels"]}, {}
 
 
 def _patterns(

@@ -45,7 +45,7 @@ class Heatmap:
 
     @property
     def scale(self) -> Scale:
-        """The colours it is shown with: fine maps end at their 99.5th percentile, so that one pixel does not hide all."""
+        """Return its colours: fine maps end at the 99.5th percentile, so that one pixel does not hide all."""
         return scale_of(self.values, share=0.995 if self.values.numel() > FINE else 1.0)
 
 
@@ -170,7 +170,7 @@ def explain(
 def _ask(model: Model, x: Tensor, targets: Tensor, layer: str, method: Any, options: Mapping[str, Any]) -> Tensor:
     parts = []
     with tap.untouched(model):
-        for batch, classes in zip(x.split(BATCH), targets.split(BATCH), strict=True):
+        for batch, classes in zip(torch.split(x, BATCH), torch.split(targets, BATCH), strict=True):
             request = Request(model, batch.to(model.device, model.dtype), classes.to(model.device), layer)
             parts.append(method(request, **options).detach().float().cpu())
     return torch.cat(parts)

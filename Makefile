@@ -1,0 +1,46 @@
+# Everything is set up by the first target that needs it. PYTHON and VENV may be given: make test VENV=/path
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint unit bench train-toon clean
+
+demo: $(VENV)/.run
+	$(BIN)/innersight demo --out demo
+
+test: lint unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.test
+	$(BIN)/pytest
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+# The embedded network, from nothing; see the model card in src/innersight/toons/run.
+train-toon: $(VENV)/.test
+	$(BIN)/innersight toons build/toons --per-class 400 --seed 0
+	$(BIN)/innersight train build/toons --out build/toon --net small:32 --size 96 --half
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,37 @@
+"""Side-by-side timing: the contenders take turns in one run, so that a noisy machine hits them alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. seconds : median per contender; spread : half the interquartile range over the median."""
+
+    what: str
+    seconds: dict[str, float]
+    spread: dict[str, float]
+    target: str = ""
+
+    def ratio(self, other: str) -> float:
+        """How many times longer `other` takes than ours."""
+        return self.seconds[other] / self.seconds["innersight"]
+
+
+def race(what: str, contenders: Mapping[str, Callable[[], object]], *, rounds: int = 7, target: str = "") -> Row:
+    """Time every contender once per round, after one round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    spread = {}
+    for name, values in times.items():
+        low, _, high = statistics.quantiles(values, n=4)
+        spread[name] = (high - low) / 2 / median[name]
+    return Row(what, median, spread, target)

@@ -1,0 +1,440 @@
+"""The command line: parse and delegate. torch is imported only when work starts."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from innersight import __version__
+from innersight.errors import InnersightError
+
+if TYPE_CHECKING:
+    from innersight.model import Model
+
+app = typer.Typer(
+    name="innersight",
+    help="See what an image classifier sees. Try `innersight demo` first.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="torchvision:NAME, timm:NAME, run:DIR (what `train` wrote) or toon")
+]
+Files = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="picture files or folders")]
+Weights = Annotated[str | None, typer.Option(help="'hub' or a weight file; nothing is ever unpickled")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps ...; cpu when not given")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="layer name; may be repeated")]
+Target = Annotated[str | None, typer.Option(help="class label or number; the predicted class when not given")]
+
+
+def _out(default: str, kinds: str) -> Any:
+    return typer.Option("--out", "-o", help=f"file to write, {kinds}; may be repeated [default: {default}]")
+
+
+Out = Annotated[list[Path] | None, _out("COMMAND.png", ".png .svg .pdf figure, .json data, .safetensors raw values")]
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and status 2."""
+    try:
+        app()
+    except InnersightError as error:
+        typer.echo(f"innersight: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("innersight: stopped; finished work is kept", err=True)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the study")] = Path("demo"),
+    view: Annotated[bool, typer.Option(help="open the report in a browser when there is a desktop")] = True,
+) -> None:
+    """Study the embedded network on drawn characters and open the report."""
+    from innersight.demo import demo as run
+
+    with _progress("demo") as watch:
+        report = run(out, watch=watch)
+    typer.echo(f"report: {report.resolve()}")
+    if view and _desktop():
+        typer.launch(str(report.resolve()))
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="pictures as FOLDER/CLASS/*.jpg")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="run folder to write")],
+    net: Annotated[str, typer.Option(help="small:WIDTH, timm:NAME, torchvision:NAME or run:DIR")] = "small",
+    weights: Weights = None,
+    val: Annotated[Path | None, typer.Option(help="validation folder; else a share is held out")] = None,
+    holdout: Annotated[float, typer.Option(help="stratified share held out")] = 0.1,
+    epochs: Annotated[int | None, typer.Option(help="passes over the pictures; by the size of the folder")] = None,
+    size: Annotated[int | None, typer.Option(help="input side in pixels; 80, or the network's own")] = None,
+    batch: Annotated[int, typer.Option(help="pictures per step")] = 64,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
+    patience: Annotated[int, typer.Option(help="epochs without progress before it ends; 0 never")] = 10,
+    seed: Annotated[int, typer.Option(help="of split, weights, order and augmentation")] = 0,
+    devices: Annotated[str, typer.Option(help="passed to Lightning")] = "auto",
+    strategy: Annotated[str, typer.Option(help="passed to Lightning")] = "auto",
+    nodes: Annotated[int, typer.Option(help="passed to Lightning")] = 1,
+    balance: Annotated[bool, typer.Option(help="weigh rare classes more")] = True,
+    telemetry_every: Annotated[int, typer.Option(help="steps between records of every layer")] = 25,
+    half: Annotated[bool, typer.Option(help="store the weights as float16")] = False,
+    resume: Annotated[bool, typer.Option(help="go on with a run that Ctrl-C ended")] = False,
+    overwrite: Annotated[bool, typer.Option(help="begin anew in a finished run folder")] = False,
+) -> None:
+    """Train a classifier on a folder of pictures and record how it learns."""
+    options = {key: value for key, value in locals().items() if key not in ("folder", "out")}
+    from innersight.train import train as run
+
+    result = run(folder, out, **options, say=lambda text: typer.echo(text, err=True))
+    typer.echo(result.summary())
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    pictures: Files,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Say what the network sees; for class-per-folder trees also accuracy and confusions."""
+    from innersight.predict import predict as run
+
+    result = run(_load(model, weights, device), list(pictures))
+    _deliver(result, json_, out, None)
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.prediction(result))
+
+
+@app.command()
+def layers(
+    model: ModelName,
+    weights: Weights = None,
+    json_: Json = False,
+    all_: Annotated[bool, typer.Option("--all", help="also activations, norms and pools")] = False,
+) -> None:
+    """List the layers of a network: name, kind, units, grid, parameters."""
+    from dataclasses import asdict
+
+    from innersight.layers import layers as run
+    from innersight.layers import story
+
+    opened = _load(model, weights, None)
+    found = run(opened, all=all_)
+    if json_:
+        typer.echo(json.dumps([asdict(layer) for layer in found], indent=1))
+        return
+    from innersight import terminal
+
+    typer.echo(terminal.layers(opened, found, story(opened)))
+
+
+@app.command()
+def maps(
+    model: ModelName,
+    pictures: Files,
+    layer: Layers = None,
+    shared: Annotated[bool, typer.Option(help="one colour scale for all units of a layer")] = False,
+    overlay: Annotated[bool, typer.Option(help="lay the maps over the picture")] = False,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Show what every unit of chosen layers responds to in a picture."""
+    from innersight.maps import maps as run
+
+    result = run(_load(model, weights, device), _files(pictures), layer)
+    _deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
+
+
+@app.command()
+def compare(
+    model: ModelName,
+    pictures: Files,
+    layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
+    top: Annotated[int, typer.Option(help="units to list")] = 10,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Rank the units that see the same thing in two or more pictures."""
+    from innersight.compare import compare as run
+
+    result = run(_load(model, weights, device), _files(pictures), layer)
+    if not json_:
+        for row in result.rank(top):
+            typer.echo(f"{row['address']:<24} {row['score']:.3f}  {row['reason']}")
+    _deliver(result, json_, out, "compare.png", count=top)
+
+
+@app.command()
+def patterns(
+    model: ModelName,
+    what: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="layer:0-15, layer:7@3,4, layer, class:NAME")],
+    steps: Annotated[int, typer.Option(help="updates of each picture")] = 128,
+    size: Annotated[int | None, typer.Option(help="side in pixels; the network's own when not given")] = None,
+    parameterize: Annotated[str, typer.Option(help="fourier or pixels")] = "fourier",
+    seed: Annotated[int, typer.Option(help="of the random pixels")] = 0,
+    picture: Annotated[list[Path] | None, typer.Option(help="for the natural maximum; may be repeated")] = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the picture that drives each unit or class most, from random pixels."""
+    from innersight.patterns import patterns as run
+
+    opened = _load(model, weights, device)
+    natural = _files(picture) if picture else None
+    with _progress("patterns") as watch:
+        result = run(
+            opened, what, steps=steps, size=size, parameterize=parameterize, seed=seed, pictures=natural,
+            progress=lambda done, total: watch(done, total, "units"),
+        )  # fmt: skip
+    _deliver(result, json_, out, "patterns.png")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def explain(
+    context: typer.Context,
+    model: ModelName,
+    pictures: Files,
+    target: Target = None,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
+    layer: Annotated[str | None, typer.Option("--layer", "-l", help="where class activation maps are read")] = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Show which part of a picture decided the class.
+
+    A method's own options are written --METHOD.OPTION=VALUE, such as --gradcam.relu=true; see `innersight methods`.
+    """
+    from innersight.heatmaps import explain as run
+
+    files, options = _method_options([*map(str, pictures), *context.args])
+    names = method or ["gradcam", "saliency"]
+    result = run(_load(model, weights, device), _files(files), target, names, layer=layer, options=options)
+    if not json_:
+        typer.echo(f"read at {result.layer}: {result.why}")
+    _deliver(result, json_, out, "explain.png")
+
+
+@app.command()
+def trust(
+    model: ModelName,
+    pictures: Files,
+    target: Target = None,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Say which heatmap methods may be believed on this network, against random, centre and edge baselines."""
+    from innersight.trust import trust as run
+
+    names = method or ["gradcam", "saliency"]
+    result = run(_load(model, weights, device), _files(pictures), names, target=target)
+    if not json_:
+        for sentence in result.verdicts():
+            typer.echo(sentence)
+    _deliver(result, json_, out, "trust.png")
+
+
+@app.command()
+def scan(
+    model: ModelName,
+    pictures: Files,
+    layer: Layers = None,
+    top: Annotated[int, typer.Option(help="pictures kept for each unit")] = 9,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the pictures of a folder that excite each unit most."""
+    from innersight.scan import scan as run
+
+    result = run(_load(model, weights, device), list(pictures), layer, top=top)
+    _deliver(result, json_, out, "scan.png")
+
+
+@app.command()
+def study(
+    model: ModelName,
+    pictures: Files,
+    out: Annotated[Path, typer.Option("--out", "-o", help="study folder; made, or gone on with")] = Path("study"),
+    layer: Layers = None,
+    units: Annotated[int, typer.Option(help="patterns for each layer; 0 for none")] = 24,
+    steps: Annotated[int, typer.Option(help="updates of each pattern")] = 96,
+    size: Annotated[int | None, typer.Option(help="side of the patterns in pixels")] = None,
+    target: Target = None,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
+    seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
+    weights: Weights = None,
+    device: Device = None,
+    report_: Annotated[Path | None, typer.Option("--report", help="report file [default: OUT/report.html]")] = None,
+) -> None:
+    """Do everything for a model and pictures, and write the report. Run again to go on after an interruption."""
+    from innersight.study import Plan
+    from innersight.study import study as run
+
+    methods_ = tuple(method) if method else Plan.methods
+    plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed)
+    opened = _load(model, weights, device)
+    with _progress("study") as watch:
+        result = run(opened, list(pictures), out, plan=plan, watch=watch)
+    for sentence in result.skipped:
+        typer.echo(f"skipped {sentence}", err=True)
+    typer.echo(f"computed {result.computed} items, reused {result.reused}")
+    typer.echo(f"report: {result.report(report_ or out / 'report.html').resolve()}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="file [default: STUDY/report.html]")] = None,
+) -> None:
+    """Write a study as one HTML file that opens offline; needs neither the model nor the pictures."""
+    from innersight.study import Study
+
+    path = Study.open(folder).report(out or folder / "report.html")
+    typer.echo(f"report: {path.resolve()}")
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8765,
+) -> None:
+    """Serve a study on this machine only and open it in the browser."""
+    from innersight.study import Study
+
+    Study.open(folder).view(port=port)
+
+
+@app.command()
+def methods() -> None:
+    """List the heatmap methods with their source, when to use them, and their options."""
+    from innersight import terminal
+
+    typer.echo(terminal.methods())
+
+
+@app.command()
+def toons(
+    folder: Annotated[Path, typer.Argument(help="folder to write, as FOLDER/CLASS/*.png")],
+    per_class: Annotated[int, typer.Option(help="pictures of each character")] = 400,
+    seed: Annotated[int, typer.Option(help="of the first picture")] = 0,
+    size: Annotated[int, typer.Option(help="side in pixels")] = 96,
+) -> None:
+    """Draw the embedded characters into a class-per-folder tree, to train on."""
+    from innersight.toons import write
+
+    typer.echo(f"{write(folder, per_class=per_class, seed=seed, size=size)} pictures in {folder}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which devices there are, and what an extra would add."""
+    from innersight import terminal
+
+    typer.echo(terminal.doctor())
+
+
+def _load(name: str, weights: str | None, device: str | None) -> "Model":
+    from innersight.sources import load
+
+    model = load(name, weights=weights, device=device)
+    for note in model.notes:
+        typer.echo(f"note: {note}", err=True)
+    return model
+
+
+def _files(paths: "list[Path] | list[str]") -> list[Path]:
+    from innersight.image import find_pictures
+
+    return list(find_pictures(paths))
+
+
+def _method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Split picture names from `--METHOD.OPTION=VALUE`."""
+    files: list[str] = []
+    options: dict[str, dict[str, str]] = {}
+    for word in words:
+        if not word.startswith("--"):
+            files.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        method, dot, option = name.partition(".")
+        if not (equals and dot):
+            raise InnersightError(f"no option {word!r}; a method's options are written --METHOD.OPTION=VALUE")
+        options.setdefault(method, {})[option] = value
+    return files, options
+
+
+def _deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
+    """Print JSON, and write the files asked for (or the default one)."""
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), indent=1))
+    paths = out or ([Path(default)] if default and not as_json else [])
+    for path in paths:
+        if drawing and path.suffix in (".png", ".svg", ".pdf"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            result.figure(**drawing).savefig(path)
+        else:
+            result.save(path)
+        typer.echo(f"wrote {path}", err=as_json)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar on the terminal's error stream; nothing where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def watch(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title}: {name}")
+
+        yield watch
+
+
+def _desktop() -> bool:
+    import os
+
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+if __name__ == "__main__":
+    main()
