@@ -48,7 +48,7 @@ class Score:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Return "stuck" when optimizing did not raise the response, "below natural" when pictures excite the unit more."""
+        """Say "stuck" when the response did not rise, "below natural" when pictures excite the unit more."""
         stuck = ("stuck",) if self.activation <= self.start else ()
         below = ("below natural",) if self.ratio is not None and self.ratio < 1 else ()
         return stuck + below

@@ -161,11 +161,11 @@ def _missing(store: Store, keys: set[str]) -> list[dict[str, str]]:
         "training": ("train" in keys, "The network does not come from `innersight train`: no record of its training."),
         "compare": (
             bool(store.starting("compare/")),
-            "It takes two pictures to see if a filter finds the same in both.",
+            "A filter is compared between two pictures or more.",
         ),
         "patterns": (
             bool(store.starting("patterns/")),
-            "No patterns were asked for, or the study stopped before them.",
+            "None were asked for, or the study stopped before them.",
         ),
         "heatmaps": ("heatmaps" in keys, "The study stopped before the heatmaps; run the same command again."),
     }
@@ -178,13 +178,13 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
     return {
         "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
         "Cells are not smoothed.",
-        "compare": "The same units over all pictures, ranked by strength, sparsity and agreement; the definition stands "
-        "beside the ranking.",
+        "compare": "The same units over all pictures, ranked by strength, sparsity and agreement; the definition "
+        "stands beside the ranking.",
         "patterns": f"Activation maximization: {plan['steps']} steps of Adam from random pixels on the mean of the "
         f"unit's map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and "
         "zooms. Score: peak response to the finished pattern, and as a multiple of the highest over the pictures of "
         "this study.",
-        "heatmaps": "Raw values for the logit of the class named; colours start at zero, the legend prints the scale."
+        "heatmaps": "Raw values for the logit of the class named; zero keeps its colour, the legend prints it."
         + layer,
         "training": "Recorded while the network was trained: one point per recorded step, and statistics of the weights "
         "and gradients of every layer.",
