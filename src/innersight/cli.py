@@ -218,9 +218,8 @@ def patterns(
     _deliver(result, json_, out, "patterns.png")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"ignore_unknown_options": True})
 def explain(
-    context: typer.Context,
     model: ModelName,
     pictures: Files,
     target: Target = None,
@@ -237,7 +236,8 @@ def explain(
     """
     from innersight.heatmaps import explain as run
 
-    files, options = _method_options([*map(str, pictures), *context.args])
+    # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
+    files, options = _method_options([str(path) for path in pictures])
     names = method or ["gradcam", "saliency"]
     result = run(_load(model, weights, device), _files(files), target, names, layer=layer, options=options)
     if not json_:
@@ -251,6 +251,9 @@ def trust(
     pictures: Files,
     target: Target = None,
     method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
+    steps: Annotated[int, typer.Option(help="portions in which pixels are removed")] = 16,
+    baseline: Annotated[str, typer.Option(help="what takes their place: blur or mean")] = "blur",
+    seed: Annotated[int, typer.Option(help="of the random map")] = 0,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -260,10 +263,10 @@ def trust(
     from innersight.trust import trust as run
 
     names = method or ["gradcam", "saliency"]
-    result = run(_load(model, weights, device), _files(pictures), names, target=target)
+    opened = _load(model, weights, device)
+    result = run(opened, list(pictures), names, target=target, steps=steps, baseline=baseline, seed=seed)
     if not json_:
-        for sentence in result.verdicts():
-            typer.echo(sentence)
+        typer.echo("\n".join([*result.verdicts(), result.note, *(f"skipped {s}" for s in result.skipped)]))
     _deliver(result, json_, out, "trust.png")
 
 
@@ -282,6 +285,10 @@ def scan(
     from innersight.scan import scan as run
 
     result = run(_load(model, weights, device), list(pictures), layer, top=top)
+    if not json_:
+        for name, row in result.summary().items():
+            typer.echo(f"{name}: {row['units']} units, {row['dead']} dead, {row['always_on']} always on")
+        typer.echo("\n".join([f"{result.pictures} pictures", *(f"skipped {s}" for s in result.skipped)]))
     _deliver(result, json_, out, "scan.png")
 
 

@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.model import InputSpec
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
-MAX_PIXELS = 400_000_000
+MAX_PIXELS = 178_000_000  # just below what Pillow itself refuses
 
 
 class PictureError(InnersightError):
@@ -105,7 +105,7 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
 
     Honours EXIF orientation, palettes, transparency (laid on `background`, any PIL colour), CMYK, 16-bit
     and float samples, and takes the first frame of an animation. Raises PictureError for a file that is missing,
-    empty, truncated, not a picture, or of more than 400 million pixels.
+    empty, truncated, not a picture, or of more than 178 million pixels.
     """
     path = Path(path)
     try:
@@ -114,19 +114,20 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise PictureError(f"{path}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
+                    raise PictureError(f"{opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
+                frames = getattr(opened, "n_frames", 1)
                 opened.load()
                 upright = ImageOps.exif_transpose(opened)
-                image, notes = _eight_bit(upright, background)
+                image, notes = _eight_bit(upright, background, frames)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
         raise PictureError(f"{path}: not a picture in a format known here ({', '.join(SUFFIXES)})") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: more than {MAX_PIXELS:,} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
         if isinstance(error, PictureError):
-            raise
+            raise PictureError(f"{path}: {error}") from error
         raise PictureError(f"{path}: cannot be read as a picture ({error})") from error
     return Picture(image, path.name, path, notes)
 
@@ -187,10 +188,8 @@ def stack(pictures: Sequence[Picture], spec: InputSpec) -> Float[Tensor, "B C H 
     return torch.stack([picture.tensor(spec) for picture in pictures])
 
 
-def _eight_bit(image: Image.Image, background: str) -> tuple[Image.Image, tuple[str, ...]]:
-    notes: list[str] = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"first of {getattr(image, 'n_frames', 1)} frames")
+def _eight_bit(image: Image.Image, background: str, frames: int = 1) -> tuple[Image.Image, tuple[str, ...]]:
+    notes: list[str] = [f"first of {frames} frames"] if frames > 1 else []
     if image.mode.startswith("I") or image.mode == "F":
         image = _from_wide(np.asarray(image))
         notes.append("reduced to 8 bits")

@@ -30,9 +30,12 @@ def survey(model: Model) -> tuple[Layer, ...]:
         x = torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype)
         for name, output in tap.outputs(model, x, names):
             try:
-                shapes[name] = tuple(tap.canonical(output, name).shape)
+                shape = tuple(tap.canonical(output, name).shape)
             except tap.LayoutError:
                 continue
+            # More rows than pictures: windows or tokens, not maps.
+            if shape[0] == len(x):
+                shapes[name] = shape
     return tuple(_describe(model, name, shape) for name, shape in shapes.items())
 
 

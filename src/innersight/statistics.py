@@ -51,9 +51,9 @@ def sign_flip(
 ) -> float:
     """Return the two-sided p-value of "the mean of these paired differences is 0", by flipping their signs.
 
-    Fisher 1935 (The Design of Experiments, section 21). All `2 ** n` flips are counted for up to twelve differences (n,);
-    for more, `resamples` random ones and the observed one (Phipson and Smyth 2010, arXiv:1603.05766). Assumes that
-    under no difference both signs are equally likely. 1.0 for none at all.
+    Fisher 1935 (The Design of Experiments, section 21). All `2 ** n` flips are counted for up to twelve differences
+    (n,); for more, `resamples` random ones and the observed one (Phipson and Smyth 2010, arXiv:1603.05766). Assumes
+    that under no difference both signs are equally likely. 1.0 for none at all.
 
     >>> sign_flip([1.0, 2.0, 3.0])
     0.25

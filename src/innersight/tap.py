@@ -180,6 +180,7 @@ class Suffix:
     output: Tensor
     mode: Literal["resumed", "copied", "full"]
     _memory: Mapping[tuple[nn.Module, int], Any]
+    _flat: bool
 
     def __call__(self, variants: Tensor, index: Tensor | None = None) -> Tensor:
         """Return logits (V, classes) for `variants` (V, units, h, w) of the layer's output.
@@ -193,14 +194,15 @@ class Suffix:
                 raise InnersightError(f"{batch} variants for {pictures} pictures: say with index= whose each one is")
             index = torch.arange(batch) if pictures > 1 else torch.zeros(batch, dtype=torch.long)
         index = index.to(self.pictures.device)
-        variants = _shaped_like(variants, self.activation)
+        # A copy: an in-place activation may follow.
+        variants = variants.clone()
         if self.mode == "full":
             return replace(self.model, self.pictures[index], self.layer, lambda _: variants)
         x = _spread(self.pictures, index, pictures, copy=False)
         answers = {
             key: _spread(value, index, pictures, copy=self.mode == "copied") for key, value in self._memory.items()
         }
-        answers[self.model.module(self.layer), 0] = variants.clone()
+        answers[self.model.module(self.layer), 0] = variants.flatten(1) if self._flat else variants
         with _answering(answers), torch.inference_mode(mode=False):
             return self.model.net(x)  # type: ignore[no-any-return]
 
@@ -212,7 +214,7 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
     run; where the network defeats resuming, the suffix falls back to full runs and says so in `mode`.
     """
     with torch.no_grad():
-        memory, activation = _record(model, x, layer)
+        memory, activation, flat = _record(model, x, layer)
         output = model.net(x)
         trial = activation.clone()
         trial[:, ::2] = 0
@@ -221,11 +223,11 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
         truth = torch.cat([replace(model, x, layer, lambda _: trial.clone()), output])
         modes: tuple[Literal["resumed", "copied"], ...] = ("resumed", "copied")
         for mode in modes:
-            suffix = Suffix(model, layer, x, activation, output, mode, memory)
+            suffix = Suffix(model, layer, x, activation, output, mode, memory, flat)
             with suppress(RuntimeError):
                 if torch.allclose(suffix(variants, twice), truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max())):
                     return suffix
-    return Suffix(model, layer, x, activation, output, "full", {})
+    return Suffix(model, layer, x, activation, output, "full", {}, flat)
 
 
 @contextmanager
@@ -253,21 +255,27 @@ def _handled(model: Model, handlers: Mapping[str, Handler]) -> Iterator[None]:
         yield
 
 
-def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, int], Any], Tensor]:
-    """Run up to `layer`; return the outputs of the largest finished modules by (module, call), and the layer's own."""
+def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, int], Any], Tensor, bool]:
+    """Run up to `layer`; return the outputs of the largest finished modules by (module, call), and the layer's own.
+
+    The last value says whether the layer gives (B, units) rather than maps.
+    """
     target = model.module(layer)
     calls: Counter[nn.Module] = Counter()
     running: list[tuple[tuple[nn.Module, int], int]] = []
     finished: list[tuple[tuple[nn.Module, int], Any]] = []
     activation: list[Tensor] = []
+    flat = False
 
     def enter(module: nn.Module, _inputs: Any) -> None:
         running.append(((module, calls[module]), len(finished)))
         calls[module] += 1
 
     def leave(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal flat
         key, first = running.pop()
         if module is target:
+            flat = getattr(output, "ndim", 0) == 2
             activation.append(canonical(output, layer).clone())
             raise _Reached
         del finished[first:]
@@ -280,7 +288,7 @@ def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, 
         with suppress(_Reached):
             model.net(x)
     _require(model, [layer], {layer: activation[0]} if activation else {})
-    return dict(finished), activation[0]
+    return dict(finished), activation[0], flat
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def prediction(result: Prediction) -> str:
 
 def methods() -> str:
     """Return the heatmap methods with their docstrings and options."""
-    from innersight.heatmaps import methods as registry
+    from innersight.heatmaps.request import methods as registry
 
     parts = []
     for name in registry:

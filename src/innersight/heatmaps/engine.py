@@ -140,9 +140,11 @@ def explain(
     if not methods:
         raise InnersightError("no heatmap method named; see `innersight methods`")
     chosen = {name: registry[name] for name in dict.fromkeys(methods)}
-    given = options or {}
-    for name, extra in given.items():
-        registry.parse(name, {key: str(value) for key, value in extra.items()})
+    unused = set(options or {}) - set(chosen)
+    if unused:
+        raise InnersightError(f"options for {sorted(unused)[0]}, but only {', '.join(chosen)} was asked for")
+    texts = {name: {k: str(v) for k, v in given.items()} for name, given in (options or {}).items()}
+    parsed = {name: registry.parse(name, texts.get(name, {})) for name in chosen}
     if layer is not None:
         check_layers(model, [layer])
     name, why = (layer, "as asked") if layer is not None else last_grid(model)
@@ -150,7 +152,7 @@ def explain(
     logits = run(model, x)
     fixed = None if target is None else model.class_index(target)
     targets = logits.argmax(1) if fixed is None else torch.full((len(x),), fixed)
-    values = {method: _ask(model, x, targets, name, chosen[method], given.get(method, {})) for method in chosen}
+    values = {method: _ask(model, x, targets, name, chosen[method], parsed[method]) for method in chosen}
     entries = tuple(
         Heatmap(
             picture,

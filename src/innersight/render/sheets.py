@@ -21,8 +21,8 @@ def value_sheet(folder: Path, maps: Float[Tensor, "n h w"]) -> dict[str, Any]:
     Byte q of tile i stands for `lo[i] + (hi[i] - lo[i]) * q / 255`; a value that is not finite is written as lo.
     """
     values = maps.detach().float().cpu()
-    lo = values.nan_to_num(nan=torch.inf, neginf=torch.inf).flatten(1).amin(1)
-    hi = values.nan_to_num(nan=-torch.inf, posinf=-torch.inf).flatten(1).amax(1)
+    lo = values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf).flatten(1).amin(1)
+    hi = values.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf).flatten(1).amax(1)
     lo, hi = (bound.where(bound.isfinite(), 0.0) for bound in (lo, hi))
     span = torch.where(hi > lo, hi - lo, torch.ones_like(hi))
     unit = ((values - lo[:, None, None]) / span[:, None, None]).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)

@@ -32,7 +32,7 @@ class RunCard:
 
 
 def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
-    """Write `run.json` and `weights.safetensors` into `folder`; `half` stores the weights as float16."""
+    """Write `run.json`, `README.md` (the model card) and `weights.safetensors`; `half` stores the weights as float16."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -42,9 +42,39 @@ def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool =
     partial = folder / "weights.safetensors.partial"
     save_file(tensors, partial)
     partial.replace(folder / "weights.safetensors")
+    if card.metrics:
+        (folder / "README.md").write_text(card_text(card))
     partial = folder / "run.json.partial"
     partial.write_text(json.dumps(asdict(card), indent=1) + "\n")
     partial.replace(folder / "run.json")
+
+
+def card_text(card: RunCard) -> str:
+    """Return the model card of a run as Markdown: what it is, how good, how made, where it errs."""
+    metrics, labels = card.metrics, card.labels
+    low, high = metrics["interval"]
+    columns, height, width = card.input.channels, card.input.height, card.input.width
+    lines = [
+        "# Model card",
+        "",
+        f"Architecture `{card.net}`, input {columns}x{height}x{width}, {len(labels)} classes.",
+        "",
+        f"Accuracy {metrics['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}) on {metrics['pictures']:,} held out "
+        f"pictures. Made by, with seed {card.recipe['seed']}:",
+        "",
+        f"    {card.recipe['command']}",
+        "",
+        "| class | pictures | precision | recall |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for label, row in metrics["per_class"].items():
+        shown = ("-" if row[key] is None else f"{row[key]:.4f}" for key in ("precision", "recall"))
+        lines.append(f"| {label} | {row['pictures']:,} | {' | '.join(shown)} |")
+    lines += ["", "Confusions, rows the truth, columns the prediction:", "", f"| | {' | '.join(labels)} |"]
+    lines.append("| --- |" + " ---: |" * len(labels))
+    for label, counts in zip(labels, metrics["confusion"], strict=True):
+        lines.append(f"| {label} | {' | '.join(str(count) for count in counts)} |")
+    return "\n".join(lines) + "\n"
 
 
 def read_card(folder: str | Path) -> RunCard:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from innersight import __version__
 from innersight.errors import InnersightError
-from innersight.heatmaps import methods
+from innersight.heatmaps.request import methods
 from innersight.render.colour import to_bytes
 from innersight.render.sheets import colour_sheet, picture_file, value_sheet
 from innersight.study.store import Item, Store

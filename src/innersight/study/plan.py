@@ -12,13 +12,16 @@ from innersight.layers import check_layers, story
 from innersight.model import Model
 
 
+LARGEST = 128
+
+
 @dataclass(frozen=True)
 class Plan:
     """The settings of a study.
 
     layers : names; those that tell the story when empty. units : patterns per layer, the units that `compare` ranks
-    best (with one picture: that peak highest). steps : updates of each pattern. size : their side in pixels, the
-    model's own when None. methods : heatmaps. target : class the heatmaps explain, each picture's own prediction when
+    best (with one picture: that peak highest). steps : updates of each pattern. size : their side in pixels; when None
+    the model's own, at most 128. methods : heatmaps. target : class the heatmaps explain, each picture's own prediction when
     None. seed : of the patterns.
     """
 
@@ -38,7 +41,10 @@ class Plan:
             model.class_index(self.target)
         names = self.layers or story(model)
         check_layers(model, names)
-        return replace(self, layers=tuple(dict.fromkeys(names)))
+        size = self.size
+        if size is None and max(model.input.height, model.input.width) > LARGEST:
+            size = LARGEST
+        return replace(self, layers=tuple(dict.fromkeys(names)), size=size)
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as plain data."""

@@ -158,7 +158,7 @@ class Pen:
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Rgb) -> None:
         """Paint an upright rectangle of background; the frame must not be turned."""
-        left, top, right, bottom = self.frame.flat(np.array(((x0, y0), (x1, y1))))
+        left, top, right, bottom = self.frame.flat(np.array(((x0, y0), (x1, y1)), dtype=np.float64))
         corners = (left, top, max(left, right - 1), max(top, bottom - 1))
         self.canvas.brush.rectangle(corners, fill=self.canvas.ink("background", colour))
 

@@ -1,0 +1,304 @@
+"""Pictures for training: the folder's listing, the stratified split, and the cache of decoded pictures."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.image import SUFFIXES, PictureError, load_picture
+from innersight.model import InputSpec
+
+_CACHE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The picture files of a class-per-folder tree.
+
+    labels : folder names, sorted; only those with pictures.
+    files : paths below `root` with `/`, sorted by class.
+    classes : number of the label, one for each file.
+    notes : what was left out, for people.
+    """
+
+    root: Path
+    labels: tuple[str, ...]
+    files: tuple[str, ...]
+    classes: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded pictures with their classes.
+
+    pixels : (files of the listing, H, W, C) uint8, memory-mapped from the cache file.
+    rows : (N,) int64, where in `pixels` the readable pictures are.
+    targets : (N,) int64, class numbers.
+    files : (N,) paths below the listing's root.
+    skipped : one sentence for each file that cannot be read.
+    """
+
+    labels: tuple[str, ...]
+    pixels: np.ndarray
+    rows: np.ndarray
+    targets: np.ndarray
+    files: tuple[str, ...]
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of pictures of every class."""
+        numbers = np.bincount(self.targets, minlength=len(self.labels))
+        return {label: int(n) for label, n in zip(self.labels, numbers, strict=True)}
+
+
+def scan(folder: str | Path, *, labels: Sequence[str] | None = None) -> Listing:
+    """List the pictures of `FOLDER/CLASS/.../*.jpg`; hidden files and folders are passed over.
+
+    labels : the classes to look for (those of the training folder); all sub-folders when not given. Other sub-folders
+        are then left out with a note.
+    Raises InnersightError for a folder that is missing, or without `labels` one with fewer than two classes.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InnersightError(f"{root}: no such folder; give one with a sub-folder of pictures for each class")
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    _refuse_split_folder(root, names)
+    notes = []
+    if labels is not None:
+        notes += [
+            f"{root.name}/{name}: not a class of the training pictures, left out"
+            for name in names
+            if name not in labels
+        ]
+        names = list(labels)
+    found = {name: _pictures_below(root / name) for name in names}
+    if labels is None:
+        notes += [f"class {name} has no pictures and is left out" for name in names if not found[name]]
+        names = [name for name in names if found[name]]
+    else:
+        notes += [f"class {name} has no pictures in {root.name}" for name in names if not found[name]]
+    if labels is None and len(names) < 2:
+        what = f"only one class, {names[0]}" if names else f"no sub-folders with pictures ({', '.join(SUFFIXES)})"
+        raise InnersightError(
+            f"{root}: {what}; training needs a sub-folder of pictures for each of two or more classes"
+        )
+    files = [(f.relative_to(root).as_posix(), number) for number, name in enumerate(names) for f in found[name]]
+    if not files:
+        raise InnersightError(f"{root}: no pictures of the classes {', '.join(names)}")
+    return Listing(root, tuple(names), tuple(f for f, _ in files), tuple(n for _, n in files), tuple(notes))
+
+
+def decode(
+    listing: Listing,
+    spec: InputSpec,
+    *,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Pictures:
+    """Read every picture once, as the network sees it (`Picture.seen`), and keep them in one cache file.
+
+    cache : folder of the cache files; `$INNERSIGHT_CACHE`, else `innersight` in `$XDG_CACHE_HOME` or `~/.cache`. The
+        file's name is a hash of the file names, sizes, times of change, and of the size and fit of `spec`, so a changed
+        folder is decoded again. It can be deleted at any time.
+    workers : threads that decode; one for each core, at most 8, when not given.
+
+    Raises InnersightError when nothing can be read; OSError when the cache cannot be written.
+    """
+    folder = Path(cache) if cache is not None else cache_folder()
+    shape = (len(listing.files), spec.height, spec.width, spec.channels)
+    stem = folder / _key(listing, spec)
+    if not (stem.with_suffix(".json").is_file() and stem.with_suffix(".u8").is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        megabytes = np.prod(shape, dtype=np.int64) / 1e6
+        say(f"decoding {shape[0]:,} pictures to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
+        _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
+    broken: dict[str, str] = json.loads(stem.with_suffix(".json").read_text())["broken"]
+    pixels = np.memmap(stem.with_suffix(".u8"), dtype=np.uint8, mode="r", shape=shape)
+    rows = np.array([n for n, file in enumerate(listing.files) if file not in broken], dtype=np.int64)
+    skipped = tuple(f"{file}: {reason}" for file, reason in broken.items())
+    if not len(rows):
+        raise InnersightError(
+            f"{listing.root}: none of the {len(broken)} pictures can be read; the first: {skipped[0]}"
+        )
+    targets = np.array(listing.classes, dtype=np.int64)[rows]
+    return Pictures(
+        listing.labels, pixels, rows, targets, tuple(listing.files[n] for n in rows), skipped, listing.notes
+    )
+
+
+def drop_empty(pictures: Pictures) -> Pictures:
+    """Leave out, with a note, the classes of which no picture is readable.
+
+    Raises InnersightError when fewer than two classes remain.
+    """
+    kept = [n for n, count in enumerate(pictures.counts().values()) if count]
+    lost = [label for n, label in enumerate(pictures.labels) if n not in kept]
+    if len(kept) < 2:
+        raise InnersightError(
+            f"no picture of {', '.join(lost)} can be read, so fewer than two classes remain; "
+            f"the first: {pictures.skipped[0]}"
+        )
+    number = {old: new for new, old in enumerate(kept)}
+    return replace(
+        pictures,
+        labels=tuple(pictures.labels[n] for n in kept),
+        targets=np.array([number[int(t)] for t in pictures.targets], dtype=np.int64),
+        notes=(*pictures.notes, *(f"class {label} has no readable pictures and is left out" for label in lost)),
+    )
+
+
+def cache_folder() -> Path:
+    """Return where decoded pictures are kept: `$INNERSIGHT_CACHE`, else `innersight` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("INNERSIGHT_CACHE") or Path(base) / "innersight")
+
+
+def split(targets: np.ndarray, *, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted (training, held out) positions with the same share of every class.
+
+    targets : (N,) class numbers.
+    holdout : share, 0 < holdout < 1; rounded for each class, but one picture or more of every class of two.
+    Raises InnersightError for a share out of range or when nothing can be held out.
+    """
+    if not 0 < holdout < 1:
+        raise InnersightError(f"holdout {holdout} is a share of the pictures: give 0 < holdout < 1, such as 0.1")
+    random = np.random.default_rng(seed)
+    held = np.zeros(len(targets), dtype=bool)
+    for number in np.unique(targets):
+        own = np.flatnonzero(targets == number)
+        take = min(max(1, round(len(own) * holdout)), len(own) - 1)
+        held[random.permutation(own)[:take]] = True
+    if not held.any():
+        raise InnersightError(
+            "no class has two pictures, so none can be held out; give more pictures or a folder as val"
+        )
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def class_weights(targets: np.ndarray, classes: int, *, balance: bool = True) -> Tensor:
+    """Return (classes,) float32 weights of the loss: `1 / sqrt(pictures of the class)`, of mean 1 over the pictures.
+
+    The square root is the middle between counting pictures and counting classes (Mahajan et al. 2018,
+    https://arxiv.org/abs/1805.00932). All ones without `balance`; 0 for a class without pictures.
+    """
+    counts = np.bincount(targets, minlength=classes).astype(np.float64)
+    raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0) if balance else np.ones(classes)
+    return torch.tensor(raw * len(targets) / max((raw * counts).sum(), 1e-12), dtype=torch.float32)
+
+
+class Batches:
+    """Batches of (pixels (B, H, W, C) uint8, targets (B,) int64) over some of the pictures; iterate as often as needed.
+
+    A training pass has a new order for every epoch, a function of (seed, epoch) alone, so that a resumed run sees what
+    the uninterrupted one would have. Each of `world` processes takes every world-th picture; a validation pass is
+    padded with target -1 so that all have the same number of batches. Training drops the ragged end where it can.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        positions: np.ndarray,
+        *,
+        size: int,
+        seed: int = 0,
+        epoch: Callable[[], int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._pictures, self._positions, self._size = pictures, positions, size
+        self._seed, self._epoch, self._rank, self._world = seed, epoch, rank, world
+
+    def __len__(self) -> int:
+        own = len(self._positions) / self._world
+        return max(1, int(own // self._size)) if self._epoch is not None else -(-int(np.ceil(own)) // self._size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order, own = self._positions, -(-len(self._positions) // self._world)
+        real = np.ones(len(order), dtype=bool)
+        if self._epoch is not None:
+            order = np.random.default_rng((self._seed, self._epoch())).permutation(order)
+        padding = own * self._world - len(order)
+        order, real = np.resize(order, own * self._world), np.r_[real, np.zeros(padding, dtype=bool)]
+        mine, real = order[self._rank :: self._world], real[self._rank :: self._world]
+        for number in range(len(self)):
+            part = slice(number * self._size, (number + 1) * self._size)
+            targets = self._pictures.targets[mine[part]]
+            if self._epoch is None:
+                targets = np.where(real[part], targets, -1)
+            yield (
+                torch.from_numpy(np.asarray(self._pictures.pixels[self._pictures.rows[mine[part]]])),
+                torch.from_numpy(targets),
+            )
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    hidden = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(
+        p for p in hidden if not any(part.startswith(".") for part in p.relative_to(folder).parts) and p.is_file()
+    )
+
+
+def _refuse_split_folder(root: Path, names: list[str]) -> None:
+    halves = [name for name in names if name.lower() in ("train", "training", "val", "valid", "validation", "test")]
+    nested = all(any(p.is_dir() for p in (root / name).iterdir()) for name in names)
+    if len(names) > 1 and halves == names and nested:
+        first = next((n for n in names if n.lower().startswith("train")), names[0])
+        other = next((n for n in names if n.lower().startswith("val")), next(n for n in names if n != first))
+        raise InnersightError(
+            f"{root} is split into {', '.join(names)}, which are not classes: "
+            f"train on {root / first} with {root / other} as the validation folder"
+        )
+
+
+def _key(listing: Listing, spec: InputSpec) -> str:
+    """Hash what decides the decoded pixels; mean and std do not."""
+    seen = {k: v for k, v in asdict(spec).items() if k not in ("mean", "std", "guessed")}
+    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, str(listing.root.resolve()), seen], sort_keys=True).encode())
+    for file in listing.files:
+        stat = (listing.root / file).stat()
+        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...], workers: int) -> None:
+    """Write STEM.u8 and STEM.json, each by renaming a complete file; leave nothing behind on failure."""
+    parts = [stem.with_name(f"{stem.name}.{os.getpid()}.{suffix}.partial") for suffix in ("u8", "json")]
+    with ExitStack() as undo:
+        for part in parts:
+            undo.callback(part.unlink, missing_ok=True)
+        with parts[0].open("wb") as file:
+            # Real blocks, not a sparse file: a full disk is then an OSError here and not a SIGBUS on a later write.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, int(np.prod(shape, dtype=np.int64)))
+            else:
+                file.truncate(int(np.prod(shape, dtype=np.int64)))
+        pixels = np.memmap(parts[0], dtype=np.uint8, mode="r+", shape=shape)
+        broken: dict[str, str] = {}
+
+        def read(number: int) -> None:
+            path = listing.root / listing.files[number]
+            try:
+                pixels[number] = np.asarray(load_picture(path).seen(spec)).reshape(shape[1:])
+            except PictureError as error:
+                broken[listing.files[number]] = str(error).removeprefix(f"{path}: ")
+
+        pool = ThreadPoolExecutor(workers)
+        undo.callback(pool.shutdown, cancel_futures=True)
+        for done in [pool.submit(read, number) for number in range(shape[0])]:
+            done.result()
+        pixels.flush()
+        parts[1].write_text(json.dumps({"broken": dict(sorted(broken.items()))}))
+        for part, suffix in zip(parts, (".u8", ".json"), strict=True):
+            part.replace(stem.with_suffix(suffix))

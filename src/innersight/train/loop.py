@@ -1,0 +1,393 @@
+"""The training loop: what one step, one validation and one checkpoint do; Lightning runs them."""
+
+import copy
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from innersight.errors import InnersightError
+from innersight.model import InputSpec
+from innersight.train.augment import augment
+from innersight.train.callback import TelemetryCallback
+from innersight.train.data import Batches, Pictures
+
+SMOOTHING = 0.1
+DECAY = 0.05
+WARM = 0.2
+
+
+class Stopped(Exception):  # noqa: N818
+    """Raised inside the loop to end it where it is, after Ctrl-C."""
+
+
+@dataclass
+class Progression:
+    """What a training run has reached; plain values, kept in every checkpoint.
+
+    best : of the epoch with the highest validation accuracy (ties: lowest loss): "epoch" (from 1), "accuracy", "loss".
+    seconds : spent in the loop, over all its sessions.
+    """
+
+    epochs: int = 0
+    seconds: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One training run, decided.
+
+    training, held_out : positions in `pictures` and `judges`.
+    weights : (classes,) of the loss. lr : the schedule's peak. fine : the network comes with weights that were learned.
+    arguments : kept in every checkpoint, to recognise the run.
+    """
+
+    net: nn.Module
+    spec: InputSpec
+    pictures: Pictures
+    training: np.ndarray
+    judges: Pictures
+    held_out: np.ndarray
+    weights: Tensor
+    epochs: int
+    batch: int
+    lr: float
+    patience: int
+    seed: int
+    fine: bool
+    every: int
+    arguments: dict[str, Any]
+
+
+def fit(
+    task: Task,
+    out: Path,
+    *,
+    checkpoint: Path | None,
+    asked_to_stop: Callable[[], bool],
+    devices: Any,
+    strategy: str,
+    nodes: int,
+    progress: bool,
+    say: Callable[[str], None],
+) -> tuple[Progression, bool, torch.device]:
+    """Train `task.net` in place and keep `checkpoints/{last.ckpt,best.safetensors}` and the telemetry in OUT.
+
+    checkpoint : go on from here. asked_to_stop : looked at before every step; True ends the loop.
+    Returns what was reached, whether it was ended early on request, and the device.
+    Raises InnersightError when the loss is not finite; OSError when a file cannot be written.
+    """
+    learner = Learner(task, asked_to_stop)
+    telemetry = TelemetryCallback(out, every=task.every, net=task.net)
+    callbacks: list[Any] = [telemetry, _Bar()] if progress else [telemetry]
+    if task.patience:
+        callbacks.append(EarlyStopping("val/accuracy", mode="max", patience=task.patience))
+    callbacks.append(_Keeper(out / "checkpoints", say))
+    stopped = False
+    with _quiet(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        trainer = pl.Trainer(
+            max_epochs=task.epochs,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=nodes,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=out,
+        )
+        try:
+            trainer.fit(learner, ckpt_path=checkpoint)
+        except Stopped:
+            stopped = True
+        device = trainer.strategy.root_device
+    return learner.reached, stopped, device
+
+
+class Learner(pl.LightningModule):  # type: ignore[misc]
+    """The network with its loss, schedule and pictures, as Lightning wants it."""
+
+    def __init__(self, task: Task, asked_to_stop: Callable[[], bool]) -> None:
+        super().__init__()
+        self.net = task.net.to(memory_format=torch.channels_last)
+        self.reached = Progression()
+        self._task, self._asked_to_stop = task, asked_to_stop
+        self._steps_per_epoch = 1
+        self._since = 0.0
+        self._finite: Tensor | None = None
+        self._tally: list[Tensor] = []
+
+    def train_dataloader(self) -> Batches:
+        """Batches of training pictures for this process."""
+        task = self._task
+        options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        batches = Batches(
+            task.pictures, task.training, size=task.batch, seed=task.seed, epoch=lambda: self.current_epoch, **options
+        )
+        self._steps_per_epoch = len(batches)
+        return batches
+
+    def val_dataloader(self) -> Batches:
+        """Batches of held out pictures for this process."""
+        options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        return Batches(self._task.judges, self._task.held_out, size=self._task.batch, **options)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW without decay of biases and norms; the new head of a fine-tuned network learns ten times as fast."""
+        head = _head(self.net) if self._task.fine else None
+        groups = []
+        for in_head in (False, True):
+            for decayed in (True, False):
+                members = [
+                    p
+                    for name, p in self.net.named_parameters()
+                    if (p.ndim >= 2) == decayed and (head is not None and name.startswith(f"{head}.")) == in_head
+                ]
+                scale = 10.0 if in_head else 1.0
+                if members:
+                    groups.append({"params": members, "weight_decay": DECAY if decayed else 0.0, "scale": scale})
+        return torch.optim.AdamW(groups, lr=self._task.lr, betas=(0.9, 0.99))
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._since = time.monotonic() - self.reached.seconds
+        self._weights = self._task.weights.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what the network itself draws (dropout) from (seed, epoch, process): a resumed run draws the same."""
+        torch.manual_seed(_number(self._task.seed, self.current_epoch, self.global_rank, 1))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """End the loop when asked to; set the step's learning rate."""
+        if self._asked_to_stop():
+            raise Stopped
+        steps = self._task.epochs * self._steps_per_epoch
+        rate = learning_rate(self.global_step, steps, peak=self._task.lr)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate * group["scale"]
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """End the loop when asked to."""
+        if self._asked_to_stop():
+            raise Stopped
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Return the weighted, smoothed cross-entropy and the accuracy of one augmented batch."""
+        pixels, targets = batch
+        seed = _number(self._task.seed, self.current_epoch, self.global_rank, 2, batch_idx)
+        changed = augment(to_float(pixels), torch.Generator().manual_seed(seed))
+        logits = logits_of(self.net, self._task.spec.normalise(changed))
+        loss = functional.cross_entropy(logits, targets, weight=self._weights, label_smoothing=SMOOTHING)
+        self._watch(loss, batch_idx)
+        return {"loss": loss, "accuracy": (logits.detach().argmax(1) == targets).float().mean()}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one batch to the confusion matrix."""
+        self._tally.append(tally(self.net, self._task.spec, *batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Add up over the processes and log accuracy and loss."""
+        sums = torch.stack(self._tally).sum(0)
+        self._tally.clear()
+        if self.trainer.world_size > 1:
+            sums = self.all_gather(sums).sum(0)
+        accuracy, loss = score(sums)
+        self.log_dict({"val/accuracy": accuracy, "val/loss": loss})
+
+    def check_finite(self) -> None:
+        """Raise InnersightError when a loss since the last call was not finite."""
+        if self._finite is not None and not bool(self._finite):
+            raise InnersightError(
+                f"the loss became infinite or not a number by step {self.global_step + 1} "
+                f"(epoch {self.current_epoch + 1}): train with a smaller lr than {self._task.lr:g}; "
+                "checkpoints/last.ckpt of the epoch before is kept"
+            )
+        self._finite = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what was reached, in plain values: a checkpoint is read without unpickling objects."""
+        self.reached.seconds = time.monotonic() - self._since
+        checkpoint["innersight"] = {"arguments": self._task.arguments, "reached": copy.deepcopy(vars(self.reached))}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was reached."""
+        self.reached = Progression(**checkpoint["innersight"]["reached"])
+
+    def _watch(self, loss: Tensor, batch_idx: int) -> None:
+        finite = torch.isfinite(loss.detach())
+        self._finite = finite if self._finite is None else self._finite & finite
+        # On an accelerator every look costs a wait for the device.
+        if loss.device.type == "cpu" or batch_idx % 16 == 15:
+            self.check_finite()
+
+
+def learning_rate(step: int, steps: int, *, peak: float) -> float:
+    """Return the rate of step 0..steps-1: linear from peak/25 over the first fifth, then half a cosine to 0.
+
+    A variant of the one-cycle policy (Smith 2018, https://arxiv.org/abs/1803.09820).
+    """
+    warm = max(1.0, WARM * steps)
+    if step < warm:
+        return peak * (0.04 + 0.96 * step / warm)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, steps - warm))))
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Turn (B, H, W, C) uint8 into (B, C, H, W) float32 in 0..1, channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+
+def logits_of(net: nn.Module, x: Tensor) -> Tensor:
+    """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
+    output = net(x.contiguous(memory_format=torch.channels_last))
+    return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
+
+
+def tally(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Return (classes, classes + 1) float64 sums of one batch: confusions (true, predicted), then the loss in nats.
+
+    Pictures of target -1 do not count.
+    """
+    logits = logits_of(net, spec.normalise(to_float(pixels)))
+    logits, targets = logits[targets >= 0], targets[targets >= 0]
+    classes = logits.shape[1]
+    cells = torch.bincount(targets * classes + logits.argmax(1), minlength=classes**2).view(classes, classes)
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    by_class = torch.zeros(classes, device=losses.device).index_add_(0, targets, losses)
+    # float32: Apple's accelerator has nothing wider
+    return torch.cat([cells.float(), by_class[:, None]], 1)
+
+
+def score(sums: Tensor) -> tuple[float, float]:
+    """Return (accuracy, mean loss) of what `tally` summed."""
+    confusion = sums[:, :-1]
+    pictures = float(confusion.sum())
+    return float(confusion.diagonal().sum()) / pictures, float(sums[:, -1].sum()) / pictures
+
+
+@torch.no_grad()
+def evaluate(net: nn.Module, spec: InputSpec, batches: Batches, device: torch.device) -> Tensor:
+    """Return the summed `tally` of `net`, in evaluation mode, over `batches`; on the CPU."""
+    net.eval().to(device)
+    sums = [tally(net, spec, pixels.to(device), targets.to(device)) for pixels, targets in batches]
+    net.cpu()
+    return torch.stack(sums).sum(0).cpu()
+
+
+class _Keeper(Checkpoint):  # type: ignore[misc]
+    """Keeps the best weights and the last state after every epoch, each by renaming a complete file."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._folder, self._say = folder, say
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Learner) -> None:
+        pl_module.check_finite()
+        reached, metrics = pl_module.reached, trainer.callback_metrics
+        accuracy, loss = float(metrics["val/accuracy"]), float(metrics["val/loss"])
+        reached.epochs = trainer.current_epoch + 1
+        better = not reached.best or (accuracy, -loss) > (reached.best["accuracy"], -reached.best["loss"])
+        if better:
+            reached.best = {"epoch": reached.epochs, "accuracy": accuracy, "loss": loss}
+        if trainer.is_global_zero:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if better:
+                tensors = {n: t.detach().cpu().contiguous() for n, t in pl_module.net.state_dict().items()}
+                with _whole(self._folder / "best.safetensors") as partial:
+                    partial.write_bytes(save(tensors))
+        with _whole(self._folder / "last.ckpt", rename=trainer.is_global_zero) as partial:
+            trainer.save_checkpoint(partial)
+        mark = "  best so far" if better else ""
+        self._say(
+            f"epoch {reached.epochs}/{trainer.max_epochs}  val accuracy {accuracy:.4f}  val loss {loss:.3f}"
+            f"  {reached.seconds:.0f} s{mark}"
+        )
+
+
+class _Bar(pl.Callback):  # type: ignore[misc]
+    """One line that shows where the training is."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task(self._title(trainer), total=trainer.num_training_batches)
+        self._progress.start()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.is_global_zero:
+            self._progress.advance(self._task)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._progress.stop()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if hasattr(self, "_progress"):
+            self._progress.stop()
+
+    def _title(self, trainer: Any) -> str:
+        title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if "val/accuracy" in trainer.callback_metrics:
+            title += f"  val accuracy {float(trainer.callback_metrics['val/accuracy']):.4f}"
+        return title
+
+
+@contextmanager
+def _whole(path: Path, *, rename: bool = True) -> Iterator[Path]:
+    """Give a path to write to, and rename it to `path` when it is complete; nothing half written stays."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        if rename:
+            partial.replace(path)
+    finally:
+        if rename:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's hints and advertisements off the terminal; its errors stay."""
+    loggers = [
+        logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric", "pytorch_lightning")
+    ]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning(\..*)?")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _head(net: nn.Module) -> str:
+    """Return the name of the last linear layer or convolution: the one replaced for the new classes."""
+    names: list[str] = [name for name, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return names[-1]
+
+
+def _number(*parts: int) -> int:
+    """Return a seed that is a function of all `parts`."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,541 @@
+"""`train`: from a folder of pictures to a run folder, through interruptions."""
+
+import errno
+import json
+import math
+import os
+import pickle
+import platform
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError, MissingExtraError
+from innersight.model import InputSpec
+from innersight.sources import load
+from innersight.sources.run import RunCard, read_card, write_run
+from innersight.sources.weights import read_weights
+from innersight.train import data
+
+SEEN, SEEN_FINE = 80_000, 20_000
+OWN = ("run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
+DEFAULTS: dict[str, Any] = {
+    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
+    "patience": 10, "seed": 0, "balance": True, "telemetry_every": 25, "half": False,
+}  # fmt: skip
+# What makes two runs different runs; the rest may change between a start and its continuation.
+IDENTITY = ("net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A trained network in its folder; `innersight.load(f"run:{folder}")` opens it.
+
+    accuracy : share of the held out pictures, 0..1, by the stored weights. pictures : how many were held out.
+    interval : 95% Wilson interval of the accuracy. epochs : trained. seconds : of training.
+    stopped : None, or when it was ended early on request ("stopped after epoch 3").
+    """
+
+    folder: Path
+    card: RunCard
+    accuracy: float
+    pictures: int
+    interval: tuple[float, float]
+    epochs: int
+    seconds: float
+    stopped: str | None = None
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self) -> str:
+        """Return the outcome in one sentence."""
+        low, high = self.interval
+        early = f", {self.stopped}" if self.stopped else ""
+        return (
+            f"accuracy {self.accuracy:.4f} on {self.pictures:,} held out pictures (95% interval {low:.3f}-{high:.3f}), "
+            f"{self.epochs} epochs in {self.seconds:.0f} s{early}: {self.folder}"
+        )
+
+
+def train(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    net: str = "small",
+    weights: str | None = None,
+    val: str | Path | None = None,
+    holdout: float = 0.1,
+    epochs: int | None = None,
+    size: int | None = None,
+    batch: int = 32,
+    lr: float | None = None,
+    patience: int = 10,
+    seed: int = 0,
+    workers: int | None = None,
+    devices: int | str | list[int] = "auto",
+    strategy: str = "auto",
+    nodes: int = 1,
+    balance: bool = True,
+    telemetry_every: int = 25,
+    resume: bool = False,
+    overwrite: bool = False,
+    half: bool = False,
+    cache: str | Path | None = None,
+    progress: bool | None = None,
+    say: Callable[[str], None] = print,
+) -> RunResult:
+    """Train a classifier on `FOLDER/CLASS/*.jpg` and write the run folder OUT.
+
+    net : `small` or `small:WIDTH`, `timm:NAME`, `torchvision:NAME`, or `run:DIR` for the weights of an earlier run.
+    weights : None (random), "hub", or a file; see `innersight.load`.
+    val : folder of the same classes to test on; without it a stratified share `holdout` of the pictures is held out.
+    epochs : passes over the pictures; when None as many as show about 80,000 pictures, 12 to 60 (with learned weights
+        20,000 pictures, 4 to 10).
+    size : side of the network's input in pixels; 80 for `small`, the network's own otherwise.
+    batch : pictures per step and process. lr : peak learning rate; 0.002, with learned weights 0.0005, when None.
+    patience : epochs without a better validation accuracy after which training ends; 0 for never.
+    seed : of the split, the first weights, the order and the augmentation.
+    workers : threads that decode. devices, strategy, nodes : passed to Lightning's Trainer.
+    balance : weigh the classes by `1 / sqrt(pictures)` in the loss.
+    telemetry_every : steps between records; see `Telemetry`.
+    resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
+        when the arguments are the same. overwrite : begin anew in a folder that holds a run.
+    half : store the weights as float16 (the accuracy stated is theirs).
+    cache : folder of the decoded pictures; see `data.decode`. progress : show a bar; when None if stderr is a terminal.
+    say : gets every message.
+
+    On the CPU the same arguments on the same machine, with the same library versions and number of threads, give the
+    same weights, also after an interruption; GPUs add in varying order.
+
+    Ctrl-C ends after the current step and the best epoch so far becomes a usable run; before the end of the first epoch
+    there is none, and KeyboardInterrupt is raised. Raises InnersightError for folders, arguments and networks that
+    cannot be used, an infinite loss, and a full disk (the last checkpoint stays); without lightning, MissingExtraError.
+    """
+    given = {
+        key: str(value) if isinstance(value, Path) else value for key, value in locals().items() if key in DEFAULTS
+    }
+    _require_lightning()
+    _check(given)
+    out, main = Path(out), int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    say = say if main else _mute
+    with _clear_about_full_disk(out), _interruptible(say) as asked_to_stop:
+        checkpoint = _checkpoint(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            return _train(
+                Path(folder), out, given, checkpoint, asked_to_stop,
+                trainer={"devices": devices, "strategy": strategy, "nodes": nodes},
+                progress=progress, workers=workers, cache=cache, main=main, say=say,
+            )  # fmt: skip
+
+
+def wilson(correct: int, total: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson score interval of a share (Wilson 1927); 95% by default.
+
+    >>> [round(v, 3) for v in wilson(95, 100)]
+    [0.888, 0.978]
+    """
+    share = correct / total
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return middle - reach, middle + reach
+
+
+def _train(
+    folder: Path,
+    out: Path,
+    given: dict[str, Any],
+    checkpoint: Path | None,
+    asked_to_stop: Callable[[], bool],
+    *,
+    trainer: dict[str, Any],
+    progress: bool | None,
+    workers: int | None,
+    cache: str | Path | None,
+    main: bool,
+    say: Callable[[str], None],
+) -> RunResult:
+    from innersight.train import loop
+
+    source, spec, fine = _source(given)
+    reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
+    pictures = data.drop_empty(data.decode(data.scan(folder), spec, **reading))
+    judges, training, held_out = _split(pictures, given, spec, reading)
+    task = loop.Task(
+        net=_build(source, given["weights"], len(pictures.labels), spec, given["seed"], fine),
+        spec=spec,
+        pictures=pictures,
+        training=training,
+        judges=judges,
+        held_out=held_out,
+        weights=data.class_weights(pictures.targets[training], len(pictures.labels), balance=given["balance"]),
+        epochs=given["epochs"] or _epochs(len(training), fine),
+        batch=given["batch"],
+        lr=given["lr"] or (5e-4 if fine else 2e-3),
+        patience=given["patience"],
+        seed=given["seed"],
+        fine=fine,
+        every=given["telemetry_every"],
+        arguments=given,
+    )
+    for line in _report(task):
+        say(line)
+    if main:
+        _keep_split(out, task, continued=checkpoint is not None)
+    reached, stopped, device = loop.fit(
+        task,
+        out,
+        checkpoint=checkpoint,
+        asked_to_stop=asked_to_stop,
+        progress=_terminal() if progress is None else progress,
+        say=say,
+        **trainer,
+    )
+    if not reached.best:
+        say("stopped before the first epoch was complete: there are no weights to keep")
+        raise KeyboardInterrupt
+    note = f"stopped after epoch {reached.epochs}" if stopped else None
+    task.net.load_state_dict(read_weights(out / "checkpoints" / "best.safetensors"))
+    if given["half"]:
+        _round_to_half(task.net)
+    batches = data.Batches(judges, held_out, size=given["batch"])
+    confusion = loop.evaluate(task.net, spec, batches, device)
+    metrics = {
+        **_metrics(confusion, pictures.labels),
+        "counts": {"train": _counts(pictures, training), "val": _counts(judges, held_out)},
+        "class_weights": {label: round(float(w), 4) for label, w in zip(pictures.labels, task.weights, strict=True)},
+        "epochs": reached.epochs,
+        "best_epoch": reached.best["epoch"],
+        "seconds": round(reached.seconds, 1),
+        "stopped": note,
+        "skipped": _skipped(pictures, judges),
+        "notes": list(_notes(pictures, judges)),
+    }
+    recipe = _recipe(folder, out, given, task, device)
+    card = RunCard(source, pictures.labels, spec, metrics, recipe)
+    if main:
+        write_run(out, task.net, card, half=given["half"])
+        if stopped:
+            say(f"{note}; the best epoch so far is a usable run, and resume=True (--resume) goes on from here")
+        else:
+            (out / "checkpoints" / "best.safetensors").unlink()
+    return RunResult(
+        out,
+        card,
+        metrics["accuracy"],
+        metrics["pictures"],
+        (metrics["interval"][0], metrics["interval"][1]),
+        reached.epochs,
+        metrics["seconds"],
+        note,
+    )
+
+
+def _require_lightning() -> None:
+    try:
+        import lightning.pytorch  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "lightning":
+            raise
+        raise MissingExtraError("lightning", "train") from error
+
+
+def _check(given: dict[str, Any]) -> None:
+    for name in ("epochs", "size", "batch", "telemetry_every"):
+        if given[name] is not None and given[name] < 1:
+            raise InnersightError(f"{name}={given[name]}: give a number of 1 or more")
+    if given["patience"] < 0 or given["seed"] < 0:
+        raise InnersightError(f"patience={given['patience']} and seed={given['seed']} are numbers of 0 or more")
+    if given["lr"] is not None and not (math.isfinite(given["lr"]) and given["lr"] > 0):
+        raise InnersightError(f"lr={given['lr']}: give a learning rate above 0, such as 0.002")
+
+
+def _checkpoint(
+    out: Path, given: dict[str, Any], *, resume: bool, overwrite: bool, main: bool, say: Callable[[str], None]
+) -> Path | None:
+    """Decide whether OUT is begun, begun anew or gone on with; return the checkpoint to go on from."""
+    if out.exists() and not out.is_dir():
+        raise InnersightError(f"{out} is a file: give a folder for the run")
+    if overwrite and main:
+        for name in OWN:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    last, finished = out / "checkpoints" / "last.ckpt", (out / "run.json").is_file()
+    if finished and main:
+        _refuse_finished(out, resume=resume and last.is_file())
+    if not last.is_file():
+        if resume:
+            say(f"{out} holds no checkpoint yet: starting from the beginning")
+        return None
+    saved = _read_checkpoint(last)
+    for name in IDENTITY:
+        if saved["arguments"].get(name) != given[name]:
+            raise InnersightError(
+                f"{out} holds an unfinished run with {name}={saved['arguments'].get(name)!r}, not {given[name]!r}: "
+                "give the same arguments to go on, another folder, or overwrite=True (--overwrite) to begin anew"
+            )
+    say(f"going on with the run in {out} after epoch {saved['reached']['epochs']}")
+    return last
+
+
+def _refuse_finished(out: Path, *, resume: bool) -> None:
+    metrics = read_card(out).metrics
+    if metrics.get("stopped") and resume:
+        return
+    state = f"a run that was {metrics['stopped']}" if metrics.get("stopped") else "a finished run"
+    more = "; resume=True (--resume) goes on with it" if metrics.get("stopped") else ""
+    raise InnersightError(
+        f"{out} holds {state} (accuracy {metrics.get('accuracy', math.nan):.4f}): give another folder, "
+        f"or overwrite=True (--overwrite) to begin anew{more}"
+    )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what `train` keeps in a checkpoint, read without unpickling objects."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["innersight"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise InnersightError(
+            f"{path}: not a checkpoint that `train` wrote; begin anew with overwrite=True (--overwrite)"
+        ) from error
+    return saved  # type: ignore[no-any-return]
+
+
+def _source(given: dict[str, Any]) -> tuple[str, InputSpec, bool]:
+    """Return the architecture, its input contract, and whether it comes with learned weights; resolves `run:DIR`."""
+    source = str(given["net"])
+    if source.startswith("run:"):
+        earlier = read_card(source.removeprefix("run:"))
+        given["weights"] = given["weights"] or str(Path(source.removeprefix("run:")) / "weights.safetensors")
+        source, spec = earlier.net, earlier.input
+    else:
+        source = {"small": "small:32"}.get(source, source)
+        spec = load(source).input
+    if given["size"] is not None:
+        spec = replace(spec, height=given["size"], width=given["size"])
+    return source, spec, given["weights"] is not None
+
+
+def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed: int, fine: bool) -> nn.Module:
+    """Build the network from `seed` and try one picture of the chosen size."""
+    torch.manual_seed(seed)
+    net = load(source, classes=classes, weights=weights).net
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *spec.shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InnersightError(f"{source} does not take pictures of {spec.width}x{spec.height}: {error}") from error
+    return net
+
+
+def _split(
+    pictures: data.Pictures, given: dict[str, Any], spec: InputSpec, reading: dict[str, Any]
+) -> tuple[data.Pictures, np.ndarray, np.ndarray]:
+    if given["val"] is None:
+        return pictures, *data.split(pictures.targets, holdout=given["holdout"], seed=given["seed"])
+    judges = data.decode(data.scan(given["val"], labels=pictures.labels), spec, **reading)
+    return judges, np.arange(len(pictures.files)), np.arange(len(judges.files))
+
+
+def _epochs(pictures: int, fine: bool) -> int:
+    return min(10, max(4, round(SEEN_FINE / pictures))) if fine else min(60, max(12, round(SEEN / pictures)))
+
+
+def _keep_split(out: Path, task: Any, *, continued: bool) -> None:
+    """Write split.json; raise InnersightError when a continued run would now hold out other pictures."""
+    held = {
+        "training": len(task.training),
+        "held_out": [task.judges.files[n] for n in task.held_out],
+        "folder": "val" if task.judges is not task.pictures else "train",
+    }
+    path = out / "split.json"
+    if continued and path.is_file() and json.loads(path.read_text()) != held:
+        raise InnersightError(
+            f"the pictures changed since the run in {out} began: restore them, "
+            "or begin anew with overwrite=True (--overwrite)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / "split.json.partial"
+    partial.write_text(json.dumps(held, indent=0) + "\n")
+    partial.replace(path)
+
+
+def _report(task: Any) -> Iterator[str]:
+    pictures, judges = task.pictures, task.judges
+    counts = sorted(_counts(pictures, task.training).items(), key=lambda item: -item[1])
+    most, least = counts[0], counts[-1]
+    yield from _notes(pictures, judges)
+    skipped = _skipped(pictures, judges)
+    if skipped:
+        total = len(skipped) + len(pictures.files) + (len(judges.files) if judges is not pictures else 0)
+        yield f"{len(skipped)} of {total:,} files cannot be read and are skipped (listed in run.json): {skipped[0]} ..."
+    learn, judge = len(task.training), len(task.held_out)
+    yield f"{learn:,} pictures of {len(counts)} classes to learn from, {judge:,} held out to judge"
+    if most[1] > 1.5 * least[1]:
+        weigh = f"weighs {float(task.weights.min()):.2f} to {float(task.weights.max()):.2f} in the loss"
+        handled = f"a picture {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"
+        yield f"classes are uneven, {most[0]} {most[1]:,} to {least[0]} {least[1]:,}: {handled}"
+    number = sum(p.numel() for p in task.net.parameters())
+    yield (
+        f"{task.arguments['net']} ({number:,} parameters) at {task.spec.width}x{task.spec.height}, "
+        f"up to {task.epochs} epochs of {max(1, learn // task.batch)} steps"
+    )
+
+
+def _notes(pictures: data.Pictures, judges: data.Pictures) -> tuple[str, ...]:
+    return pictures.notes + (judges.notes if judges is not pictures else ())
+
+
+def _skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
+    return list(pictures.skipped + (judges.skipped if judges is not pictures else ()))
+
+
+def _counts(pictures: data.Pictures, positions: np.ndarray) -> dict[str, int]:
+    numbers = np.bincount(pictures.targets[positions], minlength=len(pictures.labels))
+    return {label: int(n) for label, n in zip(pictures.labels, numbers, strict=True)}
+
+
+def _metrics(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
+    confusion = sums[:, :-1].round().long()
+    total, correct = int(confusion.sum()), int(confusion.diagonal().sum())
+    table = {}
+    for n, label in enumerate(labels):
+        hit, shown, named = int(confusion[n, n]), int(confusion[n].sum()), int(confusion[:, n].sum())
+        table[label] = {
+            "pictures": shown,
+            "precision": round(hit / named, 4) if named else None,
+            "recall": round(hit / shown, 4) if shown else None,
+        }
+    low, high = wilson(correct, total)
+    return {
+        "accuracy": round(correct / total, 6),
+        "correct": correct,
+        "pictures": total,
+        "interval": [round(low, 4), round(high, 4)],
+        "loss": round(float(sums[:, -1].sum()) / total, 5),
+        "per_class": table,
+        "confusion": confusion.tolist(),
+    }
+
+
+def _recipe(folder: Path, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
+    import lightning
+    import torchvision
+
+    import innersight
+
+    words = ["innersight", "train", str(folder), "--out", str(out)]
+    for key, value in given.items():
+        option = key.replace("_", "-")
+        if isinstance(value, bool):
+            words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
+        elif value is not None and (value != DEFAULTS[key] or key == "seed"):
+            words += [f"--{option}", str(value)]
+    return {
+        "command": shlex.join(words),
+        "arguments": {"folder": str(folder), "out": str(out), **given},
+        "seed": given["seed"],
+        "epochs": task.epochs,
+        "lr": task.lr,
+        "learning": "AdamW, one cycle, cross-entropy with label smoothing 0.1",
+        "augmentation": "flip, zoom, aspect, shift, rotation, brightness, contrast, saturation",
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "innersight": innersight.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "lightning": lightning.__version__,
+        },
+    }
+
+
+def _round_to_half(net: nn.Module) -> None:
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())
+
+
+@contextmanager
+def _interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish that the loop looks at; the second one interrupts as usual."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set() or not _inside_loop(frame):
+            raise KeyboardInterrupt
+        asked.set()
+        say("Ctrl-C: stopping after this step (again to stop at once)")
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _inside_loop(frame: Any) -> bool:
+    """Tell whether the interrupted code runs below `loop.fit`, which looks at the wish."""
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and frame.f_globals.get("__name__") == "innersight.train.loop":
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def _clear_about_full_disk(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if not _is_full_disk(error):
+            raise
+        place = next((p for p in (out, *out.parents) if p.is_dir()), Path())
+        name = getattr(error, "filename", None)
+        kept = out / "checkpoints" / "last.ckpt"
+        state = (
+            f"the last good checkpoint is kept in {kept}"
+            if kept.is_file()
+            else "nothing was lost, no epoch was complete"
+        )
+        raise InnersightError(
+            f"the disk is full{f' (writing {name})' if name else ''}, {shutil.disk_usage(place).free / 1e6:.0f} MB are "
+            f"free in {place}; {state}: free some space and run the same command again to go on"
+        ) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, SafetensorError | RuntimeError) and "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _terminal() -> bool:
+    import sys
+
+    return sys.stderr.isatty()
+
+
+def _mute(message: str) -> None:
+    """Say nothing: another process speaks."""

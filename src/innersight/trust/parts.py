@@ -1,0 +1,87 @@
+"""The truth on drawn pictures: what the class loses without a part, beside what a heatmap gives the part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.errors import InnersightError
+from innersight.heatmaps import Heatmap, explain
+from innersight.image import as_picture, stack
+from innersight.model import Model
+from innersight.predict import run
+from innersight.statistics import bootstrap, spearman
+from innersight.toons import PARTS, Toon
+
+AREA = "area"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well the parts' shares in a heatmap rank like their true effects.
+
+    values : Spearman's rank correlation per toon, -1 to 1. interval : 95% bootstrap interval of the mean.
+    """
+
+    name: str
+    mean: float
+    interval: tuple[float, float] | None
+    values: tuple[float, ...]
+
+
+def part_effects(model: Model, toon: Toon, target: int | str | None = None) -> dict[str, float]:
+    """Return per part how far the logit of `target` falls when the same scene is drawn without it; negative: it rises.
+
+    target : a class; by default the character's own name. Raises InnersightError when the model has no such class.
+    """
+    number = model.class_index(toon.name if target is None else target)
+    drawn = [toon, *(toon.without(part) for part in PARTS)]
+    logits = run(model, stack([as_picture(np.array(each.pixels)) for each in drawn], model.input))[:, number]
+    return dict(zip(PARTS, (logits[0] - logits[1:]).tolist(), strict=True))
+
+
+def part_sums(model: Model, heatmap: "Heatmap | Float[Tensor, 'h w']", toon: Toon) -> dict[str, float]:
+    """Return the sum of a heatmap over each part of the toon it was made of, in the map's unit.
+
+    The map is brought bilinearly to the network's input and its values shared out, so that the sums of all parts are
+    the sum of the map up to the interpolation at its rim.
+    """
+    values = heatmap.values if isinstance(heatmap, Heatmap) else heatmap
+    spec = model.input
+    wide = F.interpolate(values[None, None].double(), size=(spec.height, spec.width), mode="bilinear")[0, 0]
+    wide = wide * (values.numel() / wide.numel())
+    box = as_picture(np.array(toon.pixels)).box(spec)
+    seen = Image.fromarray(toon.parts).resize(
+        (spec.width, spec.height), Image.Resampling.NEAREST, box=(box.left, box.top, box.right, box.bottom)
+    )
+    parts = torch.from_numpy(np.array(seen))
+    return {part: float(wide[parts == i].sum()) for i, part in enumerate(PARTS)}
+
+
+def part_agreement(
+    model: Model, toons: Sequence[Toon], methods: Sequence[str] = ("gradcam", "saliency")
+) -> dict[str, Agreement]:
+    """Return per method how well `part_sums` ranks the parts like `part_effects`, over toons, for their own class.
+
+    `area` is always in the result: a map that is the same everywhere, whose sums are the sizes of the parts. Large
+    parts tend to matter more, so a method is worth something only above it. A toon without a rank on one side, such as
+    an empty map, counts as 0. Raises InnersightError without toons or for one with a part removed.
+    """
+    if not toons:
+        raise InnersightError("part_agreement needs toons: draw some with innersight.toons.draw")
+    values: dict[str, list[float]] = {name: [] for name in (*methods, AREA)}
+    for toon in toons:
+        if toon.removed is not None:
+            raise InnersightError(f"{toon.name} {toon.seed} is drawn without {toon.removed}; give whole toons")
+        effects = list(part_effects(model, toon).values())
+        heat = explain(model, as_picture(np.array(toon.pixels), name=toon.name), toon.name, methods)
+        maps = {entry.method: entry.values for entry in heat.entries} | {AREA: torch.ones(1, 1)}
+        for name, map_ in maps.items():
+            rho = spearman(effects, list(part_sums(model, map_, toon).values()))
+            values[name].append(0.0 if np.isnan(rho) else rho)
+    return {name: Agreement(name, float(np.mean(v)), bootstrap(v), tuple(v)) for name, v in values.items()}

@@ -1,0 +1,96 @@
+"""The page around the front end, and the bundle of its modules for a host that cannot serve files."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from innersight.errors import InnersightError
+
+STATIC = Path(__file__).parent / "static"
+ENTRY = "main.js"
+
+_IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\} from )?"(?P<path>[^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) (\w+))", re.MULTILINE)
+_LEFT_OVER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+
+
+def pages() -> list[str]:
+    """Return the modules of the pages, `pages/NAME.js`: each registers itself, so that a page is one file."""
+    return [f"pages/{path.name}" for path in sorted((STATIC / "pages").glob("*.js"))]
+
+
+def bundle() -> str:
+    """Return all modules as the text of one: browsers refuse to import a file next to a page opened from disk.
+
+    Each module becomes a function of its own, so its names stay private. Understands `import {a, b as c} from
+    "./x.js"`, `import "./x.js"` and exported declarations, which is all the front end uses.
+    """
+    done: dict[str, str] = {}
+    for name in (*pages(), ENTRY):
+        _add(name, done, ())
+    return "const modules = {};\n" + "".join(done.values())
+
+
+def page(
+    *,
+    title: str,
+    policy: str | None = None,
+    style: str | None = None,
+    script: str | None = None,
+    modules: Sequence[str] = (),
+    documents: Iterable[tuple[str, str]] = (),
+    files: Iterable[dict[str, str]] = (),
+) -> str:
+    """Return the HTML page; `style`, `script` and the texts of `documents` (escaped JSON) go in as they are."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("shell.html").render(
+        title=title,
+        policy=policy,
+        style=Markup(style) if style else None,
+        script=Markup(script) if script else None,
+        modules=modules,
+        documents=((key, Markup(text)) for key, text in documents),
+        files=files,
+    )
+
+
+def study_web(study_folder: Path) -> Path:
+    """Return the folder with the documents and files of a study. Raises InnersightError where there is none."""
+    web = study_folder / "web"
+    if not (web / "documents" / "study.json").is_file():
+        raise InnersightError(
+            f"{study_folder}: no study here (web/documents/study.json is missing); make one with: innersight study"
+        )
+    return web
+
+
+def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:
+    """Add a module after the modules it imports."""
+    if name in above:
+        raise ValueError(f"modules import each other in a circle: {' -> '.join((*above, name))}")
+    if name in done:
+        return
+    text = (STATIC / name).read_text(encoding="utf-8")
+    for match in _IMPORT.finditer(text):
+        _add(_target(name, match["path"]), done, (*above, name))
+
+    def bind(match: re.Match[str]) -> str:
+        target = f'modules["{_target(name, match["path"])}"]'
+        return f"const {{{match['names'].replace(' as ', ': ')}}} = {target};\n" if match["names"] else ""
+
+    body = _EXPORT.sub("", _IMPORT.sub(bind, text))
+    if left := _LEFT_OVER.search(body):
+        raise ValueError(f"{name}: {left[0]!r} is not one of the import and export forms that can be bundled")
+    if "</script" in body.lower() or "<!--" in body:
+        raise ValueError(f"{name}: an inline script cannot hold </script or <!--")
+    exports = ", ".join(_EXPORT.findall(text))
+    done[name] = f'modules["{name}"] = await (async () => {{\n{body}return {{ {exports} }};\n}})();\n'
+
+
+def _target(name: str, path: str) -> str:
+    return (STATIC / name).parent.joinpath(path).resolve().relative_to(STATIC.resolve()).as_posix()

@@ -1,0 +1,47 @@
+/** One dialog that enlarges an item of a list; arrow keys go through the list, Esc closes. */
+
+import { fill, h } from "./dom.js";
+
+/** Open the dialog at `items[at]`; `render(item)` gives {title, body}. Rejections of `render` are not hidden. */
+export function enlarge(items, at, render) {
+  const back = document.activeElement;
+  const title = h("h2", { id: "dialog-title" });
+  const body = h("div", { class: "dialog-body" });
+  const place = h("span", { class: "quiet tabular" });
+  const dialog = h("dialog", { "aria-labelledby": "dialog-title" },
+    h("header", {},
+      title, place,
+      h("button", { type: "button", class: "icon", "aria-label": "Previous", onclick: () => move(-1) }, "←"),
+      h("button", { type: "button", class: "icon", "aria-label": "Next", onclick: () => move(1) }, "→"),
+      h("button", { type: "button", class: "icon", "aria-label": "Close", onclick: () => dialog.close() }, "×")),
+    body);
+
+  function show() {
+    const shown = render(items[at]);
+    fill(title, shown.title);
+    fill(body, shown.body);
+    place.textContent = `${at + 1} of ${items.length}`;
+  }
+
+  function move(step) {
+    at = (at + step + items.length) % items.length;
+    show();
+  }
+
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, k: -1, j: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    move(step);
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog || event.target.closest("a")) dialog.close();
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (back?.isConnected) back.focus();
+  });
+  document.body.append(dialog);
+  show();
+  dialog.showModal();
+}

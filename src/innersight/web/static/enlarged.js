@@ -1,0 +1,61 @@
+/** A pattern enlarged: its score and settings, and the maps of the same unit over the pictures. */
+
+import { enlarge } from "./dialog.js";
+import { facts, h, settingsList } from "./dom.js";
+import { number } from "./format.js";
+import { mapLabel, mapTile, patternIndex, patternSentence, pictureTile, unitScale } from "./layer.js";
+import { legend } from "./legend.js";
+import { urls } from "./study.js";
+
+const PICTURES = 6;
+
+/** Open the dialog on the pattern of `units[at]`; the arrow keys go through `units`. */
+export function dialogPatterns(study, layer, units, at) {
+  enlarge(units, at, (unit) => ({
+    title: [`${layer.name}, unit ${unit}`],
+    body: [
+      h("div", { class: "enlarged" },
+        pictureTile(layer.patterns.sheet, patternIndex(layer, unit), `pattern of unit ${unit}`),
+        h("div", {}, patternFacts(layer, unit),
+          h("p", {}, h("a", { class: "button", href: urls.unit(layer.name, unit) }, `Everything about unit ${unit}`)))),
+      h("h3", {}, "The same unit on the pictures"),
+      unitStrip(study, layer, unit),
+    ],
+  }));
+}
+
+/** Score, highest natural response, flags and settings of a unit's pattern. */
+export function patternFacts(layer, unit) {
+  const { score: scores, settings } = layer.patterns;
+  const score = scores[patternIndex(layer, unit)];
+  return scoreFacts(score, settings);
+}
+
+/** `what` the pattern excites: "unit" or "class". */
+export function scoreFacts(score, settings, what = "unit") {
+  return [
+    score ? h("p", {}, patternSentence(score, what)) : null,
+    score?.flags.length ? h("p", { class: "badges" },
+      score.flags.map((flag) => h("span", { class: "badge bad" }, flag))) : null,
+    facts([
+      ["on its pattern", score ? number(score.activation) : null],
+      ["best picture", score ? number(score.natural) : null],
+    ]),
+    h("details", { class: "how" }, h("summary", {}, "Settings"),
+      settingsList(settings)),
+  ];
+}
+
+/** The maps of one unit over the pictures, on one scale. */
+export function unitStrip(study, layer, unit) {
+  const pictures = study.pictures.filter((picture) => layer.maps[picture.id]);
+  if (!pictures.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
+  const scale = unitScale(layer, unit, pictures.map((picture) => picture.id));
+  return [
+    h("div", { class: "strip" }, pictures.slice(0, PICTURES).map((picture) => h("figure", {},
+      mapTile(study, layer, unit, picture.id,
+        { scale, overlay: true, label: mapLabel(layer, unit, picture.id, picture.name) }),
+      h("figcaption", { class: "clip quiet" }, picture.name)))),
+    legend(scale, "activation", "one scale for all pictures"),
+  ];
+}

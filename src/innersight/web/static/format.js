@@ -1,0 +1,60 @@
+/** Numbers for people: three significant digits, a true minus sign, a dash for what is not a number. */
+
+export function number(value, digits = 3) {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 1e5 || size < 1e-3
+    ? size.toExponential(digits - 1).replace("e+", "e").replace("e-", "e−")
+    : trimmed(size, digits);
+  return (value < 0 ? "−" : "") + text;
+}
+
+export function signed(value, digits = 3) {
+  return (value > 0 ? "+" : "") + number(value, digits);
+}
+
+export function percent(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value > 0 && value < 0.001) return "< 0.1 %";
+  return `${(100 * value).toFixed(value < 0.9995 ? 1 : 0)} %`;
+}
+
+export function count(value) {
+  return Number.isFinite(value) ? value.toLocaleString("en-US") : "–";
+}
+
+/** Parameters of a network: 11.7 M. */
+export function compact(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value >= 1e6) return `${trimmed(value / 1e6, 3)} M`;
+  if (value >= 1e4) return `${trimmed(value / 1e3, 3)} k`;
+  return count(value);
+}
+
+export function seconds(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value < 1) return `${Math.round(1000 * value)} ms`;
+  if (value < 120) return `${trimmed(value, 3)} s`;
+  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+}
+
+export function plural(amount, noun) {
+  return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
+}
+
+export function size([height, width]) {
+  return `${height} × ${width}`;
+}
+
+export function day(iso) {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return String(iso ?? "");
+  return date.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+}
+
+function trimmed(value, digits) {
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(value)));
+  const text = value.toFixed(Math.min(decimals, 8));
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : Number(text).toLocaleString("en-US");
+}

@@ -1,0 +1,99 @@
+/** A layer's maps and patterns as tiles: which scale they are coloured with, and what is said about them. */
+
+import { scaleOf } from "./colour.js";
+import { number, signed } from "./format.js";
+import { drawMap, drawOverlay, drawPicture, readMap } from "./sheet.js";
+import { pictureIndex } from "./study.js";
+import { tile } from "./tiles.js";
+
+/** The scale of one unit over the pictures named: the same colours mean the same values in all of them. */
+export function unitScale(layer, unit, ids) {
+  return scaleOf(...extent(layer, ids, (list) => [list[unit]]), layer.signed);
+}
+
+/** The scale shared by all units of the layer over the pictures named. */
+export function layerScale(layer, ids) {
+  return scaleOf(...extent(layer, ids, (list) => list), layer.signed);
+}
+
+/** Return the map {width, height, values} of a unit over a picture. */
+export function unitMap(layer, unit, id) {
+  const maps = layer.maps[id];
+  return readMap(maps.sheet, unit, maps.lo[unit], maps.hi[unit]);
+}
+
+/** The tile of a unit's map over a picture, plain or laid over what the network saw. */
+export function mapTile(study, layer, unit, id, { scale, overlay = false, label = null }) {
+  const index = pictureIndex(study, id);
+  const painter = async (canvas, room) => {
+    const map = await unitMap(layer, unit, id);
+    if (overlay) await drawOverlay(canvas, room, { map, scale, seen: study.seen, index });
+    else drawMap(canvas, map, scale);
+  };
+  const shape = overlay ? study.seen.tile : layer.maps[id].sheet.tile;
+  return tile(painter, shape, { crisp: !overlay, label });
+}
+
+/** The tile of what the network saw of a picture. */
+export function seenTile(study, id, label = null) {
+  const index = pictureIndex(study, id);
+  return tile((canvas) => drawPicture(canvas, study.seen, index), study.seen.tile, { label });
+}
+
+/** Tile `i` of a colour sheet. */
+export function pictureTile(sheet, i, label = null) {
+  return tile((canvas) => drawPicture(canvas, sheet, i), sheet.tile, { label });
+}
+
+/** Which tile of the patterns shows this unit; -1 when none does. */
+export function patternIndex(layer, unit) {
+  return layer.patterns ? layer.patterns.units.indexOf(unit) : -1;
+}
+
+/** Units in the order asked for: "number", "activity" in a picture, "score" of the pattern or of the comparison. */
+export function sortUnits(layer, units, order, id, lens) {
+  if (order === "number") return units;
+  const ranked = new Map((layer.compare?.rank ?? []).map((entry) => [entry.unit, entry.score]));
+  const key = order === "activity"
+    ? (unit) => layer.maps[id]?.mean[unit]
+    : (unit) => (lens === "patterns" ? patternScore(layer, unit) : ranked.get(unit));
+  return [...units].sort((a, b) => (key(b) ?? -Infinity) - (key(a) ?? -Infinity) || a - b);
+}
+
+/** How far the pattern got, as a sentence. */
+export function patternSentence(score, what = "unit") {
+  if (score.ratio !== null && score.ratio !== undefined) {
+    if (Math.abs(score.ratio - 1) < 0.005) return `On its pattern the ${what} responds just as strongly as on the best picture of this study.`;
+    const times = `${number(score.ratio, 3)} times`;
+    return score.ratio >= 1
+      ? `On its pattern the ${what} responds ${times} as strongly as on the best picture of this study.`
+      : `The ${what} responds only ${times} as strongly to its pattern as to the best picture of this study: do not read much into it.`;
+  }
+  return `No picture of this study excites the ${what}, so there is nothing to compare its pattern with.`;
+}
+
+/** The short value below a pattern. */
+export function patternNote(score) {
+  if (!score) return null;
+  return score.ratio === null || score.ratio === undefined ? signed(score.activation) : `× ${number(score.ratio, 2)}`;
+}
+
+/** What a map is, for a screen reader. */
+export function mapLabel(layer, unit, id, name) {
+  const maps = layer.maps[id];
+  return `unit ${unit} of ${layer.name} over ${name}: from ${number(maps.lo[unit])} to ${number(maps.hi[unit])}, `
+    + `mean ${number(maps.mean[unit])}`;
+}
+
+function patternScore(layer, unit) {
+  const score = layer.patterns?.score[patternIndex(layer, unit)];
+  return score ? (score.ratio ?? score.activation) : undefined;
+}
+
+function extent(layer, ids, choose) {
+  const known = ids.filter((id) => layer.maps[id]);
+  const finite = (values) => values.filter((value) => Number.isFinite(value));
+  const low = known.flatMap((id) => finite(choose(layer.maps[id].lo)));
+  const high = known.flatMap((id) => finite(choose(layer.maps[id].hi)));
+  return [low.reduce((a, b) => Math.min(a, b), 0), high.reduce((a, b) => Math.max(a, b), 0)];
+}

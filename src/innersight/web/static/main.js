@@ -1,0 +1,71 @@
+/** Start: the study, the navigation, the theme, the first page. */
+
+import { fill, h } from "./dom.js";
+import { start } from "./router.js";
+import { loadStudy, urls } from "./study.js";
+
+const SECTIONS = [
+  ["model", "Network"], ["pictures", "Pictures"], ["maps", "Maps"], ["compare", "Compare"], ["patterns", "Patterns"],
+  ["classes", "Classes"], ["evidence", "Evidence"], ["training", "Training"], ["about", "About"],
+];
+
+const main = document.getElementById("main");
+const alarm = document.getElementById("alarm");
+
+addEventListener("unhandledrejection", (event) => report(event.reason));
+addEventListener("error", (event) => report(event.error ?? event.message));
+
+theme();
+navigation();
+document.getElementById("skip").addEventListener("click", () => main.focus());
+const study = await loadStudy();
+performance.mark("study");
+document.documentElement.dataset.ready = "study";
+await start(main, study);
+performance.mark("page");
+document.documentElement.dataset.ready = "page";
+
+/** Errors are shown, not swallowed: the browser's console gets them too. */
+function report(error) {
+  alarm.hidden = false;
+  fill(alarm, h("strong", {}, "Something could not be shown. "), String(error?.message ?? error));
+}
+
+function navigation() {
+  const links = new Map(SECTIONS.map(([id, text]) => [id, h("a", { href: urls.story(id) }, text)]));
+  fill(document.getElementById("sections"), [...links.values()]);
+  const mark = (id) => {
+    for (const [key, link] of links) {
+      if (key === id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  const watcher = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) if (isIntersecting) mark(target.id);
+  }, { rootMargin: "-20% 0px -75% 0px" });
+  new MutationObserver(() => {
+    watcher.disconnect();
+    mark(null);
+    for (const section of main.querySelectorAll("section.section")) watcher.observe(section);
+  }).observe(main, { childList: true });
+  // The address of a section already open does not change: scroll there all the same.
+  for (const [id, link] of links) {
+    link.addEventListener("click", () => {
+      if (location.hash === urls.story(id)) document.getElementById(id)?.scrollIntoView({ block: "start" });
+    });
+  }
+}
+
+/** The reader's choice of light or dark; without one the system's. */
+function theme() {
+  const button = document.getElementById("theme");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const current = () => document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light");
+  const label = () => button.setAttribute("aria-label", `Switch to ${current() === "dark" ? "light" : "dark"} colours`);
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = current() === "dark" ? "light" : "dark";
+    label();
+  });
+  dark.addEventListener("change", label);
+  label();
+}

@@ -1,0 +1,139 @@
+/** #/l/LAYER?lens=maps|patterns|compare|weights: all units of a layer. */
+
+import { choice, empty, fill, h, select } from "../dom.js";
+import { count, plural, size } from "../format.js";
+import { layerScale, pictureTile, seenTile, sortUnits } from "../layer.js";
+import { legend, ownLegend } from "../legend.js";
+import { lost, register, setQuery } from "../router.js";
+import { compareRows, definition } from "../sections/compare.js";
+import { mapItem } from "../sections/maps.js";
+import { patternItems } from "../sections/patterns.js";
+import { loadLayer, reason, shownLayers, urls } from "../study.js";
+import { tileGrid } from "../tiles.js";
+
+const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["compare", "Compare"], ["weights", "Weights"]];
+const LENS_PANELS = { maps: mapsPanel, patterns: patternsPanel, compare: comparePanel, weights: weightsPanel };
+
+register("/l/:layer", async ({ study, params, query }) => {
+  const layer = await loadLayer(study, params.layer);
+  if (!layer) return unknownLayer(study, params.layer);
+  const state = {
+    lens: query.get("lens") in LENS_PANELS ? query.get("lens") : "maps",
+    picture: study.pictures.find((picture) => picture.id === query.get("picture")) ?? study.pictures[0],
+    sort: query.get("sort") ?? "number",
+    scale: query.get("scale") ?? "own",
+    overlay: query.get("overlay") === "1",
+  };
+  const panel = h("div", { class: "panel" });
+  const show = () => fill(panel, LENS_PANELS[state.lens](study, layer, state, change));
+  function change(changes) {
+    Object.assign(state, changes);
+    setQuery({ lens: state.lens, picture: state.picture?.id ?? null, sort: state.sort, scale: state.scale,
+      overlay: state.overlay ? "1" : null });
+    show();
+  }
+  show();
+  return {
+    title: layer.name,
+    body: h("section", { class: "page" },
+      layerHead(study, layer),
+      h("div", { class: "toolbar" }, choice("What to show", LENSES, state.lens, (lens) => change({ lens }))),
+      panel),
+  };
+});
+
+/** The page for a layer that does not exist or was not computed. */
+export function unknownLayer(study, name) {
+  const entry = study.layers.find((layer) => layer.name === name);
+  const known = shownLayers(study).map((layer) => layer.name).join(", ");
+  return lost(name, entry ? `Nothing was computed for this layer. ${reason(study, "layer", "")} Computed: ${known}.`
+    : `${study.model.name} has no layer of this name. Computed: ${known}.`);
+}
+
+function layerHead(study, layer) {
+  const shown = shownLayers(study).map((entry) => entry.name);
+  const at = shown.indexOf(layer.name);
+  const neighbour = (name, text) => (name
+    ? h("a", { class: "icon", href: urls.layer(name), title: name, "aria-label": `${text}: ${name}` },
+    text === "Previous layer" ? "←" : "→") : null);
+  return h("header", { class: "page-head" },
+    h("p", { class: "kicker" }, "Layer"),
+    h("div", { class: "title-row" }, h("h1", {}, layer.name),
+      h("nav", { "aria-label": "Layers", class: "steps" }, neighbour(shown[at - 1], "Previous layer"),
+        neighbour(shown[at + 1], "Next layer"),
+        select("Layer", shown.map((name) => [name, name]), layer.name, (name) => {
+          location.hash = urls.layer(name);
+        }))),
+    h("p", { class: "lead" }, `${layer.kind}, ${plural(layer.units, "unit")}, maps of ${size(layer.grid)} cells.`));
+}
+
+function mapsPanel(study, layer, state, change) {
+  const { picture } = state;
+  if (!picture || !layer.maps[picture.id]) return empty(reason(study, "maps",
+    "No maps of this layer were computed for this picture."));
+  const all = layer.maps[picture.id].lo.map((_, unit) => unit);
+  const units = sortUnits(layer, all, state.sort, picture.id, "maps");
+  const scale = state.scale === "shared" ? layerScale(layer, [picture.id]) : null;
+  return [
+    h("div", { class: "toolbar" },
+      picturePicker(study, layer, picture, (next) => change({ picture: next })),
+      select("Sort", [["number", "by number"], ["activity", "by activity"],
+        ...(layer.compare ? [["score", "by score over the pictures"]] : [])],
+        state.sort, (sort) => change({ sort })),
+      choice("Scale", [["own", "Own scale"], ["shared", "Shared scale"]], state.scale,
+        (next) => change({ scale: next })),
+      choice("Background", [[false, "Map"], [true, "Over the picture"]].map(([value, text]) => [String(value), text]),
+        String(state.overlay),
+        (overlay) => change({ overlay: overlay === "true" }))),
+    scale ? legend(scale, "activation", `shared by all units over ${picture.name}`)
+      : ownLegend(layer.signed, "activation"),
+    tileGrid(units.map((unit) => mapItem(study, layer, unit, picture, { scale, overlay: state.overlay })),
+      { label: `Maps of ${layer.name}` }),
+  ];
+}
+
+function picturePicker(study, layer, current, choose) {
+  const shown = study.pictures.filter((picture) => layer.maps[picture.id]);
+  return h("div", { class: "picker", role: "group", "aria-label": "Picture" }, shown.map((picture) =>
+    h("button", { type: "button", "aria-pressed": String(picture.id === current.id), title: picture.name,
+      "aria-label": picture.name,
+      onclick: () => choose(picture) }, seenTile(study, picture.id))));
+}
+
+function patternsPanel(study, layer, state, change) {
+  if (!layer.patterns?.units.length) return empty(reason(study, "patterns",
+    "No patterns of this layer were computed."));
+  const sort = state.sort === "score" ? "score" : "number";
+  const units = sortUnits(layer, layer.patterns.units, sort, state.picture?.id, "patterns");
+  return [
+    h("div", { class: "toolbar" },
+      select("Sort", [["number", "by number"], ["score", "by score"]], sort, (next) => change({ sort: next }))),
+    units.length < layer.units
+      ? h("p", { class: "quiet" }, `Patterns of ${count(units.length)} of ${plural(layer.units, "unit")}.`) : null,
+    tileGrid(patternItems(study, layer, units), { label: `Patterns of ${layer.name}` }),
+  ];
+}
+
+function comparePanel(study, layer) {
+  if (!layer.compare?.rank.length) return empty(reason(study, "compare",
+    "The units of this layer were not compared; it takes at least two pictures."));
+  return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
+}
+
+function weightsPanel(study, layer) {
+  if (!layer.kernels) return empty(reason(study, "weights",
+    "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours."));
+  const units = Array.from({ length: layer.kernels.sheet.count }, (_, unit) => unit);
+  return tileGrid(units.map((unit) => ({
+    tile: crispTile(layer.kernels.sheet, unit),
+    name: String(unit),
+    label: `weights of unit ${unit} of ${layer.name}`,
+    href: urls.unit(layer.name, unit),
+  })), { label: `Weights of ${layer.name}`, small: true });
+}
+
+function crispTile(sheet, i) {
+  const element = pictureTile(sheet, i);
+  element.classList.add("crisp");
+  return element;
+}

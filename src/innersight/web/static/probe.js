@@ -1,0 +1,70 @@
+/** Read a map under the pointer or with the arrow keys: the value of a cell and its place in the picture. */
+
+import { h } from "./dom.js";
+import { number, signed } from "./format.js";
+
+/**
+ * Make `host` (an element that covers exactly the map) readable.
+ * `read()` gives the map; `picture` is the study's entry whose box the map covers; `unit` names the values.
+ */
+export function probe(host, { read, picture, unit, isSigned, label }) {
+  const cell = h("span", { class: "cell", hidden: true, "aria-hidden": "true" });
+  const output = h("p", { class: "readout", role: "status" });
+  let place = null;
+
+  async function show(next) {
+    const map = await read();
+    place = [clamp(next[0], map.width), clamp(next[1], map.height)];
+    const [x, y] = place;
+    const value = map.values[y * map.width + x];
+    const percent = (share) => `${100 * share}%`;
+    for (const [name, share] of [["left", x / map.width], ["top", y / map.height],
+      ["width", 1 / map.width], ["height", 1 / map.height]]) cell.style.setProperty(name, percent(share));
+    cell.hidden = false;
+    output.textContent = `${(isSigned ? signed : number)(value)} ${unit} at ${where(picture, map, x, y)}`;
+  }
+
+  function leave() {
+    place = null;
+    cell.hidden = true;
+    output.textContent = "";
+  }
+
+  const area = h("div", {
+    class: "probe", tabindex: "0", role: "application", "aria-roledescription": "map", "aria-label": label,
+    onpointermove: async (event) => {
+      const bounds = area.getBoundingClientRect();
+      const map = await read();
+      await show([Math.floor(((event.clientX - bounds.left) / bounds.width) * map.width),
+        Math.floor(((event.clientY - bounds.top) / bounds.height) * map.height)]);
+    },
+    onpointerleave: leave,
+    onblur: leave,
+    onkeydown: async (event) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const map = await read();
+      const from = place ?? [Math.floor(map.width / 2), Math.floor(map.height / 2)];
+      await show(place ? [from[0] + step[0], from[1] + step[1]] : from);
+    },
+  }, host, cell);
+  return { area, output };
+}
+
+function where(picture, map, x, y) {
+  const [left, top, right, bottom] = picture.box;
+  const [w, h] = [(right - left) / map.width, (bottom - top) / map.height];
+  const span = (start, length) => `${Math.round(start)}–${Math.round(start + length)}`;
+  return `x ${span(left + x * w, w)}, y ${span(top + y * h, h)} px`;
+}
+
+function clamp(value, length) {
+  return Math.max(0, Math.min(length - 1, value));
+}
+
+/** What to tell the reader, once per page. */
+export function probeHint() {
+  return h("span", { class: "quiet" }, "Point at a map, or focus it and use the arrow keys, to read its values.");
+}

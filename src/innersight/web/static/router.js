@@ -1,0 +1,113 @@
+/** Hash routes. A page is one file in pages/ that calls `register`. */
+
+import { fill, h } from "./dom.js";
+
+// In a notebook's frame, addresses are relative to the notebook's own: links and history would leave the report.
+const FRAMED = document.URL.startsWith("about:srcdoc");
+
+const pages = [];
+const places = new Map();
+let leaving = new AbortController();
+let shown = null;
+
+/**
+ * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
+ * {title, body, arrive}; `arrive` runs once the body is in the page, `signal` aborts when the reader leaves.
+ */
+export function register(pattern, render) {
+  pages.push({ pattern, parts: pattern.split("/"), render });
+}
+
+/** Return {path, parts, query} of a hash. Throws on a malformed escape. */
+export function parseHash(hash) {
+  const [path, search = ""] = hash.replace(/^#?\/?/, "/").split(/\?(.*)/s);
+  const parts = path.replace(/(.)\/$/, "$1").split("/").map(decodeURIComponent);
+  return { path, parts, query: new URLSearchParams(search) };
+}
+
+/** Show the page of the current hash, now and whenever it changes. */
+export function start(main, study) {
+  let clicked = false;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href^='#']");
+    clicked = Boolean(link);
+    if (link && FRAMED) {
+      event.preventDefault();
+      location.hash = link.getAttribute("href");
+    }
+  });
+  const go = async () => {
+    if (shown !== null) places.set(shown, scrollY);
+    const fresh = clicked || shown === null;
+    clicked = false;
+    await show(main, study, fresh);
+  };
+  addEventListener("hashchange", go);
+  return go();
+}
+
+/** Change the query of the current page without a new entry in the history. */
+export function setQuery(changes) {
+  const { path, query } = parseHash(location.hash);
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null || value === "") query.delete(key);
+    else query.set(key, value);
+  }
+  const text = query.toString();
+  shown = `#${path}${text ? `?${text}` : ""}`;
+  if (!FRAMED) history.replaceState(history.state, "", shown);
+}
+
+async function show(main, study, fresh) {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const target = location.hash;
+  const page = await find(study, target, signal);
+  if (signal.aborted) return;
+  const first = shown === null;
+  shown = target;
+  document.title = page.title ? `${page.title} · ${study.title}` : `${study.title} · Innersight`;
+  fill(main, page.body);
+  if (!first) main.focus({ preventScroll: true });
+  scrollTo({ top: fresh ? 0 : (places.get(target) ?? 0), behavior: "instant" });
+  page.arrive?.();
+}
+
+async function find(study, hash, signal) {
+  let place;
+  try {
+    place = parseHash(hash);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    return lost(hash, "The address has a broken % escape.");
+  }
+  for (const page of pages) {
+    const params = match(page.parts, place.parts);
+    if (params) return page.render({ study, params, query: place.query, signal });
+  }
+  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/i/PICTURE, #/c/CLASS, #/train or #/about.");
+}
+
+/** The page for an address that leads nowhere: it says why. */
+export function lost(address, why) {
+  return {
+    title: "Not found",
+    body: h("section", { class: "page lost" },
+      h("p", { class: "kicker" }, "Not found"),
+      h("h1", {}, "There is no such page"),
+      h("p", { class: "lead" }, h("code", {}, address)),
+      h("p", { class: "lead" }, why),
+      h("p", {}, h("a", { class: "button", href: "#/" }, "Back to the story"))),
+  };
+}
+
+function match(pattern, parts) {
+  if (pattern.length !== parts.length) return null;
+  const params = {};
+  for (const [i, part] of pattern.entries()) {
+    if (part.startsWith(":")) params[part.slice(1)] = parts[i];
+    else if (part !== parts[i]) return null;
+  }
+  return params;
+}

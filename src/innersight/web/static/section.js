@@ -1,0 +1,14 @@
+/** A section of the story: a heading, a sentence that says what to look for, and how it was computed. */
+
+import { h } from "./dom.js";
+
+/** Return <section>; `id` is what `#/?at=ID` scrolls to, `how` one or two sentences on the computation. */
+export function section(id, kicker, title, lead, body, how = null) {
+  return h("section", { id, class: "section", "aria-labelledby": `${id}-title` },
+    h("header", { class: "section-head" },
+      h("p", { class: "kicker" }, kicker),
+      h("h2", { id: `${id}-title` }, title),
+      lead ? h("p", { class: "lead" }, lead) : null),
+    body,
+    how ? h("details", { class: "how" }, h("summary", {}, "How this was computed"), h("p", {}, how)) : null);
+}

@@ -1,0 +1,32 @@
+/** How each panel was computed, what is missing and why, and how long everything took. */
+
+import { facts, h } from "../dom.js";
+import { day, seconds } from "../format.js";
+import { section } from "../section.js";
+
+export function aboutSection(study) {
+  const total = study.timing.reduce((sum, entry) => sum + (entry.seconds ?? 0), 0);
+  return section("about", "About", "How to read this, and how far to trust it", null,
+    h("div", { class: "columns" },
+      h("div", {},
+        h("h3", {}, "How each panel was computed"),
+        facts(Object.entries(study.how))),
+      h("div", {},
+        h("h3", {}, "What is missing, and why"),
+        study.missing.length ? facts(study.missing.map(({ what, why }) => [what, why])) : h("p", {}, "Nothing."),
+        h("h3", {}, "Time"),
+        facts([...times(study.timing), ["together", total]].map(([what, time]) => [what, seconds(time)])),
+        h("h3", {}, "Made"),
+        facts([["on", day(study.created)], ["with", `Innersight ${study.version}`],
+          ["left out", study.skipped.join(" ")]]))));
+}
+
+/** Seconds by kind: "patterns/stem" and "patterns/stage1" are both patterns. */
+function times(timing) {
+  const sums = new Map();
+  for (const { what, seconds: time } of timing) {
+    const [kind] = what.split("/");
+    sums.set(kind, (sums.get(kind) ?? 0) + (time ?? 0));
+  }
+  return [...sums];
+}

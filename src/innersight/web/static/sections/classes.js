@@ -1,0 +1,37 @@
+/** The pattern of each class: the picture that the network is most sure shows it. */
+
+import { enlarge } from "../dialog.js";
+import { empty, h } from "../dom.js";
+import { scoreFacts } from "../enlarged.js";
+import { patternNote, pictureTile } from "../layer.js";
+import { section } from "../section.js";
+import { reason, urls } from "../study.js";
+import { tileGrid } from "../tiles.js";
+
+export function classesSection(study, classes) {
+  const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
+    : empty(reason(study, "class", "No class patterns were computed."));
+  return section("classes", "Classes", "What each class looks like to the network",
+    "Synthetic pictures made to raise the logit of one class. They show what counts as evidence, not what the class looks like to us.",
+    body, study.how.patterns);
+}
+
+function classItems({ sheet, classes, labels, settings, score }) {
+  const open = (at) => enlarge(classes, at, (number) => {
+    const i = classes.indexOf(number);
+    return {
+      title: [labels[i]],
+      body: h("div", { class: "enlarged" }, pictureTile(sheet, i, `pattern of ${labels[i]}`),
+        h("div", {}, scoreFacts(score?.[i], settings, "class"),
+          h("p", {}, h("a", { class: "button", href: urls.class(number) }, "Everything about this class")))),
+    };
+  });
+  return classes.map((number, i) => ({
+    tile: pictureTile(sheet, i),
+    name: labels[i],
+    note: score?.[i]?.flags?.length ? score[i].flags.join(", ") : patternNote(score?.[i]),
+    warn: Boolean(score?.[i]?.flags?.length),
+    label: `pattern of class ${labels[i]}`,
+    onopen: () => open(i),
+  }));
+}

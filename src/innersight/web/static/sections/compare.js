@@ -1,0 +1,70 @@
+/** The same filters over several pictures: rows are units, columns are pictures. */
+
+import { empty, h } from "../dom.js";
+import { number } from "../format.js";
+import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale } from "../layer.js";
+import { section } from "../section.js";
+import { reason, storyLayers, urls } from "../study.js";
+
+const ROWS = 6;
+const LAYERS = 2;
+
+export function compareSection(study, layers) {
+  const compared = telling(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
+  const body = compared.length
+    ? h("div", { class: `abreast${study.pictures.length <= 3 ? " pairs" : ""}` },
+      compared.map((layer) => h("div", { class: "group" },
+      h("h3", {}, h("a", { href: urls.layer(layer.name, { lens: "compare" }) }, layer.name)),
+      compareRows(study, layer, ROWS),
+      definition(layer),
+      h("p", { class: "more" }, h("a", { href: urls.layer(layer.name, { lens: "compare" }) },
+        `All ${layer.compare.rank.length} ranked units of ${layer.name} →`)))))
+    : empty(reason(study, "compare", "Comparing takes at least two pictures."));
+  return section("compare", "The same filters", "Does a filter mean the same thing in another picture?",
+    "One row is one unit, laid over each picture on one shared scale. Units that respond strongly, "
+    + "in few places and in all pictures come first.",
+    body, study.how.compare);
+}
+
+/** The layers whose best unit scores highest, in the order of the network. */
+function telling(compared) {
+  const best = [...compared].sort((a, b) => b.compare.rank[0].score - a.compare.rank[0].score).slice(0, LAYERS);
+  return compared.filter((layer) => best.includes(layer));
+}
+
+/** What the score of a comparison measures. */
+export function definition(layer) {
+  return h("details", { class: "how" }, h("summary", {}, "What the score measures"),
+    h("p", {}, layer.compare.definition));
+}
+
+/** The best `rows` units of a compared layer. */
+export function compareRows(study, layer, rows) {
+  const { pictures: ids, rank } = layer.compare;
+  const named = ids.map((id) => study.pictures.find((picture) => picture.id === id));
+  const columns = { "--pictures": String(ids.length) };
+  return h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the pictures`,
+    style: columns },
+    h("div", { class: "compare-row compare-head", role: "row" },
+      h("span", { role: "columnheader", class: "quiet" }, "unit"),
+      h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "its pattern" : ""),
+      named.map((picture) => h("a", { role: "columnheader", href: urls.picture(picture.id), title: picture.name },
+        seenTile(study, picture.id, picture.name), h("span", { class: "clip" }, picture.name)))),
+    rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named)));
+}
+
+function compareRow(study, layer, entry, pictures) {
+  const scale = unitScale(layer, entry.unit, pictures.map((picture) => picture.id));
+  const pattern = patternIndex(layer, entry.unit);
+  return h("div", { class: "compare-row", role: "row" },
+    h("a", { class: "compare-unit", role: "rowheader", href: urls.unit(layer.name, entry.unit) },
+      h("strong", { class: "tabular" }, `unit ${entry.unit}`),
+        h("span", { class: "score tabular" }, `score ${number(entry.score, 2)}`),
+      h("span", { class: "quiet" }, entry.reason)),
+    h("span", { role: "cell", class: "compare-cell" },
+      pattern >= 0 ? pictureTile(layer.patterns.sheet, pattern, `pattern of unit ${entry.unit}`) : null),
+    pictures.map((picture, i) => h("span", { role: "cell", class: "compare-cell" },
+      mapTile(study, layer, entry.unit, picture.id,
+        { scale, overlay: true, label: mapLabel(layer, entry.unit, picture.id, picture.name) }),
+      h("span", { class: "quiet tabular" }, `strength ${number(entry.strength[i], 2)}`))));
+}

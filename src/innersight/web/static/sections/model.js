@@ -1,0 +1,102 @@
+/** What the study is about: the network, and the way of one picture through it. */
+
+import { scaleOf } from "../colour.js";
+import { facts, h } from "../dom.js";
+import { compact, count, day, percent, plural, size } from "../format.js";
+import { mapTile, patternIndex, pictureTile, seenTile } from "../layer.js";
+import { section } from "../section.js";
+import { shownLayers, storyLayers, urls } from "../study.js";
+
+const STRONGEST = 3;
+
+/** The opening: title, one sentence, and the journey of the first picture. */
+export function opening(study, layers) {
+  const { pictures } = study;
+  return h("section", { class: "opening", "aria-labelledby": "title" },
+    h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
+    h("h1", { id: "title" }, study.title),
+    h("p", { class: "lead" },
+      `${plural(pictures.length, "picture")}, ${plural(shownLayers(study).length, "layer")}: which filters respond, what pattern each `
+      + "has learned, and which part of a picture decided the class."),
+    pictures.length && layers.size ? journey(study, layers) : null);
+}
+
+/** One picture, the strongest units of every story layer with their patterns, and the answer. */
+function journey(study, layers) {
+  const [picture] = study.pictures;
+  const best = picture.prediction[0];
+  const stops = storyLayers(study).filter((entry) => layers.get(entry.name).maps[picture.id] && entry.grid[0] > 1).slice(0, 5);
+  return h("figure", { class: "journey", "aria-label": `The way of ${picture.name} through the network` },
+    h("div", { class: "stops" },
+      h("a", { class: "stop source", href: urls.picture(picture.id) },
+        h("span", { class: "stop-name" }, "What goes in"),
+        seenTile(study, picture.id, picture.name)),
+      stops.map((entry) => stop(study, layers.get(entry.name), picture.id)),
+      best ? h("a", { class: "stop answer", href: urls.class(best.class) },
+        h("span", { class: "stop-name" }, "What comes out"),
+        h("span", { class: "answer-label" }, best.label),
+          h("span", { class: "answer-value tabular" }, percent(best.probability))) : null),
+    h("figcaption", { class: "quiet" },
+      `${picture.name} on its way through the network: the ${STRONGEST} units per layer that respond most, `
+      + "each with the pattern its unit has learned."));
+}
+
+function stop(study, layer, id) {
+  const maps = layer.maps[id];
+  const stuck = (unit) => (layer.patterns?.score[patternIndex(layer, unit)]?.flags.includes("stuck") ? 1 : 0);
+  const units = maps.hi.map((_, unit) => unit).filter((unit) => !layer.patterns || patternIndex(layer, unit) >= 0)
+    .sort((a, b) => stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
+  return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name) }, layer.name),
+    units.map((unit) => h("a", {
+    class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}` },
+  mapTile(study, layer, unit, id, { scale: scaleOf(maps.lo[unit], maps.hi[unit], layer.signed) }),
+  patternIndex(layer, unit) >= 0 ? pictureTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
+}
+
+/** The model card and the list of layers. */
+export function modelSection(study) {
+  const { model } = study;
+  const { input } = model;
+  const kept = input.fit === "squash" ? "the whole picture, resized"
+    : input.crop < 1 ? `the central ${percent(input.crop)}, aspect ratio kept` : "the largest centred window, aspect ratio kept";
+  const labels = model.labels.length > 12
+    ? `${model.labels.slice(0, 12).join(", ")} and ${count(model.labels.length - 12)} more`
+    : model.labels.join(", ");
+  return section("model", "The network", model.name, null, [
+    h("div", { class: "columns" },
+      facts([
+        ["source", h("code", {}, model.source)],
+        ["parameters", compact(model.parameters)],
+        ["input", `${input.channels} × ${input.height} × ${input.width}, ${kept}`],
+        ["normalised", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
+        ["classes", `${count(model.labels.length)}: ${labels}`],
+        ["notes", model.notes.join(" ")],
+      ]),
+      layerList(study)),
+  ]);
+}
+
+function layerList(study) {
+  const shown = new Set(shownLayers(study).map((layer) => layer.name));
+  const most = Math.max(1, ...study.layers.map((layer) => layer.units));
+  const rows = study.layers.map((layer) => h("li", {},
+    shown.has(layer.name)
+      ? h("a", { href: urls.layer(layer.name) }, layer.name) : h("span", { class: "quiet" }, layer.name),
+    h("span", { class: "quiet tabular" }, `${count(layer.units)} @ ${size(layer.grid)}`),
+    h("span", { class: "meter", "aria-hidden": "true" },
+      h("span", { style: { width: `${(100 * layer.units) / most}%` } }))));
+  return h("div", { class: "layers" },
+    h("h3", {}, plural(study.layers.length, "layer"),
+      h("span", { class: "quiet" }, " from the input to the output: units @ grid")),
+    h("ol", { tabindex: "0", "aria-label": "Layers" }, rows));
+}
+
+/** Links to a layer's page, which has all `total` of what `shown` are shown of. */
+export function moreLink(layer, shown, total, lens) {
+  return total > shown
+    ? h("p", { class: "more" },
+      h("a", { href: urls.layer(layer.name, { lens }) }, `All ${count(total)} ${lens} of ${layer.name} →`))
+    : h("p", { class: "more" },
+      h("a", { href: urls.layer(layer.name, { lens }) }, `Sort, overlay and enlarge in ${layer.name} →`));
+}
+

@@ -1,0 +1,82 @@
+/** Sheets: where a tile lies, its values, and how it gets onto a canvas. */
+
+import { colourise } from "./colour.js";
+import { decodeGrey } from "./png.js";
+import { getFile } from "./source.js";
+
+const KEPT = 12; // decoded sheets; the largest take 64 MB each
+
+const pictures = cache(async (name) => createImageBitmap(await getFile(name)));
+const greys = cache(async (name) => decodeGrey(new Uint8Array(await (await getFile(name)).arrayBuffer())));
+
+/** Return {file, x, y, width, height} of tile `i`. */
+export function locate(sheet, i) {
+  const [width, height] = sheet.tile;
+  const place = i % sheet.per_file;
+  const x = (place % sheet.columns) * width;
+  const y = Math.floor(place / sheet.columns) * height;
+  return { file: sheet.files[Math.floor(i / sheet.per_file)], x, y, width, height };
+}
+
+/** Return the map {width, height, values} of tile `i` of a value sheet. */
+export async function readMap(sheet, i, lo, hi) {
+  const { file, x, y, width, height } = locate(sheet, i);
+  const grey = await greys(file);
+  const values = new Float32Array(width * height);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const level = grey.data[(y + row) * grey.width + x + column];
+      values[row * width + column] = lo + ((hi - lo) * level) / 255;
+    }
+  }
+  return { width, height, values };
+}
+
+/** Draw tile `i` of a colour sheet over the whole canvas. */
+export async function drawPicture(canvas, sheet, i) {
+  const { file, x, y, width, height } = locate(sheet, i);
+  const image = await pictures(file);
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
+}
+
+/** Draw a map, one pixel per cell. */
+export function drawMap(canvas, map, scale) {
+  canvas.width = map.width;
+  canvas.height = map.height;
+  canvas.getContext("2d").putImageData(colourise(map, scale), 0, 0);
+}
+
+/** Draw a map over the greyed picture the network saw, `room` CSS pixels wide; near 0 the picture shows through. */
+export async function drawOverlay(canvas, room, { map, scale, seen, index, opacity = 0.9 }) {
+  const { file, x, y, width, height } = locate(seen, index);
+  const image = await pictures(file);
+  const side = Math.max(96, Math.min(768, room * Math.min(2, devicePixelRatio)));
+  canvas.width = Math.round(side);
+  canvas.height = Math.round((side * height) / width);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, x, y, width, height, 0, 0, canvas.width, canvas.height);
+  pen.globalCompositeOperation = "saturation";
+  pen.fillStyle = "#808080";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.globalCompositeOperation = "source-over";
+  const cells = document.createElement("canvas");
+  cells.width = map.width;
+  cells.height = map.height;
+  cells.getContext("2d").putImageData(colourise(map, scale, opacity), 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(cells, 0, 0, canvas.width, canvas.height);
+}
+
+/** Remember what `decode` returned for the names asked for last. */
+function cache(decode) {
+  const kept = new Map();
+  return (name) => {
+    const found = kept.get(name) ?? decode(name);
+    kept.delete(name);
+    kept.set(name, found);
+    if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+    return found;
+  };
+}

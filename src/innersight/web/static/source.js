@@ -1,0 +1,75 @@
+/** The hosts: documents and files come from inside this page (the report) or from the server it was loaded from. */
+
+export const FORMAT = 1;
+
+const host = document.querySelector("script[data-document]") ? embedded() : served();
+const documents = new Map();
+const files = new Map();
+
+/** The document of this key, or null when the study has none. */
+export function getDocument(key) {
+  if (!documents.has(key)) documents.set(key, load(key));
+  return documents.get(key);
+}
+
+/** The bytes of a file, as a Blob. */
+export function getFile(name) {
+  if (!files.has(name)) files.set(name, host.file(name));
+  return files.get(name);
+}
+
+/** The URL of a file for an <img>. */
+export async function getUrl(name) {
+  return URL.createObjectURL(await getFile(name));
+}
+
+async function load(key) {
+  const found = await host.document(key);
+  if (found && found.format !== FORMAT) {
+    throw new Error(`This page reads format ${FORMAT}, but the document “${key}” is of format ${found.format}. `
+      + "Write the report again with the version of Innersight that made the study.");
+  }
+  return found;
+}
+
+function embedded() {
+  const blocks = (name) => new Map(
+    [...document.querySelectorAll(`script[data-${name}]`)].map((block) => [block.dataset[name], block]));
+  const texts = blocks("document");
+  const binaries = blocks("file");
+  return {
+    async document(key) {
+      return texts.has(key) ? JSON.parse(texts.get(key).textContent) : null;
+    },
+    async file(name) {
+      const block = binaries.get(name);
+      if (!block) throw new Error(`The report holds no file “${name}”.`);
+      const text = atob(block.textContent.trim());
+      const bytes = new Uint8Array(text.length);
+      for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+      block.remove(); // the Blob takes its place
+      return new Blob([bytes], { type: block.dataset.type });
+    },
+  };
+}
+
+function served() {
+  const index = answer("api/documents").then((response) => response.json());
+  return {
+    async document(key) {
+      if (!(await index).includes(key)) return null;
+      const [head, ...rest] = key.split("/");
+      const path = rest.length ? `${head}/${encodeURIComponent(rest.join("/"))}` : head;
+      return (await answer(`api/documents/${path}`)).json();
+    },
+    async file(name) {
+      return (await answer(`files/${encodeURIComponent(name)}`)).blob();
+    },
+  };
+}
+
+async function answer(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`The server answered ${response.status} for “${path}”.`);
+  return response;
+}

@@ -1,0 +1,53 @@
+/** The study: what there is, where its pages are, and why something is missing. */
+
+import { getDocument } from "./source.js";
+
+/** Return the study document; without one there is nothing to show. */
+export async function loadStudy() {
+  const study = await getDocument("study");
+  if (!study) throw new Error("There is no study here: the document “study” is missing.");
+  return study;
+}
+
+/** Return the document of a layer, or null where nothing was computed for it. */
+export async function loadLayer(study, name) {
+  const entry = study.layers.find((layer) => layer.name === name);
+  return entry?.document ? getDocument(entry.document) : null;
+}
+
+/** The layers that have something to show, from the input to the output. */
+export function shownLayers(study) {
+  return study.layers.filter((layer) => layer.document);
+}
+
+/** The story's layers that exist. */
+export function storyLayers(study) {
+  const shown = shownLayers(study);
+  const story = study.story.map((name) => shown.find((layer) => layer.name === name)).filter(Boolean);
+  return story.length ? story : shown;
+}
+
+export function pictureIndex(study, id) {
+  return study.pictures.findIndex((picture) => picture.id === id);
+}
+
+/** The study's own reason for a missing panel, else `fallback`. */
+export function reason(study, what, fallback) {
+  const entries = study.missing.filter((entry) => entry.what.toLowerCase().startsWith(what));
+  return entries.length ? entries.map((entry) => entry.why).join(" ") : fallback;
+}
+
+/** Hash URLs of all pages; names may hold any character. */
+export const urls = {
+  story: (section) => (section ? `#/?at=${section}` : "#/"),
+  layer: (name, query = {}) => `#/l/${encodeURIComponent(name)}${asQuery(query)}`,
+  unit: (name, unit) => `#/l/${encodeURIComponent(name)}/u/${unit}`,
+  picture: (id) => `#/i/${encodeURIComponent(id)}`,
+  class: (number) => `#/c/${number}`,
+};
+
+export function asQuery(query) {
+  const text = new URLSearchParams(Object.entries(query).filter(([,
+    value]) => value !== null && value !== "")).toString();
+  return text ? `?${text}` : "";
+}

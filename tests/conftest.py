@@ -1,0 +1,57 @@
+"""Shapes named in annotations are checked while the tests run; every test starts from the same seeds."""
+
+# ruff: noqa: E402
+
+import random
+
+import hypothesis
+import jaxtyping
+import numpy as np
+import pytest
+
+# beartype draws which element of a sequence it looks at: not from the generator whose state the tests watch.
+_getrandbits, random.getrandbits = random.getrandbits, random.Random(0).getrandbits
+import beartype  # noqa: F401
+
+random.getrandbits = _getrandbits
+
+# int counts as float, as type checkers read it.
+jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import torch
+from networks import NETS, picture, tiny
+
+from innersight.image import Picture
+from innersight.model import Model
+
+# The same examples every time, and no clock.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("steady")
+
+# One thread: the networks are tiny, and threads that wait for each other on a busy machine cost 30 times as much.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
+@pytest.fixture(params=list(NETS))
+def any_tiny(request: pytest.FixtureRequest) -> Model:
+    """Each tiny network in turn."""
+    return tiny(request.param)
+
+
+@pytest.fixture
+def small_model() -> Model:
+    """The plainest of the tiny networks."""
+    return tiny("in-place")
+
+
+@pytest.fixture
+def two_pictures() -> list[Picture]:
+    """Two different pictures that are wider than high."""
+    return [picture(1), picture(2)]

@@ -1,0 +1,116 @@
+"""Every registered heatmap method is documented and answers for every network; the registry's own promises."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from networks import batch, tiny
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Request, methods
+from innersight.layers import last_grid
+from innersight.model import Model
+from innersight.registry import Registry
+from innersight.study.documents import describe
+
+NAMES = list(methods)
+
+
+def test_the_methods_are_there_and_sorted() -> None:
+    assert {"gradcam", "saliency"} <= set(NAMES)
+    assert sorted(NAMES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documented_as_title_paper_and_use(name: str) -> None:
+    text = " ".join((methods[name].__doc__ or "").split())
+    assert re.match(r"[A-Z][^:]{3,60}: .{20,}\((.+ (19|20)\d\d.*)\)\. When to use: .{20,}", text)
+    card = describe(name)
+    assert all(card.values()), card
+    assert card["title"] == text.split(":")[0]
+    assert "When to use" not in card["paper"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_one_finite_map_for_each_picture(name: str, any_tiny: Model) -> None:
+    x = batch(any_tiny, 3)
+    targets = torch.tensor([0, 3, 3])
+    layer = last_grid(any_tiny)[0]
+    with tap.untouched(any_tiny):
+        values = methods[name](Request(any_tiny, x, targets, layer))
+        alone = [methods[name](Request(any_tiny, x[i : i + 1], targets[i : i + 1], layer)) for i in range(3)]
+    assert values.ndim == 3
+    assert len(values) == 3
+    assert torch.isfinite(values).all()
+    assert values.abs().amax((1, 2)).min() > 0
+    # A picture's map does not depend on its neighbours in the batch.
+    assert torch.allclose(values, torch.cat(alone), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_survive_being_written_as_text(name: str) -> None:
+    options = methods.options(name)
+    assert methods.parse(name, {key.replace("_", "-"): str(value) for key, value in options.items()}) == options
+    with pytest.raises(InnersightError, match=f"{name} has no option 'nonsense'"):
+        methods.parse(name, {"nonsense": "1"})
+
+
+def test_an_unknown_method_gets_the_nearest_name() -> None:
+    with pytest.raises(InnersightError, match=r"no heatmap method 'gradcan'; did you mean gradcam\?"):
+        methods["gradcan"]
+    with pytest.raises(InnersightError, match=r"choose from: .*saliency"):
+        methods["xyz"]
+
+
+@pytest.fixture
+def toy() -> Registry[Any]:
+    registry: Registry[Any] = Registry("toy", "innersight.heatmaps.methods")
+
+    @registry.register
+    def some_toy(request: object, *, count: int = 3, share: float = 0.5, deep: bool = False, kind: str = "a") -> None:
+        """Toy."""
+
+    return registry
+
+
+def test_text_becomes_the_type_of_the_default(toy: Registry[Any]) -> None:
+    assert toy.options("some-toy") == {"count": 3, "share": 0.5, "deep": False, "kind": "a"}
+    values = toy.parse("some-toy", {"count": "-7", "share": "1e-3", "deep": "Yes", "kind": "b c"})
+    assert values == {"count": -7, "share": 0.001, "deep": True, "kind": "b c"}
+    assert [type(v) for v in values.values()] == [int, float, bool, str]
+
+
+@pytest.mark.parametrize(("key", "text"), [("count", "1.5"), ("share", "much"), ("deep", "perhaps")])
+def test_text_of_the_wrong_type_is_named(toy: Registry[Any], key: str, text: str) -> None:
+    with pytest.raises(InnersightError, match=rf"toy some-toy: {key}='{text}' is not of type"):
+        toy.parse("some-toy", {key: text})
+
+
+def test_an_option_that_is_nearly_right(toy: Registry[Any]) -> None:
+    with pytest.raises(InnersightError, match=r"no option 'cuont'; did you mean count\?"):
+        toy.parse("some-toy", {"cuont": "1"})
+    with pytest.raises(InnersightError, match="it takes no options"):
+        methods.parse("saliency", {"relu": "1"})
+
+
+def test_an_undocumented_function_is_refused(toy: Registry[Any]) -> None:
+    def bare(request: object) -> None: ...
+
+    with pytest.raises(TypeError, match="toy bare has no docstring"):
+        toy.register(bare)
+
+
+def test_building_by_name_imports_nothing_before_the_first_look() -> None:
+    registry: Registry[Any] = Registry("thing", "innersight.no_such_package")
+    with pytest.raises(ModuleNotFoundError):
+        list(registry)
+
+
+def test_methods_read_the_layer_they_are_told() -> None:
+    model = tiny("dense")
+    x, targets = batch(model), torch.tensor([1, 2])
+    with tap.untouched(model):
+        deep, shallow = (methods["gradcam"](Request(model, x, targets, layer)) for layer in ("step3", "stem"))
+    assert not torch.allclose(deep, shallow)

@@ -1,0 +1,401 @@
+"""The engine against whole float64 runs with plain hooks and no shortcuts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from networks import NETS, Twice, batch, tiny
+from torch import Tensor, nn
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.layers import layers, survey
+from innersight.model import InputSpec, Model
+
+Change = Callable[[Tensor], Tensor]
+
+
+def big(name: str) -> Model:
+    """A published architecture at random weights, float64, small input."""
+    torch.manual_seed(0)
+    size = {"inception_v3": 75, "convnext_tiny": 32, "vit_tiny": 64}.get(name, 48)
+    if name == "vit_tiny":
+        net: nn.Module = timm.create_model("vit_tiny_patch16_224", img_size=64, num_classes=10)
+    elif name == "inception_v3":
+        net = torchvision.models.inception_v3(num_classes=10, init_weights=False, aux_logits=True)
+    else:
+        net = getattr(torchvision.models, name)(num_classes=10)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.05)
+    return Model(net.double().eval(), InputSpec(size, size), tuple("abcdefghij"), name, "a test")
+
+
+BIG = {
+    "resnet18": ["conv1", "layer1.1.conv1", "layer3.0.downsample.0", "layer4.1.relu", "fc"],
+    "densenet121": ["features.denseblock2.denselayer3.conv1", "features.denseblock3"],
+    "inception_v3": ["Conv2d_1a_3x3", "Mixed_5c.branch3x3dbl_2", "Mixed_7c.branch_pool"],
+    "convnext_tiny": ["features.1.1.block.0", "features.4"],
+    "mobilenet_v3_small": ["features.0", "features.4.block.2.fc1", "classifier.0"],
+    "vit_tiny": ["patch_embed.proj", "head"],
+}
+
+
+def whole_run(model: Model, x: Tensor, layer: str, change: Change | None = None) -> tuple[Tensor, Tensor]:
+    """Full forward with one plain hook that copies, and may replace, the first output of `layer`."""
+    seen: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+        if seen:
+            return None
+        seen.append(output.clone())
+        if change is None:
+            return None
+        shaped = output if output.ndim == 4 else output[:, :, None, None]
+        return change(shaped.clone()).reshape(output.shape)
+
+    handle = model.module(layer).register_forward_hook(hook)
+    try:
+        logits = model.net(x)
+    finally:
+        handle.remove()
+    return seen[0] if seen[0].ndim == 4 else seen[0][:, :, None, None], logits
+
+
+def whole_gradient(model: Model, x: Tensor, layer: str, target: int) -> Tensor:
+    """Gradient of a logit with respect to something added to the output of `layer`, graph over everything."""
+    shape = whole_run(model, x, layer)[0].shape
+    added = torch.zeros(shape, dtype=x.dtype, requires_grad=True)
+    _, logits = whole_run(model, x.clone().requires_grad_(True), layer, lambda t: t + added)
+    return torch.autograd.grad(logits[:, target].sum(), added)[0]
+
+
+def names(model: Model) -> list[str]:
+    return [layer.name for layer in survey(model)]
+
+
+def off_diagonal(values: Tensor) -> float:
+    return float((values - values.roll(1, 0)).abs().max())
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_capture_is_what_each_module_gave(net: str) -> None:
+    model = tiny(net, dtype=torch.float64)
+    x = batch(model, 3)
+    wanted = names(model)
+    with tap.untouched(model), torch.no_grad():
+        together = tap.capture(model, x, wanted, stop=False)
+        assert torch.equal(together.logits(), model.net(x))
+        for layer in wanted:
+            truth, _ = whole_run(model, x, layer)
+            assert torch.equal(together.activations[layer], truth), layer
+            assert torch.equal(tap.capture(model, x, [layer]).activations[layer], truth), layer
+
+
+def test_capture_keeps_the_order_of_the_forward_pass() -> None:
+    model = tiny("in-place")
+    with tap.untouched(model), torch.no_grad():
+        found = tap.capture(model, batch(model), ["head", "relu1", "conv1"])
+    assert list(found.activations) == ["conv1", "relu1", "head"]
+    assert found.output is None
+    with pytest.raises(InnersightError, match="stopped before the logits"):
+        found.logits()
+
+
+@pytest.mark.parametrize(("layer", "after"), [("conv1", "bn1"), ("pool1", "conv2"), ("relu2", "dropout")])
+def test_capture_stops_at_the_layer(layer: str, after: str) -> None:
+    model = tiny("in-place")
+    calls: dict[str, int] = dict.fromkeys(names(model), 0)
+    for name in calls:
+        model.module(name).register_forward_pre_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+    order = list(calls)
+    with tap.untouched(model), torch.no_grad():
+        tap.capture(model, batch(model), ["conv1", layer])
+    assert order.index(after) == order.index(layer) + 1
+    assert [calls[name] for name in order] == [1] * order.index(after) + [0] * (len(order) - order.index(after))
+
+
+def test_capture_of_a_module_called_twice_reads_its_first_call() -> None:
+    model = tiny("twice", dtype=torch.float64)
+    x = batch(model)
+    with tap.untouched(model), torch.no_grad():
+        first = tap.capture(model, x, ["block"], stop=False).activations["block"]
+        by_hand = model.net.block(model.net.relu(model.net.stem(x)))
+    assert torch.equal(first, by_hand)
+
+
+def test_capture_lets_gradients_through_where_asked() -> None:
+    model = tiny("dense", dtype=torch.float64)
+    x = batch(model).requires_grad_(True)
+    weight = torch.randn(8, dtype=torch.float64)
+    with tap.untouched(model):
+        found = tap.capture(model, x, ["step2.1"]).activations["step2.1"]
+        (gradient,) = torch.autograd.grad((found.mean((2, 3)) @ weight).sum(), x)
+        truth, _ = whole_run(model, x, "step2.1")
+        (oracle,) = torch.autograd.grad((truth.mean((2, 3)) @ weight).sum(), x)
+    assert torch.allclose(gradient, oracle)
+    assert gradient.abs().max() > 0
+
+
+def test_a_layer_that_is_never_called_is_named() -> None:
+    model = tiny("in-place")
+    model.net.add_module("spare", nn.Conv2d(3, 3, 1))
+    with tap.untouched(model), torch.no_grad():
+        for run in (
+            lambda: tap.capture(model, batch(model), ["spare"]),
+            lambda: tap.leaf(model, batch(model), ["spare"]),
+            lambda: tap.replace(model, batch(model), "spare", lambda t: t),
+            lambda: tap.resume(model, batch(model), "spare"),
+        ):
+            with pytest.raises(InnersightError, match=r"spare .*was not called"):
+                run()
+
+
+def test_windows_of_a_picture_are_no_maps() -> None:
+    assert "stem" not in names(tiny("windows"))
+
+
+def test_an_output_without_units_and_places_is_refused() -> None:
+    with pytest.raises(tap.LayoutError, match=r"layer blocks gives \(2, 5, 8\)"):
+        tap.canonical(torch.zeros(2, 5, 8), "blocks")
+    with pytest.raises(tap.LayoutError, match="gives dict"):
+        tap.canonical({"out": torch.zeros(2, 5)}, "aux")
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_leaf_gradient_is_the_gradient_of_a_whole_run(net: str) -> None:
+    model = tiny(net, dtype=torch.float64)
+    x = batch(model, 3)
+    for layer in names(model):
+        with tap.untouched(model):
+            found = tap.leaf(model, x, [layer])
+            activation = found.activations[layer]
+            (gradient,) = torch.autograd.grad(found.logits()[:, 1].sum(), activation)
+            truth, logits = whole_run(model, x, layer)
+            oracle = whole_gradient(model, x, layer, 1)
+        assert torch.equal(activation, truth), layer
+        assert torch.allclose(found.logits(), logits), layer
+        assert torch.allclose(gradient, oracle, atol=1e-12), layer
+        assert oracle.abs().max() > 0, layer
+
+
+def test_leaf_runs_nothing_below_the_layer_with_a_graph() -> None:
+    model = tiny("in-place")
+    graphs: dict[str, bool] = {}
+    for name in names(model):
+        model.module(name).register_forward_hook(
+            lambda _m, _i, output, name=name: graphs.update({name: output.grad_fn is not None})
+        )
+    with tap.untouched(model):
+        found = tap.leaf(model, batch(model), ["relu1", "conv2"])
+    assert [name for name, graph in graphs.items() if not graph] == ["conv1", "bn1", "relu1"]
+    assert found.activations["relu1"].is_leaf
+    assert found.activations["conv2"].grad_fn is not None
+    first, second = torch.autograd.grad(found.logits().sum(), list(found.activations.values()))
+    assert first.abs().max() > 0
+    assert second.abs().max() > 0
+
+
+def test_leaf_of_a_block_and_of_a_layer_inside_it() -> None:
+    model = tiny("dense", dtype=torch.float64)
+    x = batch(model)
+    with tap.untouched(model):
+        found = tap.leaf(model, x, ["step1", "step1.1"])
+        inner, outer = torch.autograd.grad(
+            found.logits()[:, 0].sum(), [found.activations["step1.1"], found.activations["step1"]]
+        )
+    for layer, gradient in (("step1.1", inner), ("step1", outer)):
+        assert torch.allclose(gradient, whole_gradient(model, x, layer, 0), atol=1e-12), layer
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_leaf_gives_the_callers_grad_mode_back(grad: bool) -> None:
+    model = tiny("in-place")
+    with torch.set_grad_enabled(grad), tap.untouched(model):
+        tap.leaf(model, batch(model), ["conv2"])
+        assert torch.is_grad_enabled() is grad
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_replace_is_a_whole_run_with_another_output(net: str) -> None:
+    model = tiny(net, dtype=torch.float64)
+    x = batch(model, 3)
+    with tap.untouched(model), torch.no_grad():
+        plain = model.net(x)
+        for layer in names(model):
+            # Not linear, so that a change in the wrong place or picture shows.
+            changed = tap.replace(model, x, layer, lambda t: t.roll(1, 0).sin() - 0.3)
+            _, truth = whole_run(model, x, layer, lambda t: t.roll(1, 0).sin() - 0.3)
+            assert torch.equal(changed, truth), layer
+            assert off_diagonal(changed - plain) > 0, layer
+
+
+def check_resume(model: Model, layer: str, *, pictures: int, per_picture: int, exact: bool = False) -> str:
+    """Compare every variant with a full run of its own; return the mode."""
+    x = batch(model, pictures)
+    with tap.untouched(model), torch.no_grad():
+        suffix = tap.resume(model, x, layer)
+        truth, logits = whole_run(model, x, layer)
+        assert torch.equal(suffix.activation, truth)
+        assert torch.equal(suffix.output, logits)
+        index = torch.arange(pictures).repeat_interleave(per_picture).flip(0)
+        generator = torch.Generator().manual_seed(3)
+        noise = torch.randn(len(index), *truth.shape[1:], generator=generator, dtype=torch.float64)
+        variants = truth[index] + noise
+        oracle = []
+        for i, picture in enumerate(index.tolist()):
+            one = variants[i : i + 1].clone()
+            oracle.append(whole_run(model, x[picture : picture + 1], layer, lambda _t, one=one: one)[1])
+        before = variants.clone()
+        for _ in range(2):  # the second call must find the memory unharmed
+            resumed = suffix(variants, index)
+            assert torch.allclose(resumed, torch.cat(oracle), rtol=1e-9, atol=1e-9), layer
+            assert torch.equal(variants, before)
+            assert torch.equal(suffix.activation, truth)
+        if exact:
+            assert off_diagonal(resumed) > 0
+    return suffix.mode
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+@pytest.mark.parametrize("net", NETS)
+def test_resume_is_a_full_run_for_every_variant(net: str, pictures: int) -> None:
+    model = tiny(net, dtype=torch.float64)
+    for layer in names(model):
+        check_resume(model, layer, pictures=pictures, per_picture=3, exact=True)
+
+
+@pytest.mark.parametrize("net", BIG)
+def test_resume_on_published_networks(net: str) -> None:
+    model = big(net)
+    known = names(model)
+    for layer in BIG[net]:
+        assert layer in known, layer
+        assert check_resume(model, layer, pictures=2, per_picture=1) == "resumed", layer
+
+
+def test_resume_computes_only_what_comes_after_the_layer() -> None:
+    model = tiny("dense")
+    with tap.untouched(model), torch.no_grad():
+        suffix = tap.resume(model, batch(model), "step2")
+        original = nn.Conv2d.forward
+        worked: list[nn.Module] = []
+
+        def counted(self: nn.Conv2d, x: Tensor) -> Tensor:
+            worked.append(self)
+            return original(self, x)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nn.Conv2d, "forward", counted)
+            suffix(suffix.activation)
+    assert suffix.mode == "resumed"
+    assert worked == [model.module("step3.2")]
+
+
+@pytest.mark.parametrize("layer", ["stem", "step3", "head"])
+def test_resume_does_not_need_full_runs_for_maps_or_features(layer: str) -> None:
+    model = tiny("dense", dtype=torch.float64)
+    assert check_resume(model, layer, pictures=2, per_picture=2) == "resumed"
+
+
+def test_resume_copies_for_a_network_that_writes_into_what_is_remembered() -> None:
+    model = tiny("writes-back", dtype=torch.float64)
+    assert check_resume(model, "conv", pictures=1, per_picture=4, exact=True) == "copied"
+    assert check_resume(model, "conv", pictures=2, per_picture=2, exact=True) in ("resumed", "copied")
+
+
+def test_resume_falls_back_to_full_runs_where_the_network_defeats_it() -> None:
+    model = tiny("windows", dtype=torch.float64)
+    assert check_resume(model, "late", pictures=1, per_picture=3, exact=True) == "full"
+    assert check_resume(model, "late", pictures=3, per_picture=2, exact=True) == "full"
+
+
+def test_a_full_run_leaves_the_callers_variants_alone() -> None:
+    model = tiny("windows", dtype=torch.float64)
+    model.net.late = nn.Sequential(model.net.late, nn.Identity(), nn.ReLU(inplace=True))
+    assert check_resume(model, "late.1", pictures=2, per_picture=2, exact=True) == "full"
+
+
+def test_resume_with_a_module_shared_between_prefix_and_suffix() -> None:
+    model = tiny("twice", dtype=torch.float64)
+    for layer in ("stem", "block.0", "block", "last"):
+        for pictures in (1, 2):
+            check_resume(model, layer, pictures=pictures, per_picture=3, exact=True)
+
+
+class TokensFirst(nn.Module):
+    """Its inner state has tokens, not pictures, in front: with as many tokens as pictures the shapes give no hint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(12, 5)
+        self.mix = nn.Conv2d(3, 5, 3, padding=1)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(x.reshape(len(x), 3, -1, 12).mean(1).transpose(0, 1))
+        late = self.mix(x).mean((2, 3))
+        order = torch.arange(1, 1 + len(tokens), dtype=x.dtype)[:, None, None]
+        return self.head((tokens * order).sum(0).tanh() + late)
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3, 6])
+def test_resume_is_not_fooled_by_tokens_in_front(pictures: int) -> None:
+    torch.manual_seed(0)
+    net = TokensFirst().double().eval()
+    model = Model(net, InputSpec(6, 6), tuple("abcd"), "tokens", "a test")
+    check_resume(model, "mix", pictures=pictures, per_picture=2, exact=True)
+
+
+def test_resume_needs_to_know_which_picture_a_variant_belongs_to() -> None:
+    model = tiny("in-place", dtype=torch.float64)
+    x = batch(model, 3)
+    with tap.untouched(model), torch.no_grad():
+        suffix = tap.resume(model, x, "conv2")
+        with pytest.raises(InnersightError, match="2 variants for 3 pictures"):
+            suffix(suffix.activation[:2])
+        assert torch.allclose(suffix(suffix.activation), suffix.output)
+
+
+def test_a_patched_forward_of_the_user_survives_resume() -> None:
+    model = tiny("in-place")
+    own = model.net.conv1.forward
+    model.net.conv1.forward = own
+    with tap.untouched(model), torch.no_grad():
+        suffix = tap.resume(model, batch(model), "conv2")
+        suffix(suffix.activation)
+    assert vars(model.net.conv1)["forward"] is own
+    assert "forward" not in vars(model.net.conv2)
+
+
+def test_untouched_freezes_and_restores() -> None:
+    net = Twice()
+    net.train()
+    net.stem.eval()
+    net.head.bias.requires_grad_(False)
+    model = Model(net, InputSpec(24, 24), tuple("abcd"), "twice", "a test")
+    state = torch.get_rng_state()
+    try:
+        with tap.untouched(model):
+            assert not any(m.training for m in net.modules())
+            assert not any(p.requires_grad for p in net.parameters())
+            torch.rand(3)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert net.training
+    assert not net.stem.training
+    assert net.block.training
+    assert [n for n, p in net.named_parameters() if not p.requires_grad] == ["head.bias"]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_layers_that_tap_reads_are_those_listed() -> None:
+    model = tiny("dense")
+    with tap.untouched(model), torch.no_grad():
+        for layer in layers(model):
+            values = tap.capture(model, batch(model), [layer.name]).activations[layer.name]
+            assert values.shape == (2, layer.units, *layer.grid)

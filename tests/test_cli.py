@@ -1,0 +1,167 @@
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from innersight import toons
+from innersight.cli import app, main
+
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    files = []
+    for seed in (1, 2):
+        file = tmp_path / "in" / f"ambra-{seed}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(toons.draw("ambra", seed).pixels).save(file)
+        files.append(str(file))
+    return files
+
+
+def run(*words):
+    result = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def fail(monkeypatch, capsys, *words):
+    """Run the real entry point; return the one line it says."""
+    monkeypatch.setattr(sys, "argv", ["innersight", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("innersight: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    assert "Usage: " in run(command, "--help").output
+
+
+def test_help_does_not_import_torch():
+    script = "import sys, runpy; sys.argv = ['innersight', 'layers', '--help']\n"
+    script += "try: runpy.run_module('innersight.cli', run_name='__main__')\n"
+    script += "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_cli_imports_nothing_heavy_at_module_level():
+    source = Path(sys.modules["innersight.cli"].__file__ or "").read_text()
+    tree = ast.parse(source)
+    names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert names == {
+        "collections.abc", "contextlib", "innersight", "innersight.errors", "json", "pathlib", "sys", "typer", "typing",
+    }  # fmt: skip
+
+
+def test_version():
+    assert run("--version").output.strip().count(".") == 2
+
+
+def test_layers_table_and_json():
+    rows = json.loads(run("layers", "small:4", "--json").stdout)
+    assert {"name", "kind", "role", "units", "grid", "parameters"} <= set(rows[0])
+    table = run("layers", "small:4").stdout
+    assert all(row["name"] in table for row in rows)
+
+
+def test_predict_prints_classes(pictures):
+    output = run("predict", "small:4", *pictures).output
+    assert all(Path(file).name in output for file in pictures)
+    data = json.loads(run("predict", "small:4", *pictures, "--json").stdout)
+    best = [row["probability"] for row in data["pictures"][0]["prediction"]]
+    assert len(best) == 5
+    assert best == sorted(best, reverse=True)
+    assert 0 < sum(best) <= 1
+    assert data["summary"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("maps", ["-l", "stem", "--overlay", "--shared"]),
+        ("compare", ["-l", "stage1"]),
+        ("explain", ["--gradcam.relu=true", "--target", "3"]),
+    ],
+)
+def test_figures_data_and_raw_values(command, words, pictures, tmp_path):
+    outs = [tmp_path / f"deep/{command}{suffix}" for suffix in (".png", ".json", ".safetensors")]
+    run(command, "small:4", *pictures, *words, *(f"--out={out}" for out in outs))
+    with Image.open(outs[0]) as figure:
+        assert figure.width > 300
+    assert json.loads(outs[1].read_text())
+    assert outs[2].stat().st_size > 100
+
+
+def test_patterns(pictures, tmp_path):
+    out = tmp_path / "p.json"
+    run("patterns", "small:4", "stem:0-1", "class:3", "--steps", "2", "--picture", pictures[0], "--out", str(out))
+    rows = json.loads(out.read_text())["patterns"]
+    assert [row["address"] for row in rows] == ["stem:0", "stem:1", "class:3"]
+    assert all(row["natural"] is not None for row in rows)
+
+
+def test_study_resumes_and_reports(pictures, tmp_path):
+    words = ("study", "small:4", *pictures, "--out", str(tmp_path / "s"), "--units", "2", "--steps", "2")
+    weights = tmp_path / "w.safetensors"
+    _save_small(weights)
+    first = run(*words, "--weights", str(weights)).stdout
+    again = run(*words, "--weights", str(weights)).stdout
+    assert "reused 0" in first
+    assert "computed 0" in again
+    assert (tmp_path / "s" / "report.html").stat().st_size > 10_000
+    shown = run("report", str(tmp_path / "s"), "--out", str(tmp_path / "r.html")).stdout
+    assert str(tmp_path / "r.html") in shown
+
+
+def _save_small(path):
+    from safetensors.torch import save_file
+
+    from innersight.sources import load
+
+    save_file(load("small:4").net.state_dict(), path)
+
+
+def test_methods_and_doctor_say_something():
+    assert "--gradcam.relu=False" in run("methods").stdout
+    assert "torch" in run("doctor").stdout
+
+
+def test_toons_writes_class_folders(tmp_path):
+    run("toons", str(tmp_path / "t"), "--per-class", "1")
+    assert sorted(p.name for p in (tmp_path / "t").iterdir()) == sorted(toons.CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["layers", "torchvison:resnet18"], "did you mean torchvision"),
+        (["layers", "torchvision:resnet19"], "did you mean resnet18"),
+        (["layers", "run:nowhere"], "no run.json"),
+        (["predict", "small:4", "missing.png"], "no such file"),
+        (["patterns", "small:4", "stage1:99"], "has units 0-3"),
+        (["patterns", "small:4", "stage1:x"], "is not an address"),
+        (["explain", "small:4", "missing.png", "--shiny"], "no option '--shiny'"),
+        (["report", "nowhere"], "is not a study"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(words, says, monkeypatch, capsys):
+    assert says in fail(monkeypatch, capsys, *words)
+
+
+def test_broken_picture_is_one_sentence(tmp_path, monkeypatch, capsys):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    assert "not a picture" in fail(monkeypatch, capsys, "maps", "small:4", os.fspath(bad))

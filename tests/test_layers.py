@@ -1,0 +1,106 @@
+"""Which layers are listed, and whether those that tell the story do."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from networks import tiny
+from torch import nn
+
+from innersight.errors import InnersightError
+from innersight.layers import check_layers, last_grid, layers, story, survey
+from innersight.model import InputSpec, Model
+
+
+def published(name: str) -> Model:
+    size = 299 if name == "inception_v3" else 96
+    torch.manual_seed(0)
+    if name.startswith("timm:"):
+        net = timm.create_model(name.removeprefix("timm:"))
+    elif name == "inception_v3":
+        net = torchvision.models.inception_v3(init_weights=False)
+    else:
+        net = torchvision.models.get_model(name)
+    return Model(net.eval(), InputSpec(size, size), tuple(map(str, range(1000))), name, "a test")
+
+
+NETS = [
+    "resnet18",
+    "densenet121",
+    "inception_v3",
+    "convnext_tiny",
+    "mobilenet_v3_small",
+    "squeezenet1_1",
+    "vgg11",
+    "shufflenet_v2_x0_5",
+    "timm:tf_efficientnet_lite0",
+]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_story_runs_from_the_input_to_the_last_grid(name: str) -> None:
+    model = published(name)
+    known = {layer.name: layer for layer in survey(model)}
+    told = story(model)
+    steps = [known[step] for step in told]
+    assert 3 <= len(told) <= 5
+    assert [step for step in known if step in told] == list(told)
+    assert all(step.grid != (1, 1) for step in steps)
+    sides = [step.grid[0] * step.grid[1] for step in steps]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[0] > sides[-1]
+    # It starts with what reads the picture and ends before the pooling: nothing with a grid comes later.
+    first_conv = next(n for n, m in model.net.named_modules() if isinstance(m, nn.Conv2d))
+    order = list(known)
+    assert order.index(told[0]) <= order.index(first_conv) + 6
+    grids_after = [known[n].units for n in order[order.index(told[-1]) + 1 :] if known[n].grid == steps[-1].grid]
+    assert all(units <= steps[-1].units for units in grids_after), grids_after
+    assert last_grid(model)[0] == story(model, 1)[0] == told[-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_the_story_has_as_many_steps_as_asked(count: int) -> None:
+    model = published("resnet18")
+    told = story(model, count)
+    assert len(told) == len(set(told)) == min(count, len(story(model, 99)))
+    assert told[-1] == "layer4"
+
+
+def test_layers_are_listed_in_the_order_they_are_reached() -> None:
+    model = tiny("in-place")
+    assert [layer.name for layer in layers(model, all=True)] == [
+        "conv1", "bn1", "relu1", "pool1", "conv2", "relu2", "dropout", "head",
+    ]  # fmt: skip
+    assert [layer.name for layer in layers(model)] == ["conv1", "conv2", "head"]
+    conv, head = layers(model)[0], layers(model)[-1]
+    assert (conv.kind, conv.role, conv.units, conv.grid, conv.parameters) == ("Conv2d", "conv", 6, (24, 24), 6 * 28)
+    assert (head.role, head.units, head.grid) == ("linear", 4, (1, 1))
+
+
+def test_roles() -> None:
+    roles = {layer.name: layer.role for layer in layers(tiny("dense"), all=True)}
+    assert roles["step1"] == "block"
+    assert roles["step1.0"] == "norm"
+    assert roles["step1.1"] == "activation"
+    assert {layer.name: layer.role for layer in layers(tiny("in-place"), all=True)}["pool1"] == "pool"
+
+
+def test_grids_are_height_by_width() -> None:
+    assert layers(tiny("wide"))[0].grid == (20, 34)
+
+
+def test_a_network_without_any_grid() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.ReLU(), nn.Linear(8, 3))
+    model = Model(net, InputSpec(4, 4), ("a", "b", "c"), "plain", "a test")
+    assert [layer.name for layer in layers(model)] == ["1", "3"]
+    with pytest.raises(InnersightError, match="plain has no layer with a grid; name the layers"):
+        story(model)
+
+
+def test_names_are_checked_and_kept_in_order() -> None:
+    model = tiny("windows")
+    assert [layer.name for layer in check_layers(model, ["head", "late"])] == ["head", "late"]
+    with pytest.raises(InnersightError, match=r"no layer 'lat'; did you mean late\?"):
+        check_layers(model, ["lat"])
+    with pytest.raises(InnersightError, match="stem of tiny windows has no units that can be read"):
+        check_layers(model, ["stem"])

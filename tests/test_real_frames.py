@@ -1,0 +1,54 @@
+"""The main job on real frames: train, look inside, report. Runs where INNERSIGHT_DATA names their folder."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import innersight as ins
+from innersight.study import Plan
+
+FRAMES = Path(os.environ.get("INNERSIGHT_DATA", "")) / "simpsons"
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(
+        "INNERSIGHT_DATA" not in os.environ or not FRAMES.is_dir(),
+        reason="the real frames are not part of the project: set INNERSIGHT_DATA to their folder",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a network trained shortly on two of the characters."""
+    folder = tmp_path_factory.mktemp("frames")
+    for name in ("marge_simpson", "krusty_the_clown"):
+        (folder / name).mkdir()
+        for file in sorted((FRAMES / "train" / name).iterdir()):
+            (folder / name / file.name).symlink_to(file)
+    out = tmp_path_factory.mktemp("out") / "run"
+    cache = tmp_path_factory.mktemp("cache")
+    options = {"epochs": 6, "batch": 16, "size": 64, "lr": 0.002, "cache": cache, "progress": False}
+    ins.train(folder, out, net="small:16", say=lambda _: None, **options)
+    return out
+
+
+def test_every_validation_frame_can_be_read_and_predicted(run):
+    model = ins.load(f"run:{run}")
+    result = ins.predict(model, [FRAMES / "val" / name for name in model.labels])
+    summary = result.summary()
+    assert result.skipped == ()
+    assert summary["pictures"] == sum(len(list((FRAMES / "val" / name).iterdir())) for name in model.labels)
+    assert summary["accuracy"] > 0.75
+
+
+def test_study_of_two_marge_frames(run, tmp_path):
+    frames = sorted((FRAMES / "val" / "marge_simpson").iterdir())[:2]
+    made = ins.study(ins.load(f"run:{run}"), frames, tmp_path / "study", plan=Plan(units=4, steps=8))
+    report = made.report(tmp_path / "report.html")
+    document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())
+    assert [picture["truth"] for picture in document["pictures"]] == ["marge_simpson"] * 2
+    assert document["missing"] == []
+    assert report.stat().st_size > 100_000

@@ -1,0 +1,358 @@
+"""A study's web folder made of drawn pictures and computed filters: realistic to look at, hostile to markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from innersight import toons
+
+Array = NDArray[Any]
+
+HOSTILE_LABEL = '</script><script>alert("label")</script>'
+HOSTILE_NAME = 'it\'s <script>alert(1)</script> "quoted".png'
+HOSTILE_LAYER = 'head/<b>"odd"</b>&%2F'
+SIDE = 96
+LAYERS = (("stem.conv", 32, 48), ("stages.0", 48, 24), ("stages.1", 64, 12), ("stages.2", 96, 6), (HOSTILE_LAYER, 8, 1))
+
+
+def write_study(folder: Path, *, many: int | None = None) -> Path:
+    """Write `folder/web` and return `folder`; `many` is the number of units of the layer stages.2."""
+    random = np.random.default_rng(0)
+    documents, files = folder / "web" / "documents", folder / "web" / "files"
+    (documents / "layer").mkdir(parents=True)
+    files.mkdir()
+    labels = [*toons.CLASSES[:7], HOSTILE_LABEL]
+    drawn = [np.asarray(toons.draw(toons.CLASSES[i], seed).pixels) for i, seed in ((0, 3), (2, 8))]
+    wide = Image.fromarray(drawn[1]).resize((480, 360))
+    Image.fromarray(drawn[0]).resize((384, 384)).save(files / "original-p0.webp")
+    wide.save(files / "original-p1.webp")
+    seen = [drawn[0], np.asarray(wide.crop((60, 0, 420, 360)).resize((SIDE, SIDE)))]
+    names = ["ambra at the beach.png", HOSTILE_NAME]
+    boxes = [[0, 0, 384, 384], [60, 0, 420, 360]]
+    pictures = [
+        {
+            "id": f"p{i}",
+            "name": names[i],
+            "width": (384, 480)[i],
+            "height": (384, 360)[i],
+            "box": boxes[i],
+            "notes": [[], ["transparent parts laid on white"]][i],
+            "original": {"file": f"original-p{i}.webp", "width": (384, 480)[i], "height": (384, 360)[i]},
+            "truth": [labels[0], labels[2]][i],
+            "prediction": _prediction(labels, [0, 7][i], random),
+        }
+        for i in range(2)
+    ]
+    layers = []
+    for name, count, grid in LAYERS:
+        count = many if many and name == "stages.2" else count
+        key = f"layer/{name}"
+        _write(documents / "layer" / f"{quote(name, safe='')}.json", _layer(name, count, grid, seen, files, random))
+        layers.append(
+            {
+                "name": name,
+                "kind": "Conv2d" if grid > 1 else "Linear",
+                "role": "conv" if grid > 1 else "linear",
+                "units": count,
+                "grid": [grid, grid],
+                "parameters": count * 27,
+                "document": key,
+            }
+        )
+    layers.insert(1, {**layers[0], "name": "stem.norm", "kind": "BatchNorm2d", "role": "norm", "document": None})
+    _write(
+        documents / "study.json",
+        {
+            "format": 1,
+            "title": "Eight drawn characters",
+            "created": "2025-03-14T09:26:53Z",
+            "version": "0.1.0",
+            "model": {
+                "name": "toon <b>net</b>",
+                "source": "toon",
+                "parameters": 1_234_567,
+                "labels": labels,
+                "notes": ["The resize filter was not stated: bilinear."],
+                "input": {
+                    "channels": 3,
+                    "height": SIDE,
+                    "width": SIDE,
+                    "mean": [0.5, 0.5, 0.5],
+                    "std": [0.25, 0.25, 0.25],
+                    "fit": "crop",
+                    "crop": 1.0,
+                    "resample": "bilinear",
+                },
+            },
+            "pictures": pictures,
+            "seen": _colour_sheet(np.stack(seen), files, "seen"),
+            "layers": layers,
+            "story": [name for name, _, grid in LAYERS if grid > 1],
+            "how": {
+                "maps": "Raw activations of one forward pass, before any scaling.",
+                "compare": "Score: strength times sparsity times agreement over the pictures.",
+                "patterns": "Gradient ascent on a Fourier image under random shifts and scales, 128 steps.",
+                "heatmaps": "Grad-CAM and occlusion of the class's logit.",
+                "training": "Recorded at every 20th step.",
+            },
+            "missing": [{"what": "examples", "why": "No data set was scanned; run innersight scan."}],
+            "timing": [{"what": "maps", "seconds": 0.41}, {"what": "patterns", "seconds": 38.2}],
+            "skipped": ["broken<i>.jpg: not a picture"],
+        },
+    )
+    _write(documents / "classes.json", _classes(labels, files, random))
+    _write(documents / "heatmaps.json", _heatmaps(pictures, seen, files))
+    _write(documents / "train.json", _train(labels, random))
+    return folder
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps({"format": 1, **document}, allow_nan=False), encoding="utf-8")
+
+
+def _prediction(labels: Sequence[str], first: int, random: np.random.Generator) -> list[dict[str, Any]]:
+    logits = random.normal(0, 1, len(labels))
+    logits[first] += 5
+    share = np.exp(logits) / np.exp(logits).sum()
+    order = np.argsort(-share)[:5]
+    return [
+        {"class": int(c), "label": labels[c], "probability": float(share[c]), "logit": float(logits[c])} for c in order
+    ]
+
+
+def _layer(
+    name: str, units: int, grid: int, seen: Sequence[Array], files: Path, random: np.random.Generator
+) -> dict[str, Any]:
+    stem = quote(name, safe="").replace("%", "_")
+    signed = grid == 48
+    filters = [_wavelet(9, unit, units) for unit in range(units)]
+    maps, stacks = {}, []
+    for i, picture in enumerate(seen):
+        grey = picture.astype(float).mean(axis=2) / 255
+        stack = np.stack([_respond(grey, kernel, grid) for kernel in filters])
+        stack = stack if signed else np.maximum(stack, 0)
+        stack[3 % units] = 0
+        stacks.append(stack)
+        lo, hi = stack.min(axis=(1, 2)), stack.max(axis=(1, 2))
+        maps[f"p{i}"] = {
+            "sheet": _value_sheet(stack, lo, hi, files, f"{stem}-maps-p{i}"),
+            "lo": lo.tolist(),
+            "hi": hi.tolist(),
+            "mean": stack.mean(axis=(1, 2)).tolist(),
+        }
+    colours = random.uniform(0.25, 1, (units, 3))
+    patterns = np.stack([_pattern(u, units, colours[u], grid) for u in range(units)])
+    natural = np.maximum(*(stack.max(axis=(1, 2)) for stack in stacks))
+    score: list[dict[str, Any]] = []
+    for unit in range(units):
+        reached = float(natural[unit] * random.uniform(0.8, 4))
+        ratio = reached / float(natural[unit]) if natural[unit] > 0 else None
+        flags = ["stuck"] if ratio is None else ["below natural"] if ratio < 1 else []
+        score.append({"activation": reached, "natural": float(natural[unit]), "ratio": ratio, "flags": flags})
+    strength = np.stack([stack.max(axis=(1, 2)) for stack in stacks], axis=1)
+    order = np.argsort(-strength.min(axis=1))[: max(4, units // 2)]
+    rank = [
+        {
+            "unit": int(u),
+            "score": float(strength[u].min()),
+            "strength": strength[u].tolist(),
+            "sparsity": [0.8, 0.7],
+            "agreement": 0.9,
+            "reason": "strong in few places of both pictures",
+        }
+        for u in order
+    ]
+    kernels = None
+    if grid == 48:
+        tiles = np.stack([_tint(_wavelet(7, u, units), colours[u]) for u in range(units)])
+        kernels = {"sheet": _colour_sheet(tiles, files, f"{stem}-kernels", suffix="png")}
+    return {
+        "name": name,
+        "kind": "Conv2d" if grid > 1 else "Linear",
+        "units": units,
+        "grid": [grid, grid],
+        "maps": maps,
+        "signed": signed,
+        "patterns": {
+            "sheet": _colour_sheet(patterns, files, f"{stem}-patterns"),
+            "units": list(range(units)),
+            "settings": {"steps": 128, "size": 128, "learning_rate": 0.05, "image": "fourier"},
+            "score": score,
+        }
+        if grid > 1
+        else None,
+        "compare": {"pictures": ["p0", "p1"], "definition": "strength × sparsity × agreement", "rank": rank}
+        if grid > 1
+        else None,
+        "kernels": kernels,
+    }
+
+
+def _wavelet(side: int, unit: int, units: int) -> Array:
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    angle = np.pi * unit / units * 3
+    wave = np.cos((2 + unit % 4) * (x * np.cos(angle) + y * np.sin(angle)) + unit)
+    kernel = wave * np.exp(-2 * (x**2 + y**2))
+    return np.asarray(kernel - kernel.mean())
+
+
+def _respond(grey: Array, kernel: Array, grid: int) -> Array:
+    spectrum = np.fft.rfft2(grey - grey.mean()) * np.fft.rfft2(kernel, grey.shape)
+    full = np.fft.irfft2(spectrum, grey.shape)
+    step = grey.shape[0] // grid
+    return np.asarray(full.reshape(grid, step, grid, step).mean(axis=(1, 3)))
+
+
+def _pattern(unit: int, units: int, colour: Array, grid: int) -> Array:
+    y, x = np.mgrid[-1:1:96j, -1:1:96j]
+    angle, fine = np.pi * unit / units * 3, 60 / grid**0.75 + unit % 5
+    bend = x * np.cos(angle) + y * np.sin(angle) + 0.3 * np.sin(3 * x * y + unit) * (48 / grid - 1) / 4
+    return _tint(np.cos(3 * fine**0.5 * 4 * bend) * np.cos(unit % 7 * y), colour)
+
+
+def _tint(wave: Array, colour: Array) -> Array:
+    span = np.abs(wave).max() or 1.0
+    shade = 0.5 + 0.45 * wave[..., None] / span * (colour * 2 - 0.8)
+    return np.asarray(np.clip(255 * shade, 0, 255).astype(np.uint8))
+
+
+def _value_sheet(stack: Array, lo: Array, hi: Array, files: Path, name: str) -> dict[str, Any]:
+    span = np.where(hi > lo, hi - lo, 1)[:, None, None]
+    levels = np.rint(255 * (stack - lo[:, None, None]) / span).astype(np.uint8)
+    return _sheet(levels, files, name, "png")
+
+
+def _colour_sheet(stack: Array, files: Path, name: str, suffix: str = "webp") -> dict[str, Any]:
+    return _sheet(stack, files, name, suffix)
+
+
+def _sheet(stack: Array, files: Path, name: str, suffix: str) -> dict[str, Any]:
+    count, height, width = stack.shape[:3]
+    columns, rows = 8, 5
+    names = []
+    for at, start in enumerate(range(0, count, columns * rows)):
+        part = stack[start : start + columns * rows]
+        canvas = np.zeros((rows * height, columns * width, *stack.shape[3:]), np.uint8)
+        for i, image in enumerate(part):
+            y, x = i // columns * height, i % columns * width
+            canvas[y : y + height, x : x + width] = image
+        names.append(f"{name}-{at}.{suffix}")
+        Image.fromarray(canvas).save(files / names[-1])
+    return {"files": names, "tile": [width, height], "columns": columns, "per_file": columns * rows, "count": count}
+
+
+def _classes(labels: Sequence[str], files: Path, random: np.random.Generator) -> dict[str, Any]:
+    tiles = np.stack([_pattern(i + 3, 11, random.uniform(0.3, 1, 3), 6) for i in range(len(labels))])
+    score = [{"activation": 9.0 + i, "natural": 6.0, "ratio": (9.0 + i) / 6, "flags": []} for i in range(len(labels))]
+    return {
+        "patterns": {
+            "sheet": _colour_sheet(tiles, files, "classes"),
+            "classes": list(range(len(labels))),
+            "labels": list(labels),
+            "settings": {"steps": 256},
+            "score": score,
+        }
+    }
+
+
+def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: Path) -> dict[str, Any]:
+    y, x = np.mgrid[0:1:12j, 0:1:12j]
+    entries = []
+    for i, picture in enumerate(pictures):
+        best = picture["prediction"][0]
+        blob = 3 * np.exp(-12 * ((x - 0.5) ** 2 + (y - 0.3 - 0.2 * i) ** 2))
+        occlusion = blob - 1.5 * np.exp(-30 * ((x - 0.2) ** 2 + (y - 0.8) ** 2))
+        grey = seen[i].astype(float).mean(axis=2) / 255
+        fine = np.abs(np.gradient(grey)[0]) * np.kron(blob, np.ones((8, 8)))
+        found = {"grad-cam": blob, "occlusion": occlusion, "gradient": fine, "layer-cam": 0 * blob}
+        for method, values in found.items():
+            lo, hi = float(values.min()), float(values.max())
+            sheet = _value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{method}")
+            entries.append(
+                {
+                    "picture": picture["id"],
+                    "method": method,
+                    "target": {
+                        "class": best["class"],
+                        "label": best["label"],
+                        "logit": best["logit"],
+                        "text": "the best class",
+                    },
+                    "layer": {"name": "stages.2", "why": "The last layer with a grid."} if "cam" in method else None,
+                    "sheet": sheet,
+                    "lo": lo,
+                    "hi": hi,
+                    "scale": {"high": max(-lo, hi), "clipped": False},
+                    "unit": "logits",
+                    "grid": list(values.shape),
+                    "verdict": None if hi > lo else "Every value is zero: no channel of this layer raises the class.",
+                }
+            )
+    methods = {
+        "grad-cam": {"title": "Grad-CAM", "paper": "Selvaraju et al. 2017", "when": "A quick first look."},
+        "occlusion": {"title": "Occlusion", "paper": "Zeiler & Fergus 2014", "when": "When the truth matters."},
+        "gradient": {"title": "Gradient × input", "paper": "Simonyan et al. 2013", "when": "Fine detail."},
+        "layer-cam": {"title": "Layer-CAM", "paper": "Jiang et al. 2021", "when": "Earlier layers."},
+    }
+    return {"methods": methods, "entries": entries}
+
+
+def _train(labels: Sequence[str], random: np.random.Generator) -> dict[str, Any]:
+    step = list(range(0, 600, 20))
+    ease = np.exp(-np.array(step) / 150)
+
+    def curve(values: Array, noise: float = 0.0) -> dict[str, Any]:
+        return {"step": step, "value": (values * (1 + noise * random.normal(size=len(step)))).tolist()}
+
+    def histogram(width: float) -> dict[str, Any]:
+        spread = [width * (1 + 0.002 * s) for s in step]
+        counts = [np.histogram(random.normal(0, w / 3, 4000) + 0.1 * w, 32, (-w, w))[0].tolist() for w in spread]
+        return {"edges_low": [-w for w in spread], "edges_high": spread, "counts": counts}
+
+    layers = {
+        name: {
+            "step": step,
+            "weight_norm": (4 + i - 2 * ease).tolist(),
+            "gradient_norm": (0.1 + 3 * ease).tolist(),
+            "update_ratio": (1e-4 + 0.02 * ease**2).tolist(),
+            "dead": (0.3 * (1 - ease)).tolist(),
+            "weight_histogram": histogram(0.4),
+            "gradient_histogram": histogram(0.01),
+        }
+        for i, (name, _, _) in enumerate(LAYERS)
+    }
+    confusion = random.integers(0, 3, (len(labels), len(labels))) + 40 * np.eye(len(labels), dtype=int)
+    return {
+        "scalars": {
+            "train/loss": curve(2.1 * ease + 0.05, 0.1),
+            "val/loss": curve(2.0 * ease + 0.2, 0.03),
+            "train/accuracy": curve(1 - 0.88 * ease),
+            "val/accuracy": curve(0.95 - 0.85 * ease),
+            "lr": curve(0.01 * ease),
+        },
+        "layers": layers,
+        "metrics": {
+            "accuracy": 0.947,
+            "pictures": 344,
+            "interval": [0.918, 0.966],
+            "per_class": {label: {"precision": 0.95, "recall": 0.94, "pictures": 43} for label in labels},
+            "confusion": confusion.tolist(),
+        },
+        "recipe": {"optimizer": "SGD", "batch": 64, "epochs": 20},
+    }
+
+
+if __name__ == "__main__":
+    from innersight.web.report import write_report
+
+    target = Path(sys.argv[1])
+    print(write_report(write_study(target), target / "report.html"))
