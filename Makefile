@@ -24,8 +24,8 @@ bench: $(VENV)/.bench
 
 # The embedded network, from nothing; see the model card in src/innersight/toons/run.
 train-toon: $(VENV)/.test
-	$(BIN)/innersight toons build/toons --per-class 400 --seed 0
-	$(BIN)/innersight train build/toons --out build/toon --net small:32 --size 96 --half
+	$(BIN)/innersight toons build/toons --per-class 300 --seed 0
+	$(BIN)/innersight train build/toons --out build/toon --net small:32 --size 96 --epochs 8 --half
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
