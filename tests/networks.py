@@ -83,7 +83,7 @@ class Functional(nn.Module):
 
 
 class WritesBack(nn.Module):
-    """Adds into the output of an earlier module, so that a remembered output is written to."""
+    """Writes into the output of an earlier module before and after its layer: what is remembered is written to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,6 +93,7 @@ class WritesBack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
+        x *= 1.5
         x += torch.relu(self.conv(x.tanh()))
         return self.head(x.mean((2, 3)))
 

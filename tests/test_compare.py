@@ -135,10 +135,10 @@ def test_the_unit_that_sees_the_same_square_ranks_first() -> None:
 
 
 def test_silent_units_score_nothing() -> None:
-    values = torch.rand(2, 4, 5, 5)
+    values = torch.rand(1, 4, 5, 5).repeat(2, 1, 1, 1)
     values[:, 1] = 0
     values[0, 2] = -1
-    features = torch.rand(2, 6, 3, 3)
+    features = torch.rand(1, 6, 3, 3).repeat(2, 1, 1, 1)
     found = rank(tiny("in-place"), "x", (picture(1), picture(2)), values, features, own=False)
     assert float(found.score[1]) == float(found.score[2]) == 0
     assert float(found.score[found.order[0]]) > 0

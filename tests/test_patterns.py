@@ -82,6 +82,12 @@ def test_a_seed_gives_the_same_picture_again(parameterize: str) -> None:
     assert torch.equal(patterns(model, "step3:1", steps=4, parameterize=parameterize, seed=7).images, first)
 
 
+def test_units_begin_with_different_pictures() -> None:
+    first, second = patterns(tiny("in-place"), "conv2:0-1", steps=1, parameterize="pixels").images
+    # One step moves a pixel by about 0.0125; the start scatters by 0.025.
+    assert float((first - second).abs().mean()) > 0.02
+
+
 @pytest.mark.parametrize("parameterize", list(parameterizations()))
 @pytest.mark.parametrize(("net", "size"), [("in-place", 17), ("grey", None), ("wide", None), ("in-place", 8)])
 def test_any_size_and_number_of_channels(net: str, size: int | None, parameterize: str) -> None:

@@ -117,6 +117,8 @@ def test_a_changed_setting_computes_again_only_what_depends_on_it(change: str, f
     after = values_of(folder)
     assert {key for key in after if after[key] != before.get(key)} == wanted
     assert done.computed == len(wanted)
+    # What was not asked for this time is forgotten.
+    assert len(after) == done.computed + done.reused
     assert len(list((folder / "values").iterdir())) == sum(bool(tensors) for *_, tensors in after.values())
 
 

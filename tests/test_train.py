@@ -89,10 +89,12 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     assert telemetry["scalars"]["val/accuracy"]["step"] == [5, 10, 15]
     assert len(telemetry["scalars"]["train/loss"]["value"]) == 15
     assert telemetry["layers"]["stem.0"]["step"] == [2, 4, 6, 8, 10, 12, 14]
+    assert all(0 <= share < 1 for share in telemetry["layers"]["stem.0"]["dead"])
+    assert int(model.net.state_dict()["stem.1.num_batches_tracked"]) >= 5  # trained in training mode
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert not list(tmp_path.rglob("*.partial"))
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints",
+        "README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints",
     }  # fmt: skip
     assert "uneven" in said.text
 

@@ -295,21 +295,65 @@ def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, 
 def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
     """Inside, the given calls of modules return the given outputs without computing; other calls run as usual."""
     calls: Counter[nn.Module] = Counter()
+
+    def answerer(module: nn.Module) -> Callable[..., Any]:
+        original = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            key = module, calls[module]
+            calls[module] += 1
+            return answers[key] if key in answers else original(*args, **kwargs)
+
+        return forward
+
+    with _forwards({module: answerer(module) for module, _ in answers}):
+        yield
+
+
+@contextmanager
+def _forwards(replacements: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Inside, each module computes its replacement in place of its `forward`."""
     with ExitStack() as stack:
-        for module in {module for module, _ in answers}:
-            original = module.forward
-
-            def forward(*args: Any, _module: nn.Module = module, _original: Any = original, **kwargs: Any) -> Any:
-                key = _module, calls[_module]
-                calls[_module] += 1
-                return answers[key] if key in answers else _original(*args, **kwargs)
-
+        for module, forward in replacements.items():
             if "forward" in vars(module):
-                stack.callback(setattr, module, "forward", original)
+                stack.callback(setattr, module, "forward", module.forward)
             else:
                 stack.callback(delattr, module, "forward")
             module.forward = forward
         yield
+
+
+@contextmanager
+def redirected(model: Model) -> Iterator[None]:
+    """Inside, a ReLU that would block the whole gradient of a picture lets through what would raise its output.
+
+    So a unit that is silent on random pixels can still be climbed to. Values are unchanged. Covers `nn.ReLU` and
+    `nn.ReLU6` modules (as in Lucid, Olah et al. 2017).
+    """
+    highs = {nn.ReLU: torch.inf, nn.ReLU6: 6.0}
+    relus = {module: highs[type(module)] for module in model.net.modules() if type(module) in highs}
+
+    def forward(high: float) -> Callable[[Tensor], Tensor]:
+        return lambda x: _Redirected.apply(x, high)
+
+    with _forwards({module: forward(high) for module, high in relus.items()}):
+        yield
+
+
+class _Redirected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, high: float) -> Tensor:
+        ctx.high = high
+        ctx.save_for_backward(x)
+        return x.clamp(0, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        plain = gradient * ((x > 0) & (x < ctx.high))
+        blocked = ~plain.flatten(1).any(1).view(-1, *[1] * (x.ndim - 1))
+        # Descent raises the output where the gradient is negative.
+        return torch.where(blocked, gradient.clamp(max=0), plain), None
 
 
 def _spread(value: Any, index: Tensor, pictures: int, *, copy: bool) -> Any:

@@ -58,7 +58,8 @@ def slow_gradcam(model: Model, one: Tensor, target: int, layer: str) -> Tensor:
 @pytest.mark.parametrize("net", NETS)
 def test_gradcam_is_its_definition(net: str) -> None:
     model = tiny(net, dtype=torch.float64)
-    x = batch(model, 2)
+    # Pictures for which no activation lies so close to zero that the differences step over the kink of a ReLU.
+    x = batch(model, 2, seed=2)
     for layer in story(model):
         fast = ask(model, "gradcam", x, [1, 2], layer)
         for i, target in enumerate((1, 2)):

@@ -37,8 +37,8 @@ def big(name: str) -> Model:
 BIG = {
     "resnet18": ["conv1", "layer1.1.conv1", "layer3.0.downsample.0", "layer4.1.relu", "fc"],
     "densenet121": ["features.denseblock2.denselayer3.conv1", "features.denseblock3"],
-    "inception_v3": ["Conv2d_1a_3x3", "Mixed_5c.branch3x3dbl_2", "Mixed_7c.branch_pool"],
-    "convnext_tiny": ["features.1.1.block.0", "features.4"],
+    "inception_v3": ["Mixed_5c.branch3x3dbl_2", "Mixed_7c.branch_pool"],
+    "convnext_tiny": ["features.4"],
     "mobilenet_v3_small": ["features.0", "features.4.block.2.fc1", "classifier.0"],
     "vit_tiny": ["patch_embed.proj", "head"],
 }

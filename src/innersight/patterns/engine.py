@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCH = 16
+WAKING = 16  # steps in which silent units are woken, see tap.redirected
 Target = Address | ClassAddress
 
 
@@ -222,12 +224,13 @@ def _ascend(
 
     with torch.no_grad():
         start = response(form.decode(free, shape), peak=True)
-    for step in range(steps):
-        optimizer.zero_grad(set_to_none=True)
-        with torch.enable_grad():
-            loss = -response(view(form.decode(free, shape), draws[step]), peak=False).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    for span, context in ((range(steps)[:WAKING], tap.redirected(model)), (range(steps)[WAKING:], nullcontext())):
+        with torch.enable_grad(), context:
+            for step in span:
+                optimizer.zero_grad(set_to_none=True)
+                loss = -response(view(form.decode(free, shape), draws[step]), peak=False).sum()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
     with torch.no_grad():
         pixels = form.decode(free, shape)
         end = response(pixels, peak=True)

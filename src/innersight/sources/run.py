@@ -32,7 +32,7 @@ class RunCard:
 
 
 def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
-    """Write `run.json`, `README.md` (the model card) and `weights.safetensors`; `half` stores the weights as float16."""
+    """Write `run.json`, `README.md` (the model card) and `weights.safetensors`; `half` stores float16."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -59,8 +59,8 @@ def card_text(card: RunCard) -> str:
         "",
         f"Architecture `{card.net}`, input {columns}x{height}x{width}, {len(labels)} classes.",
         "",
-        f"Accuracy {metrics['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}) on {metrics['pictures']:,} held out "
-        f"pictures. Made by, with seed {card.recipe['seed']}:",
+        f"Accuracy {metrics['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}) on {metrics['pictures']:,} held "
+        f"out pictures. Made by, with seed {card.recipe['seed']}:",
         "",
         f"    {card.recipe['command']}",
         "",

@@ -33,7 +33,8 @@ class SmallResNet(nn.Module):
     """Stem, four residual stages, global average pooling, one linear layer; for pictures of 48 to 128 px.
 
     width : units of the stem and the first stage; the later stages have 2, 4 and 4 times as many.
-        Width 32 has 0.63 million weights: 1.3 MB as float16.
+        Width 32 has 0.61 million weights: 1.2 MB as float16. The last grid is an eighth of the picture's side, so
+        that class heatmaps have places to show.
     """
 
     def __init__(self, classes: int, *, width: int = 32, channels: int = 3) -> None:
@@ -42,7 +43,7 @@ class SmallResNet(nn.Module):
         self.stage1 = Block(width, width, 1)
         self.stage2 = Block(width, 2 * width, 2)
         self.stage3 = Block(2 * width, 4 * width, 2)
-        self.stage4 = Block(4 * width, 4 * width, 2)
+        self.stage4 = Block(4 * width, 4 * width, 1)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(4 * width, classes)

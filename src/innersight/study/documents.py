@@ -184,10 +184,9 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
         f"unit's map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and "
         "zooms. Score: peak response to the finished pattern, and as a multiple of the highest over the pictures of "
         "this study.",
-        "heatmaps": "Raw values for the logit of the class named; zero keeps its colour, the legend prints it."
-        + layer,
-        "training": "Recorded while the network was trained: one point per recorded step, and statistics of the weights "
-        "and gradients of every layer.",
+        "heatmaps": "Raw values for the logit of the class named; zero keeps its colour, the legend prints it." + layer,
+        "training": "Recorded while the network was trained: one point per recorded step, and statistics of the "
+        "weights and gradients of every layer.",
     }
 
 

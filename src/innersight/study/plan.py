@@ -11,7 +11,6 @@ from innersight.image import Picture
 from innersight.layers import check_layers, story
 from innersight.model import Model
 
-
 LARGEST = 128
 
 
@@ -19,10 +18,10 @@ LARGEST = 128
 class Plan:
     """The settings of a study.
 
-    layers : names; those that tell the story when empty. units : patterns per layer, the units that `compare` ranks
-    best (with one picture: that peak highest). steps : updates of each pattern. size : their side in pixels; when None
-    the model's own, at most 128. methods : heatmaps. target : class the heatmaps explain, each picture's own prediction when
-    None. seed : of the patterns.
+    layers : names; those that tell the story when empty.
+    units : patterns per layer, of the units that `compare` ranks best (with one picture: that peak highest).
+    steps : updates of each pattern. size : their side in pixels; when None the model's own, at most 128.
+    methods : heatmaps. target : class they explain; each picture's own prediction when None. seed : of the patterns.
     """
 
     layers: tuple[str, ...] = ()

@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,18 @@ def _load(
                 skipped.append(str(error))
     if not loaded:
         raise PictureError(skipped[0] if skipped else "no pictures given")
-    return tuple(loaded), skipped
+    return _distinct(loaded), skipped
+
+
+def _distinct(pictures: list[Picture]) -> tuple[Picture, ...]:
+    """Give pictures of the same file name the name of their folder too."""
+    names = Counter(picture.name for picture in pictures)
+    return tuple(
+        replace(picture, name=f"{picture.path.resolve().parent.name}/{picture.name}")
+        if names[picture.name] > 1 and picture.path
+        else picture
+        for picture in pictures
+    )
 
 
 def _items(

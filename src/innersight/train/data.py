@@ -272,18 +272,26 @@ def _key(listing: Listing, spec: InputSpec) -> str:
     return digest.hexdigest()[:24]
 
 
+def _reserve(path: Path, size: int) -> None:
+    """Create a file of real blocks: a full disk is then an OSError here and not a bus error at a later write."""
+    with path.open("wb") as file:
+        if not hasattr(os, "posix_fallocate"):
+            file.truncate(size)
+            return
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+
+
 def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...], workers: int) -> None:
     """Write STEM.u8 and STEM.json, each by renaming a complete file; leave nothing behind on failure."""
     parts = [stem.with_name(f"{stem.name}.{os.getpid()}.{suffix}.partial") for suffix in ("u8", "json")]
     with ExitStack() as undo:
         for part in parts:
             undo.callback(part.unlink, missing_ok=True)
-        with parts[0].open("wb") as file:
-            # Real blocks, not a sparse file: a full disk is then an OSError here and not a SIGBUS on a later write.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, int(np.prod(shape, dtype=np.int64)))
-            else:
-                file.truncate(int(np.prod(shape, dtype=np.int64)))
+        _reserve(parts[0], int(np.prod(shape, dtype=np.int64)))
         pixels = np.memmap(parts[0], dtype=np.uint8, mode="r+", shape=shape)
         broken: dict[str, str] = {}
 

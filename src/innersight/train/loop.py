@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import save
@@ -91,7 +92,7 @@ def fit(
 
     checkpoint : go on from here. asked_to_stop : looked at before every step; True ends the loop.
     Returns what was reached, whether it was ended early on request, and the device.
-    Raises InnersightError when the loss is not finite; OSError when a file cannot be written.
+    Raises InnersightError when the loss is not finite; OSError when a file cannot be written; SystemExit on SIGTERM.
     """
     learner = Learner(task, asked_to_stop)
     telemetry = TelemetryCallback(out, every=task.every, net=task.net)
@@ -118,6 +119,9 @@ def fit(
             trainer.fit(learner, ckpt_path=checkpoint)
         except Stopped:
             stopped = True
+        except SIGTERMException as error:
+            say(f"terminated after epoch {learner.reached.epochs}: the same command goes on from there")
+            raise SystemExit(143) from error
         device = trainer.strategy.root_device
     return learner.reached, stopped, device
 
@@ -169,6 +173,8 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         """Start the clock."""
         self._since = time.monotonic() - self.reached.seconds
+        # Lightning leaves every module in the mode it came in, and networks come in evaluation mode.
+        self.net.train()
         self._weights = self._task.weights.to(self.device)
 
     def on_train_epoch_start(self) -> None:

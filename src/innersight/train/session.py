@@ -29,7 +29,7 @@ from innersight.sources.weights import read_weights
 from innersight.train import data
 
 SEEN, SEEN_FINE = 80_000, 20_000
-OWN = ("run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
+OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
 DEFAULTS: dict[str, Any] = {
     "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
     "patience": 10, "seed": 0, "balance": True, "telemetry_every": 25, "half": False,
@@ -128,7 +128,7 @@ def train(
     }
     _require_lightning()
     _check(given)
-    out, main = Path(out), int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    out, main = Path(out), _is_first_process()
     say = say if main else _mute
     with _clear_about_full_disk(out), _interruptible(say) as asked_to_stop:
         checkpoint = _checkpoint(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
@@ -228,8 +228,6 @@ def _train(
         write_run(out, task.net, card, half=given["half"])
         if stopped:
             say(f"{note}; the best epoch so far is a usable run, and resume=True (--resume) goes on from here")
-        else:
-            (out / "checkpoints" / "best.safetensors").unlink()
     return RunResult(
         out,
         card,
@@ -249,6 +247,13 @@ def _require_lightning() -> None:
         if error.name is None or error.name.split(".")[0] != "lightning":
             raise
         raise MissingExtraError("lightning", "train") from error
+
+
+def _is_first_process() -> bool:
+    """Tell whether this is the process that speaks and writes; Lightning may start more, on this and other machines."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -507,8 +512,9 @@ def _clear_about_full_disk(out: Path) -> Iterator[None]:
     except (OSError, SafetensorError, RuntimeError) as error:
         if not _is_full_disk(error):
             raise
-        place = next((p for p in (out, *out.parents) if p.is_dir()), Path())
-        name = getattr(error, "filename", None)
+        # Of a copy, filename2 is the target.
+        name = Path(str(getattr(error, "filename2", None) or getattr(error, "filename", None) or out))
+        place = next((p for p in (name, *name.parents) if p.is_dir()), Path())
         kept = out / "checkpoints" / "last.ckpt"
         state = (
             f"the last good checkpoint is kept in {kept}"
@@ -516,8 +522,8 @@ def _clear_about_full_disk(out: Path) -> Iterator[None]:
             else "nothing was lost, no epoch was complete"
         )
         raise InnersightError(
-            f"the disk is full{f' (writing {name})' if name else ''}, {shutil.disk_usage(place).free / 1e6:.0f} MB are "
-            f"free in {place}; {state}: free some space and run the same command again to go on"
+            f"the disk is full, {shutil.disk_usage(place).free / 1e6:.0f} MB free in {place} (writing {name.name}); "
+            f"{state}: free some space and run the same command again to go on"
         ) from error
 
 
