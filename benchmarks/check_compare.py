@@ -2,7 +2,7 @@
 
     python -m benchmarks.check_compare
 
-For every character and several pairs of pictures: the share of pairs in which the top unit fires on the same part in both
+For every character and several pairs of pictures: the share of pairs whose top unit fires on the same part in both
 (above half its peak, the part with most of it), beside the same share for every unit of the layer taken at random.
 """
 

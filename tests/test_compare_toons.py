@@ -1,9 +1,9 @@
 """`compare` against the truth: the part masks of toons."""
 
 import pytest
+from benchmarks.check_compare import check
 
 import innersight as ins
-from benchmarks.check_compare import check
 
 
 @pytest.mark.parametrize("layer", ["stage2", "stage3"])

@@ -301,3 +301,16 @@ def test_a_run_card_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InnersightError, match="not a run card"):
         read_card(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["torchvision:mobilenet_v3_small", "timm:test_resnet"])
+def test_weights_with_the_published_head_or_with_the_new_one(source, tmp_path):
+    published = load(source).net.state_dict()
+    save_file(published, tmp_path / "published.safetensors")
+    net = load(source, classes=3, weights=str(tmp_path / "published.safetensors")).net
+    save_file(net.state_dict(), tmp_path / "run.safetensors")
+    again = load(source, classes=3, weights=str(tmp_path / "run.safetensors")).net
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    first = next(iter(published))
+    assert torch.equal(published[first], again.state_dict()[first])

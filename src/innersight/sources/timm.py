@@ -1,10 +1,11 @@
 """`timm:NAME`: the networks of PyTorch Image Models, with the input contract of their pretrained configuration."""
 
+from collections.abc import Callable
 from typing import Any
 
 from innersight.errors import InnersightError, MissingExtraError, nearest
 from innersight.model import InputSpec, Model
-from innersight.sources.weights import fit_weights, read_weights
+from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
 def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
@@ -27,8 +28,12 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
         ) from error
     notes = ["weights from the timm hub" if weights == "hub" else "random weights: nothing was learned yet"]
     if weights not in (None, "hub"):
-        notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
-    if classes is not None:
+        tensors = read_weights(str(weights))
+        if classes is None:
+            notes = [fit_weights(net, tensors, origin=str(weights))]
+        else:
+            notes = [fit_with_head(net, tensors, origin=str(weights), resize=_head(classes))]
+    elif classes is not None:
         net.reset_classifier(classes)
     data = timm.data.resolve_data_config(model=net)
     channels, height, width = data["input_size"]
@@ -45,6 +50,10 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     outputs = classes or net.num_classes
     labels = _imagenet_labels() if outputs == 1000 else tuple(map(str, range(outputs)))
     return Model(net.eval(), spec, labels, name, f"timm:{name}", tuple(notes))
+
+
+def _head(classes: int) -> Callable[[Any], None]:
+    return lambda net: net.reset_classifier(classes)
 
 
 def _imagenet_labels() -> tuple[str, ...]:

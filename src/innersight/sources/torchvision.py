@@ -6,7 +6,7 @@ from torch import nn
 
 from innersight.errors import InnersightError, nearest
 from innersight.model import InputSpec, Model
-from innersight.sources.weights import fit_weights, read_weights
+from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
 def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
@@ -27,13 +27,17 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     notes: list[str] = []
     if weights == "hub":
         notes.append(_from_hub(net, best, name))
-    elif weights is not None:
+    elif weights is None:
+        notes.append("random weights: nothing was learned yet")
+    elif classes is None:
         notes.append(fit_weights(net, read_weights(weights), origin=weights))
     else:
-        notes.append("random weights: nothing was learned yet")
+        tensors = read_weights(weights)
+        notes.append(fit_with_head(net, tensors, origin=weights, resize=lambda n: _replace_head(n, classes)))
     labels = tuple(best.meta["categories"]) if best is not None else tuple(map(str, range(1000)))
     if classes is not None:
-        _replace_head(net, classes)
+        if weights in (None, "hub"):
+            _replace_head(net, classes)
         labels = tuple(map(str, range(classes)))
     return Model(net.eval(), _input(best), labels, name, f"torchvision:{name}", tuple(notes))
 

@@ -1,7 +1,9 @@
 """Weight files: safetensors or a torch state dict, read without running any code from the file."""
 
+import copy
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,6 +43,25 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InnersightError(f"{path}: holds no state dict (names with tensors)")
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def fit_with_head(
+    net: nn.Module, tensors: dict[str, Tensor], *, origin: str, resize: Callable[[nn.Module], None]
+) -> str:
+    """Load weights into `net` and give it another number of outputs by `resize`; say how, in one sentence.
+
+    The file may be of the architecture as published (its head is dropped after loading) or already resized (a run).
+    Raises InnersightError as `fit_weights` does.
+    """
+    resized = copy.deepcopy(net)
+    resize(resized)
+    shapes = {name: tensor.shape for name, tensor in resized.state_dict().items()}
+    if shapes == {name: tensor.shape for name, tensor in tensors.items()}:
+        resize(net)
+        return fit_weights(net, tensors, origin=origin)
+    note = fit_weights(net, tensors, origin=origin)
+    resize(net)
+    return f"{note}, with a new head"
 
 
 def fit_weights(net: nn.Module, tensors: dict[str, Tensor], *, origin: str) -> str:
