@@ -19,9 +19,9 @@ from innersight.model import InputSpec
 from innersight.sources import load
 from innersight.sources.run import read_card
 from innersight.sources.weights import read_weights
+from innersight.statistics import wilson
 from innersight.train import RunResult, data, train
 from innersight.train.augment import Augmentation, augment
-from innersight.train.session import wilson
 
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
 QUICK = {"net": "small:4", "size": 32, "epochs": 3, "batch": 8, "telemetry_every": 2}

@@ -1,25 +1,18 @@
 """`train`: from a folder of pictures to a run folder, through interruptions."""
 
-import errno
 import json
 import math
 import os
 import pickle
-import platform
-import shlex
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.model import InputSpec
@@ -27,13 +20,11 @@ from innersight.sources import load
 from innersight.sources.run import RunCard, read_card, write_run
 from innersight.sources.weights import read_weights
 from innersight.train import data
+from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
+from innersight.train.interruptions import clear_about_full_disk, interruptible
 
 SEEN, SEEN_FINE = 80_000, 20_000
 OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
-DEFAULTS: dict[str, Any] = {
-    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
-    "patience": 10, "seed": 0, "balance": True, "telemetry_every": 25, "half": False,
-}  # fmt: skip
 # What makes two runs different runs; the rest may change between a start and its continuation.
 IDENTITY = ("net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance")
 
@@ -130,7 +121,7 @@ def train(
     _check(given)
     out, main = Path(out), _is_first_process()
     say = say if main else _mute
-    with _clear_about_full_disk(out), _interruptible(say) as asked_to_stop:
+    with clear_about_full_disk(out), interruptible(say) as asked_to_stop:
         checkpoint = _checkpoint(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             return _train(
@@ -138,18 +129,6 @@ def train(
                 trainer={"devices": devices, "strategy": strategy, "nodes": nodes},
                 progress=progress, workers=workers, cache=cache, main=main, say=say,
             )  # fmt: skip
-
-
-def wilson(correct: int, total: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a share (Wilson 1927); 95% by default.
-
-    >>> [round(v, 3) for v in wilson(95, 100)]
-    [0.888, 0.978]
-    """
-    share = correct / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return middle - reach, middle + reach
 
 
 def _train(
@@ -212,17 +191,17 @@ def _train(
     batches = data.Batches(judges, held_out, size=given["batch"])
     confusion = loop.evaluate(task.net, spec, batches, device)
     metrics = {
-        **_metrics(confusion, pictures.labels),
-        "counts": {"train": _counts(pictures, training), "val": _counts(judges, held_out)},
+        **measured(confusion, pictures.labels),
+        "counts": {"train": counts(pictures, training), "val": counts(judges, held_out)},
         "class_weights": {label: round(float(w), 4) for label, w in zip(pictures.labels, task.weights, strict=True)},
         "epochs": reached.epochs,
         "best_epoch": reached.best["epoch"],
         "seconds": round(reached.seconds, 1),
         "stopped": note,
-        "skipped": _skipped(pictures, judges),
+        "skipped": skipped(pictures, judges),
         "notes": list(_notes(pictures, judges)),
     }
-    recipe = _recipe(folder, out, given, task, device)
+    recipe = recipe_of(folder, out, given, task, device)
     card = RunCard(source, pictures.labels, spec, metrics, recipe)
     if main:
         write_run(out, task.net, card, half=given["half"])
@@ -378,15 +357,15 @@ def _keep_split(out: Path, task: Any, *, continued: bool) -> None:
 
 def _report(task: Any) -> Iterator[str]:
     pictures, judges = task.pictures, task.judges
-    counts = sorted(_counts(pictures, task.training).items(), key=lambda item: -item[1])
-    most, least = counts[0], counts[-1]
+    sizes = sorted(counts(pictures, task.training).items(), key=lambda item: -item[1])
+    most, least = sizes[0], sizes[-1]
     yield from _notes(pictures, judges)
-    skipped = _skipped(pictures, judges)
-    if skipped:
-        total = len(skipped) + len(pictures.files) + (len(judges.files) if judges is not pictures else 0)
-        yield f"{len(skipped)} of {total:,} files cannot be read and are skipped (listed in run.json): {skipped[0]} ..."
+    unread = skipped(pictures, judges)
+    if unread:
+        total = len(unread) + len(pictures.files) + (len(judges.files) if judges is not pictures else 0)
+        yield f"{len(unread)} of {total:,} files cannot be read and are skipped (listed in run.json): {unread[0]} ..."
     learn, judge = len(task.training), len(task.held_out)
-    yield f"{learn:,} pictures of {len(counts)} classes to learn from, {judge:,} held out to judge"
+    yield f"{learn:,} pictures of {len(sizes)} classes to learn from, {judge:,} held out to judge"
     if most[1] > 1.5 * least[1]:
         weigh = f"weighs {float(task.weights.min()):.2f} to {float(task.weights.max()):.2f} in the loss"
         handled = f"a picture {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"
@@ -402,139 +381,11 @@ def _notes(pictures: data.Pictures, judges: data.Pictures) -> tuple[str, ...]:
     return pictures.notes + (judges.notes if judges is not pictures else ())
 
 
-def _skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
-    return list(pictures.skipped + (judges.skipped if judges is not pictures else ()))
-
-
-def _counts(pictures: data.Pictures, positions: np.ndarray) -> dict[str, int]:
-    numbers = np.bincount(pictures.targets[positions], minlength=len(pictures.labels))
-    return {label: int(n) for label, n in zip(pictures.labels, numbers, strict=True)}
-
-
-def _metrics(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
-    confusion = sums[:, :-1].round().long()
-    total, correct = int(confusion.sum()), int(confusion.diagonal().sum())
-    table = {}
-    for n, label in enumerate(labels):
-        hit, shown, named = int(confusion[n, n]), int(confusion[n].sum()), int(confusion[:, n].sum())
-        table[label] = {
-            "pictures": shown,
-            "precision": round(hit / named, 4) if named else None,
-            "recall": round(hit / shown, 4) if shown else None,
-        }
-    low, high = wilson(correct, total)
-    return {
-        "accuracy": round(correct / total, 6),
-        "correct": correct,
-        "pictures": total,
-        "interval": [round(low, 4), round(high, 4)],
-        "loss": round(float(sums[:, -1].sum()) / total, 5),
-        "per_class": table,
-        "confusion": confusion.tolist(),
-    }
-
-
-def _recipe(folder: Path, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
-    import lightning
-    import torchvision
-
-    import innersight
-
-    words = ["innersight", "train", str(folder), "--out", str(out)]
-    for key, value in given.items():
-        option = key.replace("_", "-")
-        if isinstance(value, bool):
-            words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
-        elif value is not None and (value != DEFAULTS[key] or key == "seed"):
-            words += [f"--{option}", str(value)]
-    return {
-        "command": shlex.join(words),
-        "arguments": {"folder": str(folder), "out": str(out), **given},
-        "seed": given["seed"],
-        "epochs": task.epochs,
-        "lr": task.lr,
-        "learning": "AdamW, one cycle, cross-entropy with label smoothing 0.1",
-        "augmentation": "flip, zoom, aspect, shift, rotation, brightness, contrast, saturation",
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "innersight": innersight.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "lightning": lightning.__version__,
-        },
-    }
-
-
 def _round_to_half(net: nn.Module) -> None:
     with torch.no_grad():
         for tensor in net.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half())
-
-
-@contextmanager
-def _interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish that the loop looks at; the second one interrupts as usual."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set() or not _inside_loop(frame):
-            raise KeyboardInterrupt
-        asked.set()
-        say("Ctrl-C: stopping after this step (again to stop at once)")
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _inside_loop(frame: Any) -> bool:
-    """Tell whether the interrupted code runs below `loop.fit`, which looks at the wish."""
-    while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_globals.get("__name__") == "innersight.train.loop":
-            return True
-        frame = frame.f_back
-    return False
-
-
-@contextmanager
-def _clear_about_full_disk(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if not _is_full_disk(error):
-            raise
-        # Of a copy, filename2 is the target.
-        name = Path(str(getattr(error, "filename2", None) or getattr(error, "filename", None) or out))
-        place = next((p for p in (name, *name.parents) if p.is_dir()), Path())
-        kept = out / "checkpoints" / "last.ckpt"
-        state = (
-            f"the last good checkpoint is kept in {kept}"
-            if kept.is_file()
-            else "nothing was lost, no epoch was complete"
-        )
-        raise InnersightError(
-            f"the disk is full, {shutil.disk_usage(place).free / 1e6:.0f} MB free in {place} (writing {name.name}); "
-            f"{state}: free some space and run the same command again to go on"
-        ) from error
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if isinstance(error, SafetensorError | RuntimeError) and "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _terminal() -> bool:

@@ -1,0 +1,90 @@
+"""What a run says of itself: figures on the held out pictures, and the recipe that makes it again."""
+
+import platform
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.statistics import wilson
+from innersight.train import data
+
+DEFAULTS: dict[str, Any] = {
+    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
+    "patience": 10, "seed": 0, "balance": True, "telemetry_every": 25, "half": False,
+}  # fmt: skip
+
+
+def skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
+    """Return one sentence for each file that could not be read, of both sets where they differ."""
+    return list(pictures.skipped + (judges.skipped if judges is not pictures else ()))
+
+
+def counts(pictures: data.Pictures, positions: np.ndarray) -> dict[str, int]:
+    """Return how many of the pictures at `positions` (n,) belong to each class."""
+    numbers = np.bincount(pictures.targets[positions], minlength=len(pictures.labels))
+    return {label: int(n) for label, n in zip(pictures.labels, numbers, strict=True)}
+
+
+def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return accuracy with its interval, the per-class table and confusions.
+
+    sums : (classes, classes + 1), rows the truth: the counts of every prediction, then the summed loss.
+    """
+    confusion = sums[:, :-1].round().long()
+    total, correct = int(confusion.sum()), int(confusion.diagonal().sum())
+    table = {}
+    for n, label in enumerate(labels):
+        hit, shown, named = int(confusion[n, n]), int(confusion[n].sum()), int(confusion[:, n].sum())
+        table[label] = {
+            "pictures": shown,
+            "precision": round(hit / named, 4) if named else None,
+            "recall": round(hit / shown, 4) if shown else None,
+        }
+    low, high = wilson(correct, total)
+    return {
+        "accuracy": round(correct / total, 6),
+        "correct": correct,
+        "pictures": total,
+        "interval": [round(low, 4), round(high, 4)],
+        "loss": round(float(sums[:, -1].sum()) / total, 5),
+        "per_class": table,
+        "confusion": confusion.tolist(),
+    }
+
+
+def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
+    """Return everything that makes the run again: command, arguments, seed, schedule, versions."""
+    import lightning
+    import torchvision
+
+    import innersight
+
+    words = ["innersight", "train", str(folder), "--out", str(out)]
+    for key, value in given.items():
+        option = key.replace("_", "-")
+        if isinstance(value, bool):
+            words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
+        elif value is not None and (value != DEFAULTS[key] or key == "seed"):
+            words += [f"--{option}", str(value)]
+    return {
+        "command": shlex.join(words),
+        "arguments": {"folder": str(folder), "out": str(out), **given},
+        "seed": given["seed"],
+        "epochs": task.epochs,
+        "lr": task.lr,
+        "learning": "AdamW, one cycle, cross-entropy with label smoothing 0.1",
+        "augmentation": "flip, zoom, aspect, shift, rotation, brightness, contrast, saturation",
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "innersight": innersight.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "lightning": lightning.__version__,
+        },
+    }
