@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from innersight.errors import InnersightError, nearest
+from innersight.heads import PLAIN, Head
 
 Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "other"]
 
@@ -18,11 +19,13 @@ class InputSpec:
     """What a network expects of a picture.
 
     height, width : pixels of the network's input.
-    channels : 1 or 3 for pictures from files.
+    channels : 1 for greyscale, 3 for colour, any other number for pictures with that many bands.
     mean, std : one value per channel, for pixels in 0..1; the network is fed `(pixel - mean) / std`.
     fit : "crop" keeps the aspect ratio and takes the centre; "squash" resizes the whole picture.
     crop : fraction of the largest centred window that is kept (224/256 for most ImageNet networks); "crop" only.
     resample : name of a PIL resampling filter.
+    display : three bands to show as red, green and blue; for 1 or 3 channels nothing needs stating. Pictures with two or
+        more than three bands show their first three where nothing is stated (or the first in grey, for two).
     guessed : names of the fields that nobody stated.
     """
 
@@ -34,6 +37,7 @@ class InputSpec:
     fit: Literal["crop", "squash"] = "crop"
     crop: float = 1.0
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    display: tuple[int, ...] = ()
     guessed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -47,6 +51,15 @@ class InputSpec:
             raise InnersightError(f"mean {self.mean} must be finite and std {self.std} finite and positive")
         if not 0 < self.crop <= 1:
             raise InnersightError(f"crop {self.crop} is a fraction of the picture: give 0 < crop <= 1")
+        if self.display and (len(self.display) != 3 or not all(0 <= band < self.channels for band in self.display)):
+            raise InnersightError(f"display {self.display} names three bands, each from 0 to {self.channels - 1}")
+
+    @property
+    def shown(self) -> tuple[int, int, int]:
+        """The bands shown as red, green and blue."""
+        if self.display:
+            return self.display[0], self.display[1], self.display[2]
+        return (0, 1, 2) if self.channels >= 3 else (0, 0, 0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,7 +103,7 @@ class Layer:
 class Model:
     """A network with its input contract and class labels. Nothing here changes the network.
 
-    net : the torch module, as given.
+    net : the torch module, as given. head : how its output becomes one score per class.
     labels : one name per class; numbers as text where nobody stated names.
     name : short, for people. source : what `ins.load` was given.
     notes : what had to be guessed, for people. run : folder of the training run it comes from, if any.
@@ -103,6 +116,15 @@ class Model:
     source: str
     notes: tuple[str, ...] = field(default=())
     run: Path | None = None
+    head: Head = PLAIN
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the class scores (B, classes) for network input `x` (B, C, H, W), in the unit `head` states."""
+        return self.head.read(self.net(x))
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities (B, classes) that class scores stand for; NaN where they stand for none."""
+        return self.head.probabilities(logits)
 
     @property
     def device(self) -> torch.device:

@@ -1,27 +1,44 @@
 """Where models come from: `ORIGIN:NAME`, one module of this package for each origin, or a bare torch module."""
 
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
+import torch
 from torch import nn
 
 from innersight.errors import InnersightError, nearest
+from innersight.heads import Head
 from innersight.model import InputSpec, Model
+from innersight.sources import query
 from innersight.sources.bare import wrap
+from innersight.sources.weights import not_finite
+
+# Modules of this package that are no origin.
+HELPERS = ("bare", "query", "weights")
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a module of this package offers: `open_model`."""
 
-    def open_model(self, name: str, *, classes: int | None, weights: str | None) -> Model:
-        """Build the model called `name` in this origin; see `load`."""
+    def open_model(
+        self, name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], **own: str
+    ) -> Model:
+        """Build the model called `name` in this origin, on the CPU; see `load`.
+
+        stated : the fields of the input contract that the caller stated; `load` puts them into the result, so that only
+            a source that has to build or guess by them needs to look. own : further keyword arguments that the source
+            declares are its own options, texts written after `?`.
+        """
 
 
 def origins() -> list[str]:
     """Return the known origins, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("bare", "weights"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in HELPERS)
 
 
 def load(
@@ -32,37 +49,70 @@ def load(
     classes: int | None = None,
     weights: str | None = None,
     device: str | None = None,
+    head: "Head | None" = None,
 ) -> Model:
     """Return a Model for a network.
 
-    source : an `nn.Module` (kept as it is, never copied or moved), or text: `torchvision:NAME`, `timm:NAME`, `run:DIR`
-        (what `train` wrote), `toon` (the embedded example), `small:WIDTH` (our own architecture, untrained).
+    source : an `nn.Module` (kept as it is, never copied or moved), or text: `torchvision:NAME`, `timm:NAME`,
+        `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`,
+        `python:MODULE:FUNCTION`, `run:DIR` (what `train` wrote), `toon` (the embedded example), `small:WIDTH` (our own
+        architecture, untrained). Options may follow as `?key=value&key=value`: checkpoint, classes, labels (a file with
+        one name per line), and the input contract: size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
     input : the input contract; the origin's own, or inferred and said in `Model.notes`, when not given.
     labels : one name per class.
     classes : build the architecture with this many outputs instead of its own number.
     weights : "hub" for the origin's pretrained weights, a file (.safetensors, or a .pt/.pth state dict, never unpickled
-        into code), or None: random weights for an architecture, its own for `run:` and `toon`.
-    device : where to put a network that is built here, such as "cuda"; not allowed for an `nn.Module`.
+        into code), or None: random weights for an architecture, its own for an origin that always has some.
+    device : where to put a network that is built here, such as "cpu"; the GPU when there is one (CUDA, then MPS), else
+        the CPU. Not allowed for an `nn.Module`.
+    head : how the network's output becomes class scores (see `innersight.heads`); recognised when not given.
 
-    Raises InnersightError for an unknown origin or name, weights that do not fit, and labels of the wrong number.
+    Raises InnersightError for an unknown origin, name or option, weights that do not fit, and labels of the wrong number.
     """
     if isinstance(source, Model):
         return source
     if isinstance(source, nn.Module):
         if classes is not None or weights is not None or device is not None:
             raise InnersightError("a given nn.Module stays as it is: set its classes, weights and device before load()")
-        return _relabel(wrap(source, input), labels)
-    origin, _, name = source.partition(":")
+        return _relabel(wrap(source, _fields(input), head=head), labels)
+    origin, name, options = query.split(source)
     if origin not in origins():
         raise InnersightError(f"{source!r} names no known origin; {nearest(origin, origins())} (written ORIGIN:NAME)")
     module = cast(Source, importlib.import_module(f"{__name__}.{origin}"))
-    model = replace(module.open_model(name, classes=classes, weights=weights), source=source)
-    if input is not None:
-        model = replace(model, input=input)
-    if device is not None:
-        model.net.to(device)
-    model.net.eval()
-    return _relabel(model, labels)
+    asked = query.read(options, own=_own_options(module))
+    stated = {**asked.stated, **_fields(input)}
+    model = module.open_model(
+        name,
+        classes=classes if classes is not None else asked.classes,
+        weights=weights if weights is not None else asked.checkpoint,
+        stated=stated,
+        **asked.own,
+    )
+    model = replace(model, source=source, input=query.with_stated(model.input, stated))
+    if head is not None:
+        model = replace(model, head=head)
+    bad = not_finite(model.net)
+    if bad:
+        model = replace(model, notes=(*model.notes, bad))
+    model.net.to(device or best_device()).eval()
+    return _relabel(model, labels if labels is not None else asked.labels)
+
+
+def best_device() -> str:
+    """Return "cuda", "mps" or "cpu": the first that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _own_options(module: Source) -> tuple[str, ...]:
+    shared = ("classes", "weights", "stated")
+    parameters = inspect.signature(module.open_model).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared)
+
+
+def _fields(spec: InputSpec | None) -> dict[str, Any]:
+    return {} if spec is None else {key: value for key, value in vars(spec).items() if key not in spec.guessed}
 
 
 def _relabel(model: Model, labels: "tuple[str, ...] | list[str] | None") -> Model:

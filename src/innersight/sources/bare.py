@@ -1,77 +1,106 @@
-"""A bare `nn.Module`: its input contract given or inferred."""
+"""A bare `nn.Module`: unwrapped, refused where nothing can be seen, its input contract and head recognised."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from innersight.errors import InnersightError
+from innersight.heads import Head, numbered, recognise
 from innersight.model import InputSpec, Model
+from innersight.sources.query import with_stated
 
 SIZES = (224, 96, 64, 48, 32, 28, 80, 128, 160, 256, 299, 384, 512)
 
 
-def wrap(net: nn.Module, input: InputSpec | None, *, name: str | None = None) -> Model:
+def wrap(net: nn.Module, stated: Mapping[str, Any], *, name: str | None = None, head: Head | None = None) -> Model:
     """Return a Model around `net`, unchanged and where it is.
 
-    Without `input`, the channels are read from the first convolution and the size is the first of 224, 96, 64 ...
-    that the network accepts; mean and std are then unknown and taken as 0 and 1. All this is said in the notes.
-    Raises InnersightError when no size fits or the output is not one row of logits per picture.
+    stated : the fields of the input contract that are known. Channels that are not stated are read from the first
+        convolution, and the size is the first of 224, 96, 64 ... that the network accepts; mean and std are then taken
+        as 0 and 1, and the notes say so. Without `head` the output is looked at, see `innersight.heads.recognise`.
+    Raises InnersightError when no size fits, the output cannot be read, or nothing can be seen inside the network.
     """
-    notes: tuple[str, ...] = ()
-    if input is None:
-        input, classes = _infer(net)
-        notes = (
-            f"input size {input.height}x{input.width} and normalisation (mean 0, std 1) are guesses: "
-            "pass input=InputSpec(...) to state them",
-        )
-    else:
-        classes = _classes(net, input)
-    labels = tuple(str(i) for i in range(classes))
-    title = name or type(net).__name__
-    return Model(net, input, labels, title, f"nn.Module {title}", notes)
-
-
-def _infer(net: nn.Module) -> tuple[InputSpec, int]:
-    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = first.in_channels if first is not None else 3
+    net, notes = _unwrap(net)
+    channels = stated.get("channels", _channels(net))
+    stats = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
+    known = "height" in stated and "width" in stated
+    guessed = (() if known else ("height", "width")) + tuple(key for key in stats if key not in stated)
     failures: list[str] = []
     for size in SIZES:
-        stats = ((0.0,) * channels, (1.0,) * channels)
-        spec = InputSpec(size, size, channels, *stats, guessed=("height", "width", "mean", "std"))
+        spec = with_stated(InputSpec(size, size, channels, **stats, guessed=guessed), stated)
         try:
-            return spec, _classes(net, spec)
+            recognised, labels, said = _try(net, spec, head)
         except InnersightError as error:
+            if known:
+                raise
             failures.append(str(error))
+            continue
+        notes += said
+        if not known:
+            notes += (f"input size {spec.height}x{spec.width} is a guess: state it with size= or input=InputSpec(...)",)
+        if "mean" not in stated:
+            notes += ("normalisation is a guess (mean 0, std 1): state it with mean= and std=, or input=InputSpec(...)",)
+        title = name or type(net).__name__
+        return Model(net, spec, labels, title, f"nn.Module {title}", notes, head=recognised)
     raise InnersightError(
         f"{type(net).__name__}: no input of size {', '.join(map(str, SIZES))} fits; "
         f"pass input=InputSpec(height, width) (for {SIZES[0]}: {failures[0]})"
     )
 
 
-def _classes(net: nn.Module, spec: InputSpec) -> int:
-    """Run one grey picture through an untouched `net` and count its outputs."""
-    parameter = next(net.parameters(), torch.empty(0))
-    x = torch.zeros(1, *spec.shape, device=parameter.device, dtype=parameter.dtype)
+def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network inside `torch.compile`, DataParallel and DDP; refuse what has no layers to read."""
+    notes: tuple[str, ...] = ()
+    while True:
+        if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            net, word = net.module, f"inside {type(net).__name__}"
+        elif isinstance(net, torch._dynamo.OptimizedModule):
+            net, word = net._orig_mod, "behind torch.compile"
+        else:
+            break
+        notes = (*notes, f"the network {word} is looked at")
+    for name, module in net.named_modules():
+        where = f"{type(net).__name__}{f' ({name})' if name else ''}"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InnersightError(
+                f"{where} is TorchScript, whose layers cannot be read: load the Python network it was made from, "
+                "or a torch.export of it with pt2:FILE"
+            )
+        if ".quantized" in type(module).__module__:
+            raise InnersightError(
+                f"{where} is quantized: no gradient passes it and its maps are integers: load the float network"
+            )
+    return net, notes
+
+
+def _channels(net: nn.Module) -> int:
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first is not None else 3
+
+
+def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> tuple[Head, tuple[str, ...], tuple[str, ...]]:
+    """Run three random pictures through an untouched `net`; return its head, labels, and what was assumed."""
+    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    pixels = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(0))
+    x = spec.normalise(pixels).to(parameter.device, parameter.dtype)
     training = {m: m.training for m in net.modules()}
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng():
             for module in training:
                 module.training = False
             output = net(x)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         raise InnersightError(f"{type(net).__name__} refuses an input of {spec.shape}: {error}") from error
     finally:
         for module, mode in training.items():
             module.training = mode
-    if not isinstance(output, torch.Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise InnersightError(
-            f"{type(net).__name__} returned {shape}; one row of logits per picture (B, classes) is needed"
-        )
-    return int(output.shape[1])
+    if head is None:
+        return recognise(output, sigmoid=isinstance(_last(net), nn.Sigmoid))
+    return head, numbered(head.read(output).shape[1]), ()
 
 
-def with_classes(model: Model, classes: int) -> Model:
-    """Replace the labels by numbers when the architecture was built with another number of outputs."""
-    return replace(model, labels=tuple(str(i) for i in range(classes)))
+def _last(net: nn.Module) -> nn.Module:
+    children = list(net.children())
+    return _last(children[-1]) if children else net

@@ -1,6 +1,7 @@
 """`run:DIR`: what `innersight train` wrote: `run.json` and `weights.safetensors`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,14 @@ def read_card(folder: str | Path) -> RunCard:
         raise InnersightError(f"{path}: not a run card ({error})") from error
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Load the run in the folder `name` with its own weights, or with `weights` FILE; see `innersight.load`."""
     from innersight.sources import load
 
     card = read_card(name)
     if classes is not None and classes != len(card.labels):
         raise InnersightError(f"run:{name} has {len(card.labels)} classes; train again to change that")
-    model = load(card.net, classes=len(card.labels), weights=weights or str(Path(name) / "weights.safetensors"))
+    file = weights or str(Path(name) / "weights.safetensors")
+    model = load(card.net, input=card.input, classes=len(card.labels), weights=file, device="cpu")
     title = f"{Path(name).name} ({model.name})"
     return replace(model, input=card.input, labels=card.labels, name=title, notes=(), run=Path(name))

@@ -1,5 +1,8 @@
 """`small:WIDTH`: the project's own residual network for small pictures, untrained; what `train` uses by default."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -54,7 +57,7 @@ class SmallResNet(nn.Module):
         return self.head(self.dropout(self.pool(x).flatten(1)))  # type: ignore[no-any-return]
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Build `small:WIDTH` (`small` alone: width 32).
 
     The weights are those of the file `weights`, or random from torch's global generator.
@@ -62,9 +65,10 @@ def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
     if name and not (name.isdecimal() and 1 <= int(name) <= 1024):
         raise InnersightError(f"small:{name}: the width is a number from 1 to 1024, such as small:32")
     width, outputs = int(name or 32), classes or 10
-    net = SmallResNet(outputs, width=width)
+    channels = stated.get("channels", 3)
+    net = SmallResNet(outputs, width=width, channels=channels)
     note = "random weights: nothing was learned yet"
     if weights is not None:
         note = fit_weights(net, read_weights(weights), origin=weights)
-    spec = InputSpec(80, 80, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), fit="squash")
+    spec = InputSpec(80, 80, channels, (0.5,) * channels, (0.25,) * channels, fit="squash")
     return Model(net.eval(), spec, tuple(map(str, range(outputs))), f"small-{width}", f"small:{width}", (note,))

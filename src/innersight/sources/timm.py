@@ -1,6 +1,6 @@
 """`timm:NAME`: the networks of PyTorch Image Models, with the input contract of their pretrained configuration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from innersight.errors import InnersightError, MissingExtraError, nearest
@@ -8,7 +8,7 @@ from innersight.model import InputSpec, Model
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Build a timm network; see `innersight.load`.
 
     With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name and,

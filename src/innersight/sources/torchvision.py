@@ -1,5 +1,6 @@
 """`torchvision:NAME`: the classification networks of torchvision, with the input contract of their weights."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,7 @@ from innersight.model import InputSpec, Model
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None) -> Model:
+def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Build a torchvision classifier; see `innersight.load`.
 
     With weights "hub" torchvision downloads them into its own cache (TORCH_HOME). Raises InnersightError for an unknown

@@ -90,3 +90,12 @@ def fit_weights(net: nn.Module, tensors: dict[str, Tensor], *, origin: str) -> s
         raise InnersightError(f"{origin}: the weights do not fit: {'; '.join(differences[:4])}{more}")
     net.load_state_dict(tensors)
     return f"weights from {origin}"
+
+
+def not_finite(net: nn.Module) -> str | None:
+    """Return a sentence that names the weights of `net` that hold NaN or infinite values; None when there are none."""
+    bad = [n for n, t in net.state_dict().items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if not bad:
+        return None
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return f"NaN or infinite values in the weights {', '.join(bad[:3])}{more}: what is shown behind them means nothing"

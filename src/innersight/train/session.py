@@ -305,7 +305,7 @@ def _source(given: dict[str, Any]) -> tuple[str, InputSpec, bool]:
         source, spec = earlier.net, earlier.input
     else:
         source = {"small": "small:32"}.get(source, source)
-        spec = load(source).input
+        spec = load(source, device="cpu").input
     if given["size"] is not None:
         spec = replace(spec, height=given["size"], width=given["size"])
     return source, spec, given["weights"] is not None
@@ -314,7 +314,7 @@ def _source(given: dict[str, Any]) -> tuple[str, InputSpec, bool]:
 def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed: int, fine: bool) -> nn.Module:
     """Build the network from `seed` and try one picture of the chosen size."""
     torch.manual_seed(seed)
-    net = load(source, classes=classes, weights=weights).net
+    net = load(source, classes=classes, weights=weights, device="cpu").net
     try:
         with torch.no_grad():
             net.eval()(torch.zeros(1, *spec.shape))

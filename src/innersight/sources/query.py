@@ -1,0 +1,131 @@
+"""`ORIGIN:NAME?key=value&key=value`: what can be stated about a model in one word."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from innersight.errors import InnersightError, nearest
+from innersight.model import InputSpec
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of one source text. stated : fields of InputSpec. own : options that the origin declares itself."""
+
+    classes: int | None = None
+    checkpoint: str | None = None
+    labels: tuple[str, ...] | None = None
+    stated: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+
+
+def split(source: str) -> tuple[str, str, dict[str, str]]:
+    """Return origin, name and options of a source text; a `?` without `=` behind it belongs to the name.
+
+    >>> split("timm:resnet18?checkpoint=a.pth&size=96")
+    ('timm', 'resnet18', {'checkpoint': 'a.pth', 'size': '96'})
+    """
+    origin, _, rest = source.partition(":")
+    name, mark, tail = rest.partition("?")
+    parts = tail.split("&")
+    if not mark or not all("=" in part for part in parts):
+        return origin, rest, {}
+    return origin, name, dict(part.split("=", 1) for part in parts)  # type: ignore[misc]
+
+
+def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
+    """Return what the options state. Raises InnersightError naming an unknown option or a value of another kind.
+
+    own : options that the origin declares itself (`class_` is written `class`).
+    """
+    asked = Asked()
+    names = {name.rstrip("_"): name for name in own}
+    for key, text in options.items():
+        if key in names:
+            asked.own[names[key]] = text
+            continue
+        if key not in _KEYS:
+            raise InnersightError(f"no option {key!r} for a model; {nearest(key, [*_KEYS, *names])}")
+        try:
+            value = _KEYS[key](text)
+        except ValueError as error:
+            raise InnersightError(f"{key}={text!r}: {_HELP[key]}") from error
+        if key == "size":
+            asked.stated["height"], asked.stated["width"] = value
+        elif key in ("classes", "checkpoint", "labels"):
+            asked = replace(asked, **{key: value})
+        else:
+            asked.stated[key] = value
+    return asked
+
+
+def with_stated(spec: InputSpec, stated: Mapping[str, Any]) -> InputSpec:
+    """Return `spec` with the stated fields in place of its own; one mean or std stands for every channel."""
+    if not stated:
+        return spec
+    channels = stated.get("channels", spec.channels)
+    values = dict(stated)
+    for key, neutral in (("mean", 0.0), ("std", 1.0)):
+        given = values.get(key, getattr(spec, key))
+        if len(given) == 1 or (key not in stated and len(given) != channels):
+            given = (given[0] if key in stated or len(given) == 1 else neutral,) * channels
+        values[key] = tuple(given)
+    guessed = tuple(name for name in spec.guessed if name not in stated)
+    return replace(spec, **{**values, "guessed": guessed})
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, times, width = text.partition("x")
+    return int(height), int(width if times else height)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def choose(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return choose
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InnersightError(f"labels={text!r}: cannot be read ({error})") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+_KEYS: dict[str, Callable[[str], Any]] = {
+    "checkpoint": str,
+    "classes": int,
+    "labels": _labels,
+    "size": _size,
+    "channels": int,
+    "mean": _numbers,
+    "std": _numbers,
+    "fit": _choice("crop", "squash"),
+    "crop": float,
+    "resample": _choice("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
+    "display": _bands,
+}
+_HELP = {
+    "classes": "give a whole number",
+    "size": "give 96, or HEIGHTxWIDTH such as 64x96",
+    "channels": "give a whole number",
+    "mean": "give one number, or one for each channel with commas between",
+    "std": "give one number, or one for each channel with commas between",
+    "fit": "give crop or squash",
+    "crop": "give a fraction such as 0.875",
+    "resample": "give nearest, box, bilinear, hamming, bicubic or lanczos",
+    "display": "give the three bands to show as red, green and blue, such as 3,2,1",
+}
