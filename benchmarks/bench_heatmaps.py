@@ -50,7 +50,7 @@ def _gradcam(model, layer, x, targets) -> Row:
 
 def _ablation(model, layer, x) -> Row:
     with tap.untouched(model), torch.no_grad():
-        units = tap.canonical(tap.capture(model, x, [layer]).activations[layer], layer).shape[1]
+        units = tap.capture(model, x, [layer]).activations[layer].shape[1]
 
     def ours() -> None:
         with tap.untouched(model), torch.no_grad():

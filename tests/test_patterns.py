@@ -25,7 +25,7 @@ from innersight.patterns.transforms import Views, view
 def response(model: Model, pattern: torch.Tensor, layer: str) -> torch.Tensor:
     with tap.untouched(model), torch.no_grad():
         fed = model.input.normalise(pattern[None].to(model.dtype))
-        return tap.canonical(tap.capture(model, fed, [layer]).activations[layer], layer)[0].float()
+        return tap.capture(model, fed, [layer]).activations[layer][0].float()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Heads: how a network's output, whatever it is, becomes one score per class."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
+from innersight.nested import leaves
 
 Link = Literal["softmax", "sigmoid", "none"]
 
@@ -110,24 +111,6 @@ def tensor_of(output: Any) -> tuple[str, Tensor]:
         raise InnersightError(f"the network returned {type(output).__name__}; no tensor of class scores is in it")
     named = [entry for entry in found if entry[0] in ("['logits']", "['out']", ".logits", ".out")]
     return (named or found)[0]
-
-
-def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor in nested tuples, lists, mappings and dataclasses, with its place such as `[0]['x']`."""
-    if isinstance(value, Tensor):
-        yield where, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(item, f"{where}[{key!r}]")
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for key, item in zip(value._fields, value, strict=True):
-            yield from leaves(item, f"{where}.{key}")
-    elif isinstance(value, tuple | list):
-        for i, item in enumerate(value):
-            yield from leaves(item, f"{where}[{i}]")
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from leaves(getattr(value, entry.name), f"{where}.{entry.name}")
 
 
 def numbered(classes: int) -> tuple[str, ...]:

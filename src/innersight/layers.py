@@ -1,62 +1,54 @@
 """Which layers a network has, in the order of its forward pass, and which of them tell the story."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import torch
 from torch import nn
 
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model, Role
+from innersight.receptive import fields, gradients_reach, shares
 
+STEPS = 5
 _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear"}
 
 
-def layers(model: Model, *, all: bool = False) -> tuple[Layer, ...]:
-    """Return the layers whose output has units: (B, units, h, w) or (B, units), in the order they are reached.
+def layers(model: Model, *, all: bool = False, measure: bool = False) -> tuple[Layer, ...]:
+    """Return the layers whose output has units, in the order they are reached; see `innersight.tap.Layout`.
 
     Convolutions, linear layers and blocks (modules made of several); with `all` also activations, norms and pools.
-    Found by one forward pass on a grey picture.
+    Found by one forward pass. measure : also measure what a place of each layer sees and the share of compute, by one
+    backward pass for each layer.
     """
     found = survey(model)
-    return found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))
+    kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))
+    if not measure:
+        return kept
+    seen, costs = fields(model, [layer.name for layer in kept]), shares(model)
+    return tuple(replace(layer, field=seen[layer.name], share=costs.get(layer.name)) for layer in kept)
 
 
 def survey(model: Model) -> tuple[Layer, ...]:
-    """Return every readable layer of `model`, by one forward pass; see `layers`."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    names = [name for name, _ in model.net.named_modules() if name]
-    with tap.untouched(model), torch.no_grad():
-        x = torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype)
-        for name, output in tap.outputs(model, x, names):
-            try:
-                shape = tuple(tap.canonical(output, name).shape)
-            except tap.LayoutError:
-                continue
-            # More rows than pictures: windows or tokens, not maps.
-            if shape[0] == len(x):
-                shapes[name] = shape
-    return tuple(_describe(model, name, shape) for name, shape in shapes.items())
+    """Return every readable layer of `model`; see `layers`."""
+    found = tap.layouts(model)
+    return tuple(_describe(model, name, layout) for name, layout in found.items() if isinstance(layout, tap.Layout))
 
 
-def story(model: Model, count: int = 5) -> tuple[str, ...]:
+def unreadable(model: Model) -> dict[str, str]:
+    """Return the layers that are called but have no units and places, each with the reason."""
+    return {name: layout.why for name, layout in tap.layouts(model).items() if isinstance(layout, tap.Unreadable)}
+
+
+def story(model: Model, count: int = STEPS) -> tuple[str, ...]:
     """Return the names of up to `count` layers that show how the network sees, from the input to the last grid.
 
-    The parts at the top of the network are taken, containers opened where their parts differ; a convolution with its
-    norm and activation counts once, after the activation; pools do not count. `count` of these are spread evenly over
-    the depth, first and last included. Raises InnersightError for a network without any map larger than 1x1.
+    The parts at the top of the network are taken, containers opened where their parts differ, and blocks too as long as
+    there are fewer than five parts; a convolution with its norm and activation counts once, after the activation;
+    pools and what learns nothing do not count. `count` of these are spread evenly over the depth, first and last
+    included. Raises InnersightError for a network without any map larger than 1x1.
     """
-    known = {layer.name: layer for layer in survey(model) if layer.grid != (1, 1)}
-    steps: list[Layer] = []
-    for layer in _open(model.net, "", known):
-        if layer.role == "pool":
-            continue
-        refines = layer.role in ("norm", "activation")
-        if refines and steps and (steps[-1].units, steps[-1].grid) == (layer.units, layer.grid):
-            steps.pop()
-        steps.append(layer)
-    if not steps:
-        raise InnersightError(f"{model.name} has no layer with a grid; name the layers to look at")
+    steps = _steps(model)
     if len(steps) > count:
         last = len(steps) - 1
         steps = [steps[round(i * last / (count - 1))] for i in range(count)] if count > 1 else [steps[-1]]
@@ -64,30 +56,44 @@ def story(model: Model, count: int = 5) -> tuple[str, ...]:
 
 
 def last_grid(model: Model) -> tuple[str, str]:
-    """Return the layer that class heatmaps are read from, and why: the last one that still has places."""
-    name = story(model, 1)[0]
-    layer = next(layer for layer in survey(model) if layer.name == name)
-    reason = f"the last layer that still has places ({layer.grid[0]}x{layer.grid[1]}) before they are pooled away"
-    return name, reason
+    """Return the layer that class heatmaps are read from, and why: the last one whose places still reach the class.
+
+    In a network that reads the class from a class token the places of the last block reach nothing: it is passed over.
+    """
+    known = {layer.name: layer for layer in survey(model)}
+    steps = [step.name for step in _steps(model)]
+    reached = gradients_reach(model, steps)
+    name = next((step for step in reversed(steps) if reached[step]), steps[-1])
+    grid = f"{known[name].grid[0]}x{known[name].grid[1]}"
+    if not any(reached.values()):
+        return name, f"the last layer with places ({grid}); none of them reaches the class: its weights are zero"
+    if name == steps[-1]:
+        return name, f"the last layer that still has places ({grid}) before they are pooled away"
+    return name, f"the last layer whose places ({grid}) reach the class: behind it, only other tokens are read"
 
 
 def check_layers(model: Model, names: Sequence[str]) -> tuple[Layer, ...]:
     """Return the Layer of each name, in the order given. Raises InnersightError for unknown or unreadable ones."""
     known = {layer.name: layer for layer in survey(model)}
     for name in names:
-        model.module(name)
-        if name not in known:
-            raise InnersightError(
-                f"layer {name} of {model.name} has no units that can be read; see `innersight layers`"
-            )
+        tap.layout(model, name)
     return tuple(known[name] for name in names)
 
 
-def _describe(model: Model, name: str, shape: tuple[int, ...]) -> Layer:
+def _describe(model: Model, name: str, layout: tap.Layout) -> Layer:
     module = model.module(name)
-    kind = type(module).__name__
     parameters = sum(p.numel() for p in module.parameters())
-    return Layer(name, kind, _role(module), shape[1], (shape[2], shape[3]), parameters)
+    return Layer(
+        name,
+        type(module).__name__,
+        _role(module),
+        layout.units,
+        layout.grid,
+        parameters,
+        layout.prefix,
+        layout.axes,
+        layout.part,
+    )
 
 
 def _role(module: nn.Module) -> Role:
@@ -103,7 +109,39 @@ def _role(module: nn.Module) -> Role:
     return named or "other"
 
 
-def _open(net: nn.Module, prefix: str, known: dict[str, Layer]) -> list[Layer]:
+def _steps(model: Model) -> list[Layer]:
+    """Return the steps of the story, all of them."""
+    known = {layer.name: layer for layer in survey(model) if layer.grid != (1, 1)}
+    order = {name: i for i, name in enumerate(known)}
+    parts = _open(model.net, "", known)
+    while len(_merged(parts, order)) < STEPS:
+        inside = {part.name: _open(model.module(part.name), part.name, known) for part in parts if "#" not in part.name}
+        richer = [part for part in parts if len(inside.get(part.name, ())) > 1]
+        if not richer:
+            break
+        opened = max(richer, key=lambda part: part.parameters)
+        parts = [part for part in parts if part is not opened] + inside[opened.name]
+    steps = _merged(parts, order)
+    if not steps:
+        raise InnersightError(f"{model.name} has no layer with a grid; name the layers to look at")
+    return steps
+
+
+def _merged(parts: Sequence[Layer], order: Mapping[str, int]) -> list[Layer]:
+    """Return the parts in the order of the forward pass, each with the norm and activation behind it counted once."""
+    steps: list[Layer] = []
+    for part in sorted(parts, key=lambda part: order[part.name]):
+        idle = part.role == "other" and not part.parameters
+        if part.role == "pool" or (idle and len(parts) > 1):
+            continue
+        refines = part.role in ("norm", "activation")
+        if refines and steps and (steps[-1].units, steps[-1].grid) == (part.units, part.grid):
+            steps.pop()
+        steps.append(part)
+    return steps
+
+
+def _open(net: nn.Module, prefix: str, known: Mapping[str, Layer]) -> list[Layer]:
     """Return the readable children of `net`; a Sequential of differing parts is replaced by them."""
     found: list[Layer] = []
     for name, child in net.named_children():
@@ -113,7 +151,6 @@ def _open(net: nn.Module, prefix: str, known: dict[str, Layer]) -> list[Layer]:
             found.extend(inner)
         elif path in known:
             found.append(known[path])
-        elif not prefix or not inner:
+        elif not inner:
             found.extend(_open(child, path, known))
-    order = list(known)
-    return sorted(found, key=lambda layer: order.index(layer.name))
+    return found

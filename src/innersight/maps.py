@@ -101,7 +101,7 @@ def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) ->
         for batch in torch.split(x, BATCH):
             captured = tap.capture(model, batch.to(model.device, model.dtype), layers)
             for layer in parts:
-                parts[layer].append(tap.canonical(captured.activations[layer], layer).float().cpu())
+                parts[layer].append(captured.activations[layer].float().cpu())
     return {layer: torch.cat(chunks) for layer, chunks in parts.items()}
 
 

@@ -83,12 +83,29 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Field:
+    """What one place of a layer sees of the picture, in pixels of the network's input as (height, width).
+
+    size : the receptive field, as far as the picture reaches. effective : the part that holds 95% of the gradient's
+    energy. stride : how far the fields of neighbouring places are apart.
+    """
+
+    size: tuple[int, int]
+    effective: tuple[int, int]
+    stride: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Layer:
     """A named module that gives one response per unit.
 
-    units : channels of a convolution, features of a linear layer.
+    name : dotted name; `NAME#2` for the second call of a module that is called several times.
+    units : channels of a convolution, features of a linear layer or of the token stream.
     grid : (h, w) of its maps for the model's own input size; (1, 1) for a linear layer.
     parameters : weights in the module and everything below it.
+    prefix : tokens before those of the grid, such as a class token. axes : how its output is laid out, see
+        `innersight.tap.Layout`. part : which of several outputs is read, such as "[0]".
+    field : what a place sees, and share : the layer's part of the network's multiplications, 0 to 1; where measured.
     """
 
     name: str
@@ -97,6 +114,11 @@ class Layer:
     units: int
     grid: tuple[int, int]
     parameters: int
+    prefix: int = 0
+    axes: str = "buhw"
+    part: str = ""
+    field: Field | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +160,20 @@ class Model:
 
     def module(self, layer: str) -> nn.Module:
         """Return the module named `layer`. Raises InnersightError with the nearest names."""
+        return self.call(layer)[0]
+
+    def call(self, layer: str) -> tuple[nn.Module, int]:
+        """Return the module named `layer` and which of its calls is meant: 2 for `NAME#2`, 1 for `NAME`.
+
+        Raises InnersightError with the nearest names.
+        """
         modules: dict[str, nn.Module] = dict(self.net.named_modules())
+        name, mark, number = layer.rpartition("#")
+        if layer not in modules and mark and number.isdecimal() and int(number) > 0 and name in modules:
+            return modules[name], int(number)
         if not layer or layer not in modules:
-            names = [name for name in modules if name]
-            raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, names)}")
-        return modules[layer]
+            raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, filter(None, modules))}")
+        return modules[layer], 1
 
     def class_index(self, target: int | str) -> int:
         """Return the class number for a label or number. Raises InnersightError with the nearest labels."""

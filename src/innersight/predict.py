@@ -38,8 +38,8 @@ class Prediction:
 
     @property
     def probabilities(self) -> Tensor:
-        """(pictures, classes), softmax of the logits."""
-        return self.logits.softmax(1)
+        """(pictures, classes) in 0..1; NaN where the network's scores stand for no probability."""
+        return self.model.probabilities(self.logits)
 
     def top(self, picture: int, count: int = 5) -> list[dict[str, Any]]:
         """Return the `count` likeliest classes of a picture, best first."""
@@ -149,7 +149,7 @@ def predict(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
 def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]:
     """Return the logits for network input `x`, float32 on the CPU."""
     with tap.untouched(model), torch.no_grad():
-        output: Tensor = model.net(x.to(model.device, model.dtype))
+        output: Tensor = model.logits(x.to(model.device, model.dtype))
     return output.float().cpu()
 
 

@@ -45,11 +45,15 @@ BIG = {
 
 
 def whole_run(model: Model, x: Tensor, layer: str, change: Change | None = None) -> tuple[Tensor, Tensor]:
-    """Full forward with one plain hook that copies, and may replace, the first output of `layer`."""
+    """Full forward with one plain hook that copies, and may replace, what `layer` gives at the call that is meant."""
     seen: list[Tensor] = []
+    name, _, call = layer.partition("#")
+    calls = 0
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
-        if seen:
+        nonlocal calls
+        calls += 1
+        if calls != int(call or 1):
             return None
         seen.append(output.clone())
         if change is None:
@@ -57,7 +61,7 @@ def whole_run(model: Model, x: Tensor, layer: str, change: Change | None = None)
         shaped = output if output.ndim == 4 else output[:, :, None, None]
         return change(shaped.clone()).reshape(output.shape)
 
-    handle = model.module(layer).register_forward_hook(hook)
+    handle = model.net.get_submodule(name).register_forward_hook(hook)
     try:
         logits = model.net(x)
     finally:
@@ -118,13 +122,19 @@ def test_capture_stops_at_the_layer(layer: str, after: str) -> None:
     assert [calls[name] for name in order] == [1] * order.index(after) + [0] * (len(order) - order.index(after))
 
 
-def test_capture_of_a_module_called_twice_reads_its_first_call() -> None:
+def test_each_call_of_a_module_is_a_layer() -> None:
     model = tiny("twice", dtype=torch.float64)
     x = batch(model)
     with tap.untouched(model), torch.no_grad():
-        first = tap.capture(model, x, ["block"], stop=False).activations["block"]
-        by_hand = model.net.block(model.net.relu(model.net.stem(x)))
-    assert torch.equal(first, by_hand)
+        found = tap.capture(model, x, ["block", "block#2"]).activations
+        first = model.net.block(model.net.relu(model.net.stem(x)))
+        second = model.net.block(first)
+    assert torch.equal(found["block"], first)
+    assert torch.equal(found["block#2"], second)
+    with pytest.raises(InnersightError, match="layer block#3 of tiny twice was not called"):
+        tap.layout(model, "block#3")
+    with pytest.raises(InnersightError, match="no layer 'blok#2'; did you mean block"):
+        tap.layout(model, "blok#2")
 
 
 def test_capture_lets_gradients_through_where_asked() -> None:
@@ -156,13 +166,8 @@ def test_a_layer_that_is_never_called_is_named() -> None:
 
 def test_windows_of_a_picture_are_no_maps() -> None:
     assert "stem" not in names(tiny("windows"))
-
-
-def test_an_output_without_units_and_places_is_refused() -> None:
-    with pytest.raises(tap.LayoutError, match=r"layer blocks gives \(2, 5, 8\)"):
-        tap.canonical(torch.zeros(2, 5, 8), "blocks")
-    with pytest.raises(tap.LayoutError, match="gives dict"):
-        tap.canonical({"out": torch.zeros(2, 5)}, "aux")
+    with pytest.raises(tap.LayoutError, match=r"layer stem of tiny windows gives \(20, 6, 12, 12\) for 5 pictures"):
+        tap.layout(tiny("windows"), "stem")
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -150,6 +150,7 @@ def explain(
     name, why = (layer, "as asked") if layer is not None else last_grid(model)
     x = stack(loaded, model.input)
     logits = run(model, x)
+    probabilities = model.probabilities(logits)
     fixed = None if target is None else model.class_index(target)
     targets = logits.argmax(1) if fixed is None else torch.full((len(x),), fixed)
     values = {method: _ask(model, x, targets, name, chosen[method], parsed[method]) for method in chosen}
@@ -159,7 +160,7 @@ def explain(
             method,
             int(targets[i]),
             float(logits[i, targets[i]]),
-            float(logits[i].softmax(0)[targets[i]]),
+            float(probabilities[i, targets[i]]),
             values[method][i],
             _verdict(values[method][i], method),
         )

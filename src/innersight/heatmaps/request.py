@@ -36,7 +36,7 @@ class Request:
         activation = captured.activations[self.layer]
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self.score(captured.logits()).sum(), activation)
-        return tap.canonical(activation.detach(), self.layer), tap.canonical(gradient, self.layer)
+        return activation.detach(), gradient
 
 
 Method = Callable[..., Tensor]

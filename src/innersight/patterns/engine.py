@@ -224,7 +224,7 @@ def _ascend(
 
     with torch.no_grad():
         start = response(form.decode(free, shape), peak=True)
-    for span, context in ((range(steps)[:WAKING], tap.redirected(model)), (range(steps)[WAKING:], nullcontext())):
+    for span, context in ((range(steps)[:WAKING], tap.redirected()), (range(steps)[WAKING:], nullcontext())):
         with torch.enable_grad(), context:
             for step in span:
                 optimizer.zero_grad(set_to_none=True)
@@ -242,9 +242,9 @@ def _response(model: Model, layer: str | None, targets: Sequence[Target], x: Ten
     slots = torch.arange(len(targets), device=x.device)
     if layer is None:
         classes = [model.class_index(t.name) for t in targets if isinstance(t, ClassAddress)]
-        logits: Tensor = model.net(x)
+        logits = model.logits(x)
         return logits[slots, torch.tensor(classes, device=x.device)]
-    maps = tap.canonical(tap.capture(model, x, [layer]).activations[layer], layer)
+    maps = tap.capture(model, x, [layer]).activations[layer]
     own = maps[slots, torch.tensor([t.unit for t in targets if isinstance(t, Address)], device=x.device)]
     statistic = own.amax((1, 2)) if peak else own.mean((1, 2))
     places = [t.place if isinstance(t, Address) else None for t in targets]
@@ -264,7 +264,7 @@ def _natural(model: Model, targets: Sequence[Target], pictures: tuple[Picture, .
                 if isinstance(target, ClassAddress):
                     value = captured.logits()[:, model.class_index(target.name)].max()
                 else:
-                    maps = tap.canonical(captured.activations[target.layer], target.layer)[:, target.unit]
+                    maps = captured.activations[target.layer][:, target.unit]
                     value = (maps[:, target.place[0], target.place[1]] if target.place else maps).max()
                 best[i] = max(float(value), best[i] if best[i] is not None else float(value))  # type: ignore[type-var]
     return best

@@ -223,7 +223,7 @@ def scan(
             count += len(loaded)
             captured = tap.capture(model, x, list(tallies))
             for name in tallies:
-                tallies[name] = tallies[name].add(tap.canonical(captured.activations[name], name), numbers)
+                tallies[name] = tallies[name].add(captured.activations[name], numbers)
             if len(paths) > room:
                 paths = _kept(paths, tallies)
                 room = 2 * len(paths) + batch

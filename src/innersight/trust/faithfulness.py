@@ -118,5 +118,5 @@ def _kept(ranks: Int[Tensor, "maps H W"], cuts: Int[Tensor, " K"], jobs: Int[Ten
 
 def _probabilities(model: Model, x: Float[Tensor, "B C H W"], target: int) -> Float[Tensor, " B"]:
     with torch.no_grad():
-        logits: Tensor = model.net(x)
-    return logits.float().softmax(1)[:, target].cpu()
+        logits: Tensor = model.logits(x)
+    return model.probabilities(logits.float())[:, target].cpu()

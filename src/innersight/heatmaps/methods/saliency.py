@@ -16,5 +16,5 @@ def saliency(request: Request) -> Float[Tensor, "B H W"]:
     """
     with torch.enable_grad():
         x = request.x.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(request.score(request.model.net(x)).sum(), x)
+        (gradient,) = torch.autograd.grad(request.score(request.model.logits(x)).sum(), x)
     return gradient.abs().amax(1)

@@ -1,0 +1,28 @@
+"""The engine: the only room that knows hooks.
+
+Every function leaves the network as it was, also after an exception or Ctrl-C. Call them inside `untouched(model)`,
+which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
+"""
+
+from innersight.tap.layout import Layout, LayoutError
+from innersight.tap.passes import Captured, capture, layout, leaf, replace
+from innersight.tap.probe import Unreadable, layouts
+from innersight.tap.redirect import redirected
+from innersight.tap.state import untouched
+from innersight.tap.suffix import Suffix, resume
+
+__all__ = [
+    "Captured",
+    "Layout",
+    "LayoutError",
+    "Suffix",
+    "Unreadable",
+    "capture",
+    "layout",
+    "layouts",
+    "leaf",
+    "redirected",
+    "replace",
+    "resume",
+    "untouched",
+]

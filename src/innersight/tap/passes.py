@@ -1,0 +1,148 @@
+"""Capture, stop, leaf, replace: one forward pass with something done at layers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError
+from innersight.model import Model
+from innersight.tap.layout import Layout, LayoutError
+from innersight.tap.probe import layouts
+
+Handler = Callable[[Tensor], Tensor | None]
+
+
+class Reached(BaseException):
+    """Ends a forward pass early; not an Exception, so that no network swallows it."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one forward pass gave.
+
+    activations : (B, units, h, w) per layer, as the network computed them, in the order of the forward pass.
+    output : (B, classes) logits, or None when the pass stopped early.
+    """
+
+    activations: dict[str, Tensor]
+    output: Tensor | None
+
+    def logits(self) -> Tensor:
+        """Return `output` of a pass that ran to the end."""
+        if self.output is None:
+            raise InnersightError("the forward pass was stopped before the logits")
+        return self.output
+
+
+def layout(model: Model, layer: str) -> Layout:
+    """Return the layout of a layer. Raises InnersightError for an unknown one, LayoutError for one without units."""
+    model.module(layer)
+    found = layouts(model).get(layer)
+    if found is None:
+        raise InnersightError(f"layer {layer} of {model.name} was not called in the forward pass; choose another")
+    if not isinstance(found, Layout):
+        raise LayoutError(f"layer {layer} of {model.name} {found.why}")
+    return found
+
+
+def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True) -> Captured:
+    """Run `x` (B, C, H, W) and return the activations of `layers`.
+
+    With `stop` the pass ends as soon as the last of them is known. Gradients flow when the caller's grad mode and `x`
+    ask for them. Raises InnersightError when a layer was never called.
+    """
+    activations: dict[str, Tensor] = {}
+    wanted = len(set(layers))
+
+    def reader(layer: str) -> Handler:
+        def read(output: Tensor) -> Tensor | None:
+            activations[layer] = output
+            if stop and len(activations) == wanted:
+                raise Reached
+            # The network goes on with a copy: a later in-place activation must not change what was read.
+            return output.clone()
+
+        return read
+
+    output = None
+    with _handled(model, {layer: reader(layer) for layer in layers}):
+        if wanted or not stop:
+            with suppress(Reached):
+                output = model.logits(x)
+    _require(model, layers, activations)
+    return Captured(activations, output)
+
+
+def leaf(model: Model, x: Tensor, layers: Sequence[str]) -> Captured:
+    """Run `x` to the logits with a graph that starts at the first of `layers` to be reached.
+
+    Nothing before that layer is differentiated or kept. `torch.autograd.grad(logits, activations)` works for every
+    layer named, and the backward pass ends at the first.
+    """
+    activations: dict[str, Tensor] = {}
+
+    def starter(layer: str) -> Handler:
+        def start(output: Tensor) -> Tensor:
+            if not activations:
+                torch.set_grad_enabled(True)
+                output = output.detach().clone().requires_grad_(True)
+            activations[layer] = output
+            # An in-place activation may follow: it gets a copy of its own.
+            return output.clone()
+
+        return start
+
+    # no_grad restores the caller's grad mode on exit, whatever the handler switched on.
+    with _handled(model, {layer: starter(layer) for layer in layers}), torch.no_grad():
+        output = model.logits(x)
+    _require(model, layers, activations)
+    return Captured(activations, output)
+
+
+def replace(model: Model, x: Tensor, layer: str, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Run `x` (B, C, H, W) to the logits with the output (B, units, h, w) of `layer` replaced by `change(output)`."""
+    reached: dict[str, Tensor] = {}
+
+    def handler(output: Tensor) -> Tensor:
+        reached[layer] = output
+        return change(output)
+
+    with _handled(model, {layer: handler}):
+        output = model.logits(x)
+    _require(model, [layer], reached)
+    return output
+
+
+@contextmanager
+def _handled(model: Model, handlers: Mapping[str, Handler]) -> Iterator[None]:
+    """Call each handler with the layer's activation at its call; a tensor it returns takes its place."""
+    found = {layer: layout(model, layer) for layer in handlers}
+    with ExitStack() as stack:
+        for layer, handler in handlers.items():
+            module, call = model.call(layer)
+            stack.callback(module.register_forward_hook(_hook(found[layer], handler, call)).remove)
+        yield
+
+
+def _hook(read: Layout, handler: Handler, call: int) -> Callable[[nn.Module, Any, Any], Any]:
+    seen = 0
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen != call:
+            return None
+        changed = handler(read.read(output))
+        return None if changed is None else read.write(changed, output)
+
+    return hook
+
+
+def _require(model: Model, layers: Sequence[str], found: Mapping[str, Tensor]) -> None:
+    for layer in layers:
+        if layer not in found:
+            raise InnersightError(f"layer {layer} of {model.name} was not called in the forward pass; choose another")

@@ -1,0 +1,221 @@
+"""Measure the layout of every layer: change one corner of a picture and see which places answer."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError
+from innersight.model import Model
+from innersight.nested import leaves
+from innersight.tap.layout import Layout
+from innersight.tap.state import untouched
+
+# (y, x) of the corners, as signs. The first of the pictures is unchanged.
+CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+PICTURES = 1 + len(CORNERS)
+LOCAL = 0.08  # 0.5 would be all of the change at the corners; layouts that are wrong stay below 0.03
+DISTINCT = 0.5  # 1 would be changes at places that have nothing in common; 0 the same places for every corner
+ENOUGH = 16  # places; of fewer, a field wider than the picture lets any one answer
+MOST_PREFIX = 16
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A layer without units and places, and the reason, as the end of a sentence that begins with its name."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One possible layout with what speaks for it. score : locality, up to 0.5. distinct : 0 to 1."""
+
+    layout: Layout
+    score: float
+    distinct: float
+
+
+_known: "WeakKeyDictionary[Model, dict[str, Layout | Unreadable]]" = WeakKeyDictionary()
+
+
+def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
+    """Return the layout of every layer that is called, in the order of the forward pass; measured once for a Model.
+
+    One pass with five pictures that differ in one corner each. Of the possible layouts of an output that one is taken
+    whose places change where the picture changed; where all places change alike (attention before training), that of
+    the layers of the same shape. A module that is called several times has an entry `NAME#2`, `NAME#3` ... for each
+    further call. Raises InnersightError when the network refuses a batch of five.
+    """
+    if model not in _known:
+        _known[model] = _measure(model)
+    return _known[model]
+
+
+def _measure(model: Model) -> dict[str, Layout | Unreadable]:
+    x = _pictures(model)
+    found: dict[str, list[Reading] | Unreadable] = {}
+    with untouched(model), torch.no_grad(), ExitStack() as stack:
+        calls: Counter[nn.Module] = Counter()
+
+        def look(module: nn.Module, output: Any, name: str) -> None:
+            calls[module] += 1
+            call = calls[module]
+            found[name if call == 1 else f"{name}#{call}"] = _readings(output, x, model)
+
+        for name, module in model.net.named_modules():
+            if name:
+                hook = lambda module, _inputs, output, name=name: look(module, output, name)  # noqa: E731
+                stack.callback(module.register_forward_hook(hook).remove)
+        try:
+            model.net(x)
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+            raise InnersightError(
+                f"{model.name} cannot be looked at: it refuses {PICTURES} pictures of {tuple(x.shape[1:])} ({error})"
+            ) from error
+    return _settle(found, (x.shape[2], x.shape[3]))
+
+
+def _pictures(model: Model) -> Tensor:
+    """Return smooth random pictures as network input: one, and the same with another content in each corner."""
+    generator = torch.Generator().manual_seed(0)
+    spec = model.input
+    first, other = torch.rand(2, *spec.shape, generator=generator)
+    pictures = [first]
+    h, w = spec.height, spec.width
+    for y, x in CORNERS:
+        rows = slice(0, (3 * h + 4) // 8) if y < 0 else slice(h - (3 * h + 4) // 8, h)
+        columns = slice(0, (3 * w + 4) // 8) if x < 0 else slice(w - (3 * w + 4) // 8, w)
+        changed = first.clone()
+        # Noise alone averages away in deep layers: the corner also becomes darker on the whole.
+        changed[:, rows, columns] = other[:, rows, columns] * 0.5
+        pictures.append(changed)
+    return spec.normalise(torch.stack(pictures)).to(model.device, model.dtype)
+
+
+def _readings(output: Any, x: Tensor, model: Model) -> list[Reading] | Unreadable:
+    """Return the possible layouts of one output with what speaks for each."""
+    found = [(where, leaf) for where, leaf in leaves(output) if leaf.is_floating_point()]
+    if not found:
+        return Unreadable(f"gives {type(output).__name__}, which holds no tensor")
+    why = Unreadable("gives nothing that can be read")
+    for where, tensor in found:
+        if PICTURES not in tensor.shape[:2] or tensor.ndim < 2:
+            shape = tuple(tensor.shape)
+            why = Unreadable(f"gives {shape} for {PICTURES} pictures: windows, heads or tokens instead of pictures")
+            continue
+        possible = list(_possible(tuple(tensor.shape), (x.shape[2], x.shape[3]), where))
+        if possible:
+            return [_judge(layout, output) for layout in possible]
+        why = Unreadable(f"gives {tuple(tensor.shape)}, which is no grid of the picture")
+    return why
+
+
+def _possible(shape: tuple[int, ...], size: tuple[int, int], part: str) -> Iterator[Layout]:
+    """Yield the layouts that an output of this shape could have, the commonest first."""
+    if len(shape) == 2 and shape[0] == PICTURES:
+        yield Layout("bu", shape[1], (1, 1), part=part)
+    elif len(shape) == 4 and shape[0] == PICTURES:
+        if shape[2:] == (1, 1) or shape[1:3] != (1, 1):
+            yield Layout("buhw", shape[1], (shape[2], shape[3]), part=part)
+        if shape[2:] != (1, 1):
+            yield Layout("bhwu", shape[3], (shape[1], shape[2]), part=part)
+    elif len(shape) == 3:
+        for axes in ("bpu", "bup") if shape[0] == PICTURES else ("pbu",):
+            for prefix, grid in _grids(shape[axes.index("p")], size):
+                yield Layout(axes, shape[axes.index("u")], grid, prefix, part)
+
+
+def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield (prefix, grid) for a number of tokens: grids in the picture's proportions, the fewest left over first."""
+    height, width = size
+    found = set()
+    for stride in range(1, max(size) + 1):
+        for h, w in ((height // stride, width // stride), (-(-height // stride), -(-width // stride))):
+            prefix = tokens - h * w
+            if h and w and 0 <= prefix <= MOST_PREFIX and (prefix == 0 or h * w > 1):
+                found.add((prefix, (h, w)))
+    yield from sorted(found)[:4]
+
+
+def _judge(layout: Layout, output: Any) -> Reading:
+    maps = layout.read(output).float()
+    if layout.grid == (1, 1):
+        return Reading(layout, 0.0, 0.0)
+    energy = (maps[1:] - maps[:1]).square().sum(1)
+    if not bool((energy.sum((1, 2)) > 0).all()):
+        return Reading(layout, 0.0, 0.0)
+    share = energy / energy.sum((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    h, w = share.shape[1:]
+    y = (torch.arange(h, device=share.device) + 0.5) / h - 0.5
+    x = (torch.arange(w, device=share.device) + 0.5) / w - 0.5
+    signs = torch.tensor(CORNERS, device=share.device)
+    sides = [(along * signs[:, i]).mean() for i, along in enumerate((share.sum(2) @ y, share.sum(1) @ x))]
+    # The weaker side counts: of rows of tokens taken for a map, one side may follow the picture by chance.
+    score = 2 * torch.stack([side for side, places in zip(sides, (h, w), strict=True) if places > 1]).amin()
+    flat = nn.functional.normalize(share.flatten(1), dim=1)
+    alike = flat @ flat.T
+    others = len(CORNERS) * (len(CORNERS) - 1)
+    distinct = 1 - (alike.sum() - alike.diag().sum()) / others
+    return Reading(layout, float(score.nan_to_num(0.0)), float(distinct.nan_to_num(0.0)))
+
+
+def _settle(
+    found: Mapping[str, list[Reading] | Unreadable], size: tuple[int, int]
+) -> dict[str, Layout | Unreadable]:
+    """Choose one layout for each layer: the measured ones first, then those that take after them."""
+    settled: dict[str, Layout | Unreadable] = {}
+    measured: dict[tuple[str, int, int], Layout] = {}
+    mixed: set[tuple[str, int, int]] = set()
+    for name, readings in found.items():
+        if isinstance(readings, Unreadable):
+            settled[name] = readings
+            continue
+        best = max(readings, key=lambda reading: reading.score)
+        if best.score >= LOCAL:
+            settled[name] = best.layout
+            measured[_key(best.layout)] = best.layout
+        elif all(reading.distinct > DISTINCT and _places(reading.layout) >= ENOUGH for reading in readings):
+            settled[name] = Unreadable("gives values that are not in the order of the picture")
+            mixed.update(_key(reading.layout) for reading in readings)
+    models = {key: layout for key, layout in measured.items() if key not in mixed}
+    for name, readings in found.items():
+        if name not in settled and not isinstance(readings, Unreadable):
+            settled[name] = _infer([reading.layout for reading in readings], models, size)
+    return {name: settled[name] for name in found}
+
+
+def _infer(
+    possible: list[Layout], models: Mapping[tuple[str, int, int], Layout], size: tuple[int, int]
+) -> Layout | Unreadable:
+    """Choose where the change of the picture tells nothing: there are no places, or all change alike."""
+    plain = possible[0]
+    trivial = [layout for layout in possible if layout.grid == (1, 1)]
+    if trivial:
+        return trivial[0]
+    same = [layout for layout in possible if _key(layout) in models]
+    # Without a layer to take after, a map in the picture's proportions is what it looks like.
+    same = same or [o for o in possible if "h" in o.axes and _proportions(o.grid, size) < 1.3]
+    if same:
+        return replace(same[0], measured=False)
+    return Unreadable(f"gives {plain.grid[0]}x{plain.grid[1]} values whose order cannot be measured")
+
+
+def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
+    """Return how many times wider or higher a grid is than the picture; 1 for the same proportions."""
+    times = grid[0] * size[1] / (grid[1] * size[0])
+    return max(times, 1 / times)
+
+
+def _key(layout: Layout) -> tuple[str, int, int]:
+    """What layers of one kind have in common: the order of axes and the number of places, tokens before them included."""
+    return "p" if "p" in layout.axes else layout.axes, _places(layout), layout.prefix
+
+
+def _places(layout: Layout) -> int:
+    return layout.grid[0] * layout.grid[1]

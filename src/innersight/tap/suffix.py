@@ -1,0 +1,162 @@
+"""Resume: many variants of one layer's output, each at the price of the rest of the network."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError
+from innersight.model import Model
+from innersight.nested import transform
+from innersight.tap.layout import Layout
+from innersight.tap.passes import Reached, layout, replace
+from innersight.tap.state import forwards
+
+# What a network throws when rows are not where it expects them: then resuming is not for it.
+DEFEATED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """The rest of the network after one layer, for the pictures of one prefix run.
+
+    activation : (B, units, h, w) what the layer gave. output : (B, classes) logits of the plain run.
+    mode : "resumed" (modules before the layer answer from memory), "copied" (the same, with copies because the network
+        writes in place), or "full" (the network defeats resuming: every call is a full run).
+    """
+
+    model: Model
+    layer: str
+    pictures: Tensor
+    activation: Tensor
+    output: Tensor
+    mode: Literal["resumed", "copied", "full"]
+    _memory: Mapping[tuple[nn.Module, int], Any]
+    _own: Any
+
+    def __call__(self, variants: Tensor, index: Tensor | None = None) -> Tensor:
+        """Return logits (V, classes) for `variants` (V, units, h, w) of the layer's output.
+
+        index : (V,) which picture each variant belongs to; may be left out for a single picture, or for one variant
+        per picture in order.
+        """
+        batch, pictures = len(variants), len(self.pictures)
+        if index is None:
+            if pictures not in (1, batch):
+                raise InnersightError(f"{batch} variants for {pictures} pictures: say with index= whose each one is")
+            index = torch.arange(batch) if pictures > 1 else torch.zeros(batch, dtype=torch.long)
+        index = index.to(self.pictures.device)
+        # A copy: an in-place activation may follow.
+        variants = variants.clone()
+        if self.mode == "full":
+            return replace(self.model, self.pictures[index], self.layer, lambda _: variants)
+        x = _spread(self.pictures, index, pictures, copy=False)
+        answers = {
+            key: _spread(value, index, pictures, copy=self.mode == "copied") for key, value in self._memory.items()
+        }
+        read = layout(self.model, self.layer)
+        module, call = self.model.call(self.layer)
+        own = _spread(self._own, index, pictures, copy=False, main=read)
+        answers[module, call - 1] = read.write(variants, own)
+        with _answering(answers), torch.inference_mode(mode=False):
+            return self.model.logits(x)
+
+
+def resume(model: Model, x: Tensor, layer: str) -> Suffix:
+    """Run the prefix of `x` (B, C, H, W) once and return the suffix after `layer`.
+
+    The outputs of the largest modules that finish before the layer are remembered. One variant is compared with a full
+    run; where the network defeats resuming, the suffix falls back to full runs and says so in `mode`.
+    """
+    read = layout(model, layer)
+    with torch.no_grad():
+        memory, own = _record(model, x, layer)
+        activation = read.read(own).clone()
+        output = model.logits(x)
+        trial = activation.clone()
+        trial[:, ::2] = 0
+        twice = torch.arange(len(x)).repeat(2)
+        variants = torch.cat([trial, activation])
+        truth = torch.cat([replace(model, x, layer, lambda _: trial.clone()), output])
+        modes: tuple[Literal["resumed", "copied"], ...] = ("resumed", "copied")
+        for mode in modes:
+            suffix = Suffix(model, layer, x, activation, output, mode, memory, own)
+            with suppress(*DEFEATED):
+                if torch.allclose(suffix(variants, twice), truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max())):
+                    return suffix
+    return Suffix(model, layer, x, activation, output, "full", {}, own)
+
+
+def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, int], Any], Any]:
+    """Run up to `layer`; return the outputs of the largest finished modules by (module, call), and the layer's own."""
+    target, wanted = model.call(layer)
+    calls: Counter[nn.Module] = Counter()
+    running: list[tuple[tuple[nn.Module, int], int]] = []
+    finished: list[tuple[tuple[nn.Module, int], Any]] = []
+    own: list[Any] = []
+
+    def enter(module: nn.Module, _inputs: Any) -> None:
+        running.append(((module, calls[module]), len(finished)))
+        calls[module] += 1
+
+    def leave(module: nn.Module, _inputs: Any, output: Any) -> None:
+        key, first = running.pop()
+        kept = transform(lambda _, tensor: tensor.clone(), output)
+        if key == (target, wanted - 1):
+            own.append(kept)
+            raise Reached
+        del finished[first:]
+        finished.append((key, kept))
+
+    with ExitStack() as stack:
+        for module in model.net.modules():
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        with suppress(Reached):
+            model.net(x)
+    if not own:
+        raise InnersightError(f"layer {layer} of {model.name} was not called in the forward pass; choose another")
+    return dict(finished), own[0]
+
+
+@contextmanager
+def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
+    """Inside, the given calls of modules return the given outputs without computing; other calls run as usual."""
+    calls: Counter[nn.Module] = Counter()
+
+    def answerer(module: nn.Module) -> Callable[..., Any]:
+        original = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            key = module, calls[module]
+            calls[module] += 1
+            return answers[key] if key in answers else original(*args, **kwargs)
+
+        return forward
+
+    with forwards({module: answerer(module) for module, _ in answers}):
+        yield
+
+
+def _spread(value: Any, index: Tensor, pictures: int, *, copy: bool, main: Layout | None = None) -> Any:
+    """Give every tensor of a remembered output one row per variant.
+
+    main : the layout of its chief tensor, where that is known; of all others the first dimension counts pictures.
+    """
+
+    def spread(where: str, tensor: Tensor) -> Tensor:
+        axis = main.batch_axis if main is not None and where == main.part else 0
+        if tensor.ndim == 0 or tensor.shape[axis] != pictures:
+            return tensor
+        if pictures > 1:
+            return tensor.index_select(axis, index)
+        sizes = [-1] * tensor.ndim
+        sizes[axis] = len(index)
+        wide = tensor.expand(*sizes)
+        return wide.clone() if copy else wide
+
+    return transform(spread, value)
