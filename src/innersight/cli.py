@@ -26,11 +26,16 @@ app = typer.Typer(
 )
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="torchvision:NAME, timm:NAME, run:DIR (what `train` wrote) or toon")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="toon, run:DIR, torchvision:NAME, timm:NAME, hf:NAME_OR_DIR, keras:FILE, onnx:FILE, pt2:FILE, "
+        "lightning:FILE?class=MODULE:CLASS or python:MODULE:FUNCTION; then ?checkpoint=FILE&size=96&mean=0.5 ...",
+    ),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="picture files or folders")]
 Weights = Annotated[str | None, typer.Option(help="'hub' or a weight file; nothing is ever unpickled")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps ...; cpu when not given")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps ...; the GPU where there is one")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="layer name; may be repeated")]
 Target = Annotated[str | None, typer.Option(help="class label or number; the predicted class when not given")]
@@ -132,23 +137,25 @@ def predict(
 def layers(
     model: ModelName,
     weights: Weights = None,
+    device: Device = None,
     json_: Json = False,
     all_: Annotated[bool, typer.Option("--all", help="also activations, norms and pools")] = False,
+    measure: Annotated[bool, typer.Option(help="receptive field, stride and share of compute")] = True,
 ) -> None:
-    """List the layers of a network: name, kind, units, grid, parameters."""
+    """List the layers of a network: name, kind, units, grid, what a place sees, parameters, share of compute."""
     from dataclasses import asdict
 
     from innersight.layers import layers as run
-    from innersight.layers import story
+    from innersight.layers import story, unreadable
 
-    opened = _load(model, weights, None)
-    found = run(opened, all=all_)
+    opened = _load(model, weights, device)
+    found = run(opened, all=all_, measure=measure)
     if json_:
         typer.echo(json.dumps([asdict(layer) for layer in found], indent=1))
         return
     from innersight import terminal
 
-    typer.echo(terminal.layers(opened, found, story(opened)))
+    typer.echo(terminal.layers(opened, found, story(opened), unreadable(opened)))
 
 
 @app.command()

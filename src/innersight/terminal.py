@@ -3,8 +3,9 @@
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
@@ -27,7 +28,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    right = [bool(rows) and all(cell.replace(",", "").replace(".", "").isdigit() for cell in c[1:]) for c in columns]
+    right = [bool(rows) and all(cell.strip("%").replace(",", "").replace(".", "").isdigit() for cell in c[1:]) for c in columns]
     lines = []
     for row in (head, *rows):
         cells = [
@@ -37,25 +38,59 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def layers(model: Model, found: Sequence[Layer], story: Sequence[str]) -> str:
-    """Return the layer table with the layers a study shows marked."""
+def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadable: Mapping[str, str]) -> str:
+    """Return the layer table with the layers a study shows marked, and how many layers cannot be read and why."""
+    measured = any(layer.field for layer in found)
     rows = [
         [
-            layer.name,
+            layer.name + layer.part,
             layer.kind,
             f"{layer.units:,}",
-            f"{layer.grid[0]}x{layer.grid[1]}",
+            f"{_pair(layer.grid)}{f' + {layer.prefix}' if layer.prefix else ''}",
+            *(_seen(layer, model) if measured else ()),
             f"{layer.parameters:,}",
+            *((f"{100 * layer.share:.1f}%" if layer.share is not None else "",) if measured else ()),
             "*" if layer.name in story else "",
         ]
         for layer in found
     ]
+    columns = ["layer", "kind", "units", "grid"]
+    columns += [*(("sees", "mostly", "stride") if measured else ()), "parameters", *(("compute",) if measured else ()), ""]
     size = "x".join(map(str, model.input.shape))
-    head = f"{model.name}: input {size}, {len(model.labels)} classes. * shown by `innersight study`"
+    lines = [f"{model.name}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
+    lines.append("* shown by `innersight study`")
     listed = {layer.name for layer in found}
     unlisted = [name for name in story if name not in listed]
-    tail = f"\nalso shown by `innersight study`: {', '.join(unlisted)} (see --all)" if unlisted else ""
-    return f"{head}\n\n{table(['layer', 'kind', 'units', 'grid', 'parameters', ''], rows)}{tail}"
+    if unlisted:
+        lines.append(f"also shown by `innersight study`: {', '.join(unlisted)} (see --all)")
+    if measured:
+        lines.append(
+            "sees: receptive field in pixels of the network's input; mostly: where 95% of its gradient is; "
+            "compute: share of one forward pass"
+        )
+    if any(layer.prefix for layer in found):
+        lines.append("grid 14x14 + 1: one token before those of the picture, such as a class token; it is not shown")
+    if unreadable:
+        reasons: dict[str, list[str]] = {}
+        for name, why in unreadable.items():
+            reasons.setdefault(re.sub(r"\d+", "N", why), []).append(name)
+        lines.append(f"{len(unreadable)} layers have no units and places:")
+        lines += [
+            f"  {names[0]}{f' and {len(names) - 1} like it' if len(names) > 1 else ''} {unreadable[names[0]]}"
+            for names in reasons.values()
+        ]
+    return "\n".join(lines)
+
+
+def _seen(layer: Layer, model: Model) -> tuple[str, str, str]:
+    if layer.field is None or layer.field.size == (0, 0):
+        return "nothing", "", ""
+    whole = layer.field.size == (model.input.height, model.input.width)
+    return "all" if whole else _pair(layer.field.size), _pair(layer.field.effective), _pair(layer.field.stride)
+
+
+def _pair(sides: tuple[int, int]) -> str:
+    return f"{sides[0]}x{sides[1]}"
 
 
 def prediction(result: Prediction) -> str:

@@ -102,7 +102,7 @@ def _readings(output: Any, x: Tensor, model: Model) -> list[Reading] | Unreadabl
     """Return the possible layouts of one output with what speaks for each."""
     found = [(where, leaf) for where, leaf in leaves(output) if leaf.is_floating_point()]
     if not found:
-        return Unreadable(f"gives {type(output).__name__}, which holds no tensor")
+        return Unreadable(f"gives {type(output).__name__}, which holds no floating-point tensor")
     why = Unreadable("gives nothing that can be read")
     for where, tensor in found:
         if PICTURES not in tensor.shape[:2] or tensor.ndim < 2:
@@ -180,7 +180,9 @@ def _settle(
         if best.score >= LOCAL:
             settled[name] = best.layout
             measured[_key(best.layout)] = best.layout
-        elif all(reading.distinct > DISTINCT and _places(reading.layout) >= ENOUGH for reading in readings):
+            continue
+        likeliest = min(readings, key=lambda reading: _proportions(reading.layout.grid, size))
+        if likeliest.distinct > DISTINCT and _places(likeliest.layout) >= ENOUGH:
             settled[name] = Unreadable("gives values that are not in the order of the picture")
             mixed.update(_key(reading.layout) for reading in readings)
     models = {key: layout for key, layout in measured.items() if key not in mixed}
