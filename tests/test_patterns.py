@@ -16,7 +16,7 @@ from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.image import stack
 from innersight.maps import maps
-from innersight.model import Model
+from innersight.model import InputSpec, Model
 from innersight.patterns import Patterns, parameterizations, patterns
 from innersight.patterns.engine import as_colour, resolve
 from innersight.patterns.transforms import Views, view
@@ -220,3 +220,12 @@ def test_draws_stay_within_their_reach() -> None:
     assert (draws[:, 2] - 1).abs().max() <= 0.08
     assert draws[:, 3].abs().max() <= torch.deg2rad(torch.tensor(8.0))
     assert draws.std(0).min() > 0.02
+
+
+def test_a_network_of_one_size_only() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 24 * 24, 2))
+    model = Model(net, InputSpec(24, 24), ("a", "b"), "fixed", "a test")
+    assert patterns(model, "class:a", steps=1).images.shape == (1, 3, 24, 24)
+    with pytest.raises(InnersightError, match="size=32: fixed takes only pictures of 24x24 or sizes that fit"):
+        patterns(model, "class:a", steps=1, size=32)

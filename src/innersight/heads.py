@@ -44,7 +44,7 @@ def multilabel() -> Head:
 def similarity(references: Float[Tensor, "classes features"]) -> Head:
     """Return the head of an embedding network: the cosine similarity, -1 to 1, to each reference embedding.
 
-    references : one embedding per "class", such as `model.net(picture.tensor(model.input)[None])` of a reference picture.
+    references : one embedding per "class", such as `model.net(picture.tensor(model.input)[None])` of a picture.
     Raises InnersightError when an embedding has another number of features.
     """
     unit = F.normalize(references.detach().float(), dim=1)
@@ -71,7 +71,9 @@ def region(mask: "Bool[Tensor, 'H W'] | None" = None) -> Head:
         scores = tensor_of(output)[1]
         if mask is None:
             return scores.flatten(2).mean(2)
-        weights = F.adaptive_avg_pool2d(mask.to(scores.device, scores.dtype)[None, None], scores.shape[2:])
+        weights = F.adaptive_avg_pool2d(
+            mask.to(scores.device, scores.dtype)[None, None], (scores.shape[2], scores.shape[3])
+        )
         return (scores * weights).flatten(2).sum(2) / weights.sum()
 
     return Head(read, "none", "mean logits of the region")

@@ -111,7 +111,7 @@ def _role(module: nn.Module) -> Role:
 
 def _steps(model: Model) -> list[Layer]:
     """Return the steps of the story, all of them."""
-    known = {layer.name: layer for layer in survey(model) if layer.grid != (1, 1)}
+    known = {layer.name: layer for layer in survey(model)}
     order = {name: i for i, name in enumerate(known)}
     parts = _open(model.net, "", known)
     while len(_merged(parts, order)) < STEPS:
@@ -141,16 +141,21 @@ def _merged(parts: Sequence[Layer], order: Mapping[str, int]) -> list[Layer]:
     return steps
 
 
-def _open(net: nn.Module, prefix: str, known: Mapping[str, Layer]) -> list[Layer]:
-    """Return the readable children of `net`; a Sequential of differing parts is replaced by them."""
+def _open(net: nn.Module, prefix: str, known: Mapping[str, Layer], *, maps_only: bool = False) -> list[Layer]:
+    """Return the readable children of `net` that have places; a Sequential of differing parts is replaced by them.
+
+    maps_only : inside a module that pools its places away, tokens are only what is asked for the pooling.
+    """
     found: list[Layer] = []
     for name, child in net.named_children():
         path = f"{prefix}.{name}" if prefix else name
-        inner = _open(child, path, known) if isinstance(child, nn.Sequential | nn.ModuleList) else []
-        if len({(layer.units, layer.grid) for layer in inner}) > 1 or (inner and path not in known):
+        container = isinstance(child, nn.Sequential | nn.ModuleList)
+        layer = known.get(path)
+        places = layer is not None and layer.grid != (1, 1) and not (maps_only and "p" in layer.axes)
+        pools = maps_only or (layer is not None and layer.grid == (1, 1))
+        inner = _open(child, path, known, maps_only=pools) if container or not places else []
+        if layer is not None and places and len({(part.units, part.grid) for part in inner}) <= 1:
+            found.append(layer)
+        else:
             found.extend(inner)
-        elif path in known:
-            found.append(known[path])
-        elif not inner:
-            found.extend(_open(child, path, known))
     return found

@@ -24,8 +24,8 @@ class InputSpec:
     fit : "crop" keeps the aspect ratio and takes the centre; "squash" resizes the whole picture.
     crop : fraction of the largest centred window that is kept (224/256 for most ImageNet networks); "crop" only.
     resample : name of a PIL resampling filter.
-    display : three bands to show as red, green and blue; for 1 or 3 channels nothing needs stating. Pictures with two or
-        more than three bands show their first three where nothing is stated (or the first in grey, for two).
+    display : three bands to show as red, green and blue. Where nothing is stated, the first three; of one or two
+        channels the first, in grey.
     guessed : names of the fields that nobody stated.
     """
 
@@ -147,6 +147,11 @@ class Model:
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the probabilities (B, classes) that class scores stand for; NaN where they stand for none."""
         return self.head.probabilities(logits)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether class scores stand for probabilities."""
+        return self.head.link != "none"
 
     @property
     def device(self) -> torch.device:

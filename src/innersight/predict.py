@@ -42,11 +42,14 @@ class Prediction:
         return self.model.probabilities(self.logits)
 
     def top(self, picture: int, count: int = 5) -> list[dict[str, Any]]:
-        """Return the `count` likeliest classes of a picture, best first."""
-        probability, index = self.probabilities[picture].topk(min(count, len(self.model.labels)))
+        """Return the `count` likeliest classes of a picture, best first; probability None where there is none."""
+        scores, index = self.logits[picture].topk(min(count, len(self.model.labels)))
+        probability = (
+            self.probabilities[picture, index].tolist() if self.model.has_probabilities else [None] * len(index)
+        )
         return [
-            {"class": c, "label": self.model.labels[c], "probability": p, "logit": float(self.logits[picture, c])}
-            for p, c in zip(probability.tolist(), index.tolist(), strict=True)
+            {"class": c, "label": self.model.labels[c], "probability": p, "logit": score}
+            for c, p, score in zip(index.tolist(), probability, scores.tolist(), strict=True)
         ]
 
     def confusion(self) -> Tensor:
@@ -187,8 +190,13 @@ def _draw_bars(prediction: Prediction) -> "Figure":
     figure = figures.new_figure(6, 0.9 * count + 0.4)
     for i, axis in enumerate(figure.subplots(count, 1, squeeze=False).flat):
         rows = prediction.top(i, 3)[::-1]
-        axis.barh([row["label"] for row in rows], [row["probability"] for row in rows], color="#4c6ef5")
-        axis.set(xlim=(0, 1), title=prediction.names[i])
+        key = "probability" if prediction.model.has_probabilities else "logit"
+        axis.barh([row["label"] for row in rows], [row[key] for row in rows], color="#4c6ef5")
+        axis.set(title=prediction.names[i])
+        if key == "probability":
+            axis.set_xlim(0, 1)
+        else:
+            axis.set_xlabel(prediction.model.head.unit, fontsize=7)
         axis.tick_params(labelsize=7)
         axis.title.set_fontsize(8)
     return figure

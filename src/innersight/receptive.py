@@ -13,7 +13,7 @@ ENERGY = 0.95
 
 
 def fields(model: Model, layers: Sequence[str]) -> dict[str, Field]:
-    """Return the receptive field of each layer's middle place, by the gradient of its units with respect to the picture.
+    """Return the receptive field of each layer's middle place: where the picture has a gradient from its units.
 
     Size and stride are those of the places where that gradient is not zero, on two random pictures; the effective part
     follows Luo et al. 2016 (arXiv:1701.04128). Where a field reaches the border of the picture, the stride is that of
@@ -34,12 +34,16 @@ def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(1, *model.input.shape, generator=generator)
     with tap.untouched(model), torch.enable_grad():
-        captured = tap.leaf(model, model.input.normalise(pixels).to(model.device, model.dtype), layers)
+        x = model.input.normalise(pixels).to(model.device, model.dtype).requires_grad_(True)
+        captured = tap.capture(model, x, layers, stop=False)
         logits = captured.logits()
         signs = torch.randn(logits.shape[1], generator=generator).to(logits.device, logits.dtype)
-        activations = [captured.activations[layer] for layer in layers]
-        found = torch.autograd.grad((logits * signs).sum(), activations, allow_unused=True)
-    return {layer: gradient is not None and bool(gradient.any()) for layer, gradient in zip(layers, found, strict=True)}
+        after = {layer: values for layer, values in captured.activations.items() if values.requires_grad}
+        found = torch.autograd.grad((logits * signs).sum(), list(after.values()), allow_unused=True)
+    reached = {
+        layer: gradient is not None and bool(gradient.any()) for layer, gradient in zip(after, found, strict=True)
+    }
+    return {layer: reached.get(layer, False) for layer in layers}
 
 
 def shares(model: Model) -> dict[str, float]:

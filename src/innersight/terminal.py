@@ -28,7 +28,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    right = [bool(rows) and all(cell.strip("%").replace(",", "").replace(".", "").isdigit() for cell in c[1:]) for c in columns]
+    right = [
+        bool(rows) and all(cell.strip("%").replace(",", "").replace(".", "").isdigit() for cell in c[1:])
+        for c in columns
+    ]
     lines = []
     for row in (head, *rows):
         cells = [
@@ -55,7 +58,12 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
         for layer in found
     ]
     columns = ["layer", "kind", "units", "grid"]
-    columns += [*(("sees", "mostly", "stride") if measured else ()), "parameters", *(("compute",) if measured else ()), ""]
+    columns += [
+        *(("sees", "mostly", "stride") if measured else ()),
+        "parameters",
+        *(("compute",) if measured else ()),
+        "",
+    ]
     size = "x".join(map(str, model.input.shape))
     lines = [f"{model.name}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
     lines.append("* shown by `innersight study`")
@@ -100,7 +108,8 @@ def prediction(result: Prediction) -> str:
     if summary is None or summary["pictures"] == 1:
         lines = []
         for i, name in enumerate(result.names):
-            best = ", ".join(f"{row['label']} {row['probability']:.3f}" for row in result.top(i, 3))
+            key = "probability" if result.model.has_probabilities else "logit"
+            best = ", ".join(f"{row['label']} {row[key]:.3f}" for row in result.top(i, 3))
             lines.append(f"{name}: {best}")
         return "\n".join(lines + skipped)
     low, high = summary["interval"]

@@ -39,7 +39,7 @@ class Heatmap:
     method: str
     target: int
     logit: float
-    probability: float
+    probability: float | None
     values: Tensor
     verdict: str | None
 
@@ -73,7 +73,8 @@ class Heatmaps:
             first = by_place[picture, names[0]]
             label = self.model.labels[first.target]
             axes[row, 0].set_title(
-                f"{picture.name}\n{label}: logit {first.logit:.2f}, p {first.probability:.2f}", fontsize=7
+                f"{picture.name}\n{label}: {self.model.head.unit} {first.logit:.2f}{_chance(first.probability)}",
+                fontsize=7,
             )
             for column, name in enumerate(names, 1):
                 entry, axis = by_place[picture, name], axes[row, column]
@@ -160,7 +161,7 @@ def explain(
             method,
             int(targets[i]),
             float(logits[i, targets[i]]),
-            float(probabilities[i, targets[i]]),
+            float(probabilities[i, targets[i]]) if model.has_probabilities else None,
             values[method][i],
             _verdict(values[method][i], method),
         )
@@ -177,6 +178,10 @@ def _ask(model: Model, x: Tensor, targets: Tensor, layer: str, method: Any, opti
             request = Request(model, batch.to(model.device, model.dtype), classes.to(model.device), layer)
             parts.append(method(request, **options).detach().float().cpu())
     return torch.cat(parts)
+
+
+def _chance(probability: float | None) -> str:
+    return "" if probability is None else f", p {probability:.2f}"
 
 
 def _verdict(values: Tensor, method: str) -> str | None:

@@ -138,6 +138,8 @@ def patterns(
     targets = resolve(model, what)
     height, width = (size, size) if size else (model.input.height, model.input.width)
     shape = (model.input.channels, height, width)
+    if shape != model.input.shape:
+        _check_size(model, shape)
     settings = {
         "steps": steps,
         "size": [height, width],
@@ -190,6 +192,18 @@ def as_colour(images: Float[Tensor, "n C H W"]) -> Any:
     if images.shape[1] < 3:
         images = images[:, :1].expand(-1, 3, -1, -1)
     return to_bytes(images[:, :3])
+
+
+def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
+    """Run one picture of another size than the network's own."""
+    try:
+        with tap.untouched(model), torch.no_grad():
+            model.net(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
+    except tap.DEFEATED as error:
+        own = f"{model.input.height}x{model.input.width}"
+        raise InnersightError(
+            f"size={shape[1]}: {model.name} takes only pictures of {own} or sizes that fit its parts ({error})"
+        ) from error
 
 
 def _batches(targets: Sequence[Target]) -> Iterator[tuple[str | None, list[int]]]:

@@ -140,7 +140,7 @@ def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
                 "lo": sheet["lo"][0],
                 "hi": sheet["hi"][0],
                 "scale": row["scale"],
-                "unit": "logits",
+                "unit": item.document["unit"],
                 "grid": list(values.shape),
                 "verdict": row["verdict"],
             }

@@ -276,7 +276,9 @@ def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcom
         for entry in found.entries
     ]
     tensors = {str(i): entry.values for i, entry in enumerate(found.entries)}
-    return {"layer": found.layer, "why": found.why, "asked": plan.target is not None, "entries": rows}, tensors
+    asked = plan.target is not None
+    unit = model.head.unit
+    return {"layer": found.layer, "why": found.why, "asked": asked, "unit": unit, "entries": rows}, tensors
 
 
 def _train(run: Path) -> Outcome:

@@ -8,10 +8,11 @@ from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.passes import Captured, capture, layout, leaf, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import redirected
-from innersight.tap.state import untouched
+from innersight.tap.state import DEFEATED, untouched
 from innersight.tap.suffix import Suffix, resume
 
 __all__ = [
+    "DEFEATED",
     "Captured",
     "Layout",
     "LayoutError",

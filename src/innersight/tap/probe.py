@@ -1,7 +1,7 @@
 """Measure the layout of every layer: change one corner of a picture and see which places answer."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,14 +14,17 @@ from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.nested import leaves
 from innersight.tap.layout import Layout
-from innersight.tap.state import untouched
+from innersight.tap.state import DEFEATED, untouched
 
 # (y, x) of the corners, as signs. The first of the pictures is unchanged.
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 PICTURES = 1 + len(CORNERS)
 LOCAL = 0.08  # 0.5 would be all of the change at the corners; layouts that are wrong stay below 0.03
 DISTINCT = 0.5  # 1 would be changes at places that have nothing in common; 0 the same places for every corner
-ENOUGH = 16  # places; of fewer, a field wider than the picture lets any one answer
+# Places from which on an order that is not the picture's is believed: of fewer, where fields are wider than the
+# picture, any place may answer. Maps in the picture's proportions are hardly ever anything else.
+ENOUGH = {"tokens": 49, "maps": 256, "odd maps": 16}
+ALIKE = 1.3
 MOST_PREFIX = 16
 
 
@@ -74,7 +77,7 @@ def _measure(model: Model) -> dict[str, Layout | Unreadable]:
                 stack.callback(module.register_forward_hook(hook).remove)
         try:
             model.net(x)
-        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        except DEFEATED as error:
             raise InnersightError(
                 f"{model.name} cannot be looked at: it refuses {PICTURES} pictures of {tuple(x.shape[1:])} ({error})"
             ) from error
@@ -165,9 +168,7 @@ def _judge(layout: Layout, output: Any) -> Reading:
     return Reading(layout, float(score.nan_to_num(0.0)), float(distinct.nan_to_num(0.0)))
 
 
-def _settle(
-    found: Mapping[str, list[Reading] | Unreadable], size: tuple[int, int]
-) -> dict[str, Layout | Unreadable]:
+def _settle(found: Mapping[str, list[Reading] | Unreadable], size: tuple[int, int]) -> dict[str, Layout | Unreadable]:
     """Choose one layout for each layer: the measured ones first, then those that take after them."""
     settled: dict[str, Layout | Unreadable] = {}
     measured: dict[tuple[str, int, int], Layout] = {}
@@ -182,30 +183,39 @@ def _settle(
             measured[_key(best.layout)] = best.layout
             continue
         likeliest = min(readings, key=lambda reading: _proportions(reading.layout.grid, size))
-        if likeliest.distinct > DISTINCT and _places(likeliest.layout) >= ENOUGH:
+        if likeliest.distinct > DISTINCT and _places(likeliest.layout) >= ENOUGH[_kind(likeliest.layout, size)]:
             settled[name] = Unreadable("gives values that are not in the order of the picture")
             mixed.update(_key(reading.layout) for reading in readings)
-    models = {key: layout for key, layout in measured.items() if key not in mixed}
     for name, readings in found.items():
         if name not in settled and not isinstance(readings, Unreadable):
-            settled[name] = _infer([reading.layout for reading in readings], models, size)
+            settled[name] = _infer([reading.layout for reading in readings], measured, mixed, size)
     return {name: settled[name] for name in found}
 
 
 def _infer(
-    possible: list[Layout], models: Mapping[tuple[str, int, int], Layout], size: tuple[int, int]
+    possible: list[Layout],
+    measured: Mapping[tuple[str, int, int], Layout],
+    mixed: Set[tuple[str, int, int]],
+    size: tuple[int, int],
 ) -> Layout | Unreadable:
     """Choose where the change of the picture tells nothing: there are no places, or all change alike."""
-    plain = possible[0]
     trivial = [layout for layout in possible if layout.grid == (1, 1)]
     if trivial:
         return trivial[0]
-    same = [layout for layout in possible if _key(layout) in models]
-    # Without a layer to take after, a map in the picture's proportions is what it looks like.
-    same = same or [o for o in possible if "h" in o.axes and _proportions(o.grid, size) < 1.3]
+    ordered = [layout for layout in possible if _key(layout) not in mixed]
+    same = [layout for layout in ordered if _key(layout) in measured]
+    # Without a layer to take after, a grid in the picture's proportions is what it looks like.
+    same = same or [o for o in ordered if o.prefix == 0 and _proportions(o.grid, size) < ALIKE]
     if same:
         return replace(same[0], measured=False)
-    return Unreadable(f"gives {plain.grid[0]}x{plain.grid[1]} values whose order cannot be measured")
+    h, w = possible[0].grid
+    return Unreadable(f"gives {h}x{w} values whose order cannot be measured")
+
+
+def _kind(layout: Layout, size: tuple[int, int]) -> str:
+    if "p" in layout.axes:
+        return "tokens"
+    return "maps" if _proportions(layout.grid, size) < ALIKE else "odd maps"
 
 
 def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
@@ -215,7 +225,7 @@ def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
 
 
 def _key(layout: Layout) -> tuple[str, int, int]:
-    """What layers of one kind have in common: the order of axes and the number of places, tokens before them included."""
+    """Return what layers of one kind have in common: kind of axes, places, tokens before them."""
     return "p" if "p" in layout.axes else layout.axes, _places(layout), layout.prefix
 
 

@@ -31,7 +31,11 @@ class redirected(TorchFunctionMode):  # noqa: N801
     ) -> Any:
         """Answer a ReLU in place of torch; anything else is passed on."""
         given = kwargs or {}
-        if func is F.hardtanh and (given.get("min_val"), given.get("max_val")) == (None, None) and args[1:3] == (0.0, 6.0):
+        if (
+            func is F.hardtanh
+            and (given.get("min_val"), given.get("max_val")) == (None, None)
+            and args[1:3] == (0.0, 6.0)
+        ):
             return _Redirected.apply(args[0], 6.0)
         high = _HIGH.get(func)
         if high is not None:

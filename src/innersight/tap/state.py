@@ -9,6 +9,9 @@ from torch import nn
 
 from innersight.model import Model
 
+# What a network throws when it is fed what it does not expect.
+DEFEATED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
 
 @contextmanager
 def untouched(model: Model) -> Iterator[None]:

@@ -14,10 +14,7 @@ from innersight.model import Model
 from innersight.nested import transform
 from innersight.tap.layout import Layout
 from innersight.tap.passes import Reached, layout, replace
-from innersight.tap.state import forwards
-
-# What a network throws when rows are not where it expects them: then resuming is not for it.
-DEFEATED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+from innersight.tap.state import DEFEATED, forwards
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,10 @@ def trust(
     options : as in `explain`. The methods are not tested on a copy of the network with random weights. Raises
     InnersightError for unknown names and PictureError when no picture could be read.
     """
+    if not model.has_probabilities:
+        raise InnersightError(
+            f"trust watches a probability, and the scores of {model.name} ({model.head.unit}) stand for none"
+        )
     empty_of = emptier(baseline)
     names = tuple(dict.fromkeys(methods))
     clash = set(names) & set(baselines)

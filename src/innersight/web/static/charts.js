@@ -1,7 +1,7 @@
 /** Small SVG charts: lines over steps, histograms over time, probability bars. */
 
 import { h, svg } from "./dom.js";
-import { number, percent } from "./format.js";
+import { certainty, number } from "./format.js";
 
 const WIDTH = 360;
 const HEIGHT = 200;
@@ -96,7 +96,7 @@ export function probabilityBars(prediction, truth, href) {
   return h("ol", { class: "bars", "aria-label": "Prediction" }, prediction.map((entry, i) =>
     h("li", { class: [i === 0 ? "best" : "", entry.label === truth ? "true" : ""].join(" ").trim() || null },
       h("a", { href: href(entry.class), class: "bar-label" }, entry.label),
-      h("span", { class: "bar-value tabular" }, percent(entry.probability)),
+      h("span", { class: "bar-value tabular" }, certainty(entry)),
       h("span", { class: "bar-track", "aria-hidden": "true" },
         h("span", { class: "bar-fill", style: { width: `${Math.max(0.4, 100 * entry.probability)}%` } })))));
 }

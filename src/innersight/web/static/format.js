@@ -20,6 +20,11 @@ export function percent(value) {
   return `${(100 * value).toFixed(value < 0.9995 ? 1 : 0)} %`;
 }
 
+/** How sure a network is of a class: its probability, or its score where that stands for no probability. */
+export function certainty({ probability, logit }) {
+  return probability === null ? signed(logit) : percent(probability);
+}
+
 export function count(value) {
   return Number.isFinite(value) ? value.toLocaleString("en-US") : "–";
 }

@@ -58,7 +58,10 @@ function strongest(study, layer, picture) {
 }
 
 function margin([first, second]) {
-  return first && second ? `${percent(first.probability - second.probability)} ahead of ${second.label}` : null;
+  if (!first || !second) return null;
+  const ahead = first.probability === null
+    ? signed(first.logit - second.logit) : percent(first.probability - second.probability);
+  return `${ahead} ahead of ${second.label}`;
 }
 
 function seenText({ box: [left, top, right, bottom] }) {

@@ -12,7 +12,7 @@ import { tile } from "../tiles.js";
 export function evidenceSection(study, heatmaps) {
   const entries = heatmaps?.entries ?? [];
   return section("evidence", "Evidence", "Which part of the picture decided the class",
-    "How much each place counts for the class, in logits. Where the map is signed, red speaks for the class and blue against it.",
+    `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
     entries.length ? evidence(study, heatmaps,
       entries) : empty(reason(study, "heatmaps", "No heatmaps were computed.")),
     study.how.heatmaps);

@@ -2,7 +2,7 @@
 
 import { scaleOf } from "../colour.js";
 import { facts, h } from "../dom.js";
-import { compact, count, day, percent, plural, size } from "../format.js";
+import { certainty, compact, count, day, percent, plural, size } from "../format.js";
 import { mapTile, patternIndex, pictureTile, seenTile } from "../layer.js";
 import { section } from "../section.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
@@ -35,7 +35,7 @@ function journey(study, layers) {
       best ? h("a", { class: "stop answer", href: urls.class(best.class) },
         h("span", { class: "stop-name" }, "What comes out"),
         h("span", { class: "answer-label" }, best.label),
-          h("span", { class: "answer-value tabular" }, percent(best.probability))) : null),
+          h("span", { class: "answer-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
       `${picture.name} on its way through the network: the ${STRONGEST} units per layer that respond most, `
       + "each with the pattern its unit has learned."));

@@ -1,0 +1,153 @@
+"""Every kind of output, through everything that reads class scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from networks import InPlace, picture
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import innersight as ins
+from innersight.errors import InnersightError
+from innersight.heads import Head, multilabel, region, similarity
+from innersight.model import InputSpec, Model
+from innersight.study import Plan
+
+SPEC = InputSpec(24, 24)
+
+
+class Binary(InPlace):
+    def __init__(self) -> None:
+        super().__init__(classes=1)
+
+
+class Embeds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).relu().mean((2, 3))
+
+
+class Segments(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.classify = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"aux": x, "out": F.interpolate(self.classify(self.conv(x).relu()), scale_factor=2)}
+
+
+def embedder() -> Model:
+    torch.manual_seed(0)
+    net = Embeds().eval()
+    plain = ins.load(net, input=SPEC)
+    with torch.no_grad():
+        references = net(torch.stack([picture(i).tensor(plain.input) for i in (1, 2)]))
+    return ins.load(net, input=SPEC, head=similarity(references), labels=["first", "second"])
+
+
+def test_a_single_logit_is_two_classes_that_exclude_each_other() -> None:
+    net = Binary().eval()
+    model = ins.load(net, input=SPEC)
+    assert model.labels == ("no", "yes")
+    said = ins.predict(model, [picture(1), picture(2)])
+    with torch.no_grad():
+        score = net(torch.stack([picture(i).tensor(model.input) for i in (1, 2)]))[:, 0]
+    assert torch.allclose(said.logits, torch.stack([-score, score], 1), atol=1e-6)
+    assert torch.allclose(said.probabilities[:, 1], score.sigmoid())
+    assert torch.allclose(said.probabilities.sum(1), torch.ones(2))
+    yes, no = (ins.explain(model, picture(1), target, ["gradcam"]).entries[0].values for target in ("yes", "no"))
+    assert torch.allclose(yes, -no)
+    assert yes.any()
+
+
+def test_labels_that_are_independent_need_not_sum_to_one() -> None:
+    model = ins.load(InPlace().eval(), input=SPEC, head=multilabel())
+    said = ins.predict(model, picture(1))
+    assert torch.allclose(said.probabilities, said.logits.sigmoid())
+    assert ins.trust(model, picture(1), ["gradcam"], steps=2).scores.shape == (1, 4)
+
+
+def test_an_embedding_is_explained_by_its_likeness_to_references() -> None:
+    model = embedder()
+    said = ins.predict(model, [picture(1), picture(2)])
+    assert torch.allclose(said.logits.diag(), torch.ones(2), atol=1e-6)
+    assert said.probabilities.isnan().all()
+    best = said.top(1)[0]
+    assert (best["label"], best["probability"]) == ("second", None)
+    assert best["logit"] == pytest.approx(1, abs=1e-6)
+    heat = ins.explain(model, picture(1), "second", ["gradcam"])
+    assert heat.entries[0].probability is None
+    assert "cosine" in heat.figure().axes[0].get_title()
+    with pytest.raises(InnersightError, match=r"trust watches a probability, and the scores of Embeds \(cosine\)"):
+        ins.trust(model, picture(1))
+    with pytest.raises(InnersightError, match="embeddings have 8 features, the references 5"):
+        ins.predict(ins.load(Embeds(), input=SPEC, head=Head(similarity(torch.randn(2, 5)).read, "none")), picture(1))
+
+
+def test_a_class_of_a_segmentation_over_a_region() -> None:
+    torch.manual_seed(0)
+    net = Segments().eval()
+    model = ins.load(net, input=SPEC)
+    assert len(model.labels) == 3
+    assert "output['out'] is taken for the class scores" in model.notes[0]
+    mask = torch.zeros(24, 24, dtype=torch.bool)
+    mask[:12, 12:] = True
+    corner = ins.load(net, input=SPEC, head=region(mask))
+    x = torch.stack([picture(1).tensor(model.input)])
+    with torch.no_grad():
+        out = net(x)["out"]
+        assert torch.allclose(model.logits(x), out.mean((2, 3)))
+        assert torch.allclose(corner.logits(x), out[:, :, :12, 12:].mean((2, 3)))
+    heat = ins.explain(corner, picture(1), 1, ["gradcam", "saliency"], layer="conv")
+    by_pixel = heat.entries[1].values
+    assert by_pixel[:11, 14:].any()
+    assert not by_pixel[14:, :10].any()
+    with pytest.raises(InnersightError, match="the region is empty"):
+        region(torch.zeros(4, 4, dtype=torch.bool))
+
+
+def test_detections_through_a_function_of_ones_own() -> None:
+    class Detects(Segments):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:  # boxes and their scores, a row for each place
+            scores = super().forward(x)["out"].flatten(2).transpose(1, 2)
+            return {"boxes": scores[..., :2], "scores": scores}
+
+    best = Head(lambda output: output["scores"].amax(1), "sigmoid", "best detection's logit")
+    model = ins.load(Detects().eval(), input=SPEC, head=best, labels=["cat", "dog", "owl"])
+    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
+    assert ins.explain(model, picture(1), "owl", ["saliency"], layer="conv").entries[0].verdict is None
+
+
+def test_a_study_of_a_network_without_probabilities(tmp_path: Path) -> None:
+    made = ins.study(embedder(), [picture(1), picture(2)], tmp_path / "study", plan=Plan(units=1, steps=1))
+    made.report(tmp_path / "report.html")
+    documents = tmp_path / "study" / "web" / "documents"
+    study = json.loads((documents / "study.json").read_text())
+    assert [p["prediction"][0]["probability"] for p in study["pictures"]] == [None, None]
+    assert [p["prediction"][0]["label"] for p in study["pictures"]] == ["first", "second"]
+    assert {e["unit"] for e in json.loads((documents / "heatmaps.json").read_text())["entries"]} == {"cosine"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_another_precision(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    net = InPlace().eval()
+    model = ins.load(net, input=SPEC)
+    plain = ins.explain(model, picture(1), 2, ["gradcam"]).entries[0]
+    exact = ins.maps(model, picture(1), ["conv2"]).values["conv2"]
+    other = ins.load(InPlace().eval().to(dtype), input=SPEC)
+    other.net.load_state_dict(net.state_dict())
+    found = ins.maps(other, picture(1), ["conv2"]).values["conv2"]
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, exact, atol=0.02)
+    heat = ins.explain(other, picture(1), 2, ["gradcam"]).entries[0]
+    assert torch.allclose(heat.values, plain.values, atol=0.01)
+    assert ins.patterns(other, ["conv1:0", "class:1"], steps=2).images.isfinite().all()
+    assert ins.layers(other, measure=True)[0].field.size == (3, 3)
+    assert next(other.net.parameters()).dtype is dtype
