@@ -12,6 +12,9 @@ from innersight.predict import Prediction
 
 EXTRAS = {
     "timm": ("timm",),
+    "hf": ("transformers",),
+    "keras": ("keras", "h5py"),
+    "onnx": ("onnx", "onnx2torch", "onnxruntime"),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),

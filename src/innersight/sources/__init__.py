@@ -57,7 +57,8 @@ def load(
         `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`,
         `python:MODULE:FUNCTION`, `run:DIR` (what `train` wrote), `toon` (the embedded example), `small:WIDTH` (our own
         architecture, untrained). Options may follow as `?key=value&key=value`: checkpoint, classes, labels (a file with
-        one name per line), and the input contract: size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
+        one name per line), and the input contract: size (96 or 64x96), channels, mean, std, fit, crop, resample,
+        display.
     input : the input contract; the origin's own, or inferred and said in `Model.notes`, when not given.
     labels : one name per class.
     classes : build the architecture with this many outputs instead of its own number.
@@ -67,7 +68,8 @@ def load(
         the CPU. Not allowed for an `nn.Module`.
     head : how the network's output becomes class scores (see `innersight.heads`); recognised when not given.
 
-    Raises InnersightError for an unknown origin, name or option, weights that do not fit, and labels of the wrong number.
+    Raises InnersightError for an unknown origin, name or option, weights that do not fit, and labels of the wrong
+    number.
     """
     if isinstance(source, Model):
         return source

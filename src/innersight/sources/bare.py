@@ -1,13 +1,14 @@
 """A bare `nn.Module`: unwrapped, refused where nothing can be seen, its input contract and head recognised."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.heads import Head, numbered, recognise
+from innersight.heads import PLAIN, Head, numbered, recognise
 from innersight.model import InputSpec, Model
 from innersight.sources.query import with_stated
 
@@ -41,13 +42,32 @@ def wrap(net: nn.Module, stated: Mapping[str, Any], *, name: str | None = None, 
         if not known:
             notes += (f"input size {spec.height}x{spec.width} is a guess: state it with size= or input=InputSpec(...)",)
         if "mean" not in stated:
-            notes += ("normalisation is a guess (mean 0, std 1): state it with mean= and std=, or input=InputSpec(...)",)
+            notes += (
+                "normalisation is a guess (mean 0, std 1): state it with mean= and std=, or input=InputSpec(...)",
+            )
         title = name or type(net).__name__
         return Model(net, spec, labels, title, f"nn.Module {title}", notes, head=recognised)
     raise InnersightError(
         f"{type(net).__name__}: no input of size {', '.join(map(str, SIZES))} fits; "
         f"pass input=InputSpec(height, width) (for {SIZES[0]}: {failures[0]})"
     )
+
+
+def check(net: nn.Module, spec: InputSpec) -> None:
+    """Raise InnersightError unless `net` takes three pictures of this contract."""
+    _try(net, spec, PLAIN)
+
+
+def as_built(model: Model, *, classes: int | None, weights: str | None = None, notes: tuple[str, ...] = ()) -> Model:
+    """Return `model` of an origin whose file fixes the network, with `notes` before its own.
+
+    Raises InnersightError when another number of classes or other weights were asked for.
+    """
+    if weights is not None:
+        raise InnersightError(f"{model.name} brings its own weights: leave weights={weights!r} away")
+    if classes is not None and classes != len(model.labels):
+        raise InnersightError(f"{model.name} has {len(model.labels)} classes, not {classes}: leave classes away")
+    return replace(model, notes=(*notes, *model.notes))
 
 
 def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

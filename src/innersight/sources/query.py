@@ -31,7 +31,7 @@ def split(source: str) -> tuple[str, str, dict[str, str]]:
     parts = tail.split("&")
     if not mark or not all("=" in part for part in parts):
         return origin, rest, {}
-    return origin, name, dict(part.split("=", 1) for part in parts)  # type: ignore[misc]
+    return origin, name, dict(part.split("=", 1) for part in parts)
 
 
 def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:

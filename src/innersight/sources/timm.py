@@ -4,15 +4,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from innersight.errors import InnersightError, MissingExtraError, nearest
+from innersight.heads import numbered
 from innersight.model import InputSpec, Model
+from innersight.sources.bare import check
+from innersight.sources.query import with_stated
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
 def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Build a timm network; see `innersight.load`.
 
-    With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name and,
-    without a network connection, says what to pass instead; MissingExtraError without timm.
+    Stated channels and, for networks that are built for one size (ViT, Swin ...), the stated size are built in; weights
+    of another number of channels or another size are adapted by timm.
+    With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name or
+    a size that does not fit, and, without a network connection, says what to put where; MissingExtraError without timm.
     """
     try:
         import timm
@@ -20,12 +25,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
         raise MissingExtraError("timm", "timm") from error
     if not timm.is_model(name):
         raise InnersightError(f"timm has no network {name!r}; {nearest(name, timm.list_models())}")
-    try:
-        net: Any = timm.create_model(name, pretrained=weights == "hub")
-    except OSError as error:
-        raise InnersightError(
-            f"no connection to fetch {name}: download its weights elsewhere and pass weights=FILE"
-        ) from error
+    net = _create(timm, name, stated, pretrained=weights == "hub")
     notes = ["weights from the timm hub" if weights == "hub" else "random weights: nothing was learned yet"]
     if weights not in (None, "hub"):
         tensors = read_weights(str(weights))
@@ -35,28 +35,81 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
             notes = [fit_with_head(net, tensors, origin=str(weights), resize=_head(classes))]
     elif classes is not None:
         net.reset_classifier(classes)
-    data = timm.data.resolve_data_config(model=net)
-    channels, height, width = data["input_size"]
-    spec = InputSpec(
+    spec = contract(timm.data.resolve_data_config(model=net), channels=stated.get("channels"))
+    if stated.keys() & {"channels", "height", "width"}:
+        check(net, with_stated(spec, stated))
+    outputs = classes or net.num_classes
+    labels = _labels(timm, net, outputs)
+    return Model(net.eval(), spec, labels, name, f"timm:{name}", tuple(notes))
+
+
+def contract(data: Mapping[str, Any], *, channels: int | None = None) -> InputSpec:
+    """Return the input contract that timm calls a data configuration.
+
+    channels : of the network, where they are not the configuration's own; each then has the average mean and std.
+    """
+    own, height, width = data["input_size"]
+    channels = channels or own
+    stats = {}
+    for key in ("mean", "std"):
+        values = tuple(data[key])
+        stats[key] = values if len(values) == channels else (sum(values) / len(values),) * channels
+    return InputSpec(
         height,
         width,
         channels,
-        tuple(data["mean"]),
-        tuple(data["std"]),
+        stats["mean"],
+        stats["std"],
         fit="squash" if data["crop_mode"] == "squash" else "crop",
         crop=data["crop_pct"],
         resample=data["interpolation"] if data["interpolation"] != "random" else "bilinear",
+        guessed=() if channels == own else ("mean", "std"),
     )
-    outputs = classes or net.num_classes
-    labels = _imagenet_labels() if outputs == 1000 else tuple(map(str, range(outputs)))
-    return Model(net.eval(), spec, labels, name, f"timm:{name}", tuple(notes))
+
+
+def _create(timm: Any, name: str, stated: Mapping[str, Any], *, pretrained: bool) -> Any:
+    options = {"in_chans": stated["channels"]} if "channels" in stated else {}
+    size = (stated["height"], stated["width"]) if "height" in stated and "width" in stated else None
+    try:
+        if size is not None:
+            try:
+                return timm.create_model(name, pretrained=pretrained, img_size=size, **options)
+            except TypeError as error:
+                # A network without a size of its own takes pictures of any.
+                if "img_size" not in str(error):
+                    raise
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except OSError as error:
+        cfg = timm.get_pretrained_cfg(name)
+        folder = f"models--{cfg.hf_hub_id.replace('/', '--')}" if cfg and cfg.hf_hub_id else "the file"
+        raise InnersightError(
+            f"timm:{name}: no connection to fetch its weights: put {folder} into {_cache()}, or pass weights=FILE"
+        ) from error
+    except (AssertionError, ValueError, TypeError, RuntimeError) as error:
+        asked = ", ".join(
+            filter(None, (f"{size[0]}x{size[1]}" if size else "", *(f"{k} {v}" for k, v in options.items())))
+        )
+        raise InnersightError(f"timm:{name} cannot be built for {asked or 'its weights'}: {error}") from error
+
+
+def _cache() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
 
 
 def _head(classes: int) -> Callable[[Any], None]:
     return lambda net: net.reset_classifier(classes)
 
 
-def _imagenet_labels() -> tuple[str, ...]:
-    from torchvision.models import ResNet18_Weights
+def _labels(timm: Any, net: Any, outputs: int) -> tuple[str, ...]:
+    """Return timm's own names where the number of outputs tells the ImageNet subset, else numbers."""
+    if outputs == 1000:
+        from torchvision.models import ResNet18_Weights
 
-    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+        return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+    subset = timm.data.infer_imagenet_subset(net)
+    if subset is None or outputs != net.num_classes:
+        return numbered(outputs)
+    info = timm.data.ImageNetInfo(subset)
+    return tuple(info.index_to_description(index) for index in range(outputs))

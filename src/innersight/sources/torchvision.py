@@ -7,6 +7,8 @@ from torch import nn
 
 from innersight.errors import InnersightError, nearest
 from innersight.model import InputSpec, Model
+from innersight.sources.bare import check
+from innersight.sources.query import with_stated
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
@@ -21,9 +23,18 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     names = models.list_models(module=models)
     if name not in names:
         raise InnersightError(f"torchvision has no classifier {name!r}; {nearest(name, names)}")
+    if stated.get("channels", 3) != 3:
+        raise InnersightError(
+            f"torchvision:{name} takes 3 channels, not {stated['channels']}: timm:NAME?channels={stated['channels']} "
+            "builds a network for that many"
+        )
     published = list(models.get_model_weights(name))
     best: Any = published[-1] if published else None
     options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    size = stated.get("height"), stated.get("width")
+    if name.startswith("vit_") and size[0] is not None:
+        # Position embeddings are made for one size.
+        options["image_size"] = size[0]
     net = models.get_model(name, weights=None, **options)
     notes: list[str] = []
     if weights == "hub":
@@ -40,7 +51,10 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
         if weights in (None, "hub"):
             _replace_head(net, classes)
         labels = tuple(map(str, range(classes)))
-    return Model(net.eval(), _input(best), labels, name, f"torchvision:{name}", tuple(notes))
+    spec = _input(best)
+    if stated.keys() & {"height", "width"}:
+        check(net.eval(), with_stated(spec, stated))
+    return Model(net.eval(), spec, labels, name, f"torchvision:{name}", tuple(notes))
 
 
 def _input(best: Any) -> InputSpec:

@@ -1,0 +1,183 @@
+"""`hf:NAME_OR_DIR`: image classifiers of Hugging Face transformers, from the hub's cache or a folder."""
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from innersight.errors import InnersightError, MissingExtraError
+from innersight.heads import PLAIN, multilabel
+from innersight.model import Model
+from innersight.sources.bare import wrap
+from innersight.sources.timm import contract
+from innersight.sources.weights import fit_weights, read_weights
+
+RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+
+
+def open_model(
+    name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], revision: str = "main"
+) -> Model:
+    """Open an image classifier, by its name on the hub or from the folder `name`; see `innersight.load`.
+
+    The hub's own cache and switches apply (HF_HOME, HF_HUB_OFFLINE). Code that a repository brings along is never run.
+    The input contract is that of its image processor, and guessed where there is none. revision : a branch, tag or
+    commit of the hub. Raises InnersightError for what is not there, with the place to put it, for a pickle with code,
+    and for networks of another task; MissingExtraError without transformers.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("transformers", "hf") from error
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    with _readable(name), _quiet(transformers.utils.logging):
+        config = transformers.AutoConfig.from_pretrained(name, **options)
+        if classes is not None and classes != config.num_labels:
+            config.num_labels = classes
+        net, report = transformers.AutoModelForImageClassification.from_pretrained(
+            name, config=config, dtype="auto", ignore_mismatched_sizes=True, output_loading_info=True, **options
+        )
+    notes = [_from_where(name, report)]
+    if weights not in (None, "hub"):
+        notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
+    fields, said = _contract(name, options, config)
+    if fields.pop("bgr", False):
+        said.append(_take_rgb(net))
+    labels = tuple(str(config.id2label.get(i, i)) for i in range(config.num_labels))
+    if labels == tuple(f"LABEL_{i}" for i in range(len(labels))):
+        labels = tuple(map(str, range(len(labels))))
+    head = multilabel() if config.problem_type == "multi_label_classification" else PLAIN
+    known = {**fields, **stated}
+    model = wrap(net.eval(), known, name=Path(name).name, head=head if len(labels) > 1 else None)
+    return replace(model, labels=labels if len(labels) > 1 else model.labels, notes=(*notes, *said, *model.notes))
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what transformers raises about a repository into one sentence with the way out."""
+    from huggingface_hub import constants
+
+    local = os.path.isdir(name)
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise InnersightError(
+            f"hf:{name}: refused, its weights are a pickle that would run code when read; save them as safetensors"
+        ) from error
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        if local:
+            raise InnersightError(
+                f"hf:{name}: the folder needs config.json and model.safetensors, as save_pretrained() writes them "
+                f"({reason[:200]})"
+            ) from error
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise InnersightError(f"hf:{name}: no such folder; write hf:OWNER/NAME for a model of the hub") from error
+        folder = f"models--{name.replace('/', '--')}"
+        raise InnersightError(
+            f"hf:{name} is not in the cache and could not be fetched: put its folder {folder} into "
+            f"{constants.HF_HUB_CACHE}, or its files into a folder and write hf:FOLDER ({reason[:120]})"
+        ) from error
+    except (ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise InnersightError(
+            f"hf:{name}: transformers has no image classifier for it ({' '.join(str(error).split())[:250]})"
+        ) from error
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without progress bars and warnings: what they say stands in the notes."""
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _from_where(name: str, report: Mapping[str, Any]) -> str:
+    missing = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    note = f"weights from {'the folder' if os.path.isdir(name) else 'the hub:'} {name}"
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        note += f"; {', '.join(missing[:3])}{more} not in it: random, nothing was learned there"
+    return note
+
+
+def _contract(name: str, options: Mapping[str, Any], config: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of the input contract that are known, and what had to be assumed.
+
+    With "bgr" when the processor turns red, green and blue around.
+    """
+    from transformers import AutoImageProcessor
+
+    channels = getattr(config, "num_channels", None) or 3
+    height, width = _pair(getattr(config, "image_size", None))
+    own = {"channels": channels} | ({"height": height, "width": width} if height and width else {})
+    try:
+        processor = AutoImageProcessor.from_pretrained(name, **options)
+    except (OSError, ValueError, ImportError) as error:
+        return own, [f"no image processor comes with it ({' '.join(str(error).split())[:80]})"]
+    if hasattr(processor, "data_config"):
+        return dict(vars(contract(processor.data_config))), []
+    stated, notes = processor.to_dict(), []
+    size, crop = stated.get("size") or {}, stated.get("crop_size") or {}
+    edge = size.get("shortest_edge")
+    known: dict[str, Any] = {"fit": "squash"}
+    if stated.get("do_center_crop") and crop:
+        height, width = _pair(crop)
+        resized = edge or size.get("height")
+        known = {"fit": "crop", "crop": min(1.0, height / resized)} if resized and height else {"fit": "crop"}
+        if not edge and size and _pair(size) != (height, width):
+            notes.append("its processor squashes pictures before it crops them; here they keep their proportions")
+    elif "crop_pct" in stated and edge:
+        height, width = edge, edge
+        known = {"fit": "squash"} if edge >= 384 else {"fit": "crop", "crop": stated["crop_pct"]}
+    elif edge:
+        height, width = (height or edge), (width or edge)
+        known = {"fit": "crop"}
+        notes.append(f"its processor leaves pictures oblong; the {height}x{width} px in the middle are shown to it")
+    elif size:
+        height, width = _pair(size)
+    if height and width:
+        known |= {"height": height, "width": width}
+    if isinstance(resample := stated.get("resample"), int) and 0 <= resample < len(RESAMPLE):
+        known["resample"] = RESAMPLE[resample]
+    known |= _stats(stated, channels)
+    return {**own, **known, "bgr": stated.get("do_flip_channel_order", False)}, notes
+
+
+def _stats(stated: Mapping[str, Any], channels: int) -> dict[str, tuple[float, ...]]:
+    """Return mean and std for pixels in 0..1 of a processor that rescales bytes, then normalises."""
+    scale = 255 * (stated.get("rescale_factor") or 1 / 255) if stated.get("do_rescale", True) else 255.0
+    offset = 1.0 if stated.get("do_rescale", True) and stated.get("rescale_offset") else 0.0
+    normalise = stated.get("do_normalize", False)
+    mean = stated.get("image_mean") if normalise else 0.0
+    std = stated.get("image_std") if normalise else 1.0
+    means = tuple(mean) if isinstance(mean, list | tuple) else (mean or 0.0,) * channels
+    stds = tuple(std) if isinstance(std, list | tuple) else (std or 1.0,) * channels
+    return {"mean": tuple((m + offset) / scale for m in means), "std": tuple(s / scale for s in stds)}
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, Mapping):
+        side = size.get("shortest_edge") or 0
+        return size.get("height") or side, size.get("width") or side
+    return (size[0], size[1]) if isinstance(size, list | tuple) else (size or 0, size or 0)
+
+
+def _take_rgb(net: nn.Module) -> str:
+    """Reorder the first convolution's weights so that a network for blue, green, red takes red, green, blue."""
+    first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
+    with torch.no_grad():
+        first.weight.copy_(first.weight.flip(1))
+    return "made for blue, green, red: its first convolution is turned around to take red, green, blue"

@@ -1,0 +1,268 @@
+"""`keras:FILE`: networks saved by Keras (.keras, .h5), run by Keras 3 on its torch backend."""
+
+import importlib
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from innersight.errors import InnersightError, MissingExtraError
+from innersight.heads import multilabel
+from innersight.model import InputSpec, Model
+from innersight.sources.bare import as_built, wrap
+from innersight.sources.python import import_from_here
+
+# Older versions run code that a file brings along although asked not to (CVE-2025-1550, -8747, -9905, -9906, -49655).
+MINIMUM = (3, 12)
+# Layers that carry code: a Python lambda, or the network of another library with its pickled weights.
+CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
+
+
+class Channels(nn.Module):
+    """A Keras network behind torch's face: pictures (B, C, H, W) in, scores out, every Keras layer a named submodule.
+
+    A layer is called as Keras names it, and `OUTER.INNER` inside another one. Its maps are as Keras lays them out:
+    (B, h, w, units) unless the network was built with `data_format="channels_first"`. Dropout and batch norms follow
+    `training`, as everywhere in torch.
+    """
+
+    def __init__(self, network: Any, *, last: bool) -> None:
+        super().__init__()
+        # Kept out of the submodules: its layers stand there under their own names.
+        self.__dict__["network"] = network
+        self.last = last
+        _list_layers(network, self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to what the Keras network returns."""
+        import keras
+
+        with keras.device(str(x.device)):
+            x = x.permute(0, 2, 3, 1).contiguous() if self.last else x
+            output: Tensor = self.__dict__["network"](x, training=self.training)
+        return output
+
+
+def open_model(
+    name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], module: str = ""
+) -> Model:
+    """Open the network that Keras saved in the file `name`; see `innersight.load`.
+
+    A softmax or sigmoid at its end is taken off, so that the scores are logits. Where the network holds a Rescaling or
+    Normalization layer, it is fed the range that layer expects. module : a Python module to import before, which
+    registers the network's own classes (`@keras.saving.register_keras_serializable()`).
+    Raises InnersightError for a file that holds code, and MissingExtraError without Keras.
+    """
+    path = Path(name)
+    if not path.is_file():
+        raise InnersightError(f"{path}: no such file; give a .keras or .h5 file that Keras saved")
+    _refuse_code(path)
+    keras = _keras()
+    if module:
+        import_from_here(module)
+    network = _read(keras, path)
+    height, width, channels, last = _input(network, path)
+    net = Channels(network, last=last).eval()
+    known: dict[str, Any] = {"channels": channels, **_range(keras, network, channels)}
+    if height and width:
+        known |= {"height": height, "width": width}
+    model = wrap(net, {**known, **stated}, name=path.stem)
+    link, outputs = _open_end(keras, net, model.input)
+    if not link:
+        return as_built(model, classes=classes, weights=weights)
+    head = multilabel() if link == "sigmoid" and outputs > 1 else None
+    model = wrap(net, {**known, **stated}, name=path.stem, head=head)
+    note = f"the {link} at the end is taken off: the scores are logits"
+    return as_built(model, classes=classes, weights=weights, notes=(note,))
+
+
+def _keras() -> Any:
+    """Return Keras on torch. Raises InnersightError when it runs on another library already."""
+    if "keras" not in sys.modules:
+        before = os.environ.get("KERAS_BACKEND")
+        os.environ["KERAS_BACKEND"] = "torch"
+        try:
+            importlib.import_module("keras")
+        except ImportError as error:
+            raise MissingExtraError("keras", "keras") from error
+        finally:
+            if before is None:
+                del os.environ["KERAS_BACKEND"]
+            else:
+                os.environ["KERAS_BACKEND"] = before
+    keras: Any = sys.modules["keras"]
+    version = tuple(int(part) for part in keras.__version__.split(".")[:2])
+    if version < MINIMUM:
+        raise InnersightError(
+            f"keras {keras.__version__} can run code from a file: pip install 'keras>={MINIMUM[0]}.{MINIMUM[1]}'"
+        )
+    if keras.backend.backend() != "torch":
+        raise InnersightError(
+            f"Keras runs on {keras.backend.backend()} in this process: set the environment variable "
+            "KERAS_BACKEND=torch before anything imports keras"
+        )
+    return keras
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise InnersightError when the saved architecture holds a layer that carries code, before Keras reads it."""
+    for kind in _kinds(_config(path)):
+        if kind in CODE:
+            raise InnersightError(
+                f"{path}: refused, it holds a {kind.strip('_')} layer, code that would run: replace it by a layer of "
+                "Keras, or by a registered class with keras:FILE?module=MODULE, and save again"
+            )
+
+
+def _config(path: Path) -> Any:
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise InnersightError(f"{path}: give a .keras or .h5 file that Keras saved")
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("config.json"))
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingExtraError("h5py", "keras") from error
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["model_config"])
+    except (OSError, KeyError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise InnersightError(
+            f"{path}: no network that Keras saved ({error}); weights alone are not enough: save it with "
+            "model.save('FILE.keras')"
+        ) from error
+
+
+def _kinds(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        yield from (str(config[key]) for key in ("class_name", "registered_name") if key in config)
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _kinds(value)
+
+
+def _read(keras: Any, path: Path) -> Any:
+    try:
+        with keras.device("cpu"):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        if "Could not locate" in reason:
+            reason = reason.split(". ")[0] + ": name the module that defines it with keras:FILE?module=MODULE"
+        raise InnersightError(f"{path}: Keras cannot open it ({reason[:300]})") from error
+
+
+def _input(network: Any, path: Path) -> tuple[int | None, int | None, int, bool]:
+    """Return height, width, channels and whether the channels come last; None for a side that may be of any length."""
+    shape = getattr(network, "input_shape", None) if hasattr(network, "inputs") else None
+    if shape is None:
+        shape = (getattr(network, "_build_shapes_dict", None) or {}).get("input_shape")
+    last = all(getattr(layer, "data_format", None) != "channels_first" for layer in _leaves(network))
+    if shape is None:
+        return None, None, 3, last
+    if not isinstance(shape, tuple | list) or len(shape) != 4 or isinstance(shape[0], tuple | list | dict):
+        raise InnersightError(f"{path}: its input is {shape}; one picture (height, width, channels) is needed")
+    height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
+    return height, width, channels or 3, last
+
+
+def _leaves(network: Any) -> list[Any]:
+    """Every layer without layers below it, in the order of the forward pass as far as Keras tells it."""
+    below = _sublayers(network)
+    return [leaf for layer in below for leaf in _leaves(layer)] if below else [network]
+
+
+def _sublayers(layer: Any) -> list[Any]:
+    import keras
+
+    found = layer._flatten_layers(include_self=False, recursive=False)
+    return [one for one in found if not isinstance(one, keras.layers.InputLayer)]
+
+
+def _list_layers(layer: Any, module: nn.Module) -> None:
+    """Make the layers and weights of a Keras layer visible in torch module `module`, which may be the layer itself."""
+    below = _sublayers(layer)
+    inner = {id(variable) for one in below for variable in one.weights}
+    for name in list(layer._modules):
+        # Keras's own list of all weights below, and shortcuts to layers: still attributes, but no submodules.
+        layer.__dict__[name] = layer._modules.pop(name)
+    layer.__dict__["_torch_params"] = {}
+    for variable in layer.weights:
+        if id(variable) not in inner:
+            module._parameters[_free(variable.name, module._parameters)] = variable.value
+    for one in below:
+        module._modules[_free(one.name, module._modules)] = one
+        _list_layers(one, one)
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    name = name.replace(".", "_").replace("/", "_")
+    number = 1
+    while (free := name if number == 1 else f"{name}_{number}") in taken:
+        number += 1
+    return free
+
+
+def _range(keras: Any, network: Any, channels: int) -> dict[str, Any]:
+    """Return the mean and std that bring pixels in 0..1 to what the first rescaling layer expects; {} without one."""
+    for layer in _leaves(network):
+        if isinstance(layer, keras.layers.Rescaling):
+            scale = max(abs(float(v)) for v in torch.as_tensor(layer.scale).flatten())
+            bytes_in = scale <= 0.1
+        elif isinstance(layer, keras.layers.Normalization) and getattr(layer, "mean", None) is not None:
+            bytes_in = float(torch.as_tensor(layer.mean).abs().max()) > 1.5
+        else:
+            continue
+        return {"mean": (0.0,) * channels, "std": (1 / 255 if bytes_in else 1.0,) * channels}
+    return {}
+
+
+def _open_end(keras: Any, net: Channels, spec: InputSpec) -> tuple[str, int]:
+    """Take a softmax or sigmoid off the end of the network; return which, and the number of outputs.
+
+    "" when there is none, or when what is left, with the same function behind it, is not the network as it was.
+    """
+    last = _last(keras, net.__dict__["network"])
+    activation = getattr(last, "activation", None)
+    if isinstance(last, keras.layers.Softmax):
+        link, name, neutral = "softmax", "call", _as_it_is
+    elif activation in (keras.activations.softmax, keras.activations.sigmoid):
+        link, name, neutral = activation.__name__, "activation", keras.activations.linear
+    else:
+        return "", 0
+    pixels = torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = net(spec.normalise(pixels))
+        kept = last.__dict__.get(name)
+        last.__dict__[name] = neutral
+        after = net(spec.normalise(pixels))
+    if isinstance(before, Tensor) and before.ndim == 2:
+        again = after.softmax(1) if link == "softmax" else after.sigmoid()
+        if torch.allclose(again, before, atol=1e-5):
+            return link, before.shape[1]
+    del last.__dict__[name]
+    if kept is not None:
+        last.__dict__[name] = kept
+    return "", 0
+
+
+def _as_it_is(inputs: Any, mask: Any = None) -> Any:
+    return inputs
+
+
+def _last(keras: Any, layer: Any) -> Any:
+    """Return the layer that makes the output: by the graph where there is one, else the last in the list."""
+    below = _sublayers(layer)
+    if not below:
+        return layer
+    outputs = getattr(layer, "outputs", None)
+    if outputs:
+        maker = outputs[0]._keras_history.operation
+        return maker if maker is layer else _last(keras, maker) if isinstance(maker, keras.layers.Layer) else maker
+    return _last(keras, below[-1])
