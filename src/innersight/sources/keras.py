@@ -63,7 +63,7 @@ def open_model(
     if not path.is_file():
         raise InnersightError(f"{path}: no such file; give a .keras or .h5 file that Keras saved")
     _refuse_code(path)
-    keras = _keras()
+    keras = library()
     if module:
         import_from_here(module)
     network = _read(keras, path)
@@ -82,8 +82,11 @@ def open_model(
     return as_built(model, classes=classes, weights=weights, notes=(note,))
 
 
-def _keras() -> Any:
-    """Return Keras on torch. Raises InnersightError when it runs on another library already."""
+def library() -> Any:
+    """Return Keras on its torch backend.
+
+    Raises InnersightError when it runs on another one already or is too old, and MissingExtraError without Keras.
+    """
     if "keras" not in sys.modules:
         before = os.environ.get("KERAS_BACKEND")
         os.environ["KERAS_BACKEND"] = "torch"

@@ -49,6 +49,8 @@ def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
             raise InnersightError(f"no option {key!r} for a model; {nearest(key, [*_KEYS, *names])}")
         try:
             value = _KEYS[key](text)
+        except InnersightError:
+            raise
         except ValueError as error:
             raise InnersightError(f"{key}={text!r}: {_HELP[key]}") from error
         if key == "size":
