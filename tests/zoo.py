@@ -1,5 +1,6 @@
 """One small member of each family of image classifiers, random weights, and what must work on all of them."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,6 +58,73 @@ def vit() -> Model:
     return ins.load(net, input=ins.InputSpec(64, 64))
 
 
+def hf(name: str, **options: object) -> Callable[[], Model]:
+    """Build a transformers classifier, write it to a folder with its image processor, and open that folder."""
+
+    def build() -> Model:
+        import transformers
+
+        config = getattr(transformers, f"{name}Config")(num_labels=CLASSES, **options)
+        net = getattr(transformers, f"{name}ForImageClassification")(config)
+        with tempfile.TemporaryDirectory() as folder:
+            net.save_pretrained(folder)
+            transformers.ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+            return ins.load(f"hf:{folder}")
+
+    return build
+
+
+def keras_mobilenet() -> Model:
+    """Build the MobileNet v2 of keras.applications."""
+    from innersight.sources.keras import library
+
+    net = library().applications.MobileNetV2((64, 64, 3), alpha=0.35, weights=None, classes=CLASSES)
+    return saved(net.save, "net.keras", "keras:{}")
+
+
+def keras_home_made() -> Model:
+    """Build a network like those people train on pictures of cartoon characters."""
+    from innersight.sources.keras import library
+
+    keras = library()
+    layers = keras.layers
+    parts: list[object] = [keras.Input((64, 64, 3)), layers.Rescaling(1 / 255)]
+    for width in (32, 64, 128):
+        parts += [layers.Conv2D(width, 3, padding="same", activation="relu"), layers.Conv2D(width, 3)]
+        parts += [layers.Activation("relu"), layers.MaxPooling2D(), layers.Dropout(0.2)]
+    parts += [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dropout(0.5)]
+    net = keras.Sequential([*parts, layers.Dense(CLASSES, activation="softmax")])
+    return saved(net.save, "net.h5", "keras:{}")
+
+
+def onnx() -> Model:
+    """Export ResNet-18 to ONNX and open that."""
+    from torchvision import models
+
+    net = models.resnet18(num_classes=CLASSES).eval()
+    x = torch.zeros(2, 3, 64, 64)
+    options = {"dynamic_axes": {"x": {0: "batch"}}, "input_names": ["x"], "dynamo": False, "opset_version": 17}
+    return saved(lambda file: torch.onnx.export(net, (x,), file, **options), "net.onnx", "onnx:{}")
+
+
+def exported() -> Model:
+    """Export MobileNet v3 with torch.export and open that."""
+    from torchvision import models
+
+    net = models.mobilenet_v3_small(num_classes=CLASSES).eval()
+    batches = {"x": {0: torch.export.Dim("batch", min=1)}}
+    program = torch.export.export(net, (torch.zeros(2, 3, 64, 64),), dynamic_shapes=batches)
+    return saved(lambda file: torch.export.save(program, file), "net.pt2", "pt2:{}?size=64")
+
+
+def saved(save: Callable[[str], object], name: str, source: str) -> Model:
+    """Save a network to a file of its own and load it from there."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/{name}"
+        save(file)
+        return ins.load(source.format(file))
+
+
 FAMILIES: dict[str, Callable[[], Model]] = {
     "AlexNet": torchvision("alexnet"),
     "BEiT": timm("beit_base_patch16_224", embed_dim=48, depth=3, num_heads=3, fixed=True),
@@ -75,8 +143,16 @@ FAMILIES: dict[str, Callable[[], Model]] = {
     "GhostNet": timm("ghostnet_050"),
     "GoogLeNet": torchvision("googlenet", init_weights=False),
     "Hiera": timm("hiera_tiny_224", embed_dim=24, size=224),
+    "HF ConvNeXt": hf("ConvNext", hidden_sizes=[16, 32, 64, 96], depths=[1, 1, 2, 1]),
+    "HF ResNet": hf("ResNet", embedding_size=16, hidden_sizes=[16, 32, 64, 96], depths=[1, 1, 1, 1]),
+    "HF Swin": hf("Swin", image_size=64, embed_dim=24, depths=[1, 1, 2], num_heads=[2, 2, 4], window_size=4),
+    "HF ViT": hf(
+        "ViT", image_size=64, hidden_size=48, num_hidden_layers=4, num_attention_heads=3, intermediate_size=96
+    ),
     "HRNet": timm("hrnet_w18_small"),
     "Inception v3": torchvision("inception_v3", size=128, init_weights=False),
+    "Keras, home-made": keras_home_made,
+    "Keras MobileNet v2": keras_mobilenet,
     "LeViT": timm("levit_128s", size=224),
     "MambaOut": timm("test_mambaout"),
     "MaxViT": timm("maxvit_rmlp_pico_rw_256", depths=(1, 1, 1, 1), fixed=True),
@@ -85,6 +161,7 @@ FAMILIES: dict[str, Callable[[], Model]] = {
     "MobileNet v3": torchvision("mobilenet_v3_small"),
     "MobileViT": timm("mobilevit_xxs"),
     "NFNet": timm("test_nfnet"),
+    "ONNX of ResNet": onnx,
     "PoolFormer": timm("poolformer_s12"),
     "PVT v2": timm("pvt_v2_b0"),
     "RegNet": timm("regnetx_002"),
@@ -97,6 +174,7 @@ FAMILIES: dict[str, Callable[[], Model]] = {
     "Swin": timm("swin_tiny_patch4_window7_224", embed_dim=24, fixed=True),
     "Swin v2": timm("swinv2_tiny_window8_256", embed_dim=24, fixed=True),
     "TinyViT": timm("tiny_vit_5m_224"),
+    "torch.export of MobileNet v3": exported,
     "ViT": timm("vit_tiny_patch16_224", depth=4, fixed=True),
     "ViT (torchvision)": vit,
     "VGG": vgg,
@@ -123,7 +201,7 @@ class Verdict:
 
 
 COLUMNS = ("family", "layers read", "not read", "arrangement", "heatmaps are read at", "suffix")
-WORDS = {"buhw": "maps", "bhwu": "maps, channels last", "bpu": "tokens", "pbu": "tokens first", "bup": "units first"}
+WORDS = {"buhw": "maps", "bhwu": "maps (channels last)", "bpu": "tokens", "pbu": "tokens first", "bup": "units first"}
 
 
 def awake(net: nn.Module) -> None:
@@ -171,13 +249,13 @@ def visit(family: str, build: Callable[[], Model]) -> Verdict:
     kinds = [WORDS[layer.axes] for layer in known if layer.axes in WORDS and layer.grid != (1, 1)]
     order = sorted(set(kinds), key=lambda kind: (-kinds.count(kind), kind))
     prefixes = sorted({layer.prefix for layer in known if layer.prefix})
-    before = f" after {' or '.join(map(str, prefixes))} of another kind" if prefixes else ""
+    before = f", after {' or '.join(map(str, prefixes))} of another kind" if prefixes else ""
     grid = by_name[deepest].grid
     return Verdict(
         family,
         len(known),
         len(unreadable(model)),
-        f"{', '.join(order)}{before}",
+        f"{'; '.join(order)}{before}",
         f"`{deepest}` {grid[0]}x{grid[1]}",
         ", ".join(f"{mode} {count}" if len(counts) > 1 else mode for mode, count in counts.items()),
     )

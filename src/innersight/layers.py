@@ -11,7 +11,7 @@ from innersight.model import Layer, Model, Role
 from innersight.receptive import fields, gradients_reach, shares
 
 STEPS = 5
-_WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear"}
+_WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear", "Dense": "linear"}
 
 
 def layers(model: Model, *, all: bool = False, measure: bool = False) -> tuple[Layer, ...]:
@@ -104,7 +104,8 @@ def _role(module: nn.Module) -> Role:
         return named
     if next(module.children(), None) is not None:
         return "block"
-    if type(module).__module__ == nn.ReLU.__module__:
+    # torch.nn.modules.activation, timm.layers.activations, keras.src.layers.activations ...
+    if "activation" in type(module).__module__:
         return "activation"
     return named or "other"
 
