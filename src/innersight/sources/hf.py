@@ -64,6 +64,8 @@ def _readable(name: str) -> Iterator[None]:
     from huggingface_hub import constants
 
     local = os.path.isdir(name)
+    if local and not (Path(name) / "config.json").is_file():
+        raise InnersightError(f"hf:{name}: the folder has no config.json, as save_pretrained() writes it")
     try:
         yield
     except pickle.UnpicklingError as error:

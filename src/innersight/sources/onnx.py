@@ -34,6 +34,8 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     """
     path = Path(name)
     graph = _read(path)
+    # As it is in the file; protocol buffers end at 2 GB, so a larger one is read again with its data files.
+    untouched = graph.SerializeToString() if graph.ByteSize() < 2**31 else path
     shape = _input_shape(graph, path)
     batch, last = shape[0], shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
@@ -51,7 +53,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
                 f"{path} takes one picture at a time and cannot be made to take more: {AGAIN}"
             ) from error
         raise
-    _compare(net, model.input, path, single=batch == 1, last=last)
+    _compare(net, _session(untouched, path), model.input, path, single=batch == 1, last=last)
     link = _open_end(net)
     notes = [f"rebuilt from ONNX: the scores are those of onnxruntime within {TOLERANCE:g} of the largest"]
     if link:
@@ -318,13 +320,27 @@ def _scope(node: Any, stored: set[str]) -> str:
     return ".".join(part for part in clean.split(".") if part)
 
 
-def _compare(net: nn.Module, spec: InputSpec, path: Path, *, single: bool, last: bool) -> None:
-    """Raise InnersightError unless `net` and onnxruntime score random pictures alike, one and three at a time."""
+def _session(content: bytes | Path, path: Path) -> Any:
+    """Return onnxruntime with the model of the file."""
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (
+        state.Fail,
+        state.InvalidGraph,
+        state.NotImplemented,
+        state.InvalidArgument,
+        state.InvalidProtobuf,
+    ) as error:
+        raise InnersightError(f"{path}: onnxruntime cannot run it ({' '.join(str(error).split())[:200]})") from error
+
+
+def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, single: bool, last: bool) -> None:
+    """Raise InnersightError unless `net` and onnxruntime score random pictures alike, one and three at a time."""
     entry = session.get_inputs()[0]
     kind = {"tensor(float16)": torch.float16, "tensor(double)": torch.float64}.get(entry.type, torch.float32)
     pixels = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(1))
