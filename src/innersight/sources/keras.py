@@ -87,7 +87,7 @@ def library() -> Any:
 
     Raises InnersightError when it runs on another one already or is too old, and MissingExtraError without Keras.
     """
-    if "keras" not in sys.modules:
+    if sys.modules.get("keras") is None:
         before = os.environ.get("KERAS_BACKEND")
         os.environ["KERAS_BACKEND"] = "torch"
         try:
