@@ -50,6 +50,8 @@ def test_scores_and_modules_are_those_of_the_exported_network(plain: Any) -> Non
         x = torch.rand(number, 3, 12, 14)
         assert torch.allclose(model.logits(x), net(x), atol=1e-6)
     assert [name for name, _ in model.net.named_modules()] == [name for name, _ in net.named_modules()]
+    assert [type(m).__name__ for m in model.net.modules()] == [type(m).__name__ for m in net.modules()]
+    assert type(model.module("stem.2")).__module__ == "torch.nn.modules.activation"
     state = net.state_dict()
     assert all(torch.equal(t, state[name]) for name, t in model.net.state_dict().items())
 
@@ -63,6 +65,34 @@ def test_every_hook_fires_and_takes_effect(plain: Any) -> None:
         assert not torch.equal(model.logits(x), before), name
         handle.remove()
     assert torch.equal(model.logits(x), before)
+
+
+def test_a_module_called_in_several_ways_starts_anew_after_a_stop(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part, self.conv, self.top = Part(), nn.Conv2d(3, 3, 1), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.top(self.part(self.conv(self.part(x, 1.0)), 2.0).mean((2, 3)))
+
+    class Part(nn.Module):
+        def forward(self, x: Tensor, factor: float) -> Tensor:
+            return x * factor + factor
+
+    net = saved(Twice(), tmp_path / "net.pt2")
+    model = load(f"pt2:{tmp_path / 'net.pt2'}", device="cpu")
+    x = torch.rand(2, 3, 12, 14)
+
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.module("conv").register_forward_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.logits(x)
+    handle.remove()
+    for _ in range(2):
+        assert torch.allclose(model.logits(x), net(x), atol=1e-6)
 
 
 def test_gradients_reach_picture_and_layers(plain: Any) -> None:

@@ -45,7 +45,7 @@ ARITHMETIC = (
 def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
     """Open the exported program in the file `name`; see `innersight.load`.
 
-    Its modules bear the names they had before the export, and call each other as they did, so that hooks fire.
+    Its modules bear the names and types they had before the export, and call each other as they did: hooks fire.
     Raises InnersightError for a file that would run code when it is read, a program for a fixed number of pictures, and
     one exported in training mode.
     """
@@ -65,7 +65,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     trained = next(_training(program), None)
     if trained:
         raise InnersightError(f"{path} was exported in training mode ({trained}): {AGAIN}")
-    net = torch.export.unflatten(program).eval()
+    net = _with_types(torch.export.unflatten(program).eval())
     if "height" in known:
         _run_one(net, known, path)
     return as_built(wrap(net, {**known, **stated}, name=path.stem), classes=classes, weights=weights)
@@ -209,3 +209,24 @@ def _run_one(net: nn.Module, known: Mapping[str, int], path: Path) -> None:
             net(torch.zeros(1, known["channels"], known["height"], known["width"], dtype=dtype))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InnersightError(f"{path} does not take a single picture ({str(error)[:150]}): {AGAIN}") from error
+
+
+def _with_types(net: nn.Module) -> nn.Module:
+    """Give each module a class that bears the name it had before the export, so that a convolution is known for one.
+
+    The class is the unflattened module's own otherwise. A module that was called in several ways counts its calls; the
+    count starts anew with each forward pass, also after one that was stopped on the way.
+    """
+    counting = [module for module in net.modules() if hasattr(module, "_num_calls")]
+
+    def forward(self: Any, *inputs: Any, **named: Any) -> Any:
+        for module in counting:
+            module._num_calls = 0  # type: ignore[assignment]
+        return super(type(self), self).forward(*inputs, **named)
+
+    for module in net.modules():
+        home, _, name = str(getattr(module, "_ty", None) or "").rpartition(".")
+        if name.isidentifier():
+            methods = {"forward": forward} if module is net and counting else {}
+            module.__class__ = type(name, (type(module),), {"__module__": home, **methods})
+    return net
