@@ -80,9 +80,11 @@ def test_a_module_called_in_several_ways_starts_anew_after_a_stop(tmp_path: Path
         def forward(self, x: Tensor, factor: float) -> Tensor:
             return x * factor + factor
 
-    net = saved(Twice(), tmp_path / "net.pt2")
+    net, x = Twice().eval(), torch.rand(2, 3, 12, 14)
+    program = torch.export.export(net, (x,), dynamic_shapes=({0: FREE},), preserve_module_call_signature=("part",))
+    torch.export.save(program, tmp_path / "net.pt2")
     model = load(f"pt2:{tmp_path / 'net.pt2'}", device="cpu")
-    x = torch.rand(2, 3, 12, 14)
+    assert hasattr(model.module("part"), "_num_calls")
 
     def stop(*args: Any) -> None:
         raise KeyboardInterrupt

@@ -76,7 +76,7 @@ def load(
     if isinstance(source, nn.Module):
         if classes is not None or weights is not None or device is not None:
             raise InnersightError("a given nn.Module stays as it is: set its classes, weights and device before load()")
-        return _relabel(wrap(source, _fields(input), head=head), labels)
+        return _relabel(_say_shown(wrap(source, _fields(input), head=head)), labels)
     origin, name, options = query.split(source)
     if origin not in origins():
         raise InnersightError(f"{source!r} names no known origin; {nearest(origin, origins())} (written ORIGIN:NAME)")
@@ -97,7 +97,7 @@ def load(
     if bad:
         model = replace(model, notes=(*model.notes, bad))
     model.net.to(device or best_device()).eval()
-    return _relabel(model, labels if labels is not None else asked.labels)
+    return _relabel(_say_shown(model), labels if labels is not None else asked.labels)
 
 
 def best_device() -> str:
@@ -115,6 +115,16 @@ def _own_options(module: Source) -> tuple[str, ...]:
 
 def _fields(spec: InputSpec | None) -> dict[str, Any]:
     return {} if spec is None else {key: value for key, value in vars(spec).items() if key not in spec.guessed}
+
+
+def _say_shown(model: Model) -> Model:
+    """Note which bands are shown, where that is a choice."""
+    if model.input.channels in (1, 3):
+        return model
+    red, green, blue = model.input.shown
+    stated = "" if model.input.display else ": state others with display="
+    note = f"bands {red}, {green} and {blue} are shown as red, green and blue{stated}"
+    return replace(model, notes=(*model.notes, note))
 
 
 def _relabel(model: Model, labels: "tuple[str, ...] | list[str] | None") -> Model:
