@@ -15,6 +15,7 @@ EXTRAS = {
     "hf": ("transformers",),
     "keras": ("keras", "h5py"),
     "onnx": ("onnx", "onnx2torch", "onnxruntime"),
+    "tiff": ("tifffile",),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),
@@ -106,7 +107,6 @@ def _pair(sides: tuple[int, int]) -> str:
 
 def prediction(result: Prediction) -> str:
     """Return the classes of each picture, or accuracy, per-class table and worst confusions of a labelled tree."""
-    skipped = [f"skipped {sentence}" for sentence in result.skipped]
     summary = result.summary()
     if summary is None or summary["pictures"] == 1:
         lines = []
@@ -114,7 +114,7 @@ def prediction(result: Prediction) -> str:
             key = "probability" if result.model.has_probabilities else "logit"
             best = ", ".join(f"{row['label']} {row[key]:.3f}" for row in result.top(i, 3))
             lines.append(f"{name}: {best}")
-        return "\n".join(lines + skipped)
+        return "\n".join(lines)
     low, high = summary["interval"]
     rows = [
         [label, str(c["pictures"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
@@ -128,7 +128,6 @@ def prediction(result: Prediction) -> str:
             table(["class", "pictures", "precision", "recall"], rows),
             "",
             *worst,
-            *skipped,
         ]
     )
 

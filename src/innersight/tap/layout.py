@@ -39,7 +39,7 @@ class Layout:
         tensor = self._leaf(output)
         if "p" in self.axes:
             rows = tensor.permute(*(self.axes.index(a) for a in "bup"))[:, :, self.prefix :]
-            return rows.unflatten(2, self._grid(rows.shape[2]))
+            return rows.reshape(*rows.shape[:2], *self._grid(rows.shape[2]))
         if "h" in self.axes:
             return tensor.permute(*(self.axes.index(a) for a in "buhw"))
         return tensor[:, :, None, None]
