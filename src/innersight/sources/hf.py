@@ -46,7 +46,8 @@ def open_model(
     notes = [_from_where(name, report)]
     if weights not in (None, "hub"):
         notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
-    fields, said = _contract(name, options, config)
+    with _quiet(transformers.utils.logging):
+        fields, said = _contract(name, options, config)
     if fields.pop("bgr", False):
         said.append(_take_rgb(net))
     labels = tuple(str(config.id2label.get(i, i)) for i in range(config.num_labels))
