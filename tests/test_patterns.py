@@ -18,8 +18,9 @@ from innersight.image import stack
 from innersight.maps import maps
 from innersight.model import InputSpec, Model
 from innersight.patterns import Patterns, parameterizations, patterns
-from innersight.patterns.engine import as_colour, resolve
+from innersight.patterns.engine import resolve
 from innersight.patterns.transforms import Views, view
+from innersight.render.colour import as_colour
 
 
 def response(model: Model, pattern: torch.Tensor, layer: str) -> torch.Tensor:
@@ -96,7 +97,7 @@ def test_any_size_and_number_of_channels(net: str, size: int | None, parameteriz
     channels, height, width = model.input.shape
     assert found.images.shape == (2, channels, size or height, size or width)
     assert torch.isfinite(found.images).all()
-    assert as_colour(found.images).shape == (2, size or height, size or width, 3)
+    assert as_colour(found.images, found.model.input.shown).shape == (2, size or height, size or width, 3)
 
 
 def test_a_class_rises(any_tiny: Model) -> None:

@@ -49,12 +49,15 @@ Out = Annotated[list[Path] | None, _out("COMMAND.png", ".png .svg .pdf figure, .
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and status 2."""
+    """Run the command line; bad input ends with one sentence and status 2, a full disk and its like with status 1."""
     try:
         app()
     except InnersightError as error:
         typer.echo(f"innersight: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        typer.echo(f"innersight: {error}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("innersight: stopped; finished work is kept", err=True)
         sys.exit(130)
@@ -273,7 +276,7 @@ def trust(
     opened = _load(model, weights, device)
     result = run(opened, list(pictures), names, target=target, steps=steps, baseline=baseline, seed=seed)
     if not json_:
-        typer.echo("\n".join([*result.verdicts(), result.note, *(f"skipped {s}" for s in result.skipped)]))
+        typer.echo("\n".join([*result.verdicts(), result.note]))
     _deliver(result, json_, out, "trust.png")
 
 
@@ -295,7 +298,7 @@ def scan(
     if not json_:
         for name, row in result.summary().items():
             typer.echo(f"{name}: {row['units']} units, {row['dead']} dead, {row['always_on']} always on")
-        typer.echo("\n".join([f"{result.pictures} pictures", *(f"skipped {s}" for s in result.skipped)]))
+        typer.echo(f"{result.pictures} pictures")
     _deliver(result, json_, out, "scan.png")
 
 
@@ -392,7 +395,7 @@ def _load(name: str, weights: str | None, device: str | None) -> "Model":
 
 
 def _files(paths: "list[Path] | list[str]") -> list[Path]:
-    from innersight.image import find_pictures
+    from innersight.files import find_pictures
 
     return list(find_pictures(paths))
 
@@ -418,6 +421,8 @@ def _deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | 
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
     paths = out or ([Path(default)] if default and not as_json else [])
+    for sentence in getattr(result, "skipped", ()):
+        typer.echo(f"skipped {sentence}", err=True)
     for path in paths:
         if drawing and path.suffix in (".png", ".svg", ".pdf"):
             path.parent.mkdir(parents=True, exist_ok=True)

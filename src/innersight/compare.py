@@ -1,7 +1,7 @@
 """The same units over several pictures: which of them see the same thing in all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
+from innersight.files import read_pictures
 from innersight.image import Picture, stack
 from innersight.layers import check_layers, last_grid
-from innersight.maps import as_pictures, compute, seen_array
+from innersight.maps import compute, seen_array
 from innersight.model import Model
 from innersight.render import figures
 from innersight.render.colour import scale_of
@@ -35,7 +36,8 @@ class Comparison:
     """Units of one layer, ranked by how surely they see the same thing in all pictures.
 
     maps : (pictures, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
-    strength, sparsity : (units, pictures) in 0..1. `DEFINITION` defines them.
+    strength, sparsity : (units, pictures) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
+    could not be read.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Comparison:
     strength: Tensor
     sparsity: Tensor
     agreement: Tensor
+    skipped: tuple[str, ...] = ()
 
     def reason(self, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""
@@ -95,6 +98,7 @@ class Comparison:
             "model": self.model.name,
             "layer": self.layer,
             "pictures": [picture.name for picture in self.pictures],
+            "skipped": list(self.skipped),
             "definition": DEFINITION,
             "rank": self.rank(),
         }
@@ -117,7 +121,7 @@ class Comparison:
         return figures.html(self.figure())
 
 
-def compare(model: Model, pictures: "Sequence[str | Path | Picture]", layer: str) -> Comparison:
+def compare(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path | Picture", layer: str) -> Comparison:
     """Rank the units of `layer` by how surely they see the same thing in two or more pictures.
 
     The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
@@ -126,15 +130,17 @@ def compare(model: Model, pictures: "Sequence[str | Path | Picture]", layer: str
 
     Raises InnersightError for fewer than two pictures, or a layer whose grid is 1x1.
     """
-    loaded = as_pictures(pictures)
+    loaded, skipped = read_pictures(pictures)
     if len(loaded) < 2:
-        raise InnersightError("compare needs two pictures or more")
+        left = f": {skipped[0]}" if skipped else ""
+        raise InnersightError(f"compare needs two pictures or more{left}")
     (described,) = check_layers(model, [layer])
     if described.grid == (1, 1):
         raise InnersightError(f"{layer} has no places (grid 1x1), so its units cannot be compared by where they fire")
     context = last_grid(model)[0]
     values = compute(model, stack(loaded, model.input), [layer, context])
-    return rank(model, layer, loaded, values[layer], values[context], own=layer == context)
+    ranked = rank(model, layer, loaded, values[layer], values[context], own=layer == context)
+    return replace(ranked, skipped=skipped)
 
 
 def rank(

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.errors import InnersightError
-from innersight.image import Picture, as_picture, stack
+from innersight.files import read_pictures
+from innersight.image import Picture, stack
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.render import figures
@@ -28,11 +28,13 @@ class FeatureMaps:
     """Maps of whole layers over pictures.
 
     values : per layer (pictures, units, h, w) float32, as the network computed them: signed, unscaled.
+    skipped : one sentence for each file that could not be read.
     """
 
     model: Model
     pictures: tuple[Picture, ...]
     values: dict[str, Tensor]
+    skipped: tuple[str, ...] = ()
 
     def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
         """Draw a contact sheet: for each layer and picture its first `limit` units, cells crisp.
@@ -55,6 +57,7 @@ class FeatureMaps:
         return {
             "model": self.model.name,
             "pictures": [picture.name for picture in self.pictures],
+            "skipped": list(self.skipped),
             "layers": {
                 layer: {
                     "units": values.shape[1],
@@ -86,12 +89,12 @@ def maps(
     """Return the maps of every unit of `layers` over `pictures`; without `layers` those that tell the story.
 
     One forward pass per batch of 16 pictures, ended at the deepest layer asked for. Raises InnersightError for unknown
-    layers and PictureError for unreadable pictures.
+    layers and PictureError when no picture could be read.
     """
-    loaded = as_pictures(pictures)
+    loaded, skipped = read_pictures(pictures)
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
-    return FeatureMaps(model, loaded, compute(model, stack(loaded, model.input), names))
+    return FeatureMaps(model, loaded, compute(model, stack(loaded, model.input), names), skipped)
 
 
 def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) -> dict[str, Tensor]:
@@ -103,16 +106,6 @@ def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) ->
             for layer in parts:
                 parts[layer].append(captured.activations[layer].float().cpu())
     return {layer: torch.cat(chunks) for layer, chunks in parts.items()}
-
-
-def as_pictures(pictures: "Sequence[str | Path | Picture] | str | Path | Picture") -> tuple[Picture, ...]:
-    """Load one picture or several; raises PictureError at the first that cannot be read."""
-    if isinstance(pictures, str | Path | Picture):
-        pictures = [pictures]
-    loaded = tuple(as_picture(picture) for picture in pictures)
-    if not loaded:
-        raise InnersightError("no pictures given")
-    return loaded
 
 
 def seen_array(picture: Picture, model: Model) -> Any:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError, as_picture, find_pictures, stack
+from innersight.files import batches, expand
+from innersight.image import Picture, PictureError, as_picture, stack
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import wilson
@@ -123,29 +123,16 @@ def predict(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
     A picture's truth is known when the folder it lies in is named like one of the model's classes. Files that cannot be
     read are skipped and listed. Raises PictureError when none could be read.
     """
-    if isinstance(pictures, str | Path | Picture):
-        pictures = [pictures]
-    sources: list[Path | Picture] = []
-    for item in pictures:
-        sources.extend([item] if isinstance(item, Picture) else find_pictures([item]))
-    if not sources:
-        raise InnersightError("no pictures given")
-    names, truth, skipped, logits = [], [], [], []
-    for start in range(0, len(sources), BATCH):
-        batch = []
-        for source in sources[start : start + BATCH]:
-            try:
-                picture = as_picture(source)
-            except PictureError as error:
-                skipped.append(str(error))
-                continue
-            batch.append(picture)
-            names.append(picture.name)
-            truth.append(truth_of(picture, model))
-        if batch:
-            logits.append(run(model, stack(batch, model.input)))
+    names: list[str] = []
+    truth: list[int] = []
+    skipped: list[str] = []
+    logits: list[Tensor] = []
+    for batch in batches(expand(pictures), as_picture, BATCH, skipped):
+        names += [picture.name for picture in batch]
+        truth += [truth_of(picture, model) for picture in batch]
+        logits.append(run(model, stack(batch, model.input)))
     if not logits:
-        raise PictureError(skipped[0])
+        raise PictureError(skipped[0] if skipped else "no pictures given")
     return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), tuple(skipped))
 
 

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
+from innersight.files import read_pictures
 from innersight.heatmaps.request import Request
 from innersight.heatmaps.request import methods as registry
 from innersight.image import Picture, stack
 from innersight.layers import check_layers, last_grid
-from innersight.maps import as_pictures, seen_array
+from innersight.maps import seen_array
 from innersight.model import Model
 from innersight.predict import run
 from innersight.render import figures
@@ -51,12 +52,16 @@ class Heatmap:
 
 @dataclass(frozen=True, eq=False)
 class Heatmaps:
-    """Heatmaps for pictures by method, with the layer that was read and why."""
+    """Heatmaps for pictures by method, with the layer that was read and why.
+
+    skipped : one sentence for each file that could not be read.
+    """
 
     model: Model
     entries: tuple[Heatmap, ...]
     layer: str
     why: str
+    skipped: tuple[str, ...] = ()
 
     def figure(self) -> "Figure":
         """Draw one row per picture: the picture, then each method laid over it on its own scale."""
@@ -103,7 +108,13 @@ class Heatmaps:
             }
             for entry in self.entries
         ]
-        return {"model": self.model.name, "layer": self.layer, "why": self.why, "heatmaps": rows}
+        return {
+            "model": self.model.name,
+            "layer": self.layer,
+            "why": self.why,
+            "heatmaps": rows,
+            "skipped": list(self.skipped),
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the raw values as `METHOD/NUMBER`."""
@@ -137,7 +148,7 @@ def explain(
     layer : where class activation maps are read; by default the last layer with a grid, and the result says so.
     options : keyword arguments per method. Raises InnersightError for unknown classes, methods, layers and options.
     """
-    loaded = as_pictures(pictures)
+    loaded, skipped = read_pictures(pictures)
     if not methods:
         raise InnersightError("no heatmap method named; see `innersight methods`")
     chosen = {name: registry[name] for name in dict.fromkeys(methods)}
@@ -168,7 +179,7 @@ def explain(
         for i, picture in enumerate(loaded)
         for method in chosen
     )
-    return Heatmaps(model, entries, name, why)
+    return Heatmaps(model, entries, name, why, skipped)
 
 
 def _ask(model: Model, x: Tensor, targets: Tensor, layer: str, method: Any, options: Mapping[str, Any]) -> Tensor:

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.errors import InnersightError
+from innersight.files import read_pictures
 from innersight.image import Picture, stack
 from innersight.layers import check_layers
-from innersight.maps import as_pictures
 from innersight.model import Model
 from innersight.patterns.parameterize import parameterization
 from innersight.patterns.transforms import Views, view
 from innersight.render import figures
-from innersight.render.colour import to_bytes
+from innersight.render.colour import as_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +69,7 @@ class Patterns:
     """Patterns with their scores.
 
     images : (n, C, H, W) float32 pixels in 0..1. settings : everything that reproduces them.
+    skipped : one sentence for each file that could not be read.
     """
 
     model: Model
@@ -77,6 +77,7 @@ class Patterns:
     images: Tensor
     scores: tuple[Score, ...]
     settings: dict[str, Any]
+    skipped: tuple[str, ...] = ()
 
     def figure(self, *, columns: int = 8) -> "Figure":
         """Draw the patterns with address, response and flags."""
@@ -86,7 +87,9 @@ class Patterns:
             flags = f"\n{', '.join(score.flags)}" if score.flags else ""
             labels.append(f"{target}\n{score.activation:.3g}{times}{flags}")
         title = f"{self.model.name}: patterns, {self.settings['steps']} steps from random pixels"
-        return figures.picture_grid(as_colour(self.images), labels, title=title, columns=columns)
+        return figures.picture_grid(
+            as_colour(self.images, self.model.input.shown), labels, title=title, columns=columns
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return addresses, scores and settings."""
@@ -94,7 +97,7 @@ class Patterns:
             {"address": str(target), **score.to_json(), "start": score.start}
             for target, score in zip(self.targets, self.scores, strict=True)
         ]
-        return {"model": self.model.name, "settings": self.settings, "patterns": rows}
+        return {"model": self.model.name, "settings": self.settings, "patterns": rows, "skipped": list(self.skipped)}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the images."""
@@ -114,7 +117,7 @@ def patterns(
     *,
     steps: int = 128,
     size: int | None = None,
-    pictures: "Sequence[str | Path | Picture] | None" = None,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture | None" = None,
     parameterize: str = "fourier",
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -136,6 +139,7 @@ def patterns(
     if size is not None and size < 8:
         raise InnersightError(f"size={size}: give at least 8 pixels")
     targets = resolve(model, what)
+    loaded, skipped = read_pictures(pictures) if pictures is not None else ((), ())
     height, width = (size, size) if size else (model.input.height, model.input.width)
     shape = (model.input.channels, height, width)
     if shape != model.input.shape:
@@ -157,9 +161,9 @@ def patterns(
             reached.update(zip(slots, ends, strict=True))
             if progress:
                 progress(len(images), len(targets))
-        natural = _natural(model, targets, as_pictures(pictures)) if pictures else [None] * len(targets)
+        natural = _natural(model, targets, loaded) if loaded else [None] * len(targets)
     scores = tuple(Score(reached[i][1], reached[i][0], natural[i]) for i in range(len(targets)))
-    return Patterns(model, targets, torch.stack([images[i] for i in range(len(targets))]), scores, settings)
+    return Patterns(model, targets, torch.stack([images[i] for i in range(len(targets))]), scores, settings, skipped)
 
 
 def resolve(model: Model, what: "str | Target | Sequence[str | Target]") -> tuple[Target, ...]:
@@ -185,13 +189,6 @@ def resolve(model: Model, what: "str | Target | Sequence[str | Target]") -> tupl
             raise InnersightError(f"{target}: the grid of {layer.name} is {layer.grid[0]}x{layer.grid[1]} (y, x)")
         found.append(target)
     return tuple(found)
-
-
-def as_colour(images: Float[Tensor, "n C H W"]) -> Any:
-    """Return pictures of 1 or 3 channels as uint8 (n, H, W, 3); of other numbers the first three channels."""
-    if images.shape[1] < 3:
-        images = images[:, :1].expand(-1, 3, -1, -1)
-    return to_bytes(images[:, :3])
 
 
 def _check_size(model: Model, shape: tuple[int, int, int]) -> None:

@@ -1,5 +1,6 @@
 """Colour: how values become pixels, and the sentence that says which scale was used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,3 +67,8 @@ def ramp(name: str, steps: int = 33) -> list[list[int]]:
     from matplotlib import colormaps
 
     return [[round(255 * c) for c in colormaps[name](i / (steps - 1))[:3]] for i in range(steps)]
+
+
+def as_colour(images: Float[Tensor, "n C H W"], shown: Sequence[int]) -> UInt8[np.ndarray, "n H W 3"]:
+    """Return pictures as uint8 (n, H, W, 3): the three channels `shown`."""
+    return to_bytes(images[:, list(shown)])

@@ -60,8 +60,17 @@ def html(figure: "Figure") -> str:
 def new_figure(width: float, height: float) -> "Figure":
     """Return an empty figure, in inches, outside of pyplot's global state."""
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-    return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    class Plain(Figure):
+        """Draws every text as it is written: a `$` in the name of a file begins no formula."""
+
+        def draw(self, renderer: Any) -> None:
+            for text in self.findobj(Text):
+                text.set_parse_math(False)
+            super().draw(renderer)
+
+    return Plain(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
 
 
 def contact_sheet(

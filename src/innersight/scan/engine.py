@@ -1,6 +1,6 @@
 """`scan`: one pass over a data set that keeps, for every unit, the pictures that excite it most."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,8 @@ from torch import Tensor
 from innersight import tap
 from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
-from innersight.image import PictureError, find_pictures, load_picture, stack
+from innersight.files import batches, find_pictures
+from innersight.image import PictureError, load_picture, stack
 from innersight.layers import check_layers, story
 from innersight.maps import compute, seen_array
 from innersight.model import Model
@@ -231,22 +232,6 @@ def scan(
         raise PictureError(skipped[0] if skipped else "no pictures given")
     kept = _kept(paths, tallies)
     return Scan(model, _renumbered(tallies, kept), tuple(kept.values()), count, tuple(skipped))
-
-
-def batches(sources: Iterable[S], read: Callable[[S], T], size: int, skipped: list[str]) -> Iterator[list[T]]:
-    """Yield what `read` makes of up to `size` sources at a time; add the sentence of each PictureError to `skipped`."""
-    loaded: list[T] = []
-    for source in sources:
-        try:
-            loaded.append(read(source))
-        except PictureError as error:
-            skipped.append(str(error))
-            continue
-        if len(loaded) == size:
-            yield loaded
-            loaded = []
-    if loaded:
-        yield loaded
 
 
 def _kept(paths: dict[int, Path], tallies: dict[str, Tally]) -> dict[int, Path]:

@@ -9,12 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 import torch
-from torch import Tensor
 
 from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods
-from innersight.render.colour import to_bytes
+from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, picture_file, value_sheet
 from innersight.study.store import Item, Store
 
@@ -84,7 +83,7 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
         for i, of_picture in enumerate(values)
     }
     document["signed"] = bool((values < 0).any())
-    document["patterns"] = _patterns(store, files, f"patterns/{name}/")
+    document["patterns"] = _patterns(store, files, f"patterns/{name}/", card)
     document["compare"] = None
     if compared:
         document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}
@@ -100,11 +99,11 @@ def _others(store: Store, files: Path, card: Item) -> dict[str, dict[str, Any] |
     return {
         "heatmaps": _heatmaps(heat, files) if heat else None,
         "train": train.document if train else None,
-        "classes": {"patterns": _patterns(store, files, "classes")} if classes else None,
+        "classes": {"patterns": _patterns(store, files, "classes", card)} if classes else None,
     }
 
 
-def _patterns(store: Store, files: Path, prefix: str) -> dict[str, Any] | None:
+def _patterns(store: Store, files: Path, prefix: str, card: Item) -> dict[str, Any] | None:
     parts = store.starting(prefix)
     if not parts:
         return None
@@ -114,11 +113,11 @@ def _patterns(store: Store, files: Path, prefix: str) -> dict[str, Any] | None:
         for key in ("units", "classes", "labels", "score")
         if key in parts[0].document
     }
-    return {"sheet": colour_sheet(files, _three(images)), "settings": parts[0].document["settings"], **joined}
-
-
-def _three(images: Tensor) -> Any:
-    return to_bytes(images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1))
+    return {
+        "sheet": colour_sheet(files, as_colour(images, card.document["model"]["input"]["shown"])),
+        "settings": parts[0].document["settings"],
+        **joined,
+    }
 
 
 def _heatmaps(item: Item, files: Path) -> dict[str, Any]:

@@ -64,5 +64,5 @@ def picture_digest(pictures: Sequence[Picture]) -> str:
     digest = hashlib.sha256()
     for picture in pictures:
         digest.update(f"{picture.name} {picture.image.size}".encode())
-        digest.update(np.asarray(picture.image).tobytes())
+        digest.update(np.asarray(picture.image if picture.bands is None else picture.bands).tobytes())
     return digest.hexdigest()[:16]

@@ -17,8 +17,9 @@ from innersight import __version__
 from innersight.address import Address, ClassAddress
 from innersight.compare import DEFINITION, compare
 from innersight.errors import InnersightError
+from innersight.files import find_pictures
 from innersight.heatmaps import explain
-from innersight.image import Picture, PictureError, as_picture, find_pictures, load_picture
+from innersight.image import Picture, PictureError, as_picture, load_picture
 from innersight.layers import check_layers, survey
 from innersight.maps import maps, seen_array
 from innersight.model import Model
@@ -207,6 +208,7 @@ def _model(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
             "fit": spec.fit,
             "crop": spec.crop,
             "resample": spec.resample,
+            "shown": list(spec.shown),
         },
     }
     return {"model": card, "layers": layers, "plan": plan.to_json(), "skipped": skipped}, {}
@@ -231,7 +233,7 @@ def _pictures(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
                 "prediction": said.top(i),
             }
         )
-        tensors[f"original/{i}"] = torch.from_numpy(small(picture.image))
+        tensors[f"original/{i}"] = torch.from_numpy(small(picture.display(model.input)))
     return {"pictures": rows}, tensors
 
 

@@ -1,6 +1,6 @@
 """`trust`: which heatmap methods may be believed on this network, against maps that know nothing of it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
+from innersight.files import batches, expand
 from innersight.heatmaps import explain
-from innersight.image import Picture, PictureError, as_picture, find_pictures, stack
+from innersight.image import Picture, PictureError, as_picture, stack
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.render import figures
-from innersight.scan.engine import batches
 from innersight.statistics import bootstrap, fewest, holm, sign_flip
 from innersight.trust.baselines import baselines
 from innersight.trust.faithfulness import curves, emptier, ranking
@@ -209,8 +209,7 @@ def trust(
     seen: list[str] = []
     targets: list[int] = []
     rows: list[tuple[Tensor, Tensor, Tensor, list[bool]]] = []
-    sources = [pictures] if isinstance(pictures, str | Path | Picture) else pictures
-    for loaded in batches(_files(sources), as_picture, CHUNK, skipped):
+    for loaded in batches(expand(pictures), as_picture, CHUNK, skipped):
         heat = explain(model, loaded, target, names, layer=where, options=options)
         x = stack(loaded, model.input)
         for i, (picture, empty) in enumerate(zip(loaded, empty_of(x), strict=True)):
@@ -248,14 +247,6 @@ def trust(
         },
         tuple(skipped),
     )
-
-
-def _files(sources: "Iterable[str | Path | Picture]") -> "Iterator[Path | Picture]":
-    for source in sources:
-        if isinstance(source, Picture):
-            yield source
-        else:
-            yield from find_pictures([source])
 
 
 def _many(count: int, what: str = "picture") -> str:

@@ -1,0 +1,104 @@
+"""Files: the pictures below folders, one after the other, and those that can be read."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from innersight.image import SUFFIXES, Picture, PictureError, as_picture, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    Source = str | Path | Image.Image | np.ndarray | Picture
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def read_pictures(sources: "Sequence[Source] | Source") -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """Return every picture that can be read, and one sentence for each file that could not.
+
+    sources : files, folders (all picture files below them), PIL images, arrays or Pictures; one or several. Raises
+    PictureError when nothing at all could be read.
+    """
+    pictures, skipped = [], []
+    for source in expand(sources):
+        try:
+            pictures.append(as_picture(source))
+        except PictureError as error:
+            skipped.append(str(error))
+    if not pictures:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
+    return tuple(pictures), tuple(skipped)
+
+
+def expand(sources: "Iterable[Source] | Source") -> Iterator[Any]:
+    """Yield the sources with each folder replaced by the picture files below it."""
+    single = isinstance(sources, str | Path | Picture) or not isinstance(sources, Iterable) or hasattr(sources, "shape")
+    for source in [sources] if single else sources:  # type: ignore[union-attr]
+        if isinstance(source, str | Path):
+            yield from find_pictures([source])
+        else:
+            yield source
+
+
+def batches(sources: Iterable[S], read: Callable[[S], T], size: int, skipped: list[str]) -> Iterator[list[T]]:
+    """Yield what `read` makes of up to `size` sources at a time; add the sentence of each PictureError to `skipped`."""
+    loaded: list[T] = []
+    for source in sources:
+        try:
+            loaded.append(read(source))
+        except PictureError as error:
+            skipped.append(str(error))
+            continue
+        if len(loaded) == size:
+            yield loaded
+            loaded = []
+    if loaded:
+        yield loaded
+
+
+def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the files named, and for each folder the picture files below it, sorted, one folder after the other.
+
+    Folders that are links are followed, each once; hidden files and folders are left out. A folder below that cannot be
+    listed is yielded itself, so that reading it says so. Raises PictureError for a folder without any picture file.
+    """
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path
+            continue
+        empty = True
+        for file in _walk(path, set()):
+            empty = False
+            yield file
+        if empty:
+            raise PictureError(f"{printable(path)}: no picture files below this folder ({', '.join(SUFFIXES)})")
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            yield from _walk(folder / entry.name, seen)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            yield folder / entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False

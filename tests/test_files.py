@@ -1,0 +1,211 @@
+"""Folders of pictures: streamed, sorted, without loops; and names and files that mean harm."""
+
+import itertools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import picture, tiny
+from PIL import Image
+
+import innersight as ins
+from innersight import files
+from innersight.cli import main
+from innersight.files import find_pictures, read_pictures
+from innersight.image import Picture, PictureError, load_picture
+from innersight.model import Model
+from innersight.study import Plan
+
+
+def save(path: Path, seed: int = 0, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed).image.save(path, **options)
+    return path
+
+
+def test_the_first_picture_comes_before_the_last_folder_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        save(tmp_path / name / "1.png")
+    listed: list[str] = []
+    original = os.scandir
+    monkeypatch.setattr(files.os, "scandir", lambda folder: (listed.append(Path(folder).name), original(folder))[1])
+    found = find_pictures([tmp_path])
+    assert next(found) == tmp_path / "a" / "1.png"
+    assert listed == [tmp_path.name, "a"]
+    assert [path.parent.name for path in found] == ["b", "c"]
+
+
+def test_a_hundred_thousand_files_stream(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    first = save(folder / "0.png")
+    for i in range(1, 1000):
+        os.link(first, folder / f"{i}.png")
+    for i in range(100):
+        (tmp_path / f"part{i:02}").symlink_to(folder)
+    # One folder linked a hundred times is one folder.
+    assert sum(1 for _ in find_pictures([tmp_path])) == 1000
+    assert list(itertools.islice(find_pictures([tmp_path] * 100), 3)) == sorted(folder.iterdir())[:3]
+
+
+def test_links_that_lead_in_circles(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to("self")
+    (tmp_path / "a" / "gone.png").symlink_to("nothing.png")
+    save(tmp_path / "elsewhere" / "2.png")
+    (tmp_path / "a" / "linked").symlink_to(tmp_path / "elsewhere")
+    found = [str(path.relative_to(tmp_path)) for path in find_pictures([tmp_path / "a"])]
+    assert found == ["a/1.png", "a/gone.png", "a/linked/2.png"]
+    pictures, skipped = read_pictures(tmp_path / "a")
+    assert [one.name for one in pictures] == ["1.png", "2.png"]
+    assert "gone.png: no such file" in skipped[0]
+
+
+NAMES = [
+    "line\nbreak.png",
+    "quo'te\".png",
+    "<script>alert(1)</script>.png",
+    "$a$ ^_{.png",
+    "ünï 猫.png",
+    "\x1b[31m.png",
+]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # the fonts that come with matplotlib know no 猫
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_are_printed_on_one_line_and_drawn(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name.replace("/", "∕")
+    save(path)
+    one = load_picture(path)
+    assert one.name.isprintable()
+    ins.maps(tiny("in-place"), path).save(tmp_path / "out" / "a.png")
+    ins.explain(tiny("in-place"), path).save(tmp_path / "out" / "b.png")
+    path.write_bytes(b"")
+    with pytest.raises(PictureError) as caught:
+        load_picture(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist on Linux only")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"broken\xff.png")
+    save(path)
+    (tmp_path / "x").mkdir()
+    one = load_picture(path)
+    assert one.name == r"broken\udcff.png"
+    study = ins.study(tiny("in-place"), [path, path], tmp_path / "x" / "study", plan=Plan(units=1, steps=1))
+    study.report(tmp_path / "x" / "report.html")
+
+
+def test_markup_in_names_stays_text_in_the_report(tmp_path: Path) -> None:
+    path = save(tmp_path / "in" / NAMES[2].replace("/", "∕"))
+    made = ins.study(tiny("in-place"), [path], tmp_path / "study", plan=Plan(units=1, steps=1))
+    assert "<script>alert" not in made.report(tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_panorama_of_thirty_thousand_pixels(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (30_000, 500), "navy")
+    wide.paste("white", (15_000, 0, 30_000, 500))
+    wide.save(tmp_path / "wide.png")
+    one = load_picture(tmp_path / "wide.png")
+    seen = np.asarray(one.seen(ins.InputSpec(24, 24, fit="squash")))
+    assert (one.width, one.height) == (30_000, 500)
+    assert seen[:, 0].tolist() == [[0, 0, 128]] * 24
+    assert seen[:, -1].tolist() == [[255, 255, 255]] * 24
+
+
+def test_one_pixel_and_a_lot_of_exif(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "a.png")
+    assert ins.predict(tiny("in-place"), tmp_path / "a.png").logits.isfinite().all()
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    exif[0x0112] = 6
+    picture(1).image.save(tmp_path / "b.jpg", exif=exif)
+    assert (load_picture(tmp_path / "b.jpg").width, load_picture(tmp_path / "b.jpg").height) == (30, 40)
+    assert not load_picture(tmp_path / "b.jpg").image.info
+
+
+def test_an_unknown_background_is_not_the_fault_of_the_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    with pytest.raises(PictureError, match=r"^background='nonsense' is no colour"):
+        load_picture(tmp_path / "a.png", background="nonsense")
+
+
+# One bad file among good ones ---------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
+    "compare": lambda model, folder, out: ins.compare(model, folder, "conv1"),
+    "explain": lambda model, folder, out: ins.explain(model, folder),
+    "maps": lambda model, folder, out: ins.maps(model, folder),
+    "patterns": lambda model, folder, out: ins.patterns(model, "conv1:0", steps=1, pictures=folder),
+    "predict": lambda model, folder, out: ins.predict(model, folder),
+    "scan": lambda model, folder, out: ins.scan(model, folder),
+    "study": lambda model, folder, out: ins.study(model, folder, out / "study", plan=Plan(units=1, steps=1)),
+    "trust": lambda model, folder, out: ins.trust(model, folder, steps=2),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_file_is_skipped_and_listed(command: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for i in range(2):
+        save(folder / f"good{i}.png", i)
+    whole = (folder / "good0.png").read_bytes()
+    for name, content in {"cut.png": whole[:200], "empty.jpg": b"", "text.jpg": b"no picture"}.items():
+        (folder / name).write_bytes(content)
+    found = COMMANDS[command](tiny("in-place"), folder, tmp_path)
+    assert sorted(sentence.split(": ")[0].rsplit("/", 1)[-1] for sentence in found.skipped) == [
+        "cut.png", "empty.jpg", "text.jpg",
+    ]  # fmt: skip
+    (folder / "good0.png").unlink()
+    (folder / "good1.png").unlink()
+    with pytest.raises(PictureError, match=r"cut\.png: cannot be read as a picture"):
+        COMMANDS[command](tiny("in-place"), folder, tmp_path)
+
+
+@pytest.mark.parametrize("command", ["predict", "maps", "compare", "explain", "scan", "trust", "study"])
+def test_on_the_command_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        save(tmp_path / "in" / f"good{i}.png", i)
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG nothing")
+    words = {
+        "compare": ["--layer", "stem"], "maps": ["--layer", "stem"], "scan": ["--layer", "stem"],
+        "study": ["--layer", "stem", "--units", "0", "--out", "s"],
+    }.get(command, [])  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["innersight", command, "toon", "in", *words])
+    assert status() == 0
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped in/bad.png: ")]) == 1
+    monkeypatch.setattr(sys, "argv", ["innersight", command, "toon", "in/bad.png", *words])
+    assert status() == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if not line.startswith("note: ")] == [
+        "innersight: in/bad.png: not a picture in a format known here (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, "
+        ".tiff, .ppm, .avif, .npy)"
+    ]
+
+
+def status() -> int:
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_pictures_that_are_given_pass_through() -> None:
+    given: list[Picture] = [picture(1), picture(2)]
+    assert read_pictures(given) == (tuple(given), ())
+    assert read_pictures(given[0]) == ((given[0],), ())
+    assert read_pictures(np.zeros((4, 4, 3), np.uint8))[0][0].width == 4
+    with pytest.raises(PictureError, match="no pictures given"):
+        read_pictures([])

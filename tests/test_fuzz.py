@@ -1,0 +1,186 @@
+"""Random and damaged input: one kind of error, never a traceback. The same examples every time, bounded in number."""
+
+import io
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import picture
+from PIL import Image
+
+from innersight.address import Address, ClassAddress, parse
+from innersight.cli import app, main
+from innersight.errors import InnersightError
+from innersight.image import PictureError, load_picture
+from innersight.sources import query
+
+KINDS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "npy", "multi-band tiff"]
+COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
+# What runs for long, draws many pictures, or opens a port.
+LONG = {"demo", "train", "toons", "view", "study", "trust"}
+
+
+@cache
+def content(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    small = picture(1, width=20, height=16).image
+    if kind == "npy":
+        np.save(buffer, np.asarray(small, np.float32) / 255)
+    elif kind == "multi-band tiff":
+        import tifffile
+
+        six = np.concatenate([np.asarray(small)] * 2, 2)
+        tifffile.imwrite(buffer, six, planarconfig="contig", photometric="minisblack")
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        small.save(buffer, format=kind, **({"exif": exif} if kind in ("jpeg", "png", "webp", "tiff") else {}))
+    return buffer.getvalue()
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A valid file with bytes changed, cut off, put in, or doubled; often in the head, where sizes stand."""
+    kind = draw(st.sampled_from(KINDS))
+    data = bytearray(content(kind))
+    for _ in range(draw(st.integers(1, 4))):
+        head = draw(st.booleans())
+        place = draw(st.integers(0, min(len(data), 64) if head else len(data)))
+        change = draw(st.sampled_from(["set", "huge", "cut", "insert", "double"]))
+        if change == "set":
+            data[place : place + 1] = bytes([draw(st.integers(0, 255))])
+        elif change == "huge":
+            data[place : place + 4] = draw(st.sampled_from([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0"]))
+        elif change == "cut":
+            del data[place:]
+        elif change == "insert":
+            data[place:place] = draw(st.binary(max_size=32))
+        else:
+            data[place:place] = data[place : place + 200]
+    return kind, bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=1200)
+@given(damaged())
+def test_damaged_pictures_are_read_or_said_to_be_broken(case: tuple[str, bytes]) -> None:
+    kind, data = case
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a.{'tif' if 'tiff' in kind else kind}"
+        path.write_bytes(data)
+        try:
+            one = load_picture(path)
+        except PictureError as error:
+            one, said = None, str(error)
+        if one is None:
+            assert str(path) in said
+            assert said.isprintable()
+        else:
+            assert one.image.mode in ("RGB", "L")
+            assert one.width * one.height > 0
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=300), st.sampled_from([".png", ".tif", ".npy", ".avif", ".txt"]))
+def test_noise_is_no_picture(data: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        path.write_bytes(data)
+        with pytest.raises(PictureError):
+            load_picture(path)
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.text(max_size=40), st.from_regex(r"[a-z0-9.#]{0,6}:?[0-9,@-]{0,9}", fullmatch=True)))
+def test_any_text_is_an_address_or_said_to_be_none(text: str) -> None:
+    try:
+        found = parse(text)
+    except InnersightError:
+        return
+    assert found
+    for one in found:
+        if isinstance(one, ClassAddress) or one.unit is not None or ":" not in one.layer:
+            assert parse(str(one)) == (one,)
+
+
+@given(
+    st.from_regex(r"[A-Za-z_][\w.]{0,20}(#[2-9])?", fullmatch=True).filter(lambda name: name != "class"),
+    st.integers(0, 10**6),
+    st.none() | st.tuples(st.integers(0, 999), st.integers(0, 999)),
+)
+def test_addresses_round_trip(layer: str, unit: int, place: tuple[int, int] | None) -> None:
+    address = Address(layer, unit, place)
+    assert parse(str(address)) == (address,)
+
+
+@settings(max_examples=500)
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["size", "mean", "std", "crop", "fit", "classes", "labels", "display", "x", ""]),
+                st.one_of(st.text(max_size=8), st.from_regex(r"[-0-9x,.einfa]{0,8}", fullmatch=True)),
+            ),
+            max_size=3,
+        ).map(lambda pairs: "timm:a?" + "&".join(f"{key}={value}" for key, value in pairs)),
+    )
+)
+def test_options_of_a_model_are_read_or_said_to_be_wrong(text: str) -> None:
+    _, _, options = query.split(text)
+    try:
+        asked = query.read(options)
+        query.with_stated(query.InputSpec(8, 8), asked.stated)
+    except InnersightError as error:
+        said = str(error)
+    else:
+        said = "fine"
+    assert said
+
+
+KNOWN = """toon toon:x small:4 small:4?size=16 in in/a.png in/bad.png in/none.png stem stem:0 stem:0-3 stem:999 class:ambra
+class: --json --layer -l --target ambra --out out.png out.json out.xyz --steps 1 --top 0 -1 --method gradcam nothing --size
+16 --gradcam.relu=true --gradcam.x=1 --no-measure run:in hf:in onnx:in/a.png keras:in/a.png pt2:in/a.png python:os:getcwd
+lightning:in/a.png --weights in/a.png --device cpu \N{RIGHT-TO-LEFT OVERRIDE}x""".split()
+WORDS = st.one_of(
+    st.sampled_from(KNOWN), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "in").mkdir()
+    for name in ("a", "b"):
+        picture(1).image.save(folder / "in" / f"{name}.png")
+    (folder / "in" / "bad.png").write_bytes(b"nothing")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=400)
+@given(command=st.sampled_from([c for c in COMMANDS if c not in LONG]), words=st.lists(WORDS, max_size=5))
+def test_the_command_line_ends_with_a_sentence(command: str, words: list[str], place: Path) -> None:
+    before = Path.cwd()
+    argv, streams = sys.argv, (sys.stdout, sys.stderr)
+    try:
+        os.chdir(place)
+        sys.argv = ["innersight", command, *words]
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        main()
+        status: object = 0
+    except SystemExit as ended:
+        status = ended.code or 0
+    finally:
+        said = sys.stderr.getvalue() if isinstance(sys.stderr, io.StringIO) else ""
+        sys.argv, (sys.stdout, sys.stderr) = argv, streams
+        os.chdir(before)
+    assert status in (0, 1, 2), (command, words, said)
+    assert status == 0 or said, (command, words)
+    assert "Traceback" not in said
