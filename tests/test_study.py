@@ -423,3 +423,15 @@ def test_the_card_says_what_a_study_of_many_units_did_in_parts(tmp_path: Path) -
     found = document(done.render(), "layer/relu1")
     assert found["patterns"]["units"] == [row["unit"] for row in found["compare"]["rank"]][:20]
     assert found["patterns"]["sheet"]["count"] == len(found["patterns"]["score"]) == 20
+
+
+def test_a_later_call_of_a_module_has_a_page_of_its_own(tmp_path: Path) -> None:
+    made = study(
+        tiny("twice"), [picture(1), picture(2)], tmp_path / "s", plan=Plan(layers=("block#2",), units=1, steps=1)
+    )
+    made.report(tmp_path / "report.html")
+    layer = json.loads((tmp_path / "s" / "web" / "documents" / "layer" / "block%232.json").read_text())
+    assert (layer["name"], layer["prefix"]) == ("block#2", 0)
+    assert len(layer["patterns"]["units"]) == 1
+    listed = json.loads((tmp_path / "s" / "web" / "documents" / "study.json").read_text())["layers"]
+    assert "layer/block#2" in [row["document"] for row in listed]

@@ -180,6 +180,7 @@ def _layer(
         "kind": "Conv2d" if grid > 1 else "Linear",
         "units": units,
         "grid": [grid, grid],
+        "prefix": 0,
         "maps": maps,
         "signed": signed,
         "patterns": {

@@ -75,7 +75,7 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: set[str]
 
 def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     row = next(layer for layer in card.document["layers"] if layer["name"] == name)
-    document = {key: row[key] for key in ("name", "kind", "units", "grid")}
+    document = {key: row[key] for key in ("name", "kind", "units", "grid", "prefix")}
     maps, compared = store.get(f"maps/{name}"), store.get(f"compare/{name}")
     values = maps.tensors()["maps"] if maps else torch.zeros(0, row["units"], *row["grid"])
     document["maps"] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from innersight import __version__
 from innersight.address import Address, ClassAddress
@@ -188,6 +188,7 @@ def _model(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
             "units": layer.units,
             "grid": list(layer.grid),
             "parameters": layer.parameters,
+            "prefix": layer.prefix,
         }
         for layer in survey(model)
         if layer.role in ("conv", "linear", "block") or layer.name in plan.layers
@@ -248,8 +249,10 @@ def _compare(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome
 def _first_conv(model: Model) -> str | None:
     """Return the name of the convolution that sees the picture itself, if its kernels can be shown in colour."""
     for name, module in model.net.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return name if module.in_channels == model.input.channels == 3 and min(module.kernel_size) > 1 else None
+        weight = getattr(module, "weight", None)
+        # By its weights (units, channels, h, w) and not by its class: exported networks have classes of their own.
+        if isinstance(weight, Tensor) and weight.ndim == 4:
+            return name if weight.shape[1] == model.input.channels == 3 and min(weight.shape[2:]) > 1 else None
     return None
 
 

@@ -64,7 +64,8 @@ function layerHead(study, layer) {
         select("Layer", shown.map((name) => [name, name]), layer.name, (name) => {
           location.hash = urls.layer(name);
         }))),
-    h("p", { class: "lead" }, `${layer.kind}, ${plural(layer.units, "unit")}, maps of ${size(layer.grid)} cells.`));
+    h("p", { class: "lead" }, `${layer.kind}, ${plural(layer.units, "unit")}, maps of ${size(layer.grid)} cells.`,
+      layer.prefix ? ` ${plural(layer.prefix, "token")} of another kind, such as a class token, not shown.` : null));
 }
 
 function mapsPanel(study, layer, state, change) {
