@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,9 +82,9 @@ def test_the_bands_that_are_shown_are_those_stated() -> None:
         spec_of(6, display=(0, 1, 6))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float64])
-def test_sample_types(dtype: type, tmp_path: Path) -> None:
-    top = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float64, ">u2", ">f4"])
+def test_sample_types(dtype: Any, tmp_path: Path) -> None:
+    top = {np.uint8: 255, np.uint16: 65535, ">u2": 65535}.get(dtype, 1)
     np.save(tmp_path / "a.npy", (scene(5, 3) * top).astype(dtype))
     bands = load_picture(tmp_path / "a.npy").bands
     assert bands is not None
@@ -103,6 +104,42 @@ def test_multi_band_tiffs(tmp_path: Path) -> None:
         assert bands is not None, name
         assert bands.shape == values.shape
         assert np.array_equal(np.rint(bands * 65535).astype(np.uint16), values)
+
+
+@pytest.mark.parametrize("bands", [2, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+def test_no_band_of_a_tiff_is_lost(bands: int, dtype: type, planar: str, photometric: str, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    if photometric == "rgb" and (bands < 4 or dtype == np.float32):
+        pytest.skip("three bands and more make a colour")
+    top = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+    values = (scene(bands, 4) * top).astype(dtype)
+    own = bands - 3 if photometric == "rgb" else bands - 1
+    tifffile.imwrite(
+        tmp_path / "a.tif", values if planar == "contig" else values.transpose(2, 0, 1),
+        photometric=photometric, planarconfig=planar, extrasamples=["unspecified"] * own, compression="lzw",
+    )  # fmt: skip
+    one = load_picture(tmp_path / "a.tif")
+    assert one.bands is not None
+    assert np.array_equal(np.rint(one.bands * top), np.rint(values))
+    assert one.tensor(spec_of(bands)).shape == (bands, 24, 24)
+    if photometric == "rgb":
+        assert one.tensor(spec_of(3)).shape == (3, 24, 24)
+    else:
+        with pytest.raises(PictureError, match=r"a\.tif: the network takes 3 channels but the picture has"):
+            one.tensor(spec_of(3))
+
+
+def test_colours_are_read_where_the_further_bands_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = (scene(5, 4) * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unspecified"] * 2)
+    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    one = load_picture(tmp_path / "a.tif")
+    assert np.array_equal(np.asarray(one.image), values[..., :3])
+    assert "only the colours were read, not the further bands" in one.notes[0]
 
 
 def test_a_missing_library_is_named_and_the_other_files_are_read(

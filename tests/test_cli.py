@@ -62,7 +62,8 @@ def test_cli_imports_nothing_heavy_at_module_level():
     names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert names == {
-        "collections.abc", "contextlib", "innersight", "innersight.errors", "json", "pathlib", "sys", "typer", "typing",
+        "collections.abc", "contextlib", "innersight", "innersight.errors", "io", "json", "pathlib", "sys", "typer",
+        "typing",
     }  # fmt: skip
 
 
@@ -151,6 +152,7 @@ def test_toons_writes_class_folders(tmp_path):
         (["layers", "torchvision:resnet19"], "did you mean resnet18"),
         (["layers", "run:nowhere"], "no run.json"),
         (["predict", "small:4", "missing.png"], "no such file"),
+        (["layers", "small:4", "--device", "toon"], "no device 'toon' here; choose from: cpu"),
         (["patterns", "small:4", "stage1:99"], "has units 0-3"),
         (["patterns", "small:4", "stage1:x"], "is not an address"),
         (["explain", "small:4", "missing.png", "--shiny"], "no option '--shiny'"),

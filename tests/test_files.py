@@ -16,9 +16,11 @@ import innersight as ins
 from innersight import files
 from innersight.cli import main
 from innersight.files import find_pictures, read_pictures
-from innersight.image import Picture, PictureError, load_picture
-from innersight.model import Model
+from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.model import InputSpec, Model
 from innersight.study import Plan
+
+SPEC = InputSpec(24, 24)
 
 
 def save(path: Path, seed: int = 0, **options: Any) -> Path:
@@ -63,7 +65,7 @@ def test_links_that_lead_in_circles(tmp_path: Path) -> None:
     (tmp_path / "a" / "linked").symlink_to(tmp_path / "elsewhere")
     found = [str(path.relative_to(tmp_path)) for path in find_pictures([tmp_path / "a"])]
     assert found == ["a/1.png", "a/gone.png", "a/linked/2.png"]
-    pictures, skipped = read_pictures(tmp_path / "a")
+    pictures, skipped = read_pictures(tmp_path / "a", SPEC)
     assert [one.name for one in pictures] == ["1.png", "2.png"]
     assert "gone.png: no such file" in skipped[0]
 
@@ -132,6 +134,69 @@ def test_one_pixel_and_a_lot_of_exif(tmp_path: Path) -> None:
     assert not load_picture(tmp_path / "b.jpg").image.info
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+@pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])
+def test_the_thinnest_pictures_are_seen(size: tuple[int, int], fit: Any, resample: Any) -> None:
+    one = as_picture(Image.new("RGB", size, (0, 255, 0)))
+    seen = one.tensor(InputSpec(24, 24, fit=fit, resample=resample, crop=0.5))
+    assert seen.amax((1, 2)).tolist() == [0, 1, 0]
+
+
+def test_folders_nested_deeper_than_the_stack_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1200):
+            os.mkdir("a")
+            os.chdir("a")
+        save(Path("p.png"))
+    finally:
+        os.chdir(before)
+    monkeypatch.chdir(tmp_path)
+    assert [path.name for path in find_pictures(["."])] == ["p.png"]
+    while next(os.scandir(tmp_path)).is_dir():  # the fixture's own clean-up calls itself for each folder
+        top = tmp_path / "a"
+        top.rename(tmp_path / "b")
+        for entry in os.scandir(tmp_path / "b"):
+            os.rename(entry.path, tmp_path / entry.name)
+        (tmp_path / "b").rmdir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes among the files of Windows")
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    save(tmp_path / "good.png")
+    found = ins.predict(tiny("in-place"), tmp_path)
+    assert found.names == ("good.png",)
+    assert all(text.endswith(": a pipe, socket or device and not a picture file") for text in found.skipped)
+    assert len(found.skipped) == 2
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0.png"])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    found = ins.predict(tiny("in-place"), [name, save(tmp_path / "good.png")])
+    assert found.names == ("good.png",)
+    assert "cannot be opened" in found.skipped[0]
+
+
+def test_no_other_program_is_started(tmp_path: Path) -> None:
+    head = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    (tmp_path / "a.png").write_bytes(head)
+    with pytest.raises(PictureError, match="not a picture in a format known here"):
+        load_picture(tmp_path / "a.png")
+
+
+def test_an_archive_called_npy_is_not_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.zeros((4, 4)))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    (tmp_path / "b.npy").write_bytes(b"PK\x03\x04 and nothing more")
+    for name in ("a.npy", "b.npy"):
+        with pytest.raises(PictureError, match="cannot be read as an array"):
+            load_picture(tmp_path / name)
+
+
 def test_an_unknown_background_is_not_the_fault_of_the_file(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"^background='nonsense' is no colour"):
@@ -160,9 +225,10 @@ def test_a_bad_file_is_skipped_and_listed(command: str, tmp_path: Path) -> None:
     whole = (folder / "good0.png").read_bytes()
     for name, content in {"cut.png": whole[:200], "empty.jpg": b"", "text.jpg": b"no picture"}.items():
         (folder / name).write_bytes(content)
+    np.save(folder / "six.npy", np.zeros((20, 20, 6), np.float32))
     found = COMMANDS[command](tiny("in-place"), folder, tmp_path)
     assert sorted(sentence.split(": ")[0].rsplit("/", 1)[-1] for sentence in found.skipped) == [
-        "cut.png", "empty.jpg", "text.jpg",
+        "cut.png", "empty.jpg", "six.npy", "text.jpg",
     ]  # fmt: skip
     (folder / "good0.png").unlink()
     (folder / "good1.png").unlink()
@@ -204,8 +270,30 @@ def status() -> int:
 
 def test_pictures_that_are_given_pass_through() -> None:
     given: list[Picture] = [picture(1), picture(2)]
-    assert read_pictures(given) == (tuple(given), ())
-    assert read_pictures(given[0]) == ((given[0],), ())
-    assert read_pictures(np.zeros((4, 4, 3), np.uint8))[0][0].width == 4
+    assert read_pictures(given, SPEC) == (tuple(given), ())
+    assert read_pictures(given[0], SPEC) == ((given[0],), ())
+    assert read_pictures(np.zeros((4, 4, 3), np.uint8), SPEC)[0][0].width == 4
     with pytest.raises(PictureError, match="no pictures given"):
-        read_pictures([])
+        read_pictures([], SPEC)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_the_terminal_cannot_write_is_escaped(encoding: str, tmp_path: Path) -> None:
+    import subprocess
+
+    (tmp_path / "in").mkdir()
+    for name in (b"\xff.png", "猫.png".encode(), b"line\nbreak.png"):
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes(save(tmp_path / "a.png").read_bytes())
+    (tmp_path / "in" / "bad\n.png").write_bytes(b"")
+    script = "import sys, innersight.cli; sys.argv[0] = 'innersight'; innersight.cli.main()"
+    words = ["compare", "small:4", "in", "-l", "stem", "-o", os.fsdecode(b"out\xff.json")]
+    for arguments in (["predict", "small:4", "in"], words):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+        )  # fmt: skip
+        said = done.stderr.decode(encoding)
+        assert done.returncode == 0, said
+        assert r"skipped in/bad\n.png: " in said
+        assert all(line.startswith(("note: ", "skipped ")) for line in said.splitlines())
+    assert r"wrote out\udcff.json" in done.stdout.decode(encoding)

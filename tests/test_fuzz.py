@@ -2,8 +2,10 @@
 
 import io
 import os
+import struct
 import sys
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from innersight.sources import query
 
 KINDS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "npy", "multi-band tiff"]
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
-# What runs for long, draws many pictures, or opens a port.
+# What runs for long, draws many pictures, or opens a port or a browser.
 LONG = {"demo", "train", "toons", "view", "study", "trust"}
 
 
@@ -96,6 +98,35 @@ def test_noise_is_no_picture(data: bytes, suffix: str) -> None:
             load_picture(path)
 
 
+def _claims() -> dict[str, bytes]:
+    """Small files whose head claims 60,000 by 60,000 pixels."""
+    side, low = (60_000).to_bytes(4, "big"), (60_000).to_bytes(4, "little")
+    chunk = b"IHDR" + side + side + b"\x08\x02\0\0\0"
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {"descr": "|u1", "fortran_order": False, "shape": (60_000, 60_000, 3)})
+    entries = [(256, 60_000), (257, 60_000), (258, 8), (259, 1), (262, 2), (273, 8), (277, 3), (278, 60_000), (279, 9)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return {
+        "png": b"\x89PNG\r\n\x1a\n\0\0\0\r" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + b"\0" * 99,
+        "bmp": b"BM" + b"\0" * 8 + (54).to_bytes(4, "little") + (40).to_bytes(4, "little") + low + low
+        + b"\x01\0\x18\0" + b"\0" * 99,
+        "ppm": b"P6\n60000 60000\n255\n" + b"\0" * 99,
+        "gif": b"GIF89a\x60\xea\x60\xea\0\0\0," + b"\0" * 4 + b"\x60\xea\x60\xea\0\x08" + b"\0" * 99,
+        "npy": array.getvalue() + b"\0" * 99,
+        "tif": b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + b"\0" * 99,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _claims())
+def test_absurd_sizes_are_refused_before_memory_is_taken(kind: str, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    (tmp_path / f"a.{kind}").write_bytes(_claims()[kind])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PictureError, match=rf"a\.{kind}: "):
+        load_picture(tmp_path / f"a.{kind}")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
 @settings(max_examples=500)
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"[a-z0-9.#]{0,6}:?[0-9,@-]{0,9}", fullmatch=True)))
 def test_any_text_is_an_address_or_said_to_be_none(text: str) -> None:
@@ -144,13 +175,25 @@ def test_options_of_a_model_are_read_or_said_to_be_wrong(text: str) -> None:
     assert said
 
 
-KNOWN = """toon toon:x small:4 small:4?size=16 in in/a.png in/bad.png in/none.png stem stem:0 stem:0-3 stem:999 class:ambra
-class: --json --layer -l --target ambra --out out.png out.json out.xyz --steps 1 --top 0 -1 --method gradcam nothing --size
-16 --gradcam.relu=true --gradcam.x=1 --no-measure run:in hf:in onnx:in/a.png keras:in/a.png pt2:in/a.png python:os:getcwd
-lightning:in/a.png --weights in/a.png --device cpu \N{RIGHT-TO-LEFT OVERRIDE}x""".split()
+KNOWN = [
+    *("toon", "toon:x", "small:4", "small:4?size=16", "run:in", "hf:in", "onnx:in/a.png", "keras:in/a.png"),
+    *("pt2:in/a.png", "python:os:getcwd", "lightning:in/a.png", "in", "in/a.png", "in/bad.png", "in/none.png", "empty"),
+    *("stem", "stem:0", "stem:0-3", "stem:999", "class:ambra", "class:", "ambra", "nothing", "gradcam", "0", "1", "-1"),
+    *("--json", "--layer", "-l", "--target", "--out", "out.png", "out.json", "out.xyz", "--steps", "--top", "--method"),
+    *("--size", "16", "--gradcam.relu=true", "--gradcam.x=1", "--no-measure", "--weights", "--device", "cpu", "--seed"),
+    *("\N{RIGHT-TO-LEFT OVERRIDE}x", "line\nbreak", "\udcff"),
+]
+# No slash: what a command writes stays in the folder of the test.
 WORDS = st.one_of(
-    st.sampled_from(KNOWN), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
-)
+    st.sampled_from(KNOWN), st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), max_size=6)
+).filter(lambda word: not word.startswith(".."))
+BOUNDED = {
+    "study": ["--units", "0", "--layer", "stem", "--out", "study"],
+    "train": ["--epochs", "1", "--size", "16", "--out", "run"],
+    "toons": ["--per-class", "1", "--size", "16"],
+    "trust": ["--steps", "1"],
+    "report": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +203,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("a", "b"):
         picture(1).image.save(folder / "in" / f"{name}.png")
     (folder / "in" / "bad.png").write_bytes(b"nothing")
+    (folder / "empty").mkdir()
     return folder
 
 
@@ -167,6 +211,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=400)
 @given(command=st.sampled_from([c for c in COMMANDS if c not in LONG]), words=st.lists(WORDS, max_size=5))
 def test_the_command_line_ends_with_a_sentence(command: str, words: list[str], place: Path) -> None:
+    check(command, words, place)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=60)
+@given(command=st.sampled_from(sorted(BOUNDED)), words=st.lists(WORDS, max_size=4))
+def test_so_do_the_longer_commands(command: str, words: list[str], place: Path) -> None:
+    check(command, [*words, *BOUNDED[command]], place)
+
+
+def check(command: str, words: list[str], place: Path) -> None:
     before = Path.cwd()
     argv, streams = sys.argv, (sys.stdout, sys.stderr)
     try:

@@ -18,6 +18,7 @@ from innersight.files import find_pictures, read_pictures
 from innersight.image import Picture, PictureError, as_picture, load_picture, stack
 from innersight.model import InputSpec
 
+SPEC = InputSpec(24, 24)
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (10, 60, 220), (128, 128, 128)
 
 
@@ -182,7 +183,7 @@ def test_broken_files_are_one_sentence_with_their_name(content: bytes, why: str,
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"none\.png: no such file"):
         load_picture(tmp_path / "none.png")
-    with pytest.raises(PictureError, match="a folder that cannot be listed"):
+    with pytest.raises(PictureError, match="a folder without picture files"):
         load_picture(tmp_path)
 
 
@@ -220,14 +221,14 @@ def test_folders_stand_for_the_pictures_below_them(tmp_path: Path) -> None:
     (tmp_path / "b" / "broken.png").write_bytes(b"")
     names = [str(path.relative_to(tmp_path)) for path in find_pictures([tmp_path])]
     assert names == ["a/3.webp", "b/1.JPG", "b/2.png", "b/broken.png"]
-    loaded, skipped = read_pictures([tmp_path, tmp_path / "none.png"])
-    assert [one.name for one in loaded] == ["3.webp", "1.JPG", "2.png"]
-    assert [text.split(":")[0].rsplit("/", 1)[-1] for text in skipped] == ["broken.png", "none.png"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PictureError, match="no picture files below"):
-        list(find_pictures([tmp_path / "empty"]))
+    loaded, skipped = read_pictures([tmp_path / "empty", tmp_path, tmp_path / "none.png"], SPEC)
+    assert [one.name for one in loaded] == ["3.webp", "1.JPG", "2.png"]
+    assert [text.split(":")[0].rsplit("/", 1)[-1] for text in skipped] == ["empty", "broken.png", "none.png"]
+    with pytest.raises(PictureError, match="empty: a folder without picture files"):
+        read_pictures([tmp_path / "empty"], SPEC)
     with pytest.raises(PictureError, match=r"none\.png: no such file"):
-        read_pictures([tmp_path / "none.png"])
+        read_pictures([tmp_path / "none.png"], SPEC)
 
 
 sides = st.integers(9, 70)

@@ -1,5 +1,6 @@
 """The command line: parse and delegate. torch is imported only when work starts."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from innersight import __version__
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 
 if TYPE_CHECKING:
     from innersight.model import Model
@@ -50,13 +51,16 @@ Out = Annotated[list[Path] | None, _out("COMMAND.png", ".png .svg .pdf figure, .
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and status 2, a full disk and its like with status 1."""
+    # Names of files may hold what the terminal's encoding cannot write.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except InnersightError as error:
-        typer.echo(f"innersight: {error}", err=True)
+        typer.echo(f"innersight: {printable(error)}", err=True)
         sys.exit(2)
     except OSError as error:
-        typer.echo(f"innersight: {error}", err=True)
+        typer.echo(f"innersight: {printable(error)}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("innersight: stopped; finished work is kept", err=True)
@@ -80,7 +84,7 @@ def demo(
 
     with _progress("demo") as watch:
         report = run(out, watch=watch)
-    typer.echo(f"report: {report.resolve()}")
+    typer.echo(f"report: {printable(report.resolve())}")
     if view and _desktop():
         typer.launch(str(report.resolve()))
 
@@ -129,11 +133,11 @@ def predict(
     from innersight.predict import predict as run
 
     result = run(_load(model, weights, device), list(pictures))
-    _deliver(result, json_, out, None)
     if not json_:
         from innersight import terminal
 
         typer.echo(terminal.prediction(result))
+    _deliver(result, json_, out, None)
 
 
 @app.command()
@@ -176,7 +180,7 @@ def maps(
     """Show what every unit of chosen layers responds to in a picture."""
     from innersight.maps import maps as run
 
-    result = run(_load(model, weights, device), _files(pictures), layer)
+    result = run(_load(model, weights, device), list(pictures), layer)
     _deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
 
 
@@ -194,10 +198,10 @@ def compare(
     """Rank the units that see the same thing in two or more pictures."""
     from innersight.compare import compare as run
 
-    result = run(_load(model, weights, device), _files(pictures), layer)
+    result = run(_load(model, weights, device), list(pictures), layer)
     if not json_:
         for row in result.rank(top):
-            typer.echo(f"{row['address']:<24} {row['score']:.3f}  {row['reason']}")
+            typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
     _deliver(result, json_, out, "compare.png", count=top)
 
 
@@ -219,10 +223,9 @@ def patterns(
     from innersight.patterns import patterns as run
 
     opened = _load(model, weights, device)
-    natural = _files(picture) if picture else None
     with _progress("patterns") as watch:
         result = run(
-            opened, what, steps=steps, size=size, parameterize=parameterize, seed=seed, pictures=natural,
+            opened, what, steps=steps, size=size, parameterize=parameterize, seed=seed, pictures=picture or None,
             progress=lambda done, total: watch(done, total, "units"),
         )  # fmt: skip
     _deliver(result, json_, out, "patterns.png")
@@ -249,7 +252,7 @@ def explain(
     # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
     files, options = _method_options([str(path) for path in pictures])
     names = method or ["gradcam", "saliency"]
-    result = run(_load(model, weights, device), _files(files), target, names, layer=layer, options=options)
+    result = run(_load(model, weights, device), files, target, names, layer=layer, options=options)
     if not json_:
         typer.echo(f"read at {result.layer}: {result.why}")
     _deliver(result, json_, out, "explain.png")
@@ -297,7 +300,7 @@ def scan(
     result = run(_load(model, weights, device), list(pictures), layer, top=top)
     if not json_:
         for name, row in result.summary().items():
-            typer.echo(f"{name}: {row['units']} units, {row['dead']} dead, {row['always_on']} always on")
+            typer.echo(f"{printable(name)}: {row['units']} units, {row['dead']} dead, {row['always_on']} always on")
         typer.echo(f"{result.pictures} pictures")
     _deliver(result, json_, out, "scan.png")
 
@@ -327,10 +330,9 @@ def study(
     opened = _load(model, weights, device)
     with _progress("study") as watch:
         result = run(opened, list(pictures), out, plan=plan, watch=watch)
-    for sentence in result.skipped:
-        typer.echo(f"skipped {sentence}", err=True)
     typer.echo(f"computed {result.computed} items, reused {result.reused}")
-    typer.echo(f"report: {result.report(report_ or out / 'report.html').resolve()}")
+    typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
+    _list_skipped(result.skipped)
 
 
 @app.command()
@@ -342,7 +344,7 @@ def report(
     from innersight.study import Study
 
     path = Study.open(folder).report(out or folder / "report.html")
-    typer.echo(f"report: {path.resolve()}")
+    typer.echo(f"report: {printable(path.resolve())}")
 
 
 @app.command()
@@ -374,7 +376,7 @@ def toons(
     """Draw the embedded characters into a class-per-folder tree, to train on."""
     from innersight.toons import write
 
-    typer.echo(f"{write(folder, per_class=per_class, seed=seed, size=size)} pictures in {folder}")
+    typer.echo(f"{write(folder, per_class=per_class, seed=seed, size=size)} pictures in {printable(folder)}")
 
 
 @app.command()
@@ -390,14 +392,8 @@ def _load(name: str, weights: str | None, device: str | None) -> "Model":
 
     model = load(name, weights=weights, device=device)
     for note in model.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {printable(note)}", err=True)
     return model
-
-
-def _files(paths: "list[Path] | list[str]") -> list[Path]:
-    from innersight.files import find_pictures
-
-    return list(find_pictures(paths))
 
 
 def _method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
@@ -417,19 +413,25 @@ def _method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, st
 
 
 def _deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
-    """Print JSON, and write the files asked for (or the default one)."""
+    """Print JSON, write the files asked for (or the default one), and list the files that were skipped."""
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
     paths = out or ([Path(default)] if default and not as_json else [])
-    for sentence in getattr(result, "skipped", ()):
-        typer.echo(f"skipped {sentence}", err=True)
     for path in paths:
         if drawing and path.suffix in (".png", ".svg", ".pdf"):
             path.parent.mkdir(parents=True, exist_ok=True)
             result.figure(**drawing).savefig(path)
         else:
             result.save(path)
-        typer.echo(f"wrote {path}", err=as_json)
+        typer.echo(f"wrote {printable(path)}", err=as_json)
+    _list_skipped(result.skipped)
+
+
+def _list_skipped(sentences: "tuple[str, ...]") -> None:
+    for sentence in sentences:
+        typer.echo(f"skipped {sentence}", err=True)
+    if len(sentences) > 1:
+        typer.echo(f"{len(sentences)} files were skipped", err=True)
 
 
 @contextmanager

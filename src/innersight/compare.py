@@ -130,7 +130,7 @@ def compare(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
 
     Raises InnersightError for fewer than two pictures, or a layer whose grid is 1x1.
     """
-    loaded, skipped = read_pictures(pictures)
+    loaded, skipped = read_pictures(pictures, model.input)
     if len(loaded) < 2:
         left = f": {skipped[0]}" if skipped else ""
         raise InnersightError(f"compare needs two pictures or more{left}")

@@ -15,6 +15,15 @@ class MissingExtraError(InnersightError):
         super().__init__(f"{library} is not installed; install it with: pip install 'innersight[{extra}]'")
 
 
+def printable(text: object) -> str:
+    r"""Return text with everything that is not printable escaped: newlines, control characters, broken names of files.
+
+    >>> printable("a" + chr(10) + "b")
+    'a\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Return a hint that names the closest choices, or all of them when they are few.
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from innersight.image import SUFFIXES, Picture, PictureError, as_picture, printable
+from innersight.image import SUFFIXES, Picture, PictureError, as_picture
+from innersight.model import InputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,21 +18,22 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def read_pictures(sources: "Sequence[Source] | Source") -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """Return every picture that can be read, and one sentence for each file that could not.
+def read_pictures(sources: "Sequence[Source] | Source", spec: InputSpec) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """Return every picture that can be read, and one sentence for each that cannot, or that the network cannot take.
 
     sources : files, folders (all picture files below them), PIL images, arrays or Pictures; one or several. Raises
     PictureError when nothing at all could be read.
     """
-    pictures, skipped = [], []
-    for source in expand(sources):
-        try:
-            pictures.append(as_picture(source))
-        except PictureError as error:
-            skipped.append(str(error))
+    skipped: list[str] = []
+    pictures = [picture for (picture,) in batches(expand(sources), reader(spec), 1, skipped)]
     if not pictures:
         raise PictureError(skipped[0] if skipped else "no pictures given")
     return tuple(pictures), tuple(skipped)
+
+
+def reader(spec: InputSpec) -> "Callable[[Source], Picture]":
+    """Return what reads one source; it raises PictureError for bands the network cannot take too."""
+    return lambda source: as_picture(source).checked(spec)
 
 
 def expand(sources: "Iterable[Source] | Source") -> Iterator[Any]:
@@ -63,27 +65,42 @@ def batches(sources: Iterable[S], read: Callable[[S], T], size: int, skipped: li
 def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Yield the files named, and for each folder the picture files below it, sorted, one folder after the other.
 
-    Folders that are links are followed, each once; hidden files and folders are left out. A folder below that cannot be
-    listed is yielded itself, so that reading it says so. Raises PictureError for a folder without any picture file.
+    Folders that are links are followed, each once; hidden files and folders are left out. A folder without any picture
+    file, or below one that cannot be listed, is yielded itself, so that reading it says so.
     """
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not os.path.isdir(path):  # Path.is_dir raises for names that are too long
             yield path
             continue
         empty = True
-        for file in _walk(path, set()):
+        for file in _walk(path):
             empty = False
             yield file
         if empty:
-            raise PictureError(f"{printable(path)}: no picture files below this folder ({', '.join(SUFFIXES)})")
+            yield path
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _walk(root: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    # Not by recursion: folders may be nested deeper than Python's stack.
+    levels = [_listing(root, seen)]
+    while levels:
+        for path, folder in levels[-1]:
+            if folder:
+                levels.append(_listing(path, seen))
+                break
+            yield path
+        else:
+            levels.pop()
+
+
+def _listing(folder: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, bool]]:
+    """Yield the pictures and folders of one folder, and whether it is a folder; nothing of one already seen."""
     try:
         status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        yield folder
+        yield folder, False
         return
     if (status.st_dev, status.st_ino) in seen:
         return
@@ -91,10 +108,9 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if _is_folder(entry):
-            yield from _walk(folder / entry.name, seen)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-            yield folder / entry.name
+        inside = _is_folder(entry)
+        if inside or os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            yield folder / entry.name, inside
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -85,7 +85,8 @@ def recognise(output: Any, *, sigmoid: bool) -> tuple[Head, tuple[str, ...], tup
     sigmoid : whether the network ends in a sigmoid. Raises InnersightError for an output that is no row per picture.
     """
     where, found = tensor_of(output)
-    notes = (f"the network gives several outputs: output{where} is taken for the class scores (another one: head=)",) if where else ()
+    several = f"the network gives several outputs: output{where} is taken for the class scores (another one: head=)"
+    notes = (several,) if where else ()
     if found.ndim == 4:
         return region(), numbered(found.shape[1]), (*notes, "each class's logits are averaged over the whole picture")
     if found.ndim == 1 or (found.ndim == 2 and found.shape[1] == 1):

@@ -1,6 +1,7 @@
 """Picture: load, orient, crop, normalise, and back to source pixels."""
 
 import logging
+import stat
 import struct
 import tokenize
 import warnings
@@ -8,7 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +17,17 @@ from jaxtyping import Float
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from innersight.errors import InnersightError, MissingExtraError
+from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.model import InputSpec
 
+T = TypeVar("T")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".npy")
 MAX_PIXELS = 178_000_000  # just below what Pillow itself refuses
 MAX_BANDS = 64
+_FOREIGN = {"EPS"}  # Pillow reads these by starting another program
+_PHOTOMETRIC, _SAMPLES, _EXTRA = 262, 277, 338  # tags of TIFF
+_RGB = 2
+_SAMPLES_OF = {_RGB: 3, 5: 4, 6: 3, 8: 3}  # RGB, CMYK, YCbCr and Lab; one sample in grey and palettes
 # What Pillow and numpy throw at damaged files.
 BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, MemoryError,
@@ -61,6 +67,7 @@ class Picture:
     name : printable; unique among the pictures of one call only if the caller's files are.
     notes : what loading changed, for people ("transparent parts laid on white").
     bands : (H, W, C) float32 in 0..1 of a picture that is more than 8-bit colour or grey, else None.
+    colour : whether `image` is the picture in its own colours or grey, which networks of 1 or 3 channels can take.
     """
 
     image: Image.Image
@@ -68,6 +75,7 @@ class Picture:
     path: Path | None = None
     notes: tuple[str, ...] = field(default=())
     bands: np.ndarray | None = None
+    colour: bool = True
 
     @property
     def width(self) -> int:
@@ -116,16 +124,22 @@ class Picture:
         pixels = torch.from_numpy(array.reshape(spec.height, spec.width, spec.channels)).permute(2, 0, 1)
         return spec.normalise(pixels.unsqueeze(0)).squeeze(0).contiguous()
 
+    def checked(self, spec: InputSpec) -> "Picture":
+        """Return this picture. Raises PictureError where it has another number of bands than the network takes."""
+        self._colour(spec)
+        return self
+
     def _colour(self, spec: InputSpec) -> bool:
         """Say whether the network is fed the 8-bit picture rather than the bands."""
         bands = 0 if self.bands is None else self.bands.shape[2]
         if bands == spec.channels:
             return False
-        if spec.channels in (1, 3) and bands in (0, 1, 3):
+        if spec.channels in (1, 3) and self.colour:
             return True
         has = bands or len(self.image.getbands())
+        where = printable(self.path or self.name)
         raise PictureError(
-            f"{self.name}: the network takes {spec.channels} channels but the picture has {has}; "
+            f"{where}: the network takes {spec.channels} channels but the picture has {has}; "
             "give .npy, a multi-band TIFF or an array with as many bands"
         )
 
@@ -149,7 +163,8 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
     Honours EXIF orientation, palettes, transparency (laid on `background`, any PIL colour), CMYK, 16-bit
     and float samples, and takes the first frame of an animation. `.npy` holds (H, W) or (H, W, C) uint8, uint16 or
     floats in 0..1. Raises PictureError for a file that is missing, empty, truncated, not a picture, or of more than 178
-    million pixels, for an unknown colour, and for a multi-band TIFF without the extra `tiff`.
+    million pixels, for folders, pipes and devices, for an unknown colour, and for a multi-band TIFF without the extra
+    `tiff`.
     """
     path = Path(path)
     shown = printable(path)
@@ -157,35 +172,43 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
         ImageColor.getrgb(background)
     except ValueError as error:
         raise PictureError(f"background={background!r} is no colour: write a name, or #rrggbb") from error
+    _refuse_special(path)
     if path.suffix.lower() == ".npy":
-        values = _read(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False), (tokenize.TokenError,))
+        # Not np.load, which opens archives and pickles too.
+        values: np.ndarray = _read(path, lambda: np.lib.format.open_memmap(path, mode="r"), (tokenize.TokenError,))
         return _from_array(values, path.name, path)
+    Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path) as opened:
+            with Image.open(path, formats=[name for name in Image.OPEN if name not in _FOREIGN]) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise PictureError(f"{opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
+                    raise PictureError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
+                banded, rgb = _layout(opened)
+                lost: tuple[str, ...] = ()
+                if banded:
+                    try:
+                        return _read_tiff(path)
+                    except PictureError as error:
+                        if not rgb:
+                            raise
+                        lost = (f"only the colours were read, not the further bands: {error}",)
                 frames = getattr(opened, "n_frames", 1)
                 opened.load()
-                upright = ImageOps.exif_transpose(opened)
-                image, notes = _eight_bit(upright, background, frames)
-    except FileNotFoundError as error:
-        raise PictureError(f"{shown}: no such file") from error
-    except IsADirectoryError as error:
-        raise PictureError(f"{shown}: a folder that cannot be listed") from error
+                ImageOps.exif_transpose(opened, in_place=True)
+                image, notes = _eight_bit(opened, shown, background, frames)
+    except PictureError:
+        raise
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff") and path.stat().st_size:
-            return _from_array(_read_tiff(path), path.name, path)
+            return _read_tiff(path)
         raise PictureError(f"{shown}: not a picture in a format known here ({', '.join(SUFFIXES)})") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error
     except BROKEN as error:
-        if isinstance(error, PictureError):
-            raise PictureError(f"{shown}: {error}") from error
         raise PictureError(f"{shown}: cannot be read as a picture ({printable(error)})") from error
-    return Picture(image, printable(path.name), path, notes)
+    return Picture(image, printable(path.name), path, notes + lost)
 
 
 def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, name: str = "picture") -> Picture:
@@ -203,17 +226,8 @@ def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, nam
         if source.dtype != np.uint8 or not colour or not source.size:
             return _from_array(source, name, None)
         source = Image.fromarray(source)
-    image, notes = _eight_bit(source, "white")
+    image, notes = _eight_bit(source, printable(name))
     return Picture(image, printable(name), None, notes)
-
-
-def printable(text: object) -> str:
-    r"""Return text with everything that is not printable escaped: newlines, control characters, broken names of files.
-
-    >>> printable("a" + chr(10) + "b")
-    'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def stack(pictures: Sequence[Picture], spec: InputSpec) -> Float[Tensor, "B C H W"]:
@@ -221,14 +235,17 @@ def stack(pictures: Sequence[Picture], spec: InputSpec) -> Float[Tensor, "B C H 
     return torch.stack([picture.tensor(spec) for picture in pictures])
 
 
-def _eight_bit(image: Image.Image, background: str, frames: int = 1) -> tuple[Image.Image, tuple[str, ...]]:
+def _eight_bit(
+    image: Image.Image, shown: str, background: str = "white", frames: int = 1
+) -> tuple[Image.Image, tuple[str, ...]]:
     notes: list[str] = [f"first of {frames} frames"] if frames > 1 else []
     if image.mode.startswith("I") or image.mode == "F":
-        image = _from_wide(np.asarray(image))
+        image = _from_wide(np.asarray(image), shown)
         notes.append("reduced to 8 bits")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, background), layer).convert("RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", layer.size, background)
+        image.paste(layer, mask=layer)
         notes.append(f"transparent parts laid on {background}")
     if image.mode == "1":
         image = image.convert("L")
@@ -245,25 +262,37 @@ def _painted(bands: np.ndarray, spec: InputSpec) -> Image.Image:
     return Image.fromarray(np.rint(bands[:, :, list(spec.shown)].clip(0, 1) * 255).astype(np.uint8))
 
 
-def _from_wide(values: np.ndarray) -> Image.Image:
+def _from_wide(values: np.ndarray, shown: str) -> Image.Image:
     """Reduce integer samples of up to 16 bits, or floats in 0..1, to 8 bits."""
-    wide = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(wide).all():
-        raise PictureError("the picture has samples that are not numbers")
     top = 1.0 if np.issubdtype(values.dtype, np.floating) else 65535.0
-    if wide.min() < 0 or wide.max() > top:
-        raise PictureError(f"samples from {wide.min():g} to {wide.max():g} are outside 0..{top:g}")
-    return Image.fromarray(np.rint(wide * (255.0 / top)).astype(np.uint8))
+    _check_range(values, top, shown)
+    return Image.fromarray(_bytes(values, 255.0 / top))
 
 
-def _from_array(values: np.ndarray, name: str, path: Path | None) -> Picture:
+def _bytes(values: np.ndarray, factor: float) -> np.ndarray:
+    scaled = np.multiply(values, factor, dtype=np.float32, casting="unsafe")
+    np.rint(scaled, out=scaled)
+    whole: np.ndarray = scaled.astype(np.uint8)
+    return whole
+
+
+def _check_range(values: np.ndarray, top: float, shown: str) -> None:
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PictureError(f"{shown}: the picture has samples that are not numbers")
+    if low < 0 or high > top:
+        raise PictureError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: scale them first")
+
+
+def _from_array(values: np.ndarray, name: str, path: Path | None, *, rgb: bool = False) -> Picture:
     """Return the picture of an array (H, W) or (H, W, C); raises PictureError naming dtype, shape or values."""
     shown = printable(path or name)
     if values.ndim == 2:
         values = values[:, :, None]
     kinds = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
-    top = kinds.get(values.dtype, 1.0)
-    if values.ndim != 3 or not values.size or not (values.dtype in kinds or np.issubdtype(values.dtype, np.floating)):
+    stored = values.dtype.newbyteorder("=")
+    top = kinds.get(stored, 1.0)
+    if values.ndim != 3 or not values.size or not (stored in kinds or np.issubdtype(stored, np.floating)):
         raise PictureError(
             f"{shown}: array of {values.dtype} {values.shape} is not a picture: "
             "give (H, W) or (H, W, C) of uint8, uint16 or floats in 0..1"
@@ -272,50 +301,67 @@ def _from_array(values: np.ndarray, name: str, path: Path | None) -> Picture:
         raise PictureError(f"{shown}: {values.shape} are more than {MAX_PIXELS:,} pixels of three bands")
     if values.shape[2] > MAX_BANDS:
         raise PictureError(f"{shown}: {values.shape[2]} bands in {values.shape}: bands come last, at most {MAX_BANDS}")
-    bands = np.asarray(values, dtype=np.float32) / np.float32(top)
-    if not np.isfinite(bands).all():
-        raise PictureError(f"{shown}: the picture has samples that are not numbers")
-    if bands.min() < 0 or bands.max() > 1:
-        raise PictureError(
-            f"{shown}: samples from {bands.min():g} to {bands.max():g} are outside 0..1: scale them first"
-        )
-    first = np.rint(bands[:, :, :3] * 255).astype(np.uint8)
-    image = Image.fromarray(first if first.shape[2] == 3 else first[:, :, 0])
-    return Picture(image, printable(name), path, (f"{bands.shape[2]} bands of {values.dtype}",), bands)
+    _check_range(values, top, shown)
+    bands = np.multiply(values, 1 / top, dtype=np.float32, casting="unsafe")
+    count = bands.shape[2]
+    first = [_bytes(bands[:, :, band], 255.0) for band in range(3 if count >= 3 else 1)]
+    image = Image.fromarray(np.dstack(first) if count >= 3 else first[0])
+    return Picture(image, printable(name), path, (f"{count} bands of {stored}",), bands, rgb or count in (1, 3))
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _refuse_special(path: Path) -> None:
+    """Raise PictureError for what is no file: to open a pipe would wait for ever, and a device may have no end."""
+    shown = printable(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise PictureError(f"{shown}: no such file") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PictureError(f"{shown}: cannot be opened ({printable(error)})") from error
+    if stat.S_ISDIR(mode):
+        raise PictureError(f"{shown}: a folder without picture files ({', '.join(SUFFIXES)}), or one closed to you")
+    if not stat.S_ISREG(mode):
+        raise PictureError(f"{shown}: a pipe, socket or device and not a picture file")
+
+
+def _layout(opened: Image.Image) -> tuple[bool, bool]:
+    """Say whether it is a TIFF with more samples than its colours and stated transparency, and whether it is RGB."""
+    tags: Any = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
+    samples = tags.get(_SAMPLES, 1)
+    extra = samples - _SAMPLES_OF.get(tags.get(_PHOTOMETRIC), 1)
+    alpha = extra == 1 and tuple(tags.get(_EXTRA, ()))[:1] in ((1,), (2,))
+    return extra > 0 and not alpha, tags.get(_PHOTOMETRIC) == _RGB
+
+
+def _read_tiff(path: Path) -> Picture:
     try:
         import tifffile
     except ImportError as error:
         # Among other files it is one more that cannot be read.
         raise PictureError(f"{printable(path)}: {MissingExtraError('tifffile', 'tiff')}") from error
 
-    def read() -> np.ndarray:
+    def read() -> tuple[np.ndarray, bool]:
         with tifffile.TiffFile(path) as file:
             first = file.series[0]
-            if first.size > 3 * MAX_PIXELS:
+            if first.size > 3 * MAX_PIXELS or first.nbytes > 12 * MAX_PIXELS:
                 raise PictureError(f"{first.shape} are more than {MAX_PIXELS:,} pixels of three bands")
             values: np.ndarray = first.asarray()
             # Planar files come with the bands in front.
-            return values.transpose(1, 2, 0) if values.ndim == 3 and first.axes.endswith("YX") else values
+            planar = values.ndim == 3 and first.axes.endswith("YX")
+            return values.transpose(1, 2, 0) if planar else values, first.keyframe.photometric == _RGB
 
     # What it would log about a damaged file is in the error.
     log = logging.getLogger("tifffile")
     before, log.disabled = log.disabled, True
     try:
-        return _read(path, read, (tifffile.TiffFileError, zlib.error))
+        values, rgb = _read(path, read, (tifffile.TiffFileError, zlib.error))
     finally:
         log.disabled = before
+    return _from_array(values, path.name, path, rgb=rgb)
 
 
-def _read(path: Path, reader: Callable[[], Any], further: tuple[type[Exception], ...] = ()) -> np.ndarray:
+def _read(path: Path, reader: Callable[[], T], further: tuple[type[Exception], ...] = ()) -> T:
     try:
-        values = reader()
-    except FileNotFoundError as error:
-        raise PictureError(f"{printable(path)}: no such file") from error
+        return reader()
     except BROKEN + further as error:
         raise PictureError(f"{printable(path)}: cannot be read as an array ({printable(error)})") from error
-    if not isinstance(values, np.ndarray):
-        raise PictureError(f"{printable(path)}: holds {type(values).__name__} instead of an array")
-    return values

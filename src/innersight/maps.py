@@ -91,7 +91,7 @@ def maps(
     One forward pass per batch of 16 pictures, ended at the deepest layer asked for. Raises InnersightError for unknown
     layers and PictureError when no picture could be read.
     """
-    loaded, skipped = read_pictures(pictures)
+    loaded, skipped = read_pictures(pictures, model.input)
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
     return FeatureMaps(model, loaded, compute(model, stack(loaded, model.input), names), skipped)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.files import batches, expand
-from innersight.image import Picture, PictureError, as_picture, stack
+from innersight.files import batches, expand, reader
+from innersight.image import Picture, PictureError, stack
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import wilson
@@ -127,7 +127,7 @@ def predict(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
     truth: list[int] = []
     skipped: list[str] = []
     logits: list[Tensor] = []
-    for batch in batches(expand(pictures), as_picture, BATCH, skipped):
+    for batch in batches(expand(pictures), reader(model.input), BATCH, skipped):
         names += [picture.name for picture in batch]
         truth += [truth_of(picture, model) for picture in batch]
         logits.append(run(model, stack(batch, model.input)))

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
 
@@ -15,7 +16,7 @@ EXTRAS = {
     "hf": ("transformers",),
     "keras": ("keras", "h5py"),
     "onnx": ("onnx", "onnx2torch", "onnxruntime"),
-    "tiff": ("tifffile",),
+    "tiff": ("tifffile", "imagecodecs"),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),
@@ -30,6 +31,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     stem     32
     head      5
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [
@@ -69,7 +71,7 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
         "",
     ]
     size = "x".join(map(str, model.input.shape))
-    lines = [f"{model.name}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
+    lines = [f"{printable(model.name)}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
     lines.append("* shown by `innersight study`")
     listed = {layer.name for layer in found}
     unlisted = [name for name in story if name not in listed]
@@ -113,14 +115,14 @@ def prediction(result: Prediction) -> str:
         for i, name in enumerate(result.names):
             key = "probability" if result.model.has_probabilities else "logit"
             best = ", ".join(f"{row['label']} {row[key]:.3f}" for row in result.top(i, 3))
-            lines.append(f"{name}: {best}")
+            lines.append(printable(f"{name}: {best}"))
         return "\n".join(lines)
     low, high = summary["interval"]
     rows = [
         [label, str(c["pictures"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
         for label, c in summary["classes"].items()
     ]
-    worst = [f"{c['truth']} taken for {c['predicted']}: {c['pictures']}" for c in summary["confusions"][:5]]
+    worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['pictures']}") for c in summary["confusions"][:5]]
     return "\n".join(
         [
             f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}) on {summary['pictures']} pictures",

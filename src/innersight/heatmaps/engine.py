@@ -148,7 +148,7 @@ def explain(
     layer : where class activation maps are read; by default the last layer with a grid, and the result says so.
     options : keyword arguments per method. Raises InnersightError for unknown classes, methods, layers and options.
     """
-    loaded, skipped = read_pictures(pictures)
+    loaded, skipped = read_pictures(pictures, model.input)
     if not methods:
         raise InnersightError("no heatmap method named; see `innersight methods`")
     chosen = {name: registry[name] for name in dict.fromkeys(methods)}

@@ -139,7 +139,7 @@ def patterns(
     if size is not None and size < 8:
         raise InnersightError(f"size={size}: give at least 8 pixels")
     targets = resolve(model, what)
-    loaded, skipped = read_pictures(pictures) if pictures is not None else ((), ())
+    loaded, skipped = read_pictures(pictures, model.input) if pictures is not None else ((), ())
     height, width = (size, size) if size else (model.input.height, model.input.width)
     shape = (model.input.channels, height, width)
     if shape != model.input.shape:

@@ -96,7 +96,7 @@ def load(
     bad = not_finite(model.net)
     if bad:
         model = replace(model, notes=(*model.notes, bad))
-    model.net.to(device or best_device()).eval()
+    model.net.to(usable(device) if device else best_device()).eval()
     return _relabel(_say_shown(model), labels if labels is not None else asked.labels)
 
 
@@ -105,6 +105,19 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def usable(device: str) -> str:
+    """Return the name of a device that is there, such as "cpu" or "cuda:1". Raises InnersightError for any other."""
+    try:
+        torch.empty(1, device=device).cpu()
+    # What torch raises for words it does not know, for libraries it lacks, and for machines without the device.
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        there = ["cpu"]
+        there += [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise InnersightError(f"no device {device!r} here; choose from: {', '.join(there)}") from error
+    return device
 
 
 def _own_options(module: Source) -> tuple[str, ...]:

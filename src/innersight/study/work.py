@@ -17,12 +17,12 @@ from innersight import __version__
 from innersight.address import Address, ClassAddress
 from innersight.compare import DEFINITION, compare
 from innersight.errors import InnersightError
-from innersight.files import find_pictures
+from innersight.files import batches, expand, reader
 from innersight.heatmaps import explain
-from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.image import Picture, PictureError
 from innersight.layers import check_layers, survey
 from innersight.maps import maps, seen_array
-from innersight.model import Model
+from innersight.model import InputSpec, Model
 from innersight.patterns import patterns
 from innersight.predict import Prediction, predict
 from innersight.render.sheets import small
@@ -92,7 +92,7 @@ def study(
     pictures or settings changed are made again. Unreadable files are skipped and listed. Raises PictureError when none
     can be read, and InnersightError for a plan that does not fit the model, or a full disk.
     """
-    loaded, skipped = _load(pictures)
+    loaded, skipped = _load(pictures, model.input)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
     work = list(_items(model, loaded, skipped, settled, store))
@@ -113,25 +113,14 @@ def study(
 
 
 def _load(
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture", spec: InputSpec
 ) -> tuple[tuple[Picture, ...], list[str]]:
     if isinstance(pictures, str | Path | Picture):
         pictures = [pictures]
     loaded: list[Picture] = []
     skipped: list[str] = []
     for item in pictures:
-        if isinstance(item, Picture):
-            loaded.append(as_picture(item))
-            continue
-        room = FIRST_PICTURES if Path(item).is_dir() else 1
-        for file in find_pictures([item]):
-            if room == 0:
-                break
-            try:
-                loaded.append(load_picture(file))
-                room -= 1
-            except PictureError as error:
-                skipped.append(str(error))
+        loaded += next(batches(expand(item), reader(spec), FIRST_PICTURES, skipped), [])
     if not loaded:
         raise PictureError(skipped[0] if skipped else "no pictures given")
     return _distinct(loaded), skipped

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.image import SUFFIXES, PictureError, load_picture
 from innersight.model import InputSpec
 
@@ -114,8 +114,14 @@ def decode(
         folder is decoded again. It can be deleted at any time.
     workers : threads that decode; one for each core, at most 8, when not given.
 
-    Raises InnersightError when nothing can be read; OSError when the cache cannot be written.
+    Raises InnersightError when nothing can be read, and for a network of other than 1 or 3 channels; OSError when the
+    cache cannot be written.
     """
+    if spec.channels not in (1, 3):
+        raise InnersightError(
+            f"the network takes {spec.channels} channels, but training reads pictures in grey or colour only: "
+            "give a network of 1 or 3 channels"
+        )
     folder = Path(cache) if cache is not None else cache_folder()
     shape = (len(listing.files), spec.height, spec.width, spec.channels)
     stem = folder / _key(listing, spec)
@@ -127,7 +133,7 @@ def decode(
     broken: dict[str, str] = json.loads(stem.with_suffix(".json").read_text())["broken"]
     pixels = np.memmap(stem.with_suffix(".u8"), dtype=np.uint8, mode="r", shape=shape)
     rows = np.array([n for n, file in enumerate(listing.files) if file not in broken], dtype=np.int64)
-    skipped = tuple(f"{file}: {reason}" for file, reason in broken.items())
+    skipped = tuple(f"{printable(file)}: {reason}" for file, reason in broken.items())
     if not len(rows):
         raise InnersightError(
             f"{listing.root}: none of the {len(broken)} pictures can be read; the first: {skipped[0]}"
@@ -268,7 +274,8 @@ def _key(listing: Listing, spec: InputSpec) -> str:
     digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, str(listing.root.resolve()), seen], sort_keys=True).encode())
     for file in listing.files:
         stat = (listing.root / file).stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        # Names need not be text.
+        digest.update(os.fsencode(file) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
 
 
@@ -300,7 +307,7 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
             try:
                 pixels[number] = np.asarray(load_picture(path).seen(spec)).reshape(shape[1:])
             except PictureError as error:
-                broken[listing.files[number]] = str(error).removeprefix(f"{path}: ")
+                broken[listing.files[number]] = str(error).removeprefix(f"{printable(path)}: ")
 
         pool = ThreadPoolExecutor(workers)
         undo.callback(pool.shutdown, cancel_futures=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.files import batches, expand
+from innersight.files import batches, expand, reader
 from innersight.heatmaps import explain
-from innersight.image import Picture, PictureError, as_picture, stack
+from innersight.image import Picture, PictureError, stack
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.render import figures
@@ -209,7 +209,7 @@ def trust(
     seen: list[str] = []
     targets: list[int] = []
     rows: list[tuple[Tensor, Tensor, Tensor, list[bool]]] = []
-    for loaded in batches(expand(pictures), as_picture, CHUNK, skipped):
+    for loaded in batches(expand(pictures), reader(model.input), CHUNK, skipped):
         heat = explain(model, loaded, target, names, layer=where, options=options)
         x = stack(loaded, model.input)
         for i, (picture, empty) in enumerate(zip(loaded, empty_of(x), strict=True)):
