@@ -155,11 +155,11 @@ def test_folders_nested_deeper_than_the_stack_of_python(tmp_path: Path, monkeypa
         os.chdir(before)
     monkeypatch.chdir(tmp_path)
     assert [path.name for path in find_pictures(["."])] == ["p.png"]
-    while next(os.scandir(tmp_path)).is_dir():  # the fixture's own clean-up calls itself for each folder
+    while (tmp_path / os.listdir(tmp_path)[0]).is_dir():  # the fixture's own clean-up calls itself for each folder
         top = tmp_path / "a"
         top.rename(tmp_path / "b")
-        for entry in os.scandir(tmp_path / "b"):
-            os.rename(entry.path, tmp_path / entry.name)
+        for name in os.listdir(tmp_path / "b"):
+            os.rename(tmp_path / "b" / name, tmp_path / name)
         (tmp_path / "b").rmdir()
 
 
