@@ -132,7 +132,8 @@ def test_several_outputs(pack: Any, where: str, pictures: Tensor) -> None:
     net = Returns(pack).eval()
     model = load(net, input=SPEC)
     assert len(model.labels) == 4
-    assert model.notes[0] == f"the network gives several outputs: {where} is taken for the class scores (another one: head=)"
+    note = f"the network gives several outputs: {where} is taken for the class scores (another one: head=)"
+    assert model.notes[0] == note
     assert torch.equal(model.logits(pictures), net.net(pictures))
 
 
