@@ -1,7 +1,9 @@
 """Every kind of output, through everything that reads class scores."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -151,3 +153,90 @@ def test_weights_of_another_precision(dtype: torch.dtype) -> None:
     assert ins.patterns(other, ["conv1:0", "class:1"], steps=2).images.isfinite().all()
     assert ins.layers(other, measure=True)[0].field.size == (3, 3)
     assert next(other.net.parameters()).dtype is dtype
+
+
+# What a network ends in, without saying so ---------------------------------------------------------------------------
+
+
+class Ends(nn.Module):
+    """A convolution, and a function of it at the end that is no module."""
+
+    def __init__(self, end: Callable[[Tensor], Any], classes: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, classes, 3, padding=1)
+        self.end = end
+
+    def forward(self, x: Tensor) -> Any:
+        return self.end(self.conv(x))
+
+
+def ended(end: Callable[[Tensor], Any], classes: int = 3) -> Model:
+    torch.manual_seed(0)
+    return ins.load(Ends(end, classes).eval(), input=SPEC)
+
+
+def fed() -> Tensor:
+    return torch.stack([picture(i).tensor(SPEC) for i in (1, 2)])
+
+
+def test_a_function_that_is_a_sigmoid_is_not_applied_twice() -> None:
+    model = ended(lambda maps: torch.sigmoid(maps.mean((2, 3)) - 2), classes=1)
+    x = fed()
+    with torch.no_grad():
+        own = model.net(x)[:, 0]
+        assert torch.allclose(model.probabilities(model.logits(x))[:, 1], own, atol=1e-5)
+    assert bool((own < 0.5).all())
+    assert ins.predict(model, picture(1)).top(0, 1)[0]["label"] == "no"
+    several = ended(lambda maps: torch.sigmoid(maps.mean((2, 3)) - 2), classes=5)
+    with torch.no_grad():
+        assert torch.allclose(several.probabilities(several.logits(x)), several.net(x), atol=1e-5)
+    assert "taken for probabilities of independent classes (if they are scores: head=)" in " ".join(several.notes)
+
+
+def test_scores_that_happen_to_lie_between_0_and_1_stay_scores() -> None:
+    model = ended(lambda maps: maps.mean((2, 3)) * 0.05 + 0.5)
+    with torch.no_grad():
+        own = model.net(fed())
+        assert bool(((own > 0) & (own < 1)).all())
+        assert torch.equal(model.logits(fed()), own)
+    assert model.head.link == "softmax"
+
+
+@pytest.mark.parametrize(
+    ("end", "unit"),
+    [
+        (lambda maps: maps, "mean logits of the region"),
+        (lambda maps: maps.permute(0, 2, 3, 1), "mean logits of the region"),
+        (lambda maps: maps.softmax(1), "mean log-probability of the region"),
+        (lambda maps: maps.permute(0, 2, 3, 1).softmax(3), "mean log-probability of the region"),
+        (lambda maps: maps.sigmoid(), "mean logits of the region"),
+    ],
+)
+def test_segmentations_of_any_arrangement_and_ending(end: Callable[[Tensor], Tensor], unit: str) -> None:
+    model = ended(end)
+    assert model.labels == ("0", "1", "2")
+    assert model.head.unit == unit
+    x = fed()
+    with torch.no_grad():
+        maps = model.net.conv(x)
+        truth = maps.log_softmax(1) if "log" in unit and "logits" not in unit else maps
+        assert torch.allclose(model.logits(x), truth.mean((2, 3)), atol=1e-4)
+
+
+def test_a_row_of_scores_in_a_grid_of_one_place() -> None:
+    model = ended(lambda maps: maps.mean((2, 3), keepdim=True))
+    assert model.head.link == "softmax"
+    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
+
+
+def test_a_grid_that_is_none_of_the_picture_is_refused() -> None:
+    with pytest.raises(InnersightError, match=r"returned \(3, 3, 24, 2\), no grid of a picture .*head="):
+        ended(lambda maps: maps[..., :2])
+
+
+def test_a_network_that_squeezes_its_batch_away() -> None:
+    model = ended(lambda maps: maps.mean((2, 3), keepdim=True).squeeze())
+    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
+    assert ins.explain(model, picture(1), methods=["saliency"], layer="conv").entries[0].verdict is None
+    with pytest.raises(InnersightError, match=r"for a single picture.*squeeze only the dimensions meant"):
+        ended(lambda maps: maps.mean((2, 3)) if len(maps) > 1 else maps.mean((2, 3)).repeat(2, 1))

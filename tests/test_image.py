@@ -162,7 +162,7 @@ def _bytes(suffix: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "not a picture"),
+        (b"", "the file is empty"),
         (b"Not a picture at all.\n" * 20, "not a picture"),
         (_bytes("png")[:900], "cannot be read"),
         (_bytes("jpeg")[:900], "cannot be read"),

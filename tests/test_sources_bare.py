@@ -148,7 +148,7 @@ def test_a_segmentation_network_scores_a_region(pictures: Tensor) -> None:
     net = nn.Conv2d(3, 2, 3, padding=1)
     model = load(net, input=SPEC)
     assert model.labels == ("0", "1")
-    assert model.notes == ("each class's logits are averaged over the whole picture",)
+    assert model.notes == ("each class is averaged over the whole picture",)
     assert torch.allclose(model.logits(pictures), net(pictures).mean((2, 3)), atol=1e-6)
     assert model.probabilities(model.logits(pictures)).isnan().all()
     mask = torch.zeros(48, 48, dtype=torch.bool)

@@ -36,5 +36,7 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(value, choices, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
+    if len(choices) > 100:
+        return f"none of the {len(choices):,} names is near it"
     shown = ", ".join(choices[:12])
     return f"choose from: {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")

@@ -59,7 +59,7 @@ def similarity(references: Float[Tensor, "classes features"]) -> Head:
 
 
 def region(mask: "Bool[Tensor, 'H W'] | None" = None) -> Head:
-    """Return the head of a segmentation network: each class's logit averaged over a region of its output.
+    """Return the head of a segmentation network (B, classes, h, w): each class's logit averaged over a region.
 
     mask : the region, True inside; resized to the output's grid; everywhere when not given. (Seg-Grad-CAM, Vinogradova
     et al. 2020, arXiv:2002.11434, sums instead: an average does not depend on the size.)
@@ -71,37 +71,100 @@ def region(mask: "Bool[Tensor, 'H W'] | None" = None) -> Head:
         scores = tensor_of(output)[1]
         if mask is None:
             return scores.flatten(2).mean(2)
-        weights = F.adaptive_avg_pool2d(
-            mask.to(scores.device, scores.dtype)[None, None], (scores.shape[2], scores.shape[3])
-        )
+        size = (scores.shape[2], scores.shape[3])
+        weights = F.adaptive_avg_pool2d(mask.to(scores.device, scores.dtype)[None, None], size)
         return (scores * weights).flatten(2).sum(2) / weights.sum()
 
     return Head(read, "none", "mean logits of the region")
 
 
-def recognise(output: Any, *, sigmoid: bool) -> tuple[Head, tuple[str, ...], tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Values:
+    """What the numbers of an output are, and how they become logits."""
+
+    logits: Callable[[Tensor], Tensor]
+    link: Link
+    unit: str
+    note: str | None
+
+
+def recognise(
+    output: Any, wild: Any, one: Any, *, size: tuple[int, int], sigmoid: bool
+) -> tuple[Head, tuple[str, ...], tuple[str, ...]]:
     """Return the head for a network that gave `output` for some pictures, a name per class, and what was assumed.
 
-    sigmoid : whether the network ends in a sigmoid. Raises InnersightError for an output that is no row per picture.
+    wild : its output for pictures a hundred times as strong: scores grow with them, probabilities do not. one : its
+    output for a single picture. size : (H, W) of the pictures. sigmoid : whether its last module is a sigmoid. Raises
+    InnersightError for an output that cannot be read.
     """
     where, found = tensor_of(output)
-    several = f"the network gives several outputs: output{where} is taken for the class scores (another one: head=)"
-    notes = (several,) if where else ()
-    if found.ndim == 4:
-        return region(), numbered(found.shape[1]), (*notes, "each class's logits are averaged over the whole picture")
-    if found.ndim == 1 or (found.ndim == 2 and found.shape[1] == 1):
-        binary = Head(_both_sides_of_a_probability if sigmoid else _both_sides, "sigmoid")
-        return binary, ("no", "yes"), (*notes, "a single output: high means yes, low means no")
-    if found.ndim != 2:
+    if found.ndim not in (1, 2, 4):
         raise InnersightError(f"the network returned {tuple(found.shape)}; one row of logits per picture is needed")
-    if sigmoid and bool(((found >= 0) & (found <= 1)).all()):
-        note = "the network ends in a sigmoid: each class is independent"
-        return Head(_undo_sigmoid, "sigmoid"), numbered(found.shape[1]), (*notes, note)
-    rows = found.float().sum(1)
-    if bool((found >= 0).all()) and torch.allclose(rows, torch.ones_like(rows), atol=1e-3):
+    arrange, said = _arrangement(tuple(found.shape), size)
+    scores = arrange(found)
+    values = _values(scores, arrange(tensor_of(wild)[1]), sigmoid=sigmoid)
+    several = f"the network gives several outputs: output{where} is taken for the class scores (another one: head=)"
+    places = scores.ndim == 4
+    sides = scores.shape[1] == 1
+    squeezed = found.ndim > 1 and tensor_of(one)[1].ndim < found.ndim
+    notes: list[str | None] = ["squeezes the batch away for a single picture: it is put back" if squeezed else None]
+    notes += [several if where else None, said, values.note]
+    notes += ["each class is averaged over the whole picture" if places else None]
+    notes += ["a single output: high means yes, low means no" if sides else None]
+    kept = tuple(note for note in notes if note)
+    labels = ("no", "yes") if sides else numbered(scores.shape[1])
+    if not kept:
+        return PLAIN, labels, ()
+
+    def read(output: Any) -> Tensor:
+        logits = values.logits(arrange(_plain(output)))
+        logits = logits.flatten(2).mean(2) if places else logits
+        return torch.cat([-logits, logits], 1) if sides else logits
+
+    if places:
+        return Head(read, "none", f"mean {values.unit} of the region"), labels, kept
+    return Head(read, "sigmoid" if sides else values.link, values.unit), labels, kept
+
+
+def _arrangement(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[Callable[[Tensor], Tensor], str | None]:
+    """Return what brings an output to (B, classes) or (B, classes, h, w), and what has to be said of it."""
+    if len(shape) == 1:
+        return lambda scores: scores.reshape(-1, 1), None
+    if len(shape) == 4 and 1 not in (shape[1], shape[3]) and _like(shape[1:3], size) and not _like(shape[2:], size):
+        return lambda scores: scores.movedim(3, 1), "a segmentation with the classes last"
+    if len(shape) == 4 and shape[3] == 1 and _like(shape[1:3], size) and shape[1] > 1:
+        return lambda scores: scores.movedim(3, 1), "a segmentation with the classes last"
+    if len(shape) == 4 and shape[2:] == (1, 1):
+        return lambda scores: scores.reshape(-1, shape[1]), "a grid of one place: a row of scores"
+    if len(shape) == 4 and not _like(shape[2:], size):
+        raise InnersightError(
+            f"the network returned {shape}, no grid of a picture of {size}: say how to read it, head="
+        )
+    # A network that squeezes its output gives no row but the scores themselves for a single picture.
+    return lambda scores: scores[None] if scores.ndim == len(shape) - 1 else scores, None
+
+
+def _like(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Say whether a grid has the proportions of a picture of this size, as far as its places allow."""
+    height, width = grid
+    wanted = width * size[0] / size[1]
+    return abs(height - wanted) <= max(1.0, 0.1 * wanted)
+
+
+def _values(scores: Tensor, wild: Tensor, *, sigmoid: bool) -> _Values:
+    # One row of classes for each picture, or for each of its places.
+    both = torch.cat([scores, wild]).detach().float().movedim(1, -1).reshape(-1, scores.shape[1])
+    within = bool(((both >= 0) & (both <= 1)).all())
+    sums = both.sum(1)
+    if both.shape[1] > 1 and within and torch.allclose(sums, torch.ones_like(sums), atol=1e-2):
         note = "the network ends in a softmax: its scores are log-probabilities"
-        return Head(_log, "softmax", "log-probability"), numbered(found.shape[1]), (*notes, note)
-    return PLAIN, numbered(found.shape[1]), notes
+        return _Values(_log, "softmax", "log-probability", note)
+    if sigmoid and within:
+        return _Values(_undo_sigmoid, "sigmoid", "logits", "the network ends in a sigmoid: each class is independent")
+    if within and float(both.max() - both.min()) > 1e-3:
+        note = "its outputs lie between 0 and 1 whatever it is fed: taken for probabilities of independent classes"
+        return _Values(_undo_sigmoid, "sigmoid", "logits", f"{note} (if they are scores: head=)")
+    return _Values(lambda values: values, "softmax", "logits", None)
 
 
 def tensor_of(output: Any) -> tuple[str, Tensor]:
@@ -129,24 +192,13 @@ def _plain(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else tensor_of(output)[1]
 
 
-def _log(output: Any) -> Tensor:
-    probability = _plain(output)
+def _log(probability: Tensor) -> Tensor:
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
 
 
-def _undo_sigmoid(output: Any) -> Tensor:
-    probability = _plain(output)
+def _undo_sigmoid(probability: Tensor) -> Tensor:
     kinds = torch.finfo(probability.dtype)
     return probability.clamp(min=kinds.tiny).log() - (1 - probability).clamp(min=kinds.eps).log()
-
-
-def _both_sides(output: Any) -> Tensor:
-    score = _plain(output).flatten()
-    return torch.stack([-score, score], 1)
-
-
-def _both_sides_of_a_probability(output: Any) -> Tensor:
-    return _both_sides(_undo_sigmoid(output))
 
 
 PLAIN = Head(_plain)

@@ -203,6 +203,8 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff") and path.stat().st_size:
             return _read_tiff(path)
+        if not path.stat().st_size:
+            raise PictureError(f"{shown}: the file is empty") from error
         raise PictureError(f"{shown}: not a picture in a format known here ({', '.join(SUFFIXES)})") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error

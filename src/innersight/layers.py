@@ -11,6 +11,7 @@ from innersight.model import Layer, Model, Role
 from innersight.receptive import fields, gradients_reach, shares
 
 STEPS = 5
+FEWEST = 3
 _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear", "Dense": "linear"}
 
 
@@ -44,7 +45,7 @@ def story(model: Model, count: int = STEPS) -> tuple[str, ...]:
     """Return the names of up to `count` layers that show how the network sees, from the input to the last grid.
 
     The parts at the top of the network are taken, containers opened where their parts differ, and blocks too as long as
-    there are fewer than five parts; a convolution with its norm and activation counts once, after the activation;
+    there are fewer than three parts; a convolution with its norm and activation counts once, after the activation;
     pools and what learns nothing do not count. `count` of these are spread evenly over the depth, first and last
     included. Raises InnersightError for a network without any map larger than 1x1.
     """
@@ -69,7 +70,8 @@ def last_grid(model: Model) -> tuple[str, str]:
         return name, f"the last layer with places ({grid}); none of them reaches the class: its weights are zero"
     if name == steps[-1]:
         return name, f"the last layer that still has places ({grid}) before they are pooled away"
-    return name, f"the last layer whose places ({grid}) reach the class: behind it, only other tokens are read"
+    behind = "only other tokens are read" if known[steps[-1]].prefix else "places do not count for these scores"
+    return name, f"the last layer whose places ({grid}) reach the class: behind it, {behind}"
 
 
 def check_layers(model: Model, names: Sequence[str]) -> tuple[Layer, ...]:
@@ -115,7 +117,7 @@ def _steps(model: Model) -> list[Layer]:
     known = {layer.name: layer for layer in survey(model)}
     order = {name: i for i, name in enumerate(known)}
     parts = _open(model.net, "", known)
-    while len(_merged(parts, order)) < STEPS:
+    while len(_merged(parts, order)) < FEWEST:
         inside = {part.name: _open(model.module(part.name), part.name, known) for part in parts if "#" not in part.name}
         richer = [part for part in parts if len(inside.get(part.name, ())) > 1]
         if not richer:

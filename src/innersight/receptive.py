@@ -16,8 +16,8 @@ def fields(model: Model, layers: Sequence[str]) -> dict[str, Field]:
     """Return the receptive field of each layer's middle place: where the picture has a gradient from its units.
 
     Size and stride are those of the places where that gradient is not zero, on two random pictures; the effective part
-    follows Luo et al. 2016 (arXiv:1701.04128). Where a field reaches the border of the picture, the stride is that of
-    the grid. One backward pass for each layer.
+    follows Luo et al. 2016 (arXiv:1701.04128). Where a field reaches the border of the picture or is shared by
+    neighbours (windows), the stride is that of the grid. One backward pass for each layer.
     """
     if not layers:
         return {}
@@ -78,10 +78,11 @@ def _extent(energy: Tensor, places: int) -> tuple[int, int, int]:
     (first, last), (after, _) = (_ends(row) for row in energy)
     if places == 1:
         stride = pixels
-    elif first == 0 or after == 0 or last == pixels - 1:
-        stride = round(pixels / places)
     else:
-        stride = after - first
+        stride = round(pixels / places)
+        # Neighbours in a window share one field, or lie in fields a window apart: then only the grid tells.
+        if min(first, after) > 0 and last < pixels - 1 and 0 < after - first <= 2 * stride:
+            stride = after - first
     share = energy[0].cumsum(0) / energy[0].sum().clamp(min=torch.finfo(torch.float32).tiny)
     outside = (1 - ENERGY) / 2
     effective = int((share < 1 - outside).sum()) - int((share < outside).sum()) + 1

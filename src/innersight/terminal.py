@@ -52,8 +52,8 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
     measured = any(layer.field for layer in found)
     rows = [
         [
-            layer.name + layer.part,
-            layer.kind,
+            layer.name,
+            f"{layer.kind}, output{layer.part}" if layer.part else layer.kind,
             f"{layer.units:,}",
             f"{_pair(layer.grid)}{f' + {layer.prefix}' if layer.prefix else ''}",
             *(_seen(layer, model) if measured else ()),
@@ -82,6 +82,8 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
             "sees: receptive field in pixels of the network's input; mostly: where 95% of its gradient is; "
             "compute: share of one forward pass"
         )
+    if measured and any("#" in layer.name for layer in found):
+        lines.append("NAME#2 is the second call of a module; the compute of all its calls is in its first line")
     if any(layer.prefix for layer in found):
         lines.append("grid 14x14 + 1: one token before those of the picture, such as a class token; it is not shown")
     if unreadable:

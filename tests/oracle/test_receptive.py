@@ -127,3 +127,48 @@ def test_a_head_of_zeros_is_said_to_hear_nothing() -> None:
     name, why = last_grid(model)
     assert name == "relu2"
     assert "none of them reaches the class: its weights are zero" in why
+
+
+class Windows(nn.Module):
+    """Patches of 4 px, then the mean of each window of 4x4 patches added to its patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 4, 4)
+        self.window = nn.AvgPool2d(4)
+        self.mixed = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.patch(x)
+        maps = self.mixed(maps + self.window(maps).repeat_interleave(4, 2).repeat_interleave(4, 3))
+        return self.head(maps.mean((2, 3)))
+
+
+def test_neighbours_that_share_a_window_have_the_stride_of_the_grid() -> None:
+    torch.manual_seed(0)
+    found = fields(model_of(Windows(), 96, 64), ["patch", "mixed"])
+    assert found["patch"].stride == found["mixed"].stride == (4, 4)
+    assert found["mixed"].size == (16, 16)
+
+
+class TwoHeads(nn.Module):
+    """A second output with layers of its own behind the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.deep = nn.Conv2d(8, 8, 3, 2, 1)
+        self.aside = nn.Conv2d(8, 8, 3, 2, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.deep(self.conv(x).relu())
+        return self.head(maps.mean((2, 3))), self.aside(maps)
+
+
+def test_layers_of_another_output_are_not_called_tokens() -> None:
+    torch.manual_seed(0)
+    name, why = last_grid(model_of(TwoHeads(), 64, 64))
+    assert name == "deep"
+    assert why.endswith("behind it, places do not count for these scores")

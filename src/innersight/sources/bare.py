@@ -101,7 +101,7 @@ def _channels(net: nn.Module) -> int:
 
 
 def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> tuple[Head, tuple[str, ...], tuple[str, ...]]:
-    """Run three random pictures through an untouched `net`; return its head, labels, and what was assumed."""
+    """Run random pictures through an untouched `net`; return its head, labels, and what was assumed."""
     parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     pixels = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(0))
     x = spec.normalise(pixels).to(parameter.device, parameter.dtype)
@@ -110,15 +110,33 @@ def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> tuple[Head, tupl
         with torch.no_grad(), torch.random.fork_rng():
             for module in training:
                 module.training = False
-            output = net(x)
+            output, wild, one = net(x), net(x * 100), net(x[:1])
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         raise InnersightError(f"{type(net).__name__} refuses an input of {spec.shape}: {error}") from error
     finally:
         for module, mode in training.items():
             module.training = mode
+    said: tuple[str, ...] = ()
     if head is None:
-        return recognise(output, sigmoid=isinstance(_last(net), nn.Sigmoid))
-    return head, numbered(head.read(output).shape[1]), ()
+        ends = isinstance(_last(net), nn.Sigmoid)
+        head, labels, said = recognise(output, wild, one, size=(spec.height, spec.width), sigmoid=ends)
+    else:
+        labels = numbered(head.read(output).shape[1])
+    _check_one(net, head, one, len(labels))
+    return head, labels, said
+
+
+def _check_one(net: nn.Module, head: Head, one: Any, classes: int) -> None:
+    """Raise InnersightError when the scores of a single picture are no row of `classes`."""
+    try:
+        shape = tuple(head.read(one).shape)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise InnersightError(f"{type(net).__name__} gives no scores for a single picture: {error}") from error
+    if shape != (1, classes):
+        raise InnersightError(
+            f"{type(net).__name__} gives {shape} for a single picture instead of {(1, classes)}: "
+            "squeeze only the dimensions meant, as in squeeze(-1)"
+        )
 
 
 def _last(net: nn.Module) -> nn.Module:

@@ -129,7 +129,7 @@ def _contract(name: str, options: Mapping[str, Any], config: Any) -> tuple[dict[
     try:
         processor = AutoImageProcessor.from_pretrained(name, **options)
     except (OSError, ValueError, ImportError) as error:
-        return own, [f"no image processor comes with it ({' '.join(str(error).split())[:80]})"]
+        return own, [f"no image processor comes with it ({' '.join(str(error).split('. ')[0].split())[:200]})"]
     if hasattr(processor, "data_config"):
         return dict(vars(contract(processor.data_config))), []
     stated, notes = processor.to_dict(), []

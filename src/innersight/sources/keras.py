@@ -76,7 +76,7 @@ def open_model(
     link, outputs = _open_end(keras, net, model.input)
     if not link:
         return as_built(model, classes=classes, weights=weights)
-    head = multilabel() if link == "sigmoid" and outputs > 1 else None
+    head = multilabel() if link == model.head.link == "sigmoid" and outputs > 1 else None
     model = wrap(net, {**known, **stated}, name=path.stem, head=head)
     note = f"the {link} at the end is taken off: the scores are logits"
     return as_built(model, classes=classes, weights=weights, notes=(note,))

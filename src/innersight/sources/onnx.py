@@ -58,7 +58,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     notes = [f"rebuilt from ONNX: the scores are those of onnxruntime within {TOLERANCE:g} of the largest"]
     if link:
         notes.append(f"the {link} at the end is taken off: the scores are logits")
-        several = link == "sigmoid" and model.labels != ("no", "yes")
+        several = link == "sigmoid" and model.head.link == "sigmoid" and model.labels != ("no", "yes")
         model = wrap(net, {**known, **stated}, name=path.stem, head=multilabel() if several else None)
     return as_built(model, classes=classes, weights=weights, notes=tuple(notes))
 
