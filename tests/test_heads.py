@@ -106,7 +106,7 @@ def test_a_class_of_a_segmentation_over_a_region() -> None:
         out = net(x)["out"]
         assert torch.allclose(model.logits(x), out.mean((2, 3)))
         assert torch.allclose(corner.logits(x), out[:, :, :12, 12:].mean((2, 3)))
-    heat = ins.explain(corner, picture(1), 1, ["gradcam", "saliency"], layer="conv")
+    heat = ins.explain(corner, picture(1), 1, ["gradcam", "saliency"], layers="conv")
     by_pixel = heat.entries[1].values
     assert by_pixel[:11, 14:].any()
     assert not by_pixel[14:, :10].any()
@@ -123,7 +123,7 @@ def test_detections_through_a_function_of_ones_own() -> None:
     best = Head(lambda output: output["scores"].amax(1), "sigmoid", "best detection's logit")
     model = ins.load(Detects().eval(), input=SPEC, head=best, labels=["cat", "dog", "owl"])
     assert ins.predict(model, picture(1)).logits.shape == (1, 3)
-    assert ins.explain(model, picture(1), "owl", ["saliency"], layer="conv").entries[0].verdict is None
+    assert ins.explain(model, picture(1), "owl", ["saliency"], layers="conv").entries[0].verdict is None
 
 
 def test_a_study_of_a_network_without_probabilities(tmp_path: Path) -> None:
@@ -133,7 +133,8 @@ def test_a_study_of_a_network_without_probabilities(tmp_path: Path) -> None:
     study = json.loads((documents / "study.json").read_text())
     assert [p["prediction"][0]["probability"] for p in study["pictures"]] == [None, None]
     assert [p["prediction"][0]["label"] for p in study["pictures"]] == ["first", "second"]
-    assert {e["unit"] for e in json.loads((documents / "heatmaps.json").read_text())["entries"]} == {"cosine"}
+    entries = json.loads((documents / "heatmaps.json").read_text())["entries"]
+    assert {e["unit"] for e in entries} == {"cosine", "cosine per unit of input"}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -237,6 +238,6 @@ def test_a_grid_that_is_none_of_the_picture_is_refused() -> None:
 def test_a_network_that_squeezes_its_batch_away() -> None:
     model = ended(lambda maps: maps.mean((2, 3), keepdim=True).squeeze())
     assert ins.predict(model, picture(1)).logits.shape == (1, 3)
-    assert ins.explain(model, picture(1), methods=["saliency"], layer="conv").entries[0].verdict is None
+    assert ins.explain(model, picture(1), methods=["saliency"], layers="conv").entries[0].verdict is None
     with pytest.raises(InnersightError, match=r"for a single picture.*squeeze only the dimensions meant"):
         ended(lambda maps: maps.mean((2, 3)) if len(maps) > 1 else maps.mean((2, 3)).repeat(2, 1))

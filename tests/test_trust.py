@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 from innersight import tap, toons
 from innersight.errors import InnersightError
-from innersight.heatmaps import explain
-from innersight.heatmaps.request import methods
+from innersight.heatmaps import explain, request
+from innersight.heatmaps.request import Request, methods
 from innersight.image import PictureError, as_picture
 from innersight.model import InputSpec, Model
 from innersight.sources import load
@@ -79,12 +80,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+def add(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[[Request], Tensor]) -> None:
+    """Register a heatmap method for one test."""
+    methods["gradcam"]
+    for table, value in ((methods._entries, function), (request._READS, "passes"), (request._UNITS, "TARGET")):
+        monkeypatch.setitem(table, name, value)
+
+
 @pytest.fixture
 def guess(monkeypatch: pytest.MonkeyPatch) -> str:
     """A heatmap method that knows nothing."""
-    methods["gradcam"]
     rng = torch.Generator().manual_seed(7)
-    monkeypatch.setitem(methods._entries, "guess", lambda request: torch.rand(request.x[:, 0].shape, generator=rng))
+    add(monkeypatch, "guess", lambda asked: torch.rand(asked.x[:, 0].shape, generator=rng))
     return "guess"
 
 
@@ -237,11 +244,8 @@ def test_one_picture(corner: Model, folder: Path) -> None:
 
 
 def test_empty_maps_are_counted_and_said(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    methods["gradcam"]
-    monkeypatch.setitem(methods._entries, "mute", lambda request: torch.zeros(len(request.x), 4, 4))
-    monkeypatch.setitem(
-        methods._entries, "shy", lambda request: request.x[:, 0] * (torch.arange(len(request.x)) > 2).view(-1, 1, 1)
-    )
+    add(monkeypatch, "mute", lambda asked: torch.zeros(len(asked.x), 4, 4))
+    add(monkeypatch, "shy", lambda asked: asked.x[:, 0] * (torch.arange(len(asked.x)) > 2).view(-1, 1, 1))
     result = trust(corner, sorted(folder.iterdir())[:12], ["mute", "shy"], steps=4)
     assert result.verdict("mute") == "mute: no verdict, it was empty on all 12 pictures."
     assert result.verdict("shy").endswith(" 3 of its 12 maps were empty and count as a random order.")

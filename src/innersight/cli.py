@@ -265,8 +265,19 @@ def explain(
     model: ModelName,
     pictures: Files,
     target: Target = None,
-    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
-    layer: Annotated[str | None, typer.Option("--layer", "-l", help="where class activation maps are read")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`; all for every one that fits")
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", "-l", help="where class activation maps are read; may be repeated")
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(help="why not this class? a label, a number or runner-up: its score is taken off")
+    ] = None,
+    of: Annotated[str, typer.Option(help="logit or probability")] = "logit",
+    like: Annotated[Path | None, typer.Option(help="what makes the pictures like this one, instead of a class")] = None,
+    seed: Annotated[int, typer.Option(help="of the methods that draw at random")] = 0,
+    shared: Annotated[bool, typer.Option("--shared", help="one scale for all pictures of a method")] = False,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -281,9 +292,14 @@ def explain(
     # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
     files, options = method_options([str(path) for path in pictures])
     names = method or ["gradcam", "saliency"]
-    result = run(_load(model, weights, device), files, target, names, layer=layer, options=options)
+    result = run(
+        _load(model, weights, device), files, target, "all" if "all" in names else names, layers=layer, versus=versus,
+        of=of, like=like, options=options, seed=seed, shared=shared,
+    )  # fmt: skip
     if not json_:
-        typer.echo(f"read at {result.layer}: {result.why}")
+        typer.echo(f"read at {', '.join(result.layers)}: {result.why}")
+        for line in result.left_out:
+            typer.echo(f"left out: {line}")
     deliver(result, json_, out, "explain.png")
 
 

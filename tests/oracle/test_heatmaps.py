@@ -9,10 +9,10 @@ from networks import batch, picture, tiny
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from innersight import tap
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.heatmaps.request import Request, methods
+from innersight.heatmaps.engine import answer
+from innersight.heatmaps.target import class_target
 from innersight.image import stack
 from innersight.layers import last_grid, story
 from innersight.model import InputSpec, Model
@@ -21,8 +21,9 @@ NETS = ["in-place", "dense", "twice", "functional", "writes-back", "grey", "wide
 
 
 def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str, **options: object) -> Tensor:
-    with tap.untouched(model):
-        return methods[name](Request(model, x, torch.tensor(targets), layer), **options)
+    target = class_target(model, torch.tensor(targets))
+    found = answer(model, x, target, torch.arange(len(x)), [layer], {name: options})[1]
+    return next(iter(found.values())).values
 
 
 def slow_gradcam(model: Model, one: Tensor, target: int, layer: str) -> Tensor:
@@ -127,7 +128,7 @@ def test_gradcam_agrees_with_another_implementation() -> None:
     compared = 0
     for target, seed in ((target, seed) for target in range(4) for seed in range(3)):
         one = picture(seed)
-        found = explain(model, one, target, ["gradcam"], layer="pool1", options={"gradcam": {"relu": True}})
+        found = explain(model, one, target, ["gradcam"], layers="pool1", options={"gradcam": {"relu": True}})
         ours = found.entries[0].values
         with peer.GradCAM(model.net, [model.net.pool1]) as cam:
             theirs = torch.from_numpy(cam(stack([one], model.input), [ClassifierOutputTarget(target)])[0])
@@ -163,7 +164,7 @@ def test_the_layer_read_is_said() -> None:
     found = explain(model, picture(1))
     assert found.layer == last_grid(model)[0]
     assert "last layer that still has places (12x12)" in found.why
-    assert explain(model, picture(1), layer="stem").why == "as asked"
+    assert explain(model, picture(1), layers="stem").why == "as asked"
 
 
 class Constant(nn.Module):
@@ -181,7 +182,7 @@ class Constant(nn.Module):
 
 def test_no_evidence_is_an_answer() -> None:
     model = Model(Constant(0.0).eval(), InputSpec(8, 8), ("a", "b"), "constant", "a test")
-    entries = explain(model, picture(1), layer="conv").entries
+    entries = explain(model, picture(1), layers="conv").entries
     assert [entry.verdict for entry in entries] == [
         f"{name} finds no evidence: the class does not depend on any place of this layer."
         for name in ("gradcam", "saliency")
@@ -192,7 +193,7 @@ def test_no_evidence_is_an_answer() -> None:
 
 def test_a_gradient_that_overflows_is_told(tmp_path: Path) -> None:
     model = Model(Constant(float("inf")).eval(), InputSpec(8, 8), ("a", "b"), "overflow", "a test")
-    found = explain(model, picture(1), "a", layer="conv")
+    found = explain(model, picture(1), "a", layers="conv")
     assert all("not numbers" in (entry.verdict or "") for entry in found.entries)
     assert found.save(tmp_path / "a.png").stat().st_size > 0
 
@@ -202,9 +203,9 @@ def test_a_gradient_that_overflows_is_told(tmp_path: Path) -> None:
     [
         ({"target": "mapel"}, "has no class 'mapel'"),
         ({"target": 9}, "class 9 is out of range"),
-        ({"methods": ["gradcan"]}, r"did you mean gradcam\?"),
+        ({"methods": ["gradcan"]}, r"did you mean gradcam or"),
         ({"methods": []}, "no heatmap method named"),
-        ({"layer": "conv7"}, "did you mean conv"),
+        ({"layers": "conv7"}, "did you mean conv"),
         ({"options": {"gradcam": {"rleu": True}}}, r"no option 'rleu'; did you mean relu\?"),
         ({"options": {"gradcam": {"relu": "maybe"}}}, "relu='maybe' is not of type bool"),
     ],

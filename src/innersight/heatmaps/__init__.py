@@ -1,6 +1,8 @@
 """Heatmaps: how much each place of a picture counts for a class."""
 
-from innersight.heatmaps.engine import Heatmap, Heatmaps, explain
-from innersight.heatmaps.request import Request
+from innersight.heatmaps.engine import explain
+from innersight.heatmaps.request import Answer, Request, Trial, UnfitError, register
+from innersight.heatmaps.result import Heatmap, Heatmaps
+from innersight.heatmaps.target import Target
 
-__all__ = ["Heatmap", "Heatmaps", "Request", "explain"]
+__all__ = ["Answer", "Heatmap", "Heatmaps", "Request", "Target", "Trial", "UnfitError", "explain", "register"]

@@ -1,9 +1,8 @@
-"""`explain`: heatmaps of chosen methods for pictures and a class."""
+"""`explain`: heatmaps of chosen methods, layers and targets for pictures."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,193 +10,208 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.files import read_pictures
-from innersight.heatmaps.request import Request
-from innersight.heatmaps.request import methods as registry
-from innersight.image import Picture, stack
+from innersight.heatmaps.masked import answers
+from innersight.heatmaps.request import (
+    BATCH,
+    Answer,
+    Pass,
+    Request,
+    Trial,
+    UnfitError,
+    reads,
+    unit_of,
+)
+from innersight.heatmaps.request import (
+    methods as registry,
+)
+from innersight.heatmaps.result import Heatmap, Heatmaps, layer_of
+from innersight.heatmaps.target import Target, target_of
+from innersight.image import Picture, as_picture, stack
 from innersight.layers import check_layers, last_grid
-from innersight.maps import seen_array
 from innersight.model import Model
 from innersight.predict import run
-from innersight.render import figures
-from innersight.render.colour import Scale, scale_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-BATCH = 16
-FINE = 2500
-
-
-@dataclass(frozen=True, eq=False)
-class Heatmap:
-    """One method on one picture.
-
-    values : (h, w) float32, raw: signed where the method is, in the unit its docstring states, at its own resolution.
-    verdict : None, or the sentence that says there is no evidence to show.
-    """
-
-    picture: Picture
-    method: str
-    target: int
-    logit: float
-    probability: float | None
-    values: Tensor
-    verdict: str | None
-
-    @property
-    def scale(self) -> Scale:
-        """Return its colours: fine maps end at the 99.5th percentile, so that one pixel does not hide all."""
-        return scale_of(self.values, share=0.995 if self.values.numel() > FINE else 1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Heatmaps:
-    """Heatmaps for pictures by method, with the layer that was read and why.
-
-    skipped : one sentence for each file that could not be read.
-    """
-
-    model: Model
-    entries: tuple[Heatmap, ...]
-    layer: str
-    why: str
-    skipped: tuple[str, ...] = ()
-
-    def figure(self) -> "Figure":
-        """Draw one row per picture: the picture, then each method laid over it on its own scale."""
-        pictures = list(dict.fromkeys(entry.picture for entry in self.entries))
-        names = list(dict.fromkeys(entry.method for entry in self.entries))
-        by_place = {(entry.picture, entry.method): entry for entry in self.entries}
-        figure = figures.new_figure(2.3 * (len(names) + 1), 2.6 * len(pictures) + 0.3)
-        figure.suptitle(f"{self.model.name}: {self.layer}, {self.why}", fontsize=8)
-        axes = figure.subplots(len(pictures), len(names) + 1, squeeze=False)
-        for row, picture in enumerate(pictures):
-            seen = seen_array(picture, self.model)
-            axes[row, 0].imshow(seen)
-            axes[row, 0].set(xticks=[], yticks=[])
-            first = by_place[picture, names[0]]
-            label = self.model.labels[first.target]
-            axes[row, 0].set_title(
-                f"{picture.name}\n{label}: {self.model.head.unit} {first.logit:.2f}{_chance(first.probability)}",
-                fontsize=7,
-            )
-            for column, name in enumerate(names, 1):
-                entry, axis = by_place[picture, name], axes[row, column]
-                scale = entry.scale
-                if entry.verdict:
-                    axis.axis("off")
-                    axis.text(0.5, 0.5, entry.verdict, ha="center", va="center", fontsize=7, wrap=True)
-                else:
-                    figures.draw_map(axis, entry.values, scale, seen)
-                axis.set_title(f"{name}\n{scale}", fontsize=7)
-        return figure
-
-    def to_json(self) -> dict[str, Any]:
-        """Return targets, ranges and verdicts."""
-        rows = [
-            {
-                "picture": entry.picture.name,
-                "method": entry.method,
-                "target": self.model.labels[entry.target],
-                "logit": entry.logit,
-                "probability": entry.probability,
-                "low": float(entry.values.min()),
-                "high": float(entry.values.max()),
-                "grid": list(entry.values.shape),
-                "verdict": entry.verdict,
-            }
-            for entry in self.entries
-        ]
-        return {
-            "model": self.model.name,
-            "layer": self.layer,
-            "why": self.why,
-            "heatmaps": rows,
-            "skipped": list(self.skipped),
-        }
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the raw values as `METHOD/NUMBER`."""
-        counts: dict[str, int] = {}
-        named = {}
-        for entry in self.entries:
-            number = counts[entry.method] = counts.get(entry.method, -1) + 1
-            named[f"{entry.method}/{number}"] = entry.values
-        return named
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
+ALL = "all"
+Found = dict[tuple[str, str | None], Answer]
 
 
 def explain(
     model: Model,
     pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
-    target: int | str | None = None,
-    methods: Sequence[str] = ("gradcam", "saliency"),
+    target: "int | str | Callable[[Tensor], Tensor] | None" = None,
+    methods: "Sequence[str] | str" = ("gradcam", "saliency"),
     *,
-    layer: str | None = None,
+    layers: "Sequence[str] | str | None" = None,
+    versus: int | str | None = None,
+    of: str = "logit",
+    like: "str | Path | Picture | None" = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    shared: bool = False,
 ) -> Heatmaps:
-    """Return how much each place counts for a class, raw and signed.
+    """Return how much each place counts for a class or another target, raw and signed.
 
-    target : a class for all pictures; by default each picture's own predicted class. methods : names of the registry.
-    layer : where class activation maps are read; by default the last layer with a grid, and the result says so.
-    options : keyword arguments per method. Raises InnersightError for unknown classes, methods, layers and options.
+    target : a class for all pictures, or a function from the outputs (B, classes) to one number for each row; by
+    default each picture's own predicted class, less its runner-up where the picture lies in a folder named like another
+    class. versus : a class, or "runner-up", whose score is taken off: why this one and not that. of : "logit" or
+    "probability". like : the target is the likeness to this picture, the cosine of the mean maps of the last layer with
+    a grid. methods : names of the registry, or "all" that can read this network (without the extra `captum`). layers :
+    where class activation maps are read; by default the last layer with a grid, and the result says so. options :
+    keyword arguments per method. seed : of all random streams. shared : draw all pictures of a method on one scale.
+
+    All methods and layers share one forward and one backward pass, which ends at the first layer named; those that hide
+    parts of the picture fill their batches together. Raises InnersightError for unknown classes, methods, layers and
+    options, and for a method that cannot read this network.
     """
     loaded, skipped = read_pictures(pictures, model.input)
-    if not methods:
+    everything = methods == ALL
+    names = [name for name in registry if reads(name) != "captum"] if everything else methods
+    chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    parsed = options_of(chosen, options)
+    asked = [layers] if isinstance(layers, str) else layers
+    if asked:
+        check_layers(model, asked)
+    where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last_grid(model)[0],), last_grid(model)[1])
+    x = stack(loaded, model.input)
+    logits = run(model, x)
+    wanted = target_of(
+        model, loaded, logits, target, versus=versus, of=of, like=None if like is None else as_picture(like)
+    )
+    left_out: dict[str, str] = {}
+    parts = []
+    for numbers in torch.split(torch.arange(len(x)), BATCH):
+        batch = x[numbers].to(model.device, model.dtype)
+        parts.append(answer(model, batch, wanted, numbers, where, parsed, seed, left_out if everything else None))
+    entries = tuple(
+        _entry(model, picture, i, logits[i], wanted, key, parts[i // BATCH], i % BATCH)
+        for i, picture in enumerate(loaded)
+        for key in parts[0][1]
+    )
+    return Heatmaps(model, entries, where, why, shared, tuple(left_out.values()), skipped)
+
+
+def answer(
+    model: Model,
+    x: Tensor,
+    target: Target,
+    numbers: Tensor,
+    layers: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    seed: int = 0,
+    left_out: dict[str, str] | None = None,
+) -> tuple[Tensor, Found]:
+    """Return the target's values (B,) and what each method found for a batch, methods in the order of `options`.
+
+    x : (B, C, H, W) network input. numbers : (B,) what the target calls these pictures. options : keyword arguments of
+    each method to ask. left_out : takes the sentence of a method that cannot read this network, where that is no error.
+    """
+    plain = [name for name in options if reads(name) != "masks"]
+    masks = [name for name in options if reads(name) == "masks"]
+    found: Found = {}
+    with tap.untouched(model), tap.lean():
+        pixels = any(reads(name) == "pixels" for name in plain)
+        shared = Pass(model, x, target, numbers.to(x.device), layers, pixels=pixels)
+        requests = {layer: Request(shared, layer, seed) for layer in layers}
+        for name in plain:
+            for layer in layers:
+                key = name, layer_of(name, layer)
+                if key in found or name in (left_out or ()):
+                    continue
+                try:
+                    given = registry[name](requests[layer], **options[name])
+                except UnfitError as error:
+                    if left_out is None:
+                        raise
+                    left_out[name] = str(error)
+                else:
+                    found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
+        scores = shared.scores.detach().float().cpu()
+        shared.settle()
+        places = [(name, one) for name in masks for one in layers if layer_of(name, one) or one == layers[0]]
+        trials = [Trial(requests[layer], i) for _, layer in places for i in range(len(x))]
+        asking = [
+            registry[name](Trial(requests[layer], i), **options[name]) for name, layer in places for i in range(len(x))
+        ]
+        told = answers(trials, asking)  # type: ignore[arg-type]
+        for at, (name, layer) in enumerate(places):
+            found[name, layer_of(name, layer)] = _together(told[at * len(x) : (at + 1) * len(x)])
+    order = {name: i for i, name in enumerate(options)}
+    return scores, {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
+
+
+def _together(parts: Sequence[Answer]) -> Answer:
+    errors = [one.error for one in parts if one.error is not None]
+    return Answer(
+        torch.cat([one.values for one in parts]),
+        torch.cat(errors) if errors else None,
+        {name: torch.cat([one.facts[name] for one in parts]) for name in parts[0].facts},
+    )
+
+
+def _settled(one: Answer) -> Answer:
+    error = None if one.error is None else one.error.detach().cpu()
+    return Answer(one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()})
+
+
+def options_of(
+    chosen: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the checked options of each method. Raises InnersightError for unknown ones."""
+    if not chosen:
         raise InnersightError("no heatmap method named; see `innersight methods`")
-    chosen = {name: registry[name] for name in dict.fromkeys(methods)}
+    for name in chosen:
+        registry[name]
     unused = set(options or {}) - set(chosen)
     if unused:
         raise InnersightError(f"options for {sorted(unused)[0]}, but only {', '.join(chosen)} was asked for")
     texts = {name: {k: str(v) for k, v in given.items()} for name, given in (options or {}).items()}
-    parsed = {name: registry.parse(name, texts.get(name, {})) for name in chosen}
-    if layer is not None:
-        check_layers(model, [layer])
-    name, why = (layer, "as asked") if layer is not None else last_grid(model)
-    x = stack(loaded, model.input)
-    logits = run(model, x)
-    probabilities = model.probabilities(logits)
-    fixed = None if target is None else model.class_index(target)
-    targets = logits.argmax(1) if fixed is None else torch.full((len(x),), fixed)
-    values = {method: _ask(model, x, targets, name, chosen[method], parsed[method]) for method in chosen}
-    entries = tuple(
-        Heatmap(
-            picture,
-            method,
-            int(targets[i]),
-            float(logits[i, targets[i]]),
-            float(probabilities[i, targets[i]]) if model.has_probabilities else None,
-            values[method][i],
-            _verdict(values[method][i], method),
-        )
-        for i, picture in enumerate(loaded)
-        for method in chosen
+    return {name: registry.parse(name, texts.get(name, {})) for name in chosen}
+
+
+def _entry(
+    model: Model,
+    picture: Picture,
+    number: int,
+    logits: Tensor,
+    target: Target,
+    key: tuple[str, str | None],
+    part: tuple[Tensor, Found],
+    row: int,
+) -> Heatmap:
+    (method, layer), (scores, found) = key, part
+    one = found[key]
+    own = None if target.classes is None else int(target.classes[number])
+    rival = None if target.rivals is None or target.rivals[number] < 0 else int(target.rivals[number])
+    chance = None if own is None or not model.has_probabilities else float(model.probabilities(logits[None])[0, own])
+    values, error = one.values[row].float(), None if one.error is None else one.error[row].float()
+    return Heatmap(
+        picture,
+        method,
+        layer,
+        values,
+        unit_of(method, target.unit),
+        own,
+        rival,
+        target.questions[number],
+        float(scores[row]),
+        None if own is None else float(logits[own]),
+        chance,
+        _verdict(values, error, logits, method),
+        error,
+        {name: float(values[row]) for name, values in one.facts.items()},
     )
-    return Heatmaps(model, entries, name, why, skipped)
 
 
-def _ask(model: Model, x: Tensor, targets: Tensor, layer: str, method: Any, options: Mapping[str, Any]) -> Tensor:
-    parts = []
-    with tap.untouched(model):
-        for batch, classes in zip(torch.split(x, BATCH), torch.split(targets, BATCH), strict=True):
-            request = Request(model, batch.to(model.device, model.dtype), classes.to(model.device), layer)
-            parts.append(method(request, **options).detach().float().cpu())
-    return torch.cat(parts)
+UNSTABLE = 0.5
 
 
-def _chance(probability: float | None) -> str:
-    return "" if probability is None else f", p {probability:.2f}"
-
-
-def _verdict(values: Tensor, method: str) -> str | None:
+def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) -> str | None:
+    if not torch.isfinite(logits).all():
+        return "The network's own outputs are not numbers for this picture: there is nothing to explain."
     if not torch.isfinite(values).all():
         return f"{method} gave values that are not numbers: the network's gradient overflows here."
     if not values.any():
         return f"{method} finds no evidence: the class does not depend on any place of this layer."
+    if error is not None and not float(error.median()) < UNSTABLE * float(values.max() - values.min()):
+        return f"{method} is unstable here: its standard error is as large as what it shows. Give it more samples."
     return None

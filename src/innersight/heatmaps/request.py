@@ -1,43 +1,237 @@
-"""What a heatmap method is asked, and the registry of methods."""
+"""What a heatmap method is asked, what all methods share, and the registry of methods."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.errors import InnersightError
+from innersight.heatmaps.target import Target
 from innersight.model import Model
 from innersight.registry import Registry
+
+BATCH = 16
+
+
+class UnfitError(InnersightError):
+    """A method that cannot read a network of this kind."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method found.
+
+    values : (B, h, w), raw. error : the standard error of every value, where the method draws at random until it is
+    small. facts : further numbers, one for each picture, such as a completeness gap.
+    """
+
+    values: Float[Tensor, "B h w"]
+    error: Float[Tensor, "B h w"] | None = None
+    facts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Pass:
+    """One forward and one backward pass over a batch, made when first asked for and shared by methods and layers.
+
+    x : (B, C, H, W) network input. numbers : (B,) what the target calls these pictures. layers : whose maps are read.
+    pixels : whether a gradient of the pixels will be asked for; without, the backward pass ends at the first layer.
+    """
+
+    def __init__(
+        self, model: Model, x: Tensor, target: Target, numbers: Tensor, layers: Sequence[str], *, pixels: bool
+    ) -> None:
+        self.model, self.target, self.numbers = model, target, numbers
+        self.x = x.detach().clone().requires_grad_(True) if pixels else x
+        self._layers, self._pixels = layers, pixels
+        self._suffixes: dict[str, tap.Suffix] = {}
+
+    @cached_property
+    def captured(self) -> tap.Captured:
+        """What the forward pass gave."""
+        layers = [*self._layers, *([self.target.layer] if self.target.layer else [])]
+        if not self._pixels:
+            return tap.leaf(self.model, self.x, list(dict.fromkeys(layers)))
+        with torch.enable_grad():
+            return tap.capture(self.model, self.x, list(dict.fromkeys(layers)), stop=False)
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """The target of every picture, (B,)."""
+        with torch.enable_grad():
+            return self.target.score(self.captured, self.numbers)
+
+    @cached_property
+    def _gradients(self) -> dict[str | None, Tensor | None]:
+        sources: dict[str | None, Tensor] = {layer: self.captured.activations[layer] for layer in self._layers}
+        if self._pixels:
+            sources[None] = self.x
+        if not self.scores.requires_grad:
+            return dict.fromkeys(sources)
+        each = torch.ones_like(self.scores)
+        found = torch.autograd.grad(self.scores, list(sources.values()), each, allow_unused=True, retain_graph=True)
+        return dict(zip(sources, found, strict=True))
+
+    def gradient(self, layer: str | None) -> Tensor:
+        """Return the gradient of the target at a layer, or at the pixels for None."""
+        found = self._gradients[layer]
+        if found is None:
+            where = "the pixels" if layer is None else f"layer {layer}"
+            raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}")
+        return found
+
+    def suffix(self, layer: str) -> tap.Suffix:
+        """Return the rest of the network after a layer."""
+        if layer not in self._suffixes:
+            self._suffixes[layer] = tap.resume(self.model, self.x.detach(), layer)
+        return self._suffixes[layer]
+
+    def settle(self) -> None:
+        """Let go of the graph, and keep its values."""
+        if "captured" in self.__dict__:
+            output = self.captured.output
+            kept = {layer: activation.detach() for layer, activation in self.captured.activations.items()}
+            self.__dict__["captured"] = tap.Captured(kept, None if output is None else output.detach())
+            self.__dict__["scores"] = self.scores.detach()
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Pictures to explain.
+    """A batch of pictures to explain at one layer."""
 
-    x : (B, C, H, W) network input. targets : (B,) class numbers. layer : where class activation maps are read.
+    shared: Pass
+    layer: str
+    seed: int = 0
+
+    @property
+    def model(self) -> Model:
+        """The network."""
+        return self.shared.model
+
+    @property
+    def x(self) -> Float[Tensor, "B C H W"]:
+        """The network input."""
+        return self.shared.x.detach()
+
+    @property
+    def activation(self) -> Float[Tensor, "B units h w"]:
+        """The layer's activations."""
+        return self.shared.captured.activations[self.layer].detach()
+
+    @property
+    def gradient(self) -> Float[Tensor, "B units h w"]:
+        """The gradient of the target at the layer."""
+        return self.shared.gradient(self.layer)
+
+    @property
+    def pixel_gradient(self) -> Float[Tensor, "B C H W"]:
+        """The gradient of the target at the network input."""
+        return self.shared.gradient(None)
+
+    @property
+    def scores(self) -> Float[Tensor, " B"]:
+        """The target of every picture."""
+        return self.shared.scores.detach()
+
+    def generator(self) -> torch.Generator:
+        """Return a new random stream: the same for every batch, so that no picture's map depends on its neighbours."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def run(self, x: Float[Tensor, "V C H W"], index: Tensor) -> Float[Tensor, " V"]:
+        """Return the target of other inputs, without a gradient. index : (V,) the picture of each."""
+        target = self.shared.target
+        layers = [target.layer] if target.layer else []
+        with torch.no_grad():
+            captured = tap.capture(self.model, x, layers, stop=False)
+            return target.score(captured, self.shared.numbers[index])
+
+    def slopes(self, x: Float[Tensor, "V C H W"], index: Tensor) -> tuple[Tensor, Float[Tensor, "V C H W"]]:
+        """Return the target of other inputs and its gradient there."""
+        values, gradients = [], []
+        for part, rows in zip(torch.split(x, BATCH), torch.split(index, BATCH), strict=True):
+            shared = Pass(self.model, part, self.shared.target, self.shared.numbers[rows], (), pixels=True)
+            values.append(shared.scores.detach())
+            gradients.append(shared.gradient(None))
+        return torch.cat(values), torch.cat(gradients)
+
+    def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
+        """Return the target with other outputs of the layer: only the network behind it is run."""
+        if self.shared.target.layer:
+            raise UnfitError("methods that change a layer's output read class scores, not a likeness")
+        suffix = self.shared.suffix(self.layer)
+        found = []
+        with torch.no_grad():
+            for part, rows in zip(torch.split(variants, 4 * BATCH), torch.split(index, 4 * BATCH), strict=True):
+                outputs = suffix(part, rows)
+                found.append(self.shared.target.score(tap.Captured({}, outputs), self.shared.numbers[rows]))
+        return torch.cat(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One picture, for methods that hide parts of it: generators that yield masks and are sent the target's values.
+
+    activation : (units, h, w) of the layer, or None where it was not asked for. whole : the target of the picture.
     """
 
-    model: Model
-    x: Tensor
-    targets: Tensor
-    layer: str
+    request: Request
+    number: int
 
-    def score(self, logits: Tensor) -> Tensor:
-        """Return the target logit of every picture, (B,)."""
-        return logits.gather(1, self.targets[:, None])[:, 0]
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the masks."""
+        height, width = self.request.x.shape[2:]
+        return int(height), int(width)
 
-    def at_layer(self) -> tuple[Tensor, Tensor]:
-        """Return the layer's activations and the gradient of the target logit there, both (B, units, h, w).
+    @property
+    def activation(self) -> Float[Tensor, "units h w"]:
+        """The layer's activations."""
+        return self.request.activation[self.number]
 
-        The backward pass ends at the layer.
-        """
-        captured = tap.leaf(self.model, self.x, [self.layer])
-        activation = captured.activations[self.layer]
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.score(captured.logits()).sum(), activation)
-        return activation.detach(), gradient
+    def generator(self) -> torch.Generator:
+        """Return a new random stream, the same for every picture."""
+        return self.request.generator()
 
 
-Method = Callable[..., Tensor]
+Masks = Float[Tensor, "n H W"]
+"""How much of each pixel stays, 0 to 1."""
+
+Reads = Literal["layer", "pixels", "passes", "masks", "attention", "captum"]
+Method = Callable[..., "Tensor | Answer | Iterator[Masks]"]
 methods: Registry[Method] = Registry("heatmap method", "innersight.heatmaps.methods")
+F = TypeVar("F", bound=Callable[..., object])
+_READS: dict[str, Reads] = {}
+_UNITS: dict[str, str] = {}
+
+
+def register(reads: Reads, unit: str) -> Callable[[F], F]:
+    """Register a method: a function of a Request; of a Trial, and a generator, where it reads "masks".
+
+    reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its
+        own), "masks" (the target of pictures with parts hidden), "attention", or "captum" (an extra).
+    unit : of its values, in which TARGET stands for that of the target.
+    """
+
+    def add(function: F) -> F:
+        methods.register(function)  # type: ignore[arg-type]
+        name = function.__name__.strip("_").replace("_", "-")
+        _READS[name], _UNITS[name] = reads, unit
+        return function
+
+    return add
+
+
+def reads(name: str) -> Reads:
+    """Return what a method reads."""
+    methods[name]
+    return _READS[name]
+
+
+def unit_of(name: str, target: str) -> str:
+    """Return the unit of a method's values for a target in the unit `target`."""
+    methods[name]
+    return _UNITS[name].replace("TARGET", target)

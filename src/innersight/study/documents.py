@@ -126,12 +126,11 @@ def _patterns(store: Store, files: Path, prefix: str, card: Item) -> dict[str, A
 def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
     tensors = item.tensors()
     layer = {"name": item.document["layer"], "why": item.document["why"]}
-    asked = "the class asked for" if item.document["asked"] else "the predicted class"
     entries = []
     for i, row in enumerate(item.document["entries"]):
         values = tensors[str(i)]
         sheet = value_sheet(files, values[None])
-        target = {"class": row["class"], "label": row["label"], "logit": row["logit"], "text": asked}
+        target = {"class": row["class"], "label": row["label"], "logit": row["logit"], "text": row["question"]}
         entries.append(
             {
                 "picture": row["picture"],
@@ -142,7 +141,7 @@ def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
                 "lo": sheet["lo"][0],
                 "hi": sheet["hi"][0],
                 "scale": row["scale"],
-                "unit": item.document["unit"],
+                "unit": row["unit"],
                 "grid": list(values.shape),
                 "verdict": row["verdict"],
             }

@@ -261,7 +261,9 @@ def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcom
             "picture": index[entry.picture],
             "method": entry.method,
             "class": entry.target,
-            "label": model.labels[entry.target],
+            "label": None if entry.target is None else model.labels[entry.target],
+            "question": entry.question,
+            "unit": entry.unit,
             "logit": entry.logit,
             "probability": entry.probability,
             "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
@@ -271,9 +273,7 @@ def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcom
         for entry in found.entries
     ]
     tensors = {str(i): entry.values for i, entry in enumerate(found.entries)}
-    asked = plan.target is not None
-    unit = model.head.unit
-    return {"layer": found.layer, "why": found.why, "asked": asked, "unit": unit, "entries": rows}, tensors
+    return {"layer": found.layer, "why": found.why, "entries": rows}, tensors
 
 
 def _train(run: Path) -> Outcome:

@@ -4,12 +4,13 @@ Every function leaves the network as it was, also after an exception or Ctrl-C. 
 which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
 """
 
+from innersight.tap.attention import attention, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
 from innersight.tap.passes import Captured, capture, layout, leaf, replace
 from innersight.tap.probe import Unreadable, layouts
-from innersight.tap.redirect import redirected
+from innersight.tap.redirect import guided, redirected
 from innersight.tap.state import DEFEATED, untouched
 from innersight.tap.suffix import Suffix, resume
 
@@ -21,7 +22,10 @@ __all__ = [
     "LayoutError",
     "Suffix",
     "Unreadable",
+    "attention",
     "capture",
+    "guided",
+    "heads",
     "layout",
     "layouts",
     "leaf",

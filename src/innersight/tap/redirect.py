@@ -1,4 +1,4 @@
-"""Redirected ReLUs: a way up for units that are silent."""
+"""ReLUs with another way back: up to silent units, and the guided rule of heatmaps."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,19 +47,56 @@ class redirected(TorchFunctionMode):  # noqa: N801
     ) -> Any:
         """Answer a ReLU in place of torch; anything else is passed on."""
         given = kwargs or {}
-        high = _HIGH.get(func)
-        if (
-            func is F.hardtanh
-            and (given.get("min_val"), given.get("max_val")) == (None, None)
-            and args[1:3] == (0.0, 6.0)
-        ):
-            high = 6.0
+        high = _bound(func, args, given)
         if high is None:
             return func(*args, **given)
         x = args[0] if args else given["input"]
         output = _Redirected.apply(x, high, self._rows)
         self._inputs[output.data_ptr()] = output, x
         return output
+
+
+class guided(TorchFunctionMode):  # noqa: N801
+    """Inside, a ReLU lets back only what would raise the target: the rule of guided backpropagation.
+
+    Springenberg et al. 2014 (arXiv:1412.6806). Values are unchanged. Covers ReLU and ReLU6, as `redirected` does.
+    found : how many ReLUs were passed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer a ReLU in place of torch; anything else is passed on."""
+        given = kwargs or {}
+        high = _bound(func, args, given)
+        if high is None:
+            return func(*args, **given)
+        self.found += 1
+        return _Guided.apply(args[0] if args else given["input"], high)
+
+
+def _bound(func: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> float | None:
+    """Return the highest value a ReLU lets through, None for any other function."""
+    if func is F.hardtanh and not given.keys() & {"min_val", "max_val"} and args[1:3] == (0.0, 6.0):
+        return 6.0
+    return _HIGH.get(func)
+
+
+class _Guided(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, high: float) -> Tensor:
+        ctx.high = high
+        ctx.save_for_backward(x)
+        return x.clamp(0, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        return gradient.clamp(min=0) * ((x > 0) & (x < ctx.high)), None
 
 
 class _Redirected(torch.autograd.Function):

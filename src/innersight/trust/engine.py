@@ -12,10 +12,13 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
-from innersight.heatmaps import explain
+from innersight.heatmaps.engine import answer, options_of
+from innersight.heatmaps.result import layer_of
+from innersight.heatmaps.target import class_target
 from innersight.image import Picture, PictureError, stack
-from innersight.layers import last_grid
+from innersight.layers import check_layers, last_grid
 from innersight.model import Model
+from innersight.predict import run
 from innersight.render import figures
 from innersight.statistics import bootstrap, fewest, holm, sign_flip
 from innersight.trust.baselines import baselines
@@ -205,26 +208,33 @@ def trust(
     if clash:
         raise InnersightError(f"{', '.join(sorted(clash))}: always in the table; name heatmap methods only")
     where = layer or last_grid(model)[0]
+    check_layers(model, [where])
+    parsed = options_of(names, options)
+    fixed = None if target is None else model.class_index(target)
     skipped: list[str] = []
     seen: list[str] = []
     targets: list[int] = []
     rows: list[tuple[Tensor, Tensor, Tensor, list[bool]]] = []
     for loaded in batches(expand(pictures), reader(model.input), CHUNK, skipped):
-        heat = explain(model, loaded, target, names, layer=where, options=options)
         x = stack(loaded, model.input)
+        classes = run(model, x).argmax(1) if fixed is None else torch.full((len(x),), fixed)
+        numbers = torch.arange(len(x))
+        _, found_maps = answer(
+            model, x.to(model.device, model.dtype), class_target(model, classes), numbers, [where], parsed
+        )
         for i, (picture, empty) in enumerate(zip(loaded, empty_of(x), strict=True)):
-            entries = heat.entries[i * len(names) : (i + 1) * len(names)]
             rng = np.random.default_rng((seed, len(seen)))
             pixels = model.input.denormalise(x[i : i + 1])[0].clamp(0, 1)
-            values = [entry.values for entry in entries] + [baselines[name](pixels, rng) for name in baselines]
+            values = [found_maps[name, layer_of(name, where)].values[i] for name in names]
+            values += [baselines[name](pixels, rng) for name in baselines]
             ranked = [ranking(value, (model.input.height, model.input.width), rng) for value in values]
             with tap.untouched(model):
                 found = curves(
-                    model, x[i], empty, entries[0].target, torch.stack([ranks for ranks, _ in ranked]), steps=steps
+                    model, x[i], empty, int(classes[i]), torch.stack([ranks for ranks, _ in ranked]), steps=steps
                 )
             rows.append((found.deletion, found.insertion, found.scores, [not says for _, says in ranked]))
             seen.append(picture.name)
-            targets.append(entries[0].target)
+            targets.append(int(classes[i]))
     if not rows:
         raise PictureError(skipped[0] if skipped else "no pictures given")
     return Trust(

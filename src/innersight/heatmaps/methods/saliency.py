@@ -1,20 +1,16 @@
 """Gradient saliency."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, methods
+from innersight.heatmaps.request import Request, register
 
 
-@methods.register
+@register("pixels", "TARGET per unit of input")
 def saliency(request: Request) -> Float[Tensor, "B H W"]:
-    """Gradient saliency: how fast the logit changes with each pixel (Simonyan et al. 2013, arXiv:1312.6034).
+    """Gradient saliency: how fast the target changes with each pixel (Simonyan et al. 2013, arXiv:1312.6034).
 
     When to use: to see fine structure the network is sensitive to; says nothing about what adds to the class.
-    The largest of the colour channels; never negative; logits per unit of normalised input.
+    The largest of the colour channels; never negative.
     """
-    with torch.enable_grad():
-        x = request.x.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(request.score(request.model.logits(x)).sum(), x)
-    return gradient.abs().amax(1)
+    return request.pixel_gradient.abs().amax(1)

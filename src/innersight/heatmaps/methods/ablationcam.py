@@ -1,0 +1,54 @@
+"""Ablation-CAM."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.heatmaps.request import Request, UnfitError, register
+
+AT_ONCE = 64
+
+
+@register("layer", "TARGET x activation")
+def ablationcam(request: Request) -> Float[Tensor, "B h w"]:
+    """Ablation-CAM: maps weighted by what the target loses when they are set to zero (Ramaswamy and Desai 2020).
+
+    When to use: to check Grad-CAM without gradients, which saturate; exact for each unit alone.
+    (doi:10.1109/WACV45572.2020.9093360.) The loss itself is the weight, not its share of the score, which may be
+    negative. Where the rest of the network is affine the loss is known without a run.
+    """
+    activation = request.activation
+    batch, units = activation.shape[:2]
+    if (slope := _affine(request)) is not None:
+        loss = (slope * activation).sum((2, 3))
+    else:
+        index = torch.arange(batch, device=activation.device).repeat_interleave(units)
+        unit = torch.arange(units, device=activation.device).repeat(batch)
+        left = []
+        for rows, silent in zip(torch.split(index, AT_ONCE), torch.split(unit, AT_ONCE), strict=True):
+            variants = activation[rows]
+            variants[torch.arange(len(rows)), silent] = 0
+            left.append(request.resumed(variants, rows))
+        loss = request.scores[:, None] - torch.cat(left).view(batch, units)
+    return (loss[:, :, None, None] * activation).sum(1)
+
+
+def _affine(request: Request) -> Tensor | None:
+    """Return the gradient at the layer if the target is an affine function of it, such as pooling and one matrix.
+
+    It is compared with runs on all zeros, on half, and on the maps of other units in other places.
+    """
+    activation = request.activation
+    try:
+        slope = request.gradient
+    except UnfitError:
+        return None
+    base = request.scores - (slope * activation).sum((1, 2, 3))
+    stream = request.generator()
+    units = torch.randperm(activation.shape[1], generator=stream).to(activation.device)
+    index = torch.arange(len(activation), device=activation.device)
+    for trial in (activation * 0, activation / 2, activation[:, units].flip(2, 3)):
+        truth = request.resumed(trial, index)
+        if not torch.allclose(base + (slope * trial).sum((1, 2, 3)), truth, rtol=1e-4, atol=1e-4):
+            return None
+    return slope

@@ -1,0 +1,24 @@
+"""Attention rollout."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.tokens import Attentions
+
+
+@register("attention", "share of attention")
+def attention_rollout(request: Request) -> Float[Tensor, "B h w"]:
+    """Attention rollout: attention followed from block to block (Abnar and Zuidema 2020, arXiv:2005.00928).
+
+    When to use: to see where a transformer looks, whatever the class; it is the same for every class.
+    Mean over heads, half of each block's own input added for the way around it. The class token's row, or the mean over
+    all tokens where there is none.
+    """
+    found = Attentions(request)
+    here = torch.eye(found.tokens, device=request.x.device, dtype=request.x.dtype)
+    flow = here.expand(len(request.x), -1, -1)
+    for weights in found.weights:
+        flow = (weights.detach().mean(1) + here) / 2 @ flow
+    return found.places(flow)

@@ -1,0 +1,23 @@
+"""Eigen-CAM."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.heatmaps.request import Request, register
+
+
+@register("layer", "activation, projected")
+def eigencam(request: Request) -> Float[Tensor, "B h w"]:
+    """Eigen-CAM: the maps along their first principal component (Muhammad and Yeasin 2020, arXiv:2008.00299).
+
+    When to use: to see what stands out to the network whatever the class; it is the same for every class.
+    Places are centred, and the component, whose sign is arbitrary, points to where the maps are strongest.
+    """
+    maps = request.activation.flatten(2).transpose(1, 2)
+    centred = maps - maps.mean(1, keepdim=True)
+    component = torch.linalg.svd(centred.float(), full_matrices=False).Vh[:, 0].to(maps.dtype)
+    values = torch.einsum("bpu,bu->bp", centred, component)
+    strength = maps.norm(dim=2)
+    along = (values * (strength - strength.mean(1, keepdim=True))).sum(1, keepdim=True)
+    return (values * torch.where(along < 0, -1, 1)).view(-1, *request.activation.shape[2:])

@@ -1,0 +1,54 @@
+"""Extremal perturbation."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Pass, Request, register
+
+AREAS = (0.05, 0.1, 0.2, 0.4)
+RATE = 0.05
+
+
+@register("passes", "share of areas")
+def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28) -> Float[Tensor, "B H W"]:
+    """Extremal perturbation: the smooth area of a given size that keeps the target highest (Fong et al. 2019).
+
+    When to use: "what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.
+    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the picture),
+    its sorted values held to the area; what it hides is 0 of the network input. The map is the mean of the four masks.
+    """
+    if steps < 1 or cells < 2:
+        raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")
+    cells = min(cells, *request.x.shape[2:])
+    total = torch.zeros(len(request.x), *request.x.shape[2:], device=request.x.device, dtype=request.x.dtype)
+    numbers = request.shared.numbers
+    for area in AREAS:
+        free = torch.zeros(len(request.x), 1, cells, cells, device=request.x.device, dtype=request.x.dtype)
+        free.requires_grad_(True)
+        optimizer = torch.optim.Adam([free], lr=RATE)
+        # The values of the mask that has this area, in order: so many ones, and zeros.
+        order = torch.zeros(cells * cells, device=free.device, dtype=free.dtype)
+        order[round((1 - area) * cells * cells) :] = 1
+        for _ in range(steps):
+            with torch.enable_grad():
+                mask = _smooth(torch.sigmoid(free))
+                wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
+                held = (mask.flatten(1).sort(1).values - order).square().mean(1)
+            shared = Pass(request.model, request.x * wide.detach(), request.shared.target, numbers, (), pixels=True)
+            slope = shared.gradient(None)
+            # Gradients differ a thousandfold between networks; the area's weight must not.
+            size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
+            with torch.enable_grad():
+                gain = (wide * (slope / size * request.x).sum(1, keepdim=True)).sum()
+                (free.grad,) = torch.autograd.grad(10 * held.sum() - gain, free)
+            optimizer.step()
+        total += wide.detach()[:, 0]
+    return total / len(AREAS)
+
+
+def _smooth(mask: Float[Tensor, "B 1 h w"]) -> Float[Tensor, "B 1 h w"]:
+    line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=mask.device, dtype=mask.dtype) / 16
+    return F.conv2d(F.pad(mask, (2, 2, 2, 2), mode="replicate"), (line[:, None] * line)[None, None])

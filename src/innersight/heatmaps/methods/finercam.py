@@ -1,0 +1,33 @@
+"""Finer-CAM."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Request, UnfitError, register
+
+
+@register("layer", "logits")
+def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Float[Tensor, "B h w"]:
+    """Finer-CAM: Grad-CAM of a class less those most like it (Zhang et al. 2025, arXiv:2501.11309).
+
+    When to use: classes that share most of their look, such as breeds; shows what tells this one apart.
+    rivals : how many classes of the nearest logits are taken off, weighted by their probability. strength : how much.
+    """
+    if rivals < 1:
+        raise InnersightError(f"rivals={rivals}: finercam needs at least one other class")
+    shared, classes = request.shared, request.shared.target.classes
+    if classes is None:
+        raise UnfitError("finercam compares classes; give it a class for a target")
+    outputs = shared.captured.logits()
+    own = classes.to(outputs.device)[shared.numbers]
+    with torch.enable_grad():
+        mine = outputs.gather(1, own[:, None])
+        away = (outputs - mine).abs().scatter(1, own[:, None], -1)
+        others = away.argsort(dim=1, stable=True)[:, 1 : 1 + rivals]
+        weights = outputs.softmax(1).gather(1, others)
+        total = (weights * (mine - strength * outputs.gather(1, others))).sum(1) / (weights.sum(1) + 1e-9)
+        activation = shared.captured.activations[request.layer]
+        (gradient,) = torch.autograd.grad(total.sum(), activation, retain_graph=True)
+    return (gradient.mean((2, 3), keepdim=True) * request.activation).sum(1)

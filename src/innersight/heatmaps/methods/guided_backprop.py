@@ -1,0 +1,25 @@
+"""Guided backpropagation."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.heatmaps.request import Pass, Request, UnfitError, register
+
+
+@register("passes", "TARGET per unit of input")
+def guided_backprop(request: Request) -> Float[Tensor, "B H W"]:
+    """Guided backpropagation: the gradient without what would lower any ReLU (Springenberg et al. 2014).
+
+    When to use: sharp outlines for the eye; it is almost the same for random weights (Adebayo et al. 2018), so prove
+    nothing by it.
+    (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
+    """
+    shared = request.shared
+    with tap.guided() as mode:
+        own = Pass(request.model, request.x, shared.target, shared.numbers, (), pixels=True)
+        gradient = own.gradient(None)
+    if not mode.found:
+        raise UnfitError(f"guided-backprop changes ReLUs, and {request.model.name} has none")
+    strongest = gradient.abs().argmax(1, keepdim=True)
+    return gradient.gather(1, strongest)[:, 0]

@@ -1,0 +1,47 @@
+"""LeGrad."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.tokens import Attentions
+from innersight.layers import survey
+
+
+@register("attention", "TARGET per unit of attention")
+def legrad(request: Request) -> Float[Tensor, "B h w"]:
+    """LeGrad: how the target, read off after each block, changes with that block's attention (Bousselham et al. 2024).
+
+    When to use: transformers, for a class; sharper than gradient-weighted attention in deep ones.
+    (arXiv:2404.03214.) The tokens after each block are given to what follows the last one; the positive part of the
+    gradient of the attention, mean over heads, over the tokens that take, and over blocks.
+    """
+    if request.shared.target.layer:
+        raise UnfitError("legrad reads class scores after every block, not a likeness")
+    found = Attentions(request, _blocks)
+    suffix = tap.resume(request.model, request.x, found.layers[-1])
+    index = torch.arange(len(request.x), device=request.x.device)
+    total = torch.zeros(len(index), found.tokens, device=request.x.device, dtype=request.x.dtype)
+    for layer, weights in zip(found.layers, found.used, strict=True):
+        with torch.enable_grad():
+            outputs = suffix(found.captured.activations[layer], index)
+            score = request.shared.target.score(tap.Captured({}, outputs), request.shared.numbers).sum()
+        (gradient,) = torch.autograd.grad(score, weights, retain_graph=True)
+        total += tap.heads(gradient, len(index)).clamp(min=0).mean((1, 2))
+    return found.grid_of(total / len(found.layers))
+
+
+def _blocks(request: Request, attentions: int, tokens: int) -> tuple[str, ...]:
+    """Return the blocks of the network: siblings that give tokens, one for each attention."""
+    groups: dict[str, list[str]] = {}
+    for layer in survey(request.model):
+        places = layer.grid[0] * layer.grid[1]
+        made_of = list(request.model.module(layer.name).children())
+        if made_of and places > 1 and places + layer.prefix == tokens:
+            groups.setdefault(layer.name.rpartition(".")[0], []).append(layer.name)
+    for names in groups.values():
+        if len(names) == attentions:
+            return tuple(names)
+    raise UnfitError(f"{request.model.name} has no row of blocks with one attention each")

@@ -1,0 +1,44 @@
+"""Occlusion."""
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Answer, Trial, register
+
+AT_ONCE = 32
+
+
+@register("masks", "TARGET")
+def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Generator[Tensor, Tensor, Answer]:
+    """Occlusion: what the target loses when a grey square covers the place (Zeiler and Fergus 2014, arXiv:1311.2901).
+
+    When to use: the plainest question, answered in the target's own unit; larger things stay hidden.
+    patch, stride : side of the square and its step, as shares of the picture. Each pixel has the mean of the squares
+    that cover it.
+    """
+    if not (0 < stride <= patch <= 1):
+        raise InnersightError(f"patch={patch}, stride={stride}: shares of the side, the stride at most the patch")
+    whole = (yield torch.ones(1, *trial.size))[0]
+    spans = [_spans(side, patch, stride) for side in trial.size]
+    squares = [(rows, columns) for rows in spans[0] for columns in spans[1]]
+    lost, covered = torch.zeros(trial.size), torch.zeros(trial.size)
+    for i in range(0, len(squares), AT_ONCE):
+        part = squares[i : i + AT_ONCE]
+        masks = torch.ones(len(part), *trial.size)
+        for mask, square in zip(masks, part, strict=True):
+            mask[square] = 0
+        values = yield masks
+        for square, value in zip(part, values.cpu(), strict=True):
+            lost[square] += float(whole - value)
+            covered[square] += 1
+    return Answer((lost / covered)[None])
+
+
+def _spans(side: int, patch: float, stride: float) -> list[slice]:
+    """Return where squares begin and end along one side; the last ends at the edge."""
+    size, step = max(1, round(patch * side)), max(1, round(stride * side))
+    starts = [*range(0, side - size, step), side - size]
+    return [slice(start, start + size) for start in starts]

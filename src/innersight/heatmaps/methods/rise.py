@@ -1,0 +1,61 @@
+"""RISE."""
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Answer, Trial, register
+
+AT_ONCE = 32
+LEAST = 128
+
+
+@register("masks", "TARGET")
+def rise(
+    trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.1
+) -> Generator[Tensor, Tensor, Answer]:
+    """RISE: how the target changes with each pixel over random masks (Petsiuk et al. 2018, arXiv:1806.07421).
+
+    When to use: any network, even one without gradients; slow, and says how sure it is of each place.
+    The value of a pixel is the slope of the target on its mask, over random grids of `cells`, shifted and smoothed as
+    in the paper: what the target gains when the pixel is seen and not hidden, others hidden at random. The paper's own
+    sum is the same up to a constant and a factor as masks become many, with more noise. share : of cells seen. It
+    ends when the standard error of the median pixel is below `error` of the range of the map, after `most` masks at
+    the latest.
+    """
+    if cells < 2 or not 0 < share < 1 or most < 2:
+        raise InnersightError(f"cells={cells}, share={share}, most={most}: at least 2, between 0 and 1, at least 2")
+    stream = trial.generator()
+    height, width = trial.size
+    sums = torch.zeros(3, height * width, dtype=torch.float64)
+    total, square, count = 0.0, 0.0, 0
+    whole = float((yield torch.ones(1, height, width))[0])
+    while True:
+        masks = _masks(min(AT_ONCE, most - count), cells, share, (height, width), stream)
+        # Less the whole picture's: large targets would drown what changes.
+        values = (yield masks).double().cpu() - whole
+        flat = masks.flatten(1)
+        sums += torch.stack([flat.sum(0), flat.square().sum(0), values.float() @ flat])
+        total, square, count = total + float(values.sum()), square + float(values.square().sum()), count + len(masks)
+        spread = sums[1] / count - (sums[0] / count).square()
+        slope = (sums[2] / count - sums[0] / count * (total / count)) / spread.clamp(min=1e-9)
+        rest = (square / count - (total / count) ** 2 - slope.square() * spread).clamp(min=0)
+        errors = (rest / (max(1, count - 2) * spread.clamp(min=1e-9))).sqrt()
+        if count >= most or (count >= LEAST and float(errors.median()) < error * float(slope.max() - slope.min())):
+            shape = (1, height, width)
+            return Answer(slope.float().view(shape), errors.float().view(shape), {"masks": torch.tensor([count])})
+
+
+def _masks(count: int, cells: int, share: float, size: tuple[int, int], stream: torch.Generator) -> Tensor:
+    """Return (count, H, W) smooth random masks: a grid one cell larger than the picture, shifted by up to a cell."""
+    height, width = (-(-side // cells) for side in size)
+    grids = (torch.rand((count, 1, cells + 1, cells + 1), generator=stream) < share).float()
+    large = ((cells + 1) * height, (cells + 1) * width)
+    wide = F.interpolate(grids, large, mode="bilinear", align_corners=False)[:, 0]
+    shifts = torch.rand((count, 2), generator=stream) * torch.tensor([height, width])
+    return torch.stack(
+        [mask[y : y + size[0], x : x + size[1]] for mask, (y, x) in zip(wide, shifts.long().tolist(), strict=True)]
+    )

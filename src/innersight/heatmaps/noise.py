@@ -1,0 +1,57 @@
+"""Gradients of noisy copies of a picture, and how well their mean is known."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.request import Request
+
+
+@dataclass(frozen=True)
+class Moments:
+    """mean, variance and standard error of the mean of the pixel gradient, (B, C, H, W) each."""
+
+    mean: Float[Tensor, "B C H W"]
+    variance: Float[Tensor, "B C H W"]
+    error: Float[Tensor, "B C H W"]
+
+
+AT_ONCE = 4
+
+
+def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
+    """Average the gradient over copies with Gaussian noise until its error is small.
+
+    noise : standard deviation as a share of each picture's range. It ends when, for every picture, the standard error
+    of the median pixel is below `bound` times the highest mean, after `most` copies at the latest. A picture's copies
+    are the same whatever shares its batch; only their number may differ.
+    """
+    if most < 2:
+        raise InnersightError(f"most={most}: give at least 2 noisy copies")
+    x, stream = request.x, request.generator()
+    spread = noise * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
+    first, second = torch.zeros_like(x), torch.zeros_like(x)
+    index = torch.arange(len(x), device=x.device)
+    count, running = torch.zeros(len(x), device=x.device), index
+    while len(running) and int(count.max()) < most:
+        copies = min(AT_ONCE, most - int(count.max()))
+        for _ in range(copies):
+            step = torch.randn(x.shape[1:], generator=stream).to(x)
+            _, slopes = request.slopes(x[running] + spread[running, None, None, None] * step, running)
+            first[running] += slopes
+            second[running] += slopes.square()
+        count[running] += copies
+        errors = _moments(first, second, count).error[running].flatten(1).median(1).values
+        highest = (first[running] / count[running, None, None, None]).abs().amax((1, 2, 3))
+        running = running[~(errors < bound * highest)]
+    return _moments(first, second, count)
+
+
+def _moments(first: Tensor, second: Tensor, count: Tensor) -> Moments:
+    n = count[:, None, None, None]
+    mean = first / n
+    variance = (second / n - mean.square()).clamp(min=0) * n / (n - 1).clamp(min=1)
+    return Moments(mean, variance, (variance / n).sqrt())

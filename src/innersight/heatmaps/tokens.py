@@ -1,0 +1,65 @@
+"""Attention of a batch, read as how much each place gives the answer."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.heatmaps.request import Request, UnfitError
+from innersight.layers import survey
+
+Choice = Callable[[Request, int, int], tuple[str, ...]]
+
+
+class Attentions:
+    """The attention weights of every block for a batch, with their graph.
+
+    weights : (B, heads, N, N) each, in the order of the forward pass, rows the tokens that take. used : the same in the
+    shape in which the network used them, for gradients. tokens : N. layers : those that `choose` named for the number
+    of attentions and tokens; their activations are in `captured`.
+    """
+
+    def __init__(self, request: Request, choose: Choice | None = None) -> None:
+        model, batch, target = request.model, len(request.x), request.shared.target
+        with tap.attention() as mode, torch.no_grad():
+            model.logits(request.x[:1])
+        self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
+        # In windows there are more rows than pictures, or fewer tokens than the grid has places.
+        if any(w.shape[-1] != self.tokens for w in mode.weights):
+            raise UnfitError(f"{model.name} attends inside windows or between grids of several sizes")
+        self.layers = choose(request, len(mode.weights), self.tokens) if choose else ()
+        x = request.x.detach().clone().requires_grad_(True)
+        with torch.enable_grad(), tap.attention() as mode:
+            wanted = [*self.layers, *([target.layer] if target.layer else [])]
+            self.captured = tap.capture(model, x, wanted, stop=False)
+            self.scores = target.score(self.captured, request.shared.numbers)
+        self.used = mode.weights
+        self.weights = [tap.heads(weights, batch) for weights in mode.weights]
+
+    def gradients(self) -> list[Float[Tensor, "B heads N N"]]:
+        """Return the gradient of the target at every block's weights."""
+        found = torch.autograd.grad(self.scores, self.used, torch.ones_like(self.scores), allow_unused=True)
+        filled = [torch.zeros_like(w) if g is None else g for w, g in zip(self.used, found, strict=True)]
+        return [tap.heads(gradient, len(self.scores)) for gradient in filled]
+
+    def places(self, flow: Float[Tensor, "B N N"]) -> Float[Tensor, "B h w"]:
+        """Return what the class token takes from each place; the mean over all tokens where there is none."""
+        return self.grid_of(flow[:, 0] if self._prefix else flow.mean(1))
+
+    def grid_of(self, tokens: Float[Tensor, "B N"]) -> Float[Tensor, "B h w"]:
+        """Return the tokens of the grid in their places."""
+        return tokens[:, self._prefix :].reshape(-1, *self._grid)
+
+
+def _grid(request: Request, sizes: list[int]) -> tuple[int, int, tuple[int, int]]:
+    """Return tokens, tokens before those of the grid, and the grid, of the layer of tokens that fits the attention."""
+    model = request.model
+    if not sizes:
+        raise UnfitError(f"{model.name} has no self-attention")
+    for layer in survey(model):
+        places = layer.grid[0] * layer.grid[1]
+        if places > 1 and layer.axes != "buhw" and places + layer.prefix == sizes[-1]:
+            return sizes[-1], layer.prefix, layer.grid
+    raise UnfitError(f"the tokens of {model.name} ({sizes[-1]} of them) are no grid with tokens before it")

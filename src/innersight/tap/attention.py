@@ -1,0 +1,76 @@
+"""Attention weights, whichever way a network computes them."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+_SOFTMAX: frozenset[Callable[..., Any]] = frozenset({F.softmax, torch.softmax, Tensor.softmax})
+
+
+class attention(TorchFunctionMode):  # noqa: N801
+    """Inside, every self-attention leaves its weights in `weights`, with the graph that gave them.
+
+    weights : (B, heads, N, N) each, in the order of the forward pass; a row says how much a token takes from each.
+    Covers fused attention (computed openly instead, the same up to rounding), `nn.MultiheadAttention`, and a softmax
+    between two products.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Tensor] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer attention in place of torch; anything else is passed on."""
+        given = dict(kwargs or {})
+        if func is F.scaled_dot_product_attention:
+            return self._openly(*args, **given)
+        if func is F.multi_head_attention_forward:
+            asked = given.get("need_weights", True)
+            output, weights = func(*args, **(given | {"need_weights": True, "average_attn_weights": False}))
+            # What is returned is a view; the product with the values used what lies beneath it.
+            self._keep(weights, weights if weights._base is None else weights._base)
+            return output, (weights.mean(1) if given.get("average_attn_weights", True) else weights) if asked else None
+        result = func(*args, **given)
+        if func in _SOFTMAX:
+            self._keep(result, result)
+        return result
+
+    def _openly(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        del dropout_p
+        if enable_gqa:
+            key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
+        scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+        if is_causal:
+            scores = scores.masked_fill(~torch.ones(scores.shape[-2:], dtype=torch.bool).tril(), -torch.inf)
+        if attn_mask is not None:
+            scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+        weights = scores.softmax(-1)
+        self._keep(weights, weights)
+        return weights @ value
+
+    def _keep(self, shown: Tensor, used: Tensor) -> None:
+        if shown.ndim == 4 and shown.shape[2] == shown.shape[3] > 1:
+            # In the shape that is read, whatever shape is used: see `heads`.
+            self.weights.append(used)
+
+
+def heads(weights: Tensor, batch: int) -> Tensor:
+    """Return recorded weights, or their gradient, as (B, heads, N, N)."""
+    return weights.view(batch, -1, *weights.shape[-2:])
