@@ -327,7 +327,7 @@ def test_guided_backprop_stops_what_lowers_a_relu(model: Model, pictures: Tensor
 
 def test_guided_backprop_needs_relus() -> None:
     smooth = load(nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)))
-    with pytest.raises(UnfitError, match="changes ReLUs, and .* has none"):
+    with pytest.raises(UnfitError, match=r"changes ReLUs, and .* has none"):
         ask(smooth, "guided-backprop", torch.randn(1, *smooth.input.shape), [0], "0")
 
 

@@ -1,7 +1,5 @@
 """Attention of a batch, read as how much each place gives the answer."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,38 +8,30 @@ from innersight import tap
 from innersight.heatmaps.request import Request, UnfitError
 from innersight.layers import survey
 
-Choice = Callable[[Request, int, int], tuple[str, ...]]
-
 
 class Attentions:
     """The attention weights of every block for a batch, with their graph.
 
-    weights : (B, heads, N, N) each, in the order of the forward pass, rows the tokens that take. used : the same in the
-    shape in which the network used them, for gradients. tokens : N. layers : those that `choose` named for the number
-    of attentions and tokens; their activations are in `captured`.
+    weights : (B, heads, N, N) each, in the order of the forward pass, rows the tokens that take. tokens : N.
     """
 
-    def __init__(self, request: Request, choose: Choice | None = None) -> None:
-        model, batch, target = request.model, len(request.x), request.shared.target
-        with tap.attention() as mode, torch.no_grad():
-            model.logits(request.x[:1])
-        self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
-        # In windows there are more rows than pictures, or fewer tokens than the grid has places.
-        if any(w.shape[-1] != self.tokens for w in mode.weights):
-            raise UnfitError(f"{model.name} attends inside windows or between grids of several sizes")
-        self.layers = choose(request, len(mode.weights), self.tokens) if choose else ()
+    def __init__(self, request: Request) -> None:
+        model, target = request.model, request.shared.target
         x = request.x.detach().clone().requires_grad_(True)
         with torch.enable_grad(), tap.attention() as mode:
-            wanted = [*self.layers, *([target.layer] if target.layer else [])]
-            self.captured = tap.capture(model, x, wanted, stop=False)
-            self.scores = target.score(self.captured, request.shared.numbers)
-        self.used = mode.weights
-        self.weights = [tap.heads(weights, batch) for weights in mode.weights]
+            captured = tap.capture(model, x, [target.layer] if target.layer else [], stop=False)
+            self.scores = target.score(captured, request.shared.numbers)
+        self._used = mode.weights
+        self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
+        # In windows there are more rows than pictures, or fewer tokens than the grid has places.
+        if any(rows != len(x) for rows in mode.rows) or any(w.shape[-1] != self.tokens for w in mode.weights):
+            raise UnfitError(f"{model.name} attends inside windows or between grids of several sizes")
+        self.weights = [tap.heads(weights, len(x)) for weights in mode.weights]
 
     def gradients(self) -> list[Float[Tensor, "B heads N N"]]:
         """Return the gradient of the target at every block's weights."""
-        found = torch.autograd.grad(self.scores, self.used, torch.ones_like(self.scores), allow_unused=True)
-        filled = [torch.zeros_like(w) if g is None else g for w, g in zip(self.used, found, strict=True)]
+        found = torch.autograd.grad(self.scores, self._used, torch.ones_like(self.scores), allow_unused=True)
+        filled = [torch.zeros_like(w) if g is None else g for w, g in zip(self._used, found, strict=True)]
         return [tap.heads(gradient, len(self.scores)) for gradient in filled]
 
     def places(self, flow: Float[Tensor, "B N N"]) -> Float[Tensor, "B h w"]:

@@ -4,7 +4,7 @@ Every function leaves the network as it was, also after an exception or Ctrl-C. 
 which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
 """
 
-from innersight.tap.attention import attention, heads
+from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
@@ -24,6 +24,7 @@ __all__ = [
     "Unreadable",
     "attention",
     "capture",
+    "ending",
     "guided",
     "heads",
     "layout",

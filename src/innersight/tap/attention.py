@@ -1,13 +1,18 @@
 """Attention weights, whichever way a network computes them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from innersight.model import Model
+from innersight.tap.passes import layout
+from innersight.tap.state import forwards
 
 _SOFTMAX: frozenset[Callable[..., Any]] = frozenset({F.softmax, torch.softmax, Tensor.softmax})
 
@@ -15,7 +20,8 @@ _SOFTMAX: frozenset[Callable[..., Any]] = frozenset({F.softmax, torch.softmax, T
 class attention(TorchFunctionMode):  # noqa: N801
     """Inside, every self-attention leaves its weights in `weights`, with the graph that gave them.
 
-    weights : (B, heads, N, N) each, in the order of the forward pass; a row says how much a token takes from each.
+    weights : in the order of the forward pass, in the shape in which the network used them, see `heads`; a row says how
+    much a token takes from each. rows : the first dimension of each, the number of pictures unless there are windows.
     Covers fused attention (computed openly instead, the same up to rounding), `nn.MultiheadAttention`, and a softmax
     between two products.
     """
@@ -23,6 +29,7 @@ class attention(TorchFunctionMode):  # noqa: N801
     def __init__(self) -> None:
         super().__init__()
         self.weights: list[Tensor] = []
+        self.rows: list[int] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -67,8 +74,27 @@ class attention(TorchFunctionMode):  # noqa: N801
 
     def _keep(self, shown: Tensor, used: Tensor) -> None:
         if shown.ndim == 4 and shown.shape[2] == shown.shape[3] > 1:
-            # In the shape that is read, whatever shape is used: see `heads`.
             self.weights.append(used)
+            self.rows.append(shown.shape[0])
+
+
+@contextmanager
+def ending(model: Model, blocks: Sequence[str], last: int) -> Iterator[None]:
+    """Inside, a forward pass leaves out the blocks after number `last`, and its graph begins at that block's input.
+
+    blocks : layers of tokens, one after the other, each of which gives what the next one takes.
+    """
+
+    def start(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda tokens, *args, **kwargs: forward(tokens.detach().requires_grad_(True), *args, **kwargs)
+
+    replaced: dict[nn.Module, Callable[..., Any]] = {}
+    for number, block in enumerate(blocks[last:]):
+        module, bare = model.call(block)[0], layout(model, block).part == ""
+        skip: Callable[..., Any] = (lambda x, *_, **__: x) if bare else (lambda x, *_, **__: (x,))
+        replaced[module] = skip if number else start(module.forward)
+    with forwards(replaced):
+        yield
 
 
 def heads(weights: Tensor, batch: int) -> Tensor:

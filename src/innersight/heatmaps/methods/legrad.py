@@ -15,22 +15,22 @@ def legrad(request: Request) -> Float[Tensor, "B h w"]:
     """LeGrad: how the target, read off after each block, changes with that block's attention (Bousselham et al. 2024).
 
     When to use: transformers, for a class; sharper than gradient-weighted attention in deep ones.
-    (arXiv:2404.03214.) The tokens after each block are given to what follows the last one; the positive part of the
+    (arXiv:2404.03214.) The later blocks are left out, so that the head reads what each one gives; positive part of the
     gradient of the attention, mean over heads, over the tokens that take, and over blocks.
     """
     if request.shared.target.layer:
         raise UnfitError("legrad reads class scores after every block, not a likeness")
-    found = Attentions(request, _blocks)
-    suffix = tap.resume(request.model, request.x, found.layers[-1])
-    index = torch.arange(len(request.x), device=request.x.device)
-    total = torch.zeros(len(index), found.tokens, device=request.x.device, dtype=request.x.dtype)
-    for layer, weights in zip(found.layers, found.used, strict=True):
-        with torch.enable_grad():
-            outputs = suffix(found.captured.activations[layer], index)
+    found = Attentions(request)
+    blocks = _blocks(request, len(found.weights), found.tokens)
+    total = torch.zeros(len(request.x), found.tokens, device=request.x.device, dtype=request.x.dtype)
+    for last in range(len(blocks)):
+        with torch.enable_grad(), tap.attention() as mode, tap.ending(request.model, blocks, last):
+            outputs = request.model.logits(request.x)
             score = request.shared.target.score(tap.Captured({}, outputs), request.shared.numbers).sum()
-        (gradient,) = torch.autograd.grad(score, weights, retain_graph=True)
-        total += tap.heads(gradient, len(index)).clamp(min=0).mean((1, 2))
-    return found.grid_of(total / len(found.layers))
+        (gradient,) = torch.autograd.grad(score, mode.weights[last], allow_unused=True)
+        if gradient is not None:
+            total += tap.heads(gradient, len(total)).clamp(min=0).mean((1, 2))
+    return found.grid_of(total / len(blocks))
 
 
 def _blocks(request: Request, attentions: int, tokens: int) -> tuple[str, ...]:
