@@ -23,7 +23,7 @@ CLASSES = [1, 2, 3]
 
 def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str = "conv2", **options: Any) -> Answer:
     target = class_target(model, torch.tensor(targets))
-    found = answer(model, x, target, torch.arange(len(x)), [layer], {name: options})[1]
+    found = answer(model, x, lambda _: target, [layer], {name: options}).found
     return next(iter(found.values()))
 
 
@@ -335,7 +335,7 @@ def test_the_error_of_rise_is_what_repetition_gives(weighted: Model) -> None:
     x = torch.ones(1, 3, 14, 14)
     target = class_target(weighted, torch.tensor([0]))
     drawn = [
-        answer(weighted, x, target, torch.arange(1), ["pass_on"], {"rise": {"most": 256, "error": 0.0}}, seed)[1]
+        answer(weighted, x, lambda _: target, ["pass_on"], {"rise": {"most": 256, "error": 0.0}}, seed).found
         for seed in range(60)
     ]
     values = torch.stack([one["rise", None].values[0] for one in drawn])

@@ -22,7 +22,7 @@ NETS = ["in-place", "dense", "twice", "functional", "writes-back", "grey", "wide
 
 def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str, **options: object) -> Tensor:
     target = class_target(model, torch.tensor(targets))
-    found = answer(model, x, target, torch.arange(len(x)), [layer], {name: options})[1]
+    found = answer(model, x, lambda _: target, [layer], {name: options}).found
     return next(iter(found.values())).values
 
 

@@ -1,6 +1,8 @@
 """`explain`: heatmaps of chosen methods, layers and targets for pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,12 @@ from innersight.heatmaps.request import (
     methods as registry,
 )
 from innersight.heatmaps.result import Heatmap, Heatmaps, layer_of
-from innersight.heatmaps.target import Target, target_of
+from innersight.heatmaps.target import Aim, Target, check_target, likeness, target_of
 from innersight.image import Picture, as_picture, stack
 from innersight.layers import check_layers, last_grid
 from innersight.model import Model
-from innersight.predict import run
 
 ALL = "all"
-Found = dict[tuple[str, str | None], Answer]
 
 
 def explain(
@@ -72,45 +72,55 @@ def explain(
     if asked:
         check_layers(model, asked)
     where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last_grid(model)[0],), last_grid(model)[1])
-    x = stack(loaded, model.input)
-    logits = run(model, x)
-    wanted = target_of(
-        model, loaded, logits, target, versus=versus, of=of, like=None if like is None else as_picture(like)
-    )
+    also = last_grid(model)[0] if like is not None else None
+    check_target(model, target, versus, of, like)
     left_out: dict[str, str] = {}
-    parts = []
-    for numbers in torch.split(torch.arange(len(x)), BATCH):
-        batch = x[numbers].to(model.device, model.dtype)
-        parts.append(answer(model, batch, wanted, numbers, where, parsed, seed, left_out if everything else None))
-    entries = tuple(
-        _entry(model, picture, i, logits[i], wanted, key, parts[i // BATCH], i % BATCH)
-        for i, picture in enumerate(loaded)
-        for key in parts[0][1]
-    )
-    return Heatmaps(model, entries, where, why, shared, tuple(left_out.values()), skipped)
+    entries: list[Heatmap] = []
+    for i in range(0, len(loaded), BATCH):
+        batch = loaded[i : i + BATCH]
+        aim = (
+            likeness(model, as_picture(like), also)
+            if like is not None and also is not None
+            else partial(target_of, model, batch, target=target, versus=versus, of=of)
+        )
+        x = stack(batch, model.input).to(model.device, model.dtype)
+        part = answer(model, x, aim, where, parsed, seed, left_out if everything else None, also=also)
+        entries += [_entry(model, picture, row, part, key) for row, picture in enumerate(batch) for key in part.found]
+    return Heatmaps(model, tuple(entries), where, why, shared, tuple(left_out.values()), skipped)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What all methods found for a batch. logits : (B, classes). scores : (B,) the target."""
+
+    logits: Tensor
+    target: Target
+    scores: Tensor
+    found: dict[tuple[str, str | None], Answer]
 
 
 def answer(
     model: Model,
     x: Tensor,
-    target: Target,
-    numbers: Tensor,
+    aim: Aim,
     layers: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
     seed: int = 0,
     left_out: dict[str, str] | None = None,
-) -> tuple[Tensor, Found]:
-    """Return the target's values (B,) and what each method found for a batch, methods in the order of `options`.
+    *,
+    also: str | None = None,
+) -> Answers:
+    """Return what each method found for a batch, by method and layer, methods in the order of `options`.
 
-    x : (B, C, H, W) network input. numbers : (B,) what the target calls these pictures. options : keyword arguments of
-    each method to ask. left_out : takes the sentence of a method that cannot read this network, where that is no error.
+    x : (B, C, H, W) network input. aim, also : see `Pass`. options : keyword arguments of each method to ask.
+    left_out : takes the sentence of a method that cannot read this network, where that is no error.
     """
     plain = [name for name in options if reads(name) != "masks"]
     masks = [name for name in options if reads(name) == "masks"]
-    found: Found = {}
+    found: dict[tuple[str, str | None], Answer] = {}
     with tap.untouched(model), tap.lean():
         pixels = any(reads(name) == "pixels" for name in plain)
-        shared = Pass(model, x, target, numbers.to(x.device), layers, pixels=pixels)
+        shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
         requests = {layer: Request(shared, layer, seed) for layer in layers}
         for name in plain:
             for layer in layers:
@@ -125,7 +135,6 @@ def answer(
                     left_out[name] = str(error)
                 else:
                     found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
-        scores = shared.scores.detach().float().cpu()
         shared.settle()
         places = [(name, one) for name in masks for one in layers if layer_of(name, one) or one == layers[0]]
         trials = [Trial(requests[layer], i) for _, layer in places for i in range(len(x))]
@@ -136,7 +145,8 @@ def answer(
         for at, (name, layer) in enumerate(places):
             found[name, layer_of(name, layer)] = _together(told[at * len(x) : (at + 1) * len(x)])
     order = {name: i for i, name in enumerate(options)}
-    return scores, {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
+    settled = {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
+    return Answers(shared.captured.logits().float().cpu(), shared.target, shared.scores.float().cpu(), settled)
 
 
 def _together(parts: Sequence[Answer]) -> Answer:
@@ -168,20 +178,10 @@ def options_of(
     return {name: registry.parse(name, texts.get(name, {})) for name in chosen}
 
 
-def _entry(
-    model: Model,
-    picture: Picture,
-    number: int,
-    logits: Tensor,
-    target: Target,
-    key: tuple[str, str | None],
-    part: tuple[Tensor, Found],
-    row: int,
-) -> Heatmap:
-    (method, layer), (scores, found) = key, part
-    one = found[key]
-    own = None if target.classes is None else int(target.classes[number])
-    rival = None if target.rivals is None or target.rivals[number] < 0 else int(target.rivals[number])
+def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[str, str | None]) -> Heatmap:
+    (method, layer), one, target, logits = key, part.found[key], part.target, part.logits[row]
+    own = None if target.classes is None else int(target.classes[row])
+    rival = None if target.rivals is None or target.rivals[row] < 0 else int(target.rivals[row])
     chance = None if own is None or not model.has_probabilities else float(model.probabilities(logits[None])[0, own])
     values, error = one.values[row].float(), None if one.error is None else one.error[row].float()
     return Heatmap(
@@ -192,17 +192,18 @@ def _entry(
         unit_of(method, target.unit),
         own,
         rival,
-        target.questions[number],
-        float(scores[row]),
+        target.questions[row],
+        float(part.scores[row]),
         None if own is None else float(logits[own]),
         chance,
         _verdict(values, error, logits, method),
         error,
-        {name: float(values[row]) for name, values in one.facts.items()},
+        {name: float(numbers[row]) for name, numbers in one.facts.items()},
     )
 
 
-UNSTABLE = 0.5
+# Share of a map's variance over its places that is not the error of its estimate.
+RELIABLE = 0.5
 
 
 def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) -> str | None:
@@ -212,6 +213,8 @@ def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) 
         return f"{method} gave values that are not numbers: the network's gradient overflows here."
     if not values.any():
         return f"{method} finds no evidence: the class does not depend on any place of this layer."
-    if error is not None and not float(error.median()) < UNSTABLE * float(values.max() - values.min()):
-        return f"{method} is unstable here: its standard error is as large as what it shows. Give it more samples."
+    if error is not None and not float(error.square().mean()) < (1 - RELIABLE) * float(values.var()):
+        return (
+            f"{method} is unstable here: its standard error is about as large as what it shows; give it more samples."
+        )
     return None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.target import Target
+from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
 from innersight.registry import Registry
 
@@ -38,32 +38,38 @@ class Answer:
 class Pass:
     """One forward and one backward pass over a batch, made when first asked for and shared by methods and layers.
 
-    x : (B, C, H, W) network input. numbers : (B,) what the target calls these pictures. layers : whose maps are read.
-    pixels : whether a gradient of the pixels will be asked for; without, the backward pass ends at the first layer.
+    x : (B, C, H, W) network input. aim : what makes the target of the network's outputs (B, classes). layers : whose
+    maps are read, and also : a layer that the target reads. pixels : whether a gradient of the pixels will be asked
+    for; without, the backward pass ends at the first layer.
     """
 
     def __init__(
-        self, model: Model, x: Tensor, target: Target, numbers: Tensor, layers: Sequence[str], *, pixels: bool
+        self, model: Model, x: Tensor, aim: Aim, layers: Sequence[str], *, also: str | None = None, pixels: bool = False
     ) -> None:
-        self.model, self.target, self.numbers = model, target, numbers
+        self.model, self._aim = model, aim
         self.x = x.detach().clone().requires_grad_(True) if pixels else x
-        self._layers, self._pixels = layers, pixels
+        self._layers, self._also, self._pixels = layers, also, pixels
         self._suffixes: dict[str, tap.Suffix] = {}
 
     @cached_property
     def captured(self) -> tap.Captured:
         """What the forward pass gave."""
-        layers = [*self._layers, *([self.target.layer] if self.target.layer else [])]
+        layers = [*self._layers, *([self._also] if self._also else [])]
         if not self._pixels:
             return tap.leaf(self.model, self.x, list(dict.fromkeys(layers)))
         with torch.enable_grad():
             return tap.capture(self.model, self.x, list(dict.fromkeys(layers)), stop=False)
 
     @cached_property
+    def target(self) -> Target:
+        """What is explained."""
+        return self._aim(self.captured.logits().detach())
+
+    @cached_property
     def scores(self) -> Tensor:
         """The target of every picture, (B,)."""
         with torch.enable_grad():
-            return self.target.score(self.captured, self.numbers)
+            return self.target.score(self.captured, torch.arange(len(self.x), device=self.x.device))
 
     @cached_property
     def _gradients(self) -> dict[str | None, Tensor | None]:
@@ -147,16 +153,27 @@ class Request:
         layers = [target.layer] if target.layer else []
         with torch.no_grad():
             captured = tap.capture(self.model, x, layers, stop=False)
-            return target.score(captured, self.shared.numbers[index])
+            return target.score(captured, index)
 
     def slopes(self, x: Float[Tensor, "V C H W"], index: Tensor) -> tuple[Tensor, Float[Tensor, "V C H W"]]:
         """Return the target of other inputs and its gradient there."""
         values, gradients = [], []
         for part, rows in zip(torch.split(x, BATCH), torch.split(index, BATCH), strict=True):
-            shared = Pass(self.model, part, self.shared.target, self.shared.numbers[rows], (), pixels=True)
-            values.append(shared.scores.detach())
-            gradients.append(shared.gradient(None))
+            value, gradient = self._slope(part, rows)
+            values.append(value)
+            gradients.append(gradient)
         return torch.cat(values), torch.cat(gradients)
+
+    def _slope(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        target = self.shared.target
+        pixels = x.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            captured = tap.capture(self.model, pixels, [target.layer] if target.layer else [], stop=False)
+            values = target.score(captured, index)
+        if not values.requires_grad:
+            raise UnfitError(f"no gradient of the target reaches the pixels in {self.model.name}")
+        (gradient,) = torch.autograd.grad(values, pixels, torch.ones_like(values))
+        return values.detach(), gradient
 
     def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
         """Return the target with other outputs of the layer: only the network behind it is run."""
@@ -167,7 +184,7 @@ class Request:
         with torch.no_grad():
             for part, rows in zip(torch.split(variants, 4 * BATCH), torch.split(index, 4 * BATCH), strict=True):
                 outputs = suffix(part, rows)
-                found.append(self.shared.target.score(tap.Captured({}, outputs), self.shared.numbers[rows]))
+                found.append(self.shared.target.score(tap.Captured({}, outputs), rows))
         return torch.cat(found)
 
 

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.image import Picture, stack
-from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.predict import truth_of
 
@@ -22,7 +21,7 @@ RUNNER_UP = "runner-up"
 class Target:
     """A number for every picture, with a gradient.
 
-    score : takes what a pass captured and (V,) the number of the picture that each row is a variant of; gives (V,).
+    score : takes what a pass captured and (V,) the picture of the batch that each row is a variant of; gives (V,).
     classes : (B,) class numbers, and rivals : those whose score is taken off, -1 for none; None where the target is no
     class. questions : in words, one for each picture. unit : of the number. layer : read besides the outputs.
     """
@@ -35,6 +34,10 @@ class Target:
     layer: str | None = None
 
 
+Aim = Callable[[Tensor], Target]
+"""From the outputs (B, classes) of the pictures to what is explained."""
+
+
 def target_of(
     model: Model,
     pictures: Sequence[Picture],
@@ -43,18 +46,10 @@ def target_of(
     *,
     versus: int | str | None = None,
     of: str = "logit",
-    like: "Picture | None" = None,
 ) -> Target:
     """Return the target that `explain` was asked for; see there. logits : (B, classes) of the pictures."""
-    if of not in OF:
-        raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
-    if like is not None:
-        if target is not None or versus is not None:
-            raise InnersightError("like= compares pictures and takes no class: leave out target and versus")
-        return _similarity(model, like, len(pictures))
+    logits = logits.float().cpu()
     if callable(target):
-        if versus is not None:
-            raise InnersightError("a function is the whole target: leave out versus")
         return _function(target, logits)
     predicted = logits.argmax(1)
     classes = predicted if target is None else torch.full((len(logits),), model.class_index(target))
@@ -77,14 +72,36 @@ def target_of(
     return _classes(model, classes, rivals, tuple(words), of)
 
 
+def check_target(
+    model: Model,
+    target: "int | str | Callable[[Tensor], Tensor] | None",
+    versus: int | str | None,
+    of: str,
+    like: object,
+) -> None:
+    """Raise InnersightError for what `explain` cannot be asked, before anything is run."""
+    if of not in OF:
+        raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
+    if of == "probability" and not model.has_probabilities:
+        raise InnersightError(f"the scores of {model.name} ({model.head.unit}) stand for no probability; use logit")
+    if like is not None and (target is not None or versus is not None or of != "logit"):
+        raise InnersightError("like= compares pictures and takes no class: leave out target, versus and of")
+    if callable(target):
+        if versus is not None or of != "logit":
+            raise InnersightError("a function is the whole target: leave out versus and of")
+    elif target is not None:
+        model.class_index(target)
+    if versus not in (None, RUNNER_UP):
+        model.class_index(versus)
+
+
 def class_target(model: Model, classes: Tensor) -> Target:
     """Return the logit of one class for each picture, (B,) class numbers."""
+    classes = classes.cpu()
     return _classes(model, classes, torch.full_like(classes, -1), ("the class asked for",) * len(classes), "logit")
 
 
 def _classes(model: Model, classes: Tensor, rivals: Tensor, questions: tuple[str, ...], of: str) -> Target:
-    if of == "probability" and not model.has_probabilities:
-        raise InnersightError(f"the scores of {model.name} ({model.head.unit}) stand for no probability; use logit")
     own, other = classes.to(model.device), rivals.to(model.device)
 
     def score(captured: tap.Captured, index: Tensor) -> Tensor:
@@ -115,8 +132,8 @@ def _function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
     return Target(score, (f"the function {name}",) * len(logits), name)
 
 
-def _similarity(model: Model, like: Picture, count: int) -> Target:
-    layer = last_grid(model)[0]
+def likeness(model: Model, like: Picture, layer: str) -> Aim:
+    """Return the cosine of the mean maps of a layer with those of another picture."""
     x = stack([like], model.input).to(model.device, model.dtype)
     with tap.untouched(model), torch.no_grad():
         reference = tap.capture(model, x, [layer]).activations[layer].mean((2, 3))
@@ -125,4 +142,4 @@ def _similarity(model: Model, like: Picture, count: int) -> Target:
         del index
         return F.cosine_similarity(captured.activations[layer].mean((2, 3)), reference)
 
-    return Target(score, (f"likeness to {like.name}",) * count, "cosine similarity", layer=layer)
+    return lambda outputs: Target(score, (f"likeness to {like.name}",) * len(outputs), "cosine similarity", layer=layer)

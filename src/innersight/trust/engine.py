@@ -14,11 +14,10 @@ from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
 from innersight.heatmaps.engine import answer, options_of
 from innersight.heatmaps.result import layer_of
-from innersight.heatmaps.target import class_target
+from innersight.heatmaps.target import Target, class_target
 from innersight.image import Picture, PictureError, stack
 from innersight.layers import check_layers, last_grid
 from innersight.model import Model
-from innersight.predict import run
 from innersight.render import figures
 from innersight.statistics import bootstrap, fewest, holm, sign_flip
 from innersight.trust.baselines import baselines
@@ -211,21 +210,23 @@ def trust(
     check_layers(model, [where])
     parsed = options_of(names, options)
     fixed = None if target is None else model.class_index(target)
+
+    def aim(logits: Tensor) -> Target:
+        return class_target(model, logits.argmax(1) if fixed is None else torch.full((len(logits),), fixed))
+
     skipped: list[str] = []
     seen: list[str] = []
     targets: list[int] = []
     rows: list[tuple[Tensor, Tensor, Tensor, list[bool]]] = []
     for loaded in batches(expand(pictures), reader(model.input), CHUNK, skipped):
         x = stack(loaded, model.input)
-        classes = run(model, x).argmax(1) if fixed is None else torch.full((len(x),), fixed)
-        numbers = torch.arange(len(x))
-        _, found_maps = answer(
-            model, x.to(model.device, model.dtype), class_target(model, classes), numbers, [where], parsed
-        )
+        answered = answer(model, x.to(model.device, model.dtype), aim, [where], parsed)
+        classes = answered.target.classes
+        assert classes is not None
         for i, (picture, empty) in enumerate(zip(loaded, empty_of(x), strict=True)):
             rng = np.random.default_rng((seed, len(seen)))
             pixels = model.input.denormalise(x[i : i + 1])[0].clamp(0, 1)
-            values = [found_maps[name, layer_of(name, where)].values[i] for name in names]
+            values = [answered.found[name, layer_of(name, where)].values[i] for name in names]
             values += [baselines[name](pixels, rng) for name in baselines]
             ranked = [ranking(value, (model.input.height, model.input.width), rng) for value in values]
             with tap.untouched(model):

@@ -81,7 +81,7 @@ class _Scored(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         target = self._shared.target
         captured = tap.capture(self._model, x, [target.layer] if target.layer else [], stop=False)
-        return target.score(captured, self._shared.numbers[self.number].expand(len(x)))
+        return target.score(captured, torch.full((len(x),), self.number, device=x.device))
 
 
 def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Pass, Request, register
+from innersight.heatmaps.request import Request, register
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
 RATE = 0.05
@@ -24,7 +24,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")
     cells = min(cells, *request.x.shape[2:])
     total = torch.zeros(len(request.x), *request.x.shape[2:], device=request.x.device, dtype=request.x.dtype)
-    numbers = request.shared.numbers
+    index = torch.arange(len(request.x), device=request.x.device)
     for area in AREAS:
         free = torch.zeros(len(request.x), 1, cells, cells, device=request.x.device, dtype=request.x.dtype)
         free.requires_grad_(True)
@@ -37,8 +37,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
                 mask = _smooth(torch.sigmoid(free))
                 wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
                 held = (mask.flatten(1).sort(1).values - order).square().mean(1)
-            shared = Pass(request.model, request.x * wide.detach(), request.shared.target, numbers, (), pixels=True)
-            slope = shared.gradient(None)
+            _, slope = request.slopes(request.x * wide.detach(), index)
             # Gradients differ a thousandfold between networks; the area's weight must not.
             size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
             with torch.enable_grad():

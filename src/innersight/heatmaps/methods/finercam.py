@@ -21,7 +21,7 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
     if classes is None:
         raise UnfitError("finercam compares classes; give it a class for a target")
     outputs = shared.captured.logits()
-    own = classes.to(outputs.device)[shared.numbers]
+    own = classes.to(outputs.device)
     with torch.enable_grad():
         mine = outputs.gather(1, own[:, None])
         away = (outputs - mine).abs().scatter(1, own[:, None], -1)

@@ -1,10 +1,11 @@
 """Guided backpropagation."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.heatmaps.request import Pass, Request, UnfitError, register
+from innersight.heatmaps.request import Request, UnfitError, register
 
 
 @register("passes", "TARGET per unit of input")
@@ -15,10 +16,8 @@ def guided_backprop(request: Request) -> Float[Tensor, "B H W"]:
     nothing by it.
     (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
     """
-    shared = request.shared
     with tap.guided() as mode:
-        own = Pass(request.model, request.x, shared.target, shared.numbers, (), pixels=True)
-        gradient = own.gradient(None)
+        _, gradient = request.slopes(request.x, torch.arange(len(request.x), device=request.x.device))
     if not mode.found:
         raise UnfitError(f"guided-backprop changes ReLUs, and {request.model.name} has none")
     strongest = gradient.abs().argmax(1, keepdim=True)

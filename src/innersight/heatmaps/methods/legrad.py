@@ -22,11 +22,12 @@ def legrad(request: Request) -> Float[Tensor, "B h w"]:
         raise UnfitError("legrad reads class scores after every block, not a likeness")
     found = Attentions(request)
     blocks = _blocks(request, len(found.weights), found.tokens)
+    index = torch.arange(len(request.x), device=request.x.device)
     total = torch.zeros(len(request.x), found.tokens, device=request.x.device, dtype=request.x.dtype)
     for last in range(len(blocks)):
         with torch.enable_grad(), tap.attention() as mode, tap.ending(request.model, blocks, last):
             outputs = request.model.logits(request.x)
-            score = request.shared.target.score(tap.Captured({}, outputs), request.shared.numbers).sum()
+            score = request.shared.target.score(tap.Captured({}, outputs), index).sum()
         (gradient,) = torch.autograd.grad(score, mode.weights[last], allow_unused=True)
         if gradient is not None:
             total += tap.heads(gradient, len(total)).clamp(min=0).mean((1, 2))
