@@ -9,6 +9,7 @@ import torch
 import torchvision
 from networks import NETS, Twice, batch, tiny
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from innersight import tap
 from innersight.errors import InnersightError
@@ -404,3 +405,20 @@ def test_layers_that_tap_reads_are_those_listed() -> None:
         for layer in layers(model):
             values = tap.capture(model, batch(model), [layer.name]).activations[layer.name]
             assert values.shape == (2, layer.units, *layer.grid)
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.ReLU6(inplace=True), F.relu, F.relu6, torch.relu, Tensor.relu],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", [tap.redirected, tap.guided])
+def test_every_form_of_a_relu_is_given_another_way_back(mode: Any, rectify: Any) -> None:
+    x = torch.tensor([[-2.0, -1.0], [3.0, 2.0]], requires_grad=True)
+    with mode():
+        output = rectify(x.clone())
+    assert torch.equal(output, x.detach().clamp(min=0))
+    # Descent raises the output of the first row, which is silent; the second row's second place is to be lowered.
+    (gradient,) = torch.autograd.grad(output, x, torch.tensor([[-1.0, -1.0], [1.0, -1.0]]))
+    expected = [[-1.0, -1.0], [1.0, -1.0]] if mode is tap.redirected else [[0.0, 0.0], [1.0, 0.0]]
+    assert gradient.tolist() == expected

@@ -21,6 +21,7 @@ from innersight.heatmaps.request import (
     Trial,
     UnfitError,
     reads,
+    relative_error,
     unit_of,
 )
 from innersight.heatmaps.request import (
@@ -146,7 +147,8 @@ def answer(
             found[name, layer_of(name, layer)] = _together(told[at * len(x) : (at + 1) * len(x)])
     order = {name: i for i, name in enumerate(options)}
     settled = {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
-    return Answers(shared.captured.logits().float().cpu(), shared.target, shared.scores.float().cpu(), settled)
+    logits, scores = (t.detach().float().cpu() for t in (shared.captured.logits(), shared.scores))
+    return Answers(logits, shared.target, scores, settled)
 
 
 def _together(parts: Sequence[Answer]) -> Answer:
@@ -202,8 +204,7 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
     )
 
 
-# Share of a map's variance over its places that is not the error of its estimate.
-RELIABLE = 0.5
+UNSTABLE = 0.7
 
 
 def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) -> str | None:
@@ -213,7 +214,7 @@ def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) 
         return f"{method} gave values that are not numbers: the network's gradient overflows here."
     if not values.any():
         return f"{method} finds no evidence: the class does not depend on any place of this layer."
-    if error is not None and not float(error.square().mean()) < (1 - RELIABLE) * float(values.var()):
+    if error is not None and not relative_error(values, error) < UNSTABLE:
         return (
             f"{method} is unstable here: its standard error is about as large as what it shows; give it more samples."
         )

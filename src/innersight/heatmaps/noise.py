@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Request
+from innersight.heatmaps.request import Request, relative_error
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
     """Average the gradient over copies with Gaussian noise until its error is small.
 
     noise : standard deviation as a share of each picture's range. It ends when, for every picture, the standard error
-    of the median pixel is below `bound` times the highest mean, after `most` copies at the latest. A picture's copies
+    is below `bound` of how much the mean varies over the picture, after `most` copies at the latest. A picture's copies
     are the same whatever shares its batch; only their number may differ.
     """
     if most < 2:
@@ -44,9 +44,9 @@ def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
             first[running] += slopes
             second[running] += slopes.square()
         count[running] += copies
-        errors = _moments(first, second, count).error[running].flatten(1).median(1).values
-        highest = (first[running] / count[running, None, None, None]).abs().amax((1, 2, 3))
-        running = running[~(errors < bound * highest)]
+        now = _moments(first, second, count)
+        unsure = [not relative_error(now.mean[i], now.error[i]) < bound for i in running.tolist()]
+        running = running[torch.tensor(unsure, device=x.device)]
     return _moments(first, second, count)
 
 

@@ -35,6 +35,12 @@ class Answer:
     facts: dict[str, Tensor] = field(default_factory=dict)
 
 
+def relative_error(values: Tensor, error: Tensor) -> float:
+    """Return the standard error of a map as a share of how much the map varies over its places: 0 sure, 1 noise."""
+    spread = float(values.double().std())
+    return float(error.double().square().mean().sqrt()) / spread if spread > 0 else float("inf")
+
+
 class Pass:
     """One forward and one backward pass over a batch, made when first asked for and shared by methods and layers.
 

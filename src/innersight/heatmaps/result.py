@@ -1,5 +1,6 @@
 """Heatmaps, and how they are drawn and written."""
 
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,7 @@ def _draw(result: Heatmaps) -> "Figure":
     # Many methods: a picture's row goes on below itself.
     wide = min(COLUMNS, len(columns))
     lines = -(-len(columns) // wide)
-    figure = figures.new_figure(2.3 * (wide + 1), 2.7 * len(pictures) * lines + 0.3)
+    figure = figures.new_figure(2.3 * (wide + 1), 2.9 * len(pictures) * lines + 0.3)
     figure.suptitle(f"{result.model.name}: {', '.join(result.layers)}, {result.why}", fontsize=8)
     axes = figure.subplots(len(pictures) * lines, wide + 1, squeeze=False)
     for axis in axes.flat:
@@ -172,7 +173,9 @@ def _draw(result: Heatmaps) -> "Figure":
             entry, axis = by_place[picture, method, layer], axes[row * lines + number // wide, 1 + number % wide]
             scale = result.scale(entry)
             if entry.verdict:
-                axis.text(0.5, 0.5, entry.verdict, ha="center", va="center", fontsize=7, wrap=True)
+                axis.set_box_aspect(seen.shape[0] / seen.shape[1])
+                text = axis.text(0.5, 0.5, textwrap.fill(entry.verdict, 26), ha="center", va="center", fontsize=7)
+                text.set_in_layout(False)
             else:
                 figures.draw_map(axis, entry.values, scale, seen)
             where = f" at {layer}" if layer is not None and len(result.layers) > 1 else ""

@@ -81,8 +81,10 @@ class guided(TorchFunctionMode):  # noqa: N801
 
 def _bound(func: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> float | None:
     """Return the highest value a ReLU lets through, None for any other function."""
-    if func is F.hardtanh and not given.keys() & {"min_val", "max_val"} and args[1:3] == (0.0, 6.0):
-        return 6.0
+    if func is F.hardtanh:
+        # What the module ReLU6 calls.
+        asked = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | dict(given)
+        return float(asked.get("max_val", 1.0)) if asked.get("min_val", -1.0) == 0 else None
     return _HIGH.get(func)
 
 

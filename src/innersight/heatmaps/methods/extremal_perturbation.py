@@ -10,6 +10,7 @@ from innersight.heatmaps.request import Request, register
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
 RATE = 0.05
+HOLD = 20.0
 
 
 @register("passes", "share of areas")
@@ -18,7 +19,8 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
 
     When to use: "what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.
     (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the picture),
-    its sorted values held to the area; what it hides is 0 of the network input. The map is the mean of the four masks.
+    its sorted values held to the area more and more; what it hides is 0 of the network input. The map is the mean of
+    the four masks.
     """
     if steps < 1 or cells < 2:
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")
@@ -32,7 +34,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
         # The values of the mask that has this area, in order: so many ones, and zeros.
         order = torch.zeros(cells * cells, device=free.device, dtype=free.dtype)
         order[round((1 - area) * cells * cells) :] = 1
-        for _ in range(steps):
+        for step in range(steps):
             with torch.enable_grad():
                 mask = _smooth(torch.sigmoid(free))
                 wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
@@ -42,7 +44,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
             size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
             with torch.enable_grad():
                 gain = (wide * (slope / size * request.x).sum(1, keepdim=True)).sum()
-                (free.grad,) = torch.autograd.grad(10 * held.sum() - gain, free)
+                (free.grad,) = torch.autograd.grad(HOLD * step / steps * held.sum() - gain, free)
             optimizer.step()
         total += wide.detach()[:, 0]
     return total / len(AREAS)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, register
+from innersight.heatmaps.request import Answer, Trial, register, relative_error
 
 AT_ONCE = 32
 LEAST = 128
@@ -15,7 +15,7 @@ LEAST = 128
 
 @register("masks", "TARGET")
 def rise(
-    trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.1
+    trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.3
 ) -> Generator[Tensor, Tensor, Answer]:
     """RISE: how the target changes with each pixel over random masks (Petsiuk et al. 2018, arXiv:1806.07421).
 
@@ -23,8 +23,7 @@ def rise(
     The value of a pixel is the slope of the target on its mask, over random grids of `cells`, shifted and smoothed as
     in the paper: what the target gains when the pixel is seen and not hidden, others hidden at random. The paper's own
     sum is the same up to a constant and a factor as masks become many, with more noise. share : of cells seen. It
-    ends when the standard error of the median pixel is below `error` of the range of the map, after `most` masks at
-    the latest.
+    ends when the standard error is below `error` of how much the map varies, after `most` masks at the latest.
     """
     if cells < 2 or not 0 < share < 1 or most < 2:
         raise InnersightError(f"cells={cells}, share={share}, most={most}: at least 2, between 0 and 1, at least 2")
@@ -44,7 +43,7 @@ def rise(
         slope = (sums[2] / count - sums[0] / count * (total / count)) / spread.clamp(min=1e-9)
         rest = (square / count - (total / count) ** 2 - slope.square() * spread).clamp(min=0)
         errors = (rest / (max(1, count - 2) * spread.clamp(min=1e-9))).sqrt()
-        if count >= most or (count >= LEAST and float(errors.median()) < error * float(slope.max() - slope.min())):
+        if count >= most or (count >= LEAST and relative_error(slope, errors) < error):
             shape = (1, height, width)
             return Answer(slope.float().view(shape), errors.float().view(shape), {"masks": torch.tensor([count])})
 

@@ -6,13 +6,13 @@ from innersight.heatmaps.request import Answer, Request, register
 
 
 @register("passes", "TARGET per unit of input")
-def smoothgrad(request: Request, *, noise: float = 0.15, most: int = 64, error: float = 0.1) -> Answer:
+def smoothgrad(request: Request, *, noise: float = 0.15, most: int = 64, error: float = 0.3) -> Answer:
     """SmoothGrad: the mean gradient saliency of noisy copies (Smilkov et al. 2017, arXiv:1706.03825).
 
     When to use: when saliency is a cloud of dots; steadier, though not truer.
-    noise : standard deviation as a share of the picture's range. It ends when the standard error of the median pixel is
-    below `error` of the highest value, after `most` copies at the latest. Gradients are averaged with their sign, the
-    largest of the channels is shown.
+    noise : standard deviation as a share of the picture's range. It ends when the standard error is below `error`
+    of how much the gradient varies over the picture, after `most` copies at the latest. Gradients are averaged with
+    their sign, the largest of the channels is shown.
     """
     if not 0 < noise <= 10:
         raise InnersightError(f"noise={noise}: give a positive share of the picture's range, such as 0.15")

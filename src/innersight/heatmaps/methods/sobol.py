@@ -7,19 +7,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, register
+from innersight.heatmaps.request import Answer, Trial, register, relative_error
 
 LEAST = 8
 
 
 @register("masks", "share of the target's variance")
-def sobol(trial: Trial, *, cells: int = 8, most: int = 64, error: float = 0.1) -> Generator[Tensor, Tensor, Answer]:
+def sobol(trial: Trial, *, cells: int = 8, most: int = 32, error: float = 0.3) -> Generator[Tensor, Tensor, Answer]:
     """Sobol: each cell's total share in how the target varies under masks (Fel et al. 2021, arXiv:2111.04138).
 
     When to use: places that count only together with others, which hiding one at a time does not find.
     Total-order indices by Jansen's estimator over scrambled Sobol sequences: 0 for a cell without any effect. Never
-    negative, so blind to the direction. It ends when the standard error of the median cell is below `error` of the
-    highest index, after `most` designs of cells * cells + 2 masks at the latest.
+    negative, so blind to the direction. It ends when the standard error is below `error` of how
+    much the map varies, after `most` designs of cells * cells + 2 masks at the latest.
     """
     if cells < 2 or most < 2:
         raise InnersightError(f"cells={cells}, most={most}: give at least 2 of each")
@@ -40,7 +40,7 @@ def sobol(trial: Trial, *, cells: int = 8, most: int = 64, error: float = 0.1) -
         drawn, variance = torch.stack(effects), float(torch.cat(ends).var().clamp(min=1e-20))
         indices = drawn.mean(0) / variance
         errors = drawn.std(0) / variance / len(drawn) ** 0.5 if len(drawn) > 1 else torch.full_like(indices, torch.inf)
-        enough = len(drawn) >= LEAST and float(errors.median()) < error * float(indices.max())
+        enough = len(drawn) >= LEAST and relative_error(indices, errors) < error
         if enough or len(drawn) >= most:
             shape, facts = (1, cells, cells), {"designs": torch.tensor([len(drawn)])}
             return Answer(indices.float().view(shape), errors.float().view(shape), facts)
