@@ -109,6 +109,42 @@ def test_figures_data_and_raw_values(command, words, pictures, tmp_path):
     assert outs[2].stat().st_size > 100
 
 
+def test_explain_takes_targets_layers_and_methods(pictures, tmp_path):
+    words = (
+        "explain",
+        "small:4",
+        *pictures,
+        "-m",
+        "gradcam",
+        "-m",
+        "rise",
+        "--rise.most=32",
+        "-l",
+        "stem",
+        "-l",
+        "stage1",
+    )
+    out = tmp_path / "a.json"
+    said = run(*words, "--target", "1", "--versus", "2", "--shared", "--seed", "3", "--out", str(out)).stdout
+    assert "read at stem, stage1: as asked" in said
+    rows = json.loads(out.read_text())["heatmaps"]
+    assert [(row["method"], row["layer"]) for row in rows[:3]] == [
+        ("gradcam", "stem"),
+        ("gradcam", "stage1"),
+        ("rise", None),
+    ]
+    assert {row["question"] for row in rows} == {"the class asked for, less 2"}
+    assert rows[2]["masks"] == 32
+    run("explain", "small:4", *pictures, "--like", pictures[0], "-m", "gradcam", "--out", str(out))
+    liked = json.loads(out.read_text())["heatmaps"]
+    assert liked[0]["score"] == pytest.approx(1, abs=1e-4)
+    said = run(
+        "explain", "small:4", pictures[0], "-m", "all", "--extremal-perturbation.steps=1", "--out", str(out)
+    ).stdout
+    assert "left out: legrad: small-4 has no self-attention" in said
+    assert len({row["method"] for row in json.loads(out.read_text())["heatmaps"]}) == 20
+
+
 def test_patterns(pictures, tmp_path):
     out = tmp_path / "p.json"
     run("patterns", "small:4", "stem:0-1", "class:3", "--steps", "2", "--picture", pictures[0], "--out", str(out))

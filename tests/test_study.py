@@ -26,6 +26,7 @@ from innersight.maps import maps
 from innersight.model import Model
 from innersight.study import Plan, Study, study
 from innersight.study import store as store_module
+from innersight.study.plan import ITEMS
 from innersight.study.store import Store
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
@@ -440,8 +441,8 @@ def test_a_later_call_of_a_module_has_a_page_of_its_own(tmp_path: Path) -> None:
 def test_a_study_of_an_older_version_is_refused_and_made_again(tmp_path: Path) -> None:
     folder = study(tiny("in-place"), PICTURES, tmp_path / "study", plan=PLAN).folder
     with sqlite3.connect(folder / "index.sqlite") as db:
-        old = "UPDATE items SET settings = replace(settings, '\"format\": 2', '\"format\": 1'), "
-        old += "document = replace(document, '\"format\": 2', '\"format\": 1')"
+        old = f"UPDATE items SET settings = replace(settings, '\"format\": {ITEMS}', '\"format\": 1'), "
+        old += f"document = replace(document, '\"format\": {ITEMS}', '\"format\": 1')"
         db.execute(old)
     db.close()
     with pytest.raises(InnersightError, match="made by another version of innersight; run the study again"):

@@ -133,7 +133,7 @@ def answer(
                 except UnfitError as error:
                     if left_out is None:
                         raise
-                    left_out[name] = str(error)
+                    left_out[name] = f"{name}: {error}"
                 else:
                     found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
         shared.settle()
