@@ -2,7 +2,9 @@
 
 import multiprocessing
 import resource
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -148,13 +150,22 @@ def _grown(name: str, layer: str, who: str) -> float:
     model = resnet() if name == "resnet18" else efficientnet()
     x = _input(model, 1)
     run = _ask(model, x, [layer], {"scorecam": {}}) if who == "innersight" else _peer("ScoreCAM", model, x, layer)
-    # Sixteen pictures at once are what both run; the network's own needs are not counted.
     with torch.no_grad():
-        model.net(x.expand(16, -1, -1, -1).contiguous())
+        model.net(x)
     last_grid(model)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.002):
+            seen.append(int(Path("/proc/self/statm").read_text().split()[1]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    ended.set()
+    watcher.join()
+    return (max(seen) - seen[0]) * resource.getpagesize() / 2**20
 
 
 def _rise(model: Model, x: Tensor) -> Row:

@@ -81,8 +81,8 @@ def test_gives_one_finite_map_for_each_picture(name: str, any_tiny: Model) -> No
     assert found.error is None or found.error.shape == values.shape
     assert name in MAY_BE_EMPTY or values.abs().amax((1, 2)).min() > 0
     # A picture's map does not depend on its neighbours in the batch. (The last bit of a logit shows in Captum's
-    # KernelSHAP, which weighs two of its samples a million times the others, and under Adam, which makes a whole step of
-    # a gradient near zero.)
+    # KernelSHAP, which weighs two of its samples a million times the others, and under Adam, which makes a whole step
+    # of a gradient near zero.)
     if name in ("kernel-shap", "extremal-perturbation"):
         return
     alone = [ask(name, any_tiny, x[i : i + 1], targets[i : i + 1]).values for i in range(3)]

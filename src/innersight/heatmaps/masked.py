@@ -52,7 +52,8 @@ def answers(trials: Sequence[Trial], asked: Sequence[Asking]) -> list[Answer]:
                 break
         index = torch.cat(rows).to(request.x.device)
         masks = torch.cat(batch).to(request.x)
-        values = request.run((request.x[index] * masks[:, None]), index)
+        seen = (request.x[index] * masks[:, None]).contiguous(memory_format=torch.channels_last)
+        values = request.run(seen, index)
         finished = []
         for job, part, own in zip(jobs, batch, torch.split(values, [len(part) for part in batch]), strict=False):
             job.waiting = job.waiting[len(part) :]

@@ -56,6 +56,7 @@ class Pass:
         self.x = x.detach().clone().requires_grad_(True) if pixels else x
         self._layers, self._also, self._pixels = layers, also, pixels
         self._suffixes: dict[str, tap.Suffix] = {}
+        self._slopes: dict[str, dict[str, Tensor | None]] = {}
 
     @cached_property
     def captured(self) -> tap.Captured:
@@ -95,6 +96,20 @@ class Pass:
             where = "the pixels" if layer is None else f"layer {layer}"
             raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}")
         return found
+
+    def slope(self, layer: str, name: str, number: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the gradient at a layer of another number of the outputs, of which `name` is the only one."""
+        if name not in self._slopes:
+            sources = [self.captured.activations[layer] for layer in self._layers]
+            with torch.enable_grad():
+                values = number(self.captured.logits())
+            each = torch.ones_like(values)
+            found = torch.autograd.grad(values, sources, each, retain_graph=True, allow_unused=True)
+            self._slopes[name] = dict(zip(self._layers, found, strict=True))
+        one = self._slopes[name][layer]
+        if one is None:
+            raise UnfitError(f"no gradient of the target reaches layer {layer} in {self.model.name}")
+        return one
 
     def suffix(self, layer: str) -> tap.Suffix:
         """Return the rest of the network after a layer."""

@@ -1,6 +1,5 @@
 """Finer-CAM."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,14 +19,13 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
     shared, classes = request.shared, request.shared.target.classes
     if classes is None:
         raise UnfitError("finercam compares classes; give it a class for a target")
-    outputs = shared.captured.logits()
-    own = classes.to(outputs.device)
-    with torch.enable_grad():
-        mine = outputs.gather(1, own[:, None])
-        away = (outputs - mine).abs().scatter(1, own[:, None], -1)
-        others = away.argsort(dim=1, stable=True)[:, 1 : 1 + rivals]
+
+    def apart(outputs: Tensor) -> Tensor:
+        own = classes.to(outputs.device)[:, None]
+        mine = outputs.gather(1, own)
+        others = (outputs - mine).abs().scatter(1, own, -1).argsort(dim=1, stable=True)[:, 1 : 1 + rivals]
         weights = outputs.softmax(1).gather(1, others)
-        total = (weights * (mine - strength * outputs.gather(1, others))).sum(1) / (weights.sum(1) + 1e-9)
-        activation = shared.captured.activations[request.layer]
-        (gradient,) = torch.autograd.grad(total.sum(), activation, retain_graph=True)
+        return (weights * (mine - strength * outputs.gather(1, others))).sum(1) / (weights.sum(1) + 1e-9)
+
+    gradient = shared.slope(request.layer, f"finercam {rivals} {strength}", apart)
     return (gradient.mean((2, 3), keepdim=True) * request.activation).sum(1)
