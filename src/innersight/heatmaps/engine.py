@@ -20,6 +20,7 @@ from innersight.heatmaps.request import (
     Request,
     Trial,
     UnfitError,
+    layer_of,
     reads,
     relative_error,
     unit_of,
@@ -27,7 +28,7 @@ from innersight.heatmaps.request import (
 from innersight.heatmaps.request import (
     methods as registry,
 )
-from innersight.heatmaps.result import Heatmap, Heatmaps, layer_of
+from innersight.heatmaps.result import Heatmap, Heatmaps
 from innersight.heatmaps.target import Aim, Target, check_target, likeness, target_of
 from innersight.image import Picture, as_picture, stack
 from innersight.layers import check_layers, last_grid
@@ -72,16 +73,17 @@ def explain(
     asked = [layers] if isinstance(layers, str) else layers
     if asked:
         check_layers(model, asked)
-    where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last_grid(model)[0],), last_grid(model)[1])
-    also = last_grid(model)[0] if like is not None else None
+    last, reason = last_grid(model) if like is not None or not asked else ("", "")
+    where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last,), reason)
+    also = last if like is not None else None
     check_target(model, target, versus, of, like)
     left_out: dict[str, str] = {}
     entries: list[Heatmap] = []
     for i in range(0, len(loaded), BATCH):
         batch = loaded[i : i + BATCH]
         aim = (
-            likeness(model, as_picture(like), also)
-            if like is not None and also is not None
+            likeness(model, as_picture(like), last)
+            if like is not None
             else partial(target_of, model, batch, target=target, versus=versus, of=of)
         )
         x = stack(batch, model.input).to(model.device, model.dtype)

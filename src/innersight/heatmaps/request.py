@@ -213,7 +213,7 @@ class Request:
 class Trial:
     """One picture, for methods that hide parts of it: generators that yield masks and are sent the target's values.
 
-    activation : (units, h, w) of the layer, or None where it was not asked for. whole : the target of the picture.
+    number : of the picture in the batch.
     """
 
     request: Request
@@ -244,20 +244,24 @@ methods: Registry[Method] = Registry("heatmap method", "innersight.heatmaps.meth
 F = TypeVar("F", bound=Callable[..., object])
 _READS: dict[str, Reads] = {}
 _UNITS: dict[str, str] = {}
+_AT_LAYER: set[str] = set()
 
 
-def register(reads: Reads, unit: str) -> Callable[[F], F]:
+def register(reads: Reads, unit: str, *, at_layer: bool = False) -> Callable[[F], F]:
     """Register a method: a function of a Request; of a Trial, and a generator, where it reads "masks".
 
     reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its
         own), "masks" (the target of pictures with parts hidden), "attention", or "captum" (an extra).
-    unit : of its values, in which TARGET stands for that of the target.
+    unit : of its values, in which TARGET stands for that of the target. at_layer : whether its map is that of a layer,
+        though it reads something else too.
     """
 
     def add(function: F) -> F:
         methods.register(function)  # type: ignore[arg-type]
         name = function.__name__.strip("_").replace("_", "-")
         _READS[name], _UNITS[name] = reads, unit
+        if at_layer or reads == "layer":
+            _AT_LAYER.add(name)
         return function
 
     return add
@@ -267,6 +271,12 @@ def reads(name: str) -> Reads:
     """Return what a method reads."""
     methods[name]
     return _READS[name]
+
+
+def layer_of(name: str, layer: str) -> str | None:
+    """Return the layer that a method's map belongs to: `layer`, or None where it reads none."""
+    methods[name]
+    return layer if name in _AT_LAYER else None
 
 
 def unit_of(name: str, target: str) -> str:

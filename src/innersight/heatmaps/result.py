@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from innersight.heatmaps.request import reads
 from innersight.image import Picture
 from innersight.maps import seen_array
 from innersight.model import Model
@@ -189,8 +188,3 @@ def _asked(model: Model, entry: Heatmap) -> str:
     chance = "" if entry.probability is None else f", p {entry.probability:.2f}"
     versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.2f}"
     return f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.2f}{chance}{versus and chr(10) + versus}"
-
-
-def layer_of(method: str, layer: str) -> str | None:
-    """Return the layer a method's map belongs to: `layer`, or None where it does not read one."""
-    return layer if reads(method) == "layer" or method == "scorecam" else None

@@ -13,7 +13,7 @@ from innersight import tap
 from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
 from innersight.heatmaps.engine import answer, options_of
-from innersight.heatmaps.result import layer_of
+from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
 from innersight.image import Picture, PictureError, stack
 from innersight.layers import check_layers, last_grid
