@@ -19,7 +19,25 @@ _HIGH: dict[Callable[..., Any], float] = {
 }
 
 
-class redirected(TorchFunctionMode):  # noqa: N801
+class _Rectifier(TorchFunctionMode):
+    """Inside, ReLU and ReLU6, as modules and as functions, are answered by `rectify`."""
+
+    def rectify(self, x: Tensor, high: float) -> Tensor:
+        """Return `x` held between 0 and `high`."""
+        raise NotImplementedError
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer a ReLU in place of torch; anything else is passed on."""
+        given = kwargs or {}
+        high = _bound(func, args, given)
+        if high is None:
+            return func(*args, **given)
+        return self.rectify(args[0] if args else given["input"], high)
+
+
+class redirected(_Rectifier):  # noqa: N801
     """Inside, a ReLU that would block the whole gradient of a picture lets through what would raise its output.
 
     So a unit that is silent on random pixels can still be climbed to. Values are unchanged. Covers ReLU and ReLU6 as
@@ -42,21 +60,14 @@ class redirected(TorchFunctionMode):  # noqa: N801
         """Let go of the tensors of the pass before."""
         self._inputs.clear()
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Answer a ReLU in place of torch; anything else is passed on."""
-        given = kwargs or {}
-        high = _bound(func, args, given)
-        if high is None:
-            return func(*args, **given)
-        x = args[0] if args else given["input"]
-        output = _Redirected.apply(x, high, self._rows)
+    def rectify(self, x: Tensor, high: float) -> Tensor:
+        """Answer a ReLU."""
+        output: Tensor = _Redirected.apply(x, high, self._rows)
         self._inputs[output.data_ptr()] = output, x
         return output
 
 
-class guided(TorchFunctionMode):  # noqa: N801
+class guided(_Rectifier):  # noqa: N801
     """Inside, a ReLU lets back only what would raise the target: the rule of guided backpropagation.
 
     Springenberg et al. 2014 (arXiv:1412.6806). Values are unchanged. Covers ReLU and ReLU6, as `redirected` does.
@@ -67,16 +78,11 @@ class guided(TorchFunctionMode):  # noqa: N801
         super().__init__()
         self.found = 0
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Answer a ReLU in place of torch; anything else is passed on."""
-        given = kwargs or {}
-        high = _bound(func, args, given)
-        if high is None:
-            return func(*args, **given)
+    def rectify(self, x: Tensor, high: float) -> Tensor:
+        """Answer a ReLU."""
         self.found += 1
-        return _Guided.apply(args[0] if args else given["input"], high)
+        output: Tensor = _Guided.apply(x, high)
+        return output
 
 
 def _bound(func: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> float | None:
