@@ -1,11 +1,10 @@
 """What can be asked of `explain`: targets, layers, one pass for all, and answers that say there is nothing."""
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from networks import batch, picture, tiny
+from networks import picture, tiny
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -232,5 +231,4 @@ def test_all_is_every_method_that_fits(model: Model) -> None:
     found = explain(model, picture(1), methods="all", options=options)
     assert {entry.method for entry in found.entries} == {n for n in methods if reads(n) not in ("attention", "captum")}
     assert len(found.left_out) == 3
-    assert all(re.search("has no self-attention", line) for line in found.left_out)
-    assert len(batch(model, 1)) == 1
+    assert all("has no self-attention" in line for line in found.left_out)

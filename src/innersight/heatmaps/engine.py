@@ -25,9 +25,7 @@ from innersight.heatmaps.request import (
     relative_error,
     unit_of,
 )
-from innersight.heatmaps.request import (
-    methods as registry,
-)
+from innersight.heatmaps.request import methods as registry
 from innersight.heatmaps.result import Heatmap, Heatmaps
 from innersight.heatmaps.target import Aim, Target, check_target, likeness, target_of
 from innersight.image import Picture, as_picture, stack
@@ -75,7 +73,7 @@ def explain(
         check_layers(model, asked)
     last, reason = last_grid(model) if like is not None or not asked else ("", "")
     where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last,), reason)
-    also = last if like is not None else None
+    also = (last,) if like is not None else ()
     check_target(model, target, versus, of, like)
     left_out: dict[str, str] = {}
     entries: list[Heatmap] = []
@@ -111,7 +109,7 @@ def answer(
     seed: int = 0,
     left_out: dict[str, str] | None = None,
     *,
-    also: str | None = None,
+    also: Sequence[str] = (),
 ) -> Answers:
     """Return what each method found for a batch, by method and layer, methods in the order of `options`.
 
@@ -140,11 +138,12 @@ def answer(
                     found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
         shared.settle()
         places = [(name, one) for name in masks for one in layers if layer_of(name, one) or one == layers[0]]
-        trials = [Trial(requests[layer], i) for _, layer in places for i in range(len(x))]
-        asking = [
-            registry[name](Trial(requests[layer], i), **options[name]) for name, layer in places for i in range(len(x))
+        asked = [
+            (i, registry[name](Trial(requests[layer], i), **options[name]))
+            for name, layer in places
+            for i in range(len(x))
         ]
-        told = answers(trials, asking)  # type: ignore[arg-type]
+        told = answers(requests[layers[0]], asked)  # type: ignore[arg-type]
         for at, (name, layer) in enumerate(places):
             found[name, layer_of(name, layer)] = _together(told[at * len(x) : (at + 1) * len(x)])
     order = {name: i for i, name in enumerate(options)}
@@ -215,7 +214,7 @@ def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) 
     if not torch.isfinite(values).all():
         return f"{method} gave values that are not numbers: the network's gradient overflows here."
     if not values.any():
-        return f"{method} finds no evidence: the class does not depend on any place of this layer."
+        return f"{method} finds no evidence: it gives every place the value zero."
     if error is not None and not relative_error(values, error) < UNSTABLE:
         return (
             f"{method} is unstable here: its standard error is about as large as what it shows; give it more samples."

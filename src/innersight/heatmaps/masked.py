@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from innersight.heatmaps.request import BATCH, Answer, Trial
+from innersight.heatmaps.request import BATCH, Answer, Request
 
 Asking = Generator[Tensor, Tensor, Answer]
 
@@ -22,12 +22,15 @@ class _Job:
     found: list[Tensor]
 
 
-def answers(trials: Sequence[Trial], asked: Sequence[Asking]) -> list[Answer]:
+def answers(request: Request, asked: Sequence[tuple[int, Asking]]) -> list[Answer]:
     """Run the generators of methods side by side, their masks filling the same batches; return what each found.
 
-    What is hidden is replaced by 0 of the network input, the mean colour of the training data for most networks.
+    asked : number of the picture, and the generator. One begins when the masks of those before it fill no batch, so
+    that few masks are held. What is hidden is replaced by 0 of the network input, the mean colour of the training data
+    for most networks.
     """
     found: list[Answer | None] = [None] * len(asked)
+    later = [_Job(place, picture, asking, torch.empty(0), []) for place, (picture, asking) in enumerate(asked)]
     jobs: list[_Job] = []
 
     def turn(job: _Job, values: Tensor | None) -> None:
@@ -38,10 +41,9 @@ def answers(trials: Sequence[Trial], asked: Sequence[Asking]) -> list[Answer]:
         except StopIteration as stop:
             found[job.place] = stop.value
 
-    for place, (trial, asking) in enumerate(zip(trials, asked, strict=True)):
-        turn(_Job(place, trial.number, asking, torch.empty(0), []), None)
-    while jobs:
-        request = trials[0].request
+    while jobs or later:
+        while later and sum(len(job.waiting) for job in jobs) < BATCH:
+            turn(later.pop(0), None)
         batch, rows, room = [], [], BATCH
         for job in jobs:
             part = job.waiting[:room]

@@ -34,8 +34,7 @@ def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
     x, stream = request.x, request.generator()
     spread = noise * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
     first, second = torch.zeros_like(x), torch.zeros_like(x)
-    index = torch.arange(len(x), device=x.device)
-    count, running = torch.zeros(len(x), device=x.device), index
+    count, running = torch.zeros(len(x), device=x.device), request.each
     while len(running) and int(count.max()) < most:
         copies = min(AT_ONCE, most - int(count.max()))
         for _ in range(copies):

@@ -45,27 +45,34 @@ class Pass:
     """One forward and one backward pass over a batch, made when first asked for and shared by methods and layers.
 
     x : (B, C, H, W) network input. aim : what makes the target of the network's outputs (B, classes). layers : whose
-    maps are read, and also : a layer that the target reads. pixels : whether a gradient of the pixels will be asked
+    maps are read, and also : those that the target reads. pixels : whether a gradient of the pixels will be asked
     for; without, the backward pass ends at the first layer.
     """
 
     def __init__(
-        self, model: Model, x: Tensor, aim: Aim, layers: Sequence[str], *, also: str | None = None, pixels: bool = False
+        self,
+        model: Model,
+        x: Tensor,
+        aim: Aim,
+        layers: Sequence[str],
+        *,
+        also: Sequence[str] = (),
+        pixels: bool = False,
     ) -> None:
         self.model, self._aim = model, aim
         self.x = x.detach().clone().requires_grad_(True) if pixels else x
         self._layers, self._also, self._pixels = layers, also, pixels
         self._suffixes: dict[str, tap.Suffix] = {}
-        self._slopes: dict[str, dict[str, Tensor | None]] = {}
+        self._gradients: dict[str, dict[str | None, Tensor | None]] = {}
 
     @cached_property
     def captured(self) -> tap.Captured:
         """What the forward pass gave."""
-        layers = [*self._layers, *([self._also] if self._also else [])]
+        layers = list(dict.fromkeys([*self._layers, *self._also]))
         if not self._pixels:
-            return tap.leaf(self.model, self.x, list(dict.fromkeys(layers)))
+            return tap.leaf(self.model, self.x, layers)
         with torch.enable_grad():
-            return tap.capture(self.model, self.x, list(dict.fromkeys(layers)), stop=False)
+            return tap.capture(self.model, self.x, layers, stop=False)
 
     @cached_property
     def target(self) -> Target:
@@ -76,40 +83,36 @@ class Pass:
     def scores(self) -> Tensor:
         """The target of every picture, (B,)."""
         with torch.enable_grad():
-            return self.target.score(self.captured, torch.arange(len(self.x), device=self.x.device))
+            return self.target.score(self.captured, self.each)
 
-    @cached_property
-    def _gradients(self) -> dict[str | None, Tensor | None]:
-        sources: dict[str | None, Tensor] = {layer: self.captured.activations[layer] for layer in self._layers}
-        if self._pixels:
-            sources[None] = self.x
-        if not self.scores.requires_grad:
-            return dict.fromkeys(sources)
-        each = torch.ones_like(self.scores)
-        found = torch.autograd.grad(self.scores, list(sources.values()), each, allow_unused=True, retain_graph=True)
-        return dict(zip(sources, found, strict=True))
+    @property
+    def each(self) -> Tensor:
+        """The number of every picture, (B,): for variants that are one for each, in order."""
+        return torch.arange(len(self.x), device=self.x.device)
 
-    def gradient(self, layer: str | None) -> Tensor:
-        """Return the gradient of the target at a layer, or at the pixels for None."""
-        found = self._gradients[layer]
+    def gradient(
+        self, layer: str | None, name: str = "target", number: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Return the gradient of the target at a layer, or at the pixels for None; of all layers at the first call.
+
+        number : another function of the outputs, instead of the target; `name` is its own.
+        """
+        if name not in self._gradients:
+            sources: dict[str | None, Tensor] = {layer: self.captured.activations[layer] for layer in self._layers}
+            if self._pixels:
+                sources[None] = self.x
+            with torch.enable_grad():
+                values = self.scores if number is None else number(self.captured.logits())
+            self._gradients[name] = dict.fromkeys(sources)
+            if values.requires_grad:
+                each = torch.ones_like(values)
+                slopes = torch.autograd.grad(values, list(sources.values()), each, allow_unused=True, retain_graph=True)
+                self._gradients[name] = dict(zip(sources, slopes, strict=True))
+        found = self._gradients[name][layer]
         if found is None:
             where = "the pixels" if layer is None else f"layer {layer}"
             raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}")
         return found
-
-    def slope(self, layer: str, name: str, number: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the gradient at a layer of another number of the outputs, of which `name` is the only one."""
-        if name not in self._slopes:
-            sources = [self.captured.activations[layer] for layer in self._layers]
-            with torch.enable_grad():
-                values = number(self.captured.logits())
-            each = torch.ones_like(values)
-            found = torch.autograd.grad(values, sources, each, retain_graph=True, allow_unused=True)
-            self._slopes[name] = dict(zip(self._layers, found, strict=True))
-        one = self._slopes[name][layer]
-        if one is None:
-            raise UnfitError(f"no gradient of the target reaches layer {layer} in {self.model.name}")
-        return one
 
     def suffix(self, layer: str) -> tap.Suffix:
         """Return the rest of the network after a layer."""
@@ -160,6 +163,11 @@ class Request:
         return self.shared.gradient(None)
 
     @property
+    def each(self) -> Tensor:
+        """The number of every picture, (B,)."""
+        return self.shared.each
+
+    @property
     def scores(self) -> Float[Tensor, " B"]:
         """The target of every picture."""
         return self.shared.scores.detach()
@@ -171,9 +179,8 @@ class Request:
     def run(self, x: Float[Tensor, "V C H W"], index: Tensor) -> Float[Tensor, " V"]:
         """Return the target of other inputs, without a gradient. index : (V,) the picture of each."""
         target = self.shared.target
-        layers = [target.layer] if target.layer else []
         with torch.no_grad():
-            captured = tap.capture(self.model, x, layers, stop=False)
+            captured = tap.capture(self.model, x, target.layers, stop=False)
             return target.score(captured, index)
 
     def slopes(self, x: Float[Tensor, "V C H W"], index: Tensor) -> tuple[Tensor, Float[Tensor, "V C H W"]]:
@@ -189,7 +196,7 @@ class Request:
         target = self.shared.target
         pixels = x.detach().clone().requires_grad_(True)
         with torch.enable_grad():
-            captured = tap.capture(self.model, pixels, [target.layer] if target.layer else [], stop=False)
+            captured = tap.capture(self.model, pixels, target.layers, stop=False)
             values = target.score(captured, index)
         if not values.requires_grad:
             raise UnfitError(f"no gradient of the target reaches the pixels in {self.model.name}")
@@ -198,7 +205,7 @@ class Request:
 
     def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
         """Return the target with other outputs of the layer: only the network behind it is run."""
-        if self.shared.target.layer:
+        if self.shared.target.layers:
             raise UnfitError("methods that change a layer's output read class scores, not a likeness")
         suffix = self.shared.suffix(self.layer)
         found = []

@@ -49,7 +49,7 @@ class Heatmap:
     @property
     def scale(self) -> Scale:
         """Return its colours: fine maps end at the 99.5th percentile, so that one pixel does not hide all."""
-        return scale_of(self.values, share=_share(self.values))
+        return scale_of(self.values, share=0.995 if self.values.numel() > FINE else 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +119,6 @@ class Heatmaps:
 
     def _repr_html_(self) -> str:
         return figures.html(self.figure())
-
-
-def _share(values: Tensor) -> float:
-    return 0.995 if values.numel() > FINE else 1.0
 
 
 def _row(model: Model, entry: Heatmap) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Target:
 
     score : takes what a pass captured and (V,) the picture of the batch that each row is a variant of; gives (V,).
     classes : (B,) class numbers, and rivals : those whose score is taken off, -1 for none; None where the target is no
-    class. questions : in words, one for each picture. unit : of the number. layer : read besides the outputs.
+    class. questions : in words, one for each picture. unit : of the number. layers : read besides the outputs.
     """
 
     score: Callable[[tap.Captured, Tensor], Tensor]
@@ -31,7 +31,7 @@ class Target:
     unit: str
     classes: Tensor | None = None
     rivals: Tensor | None = None
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
 
 
 Aim = Callable[[Tensor], Target]
@@ -142,4 +142,6 @@ def likeness(model: Model, like: Picture, layer: str) -> Aim:
         del index
         return F.cosine_similarity(captured.activations[layer].mean((2, 3)), reference)
 
-    return lambda outputs: Target(score, (f"likeness to {like.name}",) * len(outputs), "cosine similarity", layer=layer)
+    return lambda outputs: Target(
+        score, (f"likeness to {like.name}",) * len(outputs), "cosine similarity", layers=(layer,)
+    )

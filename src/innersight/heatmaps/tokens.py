@@ -19,8 +19,8 @@ class Attentions:
         model, target = request.model, request.shared.target
         x = request.x.detach().clone().requires_grad_(True)
         with torch.enable_grad(), tap.attention() as mode:
-            captured = tap.capture(model, x, [target.layer] if target.layer else [], stop=False)
-            self.scores = target.score(captured, torch.arange(len(x), device=x.device))
+            captured = tap.capture(model, x, target.layers, stop=False)
+            self.scores = target.score(captured, request.each)
         self._used = mode.weights
         self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
         # In windows there are more rows than pictures, or fewer tokens than the grid has places.

@@ -22,7 +22,7 @@ def ablationcam(request: Request) -> Float[Tensor, "B h w"]:
     if (slope := _affine(request)) is not None:
         loss = (slope * activation).sum((2, 3))
     else:
-        index = torch.arange(batch, device=activation.device).repeat_interleave(units)
+        index = request.each.repeat_interleave(units)
         unit = torch.arange(units, device=activation.device).repeat(batch)
         left = []
         for rows, silent in zip(torch.split(index, AT_ONCE), torch.split(unit, AT_ONCE), strict=True):
@@ -46,9 +46,8 @@ def _affine(request: Request) -> Tensor | None:
     base = request.scores - (slope * activation).sum((1, 2, 3))
     stream = request.generator()
     units = torch.randperm(activation.shape[1], generator=stream).to(activation.device)
-    index = torch.arange(len(activation), device=activation.device)
     for trial in (activation * 0, activation / 2, activation[:, units].flip(2, 3)):
-        truth = request.resumed(trial, index)
+        truth = request.resumed(trial, request.each)
         if not torch.allclose(base + (slope * trial).sum((1, 2, 3)), truth, rtol=1e-4, atol=1e-4):
             return None
     return slope

@@ -80,7 +80,7 @@ class _Scored(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         target = self._shared.target
-        captured = tap.capture(self._model, x, [target.layer] if target.layer else [], stop=False)
+        captured = tap.capture(self._model, x, target.layers, stop=False)
         return target.score(captured, torch.full((len(x),), self.number, device=x.device))
 
 

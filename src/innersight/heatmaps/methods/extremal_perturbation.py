@@ -26,7 +26,6 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")
     cells = min(cells, *request.x.shape[2:])
     total = torch.zeros(len(request.x), *request.x.shape[2:], device=request.x.device, dtype=request.x.dtype)
-    index = torch.arange(len(request.x), device=request.x.device)
     for area in AREAS:
         free = torch.zeros(len(request.x), 1, cells, cells, device=request.x.device, dtype=request.x.dtype)
         free.requires_grad_(True)
@@ -39,7 +38,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
                 mask = _smooth(torch.sigmoid(free))
                 wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
                 held = (mask.flatten(1).sort(1).values - order).square().mean(1)
-            _, slope = request.slopes(request.x * wide.detach(), index)
+            _, slope = request.slopes(request.x * wide.detach(), request.each)
             # Gradients differ a thousandfold between networks; the area's weight must not.
             size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
             with torch.enable_grad():

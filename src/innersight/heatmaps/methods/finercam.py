@@ -27,5 +27,5 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
         weights = outputs.softmax(1).gather(1, others)
         return (weights * (mine - strength * outputs.gather(1, others))).sum(1) / (weights.sum(1) + 1e-9)
 
-    gradient = shared.slope(request.layer, f"finercam {rivals} {strength}", apart)
+    gradient = shared.gradient(request.layer, f"finercam {rivals} {strength}", apart)
     return (gradient.mean((2, 3), keepdim=True) * request.activation).sum(1)

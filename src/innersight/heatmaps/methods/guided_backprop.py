@@ -1,6 +1,5 @@
 """Guided backpropagation."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,7 +16,7 @@ def guided_backprop(request: Request) -> Float[Tensor, "B H W"]:
     (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
     """
     with tap.guided() as mode:
-        _, gradient = request.slopes(request.x, torch.arange(len(request.x), device=request.x.device))
+        _, gradient = request.slopes(request.x, request.each)
     if not mode.found:
         raise UnfitError(f"guided-backprop changes ReLUs, and {request.model.name} has none")
     strongest = gradient.abs().argmax(1, keepdim=True)

@@ -19,7 +19,7 @@ def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
         raise InnersightError(f"steps={steps}: integrated gradients needs at least one point")
     points, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(request.x)
-    index = torch.arange(len(request.x), device=request.x.device)
+    index = request.each
     at = [(float(point + 1) / 2, float(weight) / 2) for point, weight in zip(points, weights, strict=True)]
     together = max(1, BATCH // len(index))
     for i in range(0, steps, together):

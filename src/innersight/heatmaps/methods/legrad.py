@@ -18,16 +18,15 @@ def legrad(request: Request) -> Float[Tensor, "B h w"]:
     (arXiv:2404.03214.) The later blocks are left out, so that the head reads what each one gives; positive part of the
     gradient of the attention, mean over heads, over the tokens that take, and over blocks.
     """
-    if request.shared.target.layer:
+    if request.shared.target.layers:
         raise UnfitError("legrad reads class scores after every block, not a likeness")
     found = Attentions(request)
     blocks = _blocks(request, len(found.weights), found.tokens)
-    index = torch.arange(len(request.x), device=request.x.device)
     total = torch.zeros(len(request.x), found.tokens, device=request.x.device, dtype=request.x.dtype)
     for last in range(len(blocks)):
         with torch.enable_grad(), tap.attention() as mode, tap.ending(request.model, blocks, last):
             outputs = request.model.logits(request.x)
-            score = request.shared.target.score(tap.Captured({}, outputs), index).sum()
+            score = request.shared.target.score(tap.Captured({}, outputs), request.each).sum()
         (gradient,) = torch.autograd.grad(score, mode.weights[last], allow_unused=True)
         if gradient is not None:
             total += tap.heads(gradient, len(total)).clamp(min=0).mean((1, 2))

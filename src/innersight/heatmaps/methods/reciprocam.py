@@ -23,7 +23,7 @@ def reciprocam(request: Request, *, smooth: bool = True) -> Float[Tensor, "B h w
     if smooth:
         line = torch.tensor([0.25, 0.5, 0.25], device=activation.device, dtype=activation.dtype)
         places = F.conv2d(places, (line[:, None] * line)[None, None] / 0.25, padding=1)
-    index = torch.arange(batch, device=activation.device).repeat_interleave(height * width)
+    index = request.each.repeat_interleave(height * width)
     place = torch.arange(height * width, device=activation.device).repeat(batch)
     found = [
         request.resumed(activation[rows] * places[at], rows)

@@ -18,8 +18,8 @@ def sobol(trial: Trial, *, cells: int = 8, most: int = 32, error: float = 0.3) -
 
     When to use: places that count only together with others, which hiding one at a time does not find.
     Total-order indices by Jansen's estimator over scrambled Sobol sequences: 0 for a cell without any effect. Never
-    negative, so blind to the direction. It ends when the standard error is below `error` of how
-    much the map varies, after `most` designs of cells * cells + 2 masks at the latest.
+    negative, so blind to the direction. It ends when the standard error is below `error` of how much the map
+    varies, after `most` designs of cells * cells + 2 masks at the latest.
     """
     if cells < 2 or most < 2:
         raise InnersightError(f"cells={cells}, most={most}: give at least 2 of each")
