@@ -46,7 +46,7 @@ def test_a_network_of_any_number_of_bands(bands: int, tmp_path: Path) -> None:
     assert made.images.shape == (2, bands, 24, 24)
     assert made.figure().axes
     assert ins.explain(model, pictures).figure().axes
-    assert ins.trust(model, pictures, steps=2).pictures
+    assert ins.trust(model, pictures, ["gradcam"], steps=2).pictures
     study = ins.study(model, pictures, tmp_path / "study", plan=Plan(units=1, steps=1))
     study.report(tmp_path / "report.html")
     document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())

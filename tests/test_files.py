@@ -213,7 +213,7 @@ COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
     "predict": lambda model, folder, out: ins.predict(model, folder),
     "scan": lambda model, folder, out: ins.scan(model, folder),
     "study": lambda model, folder, out: ins.study(model, folder, out / "study", plan=Plan(units=1, steps=1)),
-    "trust": lambda model, folder, out: ins.trust(model, folder, steps=2),
+    "trust": lambda model, folder, out: ins.trust(model, folder, ["gradcam"], steps=2),
 }
 
 
@@ -246,7 +246,7 @@ def test_on_the_command_line(
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG nothing")
     words = {
         "compare": ["--layer", "stem"], "maps": ["--layer", "stem"], "scan": ["--layer", "stem"],
-        "study": ["--layer", "stem", "--units", "0", "--out", "s"],
+        "study": ["--layer", "stem", "--units", "0", "--out", "s"], "trust": ["-m", "gradcam", "--steps", "2"],
     }.get(command, [])  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["innersight", command, "toon", "in", *words])
     assert status() == 0

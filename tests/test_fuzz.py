@@ -191,7 +191,7 @@ BOUNDED = {
     "study": ["--units", "0", "--layer", "stem", "--out", "study"],
     "train": ["--epochs", "1", "--size", "16", "--out", "run"],
     "toons": ["--per-class", "1", "--size", "16"],
-    "trust": ["--steps", "1"],
+    "trust": ["--steps", "1", "-m", "gradcam"],
     "report": [],
 }
 

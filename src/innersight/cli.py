@@ -260,13 +260,20 @@ def patterns(
     deliver(result, json_, out, "patterns.png")
 
 
+def _methods(chosen: list[str] | None, default: list[str] | str) -> list[str] | str:
+    """Return the methods named, or the word for many of them."""
+    many = [name for name in chosen or () if name in ("all", "quick")]
+    return many[0] if many else chosen or default
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def explain(
     model: ModelName,
     pictures: Files,
     target: Target = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`; all for every one that fits")
+        list[str] | None,
+        typer.Option("--method", "-m", help="see `innersight methods`; all for every one that fits, or quick"),
     ] = None,
     layer: Annotated[
         list[str] | None, typer.Option("--layer", "-l", help="where class activation maps are read; may be repeated")
@@ -291,9 +298,9 @@ def explain(
 
     # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
     files, options = method_options([str(path) for path in pictures])
-    names = method or ["gradcam", "saliency"]
+    names = _methods(method, ["gradcam", "saliency"])
     result = run(
-        _load(model, weights, device), files, target, "all" if "all" in names else names, layers=layer, versus=versus,
+        _load(model, weights, device), files, target, names, layers=layer, versus=versus,
         of=of, like=like, options=options, seed=seed, shared=shared,
     )  # fmt: skip
     if not json_:
@@ -303,28 +310,48 @@ def explain(
     deliver(result, json_, out, "explain.png")
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def trust(
     model: ModelName,
     pictures: Files,
     target: Target = None,
-    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
-    steps: Annotated[int, typer.Option(help="portions in which pixels are removed")] = 16,
-    baseline: Annotated[str, typer.Option(help="what takes their place: blur or mean")] = "blur",
-    seed: Annotated[int, typer.Option(help="of the random map")] = 0,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
+    ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", "-l", help="where class activation maps are read")] = None,
+    most: Annotated[int, typer.Option(help="pictures drawn at random where there are more; 0 for all")] = 32,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="CSV file of boxes (file,x0,y0,x1,y1) or folder of masks")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="the same network trained on shuffled labels")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="portions in which pixels are removed")] = 10,
+    baseline: Annotated[str, typer.Option(help="what takes their place: blur, inpaint, mean or noise")] = "blur",
+    seed: Annotated[int, typer.Option(help="of all that is random")] = 0,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Say which heatmap methods may be believed on this network, against random, centre and edge baselines."""
+    """Say which heatmap methods may be believed on this network, before you read any heatmap.
+
+    Against random, centre and edge maps, shuffled weights, mosaics of the pictures, and boxes where there are any.
+    """
+    from innersight import terminal
     from innersight.trust import trust as run
 
-    names = method or ["gradcam", "saliency"]
+    files, options = method_options([str(path) for path in pictures])
     opened = _load(model, weights, device)
-    result = run(opened, list(pictures), names, target=target, steps=steps, baseline=baseline, seed=seed)
+    other = None if against is None else _load(against, None, device)
+    with progress("trust") as watch:
+        result = run(
+            opened, files, _methods(method, "quick"), target=target, steps=steps, baseline=baseline, seed=seed,
+            layer=layer, options=options, regions=regions, against=other, most=most or None, watch=watch,
+        )  # fmt: skip
     if not json_:
-        typer.echo("\n".join([*result.verdicts(), result.note]))
+        typer.echo(terminal.trust(result))
     deliver(result, json_, out, "trust.png")
 
 
@@ -361,7 +388,10 @@ def study(
     seeds: Annotated[int, typer.Option(help="pictures drawn of each pattern; the strongest is shown")] = 2,
     size: Annotated[int | None, typer.Option(help="side of the patterns in pixels")] = None,
     target: Target = None,
-    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="see `innersight methods`")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
     weights: Weights = None,
     device: Device = None,

@@ -110,7 +110,21 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     return float(a @ b) / scale if scale else math.nan
 
 
-def _ranks(values: Sequence[float]) -> Float[np.ndarray, " n"]:
+def rank_correlations(values: Float[np.ndarray, "rows n"]) -> Float[np.ndarray, "rows rows"]:
+    """Return Spearman's rank correlation of every row with every other, -1 to 1; nan for rows that are constant.
+
+    >>> rank_correlations(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])).round(3).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    ranks = np.stack([_ranks(row) for row in values])
+    ranks -= ranks.mean(1, keepdims=True)
+    scale = np.sqrt((ranks**2).sum(1))
+    scale[scale == 0] = math.nan
+    found: Float[np.ndarray, "rows rows"] = ranks @ ranks.T / np.outer(scale, scale)
+    return found
+
+
+def _ranks(values: "Float[np.ndarray, ' n'] | Sequence[float]") -> Float[np.ndarray, " n"]:
     _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     mean_rank: Float[np.ndarray, " n"] = counts.cumsum() - (counts - 1) / 2
     return mean_rank[inverse]

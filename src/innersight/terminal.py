@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
+from innersight.trust import Trust
 
 EXTRAS = {
     "timm": ("timm",),
@@ -36,7 +37,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     columns = list(zip(head, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [
-        bool(rows) and all(cell.strip("%").replace(",", "").replace(".", "").isdigit() for cell in c[1:])
+        bool(rows) and all(cell.strip("%-").replace(",", "").replace(".", "").isdigit() for cell in c[1:])
         for c in columns
     ]
     lines = []
@@ -135,6 +136,20 @@ def prediction(result: Prediction) -> str:
             *worst,
         ]
     )
+
+
+def trust(result: Trust) -> str:
+    """Return the table of methods, why each stands where it does, how it was measured, and the sentence at the end."""
+    rows = []
+    for row in result.ranked():
+        own = row.values["faithfulness"]
+        low_high = "" if own.interval is None else f"{own.interval[0]:z.2f} to {own.interval[1]:z.2f}"
+        cells = [f"{row.values[name].mean:z.2f}" if name in row.values else "" for name in result.shown]
+        rows.append([row.name, row.standing or "baseline", f"{own.mean:z.2f}", low_high, *cells])
+    head = ["method", "", "score", "95%", *result.shown]
+    left = [f"left out: {line}" for line in result.left_out]
+    said = [*result.verdicts(), *left, "", result.note, "", result.sentence]
+    return "\n".join([table(head, rows), "", *map(printable, said)])
 
 
 def methods() -> str:

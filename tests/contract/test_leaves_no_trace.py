@@ -56,7 +56,7 @@ CASES: dict[str, Case] = {
     "study": lambda model, pictures, out: ins.study(
         model, pictures, out / "study", plan=Plan(layers=(last_grid(model)[0],), units=1, steps=1)
     ),
-    "trust": lambda model, pictures, out: ins.trust(model, pictures[:1], steps=2),
+    "trust": lambda model, pictures, out: ins.trust(model, pictures[:1], ["gradcam", "saliency"], steps=2),
 }
 WITHOUT_A_NETWORK = {"load_picture", "train"}
 

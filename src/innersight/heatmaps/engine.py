@@ -12,7 +12,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.files import read_pictures
-from innersight.heatmaps.masked import answers
+from innersight.heatmaps.masked import pooled
 from innersight.heatmaps.request import (
     BATCH,
     Answer,
@@ -23,6 +23,7 @@ from innersight.heatmaps.request import (
     layer_of,
     reads,
     relative_error,
+    slow,
     unit_of,
 )
 from innersight.heatmaps.request import methods as registry
@@ -33,6 +34,7 @@ from innersight.layers import check_layers, last_grid
 from innersight.model import Model
 
 ALL = "all"
+QUICK = "quick"
 
 
 def explain(
@@ -55,18 +57,17 @@ def explain(
     default each picture's own predicted class, less its runner-up where the picture lies in a folder named like another
     class. versus : a class, or "runner-up", whose score is taken off: why this one and not that. of : "logit" or
     "probability". like : the target is the likeness to this picture, the cosine of the mean maps of the last layer with
-    a grid. methods : names of the registry, or "all" that can read this network (without the extra `captum`). layers :
-    where class activation maps are read; by default the last layer with a grid, and the result says so. options :
-    keyword arguments per method. seed : of all random streams. shared : draw all pictures of a method on one scale.
+    a grid. methods : names of the registry; "all" that can read this network (without the extra `captum`), or "quick"
+    for those of them that take few passes. layers : where class activation maps are read; by default the last layer
+    with a grid, and the result says so. options : keyword arguments per method. seed : of all random streams. shared :
+    draw all pictures of a method on one scale.
 
     All methods and layers share one forward and one backward pass, which ends at the first layer named; those that hide
     parts of the picture fill their batches together. Raises InnersightError for unknown classes, methods, layers and
     options, and for a method that cannot read this network.
     """
     loaded, skipped = read_pictures(pictures, model.input)
-    everything = methods == ALL
-    names = [name for name in registry if reads(name) != "captum"] if everything else methods
-    chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    everything, chosen = methods in (ALL, QUICK), named(methods)
     parsed = options_of(chosen, options)
     asked = [layers] if isinstance(layers, str) else layers
     if asked:
@@ -138,14 +139,18 @@ def answer(
                     found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
         shared.settle()
         places = [(name, one) for name in masks for one in layers if layer_of(name, one) or one == layers[0]]
+        count = len(x)
         asked = [
-            (i, registry[name](Trial(requests[layer], i), **options[name]))
-            for name, layer in places
-            for i in range(len(x))
+            registry[name](Trial(requests[layer], i), **options[name]) for name, layer in places for i in range(count)
         ]
-        told = answers(requests[layers[0]], asked)  # type: ignore[arg-type]
+        # What is hidden becomes 0 of the network input, the mean colour of the training data for most networks.
+        told: list[Answer] = pooled(
+            asked,  # type: ignore[arg-type]
+            lambda place, shown: x[place % count] * shown.to(x)[:, None],
+            lambda inputs, owners: requests[layers[0]].run(inputs, (owners % count).to(x.device)),
+        )
         for at, (name, layer) in enumerate(places):
-            found[name, layer_of(name, layer)] = _together(told[at * len(x) : (at + 1) * len(x)])
+            found[name, layer_of(name, layer)] = _together(told[at * count : (at + 1) * count])
     order = {name: i for i, name in enumerate(options)}
     settled = {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
     logits, scores = (t.detach().float().cpu() for t in (shared.captured.logits(), shared.scores))
@@ -164,6 +169,13 @@ def _together(parts: Sequence[Answer]) -> Answer:
 def _settled(one: Answer) -> Answer:
     error = None if one.error is None else one.error.detach().cpu()
     return Answer(one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()})
+
+
+def named(methods: Sequence[str] | str) -> list[str]:
+    """Return the methods that were named, each once; of "all" and "quick" those they stand for."""
+    if methods in (ALL, QUICK):
+        return [name for name in registry if reads(name) != "captum" and not (methods == QUICK and slow(name))]
+    return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 
 
 def options_of(

@@ -1,39 +1,45 @@
-"""Forward passes over pictures with parts hidden, shared by all methods that need them."""
+"""Forward passes over pictures with parts hidden, shared by everything that needs them: methods, and their tests."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from innersight.heatmaps.request import BATCH, Answer, Request
+from innersight.heatmaps.request import BATCH
 
-Asking = Generator[Tensor, Tensor, Answer]
+T = TypeVar("T")
+Asking = Generator[Tensor, Tensor, T]
+"""Yields masks (n, H, W), how much of each pixel stays, and is sent what the network says to them (n, ...)."""
 
 
 @dataclass
-class _Job:
-    """One method on one picture. waiting : masks not yet run. found : values of those that were."""
+class _Job(Generic[T]):
+    """One question. waiting : masks not yet run. found : answers to those that were."""
 
     place: int
-    picture: int
-    asking: Asking
+    asking: Asking[T]
     waiting: Tensor
     found: list[Tensor]
 
 
-def answers(request: Request, asked: Sequence[tuple[int, Asking]]) -> list[Answer]:
-    """Run the generators of methods side by side, their masks filling the same batches; return what each found.
+def pooled(
+    asked: Sequence[Asking[T]],
+    show: Callable[[int, Tensor], Tensor],
+    run: Callable[[Tensor, Tensor], Tensor],
+) -> list[T]:
+    """Run the generators side by side, their masks filling the same batches; return what each found.
 
-    asked : number of the picture, and the generator. One begins when the masks of those before it fill no batch, so
-    that few masks are held. What is hidden is replaced by 0 of the network input, the mean colour of the training data
-    for most networks.
+    show : from the number of a generator and some of its masks to network inputs (n, C, H, W). run : from a batch of
+    inputs, and (B,) the generator of each, to what the generators are sent. A generator begins when the masks of those
+    before it fill no batch, so that few masks are held.
     """
-    found: list[Answer | None] = [None] * len(asked)
-    later = [_Job(place, picture, asking, torch.empty(0), []) for place, (picture, asking) in enumerate(asked)]
-    jobs: list[_Job] = []
+    found: dict[int, T] = {}
+    later = [_Job(place, asking, torch.empty(0), []) for place, asking in enumerate(asked)][::-1]
+    jobs: list[_Job[T]] = []
 
-    def turn(job: _Job, values: Tensor | None) -> None:
+    def turn(job: _Job[T], values: Tensor | None) -> None:
         try:
             job.waiting = job.asking.send(values)  # type: ignore[arg-type]
             job.found = []
@@ -43,27 +49,25 @@ def answers(request: Request, asked: Sequence[tuple[int, Asking]]) -> list[Answe
 
     while jobs or later:
         while later and sum(len(job.waiting) for job in jobs) < BATCH:
-            turn(later.pop(0), None)
-        batch, rows, room = [], [], BATCH
+            turn(later.pop(), None)
+        batch, owners, room = [], [], BATCH
         for job in jobs:
             part = job.waiting[:room]
-            batch.append(part)
-            rows.append(torch.full((len(part),), job.picture))
+            batch.append(show(job.place, part))
+            owners.append(torch.full((len(part),), job.place))
             room -= len(part)
             if not room:
                 break
-        index = torch.cat(rows).to(request.x.device)
-        masks = torch.cat(batch).to(request.x)
-        seen = (request.x[index] * masks[:, None]).contiguous(memory_format=torch.channels_last)
-        values = request.run(seen, index)
+        if not batch:
+            continue
+        values = run(torch.cat(batch).contiguous(memory_format=torch.channels_last), torch.cat(owners))
         finished = []
-        for job, part, own in zip(jobs, batch, torch.split(values, [len(part) for part in batch]), strict=False):
-            job.waiting = job.waiting[len(part) :]
+        for job, own in zip(jobs, torch.split(values, [len(part) for part in batch]), strict=False):
+            job.waiting = job.waiting[len(own) :]
             job.found.append(own)
             if not len(job.waiting):
                 finished.append(job)
         for job in finished:
             jobs.remove(job)
             turn(job, torch.cat(job.found))
-    assert all(one is not None for one in found)
-    return [one for one in found if one is not None]
+    return [found[place] for place in range(len(asked))]

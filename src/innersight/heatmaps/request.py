@@ -252,15 +252,16 @@ F = TypeVar("F", bound=Callable[..., object])
 _READS: dict[str, Reads] = {}
 _UNITS: dict[str, str] = {}
 _AT_LAYER: set[str] = set()
+_SLOW: set[str] = set()
 
 
-def register(reads: Reads, unit: str, *, at_layer: bool = False) -> Callable[[F], F]:
+def register(reads: Reads, unit: str, *, at_layer: bool = False, slow: bool = False) -> Callable[[F], F]:
     """Register a method: a function of a Request; of a Trial, and a generator, where it reads "masks".
 
     reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its
         own), "masks" (the target of pictures with parts hidden), "attention", or "captum" (an extra).
     unit : of its values, in which TARGET stands for that of the target. at_layer : whether its map is that of a layer,
-        though it reads something else too.
+        though it reads something else too. slow : whether it takes hundreds of passes over each picture.
     """
 
     def add(function: F) -> F:
@@ -269,6 +270,8 @@ def register(reads: Reads, unit: str, *, at_layer: bool = False) -> Callable[[F]
         _READS[name], _UNITS[name] = reads, unit
         if at_layer or reads == "layer":
             _AT_LAYER.add(name)
+        if slow:
+            _SLOW.add(name)
         return function
 
     return add
@@ -278,6 +281,12 @@ def reads(name: str) -> Reads:
     """Return what a method reads."""
     methods[name]
     return _READS[name]
+
+
+def slow(name: str) -> bool:
+    """Return whether a method takes hundreds of passes over each picture."""
+    methods[name]
+    return name in _SLOW
 
 
 def layer_of(name: str, layer: str) -> str | None:

@@ -1,15 +1,25 @@
-"""Trust: how far heatmaps can be believed, against baselines and against the truth of drawn pictures."""
+"""Trust: how far heatmaps can be believed, against baselines, chance, and the truth of pictures made to test them."""
 
-from innersight.trust.engine import Score, Trust, Versus, trust
-from innersight.trust.parts import Agreement, part_agreement, part_effects, part_sums
+from innersight.trust.column import Column, about
+from innersight.trust.engine import trust
+from innersight.trust.randomize import cascade, random_network
+from innersight.trust.regions import read_regions
+from innersight.trust.result import Estimate, Row, Trust, Versus
+from innersight.trust.truths.parts import Agreement, part_agreement, part_effects, part_sums
 
 __all__ = [
     "Agreement",
-    "Score",
+    "Column",
+    "Estimate",
+    "Row",
     "Trust",
     "Versus",
+    "about",
+    "cascade",
     "part_agreement",
     "part_effects",
     "part_sums",
+    "random_network",
+    "read_regions",
     "trust",
 ]

@@ -37,7 +37,7 @@ def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) ->
     return _ask(request, "GradientShap", n_samples=samples, stdevs=noise)
 
 
-@register("captum", "TARGET")
+@register("captum", "TARGET", slow=True)
 def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tensor, "B H W"]:
     """LIME: the weights of a sparse linear model of the target over hidden cells (Ribeiro et al. 2016).
 
@@ -47,7 +47,7 @@ def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tenso
     return _ask(request, "Lime", cells, n_samples=samples, perturbations_per_eval=16)
 
 
-@register("captum", "TARGET")
+@register("captum", "TARGET", slow=True)
 def kernel_shap(request: Request, *, cells: int = 7, samples: int = 512) -> Float[Tensor, "B H W"]:
     """KernelSHAP: Shapley values of cells by weighted regression (Lundberg and Lee 2017, arXiv:1705.07874).
 

@@ -13,7 +13,7 @@ RATE = 0.05
 HOLD = 20.0
 
 
-@register("passes", "share of areas")
+@register("passes", "share of areas", slow=True)
 def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28) -> Float[Tensor, "B H W"]:
     """Extremal perturbation: the smooth area of a given size that keeps the target highest (Fong et al. 2019).
 

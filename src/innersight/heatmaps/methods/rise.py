@@ -13,7 +13,7 @@ AT_ONCE = 32
 LEAST = 128
 
 
-@register("masks", "TARGET")
+@register("masks", "TARGET", slow=True)
 def rise(
     trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.3
 ) -> Generator[Tensor, Tensor, Answer]:

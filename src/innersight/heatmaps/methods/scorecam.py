@@ -11,7 +11,7 @@ from innersight.heatmaps.request import Answer, Trial, register
 AT_ONCE = 32
 
 
-@register("masks", "activation, weighted", at_layer=True)
+@register("masks", "activation, weighted", at_layer=True, slow=True)
 def scorecam(trial: Trial) -> Generator[Tensor, Tensor, Answer]:
     """Score-CAM: maps weighted by the target of the picture seen through them (Wang et al. 2020, arXiv:1910.01279).
 

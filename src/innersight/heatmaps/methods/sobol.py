@@ -12,7 +12,7 @@ from innersight.heatmaps.request import Answer, Trial, register, relative_error
 LEAST = 8
 
 
-@register("masks", "share of the target's variance")
+@register("masks", "share of the target's variance", slow=True)
 def sobol(trial: Trial, *, cells: int = 8, most: int = 32, error: float = 0.3) -> Generator[Tensor, Tensor, Answer]:
     """Sobol: each cell's total share in how the target varies under masks (Fel et al. 2021, arXiv:2111.04138).
 

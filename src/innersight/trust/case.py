@@ -1,0 +1,93 @@
+"""One picture with its maps, as metrics get it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.image import Picture
+from innersight.model import Model
+from innersight.trust.baselines import baselines
+from innersight.trust.faithfulness import Curves, ranking
+from innersight.trust.likeness import on_grid
+
+Maps = Sequence[Float[Tensor, "_h _w"]]
+
+
+@dataclass(eq=False)
+class Case:
+    """One picture with its maps, as metrics get it.
+
+    x : (C, H, W) network input. target : number of the class asked about. own : the maps of the methods, raw.
+    others : those of the same methods elsewhere: "shuffled weights", "shuffled labels", "nearby 1" and so on for
+    pictures that differ by noise. region : (H, W) bool where the class is seen, if known. steps : portions in which
+    pixels go. rng : the picture's own random stream. curves : of all maps, probability and logit, once they are known.
+    """
+
+    model: Model
+    picture: Picture
+    x: Tensor
+    target: int
+    own: Maps
+    others: Mapping[str, Maps]
+    region: Bool[Tensor, "H W"] | None
+    steps: int
+    rng: np.random.Generator
+    seed: int = 0
+    curves: Curves | None = field(default=None)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the network's input."""
+        return self.model.input.height, self.model.input.width
+
+    @cached_property
+    def values(self) -> Maps:
+        """The maps of the methods, and then those of the baselines."""
+        return [*self.own, *baseline_maps(self.model, self.x, self.rng)]
+
+    @cached_property
+    def wide(self) -> Float[Tensor, "maps H W"]:
+        """All maps at the network's input size."""
+        return widened(self.values, self.size)
+
+    @cached_property
+    def _ranked(self) -> list[tuple[Tensor, bool]]:
+        return [ranking(value, self.size, self.rng) for value in self.values]
+
+    @property
+    def orders(self) -> Int[Tensor, "maps H W"]:
+        """The rank of every pixel in every map, 0 for the highest value."""
+        return torch.stack([ranks for ranks, _ in self._ranked])
+
+    @property
+    def empty(self) -> Bool[Tensor, " maps"]:
+        """Which maps rank nothing: constant, or not numbers."""
+        return torch.tensor([not says for _, says in self._ranked])
+
+    @cached_property
+    def grid(self) -> Float[Tensor, "methods places"]:
+        """The maps of the methods on one common grid."""
+        return flattened(self.own)
+
+
+def baseline_maps(model: Model, x: Float[Tensor, "C H W"], rng: np.random.Generator) -> Maps:
+    """Return the maps that know nothing of the network."""
+    pixels = model.input.denormalise(x[None])[0].clamp(0, 1)
+    return [baselines[name](pixels, rng) for name in baselines]
+
+
+def widened(values: Maps, size: tuple[int, int]) -> Float[Tensor, "maps H W"]:
+    """Return maps at the network's input size, bilinearly; values that are not numbers become 0."""
+    large = [F.interpolate(v[None, None].double(), size, mode="bilinear")[0, 0] for v in values]
+    return torch.stack(large).nan_to_num(0, 0, 0).float()
+
+
+def flattened(values: Maps) -> Float[Tensor, "maps places"]:
+    """Return maps on one common grid; values that are not numbers become 0."""
+    return torch.cat([on_grid(value[None].nan_to_num(0, 0, 0)) for value in values])

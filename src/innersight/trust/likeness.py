@@ -1,0 +1,28 @@
+"""How alike heatmaps are."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.statistics import rank_correlations
+
+SIDE = 32
+
+
+def on_grid(values: Float[Tensor, "maps h w"], size: tuple[int, int] = (SIDE, SIDE)) -> Float[Tensor, "maps places"]:
+    """Return maps on a common grid, flat: means over its cells, or bilinear where a map is coarser."""
+    wide = values[:, None].double()
+    coarse = values.shape[1] < size[0] or values.shape[2] < size[1]
+    if coarse:
+        wide = F.interpolate(
+            wide, tuple(max(a, b) for a, b in zip(values.shape[1:], size, strict=True)), mode="bilinear"
+        )
+    return F.adaptive_avg_pool2d(wide, size)[:, 0].flatten(1)
+
+
+def likeness(first: Float[Tensor, "maps places"], second: Float[Tensor, "maps places"]) -> Float[Tensor, " maps"]:
+    """Return the rank correlation of each map with its counterpart, -1 to 1; NaN where one is constant."""
+    pairs = zip(first.numpy(), second.numpy(), strict=True)
+    return torch.tensor([rank_correlations(np.stack(pair))[0, 1] for pair in pairs]).float()

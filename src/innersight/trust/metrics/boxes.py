@@ -1,0 +1,47 @@
+"""The thing that people boxed, and how maps lie on it."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from innersight.trust.case import Case
+from innersight.trust.metrics import register
+
+
+def share(case: Case) -> float:
+    """Return the share of the picture that lies in the region."""
+    return float("nan") if case.region is None else float(case.region.double().mean())
+
+
+@register("pointing game", "high")
+def pointing(case: Case) -> Float[Tensor, " maps"] | None:
+    """Share of pictures whose highest place lies in the box (Zhang et al. 2018, arXiv:1608.00507).
+
+    Without their tolerance of 15 pixels. Where several places share the highest value, as in a map that is empty, the
+    share of them in the region.
+    """
+    return None if case.region is None else highest_inside(case.wide, case.region)
+
+
+@register("mass in box", "high", chance=share, against="chance in the boxes")
+def mass(case: Case) -> Float[Tensor, " maps"] | None:
+    """Share of the positive evidence that lies in the box (Wang et al. 2020, arXiv:1910.01279).
+
+    The energy-based pointing game. A map without positive evidence counts as one that is the same everywhere: it gets
+    the region's share of the picture.
+    """
+    return None if case.region is None else positive_inside(case.wide, case.region)
+
+
+def highest_inside(values: Float[Tensor, "maps H W"], region: Bool[Tensor, "H W"]) -> Float[Tensor, " maps"]:
+    """Return the share of the places with a map's highest value that lie in the region."""
+    flat = values.flatten(1)
+    top = (flat == flat.amax(1, keepdim=True)).float()
+    return (top * region.flatten()).sum(1) / top.sum(1)
+
+
+def positive_inside(values: Float[Tensor, "maps H W"], region: Bool[Tensor, "H W"]) -> Float[Tensor, " maps"]:
+    """Return the share of a map's positive values that lies in the region."""
+    positive = values.clamp(min=0).flatten(1).double()
+    inside, total = (positive * region.flatten()).sum(1), positive.sum(1)
+    return torch.where(total > 0, inside / total.clamp(min=1e-300), region.double().mean()).float()

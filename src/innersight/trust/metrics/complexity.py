@@ -1,0 +1,27 @@
+"""Complexity."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.trust.case import Case
+from innersight.trust.metrics import register
+
+
+@register("complexity", "")
+def complexity(case: Case) -> Float[Tensor, " maps"]:
+    """Entropy of how the map's size is spread: 0 all in one place, 1 the same everywhere.
+
+    Bhatt et al. 2020 (arXiv:2005.00631), as a share of the highest; 1 for a map that is empty.
+    """
+    return entropy(case.wide)
+
+
+def entropy(values: Float[Tensor, "maps H W"]) -> Float[Tensor, " maps"]:
+    """Return the entropy of the sizes of values over the places, as a share of the highest."""
+    size = values.abs().flatten(1).double()
+    total = size.sum(1, keepdim=True)
+    share = torch.where(total > 0, size / total.clamp(min=1e-300), 1 / size.shape[1])
+    return (-(share * share.clamp(min=1e-300).log()).sum(1) / math.log(max(2, size.shape[1]))).float()

@@ -1,0 +1,21 @@
+"""Remove and debias."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.heatmaps.masked import Asking
+from innersight.trust.case import Case
+from innersight.trust.faithfulness import curves
+from innersight.trust.metrics import register
+
+STEPS = 5
+
+
+@register("ROAD", "high", fill="inpaint")
+def road(case: Case) -> Asking[Float[Tensor, " maps"]]:
+    """Least important less most important pixels removed and inpainted, half the mean difference.
+
+    Rong et al. 2022 (arXiv:2202.00449), combined as in pytorch-grad-cam: 20, 40, 60 and 80% of the pixels.
+    """
+    found = yield from curves(case.orders, STEPS)
+    return (found.insertion - found.deletion)[:, 1:-1, 0].mean(1) / 2

@@ -1,0 +1,170 @@
+"""Where the thing is: boxes or masks that people drew."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from PIL import Image
+from torch import Tensor
+
+from innersight.errors import InnersightError, nearest, printable
+from innersight.image import SUFFIXES, Picture, PictureError, load_picture
+from innersight.model import InputSpec
+
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """One box: corners as fractions of the picture's width and height, and the class of what is in it, if stated."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: str | None = None
+
+
+Regions = Callable[[Picture, InputSpec, str], "Tensor | None"]
+"""From a picture, the network's input and a class label to where that class is seen, (H, W) bool; None if unknown."""
+
+
+def read_regions(source: str | Path) -> Regions:
+    """Return the regions of pictures: from a CSV file of boxes, or from a folder of masks.
+
+    The file has the columns `file,x0,y0,x1,y1`, fractions of width and height, and may have `class`: then only boxes of
+    the class asked about count. `file` is the end of the picture's path, such as `cats/7.jpg`; a picture may have
+    several boxes. The folder holds one picture file for each picture, of the same name and in the same subfolder, not
+    black where the thing is. Raises InnersightError naming the line and the remedy.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _masks(path)
+    boxes = read_boxes(path)
+    short = {name.rpartition("/")[2] for name in boxes}
+
+    def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
+        if picture.path is None or picture.path.name not in short:
+            return None
+        own = next((boxes[end] for end in _ends(picture.path) if end in boxes), ())
+        fitting = [box for box in own if box.label in (None, label)]
+        if not fitting:
+            return None
+        found = torch.stack([_seen_box(box, picture, spec) for box in fitting]).any(0)
+        return found if found.any() else None
+
+    return region
+
+
+def read_boxes(path: Path) -> dict[str, list[Boxed]]:
+    """Return the boxes of a CSV file by the name of the picture. Raises InnersightError for what is none."""
+    shown = printable(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InnersightError(f"{shown}: cannot be read as a CSV file of boxes ({printable(error)})") from error
+    head = list(rows[0]) if rows else []
+    missing = [name for name in ("file", *CORNERS) if name not in head]
+    if missing:
+        raise InnersightError(
+            f"{shown}: {'no column ' + ', '.join(missing) if rows else 'no boxes'}; the first line must be "
+            "file,x0,y0,x1,y1 or file,class,x0,y0,x1,y1"
+        )
+    found: dict[str, list[Boxed]] = {}
+    for line, row in enumerate(rows, start=2):
+        where = f"{shown}, line {line}"
+        try:
+            x0, y0, x1, y1 = (float(row[name]) for name in CORNERS)
+        except (TypeError, ValueError) as error:
+            given = ", ".join(str(row[name]) for name in CORNERS)
+            raise InnersightError(f"{where}: {printable(given)} are not four numbers") from error
+        if not (row["file"] or "").strip():
+            raise InnersightError(f"{where}: no file named")
+        if max(x1, y1) > 1:
+            raise InnersightError(
+                f"{where}: corner ({x1:g}, {y1:g}) lies outside the picture; corners are fractions of its width and "
+                "height, 0 to 1: divide pixels by them"
+            )
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):  # also where one is not a number
+            raise InnersightError(
+                f"{where}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is no box; x0,y0 is its upper left corner"
+            )
+        box = Boxed(x0, y0, x1, y1, row.get("class") or None)
+        found.setdefault(row["file"].strip().replace("\\", "/"), []).append(box)
+    return found
+
+
+def check_labels(path: str | Path, labels: tuple[str, ...]) -> None:
+    """Raise InnersightError where a file of boxes names classes, and none that the network knows."""
+    if Path(path).is_dir():
+        return
+    named = sorted({box.label for boxes in read_boxes(Path(path)).values() for box in boxes if box.label})
+    if named and not set(named) & set(labels):
+        raise InnersightError(
+            f"{printable(path)}: none of its classes is known to the network, such as {named[0]!r}; "
+            f"{nearest(named[0], labels)}"
+        )
+
+
+def _ends(path: Path) -> list[str]:
+    """Return every end of a path, the longest first."""
+    parts = path.parts
+    return [path.as_posix(), *("/".join(parts[i:]) for i in range(len(parts)))]
+
+
+def _seen_box(box: Boxed, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"]:
+    """Return the pixels of the network's input whose middle lies in a box."""
+    seen = picture.box(spec)
+    x = (seen.left + (torch.arange(spec.width) + 0.5) / spec.width * seen.width) / picture.width
+    y = (seen.top + (torch.arange(spec.height) + 0.5) / spec.height * seen.height) / picture.height
+    inside: Tensor = ((y >= box.y0) & (y < box.y1))[:, None] & ((x >= box.x0) & (x < box.x1))
+    return inside
+
+
+def _masks(folder: Path) -> Regions:
+    ends = {
+        file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*") if _is_picture(file)
+    }
+    if not ends:
+        raise InnersightError(f"{printable(folder)}: no masks in this folder; name them as the pictures are")
+
+    def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
+        del label
+        file = (
+            next((ends[end] for end in _ends(picture.path.with_suffix("")) if end in ends), None)
+            if picture.path
+            else None
+        )
+        if file is None:
+            return None
+        try:
+            mask = np.asarray(load_picture(file).image.convert("L")) > 0
+        except PictureError as error:
+            raise InnersightError(f"mask {error}") from error
+        if mask.shape != (picture.height, picture.width):
+            raise InnersightError(
+                f"{printable(file)}: the mask has {mask.shape[1]}x{mask.shape[0]} pixels and the picture "
+                f"{picture.width}x{picture.height}; they must be alike"
+            )
+        found = torch.from_numpy(laid(mask, picture, spec) > 0)
+        return found if found.any() else None
+
+    return region
+
+
+def laid(values: np.ndarray, picture: Picture, spec: InputSpec) -> np.ndarray:
+    """Return integers (h, w) of 8 bits over a picture as the network's input (H, W) sees them, none mixed."""
+    box = picture.box(spec)
+    seen = Image.fromarray(values.astype(np.uint8)).resize(
+        (spec.width, spec.height), Image.Resampling.NEAREST, box=(box.left, box.top, box.right, box.bottom)
+    )
+    return np.array(seen)
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES

@@ -1,0 +1,124 @@
+"""What `trust` was asked, checked before anything is run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.errors import InnersightError
+from innersight.heatmaps.engine import ALL, QUICK, Answers, answer, named, options_of
+from innersight.heatmaps.request import layer_of
+from innersight.heatmaps.target import Target, class_target
+from innersight.layers import check_layers, last_grid
+from innersight.model import Model
+from innersight.trust.baselines import baselines
+from innersight.trust.case import Maps, baseline_maps
+from innersight.trust.faithfulness import check_steps
+from innersight.trust.regions import Regions, check_labels, read_regions
+from innersight.trust.replacements import replacements
+
+CHUNK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What does not change from picture to picture.
+
+    options : of each method. fixed : the class for all pictures, None for the predicted one. left_out : takes the
+    sentence of a method that cannot read this network; None where that is an error.
+    """
+
+    model: Model
+    options: dict[str, dict[str, Any]]
+    layer: str
+    steps: int
+    baseline: str
+    seed: int
+    fixed: int | None
+    regions: Regions | None
+    against: Model | None
+    left_out: dict[str, str] | None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those that can read the network."""
+        return tuple(name for name in self.options if name not in (self.left_out or {}))
+
+    def answers(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> Answers:
+        """Return what all methods say to network inputs (B, C, H, W) about classes (B,), the predicted by default.
+
+        model : another network of the same form.
+        """
+        net = model or self.model
+
+        def aim(logits: Tensor) -> Target:
+            fixed = logits.argmax(1) if self.fixed is None else torch.full((len(logits),), self.fixed)
+            return class_target(net, fixed if classes is None else classes)
+
+        inputs = x.to(net.device, net.dtype)
+        return answer(net, inputs, aim, [self.layer], self.options, self.seed, self.left_out)
+
+    def maps(self, found: Answers, i: int) -> Maps:
+        """Return the maps of picture `i`, in the order of the methods."""
+        return [found.found[name, layer_of(name, self.layer)].values[i].float() for name in self.methods]
+
+    def made(self, x: Tensor, classes: Tensor) -> Iterator[tuple[int, Maps, float]]:
+        """Yield for each of some made inputs its number, all maps and baselines of its class, and its probability."""
+        for start in range(0, len(x), CHUNK):
+            part, targets = x[start : start + CHUNK], classes[start : start + CHUNK]
+            found = self.answers(part, targets)
+            sure = self.model.probabilities(found.logits)[torch.arange(len(part)), targets]
+            for i in range(len(part)):
+                rng = np.random.default_rng((self.seed, start + i))
+                yield start + i, [*self.maps(found, i), *baseline_maps(self.model, part[i], rng)], float(sure[i])
+
+
+def checked(
+    model: Model,
+    methods: Sequence[str] | str,
+    target: int | str | None,
+    steps: int,
+    baseline: str,
+    seed: int,
+    layer: str | None,
+    options: Mapping[str, Mapping[str, Any]] | None,
+    regions: str | Path | None,
+    against: Model | None,
+) -> Asked:
+    """Return what was asked. Raises InnersightError for what cannot be."""
+    if not model.has_probabilities:
+        raise InnersightError(
+            f"trust watches a probability, and the scores of {model.name} ({model.head.unit}) stand for none"
+        )
+    if against is not None and (against.input.shape, against.labels) != (model.input.shape, model.labels):
+        raise InnersightError(
+            f"{against.name} has another input or other classes than {model.name}; train the same network on the same "
+            "pictures with their labels shuffled"
+        )
+    replacements[baseline]
+    check_steps(steps, model.input.height * model.input.width)
+    chosen = named(methods)
+    clash = set(chosen) & set(baselines)
+    if clash:
+        raise InnersightError(f"{', '.join(sorted(clash))}: always in the table; name heatmap methods only")
+    parsed = options_of(chosen, options)
+    where = layer or last_grid(model)[0]
+    check_layers(model, [where])
+    if regions is not None:
+        check_labels(regions, model.labels)
+    return Asked(
+        model,
+        parsed,
+        where,
+        steps,
+        baseline,
+        seed,
+        None if target is None else model.class_index(target),
+        None if regions is None else read_regions(regions),
+        against,
+        {} if methods in (ALL, QUICK) else None,
+    )

@@ -1,0 +1,54 @@
+"""What is known to be true without anybody's labels: heatmaps on pictures made for the purpose. One file each.
+
+A truth takes `Asked` and the user's pictures as `Seen`, and returns a number for each map on every picture it made, or
+None where it cannot make any.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import Tensor
+
+from innersight.registry import Registry
+from innersight.trust.column import Better, Column, first_line
+
+if TYPE_CHECKING:
+    from innersight.trust.request import Asked
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Pictures of the user. x : (N, C, H, W) network input. probabilities : (N, classes)."""
+
+    x: Tensor
+    probabilities: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a truth found. values : (made, maps). chance : (made,) what a map that knows nothing reaches.
+
+    facts : numbers for the note under the table.
+    """
+
+    values: Tensor
+    chance: Tensor
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+Truth = Callable[["Asked", Seen], Found | None]
+F = TypeVar("F", bound=Callable[..., object])
+truths: Registry[Truth] = Registry("truth", "innersight.trust.truths")
+columns: dict[str, Column] = {}
+
+
+def register(title: str, better: Better, *, against: str) -> Callable[[F], F]:
+    """Register a truth; see `innersight.trust.metrics.register`."""
+
+    def add(function: F) -> F:
+        truths.register(function)  # type: ignore[arg-type]
+        columns[function.__name__.replace("_", "-")] = Column(title, better, first_line(function), against)
+        return function
+
+    return add

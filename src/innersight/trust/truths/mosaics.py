@@ -1,0 +1,96 @@
+"""The grid test: does a heatmap find the one picture of four that shows the class (Rao et al. 2022)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.trust.case import widened
+from innersight.trust.metrics.boxes import positive_inside
+from innersight.trust.request import Asked
+from innersight.trust.truths import Found, Seen, register
+
+SURE = 0.5
+COUNT = 24
+
+
+@register("right mosaic", "high", against="chance in mosaics")
+def mosaic(asked: Asked, seen: Seen) -> Found | None:
+    """Share of the positive evidence that lies in the class's own pictures of a mosaic.
+
+    The grid pointing game (Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435). None where fewer
+    than two classes are predicted with a probability of a half or more.
+    """
+    made = mosaics(seen.x, seen.probabilities, COUNT, asked.seed)
+    if made is None:
+        return None
+    size = asked.model.input.height, asked.model.input.width
+    found = [(positive_inside(widened(v, size), made.regions[i]), p) for i, v, p in asked.made(made.x, made.targets)]
+    sure = sum(p for _, p in found) / len(found)
+    return Found(torch.stack([v for v, _ in found]), made.regions.double().mean((1, 2)), {"mosaic probability": sure})
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaics:
+    """Pictures of several classes side by side.
+
+    x : (n, C, H, W) network input. targets : (n,) the class asked about in each. regions : (n, H, W) bool, where its
+    pictures are.
+    """
+
+    x: Tensor
+    targets: Tensor
+    regions: Tensor
+
+
+def mosaics(
+    x: Float[Tensor, "N C H W"], probabilities: Float[Tensor, "N classes"], count: int, seed: int
+) -> Mosaics | None:
+    """Return mosaics of two by two pictures of different classes, one of which is asked about.
+
+    Only pictures that the network gives a class with a probability of at least a half; no labels are needed. x :
+    network input. Of two or three classes, two are laid in the diagonals. None for fewer, or inputs below 4 pixels.
+    """
+    sure, predicted = probabilities.max(1)
+    groups: Mapping[int, list[int]] = {
+        int(c): [i for i in range(len(x)) if int(predicted[i]) == int(c) and float(sure[i]) >= SURE]
+        for c in sorted(set(predicted.tolist()))
+    }
+    classes = [c for c, members in groups.items() if members]
+    height, width = x.shape[2:]
+    if len(classes) < 2 or min(height, width) < 4:
+        return None
+    rng = np.random.default_rng(seed)
+    made, targets, regions = [], [], []
+    for _ in range(count):
+        four = len(classes) >= 4
+        chosen = [int(c) for c in rng.choice(classes, 4 if four else 2, replace=False)]
+        cells = chosen if four else [chosen[0], chosen[1], chosen[1], chosen[0]]
+        tiles = [x[int(rng.choice(groups[c]))] for c in cells]
+        asked = cells[int(rng.integers(4))]
+        made.append(_laid(tiles, height, width))
+        regions.append(_where([c == asked for c in cells], height, width))
+        targets.append(asked)
+    return Mosaics(torch.stack(made), torch.tensor(targets), torch.stack(regions))
+
+
+def _laid(tiles: list[Tensor], height: int, width: int) -> Float[Tensor, "C H W"]:
+    rows, columns = (height // 2, height - height // 2), (width // 2, width - width // 2)
+    small = [
+        F.interpolate(tile[None], (rows[i // 2], columns[i % 2]), mode="bilinear", antialias=True)[0]
+        for i, tile in enumerate(tiles)
+    ]
+    return torch.cat([torch.cat(small[:2], 2), torch.cat(small[2:], 2)], 1)
+
+
+def _where(cells: list[bool], height: int, width: int) -> Bool[Tensor, "H W"]:
+    found = torch.zeros(height, width, dtype=torch.bool)
+    for i, inside in enumerate(cells):
+        if inside:
+            found[(height // 2 if i > 1 else 0) : (None if i > 1 else height // 2),
+                  (width // 2 if i % 2 else 0) : (None if i % 2 else width // 2)] = True  # fmt: skip
+    return found

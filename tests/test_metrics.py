@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from trust_fixture import SIDE, asked_curves, corner_model
+
+from innersight.heatmaps.masked import pooled
+from innersight.image import as_picture
+from innersight.trust.case import Case, Maps
+from innersight.trust.column import about
+from innersight.trust.metrics import fills, metrics
+from innersight.trust.metrics.boxes import highest_inside, positive_inside, share
+from innersight.trust.metrics.complexity import entropy
+from innersight.trust.metrics.sensitivity import change
+
+METHODS = 2
+
+
+def case(own: Maps, others: dict[str, Maps] | None = None, region: Tensor | None = None) -> Case:
+    """A picture of noise; its maps are `own`."""
+    x = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    picture = as_picture(np.zeros((SIDE, SIDE, 3), np.uint8))
+    return Case(corner_model(), picture, x, 0, own, others or {}, region, 4, np.random.default_rng(0))
+
+
+def ask(name: str, one: Case) -> Tensor:
+    """Run a metric that asks the network, with removed pixels black."""
+
+    def run(inputs: Tensor, owners: Tensor) -> Tensor:
+        del owners
+        logits = one.model.net(inputs).detach()
+        return torch.stack([logits.softmax(1), logits], 2)[:, one.target]
+
+    (found,) = pooled([metrics[name](one)], lambda _, kept: torch.where(kept[:, None], one.x, 0), run)
+    return found
+
+
+def truth(one: Case) -> Tensor:
+    """What every pixel gives the logit of class 0."""
+    weight = one.model.net.where.weight.detach()[0].view(SIDE, SIDE)
+    return weight * one.x.mean(0)
+
+
+def test_every_metric_is_documented() -> None:
+    for name in metrics:
+        assert about(name).title
+        assert len(about(name).says) > 30
+        assert about(name).better in ("high", "low", "")
+
+
+def test_infidelity_by_its_definition() -> None:
+    first = case([torch.rand(SIDE, SIDE)])
+    one = case([truth(first), 3 * truth(first), torch.zeros(4, 4), torch.rand(SIDE, SIDE)])
+    found = ask("infidelity", one)
+    assert found[:2].tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert float(found[2]) == pytest.approx(1)
+
+    stream = torch.Generator().manual_seed(0)
+    grid = torch.rand((48, 1, 7, 7), generator=stream) < 0.5
+    lost, told = [], []
+    for cells in grid[:, 0]:
+        rows = [i * 7 // SIDE for i in range(SIDE)]
+        gone = torch.tensor([[not bool(cells[a, b]) for b in rows] for a in rows])
+        seen = torch.where(gone, 0, one.x)
+        with torch.no_grad():
+            lost.append(float((one.model.net(one.x[None]) - one.model.net(seen[None]))[0, 0]))
+        told.append(float(one.wide[3][gone].sum()))
+    a, b = np.array(told), np.array(lost)
+    scale = (a @ b) / (a @ a)
+    assert float(found[3]) == pytest.approx(((scale * a - b) ** 2).mean() / (b**2).mean(), rel=1e-4)
+
+
+def test_road_is_the_mean_gap_at_five_shares() -> None:
+    one = case([torch.rand(SIDE, SIDE), torch.rand(4, 4)])
+    found = ask("road", one)
+    again = asked_curves(one.model, one.x, torch.zeros_like(one.x), 0, one.orders, 5)
+    slow = [
+        sum(float(again.insertion[m, k] - again.deletion[m, k]) for k in (1, 2, 3, 4)) / 8 for m in range(len(found))
+    ]
+    assert found.tolist() == pytest.approx(slow, abs=1e-6)
+    assert fills["road"] == "inpaint"
+
+
+def test_twins_are_scored_like_the_maps_themselves() -> None:
+    values = [torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)]
+    one = case(values, {"shuffled weights": values})
+    again = asked_curves(one.model, one.x, torch.zeros_like(one.x), 0, one.orders, 4)
+    assert ask("twins", one).tolist() == pytest.approx(again.scores[:METHODS].tolist(), abs=1e-6)
+
+
+def test_likeness_to_shuffled_networks() -> None:
+    values = [torch.rand(SIDE, SIDE), torch.rand(4, 4), torch.ones(3, 3)]
+    opposite = [-values[0], values[1] ** 3, torch.rand(3, 3)]
+    one = case(values, {"shuffled weights": opposite, "shuffled labels": values})
+    found = metrics["like-shuffled"](one)
+    assert found[0] == pytest.approx(-1)
+    assert found[1] > 0.9
+    assert found[2].isnan()
+    assert metrics["like-mislabelled"](one)[:2].tolist() == pytest.approx([1, 1])
+    assert metrics["like-mislabelled"](case(values)) is None
+
+
+def test_sensitivity_is_the_largest_change() -> None:
+    values = [torch.rand(4, 4), torch.zeros(4, 4)]
+    nearby = {"nearby 0": [values[0] * 1.1, values[1]], "nearby 1": [values[0] * 0.5, values[1]]}
+    found = metrics["sensitivity"](case(values, {**nearby, "shuffled weights": values}))
+    assert found[0] == pytest.approx(0.5)
+    assert found[1].isnan()
+    assert change(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 5.0]])) == pytest.approx(1 / 5)
+
+
+def test_complexity_goes_from_one_place_to_everywhere() -> None:
+    point = torch.zeros(8, 8)
+    point[2, 3] = -5
+    half = torch.zeros(8, 8)
+    half[:4] = 2
+    found = entropy(torch.stack([point, half, torch.ones(8, 8), torch.zeros(8, 8)])).tolist()
+    assert found == pytest.approx([0, math.log(32) / math.log(64), 1, 1], abs=1e-6)
+
+
+def test_pointing_and_mass_in_a_box() -> None:
+    region = torch.zeros(4, 4, dtype=torch.bool)
+    region[0, :2] = True
+    inside, outside, spread, empty, negative = torch.zeros(5, 4, 4)
+    inside[0, 1] = 2
+    outside[3, 3], outside[0, 0] = 3, 1
+    spread[0] = 1
+    negative[:] = -1
+    values = torch.stack([inside, outside, spread, empty, negative])
+    assert highest_inside(values, region).tolist() == [1, 0, 0.5, 0.125, 0.125]
+    assert positive_inside(values, region).tolist() == [1, 0.25, 0.5, 0.125, 0.125]
+    assert metrics["mass"](case([inside])) is None
+    assert metrics["pointing"](case([inside])) is None
+    assert math.isnan(share(case([inside])))
+    quarter = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    quarter[: SIDE // 2, : SIDE // 2] = True
+    assert share(case([inside], region=quarter)) == 0.25
+    assert metrics["mass"](case([inside], region=quarter))[0] == pytest.approx(1, abs=0.2)
