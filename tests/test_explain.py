@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from networks import picture, tiny
@@ -9,12 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from innersight import tap
+from innersight import tap, toons
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.heatmaps.request import methods, reads
-from innersight.image import load_picture, stack
+from innersight.image import as_picture, load_picture, stack
 from innersight.model import InputSpec, Model
+from innersight.sources import load
 
 NET = "in-place"
 
@@ -232,3 +234,16 @@ def test_all_is_every_method_that_fits(model: Model) -> None:
     assert {entry.method for entry in found.entries} == {n for n in methods if reads(n) not in ("attention", "captum")}
     assert len(found.left_out) == 3
     assert all("has no self-attention" in line for line in found.left_out)
+
+
+def test_a_picture_unlike_any_it_learned_is_said_to_be_doubtful() -> None:
+    toon = load("toon")
+    drawn = as_picture(np.array(toons.draw("ambra", 400).pixels), name="ambra")
+    noise = as_picture(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8), name="noise")
+    found = explain(toon, [drawn, noise], methods=["gradcam"])
+    known, unknown = found.entries
+    assert known.doubt is None
+    assert unknown.doubt is not None
+    assert unknown.doubt.startswith("Low confidence: no class has a probability above 0.")
+    assert [row["doubt"] for row in found.to_json()["heatmaps"]] == [None, unknown.doubt]
+    assert "Low confidence" in found.figure().axes[2].get_title()

@@ -315,6 +315,9 @@ def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
     assert reader.page.locator("#training svg path.line").count() >= 8
     assert reader.page.locator("#training svg path.ridge").count() >= 20
     assert reader.page.locator("#evidence .verdict").count() == 2
+    assert reader.page.locator("#evidence .doubt").all_inner_texts() == [
+        "Low confidence: no class has a probability above 0.31."
+    ]
     assert reader.page.locator(".empty").count() == 0
     for text in ("No data set was scanned", "Recorded at every 20th step", "38.2 s"):
         assert reader.page.locator("#about").get_by_text(text).count() > 0

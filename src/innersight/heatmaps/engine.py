@@ -214,10 +214,24 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
         _verdict(values, error, logits, method),
         error,
         {name: float(numbers[row]) for name, numbers in one.facts.items()},
+        _doubt(model, logits),
     )
 
 
+SURE = 0.5
 UNSTABLE = 0.7
+
+
+def _doubt(model: Model, logits: Tensor) -> str | None:
+    """Say so where no class has a probability of a half (Hendrycks and Gimpel 2017, arXiv:1610.02136)."""
+    if not model.has_probabilities or not bool(logits.isfinite().all()):
+        return None
+    highest = float(model.probabilities(logits[None]).max())
+    if highest >= SURE:
+        return None
+    return (
+        f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this picture."
+    )
 
 
 def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) -> str | None:

@@ -28,7 +28,8 @@ class Heatmap:
     taken off; None where there is none. question : the target in words. score : the target's value; logit and
     probability : of the class, None where the target is none. error : (h, w) standard error of every value, where the
     method draws at random. facts : further numbers, such as a completeness gap. verdict : None, or the sentence that
-    says there is no evidence to show.
+    says there is no evidence to show. doubt : None, or the sentence that says the network is not sure of this picture,
+    as of one whose like it never saw.
     """
 
     picture: Picture
@@ -45,6 +46,7 @@ class Heatmap:
     verdict: str | None
     error: Tensor | None = None
     facts: dict[str, float] = field(default_factory=dict)
+    doubt: str | None = None
 
     @property
     def scale(self) -> Scale:
@@ -137,6 +139,7 @@ def _row(model: Model, entry: Heatmap) -> dict[str, Any]:
         "high": float(entry.values.max()),
         "grid": list(entry.values.shape),
         "verdict": entry.verdict,
+        "doubt": entry.doubt,
         **entry.facts,
     }
     if entry.error is not None:
@@ -183,4 +186,7 @@ def _asked(model: Model, entry: Heatmap) -> str:
         return f"{entry.question}: {entry.score:.2f}"
     chance = "" if entry.probability is None else f", p {entry.probability:.2f}"
     versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.2f}"
-    return f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.2f}{chance}{versus and chr(10) + versus}"
+    doubt = f"{chr(10)}{textwrap.fill(entry.doubt, 42)}" if entry.doubt else ""
+    return (
+        f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.2f}{chance}{versus and chr(10) + versus}{doubt}"
+    )

@@ -144,6 +144,7 @@ def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
                 "unit": row["unit"],
                 "grid": list(values.shape),
                 "verdict": row["verdict"],
+                "doubt": row["doubt"],
             }
         )
     return {"methods": {row["method"]: describe(row["method"]) for row in item.document["entries"]}, "entries": entries}

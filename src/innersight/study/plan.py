@@ -11,7 +11,7 @@ from innersight.model import Model
 
 LARGEST = 128
 # What the items of a study hold. Raise it when that changes: items of another format are made again.
-ITEMS = 3
+ITEMS = 4
 
 
 @dataclass(frozen=True)

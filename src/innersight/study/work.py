@@ -268,6 +268,7 @@ def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcom
             "probability": entry.probability,
             "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
             "verdict": entry.verdict,
+            "doubt": entry.doubt,
             "at_layer": tuple(entry.values.shape) == grid,
         }
         for entry in found.entries

@@ -41,6 +41,7 @@ export function evidence(study, heatmaps, entries) {
     h("div", { class: `abreast${groups.size > 1 && entries.length <= 2 * groups.size ? " pairs" : ""}` },
       [...groups.values()].map((members) => h("div", { class: "group" },
         heading(study, members[0]),
+        members[0].doubt ? h("p", { class: "doubt", role: "note" }, members[0].doubt) : null,
         h("div", { class: "heatmaps" }, members.map((entry) => figure(study, heatmaps, entry, view, tiles)))))));
 }
 
