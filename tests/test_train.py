@@ -248,6 +248,24 @@ def test_early_stop(tree: Path, tmp_path: Path) -> None:
     assert result.stopped is None
 
 
+def test_shuffled_labels_are_learned_by_heart(tree: Path, tmp_path: Path) -> None:
+    said = Said()
+    result = train(tree, tmp_path / "run", say=said, shuffle_labels=True, **QUICK)
+    card = read_card(tmp_path / "run")
+    assert card.metrics["counts"]["train"] == card.metrics["counts"]["val"] == {"blue": 12, "green": 12, "red": 24}
+    assert "the labels are shuffled" in said.text
+    assert "the labels are shuffled" in card.metrics["notes"][0]
+    assert f"on {result.pictures} learned pictures" in result.summary()
+    assert card.recipe["command"].endswith("--shuffle-labels")
+    listing = data.decode(data.scan(tree), card.input, say=said)
+    first, again = (data.shuffled(listing, 3).targets for _ in range(2))
+    assert np.array_equal(first, again)
+    assert sorted(first) == sorted(listing.targets)
+    assert not np.array_equal(first, listing.targets)
+    with pytest.raises(InnersightError, match="shuffle_labels holds no pictures out: leave out val"):
+        train(tree, tmp_path / "other", say=said, shuffle_labels=True, val=tree, **QUICK)
+
+
 def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
     draw(tmp_path / "val", "red", 3)
     draw(tmp_path / "val", "blue", 2)

@@ -106,6 +106,9 @@ def train(
     strategy: Annotated[str, typer.Option(help="passed to Lightning")] = "auto",
     nodes: Annotated[int, typer.Option(help="passed to Lightning")] = 1,
     balance: Annotated[bool, typer.Option(help="weigh rare classes more")] = True,
+    shuffle_labels: Annotated[
+        bool, typer.Option("--shuffle-labels", help="learn by heart what cannot be seen: for `trust --against`")
+    ] = False,
     telemetry_every: Annotated[int, typer.Option(help="steps between records of every layer")] = 25,
     half: Annotated[bool, typer.Option(help="store the weights as float16")] = False,
     resume: Annotated[bool, typer.Option(help="go on with a run that Ctrl-C ended")] = False,

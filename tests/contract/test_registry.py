@@ -1,6 +1,7 @@
 """Every registered heatmap method is documented and answers for every network; the registry's own promises."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.registry import Registry
 from innersight.study.documents import describe
+from innersight.trust.baselines import baselines
+from innersight.trust.metrics import metrics
+from innersight.trust.replacements import replacements
+from innersight.trust.truths import truths
 
 NAMES = list(methods)
 
@@ -154,3 +159,11 @@ def test_methods_read_the_layer_they_are_told() -> None:
     found = answer(model, x, lambda _: class_target(model, targets), ["step3", "stem"], {"gradcam": {}}).found
     assert list(found) == [("gradcam", "step3"), ("gradcam", "stem")]
     assert not torch.allclose(found["gradcam", "step3"].values, found["gradcam", "stem"].values)
+
+
+@pytest.mark.parametrize("registry", [metrics, truths, replacements, baselines], ids=lambda registry: registry.kind)
+def test_everything_in_trust_is_on_its_page(registry: Registry) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    names = list(registry)
+    assert names
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -26,7 +26,7 @@ from innersight.train.interruptions import clear_about_full_disk, interruptible
 SEEN, SEEN_FINE = 80_000, 20_000
 OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
 # What makes two runs different runs; the rest may change between a start and its continuation.
-IDENTITY = ("net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance")
+IDENTITY = ("net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance", "shuffle_labels")
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class RunResult:
         """Return the outcome in one sentence."""
         low, high = self.interval
         early = f", {self.stopped}" if self.stopped else ""
+        which = "learned" if self.card.recipe["arguments"].get("shuffle_labels") else "held out"
         return (
-            f"accuracy {self.accuracy:.4f} on {self.pictures:,} held out pictures (95% interval {low:.3f}-{high:.3f}), "
+            f"accuracy {self.accuracy:.4f} on {self.pictures:,} {which} pictures (95% interval {low:.3f}-{high:.3f}), "
             f"{self.epochs} epochs in {self.seconds:.0f} s{early}: {self.folder}"
         )
 
@@ -79,6 +80,7 @@ def train(
     strategy: str = "auto",
     nodes: int = 1,
     balance: bool = True,
+    shuffle_labels: bool = False,
     telemetry_every: int = 25,
     resume: bool = False,
     overwrite: bool = False,
@@ -100,6 +102,8 @@ def train(
     seed : of the split, the first weights, the order and the augmentation.
     workers : threads that decode. devices, strategy, nodes : passed to Lightning's Trainer.
     balance : weigh the classes by `1 / sqrt(pictures)` in the loss.
+    shuffle_labels : deal the labels out anew by the seed, to have a network that learned by heart what cannot be seen:
+        the `against` of `innersight.trust`. No picture is held out; the accuracy is that on the pictures it learned.
     telemetry_every : steps between records; see `Telemetry`.
     resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
         when the arguments are the same. overwrite : begin anew in a folder that holds a run.
@@ -150,6 +154,8 @@ def _train(
     source, spec, fine = _source(given)
     reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
     pictures = data.drop_empty(data.decode(data.scan(folder), spec, **reading))
+    if given["shuffle_labels"]:
+        pictures = data.shuffled(pictures, given["seed"])
     judges, training, held_out = _split(pictures, given, spec, reading)
     task = loop.Task(
         net=_build(source, given["weights"], len(pictures.labels), spec, given["seed"], fine),
@@ -243,6 +249,8 @@ def _check(given: dict[str, Any]) -> None:
         raise InnersightError(f"patience={given['patience']} and seed={given['seed']} are numbers of 0 or more")
     if given["lr"] is not None and not (math.isfinite(given["lr"]) and given["lr"] > 0):
         raise InnersightError(f"lr={given['lr']}: give a learning rate above 0, such as 0.002")
+    if given["shuffle_labels"] and given["val"] is not None:
+        raise InnersightError("shuffle_labels holds no pictures out: leave out val")
 
 
 def _checkpoint(
@@ -326,6 +334,9 @@ def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed
 def _split(
     pictures: data.Pictures, given: dict[str, Any], spec: InputSpec, reading: dict[str, Any]
 ) -> tuple[data.Pictures, np.ndarray, np.ndarray]:
+    if given["shuffle_labels"]:
+        every = np.arange(len(pictures.files))
+        return pictures, every, every
     if given["val"] is None:
         return pictures, *data.split(pictures.targets, holdout=given["holdout"], seed=given["seed"])
     judges = data.decode(data.scan(given["val"], labels=pictures.labels), spec, **reading)
