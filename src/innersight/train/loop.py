@@ -131,7 +131,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def __init__(self, task: Task, asked_to_stop: Callable[[], bool]) -> None:
         super().__init__()
-        self.net = task.net.to(memory_format=torch.channels_last)
+        self.net = task.net.to(memory_format=memory_format(task.net))
         self.reached = Progression()
         self._task, self._asked_to_stop = task, asked_to_stop
         self._steps_per_epoch = 1
@@ -261,9 +261,22 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
+def memory_format(net: nn.Module) -> torch.memory_format:
+    """Return channels last, which is faster, except where torch's own CPU kernels write beyond their memory then.
+
+    Seen with torch 2.14 on a CPU without AVX-512: the weight gradient of 1x1 convolutions with a stride and fewer than
+    eight input channels.
+    """
+    narrow = any(
+        isinstance(m, nn.Conv2d) and m.in_channels < 8 and m.kernel_size == (1, 1) and m.stride != (1, 1)
+        for m in net.modules()
+    )
+    return torch.contiguous_format if narrow else torch.channels_last
+
+
 def logits_of(net: nn.Module, x: Tensor) -> Tensor:
     """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
-    output = net(x.contiguous(memory_format=torch.channels_last))
+    output = net(x.contiguous(memory_format=memory_format(net)))
     return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
 
 
