@@ -247,3 +247,24 @@ def test_a_picture_unlike_any_it_learned_is_said_to_be_doubtful() -> None:
     assert unknown.doubt.startswith("Low confidence: no class has a probability above 0.")
     assert [row["doubt"] for row in found.to_json()["heatmaps"]] == [None, unknown.doubt]
     assert "Low confidence" in found.figure().axes[2].get_title()
+
+
+def test_a_layer_without_places_is_refused(model: Model) -> None:
+    with pytest.raises(InnersightError, match="no places, so gradcam has nowhere to show; choose a layer before it"):
+        explain(model, picture(1), methods=["gradcam"], layers=["head"])
+    assert explain(model, picture(1), methods=["saliency"], layers=["head"]).entries
+
+
+def test_a_network_that_cuts_its_gradient_is_said_to(model: Model) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).detach().mean((2, 3))
+
+    cut = load(Cut(), input=InputSpec(12, 12, fit="squash"))
+    with pytest.raises(InnersightError, match="no gradient of the target reaches"):
+        explain(cut, picture(1), methods=["gradcam"])
+    assert explain(cut, picture(1), methods=["occlusion"]).entries

@@ -10,7 +10,7 @@ from innersight.errors import InnersightError
 from innersight.image import Picture, as_picture, stack
 from innersight.model import InputSpec
 from innersight.sources import load
-from innersight.trust import cascade, random_network
+from innersight.trust import cascade, shuffled_weights
 
 SPEC = InputSpec(16, 16, fit="squash")
 
@@ -19,38 +19,54 @@ def toon_pictures(count: int) -> list[Picture]:
     return [as_picture(np.array(toons.draw(toons.CLASSES[i], 300 + i).pixels)) for i in range(count)]
 
 
-def test_weights_are_shuffled_in_a_copy() -> None:
+def test_weights_are_shuffled_and_put_back() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 2))
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    model = load(net, input=SPEC)
+    model = load(net.train(), input=SPEC)
     x = torch.randn(8, 3, 16, 16)
-    other = random_network(model, x)
+
+    def inside() -> dict[str, torch.Tensor]:
+        with shuffled_weights(model, x):
+            for name, weight in net.named_parameters():
+                old = before[name]
+                assert torch.equal(weight.flatten().sort().values, old.flatten().sort().values)
+                if old.unique().numel() > 2:
+                    assert not torch.equal(weight, old)
+            inner = net[0](torch.cat([x, x.flip(3)]))
+            assert torch.allclose(net[1].running_mean, inner.mean((0, 2, 3)), atol=1e-5)
+            return {name: value.clone() for name, value in net.state_dict().items()}
+
+    first, again = inside(), inside()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    with pytest.raises(KeyboardInterrupt), shuffled_weights(model, x):
+        raise KeyboardInterrupt
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    for name, weight in other.net.named_parameters():
-        old = before[name]
-        assert torch.equal(weight.flatten().sort().values, old.flatten().sort().values)
-        if old.unique().numel() > 2:
-            assert not torch.equal(weight, old)
-    inner = other.net[0](x)
-    assert torch.allclose(other.net[1].running_mean, inner.mean((0, 2, 3)), atol=1e-5)
-    assert not other.net.training
-    again = random_network(model, x)
-    assert all(torch.equal(a, b) for a, b in zip(other.net.parameters(), again.net.parameters(), strict=True))
+    assert net.training
+    assert net[1].momentum == 0.1
 
 
-def test_from_the_output_back() -> None:
+def test_from_the_last_back() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 3), nn.Linear(3, 2))
     model, x = load(net, input=SPEC), torch.randn(2, 3, 16, 16)
-    last = random_network(model, x, share=0.3)
-    assert torch.equal(last.net[0].weight, net[0].weight)
-    assert torch.equal(last.net[2].weight, net[2].weight)
-    assert not torch.equal(last.net[3].weight, net[3].weight)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with shuffled_weights(model, x, share=0.3):
+        changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+    assert "3.weight" in changed
+    assert set(changed) <= {"3.weight", "3.bias"}
     for share in (0, 1.5):
-        with pytest.raises(InnersightError, match="share"):
-            random_network(model, x, share=share)
-    with pytest.raises(InnersightError, match="no weights"):
-        random_network(load(nn.Sequential(nn.Flatten()), input=InputSpec(2, 2, fit="squash")), torch.zeros(1, 3, 2, 2))
+        with pytest.raises(InnersightError, match="share"), shuffled_weights(model, x, share=share):
+            pass
+    empty = load(nn.Sequential(nn.Flatten()), input=InputSpec(2, 2, fit="squash"))
+    with pytest.raises(InnersightError, match="no weights"), shuffled_weights(empty, torch.zeros(1, 3, 2, 2)):
+        pass
+
+
+def test_norms_behind_the_pooling_have_a_picture_and_its_mirror_image() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    model, x = load(net.eval(), input=SPEC), torch.randn(1, 3, 16, 16)
+    with shuffled_weights(model, x), torch.no_grad():
+        assert model.logits(x).isfinite().all()
 
 
 def test_a_gradient_falls_and_edges_stay() -> None:
@@ -69,6 +85,10 @@ def test_the_shuffled_network_still_answers_with_numbers() -> None:
     model = load("toon")
     x = stack(toon_pictures(4), model.input)
     with torch.no_grad():
-        logits = random_network(model, x).logits(x)
+        known = model.logits(x)
+        with shuffled_weights(model, x):
+            logits = model.logits(x)
+        assert torch.equal(model.logits(x), known)
     assert logits.isfinite().all()
     assert logits.std() > 0
+    assert not torch.allclose(logits, known, atol=0.1)

@@ -39,6 +39,8 @@ def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
         logits = captured.logits()
         signs = torch.randn(logits.shape[1], generator=generator).to(logits.device, logits.dtype)
         after = {layer: values for layer, values in captured.activations.items() if values.requires_grad}
+        if not after or not logits.requires_grad:  # a network that cuts its own gradient
+            return dict.fromkeys(layers, False)
         found = torch.autograd.grad((logits * signs).sum(), list(after.values()), allow_unused=True)
     reached = {
         layer: gradient is not None and bool(gradient.any()) for layer, gradient in zip(after, found, strict=True)

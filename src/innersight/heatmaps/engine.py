@@ -1,5 +1,6 @@
 """`explain`: heatmaps of chosen methods, layers and targets for pictures."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +72,7 @@ def explain(
     parsed = options_of(chosen, options)
     asked = [layers] if isinstance(layers, str) else layers
     if asked:
-        check_layers(model, asked)
+        check_places(model, asked, chosen)
     last, reason = last_grid(model) if like is not None or not asked else ("", "")
     where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last,), reason)
     also = (last,) if like is not None else ()
@@ -171,6 +172,17 @@ def _settled(one: Answer) -> Answer:
     return Answer(one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()})
 
 
+def check_places(model: Model, layers: Sequence[str], methods: Sequence[str]) -> None:
+    """Raise InnersightError where maps of layers are asked for and a layer has no places."""
+    reading = [name for name in methods if layer_of(name, layers[0]) is not None]
+    for layer in check_layers(model, layers):
+        if reading and layer.grid == (1, 1):
+            raise InnersightError(
+                f"{layer.name} has one value for each unit and no places, so {reading[0]} has nowhere to show; "
+                f"choose a layer before it, such as {last_grid(model)[0]}"
+            )
+
+
 def named(methods: Sequence[str] | str) -> list[str]:
     """Return the methods that were named, each once; of "all" and "quick" those they stand for."""
     if methods in (ALL, QUICK):
@@ -229,6 +241,7 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
     highest = float(model.probabilities(logits[None]).max())
     if highest >= SURE:
         return None
+    highest = math.ceil(100 * highest) / 100
     return (
         f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this picture."
     )

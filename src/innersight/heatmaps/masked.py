@@ -14,7 +14,7 @@ Asking = Generator[Tensor, Tensor, T]
 """Yields masks (n, H, W), how much of each pixel stays, and is sent what the network says to them (n, ...)."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job(Generic[T]):
     """One question. waiting : masks not yet run. found : answers to those that were."""
 

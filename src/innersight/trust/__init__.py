@@ -2,7 +2,7 @@
 
 from innersight.trust.column import Column, about
 from innersight.trust.engine import trust
-from innersight.trust.randomize import cascade, random_network
+from innersight.trust.randomize import cascade, shuffled_weights
 from innersight.trust.regions import read_regions
 from innersight.trust.result import Estimate, Row, Trust, Versus
 from innersight.trust.truths.parts import Agreement, part_agreement, part_effects, part_sums
@@ -19,7 +19,7 @@ __all__ = [
     "part_agreement",
     "part_effects",
     "part_sums",
-    "random_network",
     "read_regions",
+    "shuffled_weights",
     "trust",
 ]

@@ -24,8 +24,8 @@ class Case:
     """One picture with its maps, as metrics get it.
 
     x : (C, H, W) network input. target : number of the class asked about. own : the maps of the methods, raw.
-    others : those of the same methods elsewhere: "shuffled weights", "shuffled labels", "nearby 1" and so on for
-    pictures that differ by noise. region : (H, W) bool where the class is seen, if known. steps : portions in which
+    others : those of the same methods elsewhere, by the words that metrics have for it, such as "shuffled weights".
+    region : (H, W) bool where the class is seen, if known. steps : portions in which
     pixels go. rng : the picture's own random stream. curves : of all maps, probability and logit, once they are known.
     """
 
@@ -60,7 +60,7 @@ class Case:
     def _ranked(self) -> list[tuple[Tensor, bool]]:
         return [ranking(value, self.size, self.rng) for value in self.values]
 
-    @property
+    @cached_property
     def orders(self) -> Int[Tensor, "maps H W"]:
         """The rank of every pixel in every map, 0 for the highest value."""
         return torch.stack([ranks for ranks, _ in self._ranked])

@@ -83,7 +83,7 @@ def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None
     for y, row in enumerate(table):
         if row.standing:
             axis.text(len(columns) - 0.3, y, row.standing, color=INKS[row.standing], va="center", fontsize=8)
-    titles = ["\n".join([*textwrap.wrap(about(name).title, 10), about(name).better or "–"]) for name in columns]
+    titles = ["\n".join([*textwrap.wrap(about(name).title, 11), about(name).better or "–"]) for name in columns]
     axis.set_xticks(range(len(columns)), titles, fontsize=7)
     axis.xaxis.tick_top()
     axis.set_xlim(-0.5, len(columns) + 1.1)

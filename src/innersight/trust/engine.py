@@ -10,13 +10,12 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
-from innersight.heatmaps.engine import QUICK
+from innersight.heatmaps.engine import QUICK, SURE
 from innersight.image import Picture, PictureError, stack
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.judge import Judged, judge
 from innersight.trust.metrics import metrics
-from innersight.trust.randomize import random_network
 from innersight.trust.request import CHUNK, checked
 from innersight.trust.result import Trust
 from innersight.trust.truths import Seen, truths
@@ -56,11 +55,14 @@ def trust(
     what takes the place of removed pixels; see `trust.replacements`. seed : of all that is random. layer, options : as
     in `explain`. regions : a CSV file of boxes or a folder of masks, see `read_regions`. against : the same network
     trained on shuffled labels, for the label-randomization test (Adebayo et al. 2018). most : pictures drawn at random
-    where there are more; None for all. watch : called with (done, total, what).
+    where there are more; None for all. watch : called with (done, total, what). The norms of the network with shuffled
+    weights are measured on the first pictures, so what is measured of it depends on them a little.
 
     Raises InnersightError for unknown names and wrong boxes, and PictureError when no picture could be read.
     """
     asked = checked(model, methods, target, steps, baseline, seed, layer, options, regions, against)
+    if most is not None and most < 1:
+        raise InnersightError(f"most={most}: give a number of pictures of 1 or more")
     sources = list(expand(pictures))
     given = len(sources)
     if most is not None and given > most:
@@ -70,27 +72,39 @@ def trust(
     names: list[str] = []
     judged: list[Judged] = []
     kept: list[tuple[Tensor, Tensor]] = []
-    shuffled: Model | None = None
+    doubts = 0
+    norms: Tensor | None = None
     for loaded in batches(sources, reader(model.input), CHUNK, skipped):
         _tell(watch, len(names), len(sources), "pictures")
         x = stack(loaded, model.input)
-        if shuffled is None:
-            shuffled = random_network(model, x.to(model.device, model.dtype), seed=seed)
+        norms = x if norms is None else norms
         found = asked.answers(x)
-        judged += judge(asked, loaded, x, found, shuffled, len(names))
+        sure = found.logits.isfinite().all(1)
+        if not bool(sure.all()):
+            skipped += [
+                f"{picture.name}: the network's own outputs are not numbers for this picture"
+                for picture, good in zip(loaded, sure.tolist(), strict=True)
+                if not good
+            ]
+            loaded, x = [p for p, good in zip(loaded, sure.tolist(), strict=True) if good], x[sure]
+            if not loaded:
+                continue
+            found = asked.answers(x)
+        judged += judge(asked, loaded, x, found, norms, len(names))
         if len(names) < POOL:
             kept.append((x, model.probabilities(found.logits)))
+        doubts += int((model.probabilities(found.logits).amax(1) < SURE).sum())
         names += [picture.name for picture in loaded]
     if not names:
         raise PictureError(skipped[0] if skipped else "no pictures given")
     if regions is not None and not any("mass" in one.numbers for one in judged):
         raise InnersightError(
-            f"{regions} names none of these {len(names)} pictures, or no box of the class asked about that the network "
+            f"{regions} names none of the {len(names)} pictures, or no box of the class asked about that the network "
             "sees; `file` is the end of a picture's path, such as cats/7.jpg"
         )
     _tell(watch, len(names), len(sources), "truths")
     columns, chances = _columns(judged, len(asked.methods) + len(list(baselines)))
-    facts: dict[str, float] = {"given": given}
+    facts: dict[str, float] = {"given": given, "doubtful pictures": doubts}
     seen = Seen(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
     for name in truths:
         made = truths[name](asked, seen)

@@ -13,17 +13,17 @@ from innersight import tap
 from innersight.heatmaps.engine import Answers
 from innersight.heatmaps.masked import Asking, pooled
 from innersight.image import Picture
-from innersight.model import Model
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import Curves, curves
 from innersight.trust.metrics import SAME, chances, fills, metrics, number
 from innersight.trust.metrics.randomized import LABELS, WEIGHTS
 from innersight.trust.metrics.road import STEPS as COARSE
+from innersight.trust.metrics.sensitivity import NEARBY
+from innersight.trust.randomize import shuffled_weights
 from innersight.trust.replacements import replacements
 from innersight.trust.request import Asked
 
-NEARBY = 1
 RADIUS = 0.02
 PROTOCOLS = 8
 """So many pictures are measured in other ways too, to see whether the order of the maps depends on it."""
@@ -57,14 +57,14 @@ class _Question:
 
 
 def judge(
-    asked: Asked, pictures: Sequence[Picture], x: Float[Tensor, "B C H W"], given: Answers, shuffled: Model, before: int
+    asked: Asked, pictures: Sequence[Picture], x: Float[Tensor, "B C H W"], given: Answers, norms: Tensor, before: int
 ) -> list[Judged]:
     """Return what is measured on each picture of a batch.
 
-    given : what the methods say of them. shuffled : the network without what it learned. before : pictures already
-    judged, so that none depends on its neighbours.
+    given : what the methods say of them. norms : inputs on which the network without what it learned measures its
+    norms. before : pictures already judged: each has its own random stream.
     """
-    cases = _cases(asked, pictures, x, given, shuffled, before)
+    cases = _cases(asked, pictures, x, given, norms, before)
     questions = [
         question for i, case in enumerate(cases) for question in _questions(asked, i, case, before + i < PROTOCOLS)
     ]
@@ -95,18 +95,18 @@ def judge(
 
 
 def _cases(
-    asked: Asked, pictures: Sequence[Picture], x: Tensor, given: Answers, shuffled: Model, before: int
+    asked: Asked, pictures: Sequence[Picture], x: Tensor, given: Answers, norms: Tensor, before: int
 ) -> list[Case]:
     model, classes = asked.model, given.target.classes
     assert classes is not None
-    others = {WEIGHTS: asked.answers(x, classes, model=shuffled)}
+    with shuffled_weights(model, norms.to(model.device, model.dtype), seed=asked.seed):
+        others = {WEIGHTS: asked.answers(x, classes)}
     if asked.against is not None:
         others[LABELS] = asked.answers(x, classes, model=asked.against)
     stream = torch.Generator().manual_seed(asked.seed)
     radius = RADIUS / torch.tensor(model.input.std).view(1, -1, 1, 1)
-    for k in range(NEARBY):
-        noise = radius * (2 * torch.rand(x[:1].shape, generator=stream) - 1)
-        others[f"nearby {k}"] = asked.answers(x + noise, classes)
+    noise = radius * (2 * torch.rand(x[:1].shape, generator=stream) - 1)
+    others[NEARBY] = asked.answers(x + noise, classes)
     return [
         Case(
             model,
@@ -133,7 +133,8 @@ def _questions(asked: Asked, i: int, case: Case, otherwise: bool) -> list[_Quest
             fill = asked.baseline if fills[name] == SAME else fills[name]
             found.append(_Question(i, name, fill, metrics[name](case)))  # type: ignore[arg-type]
     if otherwise:
-        ways = [(asked.baseline, COARSE), *((name, asked.steps) for name in replacements if name != asked.baseline)]
+        fewer = COARSE if asked.steps != COARSE else 2 * COARSE
+        ways = [(asked.baseline, fewer), *((name, asked.steps) for name in replacements if name != asked.baseline)]
         for fill, steps in ways:
             found.append(_Question(i, f"{fill}, {steps} steps", fill, curves(orders, steps)))
     return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import ALL, QUICK, Answers, answer, named, options_of
+from innersight.heatmaps.engine import ALL, QUICK, Answers, answer, check_places, named, options_of
 from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
 from innersight.layers import check_layers, last_grid
@@ -94,7 +94,9 @@ def checked(
         raise InnersightError(
             f"trust watches a probability, and the scores of {model.name} ({model.head.unit}) stand for none"
         )
-    if against is not None and (against.input.shape, against.labels) != (model.input.shape, model.labels):
+    if seed < 0:
+        raise InnersightError(f"seed={seed}: give a number of 0 or more")
+    if against is not None and (against.input, against.labels) != (model.input, model.labels):
         raise InnersightError(
             f"{against.name} has another input or other classes than {model.name}; train the same network on the same "
             "pictures with their labels shuffled"
@@ -107,7 +109,9 @@ def checked(
         raise InnersightError(f"{', '.join(sorted(clash))}: always in the table; name heatmap methods only")
     parsed = options_of(chosen, options)
     where = layer or last_grid(model)[0]
-    check_layers(model, [where])
+    check_places(model, [where], chosen)
+    if against is not None:
+        check_layers(against, [where])
     if regions is not None:
         check_labels(regions, model.labels)
     return Asked(

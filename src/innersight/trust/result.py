@@ -14,7 +14,7 @@ from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import bootstrap, fewest, holm, sign_flip, spearman
 from innersight.trust.column import about, first_line
-from innersight.trust.metrics.randomized import WEIGHTS
+from innersight.trust.metrics.randomized import LABELS, WEIGHTS
 from innersight.trust.replacements import replacements
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Versus:
     """A method against what knows nothing of the network, or against chance, on the same pictures.
 
     column : what was compared. difference : mean of the method's less the other's. p : two-sided sign-flip test, after
-    Holm's correction for all comparisons of the result.
+    Holm's correction for all comparisons of the result. count : of pictures it rests on.
     """
 
     method: str
@@ -62,6 +62,7 @@ class Versus:
     column: str
     difference: float
     p: float
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ class Trust:
     def shown(self) -> tuple[str, ...]:
         """Columns beside the score: those that are better high, better low, and neither."""
         order = ("high", "low", "")
-        rest = set(self.columns) - {"faithfulness", "insertion", "deletion", "twins"}
+        rest = set(self.columns) - {"faithfulness", "insertion", "deletion"}
         return tuple(sorted(rest, key=lambda name: (order.index(about(name).better), name)))
 
     @cached_property
@@ -131,7 +132,7 @@ class Trust:
         differences = [values[values.isfinite()].numpy() for *_, values in pairs]
         adjusted = holm([sign_flip(values) for values in differences])
         return tuple(
-            Versus(method, against, column, float(values.mean()) if len(values) else 0.0, p)
+            Versus(method, against, column, float(values.mean()) if len(values) else 0.0, p, len(values))
             for (method, against, column, _), values, p in zip(pairs, differences, adjusted, strict=True)
         )
 
@@ -149,10 +150,13 @@ class Trust:
     def standing(self, method: str) -> Standing:
         """Return whether a method may be believed on this network.
 
-        "believed" : it is better in every comparison. "doubtful" : it is worse in one, or its maps have a mean rank
-        correlation of 0.5 or more with those of shuffled weights. "undecided" : neither.
+        "believed" : it is better in every comparison. "doubtful" : it is worse in one, or its maps surely have a mean
+        rank correlation of 0.5 or more with those of shuffled weights or labels. "undecided" : neither, or there are
+        too few pictures for any verdict.
         """
         rows = self._of(method)
+        if len(self.pictures) < self.needed or self._empty(method) == len(self.pictures):
+            return "undecided"
         sure = [row for row in rows if row.p <= LEVEL]
         if any(row.difference < 0 for row in sure) or self._same(method):
             return "doubtful"
@@ -161,19 +165,19 @@ class Trust:
     def verdict(self, method: str) -> str:
         """Say in plain words what the comparisons allow to say about a method."""
         rows = self._of(method)
-        count, empty = len(self.pictures), int(self.empty[:, self.maps.index(method)].sum())
+        count, empty = len(self.pictures), self._empty(method)
         if empty == count:
-            return f"{method}: no verdict, it was empty on all {many(count)}."
+            return f"{method}: no verdict, it was empty on all pictures."
         tail = f" {empty} of its {count} maps were empty and count as a random order." if empty else ""
-        if self._same(method):
-            tail = (
-                f" Its maps stay much the same on shuffled weights (rank correlation {self._alike(method):.2f}).{tail}"
-            )
         if count < self.needed:
             return f"{method}: no verdict from {many(count)}; this table takes {self.needed} or more.{tail}"
+        few = [f"{many(row.count)} for {row.against}" for row in rows if row.count < self.needed]
+        tail = (f" Too few: {join(few, 'and')}." if few else "") + tail
+        for name, value in self._same(method).items():
+            tail = f" Its maps stay much the same on {name} (rank correlation {value:.2f}).{tail}"
         better = join([row.against for row in rows if row.p <= LEVEL and row.difference > 0], "and")
         worse = join([row.against for row in rows if row.p <= LEVEL and row.difference < 0], "and")
-        unclear = join([row.against for row in rows if row.p > LEVEL], "or")
+        unclear = join([row.against for row in rows if row.p > LEVEL and row.count >= self.needed], "or")
         said = [f"better than {better}"] * bool(better) + [f"worse than {worse}"] * bool(worse)
         said += [f"not distinguishable from {unclear}"] * bool(unclear)
         return f"{method} is {', but '.join([', '.join(said[:-1])] * (len(said) > 1) + said[-1:])}.{tail}"
@@ -190,7 +194,8 @@ class Trust:
         good, bad = join(by["believed"], "and"), join(by["doubtful"], "and")
         said = [f"{good} may be believed" if good else "no method has yet shown that it may be believed"]
         said += [f"{bad} should not"] * bool(bad and good) + [f"{bad} should not be"] * bool(bad and not good)
-        said += [f"{many(len(self.pictures))} do not decide on {join(rest, 'and')}"] * bool(rest)
+        seen = "the picture does" if len(self.pictures) == 1 else f"the {len(self.pictures)} pictures do"
+        said += [f"{seen} not decide on {join(rest, 'and')}"] * bool(rest)
         return f"On {self.model.name}, {'; '.join(said)}."
 
     @property
@@ -209,11 +214,17 @@ class Trust:
             raise InnersightError(f"{method!r} was not tested; choose from: {', '.join(self.methods)}")
         return rows
 
-    def _alike(self, method: str) -> float:
-        return float(self.columns["like-shuffled"][:, self.methods.index(method)].nanmean())
+    def _empty(self, method: str) -> int:
+        return int(self.empty[:, self.maps.index(method)].sum())
 
-    def _same(self, method: str) -> bool:
-        return self._alike(method) >= SAME
+    def _same(self, method: str) -> dict[str, float]:
+        """Return the mean rank correlation with maps that show nothing learned, where it is surely high."""
+        found = {}
+        for name, column in ((WEIGHTS, "like-shuffled"), (LABELS, "like-mislabelled")):
+            own = _estimate(self.columns[column], self.methods.index(method)) if column in self.columns else None
+            if own is not None and own.interval is not None and own.interval[0] >= SAME:
+                found[name] = own.mean
+        return found
 
     @property
     def note(self) -> str:
@@ -224,8 +235,8 @@ class Trust:
         given = int(self.facts["given"])
         drawn = f" of {given}, drawn at random" if given > len(self.pictures) + len(self.skipped) else ""
         said = [
-            f"{seen}{drawn}, {own['steps']} steps. Removed pixels are filled in ({own['baseline']}: {into}); without "
-            f"any of its own the class's mean probability goes from {full:.2f} to {nothing:.2f}."
+            f"{seen}{drawn}, {many(own['steps'], 'step')}. Removed pixels are filled in ({own['baseline']}: {into}); "
+            f"without any of its own the class's mean probability goes from {full:.2f} to {nothing:.2f}."
         ]
         if nothing > full / 2:
             said.append("Most of the class survives that, so the scores say little: try the other baselines.")
@@ -234,6 +245,9 @@ class Trust:
             f"95% bootstrap interval. Verdicts: paired sign-flip tests at level {LEVEL}, Holm-corrected for "
             f"{len(self.comparisons)} comparisons. Class activation maps are read at {own['layer']}."
         )
+        if self.facts["doubtful pictures"]:
+            doubts = many(int(self.facts["doubtful pictures"]))
+            said.append(f"Low confidence: no class has a probability of a half for {doubts}.")
         if "mass" in self.columns:
             boxed = int(self.columns["mass"][:, 0].isfinite().sum())
             said.append(f"Boxes: {many(boxed)} with one of the class asked about.")
@@ -278,7 +292,7 @@ class Trust:
                 first: dict(zip(self.methods, map(_plain, row), strict=True))
                 for first, row in zip(self.methods, self.agreement.tolist(), strict=True)
             },
-            "protocols": self.rank_agreement(),
+            "protocols": {name: _plain(rho) for name, rho in self.rank_agreement().items()},
             "pictures": [
                 {"name": name, "target": self.model.labels[target], "scores": dict(zip(self.maps, scores, strict=True))}
                 for name, target, scores in zip(self.pictures, self.targets, self.scores.tolist(), strict=True)

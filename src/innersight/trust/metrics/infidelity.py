@@ -15,17 +15,27 @@ DRAWS = 48
 
 @register("infidelity", "low", fill=SAME)
 def infidelity(case: Case) -> Asking[Float[Tensor, " maps"]]:
-    """Share of the logit's losses from random removals that the map does not foretell.
+    """Share of how the logit's losses vary over random removals that the map does not foretell.
 
-    Yeh et al. 2019 (arXiv:1901.09392), with cells removed at random and their optimal scale of the map, as a share of
-    the mean squared loss: 0 for a map whose sums over what is removed are proportional to the losses, 1 for one that
-    says nothing of them. NaN where the logit never changes.
+    After Yeh et al. 2019 (arXiv:1901.09392): the mean squared difference between what the logit loses and the map's sum
+    over what is removed, as a share of the variance of the losses, with the best scale above 0 for each map, and beyond
+    what the size of the removed area foretells. 0 : the sums foretell the losses. 1 : they say nothing of them, or the
+    reverse. NaN where the logit never changes.
     """
     stream = torch.Generator().manual_seed(case.seed)
     grid = (torch.rand((DRAWS, 1, CELLS, CELLS), generator=stream) < 0.5).float()
     kept = F.interpolate(grid, case.size, mode="nearest")[:, 0] > 0
-    whole = (yield torch.ones_like(kept[:1]))[:, 1].double()
-    lost = whole - (yield kept)[:, 1].double()
-    told = case.wide.flatten(1).double() @ (~kept).flatten(1).double().T
-    scale = (told * lost).sum(1, keepdim=True) / told.square().sum(1, keepdim=True).clamp(min=1e-30)
-    return ((scale * told - lost).square().mean(1) / lost.square().mean()).float()
+    lost = -(yield kept)[:, 1].double()
+    gone = (~kept).flatten(1).double()
+    size = torch.stack([torch.ones(DRAWS).double(), gone.sum(1)], 1)
+    told, lost = _beyond(case.wide.flatten(1).double() @ gone.T, size), _beyond(lost[None], size)[0]
+    foretold = (told @ lost).clamp(min=0).square() / told.square().sum(1).clamp(min=1e-30)
+    return (1 - foretold / lost.square().sum()).float()
+
+
+def _beyond(values: Float[Tensor, "rows draws"], known: Float[Tensor, "draws n"]) -> Float[Tensor, "rows draws"]:
+    """Return what a linear function of the known numbers does not explain; exactly 0 where that is rounding."""
+    basis, _ = torch.linalg.qr(known)
+    rest = values - (values @ basis) @ basis.T
+    rounding = rest.norm(dim=1, keepdim=True) <= 1e-6 * values.norm(dim=1, keepdim=True)
+    return torch.where(rounding, 0.0, rest)

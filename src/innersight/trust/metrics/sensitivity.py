@@ -9,17 +9,17 @@ from torch import Tensor
 from innersight.trust.case import Case
 from innersight.trust.metrics import register
 
+NEARBY = "the same with a little noise"
+
 
 @register("sensitivity", "low")
 def sensitivity(case: Case) -> Float[Tensor, " methods"]:
-    """Largest change of the map under noise that nobody sees, as a share of the map.
+    """Change of the map under noise that nobody sees, as a share of the map.
 
-    Max-sensitivity (Yeh et al. 2019, arXiv:1901.09392) over uniform noise of 0.02 of the pixels' range. NaN where the
-    map is empty.
+    Sensitivity (Yeh et al. 2019, arXiv:1901.09392) to one draw of uniform noise of 0.02 of the pixels' range; theirs is
+    the largest over many draws. NaN where the map is empty.
     """
-    nearby = [maps for name, maps in case.others.items() if name.startswith("nearby")]
-    changes = [[change(value, other) for value, other in zip(case.own, maps, strict=True)] for maps in nearby]
-    return torch.tensor(changes).amax(0)
+    return torch.tensor([change(value, other) for value, other in zip(case.own, case.others[NEARBY], strict=True)])
 
 
 def change(before: Float[Tensor, "h w"], after: Float[Tensor, "h w"]) -> float:

@@ -38,8 +38,8 @@ def mosaic(asked: Asked, seen: Seen) -> Found | None:
 class Mosaics:
     """Pictures of several classes side by side.
 
-    x : (n, C, H, W) network input. targets : (n,) the class asked about in each. regions : (n, H, W) bool, where its
-    pictures are.
+    x : (n, C, H, W) network input. targets : (n,) the class asked about in each; no picture is asked about twice.
+    regions : (n, H, W) bool, where its pictures are.
     """
 
     x: Tensor
@@ -53,7 +53,8 @@ def mosaics(
     """Return mosaics of two by two pictures of different classes, one of which is asked about.
 
     Only pictures that the network gives a class with a probability of at least a half; no labels are needed. x :
-    network input. Of two or three classes, two are laid in the diagonals. None for fewer, or inputs below 4 pixels.
+    network input. count : at most so many, one for each picture asked about. Of two or three classes, two are laid in
+    the diagonals. None for fewer, or inputs below 4 pixels.
     """
     sure, predicted = probabilities.max(1)
     groups: Mapping[int, list[int]] = {
@@ -66,12 +67,13 @@ def mosaics(
         return None
     rng = np.random.default_rng(seed)
     made, targets, regions = [], [], []
-    for _ in range(count):
-        four = len(classes) >= 4
-        chosen = [int(c) for c in rng.choice(classes, 4 if four else 2, replace=False)]
+    # Each picture is asked about once: mosaics of the same picture would be no independent trials.
+    for number in rng.permutation([i for members in groups.values() for i in members])[:count]:
+        asked, four = int(predicted[number]), len(classes) >= 4
+        others = [int(c) for c in rng.choice([c for c in classes if c != asked], 3 if four else 1, replace=False)]
+        chosen = [int(c) for c in rng.permutation([asked, *others])]
         cells = chosen if four else [chosen[0], chosen[1], chosen[1], chosen[0]]
-        tiles = [x[int(rng.choice(groups[c]))] for c in cells]
-        asked = cells[int(rng.integers(4))]
+        tiles = [x[int(number if c == asked else rng.choice(groups[c]))] for c in cells]
         made.append(_laid(tiles, height, width))
         regions.append(_where([c == asked for c in cells], height, width))
         targets.append(asked)
