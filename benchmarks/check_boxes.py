@@ -47,7 +47,7 @@ def measure(model: Model, pictures: list[Picture], boxes: Path, names: list[str]
         left_out: dict[str, str] = {}
         found = answer(model, x, lambda _, own=classes: class_target(model, own), [layer], options, 0, left_out)
         for i, picture in enumerate(part):
-            region = regions(picture, model.input, labels[i])
+            region = regions.find(picture, model.input, labels[i])
             if region is None:
                 continue
             maps: dict[str, Maps] = {

@@ -92,3 +92,16 @@ def test_the_shuffled_network_still_answers_with_numbers() -> None:
     assert logits.isfinite().all()
     assert logits.std() > 0
     assert not torch.allclose(logits, known, atol=0.1)
+
+
+def test_matrices_saved_as_buffers_are_weights_and_masks_are_not() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    net.register_buffer("matrix", torch.randn(4, 5))
+    net.register_buffer("order", torch.arange(12).view(3, 4))
+    net.register_buffer("mask", torch.randn(4, 5), persistent=False)
+    model = load(net, input=InputSpec(1, 1, fit="squash"))
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    with shuffled_weights(model, torch.zeros(1, 3, 1, 1)):
+        assert [name for name, value in net.named_buffers() if not torch.equal(value, before[name])] == ["matrix"]
+        assert torch.equal(net.matrix.flatten().sort().values, before["matrix"].flatten().sort().values)
+    assert all(torch.equal(value, before[name]) for name, value in net.named_buffers())

@@ -32,26 +32,26 @@ def test_boxes_of_the_class_asked_about(tmp_path: Path) -> None:
     seen = picture(tmp_path / "cats" / "7.png")
     file = boxes(tmp_path, HEAD + "cats/7.png,cat,0,0,0.5,0.25\ncats/7.png,dog,0.5,0.5,1,1\ncats/7.png,cat,0.9,0,1,1\n")
     regions = read_regions(file)
-    found = regions(seen, SPEC, "cat")
+    found = regions.find(seen, SPEC, "cat")
     assert found is not None
     truth = torch.zeros(20, 40, dtype=torch.bool)
     truth[:5, :20] = True
     truth[:, 36:] = True
     assert torch.equal(found, truth)
-    assert regions(seen, SPEC, "bird") is None
-    assert regions(picture(tmp_path / "dogs" / "7.png"), SPEC, "cat") is None
-    assert regions(picture(tmp_path / "other.png"), SPEC, "cat") is None
+    assert regions.find(seen, SPEC, "bird") is None
+    assert regions.find(picture(tmp_path / "dogs" / "7.png"), SPEC, "cat") is None
+    assert regions.find(picture(tmp_path / "other.png"), SPEC, "cat") is None
 
 
 def test_boxes_follow_the_crop(tmp_path: Path) -> None:
     seen = picture(tmp_path / "a.png", 80, 40)
     regions = read_regions(boxes(tmp_path, "file,x0,y0,x1,y1\na.png,0.25,0,0.5,1\na.png,0,0,0.1,1\n"))
-    found = regions(seen, InputSpec(20, 20), "any")
+    found = regions.find(seen, InputSpec(20, 20), "any")
     assert found is not None
     assert found.sum() == 200
     assert found[:, :10].all()
     outside = read_regions(boxes(tmp_path, "file,x0,y0,x1,y1\na.png,0,0,0.2,1\n"))
-    assert outside(seen, InputSpec(20, 20), "any") is None
+    assert outside.find(seen, InputSpec(20, 20), "any") is None
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_masks(tmp_path: Path) -> None:
     (tmp_path / "masks" / "cats").mkdir(parents=True)
     Image.fromarray(mask).save(tmp_path / "masks" / "cats" / "7.png")
     regions = read_regions(tmp_path / "masks")
-    found = regions(seen, SPEC, "any")
+    found = regions.find(seen, SPEC, "any")
     assert found is not None
     assert not found[:, :20].any()
     assert found[:, 20:].all()
-    assert regions(picture(tmp_path / "pictures" / "dogs" / "8.jpg"), SPEC, "any") is None
+    assert regions.find(picture(tmp_path / "pictures" / "dogs" / "8.jpg"), SPEC, "any") is None
     with pytest.raises(InnersightError, match=r"the mask has 80x40 pixels and the picture 81x40"):
-        regions(picture(tmp_path / "elsewhere" / "cats" / "7.jpg", 81), SPEC, "any")
+        regions.find(picture(tmp_path / "elsewhere" / "cats" / "7.jpg", 81), SPEC, "any")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InnersightError, match="no masks in this folder"):
         read_regions(tmp_path / "empty")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
+from innersight.heatmaps.blur import blurred
 from innersight.trust.replacements import replacements
-from innersight.trust.replacements.blur import blurred
 from innersight.trust.replacements.inpaint import imputed
 
 NAMES = list(replacements)
@@ -40,7 +40,7 @@ def test_what_stays_is_left_as_it_is(name: str, shape: tuple[int, int, int]) -> 
 
 def test_blur_is_a_gaussian() -> None:
     x = torch.rand(3, 48, 32, dtype=torch.float64)
-    for channel, truth in zip(blurred(x), x, strict=True):
+    for channel, truth in zip(blurred(x[None])[0], x, strict=True):
         slow = scipy.ndimage.gaussian_filter(truth.numpy(), 2.0, mode="mirror", truncate=3.0)
         assert np.allclose(channel.numpy(), slow, atol=1e-12)
 

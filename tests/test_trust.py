@@ -13,12 +13,15 @@ from trust_fixture import SIDE, SPEC, Corner, add, asked_curves, corner_model, c
 
 from innersight import toons
 from innersight.errors import InnersightError
+from innersight.heads import Head, multilabel
+from innersight.heatmaps import explain
 from innersight.image import PictureError, as_picture
 from innersight.model import Model
 from innersight.sources import load
-from innersight.statistics import sign_flip
+from innersight.sources.keras import library
+from innersight.statistics import holm, sign_flip, spearman
 from innersight.terminal import trust as terminal_trust
-from innersight.trust import about, trust
+from innersight.trust import about, shuffled_weights, trust
 from innersight.trust.faithfulness import ranking
 from innersight.trust.metrics import metrics
 from innersight.trust.truths import truths
@@ -235,7 +238,7 @@ def test_a_network_of_shuffled_labels_joins_the_table(corner: Model, folder: Pat
     nn.init.constant_(other.grey.weight, -0.2)
     against = replace(load(other, input=SPEC), name="mislabelled")
     result = trust(corner, folder, ["input-x-gradient"], target=0, steps=2, against=against, most=3)
-    assert result.columns["like-mislabelled"][:, 0].tolist() == pytest.approx([-1, -1, -1], abs=1e-3)
+    assert result.columns["like-mislabelled"][:, 0].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
     assert result.settings["against"] == "mislabelled"
     with pytest.raises(InnersightError, match="shuffled"):
         trust(corner, folder, against=replace(against, labels=("a", "b")))
@@ -331,3 +334,115 @@ def test_the_terminal_has_table_reasons_and_sentence(corner: Model, folder: Path
     assert [row.split()[0] for row in rows[2:]] == ["random", "edges", "centre"]
     assert text.splitlines()[-1] == result.sentence
     assert all(verdict in text for verdict in result.verdicts())
+
+
+def test_methods_are_held_against_each_other(corner: Model, folder: Path, guess: str) -> None:
+    result = trust(corner, folder, [guess, "saliency", "integrated-gradients"], target=0, baseline="mean")
+    assert len(result.duels) == 3
+    by = {(row.method, row.against): row for row in result.duels}
+    pairs = [(guess, "saliency"), (guess, "integrated-gradients"), ("saliency", "integrated-gradients")]
+    assert list(by) == pairs
+    slow = holm([sign_flip((result.scores[:, i] - result.scores[:, k]).numpy()) for i, k in ((0, 1), (0, 2), (1, 2))])
+    assert [by[pair].p for pair in pairs] == pytest.approx(slow)
+    assert by[guess, "saliency"].p < 0.05
+    assert by["saliency", "integrated-gradients"].p > 0.05
+    assert by[guess, "saliency"].difference == pytest.approx(float((result.scores[:, 0] - result.scores[:, 1]).mean()))
+    first, second = (row.name for row in result.ranked()[:2])
+    assert result.alike(first) == (second,)
+    assert result.alike(guess) == ()
+    assert f"By score {first} comes first, not distinguishable from {second}." in result.note
+    assert len(result.to_json()["duels"]) == 3
+    alone = trust(corner, folder, ["saliency", guess], target=0, baseline="mean")
+    assert alone.first == "By score saliency comes first, alone."
+    assert trust(corner, folder, ["saliency"], steps=2, most=2).duels == ()
+
+
+def test_classes_of_boxes_that_the_network_does_not_know_are_named(corner: Model, folder: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    known = corner.labels[0]
+    boxes.write_text(f"file,class,x0,y0,x1,y1\n00.png,{known},0,0,0.25,0.25\n01.png,bortt,0,0,0.25,0.25\n")
+    result = trust(corner, folder, ["saliency"], target=0, steps=2, most=None, regions=boxes)
+    assert len(result.left_out) == 1
+    assert result.left_out[0].startswith("boxes of 'bortt': the network has no such class")
+    with pytest.raises(InnersightError, match="no region of the class asked about"):
+        trust(corner, folder, ["saliency"], target=1, steps=2, regions=boxes)
+
+
+def test_boxes_of_other_pictures_are_refused_before_any_is_judged(corner: Model, folder: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x0,y0,x1,y1\nelsewhere.png,0,0,0.25,0.25\n")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.new("L", (SIDE, SIDE), 255).save(masks / "elsewhere.png")
+    for source in (boxes, masks):
+        with pytest.raises(InnersightError, match="names none of the 20 pictures"):
+            trust(corner, folder, ["saliency"], regions=source, watch=lambda *what: told.append(what))
+    assert told == []
+
+
+def test_one_softmax_class_is_refused(folder: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    one = replace(load(net, input=SPEC), head=Head(lambda output: output), labels=("cat",))
+    with pytest.raises(InnersightError, match="probability is always 1"):
+        trust(one, folder)
+    assert trust(replace(one, head=multilabel()), folder, ["saliency"], steps=2, most=2).methods == ("saliency",)
+
+
+def test_a_class_ruled_out_by_minus_infinity_is_a_number(folder: Path) -> None:
+    class Masked(Corner):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([super().forward(x), torch.full((len(x), 1), self.out)], 1)
+
+    net = Masked()
+    net.out = 0.0
+    model = load(net, input=SPEC)
+    net.out = -torch.inf
+    assert trust(model, folder, ["saliency"], steps=2, most=3).skipped == ()
+    (found,) = explain(model, folder / "00.png", methods="saliency").entries
+    assert found.verdict is None
+    net.out = torch.inf
+    (found,) = explain(model, folder / "00.png", methods="saliency").entries
+    assert "not numbers" in (found.verdict or "")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_networks_of_other_libraries_are_shuffled_too(folder: Path, tmp_path: Path) -> None:
+    keras = library()
+    sources = []
+    layers = [
+        keras.Input((SIDE, SIDE, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, activation="relu"),
+        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax"),
+    ]  # fmt: skip
+    keras.utils.set_random_seed(1)
+    keras.Sequential(layers).save(tmp_path / "net.keras")
+    sources.append(f"keras:{tmp_path / 'net.keras'}")
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(2), nn.Linear(16, 8), nn.Flatten(), nn.Linear(32, 3)
+    )
+    torch.onnx.export(net.eval(), (torch.rand(1, 3, SIDE, SIDE),), tmp_path / "net.onnx", dynamo=True, verbose=False)
+    sources.append(f"onnx:{tmp_path / 'net.onnx'}")
+    for source in sources:
+        model = load(source, device="cpu")
+        x = torch.rand(2, *model.input.shape)
+        before = model.logits(x)
+        with shuffled_weights(model, x):
+            assert not torch.allclose(model.logits(x), before, atol=1e-3)
+            inside = {name: value.clone() for name, value in model.net.state_dict().items()}
+        assert torch.equal(model.logits(x), before)
+        changed = [
+            name for name, value in model.net.state_dict().items()
+            if value.is_floating_point() and value.ndim > 1 and not torch.equal(value, inside[name])
+        ]  # fmt: skip
+        assert len(changed) >= 2, source
+        found = trust(model, folder, ["saliency"], steps=2, most=3)
+        assert bool(found.columns["like-shuffled"].isfinite()[:, 0].all())
+
+
+def test_with_four_methods_protocols_order_methods_only(corner: Model, folder: Path) -> None:
+    four = ["saliency", "gradcam", "input-x-gradient", "layercam"]
+    result = trust(corner, folder, four, target=0, steps=2, most=4)
+    main, other = (result.protocols[name].mean(0)[:4].tolist() for name in ("blur, 2 steps", "ROAD"))
+    assert result.rank_agreement()["ROAD"] == pytest.approx(spearman(main, other), nan_ok=True)
+    assert "The order of the methods measured otherwise" in result.note

@@ -58,21 +58,28 @@ def sign_flip(
     >>> sign_flip([1.0, 2.0, 3.0])
     0.25
     """
+    return sign_flips(np.asarray(differences, dtype=np.float64)[:, None], resamples=resamples, seed=seed)[0]
+
+
+def sign_flips(differences: Float[np.ndarray, "n tests"], *, resamples: int = 9999, seed: int = 0) -> tuple[float, ...]:
+    """Return `sign_flip` of every column, all by the same flips.
+
+    >>> sign_flips(np.array([[1.0, 1.0], [2.0, -2.0], [3.0, 1.0]]))
+    (0.25, 1.0)
+    """
     sample = np.asarray(differences, dtype=np.float64)
     count = len(sample)
-    if not sample.any():
-        return 1.0
     # Sums that are equal on paper must count as equal in floating point.
-    observed = abs(sample.sum()) - 1e-12 * np.abs(sample).sum()
+    observed = np.abs(sample.sum(0)) - 1e-12 * np.abs(sample).sum(0)
     if count <= EXACT:
         flips = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        return float((np.abs(flips @ sample) >= observed).mean())
+        return tuple((np.abs(flips @ sample) >= observed).mean(0).tolist())
     rng = np.random.default_rng(seed)
-    hits = sum(
-        int((np.abs((1 - 2 * rng.integers(0, 2, (size, count), dtype=np.int8)) @ sample) >= observed).sum())
-        for size in _chunks(resamples)
-    )
-    return (1 + hits) / (1 + resamples)
+    hits = np.zeros(sample.shape[1], dtype=np.int64)
+    for size in _chunks(resamples):
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (size, count), dtype=np.int8)
+        hits += (np.abs(signs @ sample) >= observed).sum(0)
+    return tuple(((1 + hits) / (1 + resamples)).tolist())
 
 
 def fewest(comparisons: int, *, level: float = 0.05) -> int:

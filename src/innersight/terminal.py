@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
-from innersight.trust import Trust
+from innersight.trust import Trust, about
 
 EXTRAS = {
     "timm": ("timm",),
@@ -148,7 +148,10 @@ def trust(result: Trust) -> str:
         rows.append([row.name, row.standing or "baseline", f"{own.mean:z.2f}", low_high, *cells])
     head = ["method", "", "score", "95%", *result.shown]
     left = [f"left out: {line}" for line in result.left_out]
-    said = [*result.verdicts(), *left, "", result.note, "", result.sentence]
+    columns = ["faithfulness", *result.shown]
+    better = {kind: [name for name in columns if about(name).better == kind] for kind in ("high", "low")}
+    best = "; ".join(f"better {kind}: {', '.join(names)}" for kind, names in better.items() if names)
+    said = [best, "", *result.verdicts(), *left, "", result.note, "", result.sentence]
     return "\n".join([table(head, rows), "", *map(printable, said)])
 
 

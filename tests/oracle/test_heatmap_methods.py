@@ -284,6 +284,34 @@ def test_integrated_gradients_add_up(model: Model, pictures: Tensor) -> None:
     assert fine.facts["completeness gap"].abs().max() < coarse.facts["completeness gap"].abs().max()
 
 
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish])
+def test_deeplift_adds_up_for_every_elementwise_activation(kind: type[nn.Module]) -> None:
+    deep_lift = pytest.importorskip("captum.attr._core.deep_lift")
+    before = dict(deep_lift.SUPPORTED_NON_LINEAR)
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), kind(), nn.Conv2d(4, 4, 3), kind(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+    )
+    model = load(net.double().eval(), input=InputSpec(10, 10, fit="squash"))
+    x = 3 * torch.randn(2, 3, 10, 10, dtype=torch.float64)
+    found = ask(model, "deeplift", x, [0, 1], "0")
+    change = (model.logits(x) - model.logits(torch.zeros_like(x)))[range(2), [0, 1]]
+    assert found.values.sum((1, 2)).tolist() == pytest.approx(change.tolist(), rel=1e-6)
+    assert found.facts["completeness gap"].abs().max() < 1e-6
+    assert before == deep_lift.SUPPORTED_NON_LINEAR
+
+
+def test_deeplift_tells_what_it_cannot_follow(model: Model, pictures: Tensor) -> None:
+    class Hidden(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.square()
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Hidden(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    hidden = load(net.eval(), input=InputSpec(10, 10, fit="squash"))
+    assert ask(hidden, "deeplift", torch.randn(1, 3, 10, 10), [0], "0").facts["completeness gap"].abs().max() > 1e-3
+
+
 def test_vargrad_and_smoothgrad_are_moments_of_the_same_gradients(model: Model, pictures: Tensor) -> None:
     mean = ask(model, "smoothgrad", pictures, CLASSES, most=8, error=1e-9)
     variance = ask(model, "vargrad", pictures, CLASSES, copies=8).values
@@ -368,7 +396,8 @@ def test_sobol_finds_shares_of_variance(weighted: Model) -> None:
 
 
 def test_extremal_perturbation_keeps_what_counts(weighted: Model) -> None:
-    x = torch.ones(1, 3, 14, 14)
+    x = torch.zeros(1, 3, 14, 14)
+    x[..., 2:6, 2:6] = x[..., 8:12, 8:12] = 1
     values = ask(weighted, "extremal-perturbation", x, [0], "pass_on", cells=14).values[0]
     assert float(values[3:5, 3:5].mean()) > 0.8
     assert float(values[9:11, 9:11].mean()) < 0.25

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from innersight import tap
@@ -223,7 +224,7 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
         float(part.scores[row]),
         None if own is None else float(logits[own]),
         chance,
-        _verdict(values, error, logits, method),
+        _verdict(values, error, bool(readable(logits)) and bool(part.scores[row].isfinite()), method),
         error,
         {name: float(numbers[row]) for name, numbers in one.facts.items()},
         _doubt(model, logits),
@@ -236,7 +237,7 @@ UNSTABLE = 0.7
 
 def _doubt(model: Model, logits: Tensor) -> str | None:
     """Say so where no class has a probability of a half (Hendrycks and Gimpel 2017, arXiv:1610.02136)."""
-    if not model.has_probabilities or not bool(logits.isfinite().all()):
+    if not model.has_probabilities or not readable(logits):
         return None
     highest = float(model.probabilities(logits[None]).max())
     if highest >= SURE:
@@ -247,8 +248,13 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
     )
 
 
-def _verdict(values: Tensor, error: Tensor | None, logits: Tensor, method: str) -> str | None:
-    if not torch.isfinite(logits).all():
+def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
+    """Return whether the network's outputs are numbers; -inf, by which some networks rule a class out, is one."""
+    return ~(logits.isnan() | (logits == torch.inf)).any(-1)
+
+
+def _verdict(values: Tensor, error: Tensor | None, numbers: bool, method: str) -> str | None:
+    if not numbers:
         return "The network's own outputs are not numbers for this picture: there is nothing to explain."
     if not torch.isfinite(values).all():
         return f"{method} gave values that are not numbers: the network's gradient overflows here."

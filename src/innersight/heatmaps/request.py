@@ -183,6 +183,11 @@ class Request:
             captured = tap.capture(self.model, x, target.layers, stop=False)
             return target.score(captured, index)
 
+    def completeness_gap(self, values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+        """Return how far the sums of maps are from what the target gains from 0 of the network input to the picture."""
+        gain = self.scores - self.run(torch.zeros_like(self.x), self.each)
+        return values.sum((1, 2)) - gain
+
     def slopes(self, x: Float[Tensor, "V C H W"], index: Tensor) -> tuple[Tensor, Float[Tensor, "V C H W"]]:
         """Return the target of other inputs and its gradient there."""
         values, gradients = [], []

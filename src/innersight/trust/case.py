@@ -1,6 +1,6 @@
 """One picture with its maps, as metrics get it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,9 +14,7 @@ from innersight.image import Picture
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.faithfulness import Curves, ranking
-from innersight.trust.likeness import on_grid
-
-Maps = Sequence[Float[Tensor, "_h _w"]]
+from innersight.trust.likeness import Maps, flattened
 
 
 @dataclass(eq=False)
@@ -86,8 +84,3 @@ def widened(values: Maps, size: tuple[int, int]) -> Float[Tensor, "maps H W"]:
     """Return maps at the network's input size, bilinearly; values that are not numbers become 0."""
     large = [F.interpolate(v[None, None].double(), size, mode="bilinear")[0, 0] for v in values]
     return torch.stack(large).nan_to_num(0, 0, 0).float()
-
-
-def flattened(values: Maps) -> Float[Tensor, "maps places"]:
-    """Return maps on one common grid; values that are not numbers become 0."""
-    return torch.cat([on_grid(value[None].nan_to_num(0, 0, 0)) for value in values])

@@ -73,11 +73,14 @@ def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None
         better = about(name).better
         order = values if better == "high" else -values
         low, high = (np.nanmin(order), np.nanmax(order)) if np.isfinite(order).any() else (0.0, 0.0)
+        # Where the maps hardly differ, within their intervals, so do their shades.
+        ends = [row.values[name].interval for row in table if name in row.values]
+        span = max([high - low, *(end[1] - end[0] for end in ends if end)])
         for y, value in enumerate(values):
             if not np.isfinite(value):
                 continue
             if better and high > low:
-                shade = float((order[y] - low) / (high - low))
+                shade = float((order[y] - low) / span)
                 axis.fill_between([x - 0.5, x + 0.5], y - 0.5, y + 0.5, color="#2f6db5", alpha=0.42 * shade, lw=0)
             axis.text(x, y, f"{value:z.2f}", ha="center", va="center", fontsize=7.5)
     for y, row in enumerate(table):
@@ -121,5 +124,5 @@ def _protocols(axis: "Axes", result: Trust) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.axvline(0, color="0.7", lw=0.8)
     axis.set_title(
-        "would another protocol order the maps alike? (rank correlation with the table)", fontsize=8, loc="left"
+        "would another protocol give the same order? (rank correlation with the table)", fontsize=8, loc="left"
     )

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.files import batches, expand, reader
-from innersight.heatmaps.engine import QUICK, SURE
+from innersight.heatmaps.engine import QUICK, SURE, readable
 from innersight.image import Picture, PictureError, stack
 from innersight.model import Model
 from innersight.trust.baselines import baselines
@@ -68,6 +68,11 @@ def trust(
     if most is not None and given > most:
         drawn = np.random.default_rng(seed).choice(given, most, replace=False)
         sources = [sources[i] for i in sorted(drawn)]
+    if asked.regions is not None and not any(map(asked.regions.covers, filter(None, map(_file, sources)))):
+        raise InnersightError(
+            f"{printable(str(regions))} names none of the {len(sources)} pictures; `file` is the end of a picture's "
+            "path, such as cats/7.jpg"
+        )
     skipped: list[str] = []
     names: list[str] = []
     judged: list[Judged] = []
@@ -79,7 +84,7 @@ def trust(
         x = stack(loaded, model.input)
         norms = x if norms is None else norms
         found = asked.answers(x)
-        sure = found.logits.isfinite().all(1)
+        sure = readable(found.logits) & found.scores.isfinite()
         if not bool(sure.all()):
             skipped += [
                 f"{picture.name}: the network's own outputs are not numbers for this picture"
@@ -99,8 +104,8 @@ def trust(
         raise PictureError(skipped[0] if skipped else "no pictures given")
     if regions is not None and not any("mass" in one.numbers for one in judged):
         raise InnersightError(
-            f"{regions} names none of the {len(names)} pictures, or no box of the class asked about that the network "
-            "sees; `file` is the end of a picture's path, such as cats/7.jpg"
+            f"{printable(str(regions))} has no region of the class asked about, in the part that the network sees, on "
+            f"any of the {len(names)} pictures"
         )
     _tell(watch, len(names), len(sources), "truths")
     columns, chances = _columns(judged, len(asked.methods) + len(list(baselines)))
@@ -136,9 +141,13 @@ def trust(
             "options": {name: dict(extra) for name, extra in (options or {}).items()},
         },
         facts,
-        tuple((asked.left_out or {}).values()),
+        (*(asked.left_out or {}).values(), *asked.unknown),
         tuple(skipped),
     )
+
+
+def _file(source: object) -> Path | None:
+    return Path(source) if isinstance(source, str | Path) else getattr(source, "path", None)
 
 
 def _tell(watch: Watch | None, done: int, total: int, what: str) -> None:

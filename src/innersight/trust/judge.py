@@ -115,7 +115,7 @@ def _cases(
             int(classes[i]),
             asked.maps(given, i),
             {name: asked.maps(found, i) for name, found in others.items()},
-            asked.regions and asked.regions(picture, model.input, model.labels[int(classes[i])]),
+            asked.region(picture, int(classes[i])),
             asked.steps,
             np.random.default_rng((asked.seed, before + i)),
             asked.seed,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from innersight import tap
@@ -16,7 +16,7 @@ from innersight.heatmaps.target import class_target
 from innersight.image import Picture, stack
 from innersight.layers import last_grid
 from innersight.model import Model
-from innersight.trust.likeness import likeness, on_grid
+from innersight.trust.likeness import likeness
 
 
 @contextmanager
@@ -33,14 +33,14 @@ def shuffled_weights(model: Model, x: Tensor, *, share: float = 1.0, seed: int =
         raise InnersightError(f"share={share}: of the modules with weights, above 0 and at most 1")
     net = model.net
     stream = torch.Generator().manual_seed(seed)
-    owners = [module for module in net.modules() if any(True for _ in module.parameters(recurse=False))]
+    owners = [module for module in net.modules() if _weights(module)]
     if not owners:
         raise InnersightError(f"{model.name} has no weights that could be shuffled")
     kept = [(tensor, tensor.detach().clone()) for tensor in (*net.parameters(), *net.buffers())]
     try:
         with torch.no_grad():
             for module in owners[-max(1, round(share * len(owners))) :]:
-                for weight in module.parameters(recurse=False):
+                for weight in _weights(module):
                     order = torch.randperm(weight.numel(), generator=stream).to(weight.device)
                     weight.copy_(weight.flatten()[order].view(weight.shape))
             _measure_norms(model, torch.cat([x, x.flip(3)]))
@@ -49,6 +49,13 @@ def shuffled_weights(model: Model, x: Tensor, *, share: float = 1.0, seed: int =
         with torch.no_grad():
             for tensor, before in kept:
                 tensor.copy_(before)
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    """Return a module's own parameters, and matrices that it saves as buffers, as converted networks hold theirs."""
+    saved = module.state_dict(keep_vars=True)
+    matrices = [t for name, t in module.named_buffers(recurse=False) if name in saved and t.ndim > 1]
+    return [*module.parameters(recurse=False), *(t for t in matrices if t.is_floating_point())]
 
 
 def _measure_norms(model: Model, x: Tensor) -> None:
@@ -92,5 +99,5 @@ def cascade(
         with shuffled_weights(model, x, share=(stage + 1) / stages, seed=seed):
             maps = answer(model, x, lambda _: target, [where], parsed, seed)
         for key, one in first.found.items():
-            found[key[0]].append(likeness(on_grid(one.values), on_grid(maps.found[key].values)))
+            found[key[0]].append(likeness(list(one.values), list(maps.found[key].values)))
     return {name: torch.stack(values, 1) for name, values in found.items()}

@@ -1,7 +1,7 @@
 """Where the thing is: boxes or masks that people drew."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,16 @@ class Boxed:
     label: str | None = None
 
 
-Regions = Callable[[Picture, InputSpec, str], "Tensor | None"]
-"""From a picture, the network's input and a class label to where that class is seen, (H, W) bool; None if unknown."""
+@dataclass(frozen=True)
+class Regions:
+    """Where classes are seen on pictures.
+
+    covers : whether a picture's file is among those that people marked. find : from a picture, the network's input and
+    a class label to where that class is seen, (H, W) bool; None if unknown.
+    """
+
+    covers: Callable[[Path], bool]
+    find: Callable[[Picture, InputSpec, str], "Tensor | None"]
 
 
 def read_regions(source: str | Path) -> Regions:
@@ -47,17 +55,18 @@ def read_regions(source: str | Path) -> Regions:
     boxes = read_boxes(path)
     short = {name.rpartition("/")[2] for name in boxes}
 
+    def boxes_of(file: Path) -> Sequence[Boxed]:
+        return next((boxes[end] for end in _ends(file) if end in boxes), ()) if file.name in short else ()
+
     def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
-        if picture.path is None or picture.path.name not in short:
-            return None
-        own = next((boxes[end] for end in _ends(picture.path) if end in boxes), ())
+        own = boxes_of(picture.path) if picture.path else ()
         fitting = [box for box in own if box.label in (None, label)]
         if not fitting:
             return None
         found = torch.stack([_seen_box(box, picture, spec) for box in fitting]).any(0)
         return found if found.any() else None
 
-    return region
+    return Regions(lambda file: bool(boxes_of(file)), region)
 
 
 def read_boxes(path: Path) -> dict[str, list[Boxed]]:
@@ -99,16 +108,21 @@ def read_boxes(path: Path) -> dict[str, list[Boxed]]:
     return found
 
 
-def check_labels(path: str | Path, labels: tuple[str, ...]) -> None:
-    """Raise InnersightError where a file of boxes names classes, and none that the network knows."""
+def check_labels(path: str | Path, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a sentence for each class of a file of boxes that the network does not know.
+
+    Raises InnersightError where it knows none of them.
+    """
     if Path(path).is_dir():
-        return
-    named = sorted({box.label for boxes in read_boxes(Path(path)).values() for box in boxes if box.label})
-    if named and not set(named) & set(labels):
+        return ()
+    named = {box.label for boxes in read_boxes(Path(path)).values() for box in boxes if box.label}
+    unknown = sorted(named - set(labels))
+    if unknown and len(unknown) == len(named):
         raise InnersightError(
-            f"{printable(path)}: none of its classes is known to the network, such as {named[0]!r}; "
-            f"{nearest(named[0], labels)}"
+            f"{printable(path)}: none of its classes is known to the network, such as {unknown[0]!r}; "
+            f"{nearest(unknown[0], labels)}"
         )
+    return tuple(f"boxes of {name!r}: the network has no such class; {nearest(name, labels)}" for name in unknown)
 
 
 def _ends(path: Path) -> list[str]:
@@ -133,13 +147,12 @@ def _masks(folder: Path) -> Regions:
     if not ends:
         raise InnersightError(f"{printable(folder)}: no masks in this folder; name them as the pictures are")
 
+    def mask_of(file: Path) -> Path | None:
+        return next((ends[end] for end in _ends(file.with_suffix("")) if end in ends), None)
+
     def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
         del label
-        file = (
-            next((ends[end] for end in _ends(picture.path.with_suffix("")) if end in ends), None)
-            if picture.path
-            else None
-        )
+        file = mask_of(picture.path) if picture.path else None
         if file is None:
             return None
         try:
@@ -154,7 +167,7 @@ def _masks(folder: Path) -> Regions:
         found = torch.from_numpy(laid(mask, picture, spec) > 0)
         return found if found.any() else None
 
-    return region
+    return Regions(lambda file: mask_of(file) is not None, region)
 
 
 def laid(values: np.ndarray, picture: Picture, spec: InputSpec) -> np.ndarray:

@@ -13,11 +13,13 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.engine import ALL, QUICK, Answers, answer, check_places, named, options_of
 from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
+from innersight.image import Picture
 from innersight.layers import check_layers, last_grid
 from innersight.model import Model
 from innersight.trust.baselines import baselines
-from innersight.trust.case import Maps, baseline_maps
+from innersight.trust.case import baseline_maps
 from innersight.trust.faithfulness import check_steps
+from innersight.trust.likeness import Maps
 from innersight.trust.regions import Regions, check_labels, read_regions
 from innersight.trust.replacements import replacements
 
@@ -29,7 +31,8 @@ class Asked:
     """What does not change from picture to picture.
 
     options : of each method. fixed : the class for all pictures, None for the predicted one. left_out : takes the
-    sentence of a method that cannot read this network; None where that is an error.
+    sentence of a method that cannot read this network; None where that is an error. unknown : a sentence for each
+    class of the boxes that the network does not know.
     """
 
     model: Model
@@ -42,11 +45,18 @@ class Asked:
     regions: Regions | None
     against: Model | None
     left_out: dict[str, str] | None
+    unknown: tuple[str, ...]
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Those that can read the network."""
         return tuple(name for name in self.options if name not in (self.left_out or {}))
+
+    def region(self, picture: Picture, target: int) -> Tensor | None:
+        """Return where a class is seen on a picture, (H, W) bool, where people marked it."""
+        if self.regions is None:
+            return None
+        return self.regions.find(picture, self.model.input, self.model.labels[target])
 
     def answers(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> Answers:
         """Return what all methods say to network inputs (B, C, H, W) about classes (B,), the predicted by default.
@@ -94,6 +104,11 @@ def checked(
         raise InnersightError(
             f"trust watches a probability, and the scores of {model.name} ({model.head.unit}) stand for none"
         )
+    if model.head.link == "softmax" and len(model.labels) == 1:
+        raise InnersightError(
+            f"{model.name} has the one class {model.labels[0]!r}, whose probability is always 1; if its output is the "
+            "logit of yes or no, load it with head=heads.multilabel()"
+        )
     if seed < 0:
         raise InnersightError(f"seed={seed}: give a number of 0 or more")
     if against is not None and (against.input, against.labels) != (model.input, model.labels):
@@ -112,8 +127,7 @@ def checked(
     check_places(model, [where], chosen)
     if against is not None:
         check_layers(against, [where])
-    if regions is not None:
-        check_labels(regions, model.labels)
+    unknown = () if regions is None else check_labels(regions, model.labels)
     return Asked(
         model,
         parsed,
@@ -125,4 +139,5 @@ def checked(
         None if regions is None else read_regions(regions),
         against,
         {} if methods in (ALL, QUICK) else None,
+        unknown,
     )

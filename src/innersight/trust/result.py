@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.render import figures
-from innersight.statistics import bootstrap, fewest, holm, sign_flip, spearman
+from innersight.statistics import bootstrap, fewest, holm, sign_flip, sign_flips, spearman
 from innersight.trust.column import about, first_line
 from innersight.trust.metrics.randomized import LABELS, WEIGHTS
 from innersight.trust.replacements import replacements
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 SAME = 0.5
+FEW = 4
 
 Standing = Literal["believed", "doubtful", "undecided"]
 
@@ -54,7 +56,7 @@ class Versus:
     """A method against what knows nothing of the network, or against chance, on the same pictures.
 
     column : what was compared. difference : mean of the method's less the other's. p : two-sided sign-flip test, after
-    Holm's correction for all comparisons of the result. count : of pictures it rests on.
+    Holm's correction for all comparisons of its kind. count : of pictures it rests on.
     """
 
     method: str
@@ -76,8 +78,8 @@ class Trust:
     (pictures, maps) bool, see `Row`. protocols : the score of every map under each way of measuring it, on the first
     pictures, the way of the table first. agreement : (methods, methods) mean rank correlation of the maps of two
     methods. settings : everything that reproduces them. facts : further numbers: pictures given, and what truths add.
-    left_out : one sentence for each method that cannot read this network, and skipped : for each file that could not
-    be read.
+    left_out : one sentence for each method that cannot read this network and each class of the boxes that it does not
+    know, and skipped : for each file that could not be read.
     """
 
     model: Model
@@ -135,6 +137,34 @@ class Trust:
             Versus(method, against, column, float(values.mean()) if len(values) else 0.0, p, len(values))
             for (method, against, column, _), values, p in zip(pairs, differences, adjusted, strict=True)
         )
+
+    @cached_property
+    def duels(self) -> tuple[Versus, ...]:
+        """Every method against every later one, by score; corrected for themselves only."""
+        pairs = list(combinations(range(len(self.methods)), 2))
+        if not pairs:
+            return ()
+        first, second = (self.scores[:, list(side)].numpy() for side in zip(*pairs, strict=True))
+        adjusted = holm(sign_flips(first - second))
+        return tuple(
+            Versus(self.methods[i], self.methods[k], "faithfulness", float(d), p, len(self.pictures))
+            for (i, k), d, p in zip(pairs, (first - second).mean(0), adjusted, strict=True)
+        )
+
+    def alike(self, method: str) -> tuple[str, ...]:
+        """Return the methods whose score is not distinguishable from that of one, best first."""
+        ties = {
+            name for row in self.duels if method in (row.method, row.against) and row.p > LEVEL
+            for name in (row.method, row.against)
+        }  # fmt: skip
+        return tuple(row.name for row in self.ranked() if row.name in ties - {method})
+
+    @property
+    def first(self) -> str:
+        """Which method has the highest score, and which are not distinguishable from it, in one sentence."""
+        best = self.ranked()[0].name
+        ties = join(self.alike(best), "and")
+        return f"By score {best} comes first" + (f", not distinguishable from {ties}." if ties else ", alone.")
 
     def _pairs(self, i: int, method: str) -> list[tuple[str, str, str, Tensor]]:
         score = self.scores[:, i]
@@ -204,9 +234,18 @@ class Trust:
         return fewest(len(self.comparisons), level=LEVEL)
 
     def rank_agreement(self) -> dict[str, float]:
-        """Return how the order of all maps under other protocols agrees with the table's, by rank correlation."""
-        (_, main), *others = self.protocols.items()
-        return {name: spearman(main.mean(0).tolist(), other.mean(0).tolist()) for name, other in others}
+        """Return how the order of the methods under other protocols agrees with the table's, by rank correlation.
+
+        The order of all maps, where there are fewer than four methods.
+        """
+        (_, main), *others = (
+            (name, values.mean(0)[: self._ordered].tolist()) for name, values in self.protocols.items()
+        )
+        return {name: spearman(main, other) for name, other in others}
+
+    @property
+    def _ordered(self) -> int:
+        return len(self.methods) if len(self.methods) >= FEW else len(self.maps)
 
     def _of(self, method: str) -> list[Versus]:
         rows = [row for row in self.comparisons if row.method == method]
@@ -245,6 +284,8 @@ class Trust:
             f"95% bootstrap interval. Verdicts: paired sign-flip tests at level {LEVEL}, Holm-corrected for "
             f"{len(self.comparisons)} comparisons. Class activation maps are read at {own['layer']}."
         )
+        if self.duels:
+            said.append(self.first)
         if self.facts["doubtful pictures"]:
             doubts = many(int(self.facts["doubtful pictures"]))
             said.append(f"Low confidence: no class has a probability of a half for {doubts}.")
@@ -256,7 +297,8 @@ class Trust:
             said.append(f"Mosaics: the network gives the class a mean probability of {sure:.2f} there.")
         agree = ", ".join(f"{name} {rho:.2f}" for name, rho in self.rank_agreement().items())
         measured = many(next(iter(self.protocols.values())).shape[0])
-        said.append(f"The order of the maps measured otherwise, by rank correlation over {measured}: {agree}.")
+        kind = "maps" if self._ordered > len(self.methods) else "methods"
+        said.append(f"The order of the {kind} measured otherwise, by rank correlation over {measured}: {agree}.")
         if self.skipped:
             said.append(f"{many(len(self.skipped), 'file')} could not be read.")
         return " ".join(said)
@@ -288,6 +330,7 @@ class Trust:
                 for row in self.table()
             ],
             "versus": [vars(row) for row in self.comparisons],
+            "duels": [vars(row) for row in self.duels],
             "agreement": {
                 first: dict(zip(self.methods, map(_plain, row), strict=True))
                 for first, row in zip(self.methods, self.agreement.tolist(), strict=True)

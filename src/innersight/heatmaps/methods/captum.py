@@ -3,7 +3,8 @@
 import copy
 import random
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +15,21 @@ from torch import Tensor, nn
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.request import Answer, Request, UnfitError, register
+
+ELEMENTWISE = (nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.SELU, nn.CELU, nn.Mish)
 
 
 @register("captum", "TARGET")
-def deeplift(request: Request) -> Float[Tensor, "B H W"]:
+def deeplift(request: Request) -> Answer:
     """DeepLIFT: differences from grey carried back by their shares (Shrikumar et al. 2017, arXiv:1704.02685).
 
     When to use: a faster way to shares that sum to the target; needs activations that are modules of their own.
-    By Captum, rescale rule, from 0 of the network input.
+    By Captum, rescale rule, from 0 of the network input. The completeness gap, how far the sum is from the difference
+    of the two ends, is a fact of the result: large where a nonlinearity is no module, or one that has no rule.
     """
-    return _ask(request, "DeepLift")
+    values = _ask(request, "DeepLift")
+    return Answer(values, facts={"completeness gap": request.completeness_gap(values)})
 
 
 @register("captum", "TARGET")
@@ -102,6 +107,7 @@ def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(warnings.catch_warnings(action="ignore"))
+        stack.enter_context(_rescaled())
         for number in range(len(x)):
             # One at a time, so that a picture's map does not depend on its neighbours.
             torch.manual_seed(request.seed)
@@ -123,6 +129,21 @@ def _cells(cells: int, x: Tensor) -> Tensor:
         raise InnersightError(f"cells={cells}: give 2 to {min(x.shape[2:])}")
     y, x_ = (torch.arange(side, device=x.device) * cells // side for side in x.shape[2:])
     return (y[:, None] * cells + x_)[None, None]
+
+
+@contextmanager
+def _rescaled() -> Iterator[None]:
+    """Let Captum's DeepLIFT apply its rescale rule to elementwise activations that it would pass over silently."""
+    from captum.attr._core import deep_lift  # type: ignore[import-untyped]
+
+    rules = deep_lift.SUPPORTED_NON_LINEAR
+    added = [kind for kind in ELEMENTWISE if kind not in rules]
+    rules.update(dict.fromkeys(added, deep_lift.nonlinear))
+    try:
+        yield
+    finally:
+        for kind in added:
+            del rules[kind]
 
 
 def _captum() -> Any:

@@ -6,11 +6,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
+from innersight.heatmaps.blur import blurred
 from innersight.heatmaps.request import Request, register
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
-RATE = 0.05
-HOLD = 20.0
+SMOOTH = 21 / 224
+"""Standard deviation of the mask's smoothing, as a share of its side: theirs."""
+RATE = 0.2
+HOLD = 1.0
 
 
 @register("passes", "share of areas", slow=True)
@@ -19,12 +22,13 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
 
     When to use: "what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.
     (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the picture),
-    its sorted values held to the area more and more; what it hides is 0 of the network input. The map is the mean of
-    the four masks.
+    its sorted values held to the area more and more; what it hides is blurred. The map is the mean of the four masks.
     """
     if steps < 1 or cells < 2:
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")
     cells = min(cells, *request.x.shape[2:])
+    hidden = blurred(request.x)
+    shown = request.x - hidden
     total = torch.zeros(len(request.x), *request.x.shape[2:], device=request.x.device, dtype=request.x.dtype)
     for area in AREAS:
         free = torch.zeros(len(request.x), 1, cells, cells, device=request.x.device, dtype=request.x.dtype)
@@ -35,20 +39,15 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
         order[round((1 - area) * cells * cells) :] = 1
         for step in range(steps):
             with torch.enable_grad():
-                mask = _smooth(torch.sigmoid(free))
+                mask = blurred(torch.sigmoid(free), SMOOTH * cells)
                 wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
                 held = (mask.flatten(1).sort(1).values - order).square().mean(1)
-            _, slope = request.slopes(request.x * wide.detach(), request.each)
+            _, slope = request.slopes(hidden + shown * wide.detach(), request.each)
             # Gradients differ a thousandfold between networks; the area's weight must not.
             size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
             with torch.enable_grad():
-                gain = (wide * (slope / size * request.x).sum(1, keepdim=True)).sum()
+                gain = (wide * (slope / size * shown).sum(1, keepdim=True)).sum()
                 (free.grad,) = torch.autograd.grad(HOLD * step / steps * held.sum() - gain, free)
             optimizer.step()
         total += wide.detach()[:, 0]
     return total / len(AREAS)
-
-
-def _smooth(mask: Float[Tensor, "B 1 h w"]) -> Float[Tensor, "B 1 h w"]:
-    line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=mask.device, dtype=mask.dtype) / 16
-    return F.conv2d(F.pad(mask, (2, 2, 2, 2), mode="replicate"), (line[:, None] * line)[None, None])

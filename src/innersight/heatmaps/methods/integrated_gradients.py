@@ -29,5 +29,4 @@ def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
         for (_, weight), own in zip(part, torch.split(slopes, len(index)), strict=True):
             total += weight * own
     values = (total * request.x).sum(1)
-    change = request.run(request.x, index) - request.run(torch.zeros_like(request.x), index)
-    return Answer(values, facts={"completeness gap": values.sum((1, 2)) - change})
+    return Answer(values, facts={"completeness gap": request.completeness_gap(values)})

@@ -15,16 +15,16 @@ AT_ONCE = 32
 def scorecam(trial: Trial) -> Generator[Tensor, Tensor, Answer]:
     """Score-CAM: maps weighted by the target of the picture seen through them (Wang et al. 2020, arXiv:1910.01279).
 
-    When to use: to do without gradients at any layer; one run of the network for each unit.
+    When to use: to do without gradients at any layer; one run of the network for each unit that is not flat.
     Every map is scaled to 0..1 and laid over the picture; the weights are the softmax over units of what the target is
     then. Units that are the same everywhere get no weight.
     """
     activation = trial.activation
-    scores = []
-    for part in torch.split(activation, AT_ONCE):
+    flat = activation.flatten(1).amax(1) == activation.flatten(1).amin(1)
+    scores = [torch.empty(0, device=activation.device, dtype=activation.dtype)]
+    for part in torch.split(activation[~flat], AT_ONCE) if not flat.all() else ():
         wide = F.interpolate(part[None], trial.size, mode="bilinear", align_corners=True)[0]
         low, high = wide.amin((1, 2), keepdim=True), wide.amax((1, 2), keepdim=True)
         scores.append((yield (wide - low) / (high - low + 1e-8)))
-    flat = activation.flatten(1).amax(1) == activation.flatten(1).amin(1)
-    weights = torch.cat(scores).masked_fill(flat, -torch.inf).softmax(0).nan_to_num(0)
-    return Answer((weights[:, None, None] * activation).sum(0)[None])
+    weights = torch.cat(scores).softmax(0)
+    return Answer((weights[:, None, None] * activation[~flat]).sum(0)[None])

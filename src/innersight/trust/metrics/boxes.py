@@ -4,13 +4,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from innersight.trust.baselines import baselines
 from innersight.trust.case import Case
 from innersight.trust.metrics import register
 
 
-def share(case: Case) -> float:
-    """Return the share of the picture that lies in the region."""
-    return float("nan") if case.region is None else float(case.region.double().mean())
+def blind(case: Case) -> float:
+    """Return the mass in the region of a map that knows nothing: the same everywhere, or the centre, the larger."""
+    if case.region is None:
+        return float("nan")
+    centre = positive_inside(case.wide[[len(case.own) + list(baselines).index("centre")]], case.region)
+    return max(float(case.region.double().mean()), float(centre))
 
 
 @register("pointing game", "high")
@@ -23,7 +27,7 @@ def pointing(case: Case) -> Float[Tensor, " maps"] | None:
     return None if case.region is None else highest_inside(case.wide, case.region)
 
 
-@register("mass in box", "high", chance=share, against="chance in the boxes")
+@register("mass in box", "high", chance=blind, against="chance in the boxes")
 def mass(case: Case) -> Float[Tensor, " maps"] | None:
     """Share of the positive evidence that lies in the box (Wang et al. 2020, arXiv:1910.01279).
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.heatmaps.masked import Asking
-from innersight.trust.case import Case, flattened
+from innersight.trust.case import Case
 from innersight.trust.faithfulness import curves, ranking
 from innersight.trust.likeness import likeness
 from innersight.trust.metrics import SAME, register
@@ -25,10 +25,10 @@ def twins(case: Case) -> Asking[Float[Tensor, " methods"]]:
 @register("like shuffled", "low")
 def like_shuffled(case: Case) -> Float[Tensor, " methods"]:
     """Rank correlation with the map for the network with shuffled weights (parameter randomization)."""
-    return likeness(case.grid, flattened(case.others[WEIGHTS]))
+    return likeness(case.own, case.others[WEIGHTS])
 
 
 @register("like mislabelled", "low")
 def like_mislabelled(case: Case) -> Float[Tensor, " methods"] | None:
     """Rank correlation with the map for a network trained on shuffled labels (label randomization)."""
-    return likeness(case.grid, flattened(case.others[LABELS])) if LABELS in case.others else None
+    return likeness(case.own, case.others[LABELS]) if LABELS in case.others else None
