@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import statistics
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -141,9 +142,9 @@ def _scorecam(model: Model, layer: str, x: Tensor) -> Row:
 
 
 def _peak(name: str, layer: str, who: str) -> float:
-    """Return by how many MiB a process of its own grows when it makes a Score-CAM of one picture."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_grown, (name, layer, who))
+    """Return by how many MiB a process of its own grows when it makes a Score-CAM of one picture, the median of three."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return statistics.median(pool.apply(_grown, (name, layer, who)) for _ in range(3))
 
 
 def _grown(name: str, layer: str, who: str) -> float:

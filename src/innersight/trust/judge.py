@@ -11,7 +11,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.heatmaps.engine import Answers
-from innersight.heatmaps.masked import Asking, pooled
+from innersight.heatmaps.masked import Asking, batch_on, pooled
 from innersight.image import Picture
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
@@ -155,8 +155,9 @@ def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]
 
+    asking = [question.asking for question in questions]
     with tap.untouched(model):
-        return pooled([q.asking for q in questions], lambda place, kept: filled[places[place]](kept), run)
+        return pooled(asking, lambda place, kept: filled[places[place]](kept), run, batch_on(model.device))
 
 
 def _padded(own: Float[Tensor, " methods"], count: int) -> Float[Tensor, " maps"]:
