@@ -142,7 +142,7 @@ def _scorecam(model: Model, layer: str, x: Tensor) -> Row:
 
 
 def _peak(name: str, layer: str, who: str) -> float:
-    """Return by how many MiB a process of its own grows when it makes a Score-CAM of one picture, the median of three."""
+    """Return by how many MiB a process of its own grows for a Score-CAM of one picture, the median of three."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         return statistics.median(pool.apply(_grown, (name, layer, who)) for _ in range(3))
 
