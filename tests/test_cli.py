@@ -1,4 +1,5 @@
 import ast
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from innersight import toons
@@ -34,12 +36,12 @@ def run(*words):
     return result
 
 
-def fail(monkeypatch, capsys, *words):
+def fail(monkeypatch, capsys, *words, status=2):
     """Run the real entry point; return the one line it says."""
     monkeypatch.setattr(sys, "argv", ["innersight", *words])
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 2
+    assert ended.value.code == status
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("innersight: ")]
     assert len(said) == 1
     return said[0]
@@ -66,7 +68,7 @@ def test_cli_imports_nothing_heavy_at_module_level():
         names |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert names == {
         "collections.abc", "contextlib", "innersight", "innersight.commands", "innersight.errors", "io", "json", "os",
-        "pathlib", "shutil", "sys", "time", "typer", "typing",
+        "innersight.render.formats", "pathlib", "shutil", "sys", "time", "typer", "typing",
     }  # fmt: skip
 
 
@@ -196,6 +198,10 @@ def test_toons_writes_class_folders(tmp_path):
         (["patterns", "small:4", "stage1:x"], "is not an address"),
         (["explain", "small:4", "missing.png", "--shiny"], "no option '--shiny'"),
         (["report", "nowhere"], "is not a study"),
+        (["patterns", "toon", "stage2:1", "--out", "a.xyz"], "a.xyz: write a figure to .png"),
+        (["patterns", "toon", "stage2:1", "--out", "src"], "is a folder; name a file in it"),
+        (["patterns", "toon", "stage2:1", "--preview", "now.json"], "now.json: write a figure to .png"),
+        (["patterns", "toon", "stage2:1", "--size", "64 by 96"], "give a side in pixels such as 96"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(words, says, monkeypatch, capsys):
@@ -209,8 +215,11 @@ def test_broken_picture_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 
 def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
-    said = run("patterns", "small:4?size=24", "stem", "--estimate").output
-    assert "4 objectives, 8 pictures:" in said
+    said = run("patterns", "small:4?size=24", "stem", "--estimate", "--picture", pictures[0]).output
+    assert "4 objectives, 8 pictures: about" in said
+    planned = json.loads(run("patterns", "small:4?size=24", "stem", "--estimate", "--json").stdout)
+    assert planned["pictures"] == 8
+    assert planned["seconds"] > 0
     out, preview = tmp_path / "a.json", tmp_path / "now.png"
     words = ("--negatives", "--picture", pictures[0], "--begin", pictures[0], "--preview", str(preview))
     run("patterns", "small:4?size=24", "stem:0", "dream(stage1)", "--steps", "3", *words, "--out", str(out))
@@ -219,6 +228,24 @@ def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
     assert [row["address"] for row in document["negatives"]] == ["-stem:0", "-dream(stage1)"]
     assert preview.stat().st_size > 1000
     assert not out.with_name("a.json.kept").exists()
+
+
+def test_what_cannot_be_written_at_the_end_is_kept(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "a.png"
+    monkeypatch.setattr("innersight.render.figures.save", _full)
+    assert "No space left" in fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", "--steps", "2",
+                                   "--out", str(out), status=1)  # fmt: skip
+    assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 2
+
+
+def _full(result, path):
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_patterns_of_any_two_sides(tmp_path):
+    out = tmp_path / "a.safetensors"
+    run("patterns", "small:4?size=24", "stem:0", "--steps", "2", "--size", "16x32", "--out", str(out))
+    assert load_file(out)["images"].shape == (1, 3, 16, 32)
 
 
 def test_patterns_ended_by_ctrl_c_go_on(tmp_path):

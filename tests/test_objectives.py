@@ -1,5 +1,6 @@
 """Objectives are written as texts and sums, checked against the model, and do what they say."""
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from innersight.patterns.objectives.direction import along
 from innersight.patterns.reading import Reading, references_of
 
 ON = "conv2"
+module = importlib.import_module("innersight.patterns.objectives")
 
 
 def values(model: Model, what: str, pixels: torch.Tensor, *, peak: bool = False) -> torch.Tensor:
@@ -59,6 +61,25 @@ def test_texts_come_back(text: str, model: Model) -> None:
     assert str(found) == text
     (again,) = resolve(model, str(found))
     assert [(t.kind, t.address, t.weight) for t in again.terms] == [(t.kind, t.address, t.weight) for t in found.terms]
+
+
+@pytest.mark.parametrize(("text", "weight"), [(".5 * conv2:1", 0.5), ("1e-3 * conv2:1", 0.001), ("2. * conv2:1", 2.0)])
+def test_weights_are_written_as_numbers_are(text: str, weight: float, model: Model) -> None:
+    (found,) = resolve(model, text)
+    assert found.terms[0].weight == weight
+    assert resolve(model, str(found))[0].terms[0].weight == weight
+
+
+def test_a_kind_of_ones_own_may_have_any_name(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "_entries", dict(objectives._entries) | {"unit": objectives["unit"]})
+    monkeypatch.setattr(module, "_takes", dict(module._takes))
+
+    @module.register("layer")
+    def top_2places(rows: module.Rows) -> module.Read:
+        """Mean of two places (a test)."""
+        return objectives["dream"](rows)
+
+    assert str(resolve(model, "top-2places(conv2)")[0]) == "top-2places(conv2)"
 
 
 def test_every_kind_is_tested_here_and_says_where_it_comes_from() -> None:

@@ -57,12 +57,10 @@ def test_a_finished_picture_leaves_and_the_next_takes_its_place() -> None:
 
 def test_one_that_stops_rising_leaves_before_the_others() -> None:
     model = tiny("in-place")
-    with torch.no_grad():
-        model.net.conv2.bias[6] = -1e4
-    found = patterns(model, "relu2:5,6", steps=400, seeds=1)
-    quick, slow = found.scores[1], found.scores[0]
-    assert quick.steps == 64
-    assert slow.steps > quick.steps
+    found = patterns(model, ["relu2:5", "conv2:5", "class:0"], steps=400, seeds=1)
+    quick, slow = sorted(found.scores, key=lambda score: score.steps)[::2]
+    assert 64 <= quick.steps < slow.steps < 400
+    assert quick.converged
     assert slow.converged
     assert "unconverged" in patterns(model, "relu2:5", steps=8, seeds=1).scores[0].flags
     # Made to go on, it had stopped rising all the same.

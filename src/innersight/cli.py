@@ -11,6 +11,7 @@ import typer
 from innersight import __version__
 from innersight.commands import deliver, desktop, drawing, kept_beside, list_skipped, method_options, progress
 from innersight.errors import InnersightError, printable
+from innersight.render.formats import FIGURES, check
 
 if TYPE_CHECKING:
     from innersight.model import Model
@@ -41,8 +42,16 @@ Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="layer n
 Target = Annotated[str | None, typer.Option(help="class label or number; the predicted class when not given")]
 
 
+def _written(paths: list[Path] | None) -> list[Path] | None:
+    """Refuse a file that could not be written before any work is done."""
+    check(paths or [])
+    return paths
+
+
 def _out(default: str, kinds: str) -> Any:
-    return typer.Option("--out", "-o", help=f"file to write, {kinds}; may be repeated [default: {default}]")
+    return typer.Option(
+        "--out", "-o", callback=_written, help=f"file to write, {kinds}; may be repeated [default: {default}]"
+    )
 
 
 Out = Annotated[list[Path] | None, _out("COMMAND.png", ".png .svg .pdf figure, .json data, .safetensors raw values")]
@@ -224,7 +233,9 @@ def patterns(
         ),
     ],
     steps: Annotated[int, typer.Option(help="updates of each picture, at most")] = 256,
-    size: Annotated[int | None, typer.Option(help="side in pixels; the network's own when not given")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="side in pixels, or HEIGHTxWIDTH; the network's own when not given")
+    ] = None,
     parameterize: Annotated[str, typer.Option(help="fourier, maco or pixels")] = "fourier",
     statistics: Annotated[
         str, typer.Option(help="colours and spectrum of photographs, or of the pictures")
@@ -251,16 +262,28 @@ def patterns(
 ) -> None:
     """Find the picture that drives each unit or class most, from random pixels. Run again to go on after Ctrl-C."""
     asked = {key: value for key, value in locals().items() if key in _DRAWING} | {"pictures": picture or None}
+    check([preview] if preview else [], FIGURES)
+    asked["size"] = None if size is None else _sides(size)
     from innersight.patterns import estimate as plan
     from innersight.patterns import patterns as run
 
     opened = _load(model, weights, device)
     if estimate:
-        typer.echo(str(plan(opened, what, **asked)))
+        planned = plan(opened, what, **asked)
+        typer.echo(json.dumps(vars(planned), indent=1) if json_ else str(planned))
         return
-    with kept_beside(out, "patterns.png", keep) as folder, drawing("patterns", preview) as watch:
-        result = run(opened, what, **asked, keep=folder, progress=watch)
-    deliver(result, json_, out, "patterns.png")
+    with kept_beside(out, "patterns.png", keep) as folder:
+        with drawing("patterns", preview) as watch:
+            result = run(opened, what, **asked, keep=folder, progress=watch)
+        deliver(result, json_, out, "patterns.png")
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise InnersightError(f"size={text!r}: give a side in pixels such as 96, or HEIGHTxWIDTH such as 64x96")
+    sides = [int(part) for part in parts]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def _methods(chosen: list[str] | None, default: list[str] | str) -> list[str] | str:

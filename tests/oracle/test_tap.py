@@ -409,9 +409,11 @@ def test_layers_that_tap_reads_are_those_listed() -> None:
 
 @pytest.mark.parametrize(
     "rectify",
-    [nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.ReLU6(inplace=True), F.relu, F.relu6, torch.relu, Tensor.relu],
+    [nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.ReLU6(inplace=True), F.relu, F.relu6, torch.relu, Tensor.relu,
+     F.relu_, Tensor.relu_, lambda x: x.clamp(min=0), lambda x: torch.clamp(x, 0), lambda x: x.clamp_(0, 6),
+     lambda x: x.clamp_min(0), nn.Threshold(0.0, 0.0), nn.Threshold(0.0, 0.0, inplace=True)],
     ids=str,
-)
+)  # fmt: skip
 @pytest.mark.parametrize("mode", [tap.redirected, tap.guided])
 def test_every_form_of_a_relu_is_given_another_way_back(mode: Any, rectify: Any) -> None:
     x = torch.tensor([[-2.0, -1.0], [3.0, 2.0]], requires_grad=True)
@@ -422,3 +424,28 @@ def test_every_form_of_a_relu_is_given_another_way_back(mode: Any, rectify: Any)
     (gradient,) = torch.autograd.grad(output, x, torch.tensor([[-1.0, -1.0], [1.0, -1.0]]))
     expected = [[-1.0, -1.0], [1.0, -1.0]] if mode is tap.redirected else [[0.0, 0.0], [1.0, 0.0]]
     assert gradient.tolist() == expected
+
+
+@pytest.mark.parametrize("mode", [tap.redirected, tap.guided])
+@pytest.mark.parametrize("rectify", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True), F.relu_, Tensor.relu_], ids=str)
+def test_what_a_relu_writes_into_its_input_is_seen_beside_it(mode: Any, rectify: Any) -> None:
+    x = torch.tensor([[-2.0, 1.0], [3.0, -2.0]], requires_grad=True)
+    y = x * 1
+    with mode() as inside:
+        output = rectify(y)
+        assert output is y
+        if mode is tap.redirected:
+            assert torch.equal(inside.unrectified(output), x)
+    assert torch.equal(y + output, 2 * x.detach().clamp(min=0))
+    assert torch.autograd.grad((y + output).sum(), x)[0].shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "other", [lambda x: x.clamp(-1, 1), lambda x: x.clamp(max=3), lambda x: x.clamp(min=torch.zeros(())),
+              nn.Threshold(0.0, 7.0), nn.Threshold(0.5, 0.0), nn.Hardtanh()],
+)  # fmt: skip
+def test_what_is_no_relu_is_left_alone(other: Any) -> None:
+    x = torch.linspace(-2, 4, 7, requires_grad=True)
+    expected = torch.autograd.grad(other(x.clone()).sum(), x)[0]
+    with tap.redirected():
+        assert torch.equal(torch.autograd.grad(other(x.clone()).sum(), x)[0], expected)

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from innersight import tap
+from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.files import read_pictures
+from innersight.files import expand, read_pictures
 from innersight.image import Picture, as_picture
-from innersight.layers import story, survey
+from innersight.layers import survey
 from innersight.model import Model
 from innersight.patterns import natural
-from innersight.patterns.examples import crops
+from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing
 from innersight.patterns.keep import Kept
 from innersight.patterns.memory import batch_of, bytes_of
-from innersight.patterns.objectives import Objective, Target, resolve
+from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.diverse import differing
 from innersight.patterns.parameterize import parameterizations
 from innersight.patterns.progress import Estimate, Progress
 from innersight.patterns.reading import References, references_of
 from innersight.patterns.result import Patterns
-from innersight.patterns.score import naturals_of, scored
+from innersight.patterns.score import PASSES, beside, respond, scored
 from innersight.patterns.slots import Drawn, Job, Recipe, Slots
 from innersight.patterns.transforms import Views
 from innersight.patterns.windows import window_of
@@ -86,27 +86,26 @@ def patterns(
     bit, whichever others share the run. Raises InnersightError for unknown addresses and options, less than one step, a
     size below 8, and where the folder to keep in cannot be written.
     """
-    loaded, skipped = read_pictures(pictures, model.input) if pictures is not None else ((), ())
     recipe = recipe_of(
-        model, loaded, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
+        model, pictures, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
         until=until, rate=rate, precision=precision, compile=compile, begin=begin,
     )  # fmt: skip
     _check_counts(seeds, variants)
-    targets = resolve(model, what, None if of is None else as_picture(of))
+    targets = resolve(model, what, None if of is None else as_picture(of), recipe.shape[1:])
     settings = _settings(recipe, seed, seeds, variants, diversity, begin, of)
     with tap.untouched(model), tap.lean():
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
         jobs = jobs_of(model, everything, recipe, seed, seeds, variants, diversity)
+        # Before anything is drawn: the folder may hold no picture.
+        naturals = _naturals(model, everything, pictures, recipe.shape[1:], len(targets))
         kept = Kept.open(keep, model, settings) if keep is not None else None
         drawn = _draw(model, jobs, recipe, references, kept, progress)
         by_target = [drawn[i * seeds : (i + 1) * seeds] for i in range(len(everything))]
-        naturals = naturals_of(model, everything, loaded, references)
-        best, scores = scored(model, by_target, references, naturals, story(model)[-1])
-        examples = crops(model, targets, loaded, recipe.shape[1:], EXAMPLES) if loaded else torch.empty(0)
+        best, scores = scored(model, by_target, references, naturals.highest)
     chosen = [seeds_of[i] for seeds_of, i in zip(by_target, best, strict=True)]
 
-    def part(span: slice, negative: Patterns | None = None, beside: Tensor | None = None) -> Patterns:
+    def part(span: slice, negative: Patterns | None = None, beside: Naturals | None = None) -> Patterns:
         return Patterns(
             model,
             everything[span],
@@ -114,46 +113,68 @@ def patterns(
             torch.stack([torch.cat([one.pixels for one in own]) for own in by_target[span]]),
             torch.stack([one.importance[0] for one in chosen[span]]),
             tuple(scores[span]),
+            tuple(best[span]),
             settings,
             negative,
-            torch.empty(0) if beside is None else beside,
-            skipped,
+            torch.empty(0) if beside is None else beside.pixels,
+            () if beside is None else beside.examples,
+            naturals.skipped,
         )
 
     off = part(slice(len(targets), None)) if negatives else None
-    return part(slice(len(targets)), off, examples)
+    return part(slice(len(targets)), off, naturals)
+
+
+def _naturals(model: Model, wanted: Sequence[Objective], pictures: Any, size: tuple[int, int], shown: int) -> Naturals:
+    if pictures is None:
+        return nothing(len(wanted))
+    placed = sorted(
+        {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.place}
+    )
+    return naturals_of(model, wanted, pictures, size, EXAMPLES, shown, grids(model, placed, size) if placed else {})
 
 
 def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **options: Any) -> Estimate:
-    """Say how long `patterns` would take with the same arguments, by making two updates of a batch of every layer.
+    """Say how long `patterns` would take with the same arguments, by doing a little of everything it does.
 
-    Raises InnersightError as it does, and TypeError for an argument it does not have.
+    That is two updates of a batch of every layer, one look at what was drawn, and one batch of the pictures. Raises
+    InnersightError as it does, and TypeError for an argument it does not have.
     """
-    pictures = options.get("pictures")
-    loaded = read_pictures(pictures, model.input)[0] if pictures is not None else ()
     bound = inspect.signature(patterns).bind(model, what, **options)
     bound.apply_defaults()
     checked = bound.arguments
-    recipe = recipe_of(model, loaded, **{name: checked[name] for name in _RECIPE})
+    recipe = recipe_of(model, checked["pictures"], **{name: checked[name] for name in _RECIPE})
     _check_counts(checked["seeds"], checked["variants"])
     of = checked["of"]
-    targets = resolve(model, what, None if of is None else as_picture(of))
+    targets = resolve(model, what, None if of is None else as_picture(of), recipe.shape[1:])
     with tap.untouched(model), tap.lean():
         everything = (*targets, *(-target for target in targets)) if checked["negatives"] else targets
         references = references_of(model, everything, recipe.shape[1:])
+        begun = time.perf_counter()
         jobs = jobs_of(
             model, everything, recipe, *(checked[name] for name in ("seed", "seeds", "variants", "diversity"))
         )
+        searching = time.perf_counter() - begun
         groups: dict[Any, list[Job]] = {}
         for job in jobs:
             groups.setdefault((job.driven.terms[0].layer, job.window and job.window.height), []).append(job)
-        seconds, most = 0.0, 0
+        seconds, most = searching, 0
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
             first = group[: max(1, rows // group[0].rows)]
             each = _seconds(Slots(model, first, replace(recipe, steps=3), references, rows, share))
             seconds += each / sum(job.rows for job in first) * recipe.steps * sum(job.rows for job in group)
             most = max(most, share * bytes_of(model, group[0], recipe, references))
+            looked = [job.objective for job in group[:rows]]
+            begun = time.perf_counter()
+            respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
+            seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
+        if checked["pictures"] is not None:
+            sources = list(expand(checked["pictures"]))
+            begun = time.perf_counter()
+            some = sources[:BATCH]
+            _naturals(model, everything, some, recipe.shape[1:], len(targets))
+            seconds += (time.perf_counter() - begun) / len(some) * len(sources)
     return Estimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
@@ -171,7 +192,7 @@ def _seconds(slots: Slots) -> float:
 
 def recipe_of(
     model: Model,
-    pictures: Sequence[Picture],
+    pictures: "Pictures | None",
     *,
     steps: int,
     size: int | tuple[int, int] | None,
@@ -204,7 +225,8 @@ def recipe_of(
     if statistics == "photographs":
         statistics = natural.default(model.input.channels)
     elif statistics == "pictures":
-        statistics = natural.measure(pictures, model.input)
+        read = () if pictures is None else read_pictures(pictures, model.input)[0]
+        statistics = natural.measure(read, model.input)
     elif isinstance(statistics, str):
         raise InnersightError(
             f"statistics={statistics!r}: choose photographs or pictures, or give natural.measure(...)"
@@ -236,7 +258,7 @@ def jobs_of(
         if found is not None:
             driven, window = found
         if variants > 1:
-            driven = target + differing(target, diversity, story(model)[-1])
+            driven = target + differing(target, diversity, *beside(model, [target]))
         jobs += [Job(target, driven, seed + number, variants, window) for number in range(seeds)]
     return jobs
 

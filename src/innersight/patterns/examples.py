@@ -1,73 +1,245 @@
-"""The parts of natural pictures that excite a unit most, to stand beside its pattern."""
+"""What the user's own pictures make of objectives: how high they drive them, and which parts do so most."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
-from innersight.image import Picture, stack
+from innersight.files import batches, expand, reader
+from innersight.image import Picture, PictureError, stack
 from innersight.model import Field, Model
 from innersight.patterns.objectives import Objective
+from innersight.patterns.reading import Reading, references_of
 from innersight.receptive import fields
 
 BATCH = 16
+PERCENT = 0.001  # of the values lie above the "usual" one
+
+Grid = tuple[int, int]
 
 
-def crops(
-    model: Model, wanted: Sequence[Objective], pictures: Sequence[Picture], size: tuple[int, int], count: int
-) -> Tensor:
-    """Return (n, k, C, H, W) pixels in 0..1: the parts of the pictures that the first unit of each objective prefers.
+@dataclass(frozen=True)
+class Natural:
+    """What pictures make of an objective: the highest response and its 99.9th percentile over pictures and places."""
 
-    Those it answers to most, or least where it is to be switched off. A part is the effective receptive field around
-    that place, at most one of each picture; for a class the whole picture as the network sees it. k is the number of
-    pictures, `count` at most.
+    highest: float
+    usual: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture that drives an objective, by name; value : its highest response, raw."""
+
+    picture: str
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Naturals:
+    """What the pictures make of every objective.
+
+    highest : of each objective, None where no response was a number. examples : of each, highest first. pixels :
+    (n, k, C, H, W) in 0..1, the parts of the pictures that do so. skipped : a sentence for each file not read.
     """
-    keep = min(count, len(pictures))
-    units = [one.terms[0].address for one in wanted]
-    signs = [1 if one.terms[0].weight > 0 else -1 for one in wanted]
-    layers = sorted({address.layer for address in units if isinstance(address, Address)})
+
+    highest: tuple[Natural | None, ...]
+    examples: tuple[tuple[Example, ...], ...]
+    pixels: Tensor
+    skipped: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What is kept of one objective: its highest values, and (value, number of the source, middle) of its pictures.
+
+    middle : of the place, as shares of the picture's height and width.
+    """
+
+    values: Tensor
+    seen: int
+    best: list[tuple[float, int, tuple[float, float]]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Response:
+    """Responses to a batch, (B, h, w), which lie in a grid from `first` on."""
+
+    values: Tensor
+    grid: Grid = (1, 1)
+    first: Grid = (0, 0)
+
+
+def nothing(count: int) -> Naturals:
+    """Return what is known of so many objectives without any pictures."""
+    return Naturals((None,) * count, ((),) * count, torch.empty(0), ())
+
+
+def naturals_of(
+    model: Model,
+    wanted: Sequence[Objective],
+    pictures: Any,
+    size: Grid,
+    count: int,
+    shown: int,
+    grids: Mapping[str, Grid],
+) -> Naturals:
+    """Return what pictures make of objectives, in one pass over them; a batch at a time is held.
+
+    pictures : files, folders or Pictures. size : (H, W) of the parts. count : of examples, for the first `shown` of
+    the objectives. grids : of the layers at the size that places were asked for; a place stands for what lies there in
+    the grid of the network's own size. Raises PictureError where no picture can be read.
+    """
+    sources = list(expand(pictures))
+    references = references_of(model, wanted, (model.input.height, model.input.width))
+    tallies = [_Tally(torch.empty(0), 0, []) for _ in wanted]
+    skipped: list[str] = []
+    numbers = iter(range(len(sources)))
+    read, done = _numbered(reader(model.input), numbers), 0
+    responses = _Responses(model, wanted, references, grids)
+    for loaded in batches(sources, read, BATCH, skipped):
+        done += len(loaded)
+        x = stack([picture for _, picture in loaded], model.input).to(model.device, model.dtype)
+        for tally, values in zip(tallies, responses(x), strict=True):
+            _add(tally, values, [number for number, _ in loaded], count, len(sources) / done)
+    if not done:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
+    pixels, examples = _parts(model, wanted[:shown], tallies[:shown], sources, size, count)
+    return Naturals(tuple(map(_natural, tallies)), examples, pixels, tuple(skipped))
+
+
+def _numbered(read: Callable[[Any], Picture], numbers: Any) -> Callable[[Any], tuple[int, Picture]]:
+    """Return what reads the next source, with its number."""
+
+    def both(source: Any) -> tuple[int, Picture]:
+        number = next(numbers)
+        return number, read(source)
+
+    return both
+
+
+class _Responses:
+    """The responses of objectives to network inputs; of one place only for those without a unit."""
+
+    def __init__(self, model: Model, wanted: Sequence[Objective], references: Any, grids: Mapping[str, Grid]) -> None:
+        self._model, self._wanted, self._references, self._grids = model, wanted, references, grids
+        single = [one.single for one in wanted]
+        self._layers = sorted({term.layer for term in single if term is not None and term.layer is not None})
+        self._scores = any(term is not None and term.layer is None for term in single)
+        self._nobody = torch.zeros(0, dtype=torch.long, device=model.device)
+
+    def __call__(self, x: Float[Tensor, "B C H W"]) -> list[_Response]:
+        maps: Mapping[str, Tensor] = {}
+        below: Mapping[str, Tensor] = {}
+        logits = None
+        with torch.no_grad():
+            if self._layers or self._scores:
+                # What goes into a ReLU is known inside: a unit is switched off beyond what the ReLU shows.
+                with tap.redirected(self._nobody) as mode:
+                    captured = tap.capture(self._model, x, self._layers, stop=not self._scores)
+                    maps = captured.activations
+                    below = {layer: mode.unrectified(own) for layer, own in maps.items()}
+                    mode.forget()
+                logits = captured.logits().float() if self._scores else None
+            return [self._one(objective, x, maps, below, logits) for objective in self._wanted]
+
+    def _one(
+        self, objective: Objective, x: Tensor, maps: Mapping[str, Tensor], below: Mapping[str, Tensor],
+        logits: Tensor | None,
+    ) -> _Response:  # fmt: skip
+        term = objective.single
+        if term is None:
+            pixels = self._model.input.denormalise(x.float())
+            values = Reading(self._model, [objective] * len(x), references=self._references, peak=True)(pixels)
+            return _Response(values.float().view(-1, 1, 1).cpu())
+        if not isinstance(term.address, Address):
+            assert logits is not None
+            return _Response(term.weight * logits[:, self._model.class_index(term.address.name)].view(-1, 1, 1).cpu())
+        layer, unit, place = term.address.layer, term.address.unit, term.address.place
+        own = term.weight * (maps if term.weight > 0 else below)[layer][:, unit].float().cpu()
+        grid = own.shape[1], own.shape[2]
+        if place is None:
+            return _Response(own, grid)
+        y, x_ = (at * side // whole for at, side, whole in zip(place, grid, self._grids[layer], strict=True))
+        return _Response(own[:, y : y + 1, x_ : x_ + 1], grid, (y, x_))
+
+
+def _add(tally: _Tally, found: _Response, numbers: Sequence[int], count: int, times: float) -> None:
+    """Take in the responses to a batch. times : how many times as many there will be at the end."""
+    tally.seen += found.values.numel()
+    # No more is needed for the percentile of what has been seen so far and will be.
+    most = math.ceil(tally.seen * times * PERCENT) + 1
+    sure = found.values.nan_to_num(-math.inf, math.inf, -math.inf)
+    tally.values = torch.cat([tally.values, sure.flatten()]).sort(descending=True).values[:most]
+    highest, flat = sure.flatten(1).max(1)
+    width, (y, x), (h, w) = sure.shape[2], found.first, found.grid
+    for value, number, at in zip(highest.tolist(), numbers, flat.tolist(), strict=True):
+        if value > -math.inf:
+            middle = (y + at // width + 0.5) / h, (x + at % width + 0.5) / w
+            tally.best.append((value, number, middle))
+    tally.best = sorted(tally.best, key=lambda row: (-row[0], row[1]))[:count]
+
+
+def _natural(tally: _Tally) -> Natural | None:
+    usual = tally.values[min(len(tally.values) - 1, int(tally.seen * PERCENT))]
+    return Natural(float(tally.values[0]), float(usual)) if bool(torch.isfinite(tally.values[0])) else None
+
+
+def _parts(
+    model: Model, wanted: Sequence[Objective], tallies: Sequence[_Tally], sources: Sequence[Any], size: Grid, count: int
+) -> tuple[Tensor, tuple[tuple[Example, ...], ...]]:
+    """Return the parts of pictures that units prefer, (n, k, C, H, W), white where there are fewer than k, and names.
+
+    A part is the effective receptive field around the highest place, at most one of each picture; the whole picture as
+    the network sees it where an objective has no place.
+    """
+    needed = sorted({number for tally in tallies for _, number, _ in tally.best})
+    read = reader(model.input)
+    most = min(count, max((len(tally.best) for tally in tallies), default=0))
+    pixels = torch.ones(len(wanted), most, model.input.channels, *size)
+    names: dict[int, str] = {}
+    layers = sorted({one.single.layer for one in wanted if one.single is not None and one.single.layer is not None})
     seen = fields(model, layers)
-    values = torch.empty(len(wanted), len(pictures))
-    places = torch.zeros(len(wanted), len(pictures), 2, dtype=torch.long)
-    grids: dict[str, tuple[int, int]] = {}
-    with torch.no_grad():
-        for start in range(0, len(pictures), BATCH):
-            span = slice(start, start + BATCH)
-            x = stack(pictures[span], model.input).to(model.device, model.dtype)
-            captured = tap.capture(
-                model, x, layers, stop=len(layers) > 0 and all(isinstance(a, Address) for a in units)
-            )
-            for i, address in enumerate(units):
-                if isinstance(address, Address):
-                    maps = captured.activations[address.layer]
-                    grids[address.layer] = (maps.shape[2], maps.shape[3])
-                    own = maps.mean(1) if address.unit is None else maps[:, address.unit]
-                    values[i, span], flat = (t.cpu() for t in (signs[i] * own.float()).flatten(1).max(1))
-                    places[i, span] = torch.stack([flat // maps.shape[3], flat % maps.shape[3]], 1)
-                else:
-                    values[i, span] = signs[i] * captured.logits()[:, model.class_index(address.name)].float().cpu()
-    found = []
-    for i, address in enumerate(units):
-        best = values[i].nan_to_num(-torch.inf).argsort(descending=True, stable=True)[:keep]
-        own = stack([pictures[int(j)] for j in best], model.input)
-        pixels = model.input.denormalise(own)
-        if isinstance(address, Address):
-            boxes = [_box(seen[address.layer], grids[address.layer], places[i, int(j)], model) for j in best]
-            parts = [p[:, top:bottom, left:right] for p, (top, bottom, left, right) in zip(pixels, boxes, strict=True)]
-        else:
-            parts = list(pixels)
-        found.append(torch.cat([F.interpolate(p[None], size, mode="bilinear", antialias=True) for p in parts]))
-    return torch.stack(found).clamp(0, 1)
+    # Picture by picture, so that one at a time is held.
+    for number in needed:
+        picture = read(sources[number])
+        names[number] = picture.name
+        whole = model.input.denormalise(picture.tensor(model.input)[None])[0].clamp(0, 1)
+        for i, tally in enumerate(tallies):
+            for k, (_, own, middle) in enumerate(tally.best):
+                if own == number:
+                    pixels[i, k] = _fitted(_cut(whole, wanted[i], middle, seen), size)
+    examples = tuple(tuple(Example(names[number], value) for value, number, _ in tally.best) for tally in tallies)
+    return pixels, examples
 
 
-def _box(field: Field, grid: tuple[int, int], place: Tensor, model: Model) -> tuple[int, int, int, int]:
+def _cut(
+    whole: Tensor, objective: Objective, middle: tuple[float, float], seen: Mapping[str, Field]
+) -> Float[Tensor, "C h w"]:
+    term = objective.single
+    if term is None or not isinstance(term.address, Address):
+        return whole
     edges: list[int] = []
-    for axis, side in enumerate((model.input.height, model.input.width)):
-        wide = min(side, max(8, field.effective[axis]))
-        middle = (float(place[axis]) + 0.5) * side / grid[axis]
-        first = round(min(max(0.0, middle - wide / 2), side - wide))
+    for at, side, effective in zip(middle, whole.shape[1:], seen[term.address.layer].effective, strict=True):
+        wide = min(side, max(8, effective))
+        first = round(min(max(0.0, at * side - wide / 2), side - wide))
         edges += [first, first + wide]
-    return edges[0], edges[1], edges[2], edges[3]
+    return whole[:, edges[0] : edges[1], edges[2] : edges[3]]
+
+
+def _fitted(part: Tensor, size: Grid) -> Tensor:
+    """Return a part of a picture within a frame, its sides in proportion, white beside it."""
+    height, width = part.shape[1:]
+    scale = min(size[0] / height, size[1] / width)
+    inner = max(1, round(height * scale)), max(1, round(width * scale))
+    small = F.interpolate(part[None], inner, mode="bilinear", antialias=True)[0].clamp(0, 1)
+    framed = torch.ones(part.shape[0], *size)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    framed[:, top : top + inner[0], left : left + inner[1]] = small
+    return framed

@@ -34,12 +34,13 @@ class Progress:
             labels = [what for what, rows in found for _ in rows]
             images = as_colour(torch.cat([rows for _, rows in found]), self.model.input.shown)
             title = f"{self.model.name}: {self.done} of {self.total} finished"
+            path.parent.mkdir(parents=True, exist_ok=True)
             figures.picture_grid(images, labels, title=title).savefig(path)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will cost. objectives, pictures : how many. seconds : at most, where none converges early.
+    """What a run will cost. objectives, pictures : how many. seconds : about, where none converges early.
 
     bytes : of memory that the passes need beyond the network.
     """
@@ -52,6 +53,6 @@ class Estimate:
     def __str__(self) -> str:
         minutes = f"{self.seconds / 60:.1f} minutes" if self.seconds >= 90 else f"{self.seconds:.0f} seconds"
         return (
-            f"{self.objectives} objectives, {self.pictures} pictures: {minutes} at most, "
+            f"{self.objectives} objectives, {self.pictures} pictures: about {minutes}, less where they converge early; "
             f"{self.bytes / 2**20:.0f} MiB beyond the network"
         )

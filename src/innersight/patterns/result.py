@@ -1,6 +1,6 @@
 """Patterns with their scores: saved, drawn and listed."""
 
-from collections.abc import Sequence
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from innersight.model import Model
+from innersight.patterns.examples import Example
 from innersight.patterns.objectives import Objective
 from innersight.patterns.score import Score
 from innersight.render import figures
@@ -16,6 +17,8 @@ from innersight.render.colour import as_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+WIDTH = 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +28,10 @@ class Patterns:
     targets : what each was made to drive; `str(target)` is the text it is asked for by.
     images : (n, C, H, W) float32 pixels in 0..1: of the seeds the one that responds most.
     every : (n, seeds * variants, C, H, W), all of them. importance : (n, H, W) in 0..1, how much each place of `images`
-    mattered to the optimizer (its transparency). scores : of `images`. settings : everything that reproduces them.
-    negatives : what switches each target off, where it was asked for. examples : (n, k, C, H, W) in 0..1, the parts of
-    the pictures given that excite each unit most, highest first; k is 0 without pictures.
+    mattered to the optimizer (its transparency). scores : of `images`. best : number of the seed that is shown.
+    settings : everything that reproduces them. negatives : what switches each target off, where it was asked for.
+    examples : (n, k, C, H, W) in 0..1, the parts of the pictures given that drive each target most, highest first; k is
+    0 without pictures. natural : the names and values of these.
     skipped : one sentence for each file that could not be read.
     """
 
@@ -37,35 +41,44 @@ class Patterns:
     every: Tensor
     importance: Tensor
     scores: tuple[Score, ...]
+    best: tuple[int, ...]
     settings: dict[str, Any]
     negatives: "Patterns | None" = None
     examples: Tensor = field(default_factory=lambda: torch.empty(0))
+    natural: tuple[tuple[Example, ...], ...] = ()
     skipped: tuple[str, ...] = ()
 
     def figure(self, *, columns: int = 8, transparent: bool = False) -> "Figure":
         """Draw the patterns with address, response and flags.
 
-        With negatives or examples one row for each target: pattern, negative, examples. transparent : fade what did not
-        matter into white.
+        With variants, negatives or examples one row for each target: pattern, variants, negative, examples.
+        transparent : fade what did not matter into white.
         """
         images = self.images
         if transparent:
             shown = self.importance.sqrt()[:, None]
             images = images * shown + (1 - shown)
-        title = f"{self.model.name}: patterns from random pixels"
-        if self.negatives is None and not self.examples.numel():
-            return figures.picture_grid(self._colour(images), self._labels(self.scores), title=title, columns=columns)
+        start = "a given picture" if "begin" in self.settings else "random pixels"
+        title = f"{self.model.name}: patterns from {start}"
+        if self.negatives is None and not self.examples.numel() and self._variants == 1:
+            return figures.picture_grid(self._colour(images), self._labels(), title=title, columns=columns)
         pictures, labels = [], []
         negatives = self.negatives
-        for i, label in enumerate(self._labels(self.scores)):
+        for i, label in enumerate(self._labels()):
             row = [images[i : i + 1]]
             labels.append(label)
+            if self._variants > 1:
+                first = self.best[i] * self._variants
+                row.append(self.every[i, first + 1 : first + self._variants])
+                labels += [f"variant {number}" for number in range(2, self._variants + 1)]
             if negatives is not None:
                 row.append(negatives.images[i : i + 1])
-                labels.append(f"off: {negatives.scores[i].activation:.3g}")
+                labels.append(f"off: {_told(negatives.scores[i])}")
             if self.examples.numel():
                 row.append(self.examples[i])
-                labels += [f"in your pictures, {place + 1}." for place in range(self.examples.shape[1])]
+                own = self.natural[i]
+                labels += [f"{one.value:.3g} in {_short(one.picture)}" for one in own]
+                labels += [""] * (self.examples.shape[1] - len(own))
             pictures.append(torch.cat(row))
         return figures.picture_grid(self._colour(torch.cat(pictures)), labels, title=title, columns=len(pictures[0]))
 
@@ -74,6 +87,8 @@ class Patterns:
         rows = [
             {"address": str(target), **score.to_json()} for target, score in zip(self.targets, self.scores, strict=True)
         ]
+        for row, examples in zip(rows, self.natural, strict=False):
+            row["examples"] = [vars(one) for one in examples]
         found = {"model": self.model.name, "settings": self.settings, "patterns": rows, "skipped": list(self.skipped)}
         return found if self.negatives is None else {**found, "negatives": self.negatives.to_json()["patterns"]}
 
@@ -91,13 +106,24 @@ class Patterns:
     def _colour(self, images: Tensor) -> Any:
         return as_colour(images, self.model.input.shown)
 
-    def _labels(self, scores: Sequence[Score]) -> list[str]:
-        labels = []
-        for target, score in zip(self.targets, scores, strict=True):
-            times = f", {score.ratio:.1f}x natural" if score.ratio is not None else ""
-            flags = f"\n{', '.join(score.flags)}" if score.flags else ""
-            labels.append(f"{target}\n{score.activation:.3g}{times}{flags}")
-        return labels
+    def _labels(self) -> list[str]:
+        rows = zip(self.targets, self.scores, strict=True)
+        return ["\n".join([*textwrap.wrap(str(target), WIDTH), _told(score)]) for target, score in rows]
+
+    @property
+    def _variants(self) -> int:
+        return int(self.settings.get("variants", 1))
 
     def _repr_html_(self) -> str:
         return figures.html(self.figure())
+
+
+def _told(score: Score) -> str:
+    """Return a response with its flags, for under a picture."""
+    times = f", {score.ratio:.1f}x natural" if score.ratio is not None else ""
+    flags = f"\n{', '.join(score.flags)}" if score.flags else ""
+    return f"{score.activation:.3g}{times}{flags}"
+
+
+def _short(name: str, length: int = 18) -> str:
+    return name if len(name) <= length else "…" + name[1 - length :]

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
-from innersight.image import Picture, stack
+from innersight.layers import story, survey
 from innersight.model import Model
+from innersight.patterns.examples import Natural
 from innersight.patterns.natural import frequencies
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, References
@@ -21,6 +22,7 @@ from innersight.patterns.slots import Drawn, whole
 from innersight.patterns.transforms import Views, view
 
 HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, turn=12.0), 4
+PASSES = LOOKS + 4  # of every picture that is scored: its start and end, the looks, and the layer at start and end
 HIGH = 0.25  # cycles a pixel
 NOISY = 0.4  # share of the energy above HIGH; seven photographs have 0.02 to 0.08, white noise 0.8
 FRAGILE = 0.5
@@ -34,9 +36,11 @@ class Score:
     activation : the response to the finished, unmoved pattern: the peak over the unit's map (the lowest place, negated,
         of what is to be switched off), the class score, or the value of the objective. start : the same for the random
         picture it began with. held : mean over views that the optimizer never saw (wider shifts, turns and zooms).
-    natural : the highest over the pictures given. usual : their 99.9th percentile over all places. None without any.
+    natural : the highest over the pictures given. usual : their 99.9th percentile over pictures and places. None
+        without any.
     agreement : cosine, -1 to 1, between what two seeds changed in the other units of the layer, averaged over pairs of
-        seeds; None with one seed. grain : share of the picture's energy above a quarter cycle a pixel.
+        seeds; None with one seed. Patterns of different units change much alike too: compare with theirs.
+    grain : share of the picture's energy above a quarter cycle a pixel.
     steps : taken. converged : whether it had stopped rising. rectified : whether the unit cannot be below 0.
     still : whether no gradient reached the picture at the end.
     """
@@ -67,16 +71,17 @@ class Score:
     def flags(self) -> tuple[str, ...]:
         """What speaks against the pattern.
 
-        dead : the unit was silent at the start and still is. stuck : the response did not rise. saturated : it rose to
-        where no gradient is left. unconverged : it was still rising. noisy : much fine grain, as adversarial pictures
-        have. fragile : less than half the response under other views. below natural : pictures excite the unit more.
-        not a number : the network gave none.
+        dead : the unit was silent at the start and still is, and no picture given excites it. silent : it still is, but
+        pictures do excite it. stuck : the response did not rise. saturated : it rose to where no gradient is left.
+        unconverged : it was still rising. noisy : much fine grain, as adversarial pictures have. fragile : less than
+        half the response under other views. below natural : pictures excite the unit more. not a number : the network
+        gave none.
         """
         if not math.isfinite(self.activation):
             return ("not a number",)
         found = []
         if self.rectified and self.activation <= 0 and self.start <= 0:
-            found.append("dead")
+            found.append("dead" if self.natural is None or self.natural <= 0 else "silent")
         elif self.activation <= self.start:
             found.append("stuck")
         elif self.still:
@@ -87,13 +92,13 @@ class Score:
             found.append("noisy")
         if self.activation > 0 and self.held < FRAGILE * self.activation:
             found.append("fragile")
-        if self.ratio is not None and self.ratio < 1:
+        if self.natural is not None and self.activation < self.natural:
             found.append("below natural")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the score as plain data."""
-        return {
+        """Return the score as plain data; None for values that are no numbers."""
+        found = {
             "activation": self.activation,
             "start": self.start,
             "natural": self.natural,
@@ -107,14 +112,7 @@ class Score:
             "converged": self.converged,
             "flags": list(self.flags),
         }
-
-
-@dataclass(frozen=True)
-class Natural:
-    """What pictures make of an objective: the highest response and its 99.9th percentile."""
-
-    highest: float
-    usual: float
+        return {key: None if isinstance(one, float) and not math.isfinite(one) else one for key, one in found.items()}
 
 
 def scored(
@@ -122,12 +120,10 @@ def scored(
     drawn: Sequence[Sequence[Drawn]],
     references: References,
     naturals: Sequence[Natural | None],
-    fallback: str,
 ) -> tuple[list[int], list[Score]]:
     """Return for each objective which of its seeds responds most, and the score of that one.
 
-    drawn : per objective one entry per seed, of which the first picture counts. fallback : the layer in which the
-    seeds of a class are compared.
+    drawn : per objective one entry per seed, of which the first picture counts.
     """
     flat = [(one.job.objective, one) for seeds in drawn for one in seeds]
     begun = torch.stack([one.begun[0] for _, one in flat])
@@ -139,7 +135,7 @@ def scored(
     held = sum(respond(model, wanted, view(pixels, look.expand(len(pixels), 4)), references) for look in looks) / LOOKS
     assert isinstance(held, Tensor)
     grains = grain(pixels)
-    layers = [objective.terms[0].layer or fallback for objective in wanted]
+    layers = beside(model, wanted)
     before, after = _means(model, layers, begun), _means(model, layers, pixels)
     best: list[int] = []
     scores: list[Score] = []
@@ -163,6 +159,16 @@ def scored(
     return best, scores
 
 
+def beside(model: Model, wanted: Sequence[Objective]) -> list[str]:
+    """Return the layer in which pictures of each objective are compared: its own, for a class the last with places."""
+    own = [objective.terms[0].layer for objective in wanted]
+    if all(own):
+        return [layer for layer in own if layer]
+    known = survey(model)
+    last = story(model)[-1] if any(layer.grid != (1, 1) for layer in known) else known[-1].name
+    return [layer or last for layer in own]
+
+
 def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, references: References) -> Tensor:
     """Return the response of each objective to its own picture: (n,), on the CPU."""
     found = []
@@ -176,42 +182,6 @@ def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, reference
             reading = Reading(model, own + own[-1:] * spare, references=references, peak=True)
             found.append(reading(part)[: len(own)].float().cpu())
     return torch.cat(found)
-
-
-def naturals_of(
-    model: Model, wanted: Sequence[Objective], pictures: Sequence[Picture], references: References
-) -> list[Natural | None]:
-    """Return what the pictures make of each objective; None without pictures."""
-    if not pictures:
-        return [None] * len(wanted)
-    kept: list[Tensor] = [torch.empty(0)] * len(wanted)
-    totals = [0] * len(wanted)
-    layers = sorted({term.layer for objective in wanted for term in objective.terms if term.layer is not None})
-    scores = any(term.layer is None for objective in wanted for term in objective.terms)
-    with torch.no_grad():
-        for start in range(0, len(pictures), BATCH):
-            x = stack(pictures[start : start + BATCH], model.input).to(model.device, model.dtype)
-            captured = tap.capture(model, x, layers, stop=not scores)
-            for i, objective in enumerate(wanted):
-                values = _places(model, objective, captured, x, references).flatten().cpu()
-                totals[i] += len(values)
-                # No more is needed for the 99.9th percentile of what has been seen so far and will be.
-                most = math.ceil(totals[i] * len(pictures) / min(len(pictures), start + BATCH) / 1000) + 1
-                kept[i] = torch.cat([kept[i], values]).nan_to_num(-math.inf).sort(descending=True).values[:most]
-    return [
-        Natural(float(values[0]), float(values[min(len(values) - 1, total // 1000)]))
-        for values, total in zip(kept, totals, strict=True)
-    ]
-
-
-def _places(model: Model, objective: Objective, captured: "tap.Captured", x: Tensor, references: References) -> Tensor:
-    term = objective.single
-    if term is not None and term.weight > 0 and isinstance(term.address, Address):
-        maps = captured.activations[term.address.layer][:, term.address.unit].float()
-        place = term.address.place
-        return term.weight * (maps[:, place[0], place[1]] if place else maps)
-    pixels = model.input.denormalise(x.float())
-    return Reading(model, [objective] * len(x), references=references, peak=True)(pixels)
 
 
 def grain(pixels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from innersight.patterns.reading import Reading, References
 from innersight.patterns.transforms import Views, Window, view
 
 WAKING = 16  # steps in which silent units are woken, see tap.redirected
+LONGER = 128  # and so many more for those that are silent still
 CHECK = 16  # steps between looks at how far the pictures are: the only times the host waits for the device
 RISING = 0.01  # a picture is finished when CHECK steps add less than this share of its rise
 
@@ -91,7 +92,8 @@ class Drawn:
 class _Slot:
     """A row of the batch: one picture on its way.
 
-    moved : the gradient of its pixels at the last step. trace : the objective under the view of each step.
+    woken : age up to which silent units are woken. moved : the gradient of its pixels at the last step. trace : the
+    objective under the view of each step.
     """
 
     name: str
@@ -99,6 +101,7 @@ class _Slot:
     draws: Tensor
     importance: Tensor
     age: int = 0
+    woken: int = WAKING
     trace: list[Tensor] = field(default_factory=list)
     moved: Tensor | None = None
 
@@ -219,7 +222,10 @@ class Slots:
             reading = Reading(
                 self._model, wanted, together=together, references=self._references, compiled=self._compiled
             )
-            young = [row for row, slot in enumerate(slots) if slot.age < WAKING]
+            for slot in slots:
+                if slot.woken == WAKING and slot.age >= WAKING + CHECK and _silent(slot):
+                    slot.woken = slot.age + LONGER
+            young = [row for row, slot in enumerate(slots) if slot.age < slot.woken]
             waking = torch.tensor(young, device=device) if young else None
             windows = None
             if part[0][0].window is not None:
@@ -280,12 +286,19 @@ def whole(rows: int) -> int:
 
 def _settled(slot: _Slot) -> bool:
     """Whether the last CHECK steps added little to what the picture has risen since it began."""
-    if slot.age < 4 * CHECK or slot.age % CHECK:
+    if slot.age < slot.woken + 3 * CHECK or slot.age % CHECK:
+        return False
+    if slot.woken == WAKING and _silent(slot):
         return False
     values = torch.stack(slot.trace[-2 * CHECK :]).view(2, CHECK).mean(1).tolist()
     first = float(torch.stack(slot.trace[:4]).mean())
     before, now = float(values[0]), float(values[1])
     return now - before < RISING * abs(now - first)
+
+
+def _silent(slot: _Slot) -> bool:
+    """Whether a picture's objective was exactly 0 in all of the last CHECK steps, as a ReLU's is that is never on."""
+    return not bool(torch.stack(slot.trace[-CHECK:]).any())
 
 
 def _noise(slot: _Slot, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from innersight.errors import InnersightError
+from innersight.render import formats
 from innersight.render.colour import Scale, paint, scale_of
 
 if TYPE_CHECKING:
@@ -34,19 +34,16 @@ class Result(Protocol):
 def save(result: Result, path: str | Path) -> Path:
     """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values."""
     path = Path(path)
+    formats.check([path])
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in (".png", ".pdf", ".svg", ".jpg", ".webp"):
+    if path.suffix in formats.FIGURES:
         result.figure().savefig(path)
     elif path.suffix == ".json":
         path.write_text(json.dumps(result.to_json(), indent=1) + "\n")
-    elif path.suffix == ".safetensors":
+    else:
         from safetensors.torch import save_file
 
         save_file({k: v.detach().cpu().contiguous() for k, v in result.tensors().items()}, path)
-    else:
-        raise InnersightError(
-            f"{path}: write a figure to .png, .svg or .pdf, data to .json, raw values to .safetensors"
-        )
     return path
 
 

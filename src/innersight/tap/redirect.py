@@ -17,10 +17,14 @@ _HIGH: dict[Callable[..., Any], float] = {
     Tensor.relu_: torch.inf,
     F.relu6: 6.0,
 }
+_CLAMPS = (torch.clamp, Tensor.clamp, torch.clamp_, Tensor.clamp_, torch.clamp_min, Tensor.clamp_min, Tensor.clamp_min_)
+_WRITING = (F.relu_, torch.relu_, Tensor.relu_, torch.clamp_, Tensor.clamp_, Tensor.clamp_min_)
+_INPLACE_AT: dict[Callable[..., Any], int] = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.threshold: 3}
+"""Where functions that may write into their input take the word for it."""
 
 
 class _Rectifier(TorchFunctionMode):
-    """Inside, ReLU and ReLU6, as modules and as functions, are answered by `rectify`."""
+    """Inside, ReLU and ReLU6, as modules, functions or clamps at 0, are answered by `rectify`."""
 
     def rectify(self, x: Tensor, high: float) -> Tensor:
         """Return `x` held between 0 and `high`."""
@@ -34,14 +38,26 @@ class _Rectifier(TorchFunctionMode):
         high = _bound(func, args, given)
         if high is None:
             return func(*args, **given)
-        return self.rectify(args[0] if args else given["input"], high)
+        x = args[0] if args else given["input"]
+        if not x.is_floating_point():
+            return func(*args, **given)
+        if not _in_place(func, args, given):
+            return self.rectify(x, high)
+        # Who else holds the input sees it rectified too, as without the mode.
+        output = self.rectify(x.clone(), high)
+        x.copy_(output)
+        self.renamed(output, x)
+        return x
+
+    def renamed(self, output: Tensor, x: Tensor) -> None:
+        """Take note that what `rectify` returned is now in `x`."""
 
 
 class redirected(_Rectifier):  # noqa: N801
     """Inside, a ReLU that would block the whole gradient of a picture lets through what would raise its output.
 
     So a unit that is silent on random pixels can still be climbed to. Values are unchanged. Covers ReLU and ReLU6 as
-    modules and as functions (as in Lucid, Olah et al. 2017).
+    modules, functions, clamps and thresholds at 0 (as in Lucid, Olah et al. 2017).
 
     rows : the pictures of the batch, by number, for which this is done; all of them when None.
     """
@@ -65,6 +81,11 @@ class redirected(_Rectifier):  # noqa: N801
         output: Tensor = _Redirected.apply(x, high, self._rows)
         self._inputs[output.data_ptr()] = output, x
         return output
+
+    def renamed(self, output: Tensor, x: Tensor) -> None:
+        """Take note of the tensor that holds an output."""
+        _, given = self._inputs.pop(output.data_ptr())
+        self._inputs[x.data_ptr()] = x, given
 
 
 class guided(_Rectifier):  # noqa: N801
@@ -91,7 +112,23 @@ def _bound(func: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, 
         # What the module ReLU6 calls.
         asked = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | dict(given)
         return float(asked.get("max_val", 1.0)) if asked.get("min_val", -1.0) == 0 else None
+    if func in _CLAMPS:
+        asked = dict(zip(("input", "min", "max"), args, strict=False)) | dict(given)
+        low, high = asked.get("min"), asked.get("max")
+        plain = isinstance(low, int | float) and low == 0 and (high is None or isinstance(high, int | float))
+        return (torch.inf if high is None else float(high)) if plain else None
+    if func is F.threshold:
+        asked = dict(zip(("input", "threshold", "value"), args, strict=False)) | dict(given)
+        return torch.inf if asked["threshold"] == 0 and asked["value"] == 0 else None
     return _HIGH.get(func)
+
+
+def _in_place(func: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> bool:
+    """Whether a ReLU writes into its input."""
+    if func in _WRITING:
+        return True
+    at = _INPLACE_AT.get(func)
+    return bool(given.get("inplace", at is not None and len(args) > at and args[at]))
 
 
 class _Guided(torch.autograd.Function):

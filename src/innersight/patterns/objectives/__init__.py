@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.errors import InnersightError
 from innersight.image import Picture
@@ -115,13 +116,14 @@ def register(takes: Takes, given: type | None = None) -> Callable[[Make], Make]:
     """
 
     def add(make: Make) -> Make:
-        _takes[make.__name__] = takes, given
+        _takes[make.__name__.strip("_").replace("_", "-")] = takes, given
         return objectives.register(make)
 
     return add
 
 
-_TERM = re.compile(r"(?:(?P<weight>\d+(?:\.\d*)?)\s*\*\s*)?(?:(?P<kind>[a-z]+)\((?P<inner>.+)\)|(?P<plain>.+))")
+_WEIGHT = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+_TERM = re.compile(rf"(?:(?P<weight>{_WEIGHT})\s*\*\s*)?(?:(?P<kind>[a-z][a-z0-9-]*)\((?P<inner>.+)\)|(?P<plain>.+))")
 
 
 def plain(address: Address | ClassAddress) -> str:
@@ -130,13 +132,16 @@ def plain(address: Address | ClassAddress) -> str:
 
 
 def resolve(
-    model: Model, what: "str | Target | Sequence[str | Target]", of: Picture | None = None
+    model: Model,
+    what: "str | Target | Sequence[str | Target]",
+    of: Picture | None = None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[Objective, ...]:
     """Return the objectives named, each checked against the model; a layer alone stands for all its units.
 
     A text is an address, `KIND(ADDRESS)`, or a sum of these written with spaces: `stage2:5 - 0.5 * stage2:7`; a leading
-    `-` asks for what switches it off. of : the picture that `caricature` and `inversion` look at. Raises
-    InnersightError naming what is unknown.
+    `-` asks for what switches it off. of : the picture that `caricature` and `inversion` look at. size : (H, W) of the
+    patterns, in whose grids places are; the network's own by default. Raises InnersightError naming what is unknown.
     """
     given = [what] if isinstance(what, str | Address | ClassAddress | Objective) else list(what)
     found = [one for item in given for one in _read(item, model.labels)]
@@ -144,6 +149,8 @@ def resolve(
         raise InnersightError("nothing to optimize: name units such as stage2:0-15, or class:NAME")
     names = sorted({term.layer for one in found for term in one.terms if term.layer is not None})
     known = {layer.name: layer for layer in check_layers(model, names)} if names else {}
+    if names and size is not None:
+        known = {name: replace(known[name], grid=grid) for name, grid in grids(model, names, size).items()}
     whole: list[Objective] = []
     for one in found:
         first = one.terms[0]
@@ -161,6 +168,14 @@ def resolve(
 
 
 Target = Address | ClassAddress | Objective
+
+
+def grids(model: Model, layers: Sequence[str], size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Return the grid (h, w) of every layer for pictures of a size (H, W)."""
+    x = torch.zeros(1, model.input.channels, *size, device=model.device, dtype=model.dtype)
+    with tap.untouched(model), torch.no_grad():
+        found = tap.capture(model, x, layers).activations
+    return {name: (maps.shape[2], maps.shape[3]) for name, maps in found.items()}
 
 
 def _read(item: "str | Target", labels: Sequence[str]) -> list[Objective]:

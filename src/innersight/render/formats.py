@@ -1,0 +1,19 @@
+"""The files that results are written to, by their endings."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from innersight.errors import InnersightError, printable
+
+FIGURES = (".png", ".svg", ".pdf", ".jpg", ".webp")
+DATA = (".json", ".safetensors")
+
+
+def check(paths: Iterable[Path], kinds: tuple[str, ...] = FIGURES + DATA) -> None:
+    """Raise InnersightError for a file that could not be written: a folder, or an ending that stands for nothing."""
+    for path in paths:
+        if path.is_dir():
+            raise InnersightError(f"{printable(path)} is a folder; name a file in it, such as {path.name}/result.png")
+        if path.suffix not in kinds:
+            rest = "" if kinds == FIGURES else ", data to .json, raw values to .safetensors"
+            raise InnersightError(f"{printable(path)}: write a figure to .png, .svg or .pdf{rest}")
