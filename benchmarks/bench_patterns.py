@@ -27,7 +27,7 @@ from innersight.patterns import Progress, patterns
 
 UNITS, STEPS, SCALED = 16, 192, 4
 FULL = os.environ.get("INNERSIGHT_BENCH_FULL") == "1"
-SAMPLE = range(UNITS) if FULL else (0, 8)
+SAMPLE = range(UNITS) if FULL else (0, 4, 8, 12)
 LAYERS = {
     "EfficientNet-Lite0": {"early": "blocks.1", "middle": "blocks.3", "late": "blocks.6"},
     "toon": {"early": "stage1", "middle": "stage2", "late": "stage4"},
@@ -119,7 +119,8 @@ def _against_lucent(model: Model, what: str, layer: str) -> Row:
     slower = statistics.median(ratios)
     seconds = {"innersight": statistics.mean(own), "lucent, frozen": budget, "lucent": budget * slower}
     spread = {"innersight": _spread(own), "lucent, frozen": _spread(times), "lucent": _spread(ratios)}
-    note = f"; in the time of lucent, frozen, ours is higher for {better} of {len(units)} units"
+    note = "; stock Lucent timed over 32 updates of each" if not FULL else ""
+    note += f"; in the time of lucent, frozen, ours is higher for {better} of {len(units)} units"
     what = f"Patterns, {what}: seconds a unit to the mean score of Lucent ({float(reached.mean()):.3g}){note}"
     return Row(what, seconds, spread, "lucent at least 10x, frozen at least 4x")
 
@@ -191,8 +192,9 @@ def _against_maco(model: Model, name: str, layer: str) -> Row:
         reached = float(score(model, layer, [unit], peer(layer, unit, None)))
         seconds[key] = time.perf_counter() - start
         notes.append(f"{key} reaches {reached:.3g}, ours {float(ours.scores[-1, unit]):.3g}")
-    how = "; ".join(notes) or f"peers timed over {SCALED} updates and scaled to all"
-    what = f"Patterns at MACO, {name}, {layer}, each with its defaults, a unit ({how})"
+    how = "; ".join(notes) or f"peers timed over {SCALED} updates and scaled to all, their scores not compared"
+    sizes = "ours 256 updates at most of the network's own size, dreamlens 256 at 512 px, horama 1000 at 1280 px"
+    what = f"Patterns at MACO, {name}, {layer}, each with its defaults, a unit ({sizes}; {how})"
     return Row(what, seconds, dict.fromkeys(seconds, 0.0), "both at least 1x")
 
 

@@ -169,7 +169,7 @@ def test_few_pictures_are_drawn_from_many_and_progress_is_told(corner: Model, fo
     result = trust(corner, folder, ["saliency"], steps=2, most=5, watch=lambda *what: told.append(what))
     assert len(result.pictures) == 5
     assert "5 pictures of 20, drawn at random" in result.note
-    assert told == [(0, 5, "pictures"), (5, 5, "truths")]
+    assert told == [(0, 5, "pictures"), (0, 2, "truths (mosaic)"), (1, 2, "truths (parts)")]
     again = trust(corner, folder, ["saliency"], steps=2, most=5)
     assert again.pictures == result.pictures
     assert trust(corner, folder, ["saliency"], steps=2, most=5, seed=1).pictures != result.pictures

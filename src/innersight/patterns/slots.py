@@ -192,13 +192,11 @@ class Slots:
             # All parts before anything is changed: a step without memory leaves no trace.
             found = [self._gradients(part) for part in parts]
             for part, (values, of_pixels, gradients) in zip(parts, found, strict=True):
-                for row, (slot, gradient) in enumerate(zip(part.slots, gradients, strict=True)):
+                mattered = of_pixels.abs().mean(1).float()
+                for row, slot in enumerate(part.slots):
                     slot.trace.append(values[row])
-                    # A gradient that is no number moves nothing.
-                    slot.free.grad = torch.zeros_like(slot.free) if gradient is None else gradient.nan_to_num(0, 0, 0)
-                    slot.moved = None if of_pixels is None else of_pixels[row]
-                    if slot.moved is not None:
-                        slot.importance += slot.moved.abs().mean(0).float()
+                    slot.free.grad, slot.moved = gradients[row], of_pixels[row]
+                    slot.importance += mattered[row]
                     slot.age += 1
             self._optimizer.step()
 
@@ -233,12 +231,13 @@ class Slots:
                 windows = torch.tensor(rows + rows[-1:] * spare, device=device)
             yield _Part(slots, reading, waking, windows, _size(part[0][0].window))
 
-    def _gradients(self, part: _Part) -> tuple[Tensor, Tensor | None, tuple[Tensor | None, ...]]:
+    def _gradients(self, part: _Part) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective of each picture, and the gradients of its negative: of pixels, of free numbers."""
         recipe, count = self._recipe, len(part.slots)
         rows = part.slots + part.slots[-1:] * (part.reading.count - count)
         with torch.enable_grad():
-            pixels = self._form.decode(torch.stack([slot.free for slot in rows]))
+            free = torch.stack([slot.free.detach() for slot in rows]).requires_grad_(True)
+            pixels = self._form.decode(free)
             draws = torch.stack([slot.draws[slot.age] for slot in rows])
             seen = view(pixels, draws, part.windows, part.size, pad=recipe.views.pad)
             if recipe.views.noise:
@@ -247,9 +246,11 @@ class Slots:
             half = torch.autocast(seen.device.type, torch.bfloat16) if recipe.precision == "bfloat16" else nullcontext()
             with half:
                 values = part.reading(seen, part.waking)
-            free = [slot.free for slot in part.slots]
-            of_pixels, *gradients = torch.autograd.grad(-values[:count].sum(), [pixels, *free], allow_unused=True)
-        return values.detach(), of_pixels, tuple(gradients)
+            of_pixels, of_free = torch.autograd.grad(
+                -values[:count].sum(), [pixels, free], allow_unused=True, materialize_grads=True
+            )
+        # A gradient that is no number moves nothing.
+        return values.detach(), of_pixels, of_free.nan_to_num(0, 0, 0)
 
     def _decoded(self, slots: list[_Slot]) -> Tensor:
         return self._form.decode(torch.stack([slot.free.detach() for slot in slots]))
@@ -262,7 +263,7 @@ class Slots:
             else:
                 free = torch.stack([self._form.encode(self._recipe.begin)] * job.rows)
             begun = self._form.decode(free.to(pixels.device))
-            still = all(slot.moved is None or not bool(slot.moved.any()) for slot in slots)
+            still = all(slot.moved is not None and not bool(slot.moved.any()) for slot in slots)
             importance = torch.stack([slot.importance for slot in slots])
             importance = importance / importance.amax((1, 2), keepdim=True).clamp(min=1e-20)
         parameters = self._optimizer.param_groups[0]["params"]

@@ -107,11 +107,12 @@ def trust(
             f"{printable(str(regions))} has no region of the class asked about, in the part that the network sees, on "
             f"any of the {len(names)} pictures"
         )
-    _tell(watch, len(names), len(sources), "truths")
     columns, chances = _columns(judged, len(asked.methods) + len(list(baselines)))
     facts: dict[str, float] = {"given": given, "doubtful pictures": doubts}
     seen = Seen(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
-    for name in truths:
+    known = list(truths)
+    for number, name in enumerate(known):
+        _tell(watch, number, len(known), f"truths ({name})")
         made = truths[name](asked, seen)
         if made is not None:
             columns[name], chances[name] = made.values.double(), made.chance.double()
