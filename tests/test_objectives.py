@@ -210,6 +210,7 @@ def test_the_first_variant_does_not_depend_on_company(model: Model) -> None:
         (along("conv2", torch.zeros(8)), "must be finite and not zero"),
         ("direction(conv2)", "a direction in conv2 has 8 numbers, not None"),
         ("dream(conv9)", "did you mean conv"),
+        ("diverse(conv2)", "diverse drives nothing by itself"),
     ],
 )
 def test_errors(what: str, why: str, model: Model) -> None:

@@ -106,17 +106,21 @@ Make = Callable[[Rows], Read]
 Takes = Literal["units", "layer", "class"]
 objectives: Registry[Make] = Registry("objective", __name__)
 _takes: dict[str, tuple[Takes, type | None]] = {}
+_helpers: set[str] = set()
 
 
-def register(takes: Takes, given: type | None = None) -> Callable[[Make], Make]:
+def register(takes: Takes, given: type | None = None, *, alone: bool = True) -> Callable[[Make], Make]:
     """Register a kind of objective; use as a decorator.
 
     takes : what its address names: units of a layer, a whole layer, or a class. given : the type of `Term.given`, where
-    it needs something further: Tensor for a direction, Picture.
+    it needs something further: Tensor for a direction, Picture. alone : whether it drives a picture by itself.
     """
 
     def add(make: Make) -> Make:
-        _takes[make.__name__.strip("_").replace("_", "-")] = takes, given
+        name = make.__name__.strip("_").replace("_", "-")
+        _takes[name] = takes, given
+        if not alone:
+            _helpers.add(name)
         return objectives.register(make)
 
     return add
@@ -164,6 +168,10 @@ def resolve(
             whole += [Objective((replace(first, address=Address(first.address.layer, unit)),)) for unit in units]
         else:
             whole.append(one)
+    for one in whole:
+        if all(term.kind in _helpers for term in one.terms):
+            kind = one.terms[0].kind
+            raise InnersightError(f"{str(one)!r}: {kind} drives nothing by itself; add what it is to be {kind} in")
     return tuple(Objective(tuple(_checked(model, known, term, of) for term in one.terms)) for one in whole)
 
 

@@ -9,7 +9,7 @@ from innersight.errors import InnersightError
 from innersight.patterns.objectives import Objective, Read, Rows, Term, register
 
 
-@register("layer")
+@register("layer", alone=False)
 def diverse(rows: Rows) -> Read:
     """Diversity: the patterns drawn together are to differ: minus the mean cosine of which units go together in them.
 
