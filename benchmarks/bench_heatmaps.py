@@ -24,8 +24,8 @@ CAMS = ("gradcam", "gradcam-plus-plus", "xgradcam", "hirescam", "layercam", "fin
 MASKS = 256
 _RECTIFIED = {
     "resnet18": "",
-    "tf_efficientnet_lite0": " (no ReLU at the layer: grad-cam switches off to a value that falls from slot to slot of a "
-    "batch; ours to 0)",
+    "tf_efficientnet_lite0": " (no ReLU at the layer: grad-cam switches off to a value that falls from slot to slot of "
+    "a batch; ours to 0)",
 }
 
 
