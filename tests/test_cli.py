@@ -250,7 +250,7 @@ def test_patterns_of_any_two_sides(tmp_path):
 
 def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
     # Enough that none is near its end when the first pictures are kept, however late this process is told.
-    words = ["patterns", "toon", "stage1:0-31", "stage2:0-63", "--size", "24", "--steps", "48", "--until", "steps",
+    words = ["patterns", "toon", "stage1:0-31", "stage2:0-63", "--size", "24", "--steps", "16", "--until", "steps",
              "--out", "a.json"]  # fmt: skip
     command = [sys.executable, "-m", "innersight.cli", *words]
     kept = tmp_path / "a.json.kept"
