@@ -19,15 +19,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from sheet_reader import read_tiles, read_values
 
+from innersight import store as store_module
 from innersight.errors import InnersightError
 from innersight.image import PictureError
 from innersight.layers import last_grid
 from innersight.maps import maps
 from innersight.model import Model
+from innersight.store import Store
 from innersight.study import Plan, Study, study
-from innersight.study import store as store_module
 from innersight.study.plan import ITEMS
-from innersight.study.store import Store
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
 PICTURES = [picture(1), picture(2)]
@@ -183,7 +183,7 @@ def test_a_kill_between_file_and_row_leaves_the_item_undone(tmp_path: Path, monk
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_connect", die)
+        patch.setattr(Store, "connect", die)
         with pytest.raises(Killed):
             store.put("maps/x", {"a": 1}, {}, {"maps": torch.zeros(3)}, 0.1)
     assert not store.done("maps/x", {"a": 1})

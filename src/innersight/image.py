@@ -1,6 +1,7 @@
 """Picture: load, orient, crop, normalise, and back to source pixels."""
 
 import hashlib
+import io
 import logging
 import stat
 import struct
@@ -127,9 +128,18 @@ class Picture:
 
         Raises PictureError for a picture with another number of bands than the network takes.
         """
-        array = np.array(self.seen(spec), dtype=np.float32) / 255.0 if self._colour(spec) else self._bands(spec)
-        pixels = torch.from_numpy(array.reshape(spec.height, spec.width, spec.channels)).permute(2, 0, 1)
+        array = self.values(spec)
+        scaled = array.astype(np.float32) / 255.0 if array.dtype == np.uint8 else array
+        pixels = torch.from_numpy(scaled).permute(2, 0, 1)
         return spec.normalise(pixels.unsqueeze(0)).squeeze(0).contiguous()
+
+    def values(self, spec: InputSpec) -> np.ndarray:
+        """Return what the network sees, (H, W, C): uint8 in 0..255, or float32 in 0..1 of a picture with other bands.
+
+        Raises PictureError for a picture with another number of bands than the network takes.
+        """
+        array = np.asarray(self.seen(spec)) if self._colour(spec) else self._bands(spec)
+        return array.reshape(spec.height, spec.width, spec.channels)
 
     def checked(self, spec: InputSpec) -> "Picture":
         """Return this picture. Raises PictureError where it has another number of bands than the network takes."""
@@ -184,19 +194,46 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
         # Not np.load, which opens archives and pickles too.
         values: np.ndarray = _read(path, lambda: np.lib.format.open_memmap(path, mode="r"), (tokenize.TokenError,))
         return _from_array(values, path.name, path)
+    return _decoded(path, shown, printable(path.name), path, background, lambda: _read_tiff(path))
+
+
+def decode_picture(data: bytes, name: str) -> Picture:
+    """Read the bytes of a picture file, as `load_picture` reads the file; `name` ends like it (`.png`, `.npy`).
+
+    Raises PictureError too for a TIFF with more bands than colours: that has to be a file.
+    """
+    shown = printable(name)
+    if not data:
+        raise PictureError(f"{shown}: the file is empty")
+    if name.lower().endswith(".npy"):
+        try:
+            values = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        except (*BROKEN, tokenize.TokenError) as error:
+            raise PictureError(f"{shown}: cannot be read as an array ({printable(error)})") from error
+        return _from_array(values, name, None)
+
+    def banded() -> Picture:
+        raise PictureError(f"{shown}: a TIFF of many bands has to be a file of its own")
+
+    return _decoded(io.BytesIO(data), shown, shown, None, "white", banded)
+
+
+def _decoded(
+    file: Path | io.BytesIO, shown: str, name: str, path: Path | None, background: str, banded: Callable[[], Picture]
+) -> Picture:
     Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path, formats=[name for name in Image.OPEN if name not in _FOREIGN]) as opened:
+            with Image.open(file, formats=[name for name in Image.OPEN if name not in _FOREIGN]) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise PictureError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
-                banded, rgb = _layout(opened)
+                many, rgb = _layout(opened)
                 lost: tuple[str, ...] = ()
-                if banded:
+                if many:
                     try:
-                        return _read_tiff(path)
+                        return banded()
                     except PictureError as error:
                         if not rgb:
                             raise
@@ -208,14 +245,14 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return _read_tiff(path)
+        if shown.lower().endswith((".tif", ".tiff")):
+            return banded()
         raise PictureError(f"{shown}: not a picture in a format known here ({', '.join(SUFFIXES)})") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error
     except BROKEN as error:
         raise PictureError(f"{shown}: cannot be read as a picture ({printable(error)})") from error
-    return Picture(image, printable(path.name), path, notes + lost)
+    return Picture(image, name, path, notes + lost)
 
 
 def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, name: str = "picture") -> Picture:

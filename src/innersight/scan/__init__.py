@@ -1,6 +1,7 @@
-"""Scan: the pictures of a folder that excite each unit most, found in one pass."""
+"""Scan: what excites each unit of a network in a whole data set, found in one pass."""
 
-from innersight.scan.engine import Example, Scan, scan
+from innersight.scan.engine import scan
+from innersight.scan.result import Example, Scan
 from innersight.scan.tally import Tally
 
 __all__ = ["Example", "Scan", "Tally", "scan"]

@@ -1,254 +1,234 @@
-"""`scan`: one pass over a data set that keeps, for every unit, the pictures that excite it most."""
+"""`scan`: one pass over a data set that keeps, for every unit, what excites it; a fixed amount of memory."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from innersight import tap
-from innersight.address import Address, parse
-from innersight.errors import InnersightError, nearest
-from innersight.files import batches, find_pictures
-from innersight.image import PictureError, load_picture, stack
+from innersight import __version__, tap
+from innersight.errors import InnersightError, nearest, printable
+from innersight.image import PictureError
 from innersight.layers import check_layers, story
-from innersight.maps import compute, seen_array
-from innersight.model import Model
-from innersight.render import figures
-from innersight.render.colour import scale_of
-from innersight.scan.tally import Tally, empty
+from innersight.model import Layer, Model
+from innersight.scan.feed import Item, Label, Loaded, is_dataset, items, network_input, stream
+from innersight.scan.kinds import Room
+from innersight.scan.kinds.extremes import decode
+from innersight.scan.ledger import Ledger, Record
+from innersight.scan.likeness import likeness
+from innersight.scan.result import Scan
+from innersight.scan.tally import SPARE, Gathering, Tally
+from innersight.store import Store
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SHOWN = 8
-S = TypeVar("S")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Example:
-    """A picture that excites a unit.
-
-    value : the peak of the unit's map, raw. place : (y, x) of the peak in the layer's grid.
-    """
-
-    path: Path
-    value: float
-    place: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """For every unit of the layers scanned the pictures that excite it most, and how often it is on.
-
-    layers : one `Tally` per layer; its picture numbers count in `paths`, which names only the pictures that are kept.
-    pictures : how many were read. skipped : one sentence for each file that could not be read.
-    """
-
-    model: Model
-    layers: dict[str, Tally]
-    paths: tuple[Path, ...]
-    pictures: int
-    skipped: tuple[str, ...]
-
-    def examples(self, address: str | Address) -> tuple[Example, ...]:
-        """Return the pictures that excite the unit `layer:unit` most, highest peak first.
-
-        Pictures on which it is positive nowhere do not excite it, so there may be fewer than were kept, or none. Raises
-        InnersightError for a layer that was not scanned or a unit it does not have.
-        """
-        if isinstance(address, str):
-            parsed = parse(address)
-            one = parsed[0]
-            if len(parsed) != 1 or not isinstance(one, Address):
-                raise InnersightError(f"{address!r} must name one unit: write layer:unit")
-            address = one
-        if address.unit is None:
-            raise InnersightError(f"{str(address)!r} must name one unit: write {address.layer}:0")
-        tally = self._tally(address.layer, [address.unit])
-        return tuple(
-            Example(self.paths[number], value, (y, x))
-            for number, value, (y, x) in zip(
-                tally.picture[address.unit].tolist(),
-                tally.value[address.unit].tolist(),
-                tally.place[address.unit].tolist(),
-                strict=True,
-            )
-            if number >= 0 and value > 0
-        )
-
-    def summary(self) -> dict[str, dict[str, Any]]:
-        """Return per layer how many units are dead (positive nowhere) and always on (positive on every picture)."""
-        return {
-            name: {
-                "units": len(tally.value),
-                "grid": list(tally.grid),
-                "dead": int(tally.dead.sum()),
-                "always_on": int(tally.always_on.sum()),
-            }
-            for name, tally in self.layers.items()
-        }
-
-    def figure(self, layer: str | None = None, units: Sequence[int] | None = None) -> "Figure":
-        """Draw one row per unit: its pictures, highest peak first, with the unit's map laid over, the peak ringed.
-
-        By default the deepest layer and its first eight units that are not dead. The whole picture as the network sees
-        it is drawn, not the crop that the unit can see; the maps are computed again from the files, and a row shares
-        one scale. Raises PictureError when a file is gone.
-        """
-        layer = layer or list(self.layers)[-1]
-        tally = self._tally(layer, units or ())
-        alive = torch.where(~tally.dead)[0].tolist() or list(range(len(tally.value)))
-        rows = list(units) if units is not None else alive[:SHOWN]
-        found = [self.examples(Address(layer, unit)) for unit in rows]
-        columns = max([1, *map(len, found)])
-        figure = figures.new_figure(1.15 * columns + 1.0, 1.32 * len(rows) + 0.45)
-        figure.suptitle(
-            f"{layer} ({tally.grid[0]}x{tally.grid[1]}): {self._counted(layer)}", x=0.01, ha="left", fontsize=8
-        )
-        axes = figure.subplots(len(rows), columns, squeeze=False)
-        for line, unit, examples in zip(axes, rows, found, strict=True):
-            self._draw_row(line, Address(layer, unit), examples)
-        return figure
-
-    def to_json(self) -> dict[str, Any]:
-        """Return per unit its mean, the share of pictures it is positive on, and its examples."""
-        return {
-            "model": self.model.name,
-            "pictures": self.pictures,
-            "skipped": list(self.skipped),
-            "summary": self.summary(),
-            "layers": {
-                name: [self._row(Address(name, unit), tally) for unit in range(len(tally.value))]
-                for name, tally in self.layers.items()
-            },
-        }
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return `LAYER/value`, `LAYER/place`, `LAYER/picture`, `LAYER/mean` and `LAYER/positive`; see `Tally`."""
-        kept = ("value", "place", "picture", "mean", "positive")
-        return {f"{name}/{key}": getattr(tally, key) for name, tally in self.layers.items() for key in kept}
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png` (the deepest layer), `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
-
-    def _tally(self, layer: str, units: Sequence[int]) -> Tally:
-        if layer not in self.layers:
-            raise InnersightError(f"layer {layer!r} was not scanned; {nearest(layer, self.layers)}")
-        tally = self.layers[layer]
-        for unit in units:
-            if not 0 <= unit < len(tally.value):
-                raise InnersightError(f"{layer} has units 0-{len(tally.value) - 1}, not {unit}")
-        return tally
-
-    def _row(self, address: Address, tally: Tally) -> dict[str, Any]:
-        return {
-            "address": str(address),
-            "mean": float(tally.mean[address.unit]),
-            "positive": int(tally.positive[address.unit]) / tally.pictures,
-            "examples": [
-                {"picture": str(example.path), "value": example.value, "place": list(example.place)}
-                for example in self.examples(address)
-            ],
-        }
-
-    def _counted(self, layer: str) -> str:
-        row = self.summary()[layer]
-        left = f", {len(self.skipped)} file{'s' * (len(self.skipped) != 1)} skipped" if self.skipped else ""
-        return (
-            f"{row['units']} units over {self.pictures} pictures{left}; "
-            f"{row['dead']} never positive, {row['always_on']} positive on every picture"
-        )
-
-    def _draw_row(self, axes: Any, address: Address, examples: Sequence[Example]) -> None:
-        tally = self.layers[address.layer]
-        for axis in axes:
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        share = int(tally.positive[address.unit]) / tally.pictures
-        axes[0].set_ylabel(f"unit {address.unit}, on in {share:.0%}", fontsize=6.5)
-        if not examples:
-            return
-        loaded = [load_picture(example.path) for example in examples]
-        values = compute(self.model, stack(loaded, self.model.input), [address.layer])[address.layer][:, address.unit]
-        scale = scale_of(values)
-        axes[0].set_ylabel(f"unit {address.unit}, on in {share:.0%}\n{scale}", fontsize=6.5)
-        for axis, picture, map_, example in zip(axes, loaded, values, examples, strict=False):
-            seen = seen_array(picture, self.model)
-            figures.draw_map(axis, map_, scale, seen)
-            axis.set_title(f"{example.value:.3g}  {_short(picture.name)}", fontsize=6, pad=2)
-            if tally.grid != (1, 1):
-                (y, x), (h, w) = example.place, tally.grid
-                spot = ((x + 0.5) * seen.shape[1] / w, (y + 0.5) * seen.shape[0] / h)
-                axis.plot(*spot, "o", ms=6, mfc="none", mec="#00e5ff", mew=1)
+SHARD = 512
+FORMAT = 1  # of what is stored; raise it when that changes
+Watch = Callable[[int, int, str], None]
 
 
 def scan(
     model: Model,
-    pictures: "Iterable[str | Path] | str | Path",
+    pictures: Any,
     layers: Sequence[str] | None = None,
     *,
     top: int = 9,
     batch: int = 32,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    shard: int = SHARD,
+    overwrite: bool = False,
+    watch: Watch | None = None,
 ) -> Scan:
-    """Return, for every unit of `layers`, the `top` pictures with the highest peak, in one pass over files and folders.
+    """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
 
-    Without `layers` those that tell the story. One forward pass for each `batch` of pictures, ended at the deepest
-    layer; memory does not grow with the number of pictures. A file that cannot be read is skipped and listed. Raises
-    InnersightError for unknown layers, and PictureError when no picture at all could be read.
+    pictures : files, folders, `.tar` files (WebDataset), or one torch `Dataset` or Hugging Face data set; see
+    `innersight.scan.feed.items`. layers : those that tell the story when None. top : examples of each unit. batch :
+    pictures in one forward pass, which ends at the deepest layer. workers : threads that decode; one for each core,
+    up to 4, when None. watch : called with (entries done, 0, name of the last one).
+
+    With `out` the work is kept in that study's folder after every `shard` pictures: after a kill, Ctrl-C or a full disk
+    the same call goes on there, and ends with the same bytes as one that was not interrupted. overwrite : begin anew.
+
+    A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures. Raises
+    InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, and while
+    another process works there; PictureError when no picture at all could be read.
     """
-    if top < 1 or batch < 1:
-        raise InnersightError(f"top is {top} and batch is {batch}; both are at least 1")
+    if top < 1 or batch < 1 or shard < 1:
+        raise InnersightError(f"top is {top}, batch is {batch} and shard is {shard}; all are at least 1")
+    if workers is not None and workers < 0:
+        raise InnersightError(f"workers is {workers}: name how many threads decode, or 0 for none")
     described = check_layers(model, tuple(layers) if layers else story(model))
-    tallies = {layer.name: empty(layer.units, layer.grid, top, model.device) for layer in described}
-    paths: dict[int, Path] = {}
-    skipped: list[str] = []
-    count, room = 0, 0
-    sources = find_pictures([pictures] if isinstance(pictures, str | Path) else pictures)
-
-    def read(path: Path) -> tuple[Path, Tensor]:
-        return path, load_picture(path).tensor(model.input)
-
-    with tap.untouched(model), torch.no_grad():
-        for loaded in batches(sources, read, batch, skipped):
-            x = torch.stack([tensor for _, tensor in loaded]).to(model.device, model.dtype)
-            paths.update((count + i, path) for i, (path, _) in enumerate(loaded))
-            numbers = torch.arange(count, count + len(loaded), device=model.device)
-            count += len(loaded)
-            captured = tap.capture(model, x, list(tallies))
-            for name in tallies:
-                tallies[name] = tallies[name].add(captured.activations[name], numbers)
-            if len(paths) > room:
-                paths = _kept(paths, tallies)
-                room = 2 * len(paths) + batch
-    if not count:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
-    kept = _kept(paths, tallies)
-    return Scan(model, _renumbered(tallies, kept), tuple(kept.values()), count, tuple(skipped))
-
-
-def _kept(paths: dict[int, Path], tallies: dict[str, Tally]) -> dict[int, Path]:
-    """Forget the paths of pictures that no unit keeps any more."""
-    numbers = {number for tally in tallies.values() for number in tally.picture.flatten().tolist()}
-    return {number: path for number, path in paths.items() if number in numbers}
+    if isinstance(pictures, Iterator):
+        pictures = list(pictures)
+    work = _Work(model, described, top, batch)
+    with ExitStack() as stack:
+        source: Iterator[Item] = items(pictures, frozenset(model.labels))
+        ledger = None
+        if out is not None:
+            store = Store.create(out)
+            stack.enter_context(store.locked())
+            settings = {
+                "format": FORMAT, "version": __version__, "model": model.digest(), "layers": list(work.layers),
+                "top": top, "batch": batch, "shard": shard,
+            }  # fmt: skip
+            ledger = Ledger.open(store, settings, overwrite=overwrite)
+            _go_on(work, ledger, source)
+        threads = min(4, os.cpu_count() or 1) if workers is None else workers
+        loaded = stack.enter_context(closing(stream(source, model.input, threads, digests=ledger is not None)))
+        stack.enter_context(tap.untouched(model))
+        stack.enter_context(torch.no_grad())
+        for _, entries in groupby(loaded, key=lambda one: one.item.number // shard):
+            records = work.shard(entries)
+            if ledger is not None:
+                ledger.commit(settings, work.done, work.pictures, work.tensors(), records)
+            if watch is not None:
+                watch(work.done, 0, printable(records[-1].name))
+    if not work.pictures:
+        raise PictureError(work.skipped[0] if work.skipped else "no pictures given")
+    return work.result(pictures)
 
 
-def _renumbered(tallies: dict[str, Tally], kept: dict[int, Path]) -> dict[str, Tally]:
-    """Make the tallies count in the kept pictures instead of in all."""
-    numbers = torch.tensor(list(kept), dtype=torch.long)
-    on_cpu = {name: tally.cpu() for name, tally in tallies.items()}
-    return {
-        name: replace(tally, picture=torch.where(tally.picture < 0, -1, torch.searchsorted(numbers, tally.picture)))
-        for name, tally in on_cpu.items()
-    }
+def _go_on(work: "_Work", ledger: Ledger, source: Iterator[Item]) -> None:
+    """Take up the work where the ledger says it stopped, after comparing the pictures done with those there are."""
+    before = ledger.progress()
+    if before is None:
+        return
+    ledger.check(source, before.done)
+    work.load(before.done, before.pictures, before.tensors)
+    work.records = ledger.records(work.kept())
+    work.skipped = ledger.broken()
+    work.strangers = Counter(ledger.strangers())
+    work.labelled = ledger.labelled()
 
 
-def _short(name: str, length: int = 14) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
+class _Work:
+    """A scan while it runs: sums, and the records of those pictures that are kept.
+
+    done : entries of the source that were looked at. pictures : those that could be read. strangers : labels that are
+    no class of the model, and how many pictures have them.
+    """
+
+    def __init__(self, model: Model, layers: Sequence[Layer], top: int, batch: int) -> None:
+        self.model, self.top, self.batch = model, top, batch
+        self.layers = {
+            layer.name: Gathering(Room(layer.units, SPARE * top, len(model.labels), model.device), layer.grid)
+            for layer in layers
+        }
+        self.records: dict[int, Record] = {}
+        self.skipped: list[str] = []
+        self.strangers: Counter[str] = Counter()
+        self.done = self.pictures = self.labelled = 0
+
+    def shard(self, entries: Iterable[Loaded]) -> list[Record]:
+        """Take in a shard and return its records."""
+        parts = {name: gathering.shard() for name, gathering in self.layers.items()}
+        records: list[Record] = []
+        waiting: list[Loaded] = []
+        for one in entries:
+            self.done += 1
+            if one.broken is None:
+                waiting.append(one)
+            else:
+                self.skipped.append(one.broken)
+                label = _text(one.item.label)
+                records.append(Record(one.item.number, one.item.name, label, -1, 0, one.stamp, one.digest, one.broken))
+            if len(waiting) == self.batch:
+                records += self._add(waiting, parts)
+                waiting = []
+        if waiting:
+            records += self._add(waiting, parts)
+        for name, gathering in self.layers.items():
+            gathering.merge(parts[name])
+        records.sort(key=lambda record: record.number)
+        self.records |= {record.number: record for record in records if record.broken is None}
+        self.records = {number: self.records[number] for number in self.kept()}
+        return records
+
+    def _add(self, loaded: Sequence[Loaded], parts: Mapping[str, Gathering]) -> list[Record]:
+        x = network_input(loaded, self.model)
+        classes = [class_of(one.item.label, self.model) for one in loaded]
+        numbers, known = (
+            torch.tensor(values, device=x.device) for values in ([i.item.number for i in loaded], classes)
+        )
+        readers = {name: partial(part.add, numbers=numbers, classes=known) for name, part in parts.items()}
+        tap.read(self.model, x, readers)
+        hashes = likeness(self.model.input.denormalise(x.float())).tolist()
+        records = [
+            Record(one.item.number, one.item.name, _text(one.item.label), class_, hash_, one.stamp, one.digest)
+            for one, class_, hash_ in zip(loaded, classes, hashes, strict=True)
+        ]
+        self.pictures += len(loaded)
+        self.labelled += sum(class_ >= 0 for class_ in classes)
+        self.strangers.update(r.label for r in records if r.class_ < 0 and r.label is not None)
+        return records
+
+    def kept(self) -> list[int]:
+        """Return the numbers of the pictures that any unit keeps, in order."""
+        found: list[Tensor] = []
+        for gathering in self.layers.values():
+            tensors = gathering.tensors()
+            found += [torch.unique(decode(tensors[f"{end}/keys"])[1]) for end in ("highest", "lowest")]
+            found += [tensors["bands/numbers"], tensors["presence/first"]]
+        numbers: list[int] = torch.unique(torch.cat(found)).tolist()
+        return [number for number in numbers if 0 <= number < self.done]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all sums by `LAYER/STATISTIC/name`."""
+        return {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
+
+    def load(self, done: int, pictures: int, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from stored sums."""
+        self.done, self.pictures = done, pictures
+        for name, gathering in self.layers.items():
+            own = f"{name}/"
+            gathering.load({key[len(own) :]: value for key, value in tensors.items() if key.startswith(own)})
+
+    def result(self, pictures: Any) -> Scan:
+        """Return what was found."""
+        tallies = {name: Tally(part.tensors(), self.pictures, part.grid) for name, part in self.layers.items()}
+        return Scan(
+            self.model,
+            tallies,
+            self.records,
+            self.top,
+            self.pictures,
+            tuple(self.skipped),
+            tuple(self._notes(tallies)),
+            pictures if is_dataset(pictures) else None,
+        )
+
+    def _notes(self, tallies: Mapping[str, Tally]) -> Iterator[str]:
+        if self.strangers:
+            first = next(iter(self.strangers))
+            names = ", ".join(map(printable, list(self.strangers)[:3]))
+            more = f" and {len(self.strangers) - 3} more" if len(self.strangers) > 3 else ""
+            none = "" if self.labelled else ", so there is no class selectivity"
+            yield (
+                f"{self.strangers.total()} pictures are labelled {names}{more}, which is no class of "
+                f"{self.model.name}: they count for no class{none}; {nearest(first, self.model.labels)}"
+            )
+        for name, tally in tallies.items():
+            if tally.not_finite:
+                first_number = tally.first_not_finite
+                where = printable(self.records[first_number].name) if first_number is not None else "?"
+                yield (
+                    f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units hold "
+                    f"NaN or an infinity, first on {where}; they are left out of all that is counted"
+                )
+
+
+def class_of(label: Label, model: Model) -> int:
+    """Return the number of the model's class that a label names, or -1."""
+    if label in model.labels:
+        return model.labels.index(label)
+    number = int(label) if isinstance(label, int) or (isinstance(label, str) and label.isdecimal()) else -1
+    return number if 0 <= number < len(model.labels) else -1
+
+
+def _text(label: Label) -> str | None:
+    return None if label is None else str(label)

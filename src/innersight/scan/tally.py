@@ -1,30 +1,127 @@
 """What a scan keeps of one layer: a fixed amount, however many pictures there are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from innersight.scan.kinds import KINDS, Choosy, Room, Statistic
+from innersight.scan.kinds.classes import selectivity
+from innersight.scan.kinds.extremes import decode
+from innersight.scan.kinds.presence import NEVER
+from innersight.scan.kinds.sketch import quantile, unpacked
+from innersight.scan.seen import look
+
+SPARE = 3  # times as many pictures are kept as are asked for: near-duplicates among them are merged afterwards
+
+
+class Gathering:
+    """Every statistic of one layer while pictures come in; see `innersight.scan.kinds`.
+
+    room : what the statistics are told. grid : (h, w) of the layer. parts : the statistics by name.
+    """
+
+    def __init__(self, room: Room, grid: tuple[int, int]) -> None:
+        self.room, self.grid = room, grid
+        self.parts: dict[str, Statistic] = {name: kind(room) for name, kind in KINDS.items()}
+
+    def add(
+        self, activation: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"], classes: Int[Tensor, " B"]
+    ) -> None:
+        """Take in the layer's activation for the pictures `numbers`, of the classes `classes` (-1 where unknown)."""
+        if activation.shape[2:] != self.grid:
+            self.grid = (activation.shape[2], activation.shape[3])
+        seen = look(activation, numbers, classes)
+        for part in self.parts.values():
+            part.add(seen)
+
+    def shard(self) -> "Gathering":
+        """Return an empty one for the next pictures, which leaves out what could not be kept anyway."""
+        fresh = Gathering(self.room, self.grid)
+        for name, part in fresh.parts.items():
+            if isinstance(part, Choosy):
+                part.expect(self.parts[name])
+        return fresh
+
+    def merge(self, later: "Gathering") -> None:
+        """Take in what was gathered of later pictures."""
+        for name, part in self.parts.items():
+            part.merge(later.parts[name])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything by `STATISTIC/name`, on the CPU."""
+        return {
+            f"{name}/{key}": tensor.cpu().contiguous()
+            for name, part in self.parts.items()
+            for key, tensor in part.tensors().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` returned."""
+        for name, part in self.parts.items():
+            own = f"{name}/"
+            part.load({key.removeprefix(own): value for key, value in tensors.items() if key.startswith(own)})
+
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What the units of one layer did over the pictures seen so far.
+    """What the units of one layer did over all pictures.
 
-    value : (units, top) float32, the highest peaks of the unit's map, raw, highest first; -inf where there is none yet.
-    place : (units, top, 2) int64, the (y, x) of each peak in the layer's grid.
-    picture : (units, top) int64, number of the picture; -1 where there is none yet.
-    mean : (units,) float32, mean over all pictures and places. positive : (units,) int64, pictures on which the unit is
-    positive anywhere. pictures : how many were seen. grid : (h, w).
+    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.kinds`. pictures : how many were seen.
+    grid : (h, w).
     """
 
-    value: Tensor
-    place: Tensor
-    picture: Tensor
-    mean: Tensor
-    positive: Tensor
+    raw: Mapping[str, Tensor]
     pictures: int
     grid: tuple[int, int]
+
+    @property
+    def units(self) -> int:
+        """How many units the layer has."""
+        return len(self.raw["highest/keys"])
+
+    @cached_property
+    def value(self) -> Float[Tensor, "units kept"]:
+        """The highest peaks of the unit's maps, raw, highest first; -inf where there is none."""
+        return decode(self.raw["highest/keys"])[0][:, : self.pictures]
+
+    @cached_property
+    def picture(self) -> Int[Tensor, "units kept"]:
+        """Numbers of the pictures with these peaks; -1 where there is none."""
+        return decode(self.raw["highest/keys"])[1][:, : self.pictures]
+
+    @property
+    def place(self) -> Int[Tensor, "units kept 2"]:
+        """(y, x) of each peak in the layer's grid."""
+        return self.split(self.raw["highest/places"][:, : self.pictures])
+
+    @cached_property
+    def low_value(self) -> Float[Tensor, "units kept"]:
+        """The lowest places of the unit's maps, raw, lowest first; +inf where there is none."""
+        return -decode(self.raw["lowest/keys"])[0][:, : self.pictures]
+
+    @cached_property
+    def low_picture(self) -> Int[Tensor, "units kept"]:
+        """Numbers of the pictures with these lowest places; -1 where there is none."""
+        return decode(self.raw["lowest/keys"])[1][:, : self.pictures]
+
+    @property
+    def low_place(self) -> Int[Tensor, "units kept 2"]:
+        """(y, x) of each lowest place in the layer's grid."""
+        return self.split(self.raw["lowest/places"][:, : self.pictures])
+
+    @property
+    def positive(self) -> Int[Tensor, " units"]:
+        """Pictures on which the unit is positive anywhere."""
+        return self.raw["presence/positive"]
+
+    @property
+    def mean(self) -> Float[Tensor, " units"]:
+        """Mean over pictures and places, float32."""
+        return (self.raw["presence/total"] / self.raw["presence/finite"].clamp(min=1)).float()
 
     @property
     def dead(self) -> Tensor:
@@ -34,47 +131,34 @@ class Tally:
     @property
     def always_on(self) -> Tensor:
         """(units,) bool: positive somewhere on every picture."""
-        return self.positive == self.pictures
+        return (self.positive == self.raw["presence/finite"]) & (self.positive > 0)
 
-    def add(self, maps: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"]) -> "Tally":
-        """Return the tally after these maps of the pictures `numbers`; of equal peaks the earlier picture ranks first.
+    @property
+    def not_finite(self) -> int:
+        """How many maps held NaN or an infinity; these count in no other statistic."""
+        return int(self.raw["presence/broken"].sum())
 
-        A peak that is not a number ranks last and is never kept.
-        """
-        top, width = self.value.shape[1], maps.shape[3]
-        peaks, flat = maps.float().flatten(2).max(2)
-        value = torch.cat([self.value, peaks.T.nan_to_num(-torch.inf, torch.inf, -torch.inf)], 1)
-        place = torch.cat([self.place, torch.stack([flat // width, flat % width], 2).transpose(0, 1)], 1)
-        picture = torch.cat([self.picture, numbers.expand(maps.shape[1], -1)], 1)
-        picture = picture.masked_fill(value == -torch.inf, -1)
-        # A stable sort, not topk: which of two equal peaks is kept must not depend on the batch size.
-        order = value.sort(dim=1, descending=True, stable=True).indices[:, :top]
-        seen = self.pictures + len(maps)
-        return Tally(
-            value.gather(1, order),
-            place.gather(1, order[:, :, None].expand(-1, -1, 2)),
-            picture.gather(1, order),
-            self.mean + (maps.float().mean((0, 2, 3)) - self.mean) * (len(maps) / seen),
-            self.positive + (peaks > 0).sum(0),
-            seen,
-            self.grid,
-        )
+    @property
+    def first_not_finite(self) -> int | None:
+        """Number of the first picture with such a map."""
+        number = int(self.raw["presence/first"])
+        return None if number == NEVER else number
 
-    def cpu(self) -> "Tally":
-        """Return it on the CPU, cut to the pictures there were."""
-        keep = min(self.value.shape[1], self.pictures)
-        value, place, picture = (t[:, :keep].contiguous().cpu() for t in (self.value, self.place, self.picture))
-        return Tally(value, place, picture, self.mean.cpu(), self.positive.cpu(), self.pictures, self.grid)
+    @cached_property
+    def _counts(self) -> Tensor:
+        return unpacked({key: self.raw[f"sketch/{key}"] for key in ("counts", "first")})
 
+    def quantile(self, share: float) -> Float[Tensor, " units"]:
+        """Return what this share of the places stays below, within 1/32 of it; see `innersight.scan.kinds.sketch`."""
+        return quantile(self._counts, share)
 
-def empty(units: int, grid: tuple[int, int], top: int, device: torch.device) -> Tally:
-    """Return the tally of no pictures."""
-    return Tally(
-        torch.full((units, top), -torch.inf, device=device),
-        torch.zeros(units, top, 2, dtype=torch.long, device=device),
-        torch.full((units, top), -1, device=device),
-        torch.zeros(units, device=device),
-        torch.zeros(units, dtype=torch.long, device=device),
-        0,
-        grid,
-    )
+    @cached_property
+    def selectivity(self) -> dict[str, Tensor] | None:
+        """Which class excites each unit most, and how selective it is; None where no picture's class is known."""
+        count, total, square = (self.raw[f"classes/{key}"] for key in ("count", "total", "square"))
+        return selectivity(count, total, square) if len(count) else None
+
+    def split(self, places: Int[Tensor, "*n"]) -> Int[Tensor, "*n 2"]:
+        """Return (y, x) of places counted as y * w + x."""
+        width = self.grid[1]
+        return torch.stack([places // width, places % width], -1).long()

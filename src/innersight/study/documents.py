@@ -15,8 +15,8 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods
 from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, picture_file, value_sheet
+from innersight.store import Item, Store
 from innersight.study.plan import ITEMS
-from innersight.study.store import Item, Store
 
 FORMAT = 1
 

@@ -26,9 +26,9 @@ from innersight.model import InputSpec, Model
 from innersight.patterns import Patterns, patterns
 from innersight.predict import Prediction, predict
 from innersight.render.sheets import small
+from innersight.store import Store
 from innersight.study.documents import write_documents
 from innersight.study.plan import ITEMS, Plan, picture_digest
-from innersight.study.store import Store
 
 CHUNK = 16
 FIRST_PICTURES = 8
@@ -90,23 +90,25 @@ def study(
 
     Every finished item is kept: after a kill or Ctrl-C the same call goes on where it stopped, and items whose model,
     pictures or settings changed are made again. Unreadable files are skipped and listed. Raises PictureError when none
-    can be read, and InnersightError for a plan that does not fit the model, or a full disk.
+    can be read, and InnersightError for a plan that does not fit the model, a full disk, or while another process works
+    on this study.
     """
     loaded, skipped = _load(pictures, model.input)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
     work = list(_items(model, loaded, skipped, settled, store))
     computed = 0
-    for number, (key, settings, make) in enumerate(work):
-        if watch:
-            watch(number, len(work), key)
-        if store.done(key, settings):
-            continue
-        start = time.perf_counter()
-        document, tensors = make()
-        store.put(key, settings, document, tensors, time.perf_counter() - start)
-        computed += 1
-    store.drop_others({key for key, _, _ in work})
+    with store.locked():
+        for number, (key, settings, make) in enumerate(work):
+            if watch:
+                watch(number, len(work), key)
+            if store.done(key, settings):
+                continue
+            start = time.perf_counter()
+            document, tensors = make()
+            store.put(key, settings, document, tensors, time.perf_counter() - start)
+            computed += 1
+        store.drop_others({key for key, _, _ in work})
     if watch:
         watch(len(work), len(work), "done")
     return Study(store.folder, computed, len(work) - computed, tuple(skipped))

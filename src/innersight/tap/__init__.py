@@ -8,7 +8,7 @@ from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
-from innersight.tap.passes import Captured, capture, layout, leaf, replace
+from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
 from innersight.tap.state import DEFEATED, untouched
@@ -31,6 +31,7 @@ __all__ = [
     "layouts",
     "leaf",
     "lean",
+    "read",
     "redirected",
     "replace",
     "resume",

@@ -77,6 +77,28 @@ def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True
     return Captured(activations, output)
 
 
+def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]]) -> None:
+    """Run `x` (B, C, H, W) and hand each layer's activation (B, units, h, w) to its reader at the moment it is there.
+
+    Nothing is copied or kept, so a reader must neither change the activation nor hold on to it: what follows in the
+    network may write over it. The pass ends at the last layer. Raises InnersightError when a layer was never called.
+    """
+    reached: dict[str, Tensor] = {}
+
+    def handler(layer: str) -> Handler:
+        def hand_over(output: Tensor) -> None:
+            readers[layer](output)
+            reached[layer] = output[:0]
+            if len(reached) == len(readers):
+                raise Reached
+
+        return hand_over
+
+    with _handled(model, {layer: handler(layer) for layer in readers}), suppress(Reached):
+        model.logits(x)
+    _require(model, list(readers), reached)
+
+
 def leaf(model: Model, x: Tensor, layers: Sequence[str]) -> Captured:
     """Run `x` to the logits with a graph that starts at the first of `layers` to be reached.
 

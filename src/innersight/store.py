@@ -1,4 +1,4 @@
-"""The study's index: one SQLite row and one safetensors file for each finished item, written in one transaction."""
+"""The index of a study's folder: one SQLite row and one safetensors file for each finished item, in one transaction."""
 
 import errno
 import json
@@ -59,7 +59,7 @@ class Store:
         folder = Path(folder)
         if folder.is_file():
             raise InnersightError(f"{folder} is a file; name a folder for the study")
-        with _told(folder):
+        with told(folder):
             (folder / "values").mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(folder / "index.sqlite", timeout=30)) as db, db:
                 db.execute("PRAGMA journal_mode=WAL")
@@ -75,9 +75,26 @@ class Store:
             )
         return cls(Path(folder))
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working on this folder; it ends with the process, however that ends.
+
+        Raises InnersightError where another one is at work.
+        """
+        with closing(sqlite3.connect(self.folder / "lock.sqlite", timeout=0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise InnersightError(f"{self.folder} cannot be written: {error}") from error
+                raise InnersightError(
+                    f"{self.folder}: another process is at work on this study; wait for it, or name another folder"
+                ) from error
+            yield
+
     def done(self, key: str, settings: Mapping[str, Any]) -> bool:
         """Whether the item is finished with exactly these settings and its file is there and whole."""
-        with _told(self.folder), closing(self._connect()) as db:
+        with told(self.folder), closing(self.connect()) as db:
             row = db.execute("SELECT settings, file FROM items WHERE key = ?", (key,)).fetchone()
         return row is not None and row[0] == _text(settings) and (row[1] is None or _whole(self.folder / row[1]))
 
@@ -91,13 +108,13 @@ class Store:
     ) -> None:
         """Write an item: first its file, complete under its final name, then its row."""
         file = None
-        with _told(self.folder):
+        with told(self.folder):
             if tensors:
                 file = f"values/{quote(key, safe='')}.safetensors"
                 partial = self.folder / f"{file}.partial"
                 save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
                 partial.replace(self.folder / file)
-            with closing(self._connect()) as db, db:
+            with closing(self.connect()) as db, db:
                 db.execute(_UPSERT, (key, _text(settings), _text(document), file, seconds))
 
     def get(self, key: str) -> Item | None:
@@ -111,18 +128,19 @@ class Store:
 
     def drop_others(self, keys: set[str]) -> None:
         """Forget every item whose key is not in `keys`, with its file."""
-        with _told(self.folder), closing(self._connect()) as db, db:
+        with told(self.folder), closing(self.connect()) as db, db:
             for key, file in db.execute("SELECT key, file FROM items").fetchall():
                 if key not in keys:
                     db.execute("DELETE FROM items WHERE key = ?", (key,))
                     if file:
                         (self.folder / file).unlink(missing_ok=True)
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """Open the index."""
         return sqlite3.connect(self.folder / "index.sqlite", timeout=30)
 
     def _rows(self, query: str, *values: str) -> Iterator[Item]:
-        with _told(self.folder), closing(self._connect()) as db:
+        with told(self.folder), closing(self.connect()) as db:
             rows = db.execute(query, values).fetchall()
         for key, document, file, seconds in rows:
             yield Item(key, json.loads(document), self.folder / file if file else None, seconds)
@@ -142,7 +160,7 @@ def _whole(path: Path) -> bool:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def told(folder: Path) -> Iterator[None]:
     """Turn a full disk or a broken index into one sentence; what was finished before stays."""
     try:
         yield

@@ -1,0 +1,261 @@
+"""Where the pictures of a scan come from, one after the other: folders, tar files, data sets; decoded in threads."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.errors import InnersightError, printable
+from innersight.files import find_pictures
+from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.model import InputSpec, Model
+from innersight.scan.archive import members
+
+GROUP = 8  # pictures decoded by one call of a worker
+AHEAD = 4  # such groups waiting for each worker
+Content = Picture | Tensor
+Label = str | int | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture that was not read yet.
+
+    number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
+    label : name or number of its class, as given. load : reads it. bytes : what tells whether it changed. stamp : a
+    text that changes when it may have changed, cheap to get; "" where nothing cheap tells.
+    """
+
+    number: int
+    name: str
+    path: Path | None
+    label: Label
+    load: Callable[[], Content]
+    bytes: Callable[[], bytes]
+    stamp: Callable[[], str] = str
+
+    def digest(self) -> str:
+        """Return a digest of the content; "" where it cannot be read."""
+        try:
+            return hashlib.blake2b(self.bytes(), digest_size=16).hexdigest()
+        except (OSError, PictureError):
+            return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A picture that was read, or the reason why not.
+
+    values : (H, W, C) uint8 or float32 in 0..1, or the network's input (C, H, W) as a Tensor; None with `broken`.
+    """
+
+    item: Item
+    values: np.ndarray | Tensor | None
+    broken: str | None
+    digest: str
+    stamp: str
+
+
+def items(pictures: Any, classes: Collection[str] = ()) -> Iterator[Item]:
+    """Yield the pictures of files, folders, `.tar` files or of one data set, in their order.
+
+    A data set is anything with `len` and numbered entries: a torch `Dataset`, or one of Hugging Face `datasets`. Its
+    entries are pictures, (picture, label), or dicts with `image` or `img` and perhaps `label`. A picture is a PIL
+    image, an array, uint8 pixels (C, H, W), or the network's own input as a float Tensor (C, H, W).
+
+    The label of a file is the name of its folder, of a file in a tar file what its `.cls` says. The folder that was
+    named itself is a label only where it is one of `classes`.
+    """
+    if is_dataset(pictures):
+        return _of_dataset(pictures)
+    return _of_files([pictures] if isinstance(pictures, str | Path) else pictures, classes)
+
+
+def is_dataset(pictures: Any) -> bool:
+    """Say whether it is a data set and not names of files."""
+    plain = isinstance(pictures, str | Path | list | tuple | set | Iterator)
+    return not plain and hasattr(pictures, "__getitem__") and hasattr(pictures, "__len__")
+
+
+def _of_files(paths: Iterable[str | Path], classes: Collection[str]) -> Iterator[Item]:
+    number = 0
+    for given in map(Path, paths):
+        for path in find_pictures([given]):
+            tar = path.suffix.lower() == ".tar" and not os.path.isdir(path)
+            for item in _of_tar(number, path) if tar else [_of_file(number, path, given, classes)]:
+                yield item
+                number += 1
+
+
+def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> Item:
+    label = os.path.basename(os.path.abspath(path.parent))
+    inside = given not in (path, path.parent)
+    return Item(
+        number, os.fspath(path), path, label if inside or label in classes else None,
+        lambda: load_picture(path), path.read_bytes, lambda: _stamp(path),
+    )  # fmt: skip
+
+
+def _of_tar(number: int, path: Path) -> Iterator[Item]:
+    try:
+        for member in members(path):
+            yield Item(
+                number, member.name, None, member.label, member.load, partial(getattr, member, "data"), member.stamp
+            )
+            number += 1
+    except PictureError as error:
+        # What was read before stays: the rest is one more file that cannot be read.
+        yield Item(number, os.fspath(path), None, None, partial(_fail, error), bytes)
+
+
+def _fail(error: PictureError) -> Content:
+    raise error
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _of_dataset(dataset: Any) -> Iterator[Item]:
+    names = class_names(dataset)
+    for number in range(len(dataset)):
+        picture, label = entry(dataset[number], number)
+        if names is not None and isinstance(label, int) and 0 <= label < len(names):
+            label = names[label]
+        name = f"#{number}"
+        yield Item(number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name))
+
+
+def class_names(dataset: Any) -> Sequence[str] | None:
+    """Return the names of a data set's labels: `classes` of torchvision's, `features` of Hugging Face's."""
+    names = getattr(dataset, "classes", None)
+    if names is None:
+        features = getattr(dataset, "features", None) or {}
+        names = getattr(features.get("label"), "names", None) if hasattr(features, "get") else None
+    return None if names is None else [str(name) for name in names]
+
+
+def entry(row: Any, number: int) -> tuple[Any, Label]:
+    """Return the picture and the label of an entry of a data set. Raises InnersightError for one without a picture."""
+    label: Any = None
+    if isinstance(row, dict):
+        keys = [key for key in ("image", "img", "picture") if key in row]
+        if not keys:
+            raise InnersightError(
+                f"entry {number} of the data set has {', '.join(map(str, row))}: name its picture 'image'"
+            )
+        row, label = row[keys[0]], row.get("label", row.get("labels"))
+    elif isinstance(row, tuple | list):
+        row, label = row[0], row[1] if len(row) > 1 else None
+    if isinstance(label, Tensor | np.generic | np.ndarray) and np.size(label) == 1:
+        label = label.item()
+    return row, label if isinstance(label, str | int) else None
+
+
+def content(picture: Any, name: str) -> Content:
+    """Return an entry's picture; a float Tensor is the network's input and stays as it is."""
+    if isinstance(picture, Tensor):
+        if picture.is_floating_point():
+            return picture
+        return as_picture(picture.permute(1, 2, 0).squeeze(2).cpu().numpy(), name=name)
+    if isinstance(picture, str | Path):
+        return load_picture(picture)
+    if isinstance(picture, dict) and picture.get("bytes"):
+        raise InnersightError(f"{name}: encoded bytes; let the data set decode its pictures")
+    return as_picture(picture, name=name)
+
+
+def content_bytes(picture: Any, name: str) -> bytes:
+    """Return what tells one picture from another."""
+    found = content(picture, name)
+    return found.cpu().contiguous().numpy().tobytes() if isinstance(found, Tensor) else found.digest().encode()
+
+
+def stream(source: Iterable[Item], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:
+    """Yield what was read, in order; `workers` threads decode ahead of what is asked for (none: decode when asked).
+
+    Threads and not processes: decoding and scaling let go of Python's lock, and nothing has to be copied.
+    """
+
+    def read(group: list[Item]) -> list[Loaded]:
+        return [_load(item, spec, digests) for item in group]
+
+    groups = _grouped(source)
+    if not workers:
+        for group in groups:
+            yield from read(group)
+        return
+    with _pool(workers) as pool:
+        waiting: deque[Future[list[Loaded]]] = deque(pool.submit(read, g) for g in islice(groups, AHEAD * workers))
+        while waiting:
+            done = waiting.popleft().result()
+            waiting.extend(pool.submit(read, group) for group in islice(groups, 1))
+            yield from done
+
+
+def _grouped(source: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(source)
+    while group := list(islice(rest, GROUP)):
+        yield group
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(item: Item, spec: InputSpec, digests: bool) -> Loaded:
+    stamp = item.stamp() if digests else ""
+    try:
+        found = item.load()
+        values: np.ndarray | Tensor = _checked(found, item, spec) if isinstance(found, Tensor) else found.values(spec)
+    except PictureError as error:
+        return Loaded(item, None, str(error), item.digest() if digests else "", stamp)
+    return Loaded(item, values, None, item.digest() if digests else "", stamp)
+
+
+def _checked(tensor: Tensor, item: Item, spec: InputSpec) -> Tensor:
+    if tuple(tensor.shape) != spec.shape:
+        raise PictureError(
+            f"{printable(item.name)}: a Tensor of {tuple(tensor.shape)} where the network takes {spec.shape}; "
+            "give what the network takes, or a PIL image"
+        )
+    return tensor
+
+
+def network_input(loaded: Sequence[Loaded], model: Model) -> Tensor:
+    """Return the pictures as one batch (B, C, H, W) in the layout in which convolutions are fastest on CPUs."""
+    arrays = [one.values for one in loaded]
+    if all(isinstance(array, np.ndarray) and array.dtype == np.uint8 for array in arrays):
+        pixels = torch.from_numpy(np.stack(arrays)).to(model.device).float().div_(255.0)  # type: ignore[arg-type]
+        x = model.input.normalise(pixels.permute(0, 3, 1, 2))
+    else:
+        x = torch.stack([_single(array, model.input) for array in arrays]).to(model.device)
+    return x.to(model.dtype).to(memory_format=torch.channels_last)
+
+
+def _single(values: np.ndarray | Tensor | None, spec: InputSpec) -> Tensor:
+    assert values is not None
+    if isinstance(values, Tensor):
+        return values.float()
+    scaled = values.astype(np.float32) / 255.0 if values.dtype == np.uint8 else values
+    return spec.normalise(torch.from_numpy(scaled).permute(2, 0, 1)[None])[0]

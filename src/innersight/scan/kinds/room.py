@@ -1,0 +1,51 @@
+"""What a statistic is told about the layer it is for, and what it must be able to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from innersight.scan.seen import Seen
+
+
+@dataclass(frozen=True)
+class Room:
+    """The sizes that the memory of a statistic depends on; the number of pictures is none of them.
+
+    units : of the layer. keep : pictures kept at either end. classes : of the model. device : where they are counted.
+    """
+
+    units: int
+    keep: int
+    classes: int
+    device: torch.device
+
+
+class Statistic(Protocol):
+    """One statistic of one layer, over some pictures.
+
+    Merging is associative but for the rounding of sums: shards that are merged in order give the same bytes, whoever
+    computed them and however often the work was interrupted.
+    """
+
+    def add(self, seen: Seen) -> None:
+        """Take in one batch."""
+
+    def merge(self, later: Any) -> None:
+        """Take in what another one of its kind saw of later pictures."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all there is to know, to be stored."""
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` returned."""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A statistic that can leave out pictures sooner when it knows what was kept of earlier ones."""
+
+    def expect(self, before: Any) -> None:
+        """Leave out what merging with `before` would throw away; the result of merging is the same."""

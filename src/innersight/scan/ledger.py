@@ -1,0 +1,198 @@
+"""The scan on disk: after each shard its sums and pictures in one transaction, to go on from after a kill."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from innersight.errors import InnersightError, printable
+from innersight.scan.feed import Item
+from innersight.store import Store, told
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS scan (
+    one INTEGER PRIMARY KEY CHECK (one = 1), settings TEXT NOT NULL, done INTEGER NOT NULL, pictures INTEGER NOT NULL,
+    file TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS scan_pictures (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, likeness INTEGER NOT NULL,
+    stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
+);
+"""
+_PREFIX, _PARTIAL = "scan-", "scan.partial"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A picture of the scan.
+
+    label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
+    `innersight.scan.likeness`. stamp, digest : see `innersight.scan.feed.Item`. broken : why it could not be read.
+    """
+
+    number: int
+    name: str
+    label: str | None
+    class_: int
+    likeness: int
+    stamp: str = ""
+    digest: str = ""
+    broken: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a scan is. done : entries of the source. pictures : those of them that could be read."""
+
+    done: int
+    pictures: int
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The tables `scan` and `scan_pictures` of a study's index, and one file of sums in its `values/`."""
+
+    store: Store
+
+    @classmethod
+    def open(cls, store: Store, settings: Mapping[str, Any], *, overwrite: bool) -> "Ledger":
+        """Open it, empty with `overwrite`; sweep up what a kill left behind.
+
+        Raises InnersightError where a scan with other settings is there.
+        """
+        ledger = cls(store)
+        with told(store.folder), closing(store.connect()) as db, db:
+            db.executescript(_SCHEMA)
+            row = db.execute("SELECT settings, file FROM scan").fetchone()
+            if row is not None and overwrite:
+                db.execute("DELETE FROM scan")
+                db.execute("DELETE FROM scan_pictures")
+                row = None
+        if row is not None:
+            _same(json.loads(row[0]), settings, store)
+        with told(store.folder):
+            shutil.rmtree(store.folder / _PARTIAL, ignore_errors=True)
+            for file in (store.folder / "values").glob(f"{_PREFIX}*"):
+                if row is None or file.name != row[1]:
+                    file.unlink()
+        return ledger
+
+    def progress(self) -> Progress | None:
+        """Return how far the scan is; None at its beginning. Raises InnersightError where its file is damaged."""
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            row = db.execute("SELECT done, pictures, file FROM scan").fetchone()
+        if row is None:
+            return None
+        path = self.store.folder / "values" / row[2]
+        try:
+            return Progress(row[0], row[1], safetensors.torch.load_file(path))
+        except (OSError, safetensors.SafetensorError) as error:
+            raise InnersightError(f"{path} is damaged ({error}); scan anew with --overwrite") from error
+
+    def commit(
+        self,
+        settings: Mapping[str, Any],
+        done: int,
+        pictures: int,
+        tensors: Mapping[str, Tensor],
+        records: Iterable[Record],
+    ) -> None:
+        """Write a shard: the sums under a new name, then the new pictures and that name in one transaction."""
+        folder = self.store.folder / "values"
+        file = f"{_PREFIX}{done:010}.safetensors"
+        rows = [
+            (r.number, r.name, r.label, r.class_, r.likeness, r.stamp, r.digest, r.broken)
+            for r in records
+        ]  # fmt: skip
+        with told(self.store.folder):
+            # In a folder of its own: safetensors writes by way of a hidden file, which a kill leaves behind.
+            partial = self.store.folder / _PARTIAL / file
+            partial.parent.mkdir(exist_ok=True)
+            safetensors.torch.save_file(dict(tensors), partial)
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())
+            partial.replace(folder / file)
+            with closing(self.store.connect()) as db, db:
+                db.executemany("INSERT INTO scan_pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                db.execute(
+                    "INSERT OR REPLACE INTO scan VALUES (1, ?, ?, ?, ?)",
+                    (_text(settings), done, pictures, file),
+                )
+            for other in folder.glob(f"{_PREFIX}*"):
+                if other.name != file:
+                    other.unlink()
+
+    def check(self, source: Iterator[Item], done: int) -> None:
+        """Take the first `done` entries from `source` and compare them with those that were scanned.
+
+        An entry whose stamp is the same is taken to be the same; any other is read and its digest compared. Raises
+        InnersightError that names the first that changed, or is missing or new.
+        """
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            rows = db.execute("SELECT name, stamp, digest FROM scan_pictures ORDER BY number")
+            items = (next(source, None) for _ in range(done))
+            for row, item in zip_longest(rows, items):
+                if row is None or item is None or row[0] != item.name:
+                    was = printable(row[0]) if row else "nothing"
+                    now = printable(item.name) if item else "nothing"
+                    raise InnersightError(
+                        f"the pictures are not those of the scan in {self.store.folder}: {now} is where {was} was; "
+                        "give the same ones, or scan anew with --overwrite"
+                    )
+                stamp = item.stamp()
+                if (not stamp or stamp != row[1]) and item.digest() != row[2]:
+                    raise InnersightError(
+                        f"{printable(item.name)} changed since it was scanned into {self.store.folder}; "
+                        "put it back, or scan anew with --overwrite"
+                    )
+
+    def records(self, numbers: Sequence[int]) -> dict[int, Record]:
+        """Return the records of these pictures, in order."""
+        found: dict[int, Record] = {}
+        query = "SELECT number, name, label, class, likeness FROM scan_pictures WHERE number = ?"
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            for number in numbers:
+                found[number] = Record(*db.execute(query, (number,)).fetchone())
+        return found
+
+    def broken(self) -> list[str]:
+        """Return one sentence for each file that could not be read."""
+        return [row[0] for row in self._rows("SELECT broken FROM scan_pictures WHERE broken NOT NULL ORDER BY number")]
+
+    def strangers(self) -> dict[str, int]:
+        """Return the labels that are no class of the model, with how many pictures have each."""
+        query = (
+            "SELECT label, COUNT(*) FROM scan_pictures WHERE class < 0 AND label NOT NULL AND broken IS NULL "
+            "GROUP BY label"
+        )
+        return dict(self._rows(query))
+
+    def labelled(self) -> int:
+        """Return how many pictures are of a class of the model."""
+        return int(self._rows("SELECT COUNT(*) FROM scan_pictures WHERE class >= 0")[0][0])
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            return db.execute(query).fetchall()
+
+
+def _same(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> None:
+    for key, value in now.items():
+        if before.get(key) != value:
+            shown = f"was {before.get(key)} and is {value} now"
+            raise InnersightError(
+                f"{store.folder} holds a scan with another setting: {key} {shown}; "
+                "ask for the same, name another folder, or scan anew with --overwrite"
+            )
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)

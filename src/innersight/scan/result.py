@@ -1,0 +1,250 @@
+"""What a scan found: examples of every unit, and numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from innersight.address import Address, parse
+from innersight.errors import InnersightError, nearest
+from innersight.model import Field, Model
+from innersight.receptive import fields
+from innersight.render import figures
+from innersight.scan.crops import Crop, crops, reopen
+from innersight.scan.ledger import Record
+from innersight.scan.likeness import groups
+from innersight.scan.tally import Tally
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 8
+BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture and what a unit makes of it.
+
+    path : of the file; TAR/MEMBER in a tar file, #NUMBER in a data set. value : the peak of the unit's map (its lowest
+    place among the lowest), raw. place : (y, x) of it in the layer's grid. number : of the picture in the scan.
+    copies : near-duplicates of it that the unit ranks lower and that are left out.
+    """
+
+    path: Path
+    value: float
+    place: tuple[int, int]
+    number: int
+    copies: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """For every unit of the layers scanned: what excites it, how often it is on, and which class it tells.
+
+    layers : one `Tally` per layer. records : of the pictures that any unit keeps, by number. top : examples asked for.
+    pictures : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
+    dataset : the data set they came from, where it was one.
+    """
+
+    model: Model
+    layers: dict[str, Tally]
+    records: Mapping[int, Record]
+    top: int
+    pictures: int
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    dataset: Any = field(default=None, repr=False)
+
+    def examples(
+        self, address: str | Address, *, count: int | None = None, lowest: bool = False, alike: int = 1
+    ) -> tuple[Example, ...]:
+        """Return the pictures that excite the unit `layer:unit` most, highest peak first.
+
+        At most `count` (`top` when None), and at most `alike` of any pictures that are nearly the same: the others are
+        counted in `copies`. Pictures on which the unit is positive nowhere do not excite it, so there may be fewer, or
+        none. lowest : those with the lowest places instead. Raises InnersightError for a layer that was not scanned or
+        a unit it does not have.
+        """
+        one = self._address(address)
+        tally = self._tally(one.layer, [one.unit])
+        kind = "low_" if lowest else ""
+        value, place, picture = (getattr(tally, f"{kind}{key}")[one.unit] for key in ("value", "place", "picture"))
+        there = (picture >= 0) if lowest else (picture >= 0) & (value > 0)
+        found = [
+            Example(Path(self.records[n].name), v, (y, x), n)
+            for n, v, (y, x) in zip(picture[there].tolist(), value[there].tolist(), place[there].tolist(), strict=True)
+        ]
+        return self._distinct(found, alike)[: self.top if count is None else count]
+
+    def bands(self, address: str | Address, shares: Sequence[float] = BANDS) -> tuple[tuple[float, Example], ...]:
+        """Return (share, example) for each share of the pictures that the unit's peak on the example is as high as.
+
+        From a random sample of up to 128 pictures, so a share is off by about 0.04.
+        """
+        one = self._address(address)
+        tally = self._tally(one.layer, [one.unit])
+        numbers, peaks = tally.raw["bands/numbers"], tally.raw["bands/peaks"][:, one.unit]
+        places = tally.split(tally.raw["bands/places"][:, one.unit])
+        order = [i for i in peaks.argsort(stable=True).tolist() if torch.isfinite(peaks[i])]
+        found = []
+        for share in shares if order else ():
+            i = order[round(share * (len(order) - 1))]
+            number, (y, x) = int(numbers[i]), places[i].tolist()
+            found.append((share, Example(Path(self.records[number].name), float(peaks[i]), (y, x), number)))
+        return tuple(found)
+
+    def crops(self, address: str | Address, examples: Sequence[Example], *, lowest: bool = False) -> list[Crop]:
+        """Return what the unit sees of each example, in source pixels, with its map as a mask.
+
+        The pictures are read again and pass the network once. Raises PictureError when one is gone.
+        """
+        one = self._address(address)
+        if not examples:
+            return []
+        opened = [reopen(self.records[example.number], self.model, self.dataset) for example in examples]
+        seen = self._fields[one.layer]
+        places = [example.place for example in examples]
+        return crops(self.model, one.layer, one.unit, seen, opened, places, lowest=lowest)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Return per layer how many units are dead (positive nowhere) and always on (positive on every picture).
+
+        selective : units of which the class explains at least a tenth of the peaks; None where no class is known.
+        not_finite : maps that hold NaN or an infinity.
+        """
+        return {
+            name: {
+                "units": tally.units,
+                "grid": list(tally.grid),
+                "dead": int(tally.dead.sum()),
+                "always_on": int(tally.always_on.sum()),
+                "selective": None if tally.selectivity is None else int((tally.selectivity["share"] >= 0.1).sum()),
+                "not_finite": tally.not_finite,
+            }
+            for name, tally in self.layers.items()
+        }
+
+    def natural(self, address: str | Address) -> tuple[float, float]:
+        """Return the highest response of a unit and the 99.9th percentile over places, as pattern scores want them."""
+        one = self._address(address)
+        tally = self._tally(one.layer, [one.unit])
+        return float(tally.value[one.unit, 0]), float(tally.quantile(0.999)[one.unit])
+
+    def figure(self, layer: str | None = None, units: Sequence[int] | None = None, *, lowest: bool = False) -> "Figure":
+        """Draw one row per unit: what it sees of its examples, highest peak first, dark where it does not answer.
+
+        By default the deepest layer and its first eight units that are not dead. Raises PictureError when a file is
+        gone.
+        """
+        from innersight.scan.figure import draw
+
+        layer = layer or list(self.layers)[-1]
+        tally = self._tally(layer, units or ())
+        alive = torch.where(~tally.dead)[0].tolist() or list(range(tally.units))
+        return draw(self, layer, list(units) if units is not None else alive[:SHOWN], lowest=lowest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return per unit its mean, how often it is on, its range, the class it tells, and its examples."""
+        return {
+            "model": self.model.name,
+            "pictures": self.pictures,
+            "skipped": list(self.skipped),
+            "notes": list(self.notes),
+            "summary": self.summary(),
+            "layers": {name: self._rows(name, tally) for name, tally in self.layers.items()},
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return `LAYER/value`, `LAYER/place`, `LAYER/picture`, `LAYER/mean` and `LAYER/positive`; see `Tally`."""
+        kept = ("value", "place", "picture", "mean", "positive")
+        return {f"{name}/{key}": getattr(tally, key) for name, tally in self.layers.items() for key in kept}
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png` (the deepest layer), `.json` or `.safetensors`."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
+
+    @cached_property
+    def _fields(self) -> dict[str, Field]:
+        return fields(self.model, list(self.layers))
+
+    def _address(self, address: str | Address) -> "_Unit":
+        if isinstance(address, str):
+            parsed = parse(address)
+            one = parsed[0]
+            if len(parsed) != 1 or not isinstance(one, Address):
+                raise InnersightError(f"{address!r} must name one unit: write layer:unit")
+            address = one
+        if address.unit is None:
+            raise InnersightError(f"{str(address)!r} must name one unit: write {address.layer}:0")
+        return _Unit(address.layer, address.unit)
+
+    def _tally(self, layer: str, units: Sequence[int]) -> Tally:
+        if layer not in self.layers:
+            raise InnersightError(f"layer {layer!r} was not scanned; {nearest(layer, self.layers)}")
+        tally = self.layers[layer]
+        for unit in units:
+            if not 0 <= unit < tally.units:
+                raise InnersightError(f"{layer} has units 0-{tally.units - 1}, not {unit}")
+        return tally
+
+    def _distinct(self, found: Sequence[Example], alike: int) -> tuple[Example, ...]:
+        if alike < 1:
+            raise InnersightError(f"alike is {alike}: of pictures that are nearly the same at least 1 is shown")
+        first = groups([self.records[example.number].likeness for example in found])
+        kept: dict[int, list[Example]] = {}
+        for example, group in zip(found, first, strict=True):
+            kept.setdefault(group, []).append(example)
+        shown = {e.number: len(same) - alike for same in kept.values() for e in same[:alike]}
+        leaders = {same[0].number for same in kept.values()}
+        return tuple(
+            Example(e.path, e.value, e.place, e.number, max(0, shown[e.number]) if e.number in leaders else 0)
+            for e in found
+            if e.number in shown
+        )
+
+    def _rows(self, name: str, tally: Tally) -> list[dict[str, Any]]:
+        ranges = torch.stack([tally.quantile(share) for share in QUANTILES], 1).tolist()
+        classes = tally.selectivity
+        rows = []
+        for unit in range(tally.units):
+            row: dict[str, Any] = {
+                "address": f"{name}:{unit}",
+                "mean": float(tally.mean[unit]),
+                "positive": int(tally.positive[unit]) / max(1, int(tally.raw["presence/finite"][unit])),
+                "quantiles": dict(zip(map(str, QUANTILES), ranges[unit], strict=True)),
+                "class": None if classes is None else self._class(classes, unit),
+                "examples": [_plain(example) for example in self.examples(Address(name, unit))],
+                "lowest": [_plain(example) for example in self.examples(Address(name, unit), lowest=True)],
+                "bands": [{"share": s, **_plain(e)} for s, e in self.bands(Address(name, unit))],
+            }
+            rows.append(row)
+        return rows
+
+    def _class(self, classes: Mapping[str, Tensor], unit: int) -> dict[str, Any]:
+        numbers = {key: float(values[unit]) for key, values in classes.items() if key != "best"}
+        label = self.model.labels[int(classes["best"][unit])] if int(classes["best"][unit]) >= 0 else None
+        return {"label": label, **{key: value if value == value else None for key, value in numbers.items()}}
+
+
+@dataclass(frozen=True)
+class _Unit:
+    layer: str
+    unit: int
+
+
+def _plain(example: Example) -> dict[str, Any]:
+    return {
+        "picture": str(example.path),
+        "value": example.value,
+        "place": list(example.place),
+        "copies": example.copies,
+    }

@@ -1,0 +1,86 @@
+"""What one layer does over one batch of pictures, reduced once for every statistic."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+CHUNK = 1 << 19  # values; a picture's maps of more than this are reduced alone, while they are in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The maps of one layer over a batch, and what all statistics need of them.
+
+    maps : (B, h, w, units), a view. numbers : (B,) int64, of the pictures. classes : (B,) int64, -1 where unknown.
+    peak, low, mean : (B, units) float32, highest and lowest place and mean over places, raw; -inf, +inf and 0 for a map
+    that holds anything but finite numbers. finite : (B, units), whether it holds none.
+    high_columns, low_columns : (B, w, units), highest and lowest place of each column, to find places by.
+    """
+
+    maps: Tensor
+    numbers: Tensor
+    classes: Tensor
+    peak: Tensor
+    low: Tensor
+    mean: Tensor
+    finite: Tensor
+    high_columns: Tensor
+    low_columns: Tensor
+
+    @property
+    def places_in_map(self) -> int:
+        """How many places a map has."""
+        return self.maps.shape[1] * self.maps.shape[2]
+
+
+def look(activation: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"], classes: Int[Tensor, " B"]) -> Seen:
+    """Reduce the activation of a layer: three passes over it, along the axis that lies together in memory."""
+    maps = activation.permute(0, 2, 3, 1)
+    if maps.dtype != torch.float32:
+        maps = maps.float()
+    size = max(1, CHUNK // max(1, maps[0].numel()))
+    parts = [_reduced(part) for part in torch.split(maps, size)]
+    high, low, total = parts[0] if len(parts) == 1 else (torch.cat(some) for some in zip(*parts, strict=True))
+    mean = total / (maps.shape[1] * maps.shape[2])
+    finite = mean.isfinite()
+    return Seen(
+        maps,
+        numbers,
+        classes,
+        high.amax(1).masked_fill(~finite, -torch.inf),
+        low.amin(1).masked_fill(~finite, torch.inf),
+        mean.masked_fill(~finite, 0.0),
+        finite,
+        high,
+        low,
+    )
+
+
+def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, lowest: bool = False) -> Int[Tensor, " n"]:
+    """Return where the maps of `units` on the batch's pictures `rows` are highest (or lowest), as y * w + x, int32.
+
+    Of equal places the first column, and in it the first row.
+    """
+    columns = (seen.low_columns if lowest else seen.high_columns)[rows, :, units]
+    x = columns.argmin(1) if lowest else columns.argmax(1)
+    column = seen.maps[rows, :, x, units]
+    y = column.argmin(1) if lowest else column.argmax(1)
+    return (y * seen.maps.shape[2] + x).to(torch.int32)
+
+
+def places_of_pictures(seen: Seen, rows: Bool[Tensor, " B"]) -> Int[Tensor, "n units"]:
+    """Return where every unit is highest on the batch's pictures `rows`, as y * w + x, int32."""
+    chosen = rows.nonzero()[:, 0]
+    units = seen.peak.shape[1]
+    found = places(seen, chosen.repeat_interleave(units), torch.arange(units, device=chosen.device).repeat(len(chosen)))
+    return found.view(len(chosen), units)
+
+
+def _reduced(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (B, w, units) highest and lowest of each column, and (B, units) sums, of maps (B, h, w, units)."""
+    if maps.stride(3) == 1:
+        return maps.amax(1), maps.amin(1), maps.sum((1, 2))
+    plain = maps.permute(0, 3, 1, 2)
+    return plain.amax(2).transpose(1, 2), plain.amin(2).transpose(1, 2), plain.sum((2, 3))

@@ -1,0 +1,312 @@
+"""The statistics of a scan against slow, obvious ones in float64, and against any other order of the same pictures."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from innersight.scan.kinds import KINDS, Room
+from innersight.scan.kinds.bands import SAMPLE, priority
+from innersight.scan.kinds.classes import selectivity
+from innersight.scan.kinds.extremes import decode, encode
+from innersight.scan.kinds.sketch import BUCKETS, ERROR, PLACES, bucket, drawn, middles, quantile
+from innersight.scan.likeness import NO_LIKENESS, alike, groups, likeness
+from innersight.scan.tally import Gathering, Tally
+
+UNITS, KEEP, CLASSES = 5, 4, 3
+CPU = torch.device("cpu")
+
+
+def maps_of(count: int, seed: int = 0, h: int = 3, w: int = 4) -> Tensor:
+    """Maps with ties, a unit that is never positive, one that is zero everywhere, and signs of both kinds."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = (torch.randn(count, UNITS, h, w, generator=generator) * 4).round() / 4
+    maps[:, 1] = maps[:, 1].abs().neg()
+    maps[:, 2] = 0
+    maps[:, 3] = maps[:, 3].relu()
+    return maps
+
+
+def classes_of(count: int) -> Tensor:
+    return torch.arange(count) % (CLASSES + 1) - 1
+
+
+def gathered(maps: Tensor, shards: list[int], batch: int, *, channels_last: bool = False) -> Gathering:
+    """Scan maps in shards that end at `shards`, merged in order."""
+    whole = Gathering(Room(UNITS, KEEP, CLASSES, CPU), (maps.shape[2], maps.shape[3]))
+    classes = classes_of(len(maps))
+    for start, end in itertools.pairwise([0, *shards, len(maps)]):
+        part = whole.shard()
+        for numbers in torch.arange(start, end).split(batch):
+            some = maps[numbers]
+            if channels_last:
+                some = some.to(memory_format=torch.channels_last)
+            part.add(some, numbers, classes[numbers])
+        whole.merge(part)
+    return whole
+
+
+def same(one: Gathering, other: Gathering) -> bool:
+    first, second = one.tensors(), other.tensors()
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_extremes_are_a_full_sort(channels_last: bool) -> None:
+    maps = maps_of(50)
+    tally = Tally(gathered(maps, [13, 30], 7, channels_last=channels_last).tensors(), 50, (3, 4))
+    for unit in range(UNITS):
+        own = maps[:, unit].double()
+        top = sorted(range(50), key=lambda i: (-float(own[i].max()), i))[:KEEP]
+        low = sorted(range(50), key=lambda i: (float(own[i].min()), i))[:KEEP]
+        assert tally.picture[unit].tolist() == top
+        assert tally.low_picture[unit].tolist() == low
+        for value, (y, x), number in zip(tally.value[unit], tally.place[unit].tolist(), top, strict=True):
+            assert float(own[number, y, x]) == float(value) == float(own[number].max())
+        for value, (y, x), number in zip(tally.low_value[unit], tally.low_place[unit].tolist(), low, strict=True):
+            assert float(own[number, y, x]) == float(value) == float(own[number].min())
+
+
+def test_presence_counts() -> None:
+    maps = maps_of(41)
+    tally = Tally(gathered(maps, [20], 8).tensors(), 41, (3, 4))
+    peaks = maps.double().amax((2, 3))
+    assert tally.positive.tolist() == (peaks > 0).sum(0).tolist()
+    assert tally.dead.tolist() == [bool((peaks[:, u] <= 0).all()) for u in range(UNITS)]
+    assert torch.allclose(tally.mean.double(), maps.double().mean((0, 2, 3)), atol=1e-6)
+
+
+def test_selectivity_follows_its_definition() -> None:
+    maps = maps_of(60)
+    found = Tally(gathered(maps, [25], 9).tensors(), 60, (3, 4)).selectivity
+    assert found is not None
+    classes = classes_of(60).numpy()
+    peaks = np.maximum(maps.double().amax((2, 3)).numpy(), 0)
+    for unit in range(UNITS):
+        groups_ = [peaks[classes == c, unit] for c in range(CLASSES)]
+        means = [float(g.mean()) for g in groups_]
+        best = int(np.argmax(means))
+        rest = [m for c, m in enumerate(means) if c != best]
+        top, other = means[best], float(np.mean(rest))
+        index = (top - other) / (top + other) if top + other > 0 else 0.0
+        assert float(found["index"][unit]) == pytest.approx(index, abs=1e-6)
+        if top + other == 0:
+            continue
+        assert int(found["best"][unit]) == best
+        errors = [g.var(ddof=1) / len(g) for g in groups_]
+        rest_error = sum(e for c, e in enumerate(errors) if c != best) / len(rest) ** 2
+        step = 1e-6
+
+        def of(a: float, b: float) -> float:
+            return (a - b) / (a + b)
+
+        slopes = (of(top + step, other) - of(top - step, other)), (of(top, other + step) - of(top, other - step))
+        spread = math.sqrt((slopes[0] / 2 / step) ** 2 * errors[best] + (slopes[1] / 2 / step) ** 2 * rest_error)
+        # `within / (n - 1)`, the unbiased variance, over n.
+        assert float(found["high"][unit]) == pytest.approx(min(1, index + 1.959964 * spread), abs=1e-5)
+        assert float(found["low"][unit]) == pytest.approx(max(0, index - 1.959964 * spread), abs=1e-5)
+        everything = np.concatenate(groups_)
+        between = sum(len(g) * (g.mean() - everything.mean()) ** 2 for g in groups_)
+        within = sum(((g - g.mean()) ** 2).sum() for g in groups_)
+        noise = within / (len(everything) - CLASSES)
+        share = (between - (CLASSES - 1) * noise) / (between + within + noise)
+        assert float(found["share"][unit]) == pytest.approx(max(0, share), abs=1e-6)
+
+
+def test_what_a_class_explains_is_nothing_for_classes_drawn_at_random() -> None:
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.gamma(2.0, size=(400, 50)))
+    classes = torch.from_numpy(rng.integers(0, 10, 400))
+    one_hot = torch.nn.functional.one_hot(classes).double().T
+    count = one_hot.sum(1, keepdim=True).long().expand(-1, 50)
+    shares = selectivity(count, one_hot @ values, one_hot @ values.square())["share"]
+    assert float(shares.mean()) < 0.01
+    signal = values + 5 * one_hot[3][:, None]
+    found = selectivity(count, one_hot @ signal, one_hot @ signal.square())
+    assert (found["best"] == 3).all()
+    assert float(found["share"].min()) > 0.3
+
+
+def test_selectivity_where_little_is_known() -> None:
+    count = torch.tensor([[3, 1, 0], [0, 1, 0]])
+    total = torch.tensor([[3.0, 2.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    found = selectivity(count, total, total.square())
+    assert found["best"].tolist() == [0, 0, -1]
+    assert torch.isnan(found["index"]).tolist() == [True, False, True]
+    assert torch.isnan(found["low"]).all()
+
+
+@settings(max_examples=200)
+@given(st.floats(width=32, allow_nan=False, min_value=-(2.0**13), max_value=2.0**13))
+def test_a_bucket_stands_for_its_values(value: float) -> None:
+    index = int(bucket(torch.tensor([value]))[0])
+    assert 0 <= index < BUCKETS
+    stands = float(middles()[index])
+    if abs(value) >= 2.0**-12:
+        assert abs(stands - value) <= ERROR * abs(value) * (1 + 1e-6)
+    else:
+        assert stands == 0.0
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(width=32, min_value=-1000, max_value=1000), min_size=1, max_size=80), st.floats(0, 1))
+def test_quantiles_are_within_the_stated_error(values: list[float], share: float) -> None:
+    tensor = torch.tensor(values)
+    counts = torch.zeros(1, BUCKETS, dtype=torch.int32)
+    counts[0].index_add_(0, bucket(tensor), torch.ones(len(values), dtype=torch.int32))
+    exact = float(np.quantile(np.array(values, dtype=np.float64), share, method="higher"))
+    found = float(quantile(counts, share)[0])
+    assert abs(found - exact) <= ERROR * abs(exact) * (1 + 1e-5) + 2.0**-12
+
+
+def test_the_sketch_counts_the_places_it_says() -> None:
+    maps = maps_of(30)
+    tensors = gathered(maps, [10], 7).tensors()
+    expected = torch.zeros(UNITS, BUCKETS, dtype=torch.int64)
+    for number in range(30):
+        (places,) = drawn(torch.tensor([number]), 12, PLACES).tolist()
+        assert len(set(places)) == PLACES
+        for place in places:
+            for unit in range(UNITS):
+                expected[unit, int(bucket(maps[number, unit, place // 4, place % 4][None])[0])] += 1
+    first = int(tensors["sketch/first"])
+    counts = tensors["sketch/counts"]
+    assert torch.equal(expected[:, first : first + counts.shape[1]], counts.long())
+    assert int(counts.sum()) == int(expected.sum())
+
+
+def test_every_place_is_drawn_as_often() -> None:
+    counts = torch.bincount(drawn(torch.arange(20000), 49, PLACES).flatten(), minlength=49)
+    assert float(counts.max()) / float(counts.min()) < 1.1
+
+
+def test_the_sample_is_that_of_least_priority() -> None:
+    maps = maps_of(400)
+    tensors = gathered(maps, [90, 333], 16).tensors()
+    everything = torch.arange(400)
+    expected = everything[priority(everything).argsort()[:SAMPLE]]
+    assert torch.equal(tensors["bands/numbers"], expected)
+    assert torch.equal(tensors["bands/peaks"], maps.amax((2, 3))[expected])
+    places = tensors["bands/places"].long()
+    assert torch.equal(maps.flatten(2)[expected].gather(2, places[:, :, None])[:, :, 0], tensors["bands/peaks"])
+    assert len(torch.unique(priority(torch.arange(100000)))) == 100000
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 60), st.lists(st.integers(1, 59), max_size=4), st.integers(1, 20), st.integers(1, 20))
+def test_batches_do_not_matter(count: int, cuts: list[int], batch: int, other: int) -> None:
+    maps = maps_of(count)
+    shards = sorted({cut for cut in cuts if cut < count})
+    one, two = gathered(maps, shards, batch), gathered(maps, shards, other)
+    assert same(one, two)
+    assert same(one, gathered(maps, shards, batch, channels_last=True))
+
+
+@settings(max_examples=25)
+@given(st.integers(3, 60), st.integers(1, 58), st.integers(1, 58))
+def test_merging_is_associative(count: int, first: int, second: int) -> None:
+    """Of values that floating point adds without rounding: every statistic the same whoever merged what first."""
+    maps = maps_of(count)
+    classes = classes_of(count)
+    cuts = sorted({min(first, count - 1), min(second, count - 1)})
+    bounds = list(itertools.pairwise([0, *cuts, count]))
+
+    def parts() -> list[Gathering]:
+        found = []
+        for start, end in bounds:
+            part = Gathering(Room(UNITS, KEEP, CLASSES, CPU), (3, 4))
+            part.add(maps[start:end], torch.arange(start, end), classes[start:end])
+            found.append(part)
+        return found
+
+    left = parts()
+    for part in left[1:]:
+        left[0].merge(part)
+    right = parts()
+    for i in range(len(right) - 1, 0, -1):
+        right[i - 1].merge(right[i])
+    backwards = parts()
+    for part in backwards[:-1][::-1]:
+        backwards[-1].merge(part)
+    assert same(left[0], right[0])
+    assert same(left[0], backwards[-1])
+    assert same(left[0], gathered(maps, cuts, 16))
+
+
+def test_what_was_stored_goes_on() -> None:
+    maps = maps_of(40)
+    whole = gathered(maps, [20], 8)
+    half = gathered(maps[:20], [], 8)
+    again = Gathering(half.room, half.grid)
+    again.load(half.tensors())
+    assert same(half, again)
+    part = again.shard()
+    for numbers in torch.arange(20, 40).split(8):
+        part.add(maps[numbers], numbers, classes_of(40)[numbers])
+    again.merge(part)
+    assert same(whole, again)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_maps_that_are_not_finite_count_for_nothing(bad: float) -> None:
+    clean = maps_of(30)
+    spoilt = clean.clone()
+    spoilt[7, 0, 1, 2] = bad
+    spoilt[11, 0, 0, 0] = bad
+    spoilt[11, 4, 2, 3] = bad
+    tally = Tally(gathered(spoilt, [10], 8).tensors(), 30, (3, 4))
+    assert tally.not_finite == 3
+    assert tally.first_not_finite == 7
+    assert tally.raw["presence/broken"].tolist() == [2, 0, 0, 0, 1]
+    keep = [i for i in range(30) if i not in (7, 11)]
+    assert float(tally.mean[0]) == pytest.approx(float(clean[keep, 0].mean()), abs=1e-6)
+    assert not {7, 11} & set(tally.picture[0].tolist())
+    assert not {7, 11} & set(tally.low_picture[0].tolist())
+    assert int(tally.raw["sketch/counts"][0].sum()) == 28 * PLACES
+    untouched = Tally(gathered(clean, [10], 8).tensors(), 30, (3, 4))
+    for unit in (1, 2, 3):
+        assert torch.equal(tally.value[unit], untouched.value[unit])
+
+
+@settings(max_examples=100)
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20))
+def test_keys_sort_like_values(values: list[float]) -> None:
+    tensor = torch.tensor(values)[:, None]
+    numbers = torch.arange(len(values))
+    keys = encode(tensor, numbers)
+    order = keys[:, 0].argsort(descending=True).tolist()
+    assert order == sorted(range(len(values)), key=lambda i: (-values[i], i))
+    back, found = decode(keys)
+    assert torch.equal(back, tensor + 0.0)
+    assert torch.equal(found[:, 0], numbers)
+
+
+def test_near_duplicates_are_told_from_other_pictures() -> None:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(40, 3, 12, 12, generator=generator)
+    pictures = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
+    noisy = (pictures * 0.9 + 0.02 * torch.randn(pictures.shape, generator=generator)).clamp(0, 1)
+    shifted = pictures.roll(1, 3)
+    first, second, third = likeness(pictures).tolist(), likeness(noisy).tolist(), likeness(shifted).tolist()
+    assert all(alike(a, b) for a, b in zip(first, second, strict=True))
+    assert sum(alike(a, b) for a, b in zip(first, third, strict=True)) >= 30
+    assert not any(alike(a, b) for a, b in itertools.combinations(first, 2))
+    assert groups([first[0], first[1], second[0], second[1], third[0]]) == [0, 1, 0, 1, 0]
+
+
+def test_pictures_without_structure_are_like_no_other() -> None:
+    flat = torch.stack([torch.full((3, 20, 20), value) for value in (0.0, 0.5, 0.5)])
+    hashes = likeness(flat).tolist()
+    assert hashes == [NO_LIKENESS] * 3
+    assert groups(hashes) == [0, 1, 2]
+
+
+def test_every_statistic_is_gathered() -> None:
+    assert set(Gathering(Room(1, 1, 1, CPU), (1, 1)).parts) == set(KINDS)

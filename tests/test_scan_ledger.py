@@ -1,0 +1,342 @@
+"""A scan that is kept: killed at any moment it ends like one that was not; what changed meanwhile is told."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+from networks import tiny
+from PIL import Image
+
+from innersight.errors import InnersightError
+from innersight.image import PictureError
+from innersight.scan import Scan, scan
+from innersight.scan import ledger as ledger_module
+from innersight.scan.ledger import Ledger
+from innersight.store import Store
+
+COUNT, SHARD = 60, 8
+OPTIONS: dict[str, Any] = {"top": 3, "batch": 4, "shard": SHARD, "workers": 2}
+LAYERS = ("relu1", "relu2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        (folder / ("ash", "birch")[i % 2]).mkdir(exist_ok=True)
+        pixels = rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / ("ash", "birch")[i % 2] / f"{i:02}.png")
+    (folder / "birch" / "31-broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def run(folder: Path, out: Path | None, **options: Any) -> Scan:
+    return scan(tiny("in-place"), folder, LAYERS, out=out, **{**OPTIONS, **options})
+
+
+def stored(out: Path) -> tuple[Any, ...]:
+    """Everything a scan has stored, byte for byte; times of files apart."""
+    with closing(sqlite3.connect(out / "index.sqlite")) as db:
+        rows = db.execute(
+            "SELECT number, name, label, class, likeness, digest, broken FROM scan_pictures ORDER BY number"
+        ).fetchall()
+        state = db.execute("SELECT settings, done, pictures, file FROM scan").fetchone()
+    files = sorted(path.name for path in (out / "values").iterdir())
+    return rows, state, files, (out / "values" / state[3]).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "study"
+    run(folder, out)
+    return out
+
+
+def test_kept_or_not_the_result_is_the_same(folder: Path, finished: Path) -> None:
+    kept, again = run(folder, None), run(folder, finished)
+    assert kept.pictures == again.pictures == COUNT
+    assert kept.to_json() == again.to_json()
+    assert len(kept.skipped) == 1
+    assert "31-broken" in kept.skipped[0]
+
+
+def test_nothing_is_read_twice(folder: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored(finished)
+    feed = importlib.import_module("innersight.scan.feed")
+    monkeypatch.setattr(feed, "load_picture", lambda path: pytest.fail(f"{path} was read again"))
+    run(folder, finished)
+    assert stored(finished) == before
+
+
+def test_one_row_and_one_file(finished: Path) -> None:
+    rows, state, files, _ = stored(finished)
+    assert [row[0] for row in rows] == list(range(COUNT + 1))
+    assert files == [state[3]]
+    with closing(sqlite3.connect(finished / "index.sqlite")) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+KILLED = """
+    import os, signal, sys, threading, time
+    sys.path.insert(0, {tests!r})
+    import torch
+    torch.set_num_threads(1)
+    from networks import tiny
+    from innersight.scan import scan
+
+    def victim(out, seconds):
+        # The clock of the killer starts with the work, not with Python.
+        def kill():
+            time.sleep(seconds)
+            os.kill(os.getpid(), signal.SIGKILL)
+        threading.Thread(target=kill, daemon=True).start()
+        model = tiny("in-place")
+        scan(model, {folder!r}, {layers!r}, out=out, top=3, batch=4, shard=8, workers=2)
+        os._exit(0)
+
+    def fork(out, seconds):
+        child = os.fork()
+        if not child:
+            victim(out, seconds)
+        return os.waitpid(child, 0)[1]
+
+    for line in sys.stdin:
+        out, seconds = line.rstrip("\\n").split("\\t")
+        print(fork(out, float(seconds)), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_sixty_kills_at_random_moments(folder: Path, finished: Path, tmp_path: Path) -> None:
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(folder), layers=LAYERS)
+    rng = random.Random(0)
+    kills, ends, moments = 0, 0, set()
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as forker:
+        assert forker.stdin is not None
+        assert forker.stdout is not None
+
+        def attempt(out: Path, seconds: float) -> int:
+            print(f"{out}\t{seconds}", file=forker.stdin, flush=True)
+            return int(forker.stdout.readline())
+
+        start = time.perf_counter()
+        assert attempt(tmp_path / "measured", 100.0) == 0
+        whole = time.perf_counter() - start
+        while kills < 60:
+            out = tmp_path / f"study{ends}"
+            while attempt(out, rng.uniform(0, 0.6 * whole)) == signal.SIGKILL:
+                kills += 1
+                if (out / "index.sqlite").exists():
+                    with closing(sqlite3.connect(out / "index.sqlite")) as db:
+                        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                        if db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'scan'").fetchone()[0]:
+                            moments.add(db.execute("SELECT MAX(done) FROM scan").fetchone()[0])
+            ends += 1
+            assert stored(out) == stored(finished)
+        forker.stdin.close()
+    assert not list(tmp_path.glob("study*/scan.partial/*"))
+    assert len(moments) > 3  # they did not all fall into the same shard
+
+
+@pytest.mark.parametrize("moment", ["save", "replace", "row", "sweep"])
+def test_a_kill_inside_of_a_commit(
+    moment: str, folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    calls = 0
+
+    def dies(original: Any, at: int) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise Killed
+            return original(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        if moment == "save":
+            patch.setattr(safetensors.torch, "save_file", dies(safetensors.torch.save_file, 4))
+        elif moment == "replace":
+            patch.setattr(Path, "replace", dies(Path.replace, 4))
+        elif moment == "row":
+            patch.setattr(ledger_module, "_text", dies(ledger_module._text, 4))
+        else:
+            patch.setattr(Path, "unlink", dies(Path.unlink, 3))
+        with pytest.raises(Killed):
+            run(folder, tmp_path / "s")
+    run(folder, tmp_path / "s")
+    assert stored(tmp_path / "s") == stored(finished)
+
+
+def test_ctrl_c_goes_on(folder: Path, finished: Path, tmp_path: Path) -> None:
+    def stop(done: int, _total: int, _name: str) -> None:
+        if done >= 3 * SHARD:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "s", watch=stop)
+    assert stored(tmp_path / "s")[1][1] == 3 * SHARD
+    run(folder, tmp_path / "s")
+    assert stored(tmp_path / "s") == stored(finished)
+
+
+def test_a_second_process_is_refused(folder: Path, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "s")
+    with Store.create(tmp_path / "s").locked(), pytest.raises(InnersightError, match="another process is at work"):
+        run(folder, tmp_path / "s")
+    run(folder, tmp_path / "s")
+    assert stored(tmp_path / "s") == stored(finished)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")]
+)
+def test_a_full_disk_leaves_the_study_whole(
+    error: Exception, folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise error
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        name = "save_file" if isinstance(error, OSError) else "_text"
+        module: Any = safetensors.torch if isinstance(error, OSError) else ledger_module
+        original = getattr(module, name)
+        patch.setattr(module, name, full)
+        with pytest.raises(InnersightError, match=r"disk.*full|free the disk"):
+            run(folder, tmp_path / "s")
+    assert stored(tmp_path / "s")[1][1] == 2 * SHARD
+    run(folder, tmp_path / "s")
+    assert stored(tmp_path / "s") == stored(finished)
+
+
+@pytest.fixture
+def stopped(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the pictures, and a scan of them that got as far as three shards."""
+    pictures = Path(shutil.copytree(folder, tmp_path / "pictures"))
+
+    def stop(done: int, _total: int, _name: str) -> None:
+        if done >= 3 * SHARD:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "s", watch=stop)
+    return pictures, tmp_path / "s"
+
+
+def test_a_picture_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    changed = sorted(pictures.rglob("*.png"))[5]
+    before = stored(out)
+    Image.new("RGB", (30, 26), "red").save(changed)
+    with pytest.raises(InnersightError, match=rf"{changed.name} changed since it was scanned.*--overwrite"):
+        run(pictures, out)
+    assert stored(out) == before
+    assert run(pictures, out, overwrite=True).pictures == COUNT
+    fresh = run(pictures, out.parent / "fresh")
+    assert fresh.to_json() == run(pictures, out).to_json()
+
+
+def test_a_picture_that_was_only_touched_is_the_same(stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    os.utime(sorted(pictures.rglob("*.png"))[5], (1, 1))
+    assert run(pictures, out).pictures == COUNT
+
+
+def test_a_picture_not_scanned_yet_may_change(stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    Image.new("RGB", (30, 26), "red").save(sorted(pictures.rglob("*.png"))[-1])
+    assert run(pictures, out).pictures == COUNT
+
+
+@pytest.mark.parametrize("change", ["gone", "new"])
+def test_a_picture_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    third = sorted(pictures.rglob("*.png"))[2]
+    if change == "gone":
+        third.unlink()
+    else:
+        shutil.copy(third, third.with_name(f"{third.stem}-a.png"))
+    with pytest.raises(InnersightError, match="the pictures are not those of the scan"):
+        run(pictures, out)
+
+
+def test_fewer_pictures_than_were_scanned(stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    with pytest.raises(InnersightError, match="nothing is where"):
+        run(sorted(pictures.rglob("*.png"))[: 2 * SHARD], out)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"top": 4}, {"batch": 5}, {"shard": 9}])
+def test_other_settings_are_refused_by_name(change: dict[str, int], folder: Path, finished: Path) -> None:
+    (name,) = change
+    with pytest.raises(InnersightError, match=rf"another setting: {name} was"):
+        run(folder, finished, **change)
+
+
+def test_another_network_is_refused(folder: Path, finished: Path) -> None:
+    with pytest.raises(InnersightError, match="another setting: model"):
+        scan(tiny("in-place", seed=1), folder, LAYERS, out=finished, **OPTIONS)
+
+
+def test_damaged_sums_are_told(folder: Path, finished: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(finished, tmp_path / "s"))
+    (file,) = (out / "values").iterdir()
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(InnersightError, match=r"is damaged.*--overwrite"):
+        run(folder, out)
+
+
+def test_more_pictures_are_added(stopped: tuple[Path, Path]) -> None:
+    pictures, out = stopped
+    assert run(pictures, out).pictures == COUNT
+    Image.new("RGB", (30, 26), "red").save(pictures / "birch" / "zz.png")
+    assert run(pictures, out).pictures == COUNT + 1
+
+
+def test_a_study_is_not_harmed_by_a_scan_in_its_folder(folder: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    store = Store.create(out)
+    store.put("maps/x", {}, {"a": 1}, {}, 0.1)
+    run(folder, out)
+    item = store.get("maps/x")
+    assert item is not None
+    assert item.document == {"a": 1}
+    store.drop_others(set())
+    assert stored(out) == stored(finished)
+
+
+def test_nothing_to_scan_is_told_and_leaves_no_scan(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PictureError, match="a folder without picture files"):
+        run(tmp_path / "empty", tmp_path / "s")
+    store = Store.create(tmp_path / "s")
+    assert Ledger(store).progress() is not None  # that the folder was read is kept, as one entry that could not be
