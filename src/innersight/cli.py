@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from innersight import __version__
-from innersight.commands import deliver, desktop, drawing, kept_beside, list_skipped, method_options, progress
+from innersight.commands import (
+    deliver,
+    desktop,
+    drawing,
+    kept_beside,
+    list_skipped,
+    method_options,
+    progress,
+    study_and_files,
+)
 from innersight.errors import InnersightError, printable
 from innersight.render.formats import FIGURES, check
 
@@ -386,23 +395,43 @@ def trust(
 @app.command()
 def scan(
     model: ModelName,
-    pictures: Files,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="folders, .tar files or picture files")],
     layer: Layers = None,
-    top: Annotated[int, typer.Option(help="pictures kept for each unit")] = 9,
+    all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
+    top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
+    batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
+    workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
-    out: Out = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="study folder to keep the scan in and go on from, or a file, .png .json ..."),
+    ] = None,
 ) -> None:
-    """Find the pictures of a folder that excite each unit most."""
+    """Find what excites each unit in a whole folder of pictures, and which classes it tells apart.
+
+    With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
+    """
+    from innersight.layers import layers as listed
     from innersight.scan import scan as run
 
-    result = run(_load(model, weights, device), list(pictures), layer, top=top)
+    folders, files = study_and_files(out)
+    opened = _load(model, weights, device)
+    names = [found.name for found in listed(opened)] if all_ else layer
+    with progress("scan") as watch:
+        result = run(
+            opened, list(pictures), names, top=top, batch=batch, workers=workers, out=folders, overwrite=overwrite,
+            watch=watch,
+        )  # fmt: skip
     if not json_:
-        for name, row in result.summary().items():
-            typer.echo(f"{printable(name)}: {row['units']} units, {row['dead']} dead, {row['always_on']} always on")
-        typer.echo(f"{result.pictures} pictures")
-    deliver(result, json_, out, "scan.png")
+        from innersight import terminal
+
+        typer.echo(terminal.scan(result))
+    for note in result.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    deliver(result, json_, files or None, "scan.png" if folders is None else str(folders / "scan.png"))
 
 
 @app.command()

@@ -51,6 +51,16 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
     list_skipped(result.skipped)
 
 
+def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
+    """Split what --out names into the folder of a study and files; a name without an ending is a folder."""
+    folders = [path for path in out or () if path.is_dir() or not path.suffix]
+    if len(folders) > 1:
+        raise InnersightError(
+            f"--out names {len(folders)} folders, {folders[0]} and {folders[1]}: a scan is kept in one"
+        )
+    return (folders[0] if folders else None), [path for path in out or () if path not in folders]
+
+
 def list_skipped(sentences: tuple[str, ...]) -> None:
     """List the files that could not be read."""
     for sentence in sentences:

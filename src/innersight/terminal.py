@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
+from innersight.scan import Scan
 from innersight.trust import Trust, about
 
 EXTRAS = {
@@ -190,3 +191,21 @@ def doctor() -> str:
         state = "installed" if not absent else f"not installed: pip install 'innersight[{extra}]'"
         lines.append(f"extra {extra}: {state}")
     return "\n".join(lines)
+
+
+def scan(found: Scan) -> str:
+    """Return the layers of a scan with how many of their units are dead, always on, and tell a class."""
+    rows = [
+        [
+            name,
+            f"{row['units']:,}",
+            _pair((row["grid"][0], row["grid"][1])),
+            f"{row['dead']:,}",
+            f"{row['always_on']:,}",
+            "" if row["selective"] is None else f"{row['selective']:,}",
+            f"{row['not_finite']:,}",
+        ]
+        for name, row in found.summary().items()
+    ]
+    head = ["layer", "units", "grid", "dead", "always on", "tell a class", "not finite"]
+    return f"{table(head, rows)}\n{found.pictures:,} pictures"

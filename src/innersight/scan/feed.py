@@ -162,7 +162,9 @@ def entry(row: Any, number: int) -> tuple[Any, Label]:
         row, label = row[keys[0]], row.get("label", row.get("labels"))
     elif isinstance(row, tuple | list):
         row, label = row[0], row[1] if len(row) > 1 else None
-    if isinstance(label, Tensor | np.generic | np.ndarray) and np.size(label) == 1:
+    if isinstance(label, Tensor):
+        label = label.item() if label.numel() == 1 else None
+    elif isinstance(label, np.generic):
         label = label.item()
     return row, label if isinstance(label, str | int) else None
 

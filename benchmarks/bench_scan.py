@@ -1,0 +1,140 @@
+"""What a scan of all layers adds to the bare forward pass, against hooks into lists; and what binds a small one."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import innersight as ins
+from benchmarks.networks import efficientnet
+from benchmarks.timing import Row, race
+from innersight import tap, toons
+from innersight.layers import layers
+from innersight.model import Model
+from innersight.scan.feed import items, network_input, stream
+from innersight.scan.kinds import Room
+from innersight.scan.kinds.extremes import decode
+from innersight.scan.tally import SPARE, Gathering
+
+BATCH, TOP, BATCHES = 16, 16, 8
+
+
+def measure() -> list[Row]:
+    model = efficientnet()
+    names = [layer.name for layer in layers(model)]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(BATCH, *model.input.shape, generator=generator)
+    early, late = _Scanned(model, names, 0), _Scanned(model, names, 2_000)
+    with torch.inference_mode():
+        rows = [
+            race(
+                f"EfficientNet-Lite0, {BATCH} pictures, {len(names)} layers, top-{TOP}: after 2,000 pictures",
+                {
+                    "innersight": lambda: late.run(x),
+                    "bare forward": lambda: model.net(x),
+                    "bare forward, channels last": lambda: model.net(x.to(memory_format=torch.channels_last)),
+                },
+                rounds=5,
+                target="the bare forward at least 0.9x",
+            ),
+            race(
+                f"the first {BATCH * BATCHES} pictures",
+                {"innersight": early.several, "hooks into lists, then topk": lambda: _peer(model, names, x)},
+                rounds=2,
+            ),
+        ]
+    return [*rows, *_small()]
+
+
+class _Scanned:
+    """All layers of a network, after some pictures whose peaks are drawn at random from what it gives."""
+
+    def __init__(self, model: Model, names: list[str], before: int) -> None:
+        self.model = model
+        self.parts = {
+            layer.name: Gathering(Room(layer.units, SPARE * TOP, 1000, torch.device("cpu")), layer.grid)
+            for layer in layers(model)
+            if layer.name in names
+        }
+        self.count = 0
+        self.generator = torch.Generator().manual_seed(1)
+        if before:
+            self.run(torch.randn(BATCH, *model.input.shape, generator=self.generator))
+            for part in self.parts.values():
+                _seasoned(part, before, self.generator)
+                part.tensors()  # sorts what waits
+
+    def run(self, x: Tensor) -> None:
+        numbers = torch.arange(self.count, self.count + len(x)) + 1_000_000
+        unknown = torch.full((len(x),), -1)
+        self.count += len(x)
+        readers = {name: lambda maps, part=part: part.add(maps, numbers, unknown) for name, part in self.parts.items()}
+        with tap.untouched(self.model):
+            tap.read(self.model, x.to(memory_format=torch.channels_last), readers)
+
+    def several(self) -> None:
+        for _ in range(BATCHES):
+            self.run(torch.randn(BATCH, *self.model.input.shape, generator=self.generator))
+
+
+def _seasoned(part: Gathering, pictures: int, generator: torch.Generator) -> None:
+    """Feed maps of two places, as high and low as those seen so far: then few new ones are among the extremes."""
+    tensors = part.tensors()
+    high, low = decode(tensors["highest/keys"])[0][:, :BATCH], -decode(tensors["lowest/keys"])[0][:, :BATCH]
+    for start in range(0, pictures, 100):
+        drawn = torch.randint(0, BATCH, (100,), generator=generator)
+        noise = 1 + 0.1 * torch.randn(100, len(high), generator=generator)
+        maps = torch.stack([high[:, drawn].T * noise, low[:, drawn].T * noise], 2)[..., None]
+        part.add(maps, torch.arange(start, start + 100), torch.full((100,), -1))
+
+
+def _peer(model: Model, names: list[str], x: Tensor) -> dict[str, Tensor]:
+    """Keep every peak of every unit, and sort at the end."""
+    peaks: dict[str, list[Tensor]] = {name: [] for name in names}
+    modules = dict(model.net.named_modules())
+    handles = [
+        modules[name].register_forward_hook(lambda _m, _i, output, name=name: peaks[name].append(_peaks(output)))
+        for name in names
+    ]
+    for _ in range(BATCHES):
+        model.net(x)
+    for handle in handles:
+        handle.remove()
+    return {name: torch.cat(values).topk(TOP, dim=0).values for name, values in peaks.items()}
+
+
+def _peaks(output: Tensor) -> Tensor:
+    return output.flatten(2).max(2).values if output.ndim == 4 else output
+
+
+def _small() -> list[Row]:
+    """The toon network on drawn characters from files: the whole scan, its forward passes, and decoding alone."""
+    model = ins.load("toon")
+    with tempfile.TemporaryDirectory() as folder:
+        toons.write(Path(folder), per_class=40, seed=0)
+        loaded = list(stream(items(folder), model.input, 0, digests=False))
+        batches = [network_input(loaded[i : i + 32], model) for i in range(0, len(loaded), 32)]
+
+        def forwards() -> None:
+            with torch.inference_mode():
+                for x in batches:
+                    model.net(x)
+
+        def decoded(workers: int) -> None:
+            for _ in stream(items(folder), model.input, workers, digests=False):
+                pass
+
+        return [
+            race(
+                f"toon network, {len(loaded)} PNG files of 96 px, layers of the story",
+                {
+                    "innersight": lambda: ins.scan(model, folder),
+                    "forward passes alone": forwards,
+                    "decoding alone, 2 threads": lambda: decoded(2),
+                    "decoding alone, in turn": lambda: decoded(0),
+                },
+                rounds=3,
+                target="decoding at most a tenth of the time",
+            )
+        ]

@@ -1,0 +1,308 @@
+"""Pictures from folders, tar files and data sets give the same scan; labels go by name, and strangers are told."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import tiny
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from innersight.errors import InnersightError
+from innersight.image import PictureError, decode_picture, load_picture
+from innersight.model import Model
+from innersight.scan import Scan, scan
+from innersight.scan.engine import class_of
+from innersight.scan.feed import Item, items, stream
+
+COUNT = 24
+NAMES = ("ash", "birch", "cedar")
+LAYERS = ("relu1", "relu2")
+
+
+@pytest.fixture
+def model() -> Model:
+    return tiny("in-place")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures that stand in the same order in the folder, in the tar file and in the data sets."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        name = NAMES[i * len(NAMES) // COUNT]
+        (folder / name).mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+def numbers(result: Scan) -> dict[str, Any]:
+    """Everything but the names of the pictures."""
+    return {f"{name}/{key}": value for name, tally in result.layers.items() for key, value in tally.raw.items()}
+
+
+def alike(one: Scan, other: Scan) -> bool:
+    first, second = numbers(one), numbers(other)
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"))
+
+
+def tar_of(folder: Path, path: Path, *, as_number: bool = False) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for i, file in enumerate(files(folder)):
+            label = str(NAMES.index(file.parent.name)) if as_number else file.parent.name
+            for ending, data in (
+                ("cls", label.encode()),
+                ("json", json.dumps({"i": i}).encode()),
+                ("png", file.read_bytes()),
+            ):
+                info = tarfile.TarInfo(f"part/{i:06}.{ending}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+class Pairs(Dataset):  # type: ignore[type-arg]
+    """As torchvision's ImageFolder: (picture, number of the class), and the names of the classes in another order."""
+
+    classes = ("cedar", "birch", "ash")
+
+    def __init__(self, folder: Path) -> None:
+        self.files = files(folder)
+        self.threads: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+        self.threads.add(threading.get_ident())
+        return Image.open(self.files[i]).convert("RGB"), self.classes.index(self.files[i].parent.name)
+
+
+class Inputs(Pairs):
+    """What a loader for training would feed the network."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        super().__init__(folder)
+        self.model = model
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:  # type: ignore[override]
+        return load_picture(self.files[i]).tensor(self.model.input), super().__getitem__(i)[1]
+
+
+class Rows:
+    """As a Hugging Face data set: dicts, with the names of the labels in `features`."""
+
+    class Names:
+        names = ("cedar", "birch", "ash")
+
+    features: dict[str, Any] = {"image": None, "label": Names()}  # noqa: RUF012
+
+    def __init__(self, folder: Path) -> None:
+        self.pairs = Pairs(folder)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        picture, label = self.pairs[i]
+        return {"image": picture, "label": label}
+
+
+def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: Path) -> None:
+    whole = scan(model, folder, LAYERS, batch=5)
+    tar, by_number = tar_of(folder, tmp_path / "a.tar"), tar_of(folder, tmp_path / "b.tar", as_number=True)
+    for source in (files(folder), tar, by_number, Pairs(folder), Rows(folder), Inputs(folder, model)):
+        result = scan(model, source, LAYERS, batch=5)
+        assert alike(whole, result), source
+        assert not result.notes
+    assert whole.layers["relu2"].selectivity is not None
+    counted = whole.layers["relu2"].raw["classes/count"][:, 0]
+    assert counted.tolist() == [8, 8, 8, 0]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_the_number_of_workers_does_not_matter(workers: int, model: Model, folder: Path) -> None:
+    assert alike(scan(model, folder, LAYERS), scan(model, folder, LAYERS, workers=workers))
+
+
+def test_entries_of_a_data_set_are_asked_for_one_at_a_time(model: Model, folder: Path) -> None:
+    pairs = Pairs(folder)
+    scan(model, pairs, LAYERS, workers=3)
+    assert len(pairs.threads) == 1
+
+
+def test_examples_are_drawn_from_every_source(model: Model, folder: Path, tmp_path: Path) -> None:
+    expected = None
+    for source in (folder, tar_of(folder, tmp_path / "a.tar"), Pairs(folder)):
+        result = scan(model, source, LAYERS, top=3)
+        found = result.crops("relu2:1", result.examples("relu2:1"))
+        assert len(found) == 3
+        expected = expected or found
+        for crop, own in zip(expected, found, strict=True):
+            assert np.array_equal(crop.pixels, own.pixels)
+            assert np.allclose(crop.mask, own.mask)
+    inputs = scan(model, Inputs(folder, model), LAYERS, top=3)
+    assert inputs.crops("relu2:1", inputs.examples("relu2:1"))[0].pixels.shape[2] == 3
+
+
+def test_scans_of_tar_files_and_data_sets_go_on(model: Model, folder: Path, tmp_path: Path) -> None:
+    def stop(done: int, _total: int, _name: str) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    for i, source in enumerate((tar_of(folder, tmp_path / "a.tar"), Pairs(folder))):
+        with pytest.raises(KeyboardInterrupt):
+            scan(model, source, LAYERS, shard=4, batch=4, out=tmp_path / f"s{i}", watch=stop)
+        rest = scan(model, source, LAYERS, shard=4, batch=4, out=tmp_path / f"s{i}")
+        assert alike(rest, scan(model, source, LAYERS, shard=4, batch=4))
+
+
+def test_a_data_set_that_changed_is_told(model: Model, folder: Path, tmp_path: Path) -> None:
+    pairs = Pairs(folder)
+    scan(model, pairs, LAYERS, out=tmp_path / "s")
+    pairs.files = pairs.files[::-1]
+    with pytest.raises(InnersightError, match="#0 changed since it was scanned"):
+        scan(model, pairs, LAYERS, out=tmp_path / "s")
+
+
+def test_labels_that_are_no_class_are_told(model: Model, folder: Path, tmp_path: Path) -> None:
+    for name in ("ash", "brich", "oak"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(files(folder)[0].read_bytes())
+    result = scan(model, tmp_path, LAYERS)
+    (note,) = result.notes
+    assert note.startswith("2 pictures are labelled brich, oak, which is no class of tiny in-place")
+    assert "did you mean birch?" in note
+    assert result.layers["relu1"].raw["classes/count"][:, 0].tolist() == [1, 0, 0, 0]
+    # The folder that was named is no class; its pictures lie in none.
+    assert not scan(model, tmp_path / "oak", LAYERS).notes
+    assert scan(model, tmp_path / "ash", LAYERS).layers["relu1"].selectivity is not None
+
+
+def test_numbers_beyond_the_classes_are_told(model: Model) -> None:
+    pictures = [(Image.new("RGB", (30, 30), (i, 5 * i, 90)), torch.tensor(i)) for i in range(6)]
+
+    class Few(Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, i: int) -> tuple[Image.Image, Tensor]:
+            return pictures[i]
+
+    (note,) = scan(model, Few(), LAYERS).notes
+    assert note.startswith("2 pictures are labelled 4, 5, which is no class")
+
+
+def test_labels_and_classes() -> None:
+    model = tiny("in-place")
+    assert [class_of(label, model) for label in ("cedar", 2, "2", 4, -1, "oak", None)] == [2, 2, 2, -1, -1, -1, -1]
+
+
+def test_activations_that_are_not_finite_are_counted_and_named(model: Model, folder: Path) -> None:
+    class Spoils(Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return COUNT
+
+        def __getitem__(self, i: int) -> Tensor:
+            x = load_picture(files(folder)[i]).tensor(model.input)
+            if i in (4, 9):
+                x[0, 3, 3] = torch.nan
+            return x
+
+    result = scan(model, Spoils(), LAYERS)
+    assert [row["not_finite"] for row in result.summary().values()] == [12, 16]
+    assert result.notes[0].startswith("relu1: 12 maps of 6 units hold NaN or an infinity, first on #4")
+    assert all(example.number not in (4, 9) for u in range(8) for example in result.examples(f"relu2:{u}"))
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_near_duplicates_are_merged_and_counted(model: Model, folder: Path, tmp_path: Path) -> None:
+    for i, file in enumerate(files(folder)[:6]):
+        image = Image.open(file).resize((120, 120), Image.Resampling.BICUBIC)
+        for quality in (95, 85, 80):
+            image.save(tmp_path / f"{i}-{quality}.jpg", quality=quality)
+    result = scan(model, tmp_path, LAYERS, top=4)
+    for unit in range(8):
+        examples = result.examples(f"relu2:{unit}")
+        scenes = [example.path.name.split("-")[0] for example in examples]
+        assert len(set(scenes)) == len(scenes)
+        assert all(example.copies <= 2 for example in examples)
+        several = result.examples(f"relu2:{unit}", alike=2, count=100)
+        assert max((([e.path.name[0] for e in several].count(s)) for s in scenes), default=0) <= 2
+    assert sum(e.copies for u in range(8) for e in result.examples(f"relu2:{u}")) > 0
+
+
+def test_broken_tar_files_are_told(model: Model, folder: Path, tmp_path: Path) -> None:
+    tar = tar_of(folder, tmp_path / "a.tar")
+    tar.write_bytes(tar.read_bytes()[:20000])
+    (tmp_path / "none.tar").write_bytes(b"nothing of the kind" * 100)
+    result = scan(model, [tar, tmp_path / "none.tar", tmp_path / "absent.tar"], LAYERS)
+    assert 0 < result.pictures < COUNT
+    assert [sentence.split(": ")[0] for sentence in result.skipped] == [
+        str(tmp_path / name) for name in ("a.tar", "none.tar", "absent.tar")
+    ]
+
+
+def test_wrong_entries_are_told(model: Model) -> None:
+    with pytest.raises(InnersightError, match="entry 0 of the data set has text: name its picture 'image'"):
+        scan(model, Listed([{"text": "a"}]), LAYERS)
+    with pytest.raises(PictureError, match=r"#0: a Tensor of \(3, 8, 8\) where the network takes \(3, 24, 24\)"):
+        scan(model, Listed([torch.zeros(3, 8, 8)]), LAYERS)
+    with pytest.raises(PictureError, match="no pictures given"):
+        scan(model, Listed([]), LAYERS)
+
+
+class Listed:
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.rows[i]
+
+
+def test_no_more_is_read_ahead_than_is_needed(model: Model, folder: Path) -> None:
+    handed = 0
+
+    def source() -> Iterator[Item]:
+        nonlocal handed
+        for item in items(files(folder) * 40):
+            handed += 1
+            yield item
+
+    reading = stream(source(), model.input, 1, digests=False)
+    next(reading)
+    assert handed <= 8 * 6
+    reading.close()
+
+
+def test_encoded_pictures_are_those_of_files(folder: Path, tmp_path: Path) -> None:
+    file = files(folder)[0]
+    assert np.array_equal(np.asarray(decode_picture(file.read_bytes(), "a.png").image), load_picture(file).image)
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 7), np.float32))
+    assert decode_picture((tmp_path / "a.npy").read_bytes(), "a.npy").bands is not None
+    for data, name, message in (
+        (b"", "a.png", "is empty"),
+        (b"nothing", "b.png", "not a picture"),
+        (b"nothing", "c.npy", "cannot be read as an array"),
+        (file.read_bytes()[:900], "d.png", "cannot be read"),
+    ):
+        with pytest.raises(PictureError, match=rf"{name}: .*{message}"):
+            decode_picture(data, name)
