@@ -99,6 +99,7 @@ def test_predict_prints_classes(pictures):
     [
         ("maps", ["-l", "stem", "--overlay", "--shared"]),
         ("compare", ["-l", "stage1"]),
+        ("ablate", ["-l", "stage1", "--class", "1", "--to", "mean"]),
         ("explain", ["--gradcam.relu=true", "--target", "3"]),
     ],
 )
@@ -109,6 +110,15 @@ def test_figures_data_and_raw_values(command, words, pictures, tmp_path):
         assert figure.width > 300
     assert json.loads(outs[1].read_text())
     assert outs[2].stat().st_size > 100
+
+
+def test_ablate_names_the_units_a_class_depends_on(pictures, tmp_path, monkeypatch, capsys):
+    out = f"--out={tmp_path / 'a.json'}"
+    said = run("ablate", "toon", *pictures, "-l", "stage4", "--class", "ambra", "--top", "3", out).stdout
+    assert said.count("stage4:") == 3
+    assert "2 pictures taken for ambra" in said
+    wrong = ("ablate", "toon", *pictures, "-l", "stage4", "--class", "ambr")
+    assert "did you mean ambra?" in fail(monkeypatch, capsys, *wrong)
 
 
 def test_explain_takes_targets_layers_and_methods(pictures, tmp_path):

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from innersight.ablation import ablate as ablate
     from innersight.compare import compare as compare
     from innersight.heatmaps import explain as explain
     from innersight.image import Picture as Picture
@@ -28,6 +29,7 @@ _HOME = {
     "Layer": "innersight.model",
     "Model": "innersight.model",
     "Picture": "innersight.image",
+    "ablate": "innersight.ablation",
     "compare": "innersight.compare",
     "explain": "innersight.heatmaps",
     "layers": "innersight.layers",

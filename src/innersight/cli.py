@@ -225,6 +225,32 @@ def compare(
     deliver(result, json_, out, "compare.png", count=top)
 
 
+@app.command()
+def ablate(
+    model: ModelName,
+    pictures: Files,
+    layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="label or number; may be repeated [default: those predicted]")
+    ] = None,
+    to: Annotated[str, typer.Option(help="what takes the place of a unit's map: zero, or mean")] = "zero",
+    top: Annotated[int, typer.Option(help="units to list for each class")] = 10,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Switch off every unit of a layer in turn, to see which ones a class depends on."""
+    from innersight.ablation import ablate as run
+
+    result = run(_load(model, weights, device), list(pictures), layer, to=to, classes=class_)
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.ablation(result, top))
+    deliver(result, json_, out, "ablate.png", count=top)
+
+
 _DRAWING = (
     "steps", "size", "parameterize", "statistics", "seed", "seeds", "negatives", "variants", "of", "begin", "until",
     "precision", "compile",

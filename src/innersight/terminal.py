@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from innersight.ablation import Ablation
 from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.predict import Prediction
@@ -154,6 +155,19 @@ def trust(result: Trust) -> str:
     best = "; ".join(f"better {kind}: {', '.join(names)}" for kind, names in better.items() if names)
     said = [best, "", *result.verdicts(), *left, "", result.note, "", result.sentence]
     return "\n".join([table(head, rows), "", *map(printable, said)])
+
+
+def ablation(result: Ablation, count: int = 10) -> str:
+    """Return for each class the table of the units whose removal lowers it most, and over which pictures."""
+    parts = []
+    for label in result.shown():
+        rows = []
+        for row in result.rank(label, count):
+            low_high = "" if row["interval"] is None else "{:z.3f} to {:z.3f}".format(*row["interval"])
+            rows.append([row["address"], f"{row['mean']:z.3f}", low_high, f"{row['p']:.3f}"])
+        head = ["unit", f"change ({result.model.head.unit})", "95%", "p"]
+        parts += [f"{printable(label)}: {printable(result.note(label))}", "", table(head, rows), ""]
+    return "\n".join(parts).rstrip()
 
 
 def methods() -> str:

@@ -43,6 +43,7 @@ def _folder(out: Path) -> Path:
 
 
 CASES: dict[str, Case] = {
+    "ablate": lambda model, pictures, out: ins.ablate(model, pictures, last_grid(model)[0]),
     "compare": lambda model, pictures, out: ins.compare(model, pictures, last_grid(model)[0]),
     "explain": lambda model, pictures, out: ins.explain(model, pictures, methods="all", options=QUICK),
     "layers": lambda model, pictures, out: ins.layers(model, all=True),

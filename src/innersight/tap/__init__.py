@@ -4,6 +4,7 @@ Every function leaves the network as it was, also after an exception or Ctrl-C. 
 which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
 """
 
+from innersight.tap.affine import affine, trials
 from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.layout import Layout, LayoutError
@@ -22,6 +23,7 @@ __all__ = [
     "LayoutError",
     "Suffix",
     "Unreadable",
+    "affine",
     "attention",
     "capture",
     "ending",
@@ -35,5 +37,6 @@ __all__ = [
     "redirected",
     "replace",
     "resume",
+    "trials",
     "untouched",
 ]

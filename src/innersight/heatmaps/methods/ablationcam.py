@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight import tap
 from innersight.heatmaps.request import Request, UnfitError, register
 
 AT_ONCE = 64
@@ -34,20 +35,11 @@ def ablationcam(request: Request) -> Float[Tensor, "B h w"]:
 
 
 def _affine(request: Request) -> Tensor | None:
-    """Return the gradient at the layer if the target is an affine function of it, such as pooling and one matrix.
-
-    It is compared with runs on all zeros, on half, and on the maps of other units in other places.
-    """
-    activation = request.activation
+    """Return the gradient at the layer if the target is an affine function of it; compared with runs."""
     try:
         slope = request.gradient
     except UnfitError:
         return None
-    base = request.scores - (slope * activation).sum((1, 2, 3))
-    stream = request.generator()
-    units = torch.randperm(activation.shape[1], generator=stream).to(activation.device)
-    for trial in (activation * 0, activation / 2, activation[:, units].flip(2, 3)):
-        truth = request.resumed(trial, request.each)
-        if not torch.allclose(base + (slope * trial).sum((1, 2, 3)), truth, rtol=1e-4, atol=1e-4):
-            return None
-    return slope
+    tried = tap.trials(request.activation, request.generator())
+    truth = tuple(request.resumed(trial, request.each) for trial in tried)
+    return slope if tap.affine(request.activation, slope, request.scores, tried, truth) else None

@@ -1,0 +1,286 @@
+"""Ablation: what every class loses when a unit is switched off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.files import read_pictures
+from innersight.image import Picture, stack
+from innersight.layers import check_layers
+from innersight.maps import BATCH
+from innersight.model import Model
+from innersight.render import figures
+from innersight.statistics import bootstrap, fewest, holm, sign_flips
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AT_ONCE = 64
+CLASSES = 6
+TO = ("zero", "mean")
+DEFINITION = (
+    "Change: the class score with the unit's map replaced, less the score of the untouched network; negative where the "
+    "class depends on the unit. Mean over the pictures that the network takes for the class (over all where there are "
+    "none), with the 95% bootstrap interval over them. p: two-sided, by flipping the signs of the pictures' changes, "
+    "Holm-corrected for all units of the layer."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """What every class score does when a unit of a layer is switched off.
+
+    change : (pictures, units, classes) float32, in the unit of the model's head: score without the unit less score with
+    it. logits : (pictures, classes) of the untouched network. to : what took the place of a unit's map.
+    closed : whether the scores are an affine function of the layer, so that no unit needed runs of its own.
+    asked : the labels of the classes to tell about; those the pictures are taken for where none were named.
+    skipped : one sentence for each file that could not be read.
+    """
+
+    model: Model
+    layer: str
+    pictures: tuple[Picture, ...]
+    change: Tensor
+    logits: Tensor
+    to: str
+    closed: bool = False
+    asked: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    _ranked: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = field(default_factory=dict, repr=False)
+
+    def shown(self) -> tuple[str, ...]:
+        """Return the labels of the classes asked for, or of up to 6 that most pictures are taken for."""
+        if self.asked:
+            return self.asked
+        seen = torch.bincount(self.logits.argmax(1), minlength=len(self.model.labels))
+        order = seen.argsort(descending=True, stable=True)[:CLASSES].tolist()
+        return tuple(self.model.labels[i] for i in order if seen[i])
+
+    def rows(self, target: int | str) -> list[int]:
+        """Return the numbers of the pictures that count for a class: those taken for it, or all where there are none.
+
+        Raises InnersightError for an unknown class, with the nearest.
+        """
+        own = (self.logits.argmax(1) == self.model.class_index(target)).nonzero()[:, 0].tolist()
+        return own or list(range(len(self.pictures)))
+
+    def rank(self, target: int | str, count: int | None = 10) -> list[dict[str, Any]]:
+        """Return the `count` units (all when None) whose removal lowers a class most, as plain rows.
+
+        `interval` is None for a single picture. Raises InnersightError for an unknown class.
+        """
+        number = self.model.class_index(target)
+        own = self.change[self.rows(number), :, number].double().numpy()
+        order, p = self._tested(number, own)
+        found = []
+        for unit in order[:count]:
+            interval = bootstrap(own[:, unit])
+            mean = float(own[:, unit].mean())
+            found.append(
+                {
+                    "unit": unit,
+                    "address": f"{self.layer}:{unit}",
+                    "mean": mean,
+                    "interval": None if interval is None else list(interval),
+                    "p": p[unit],
+                    "pictures": len(own),
+                }
+            )
+        return found
+
+    def _tested(
+        self, number: int, own: Float[np.ndarray, "pictures units"]
+    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Return units from the most lowering one and the corrected p-value of every unit; once for each class."""
+        if number not in self._ranked:
+            # Many units need many flips: no p-value of theirs is below one flip in all.
+            p = holm(sign_flips(own, resamples=max(9999, 50 * own.shape[1])))
+            order = tuple(int(unit) for unit in own.mean(0).argsort(kind="stable"))
+            self._ranked[number] = order, p
+        return self._ranked[number]
+
+    def note(self, target: int | str) -> str:
+        """Say over which pictures a class was read, and whether they are enough for a test."""
+        number = self.model.class_index(target)
+        own, label = len(self.rows(number)), self.model.labels[number]
+        taken = bool((self.logits.argmax(1) == number).any())
+        text = f"{own} pictures taken for {label}" if taken else f"none is taken for {label}: all {own} pictures"
+        needed = fewest(self.change.shape[1])
+        short = f"; p can be below 0.05 with {needed} or more, for {self.change.shape[1]} units"
+        return text + (short if own < needed else "")
+
+    def figure(self, *, count: int = 10) -> "Figure":
+        """Draw for each class the units whose removal lowers it most: mean, 95% interval, and every picture as a dot.
+
+        Filled: p below 0.05.
+        """
+        chosen = [self.model.class_index(label) for label in self.shown()]
+        columns = min(3, len(chosen))
+        lines = -(-len(chosen) // columns)
+        height = 0.17 * min(count, self.change.shape[1]) + 0.8
+        figure = figures.new_figure(max(5.2, 3.3 * columns), lines * height + 0.5)
+        what = "zero" if self.to == "zero" else "its mean"
+        title = f"{self.layer}: what a class loses when a unit is set to {what}  ·  mean, 95% interval, pictures"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis in axes[len(chosen) :]:
+            axis.axis("off")
+        for axis, number in zip(axes, chosen, strict=False):
+            self._draw(axis, number, count)
+        return figure
+
+    def _draw(self, axis: Any, number: int, count: int) -> None:
+        rows, own = self.rank(number, count), self.change[self.rows(number), :, number]
+        for place, row in enumerate(rows):
+            values, mean = own[:, row["unit"]].numpy(), row["mean"]
+            axis.scatter(values, np.full(len(values), place), s=5, color="#adb5bd", linewidths=0, zorder=1)
+            low, high = row["interval"] or (mean, mean)
+            axis.plot([low, high], [place, place], color="#364fc7", linewidth=1.6, zorder=2)
+            fill = "#364fc7" if row["p"] < 0.05 else "white"
+            axis.scatter([mean], [place], s=18, color=fill, edgecolors="#364fc7", linewidths=1, zorder=3)
+        axis.axvline(0, color="#868e96", linewidth=0.8, zorder=0)
+        axis.set_yticks(range(len(rows)), [str(row["unit"]) for row in rows], fontsize=6)
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.tick_params(axis="x", labelsize=6)
+        axis.set_ylabel("unit", fontsize=6)
+        axis.set_xlabel(f"change of {self.model.head.unit}", fontsize=6)
+        title = f"{self.model.labels[number]}  ({len(own)} pictures; filled: p < 0.05)"
+        axis.set_title(title, fontsize=7)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ranking for each class of `shown`, with the definition."""
+        return {
+            "model": self.model.name,
+            "layer": self.layer,
+            "to": self.to,
+            "unit": self.model.head.unit,
+            "pictures": [picture.name for picture in self.pictures],
+            "closed_form": self.closed,
+            "skipped": list(self.skipped),
+            "definition": DEFINITION,
+            "classes": {
+                label: {
+                    "note": self.note(label),
+                    "rank": self.rank(label, None if self.change.shape[1] <= 512 else 100),
+                }
+                for label in self.shown()
+            },
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the changes and the scores of the untouched network."""
+        return {"change": self.change, "logits": self.logits}
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png`, `.json` or `.safetensors`."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
+
+
+def ablate(
+    model: Model,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    layer: str,
+    *,
+    to: str = "zero",
+    classes: "Sequence[int | str] | None" = None,
+) -> Ablation:
+    """Switch off every unit of `layer`, one at a time, and return what every class score does.
+
+    to : "zero", or "mean": the unit's mean over all pictures and places (mean ablation keeps what the network always
+    adds). The network before the layer runs once for each batch of pictures and only the rest for each unit; class
+    scores that are an affine function of the layer (pooling and one matrix) need no runs: the change is the gradient
+    times the change of the map, as in Ablation-CAM (Ramaswamy and Desai 2020, doi:10.1109/WACV45572.2020.9093360).
+    That they are is compared with runs, to 1e-4.
+
+    classes : those to tell about, by label or number; by default those the pictures are taken for. All are computed.
+
+    Raises InnersightError for an unknown layer or class, a layer without units, or another `to`; PictureError when
+    no picture could be read.
+    """
+    if to not in TO:
+        raise InnersightError(f"to={to!r}: choose {' or '.join(TO)}")
+    asked = tuple(dict.fromkeys(model.labels[model.class_index(name)] for name in classes or ()))
+    check_layers(model, [layer])
+    loaded, skipped = read_pictures(pictures, model.input)
+    x = stack(loaded, model.input).to(model.device, model.dtype)
+    with tap.untouched(model):
+        fill = _mean(model, x, layer) if to == "mean" else None
+        parts = [_batch(model, one, layer, fill) for one in torch.split(x, BATCH)]
+    change, logits, closed = zip(*parts, strict=True)
+    return Ablation(model, layer, loaded, torch.cat(change), torch.cat(logits), to, all(closed), asked, skipped)
+
+
+def _mean(model: Model, x: Tensor, layer: str) -> Float[Tensor, " units"]:
+    with torch.no_grad():
+        batches = torch.split(x, BATCH)
+        sums = [tap.capture(model, one, [layer]).activations[layer].double().mean((2, 3)).sum(0) for one in batches]
+    return torch.stack(sums).sum(0) / len(x)
+
+
+def _batch(
+    model: Model, x: Tensor, layer: str, fill: Float[Tensor, " units"] | None
+) -> tuple[Float[Tensor, "B units classes"], Float[Tensor, "B classes"], bool]:
+    """Return the changes and scores of a batch, and whether they were known without runs for every unit."""
+    suffix = tap.resume(model, x, layer)
+    activation = suffix.activation
+    other = torch.zeros_like(activation[0])
+    if fill is not None:
+        other = other + fill.to(activation)[:, None, None]
+    change = _closed(suffix, other)
+    closed = change is not None
+    if change is None:
+        change = _run(suffix, other)
+    return change.float().cpu(), suffix.output.float().cpu(), closed
+
+
+def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor, "B units classes"] | None:
+    """Return the changes of all classes if each score is an affine function of the layer's output, else None."""
+    activation, output = suffix.activation, suffix.output
+    tried = tap.trials(activation, torch.Generator().manual_seed(0))
+    captured = tap.leaf(suffix.model, suffix.pictures, [suffix.layer])
+    leaf, logits = captured.activations[suffix.layer], captured.logits()
+    if not logits.requires_grad:
+        return None
+    with torch.no_grad():
+        truth = [suffix(trial, torch.arange(len(trial))) for trial in tried]
+    changes = []
+    for number in range(output.shape[1]):
+        (slope,) = torch.autograd.grad(logits, leaf, _one_hot(logits, number), retain_graph=True, allow_unused=True)
+        slope = torch.zeros_like(activation) if slope is None else slope
+        if not tap.affine(activation, slope, output[:, number], tried, tuple(found[:, number] for found in truth)):
+            return None
+        changes.append((slope * (other - activation)).sum((2, 3)))
+    return torch.stack(changes, 2)
+
+
+def _one_hot(logits: Float[Tensor, "B classes"], number: int) -> Float[Tensor, "B classes"]:
+    chosen = torch.zeros_like(logits)
+    chosen[:, number] = 1
+    return chosen
+
+
+def _run(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor, "B units classes"]:
+    """Return the changes of all classes, by a run of the rest for every unit of every picture."""
+    batch, units = suffix.activation.shape[:2]
+    index = torch.arange(batch).repeat_interleave(units)
+    unit = torch.arange(units).repeat(batch)
+    found = []
+    with torch.no_grad():
+        for rows, silent in zip(torch.split(index, AT_ONCE), torch.split(unit, AT_ONCE), strict=True):
+            variants = suffix.activation[rows]
+            variants[torch.arange(len(rows)), silent] = other[silent]
+            found.append(suffix(variants, rows) - suffix.output[rows])
+    return torch.cat(found).view(batch, units, -1)

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+import torch
+from networks import picture, tiny
+from safetensors.torch import load_file
+
+import innersight as ins
+from innersight import terminal
+from innersight.ablation import DEFINITION, Ablation
+from innersight.errors import InnersightError
+from innersight.image import PictureError
+
+
+def made(change: torch.Tensor, logits: torch.Tensor) -> Ablation:
+    model = tiny("in-place")
+    return Ablation(model, "relu2", tuple(picture(i) for i in range(len(logits))), change, logits, "zero")
+
+
+def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(20, 8, 4, generator=generator) * 0.1
+    change[:, 5, 1] -= 2
+    change[:, 3, 1] += 2
+    logits = torch.zeros(20, 4)
+    logits[:, 1] = 1
+    logits[16:, 2] = 2
+    found = made(change, logits)
+    assert found.shown() == ("birch", "cedar")
+    assert found.rows("birch") == list(range(16))
+    assert found.rows("ash") == list(range(20))
+    rows = found.rank("birch", None)
+    assert [rows[0]["unit"], rows[-1]["unit"]] == [5, 3]
+    assert rows[0]["address"] == "relu2:5"
+    assert rows[0]["mean"] == pytest.approx(float(change[:16, 5, 1].mean()), abs=1e-6)
+    low, high = rows[0]["interval"]
+    assert low < rows[0]["mean"] < high < -1.5
+    assert rows[0]["p"] < 0.05
+    assert rows[3]["p"] > 0.05
+    assert "16 pictures taken for birch" in found.note("birch")
+    assert "0.05 with" in found.note("cedar")
+    assert "none is taken for ash" in found.note("ash")
+
+
+def test_one_picture_has_no_interval() -> None:
+    found = ins.ablate(tiny("in-place"), picture(1), "relu1")
+    (label,) = found.shown()
+    assert {row["interval"] for row in found.rank(label)} == {None}
+    assert "change" in terminal.ablation(found)
+    assert found.figure().axes
+
+
+def test_many_pictures_make_batches_and_classes_may_be_named() -> None:
+    model, pictures = tiny("dense"), [picture(i) for i in range(19)]
+    found = ins.ablate(model, pictures, "step2", classes=["dogwood", 0, "dogwood"])
+    assert found.change.shape == (19, 4, 4)
+    assert found.shown() == ("dogwood", "ash")
+    alone = ins.ablate(model, pictures[17], "step2")
+    assert torch.allclose(found.change[17], alone.change[0], atol=1e-5)
+
+
+def test_errors() -> None:
+    model = tiny("in-place")
+    with pytest.raises(InnersightError, match="did you mean birch"):
+        ins.ablate(model, picture(1), "relu1", classes=["birsh"])
+    with pytest.raises(InnersightError, match="did you mean conv"):
+        ins.ablate(model, picture(1), "conv3")
+    with pytest.raises(InnersightError, match="choose zero or mean"):
+        ins.ablate(model, picture(1), "relu1", to="noise")
+    with pytest.raises(PictureError, match="no pictures"):
+        ins.ablate(model, [], "relu1")
+
+
+def test_saving(tmp_path) -> None:
+    found = ins.ablate(tiny("in-place"), [picture(i) for i in range(3)], "relu1")
+    document = json.loads(found.save(tmp_path / "a.json").read_text())
+    assert document["definition"] == DEFINITION
+    assert list(document["classes"]) == list(found.shown())
+    label = found.shown()[0]
+    assert document["classes"][label]["rank"] == found.rank(label, None)
+    assert found.save(tmp_path / "a.png").stat().st_size > 1000
+    assert torch.equal(load_file(found.save(tmp_path / "a.safetensors"))["change"], found.change)
+    assert found._repr_html_().startswith("<img")
