@@ -112,6 +112,16 @@ def test_figures_data_and_raw_values(command, words, pictures, tmp_path):
     assert outs[2].stat().st_size > 100
 
 
+def test_find_ranks_units_for_a_box(pictures, tmp_path, monkeypatch, capsys):
+    outs = [tmp_path / f"find{suffix}" for suffix in (".png", ".json")]
+    words = ["--like", f"{pictures[0]}@0.3,0.2,0.6,0.5", "--not", f"{pictures[0]}@0.3,0.4,0.6,0.5", "-l", "stage1"]
+    said = run("find", "small:4", pictures[1], *words, "--top", "2", *(f"--out={out}" for out in outs)).stdout
+    assert "units of stage1" in said
+    assert said.count("of its strongest places") == 2
+    assert len(json.loads(outs[1].read_text())["pictures"]) == 2
+    assert "outside the picture" in fail(monkeypatch, capsys, "find", "small:4", "--like", f"{pictures[0]}@3,2,6,5")
+
+
 def test_ablate_names_the_units_a_class_depends_on(pictures, tmp_path, monkeypatch, capsys):
     out = f"--out={tmp_path / 'a.json'}"
     said = run("ablate", "toon", *pictures, "-l", "stage4", "--class", "ambra", "--top", "3", out).stdout

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
     from innersight.compare import compare as compare
+    from innersight.find import find as find
     from innersight.heatmaps import explain as explain
     from innersight.image import Picture as Picture
     from innersight.image import load_picture as load_picture
@@ -32,6 +33,7 @@ _HOME = {
     "ablate": "innersight.ablation",
     "compare": "innersight.compare",
     "explain": "innersight.heatmaps",
+    "find": "innersight.find",
     "layers": "innersight.layers",
     "load": "innersight.sources",
     "load_picture": "innersight.image",

@@ -226,6 +226,38 @@ def compare(
 
 
 @app.command()
+def find(
+    model: ModelName,
+    like: Annotated[
+        list[str],
+        typer.Option(metavar="PICTURE@x0,y0,x1,y1", help="tight box round the thing, 0 to 1; may be repeated"),
+    ],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PICTURES]...", help="files or folders that do not show the thing")
+    ] = None,
+    not_: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="PICTURE[@x0,y0,x1,y1]", help="what the thing is not; may be repeated"),
+    ] = None,
+    layer: Layers = None,
+    top: Annotated[int, typer.Option(help="units to list")] = 8,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the filter that answers to a region of a picture, such as the hair."""
+    from innersight.find import find as run
+
+    result = run(_load(model, weights, device), like, but_not=not_ or (), layers=layer, pictures=pictures or ())
+    if not json_:
+        typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
+        for row in result.rank(top):
+            typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
+    deliver(result, json_, out, "find.png", count=top)
+
+
+@app.command()
 def ablate(
     model: ModelName,
     pictures: Files,

@@ -46,6 +46,9 @@ CASES: dict[str, Case] = {
     "ablate": lambda model, pictures, out: ins.ablate(model, pictures, last_grid(model)[0]),
     "compare": lambda model, pictures, out: ins.compare(model, pictures, last_grid(model)[0]),
     "explain": lambda model, pictures, out: ins.explain(model, pictures, methods="all", options=QUICK),
+    "find": lambda model, pictures, out: ins.find(
+        model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], pictures=pictures[1:], layers=[last_grid(model)[0]]
+    ),
     "layers": lambda model, pictures, out: ins.layers(model, all=True),
     "load": lambda model, pictures, out: ins.load(model.net),
     "maps": lambda model, pictures, out: ins.maps(model, pictures),

@@ -1,0 +1,153 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from networks import picture, tiny
+from PIL import Image
+from safetensors.torch import load_file
+
+import innersight as ins
+from innersight.errors import InnersightError
+from innersight.find import DEFINITION, STRONGEST, Query, Region, average_precision, fits, parse_region, rank, strongest
+from innersight.image import PictureError
+
+BOX = (0.1, 0.2, 0.6, 0.7)
+
+
+def slow_share(values: np.ndarray, region: np.ndarray, counts: np.ndarray, shown: int) -> float:
+    """One unit's share for values that all differ: places taken one after the other, the last in part."""
+    order = np.argsort(-values.ravel())
+    wanted = left = STRONGEST * counts[:shown].sum()
+    within = 0.0
+    for place in order:
+        weight = counts.ravel()[place]
+        taken = min(weight, left)
+        within += taken / weight * region.ravel()[place] if weight else 0.0
+        left -= taken
+    return within / min(wanted, region.sum())
+
+
+def test_share_is_the_definition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 5, 7, 6, generator=generator)
+    counts = torch.ones(3, 7, 6)
+    counts[2] = torch.rand(7, 6, generator=generator)
+    region = torch.rand(3, 7, 6, generator=generator) * counts
+    region[2] = 0
+    found = strongest(maps, region, counts, 2)
+    for unit in range(5):
+        slow = slow_share(maps[:, unit].double().numpy(), region.double().numpy(), counts.double().numpy(), 2)
+        assert float(found[unit]) == pytest.approx(slow, abs=1e-5)
+
+
+def test_equal_places_share_what_is_left() -> None:
+    maps = torch.zeros(1, 2, 10, 10)
+    maps[0, 1, :2, :2] = 1
+    region = torch.zeros(1, 10, 10)
+    region[0, :2, :2] = 1
+    flat, own = strongest(maps, region, torch.ones(1, 10, 10), 1).tolist()
+    # A unit that is the same everywhere finds a region of 4 places in 100 by its area.
+    assert flat == pytest.approx(0.05)
+    assert own == pytest.approx(1, abs=0.01)
+
+
+def test_fit_asks_for_the_sides_of_the_box() -> None:
+    region = torch.zeros(1, 12, 12)
+    region[0, 2:8, 3:9] = 1
+    maps = torch.zeros(1, 3, 12, 12)
+    maps[0, 0] = region[0]
+    maps[0, 1, 4:6, 5:7] = 1
+    maps[0, 2, 9:, 9:] = 1
+    ring, core, beside = fits(maps, region).tolist()
+    assert ring == pytest.approx(1)
+    assert 1 > core > beside
+
+
+def test_average_precision_of_ties_and_parts() -> None:
+    values = torch.tensor([[3.0, 2.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+    found = average_precision(values, torch.tensor([1.0, 0.0, 1.0, 0.0]))
+    assert found.tolist() == pytest.approx([(1 + 2 / 3) / 2, 0.5])
+
+
+def test_the_unit_that_fires_in_the_box_ranks_first_and_dead_units_score_nothing() -> None:
+    model = tiny("in-place")
+    shown = Query(picture(1, width=30, height=30), (Region(0, 0, 0.5, 0.5),))
+    maps = torch.rand(1, 6, 24, 24, generator=torch.Generator().manual_seed(0))
+    maps[0, 4, :12, :12] += 3
+    maps[0, 2] = 0
+    found = rank(model, (shown,), {"relu1": maps})
+    assert found.order[0] == ("relu1", 4)
+    assert float(found.score["relu1"][2]) == 0
+    assert found.area == pytest.approx(0.25)
+    # Told that the box does not show it, the unit falls.
+    other = Query(picture(2, width=30, height=30), but_not=(Region(0, 0, 0.5, 0.5),))
+    both = rank(model, (shown, other), {"relu1": maps.repeat(2, 1, 1, 1)})
+    assert float(both.share["relu1"][4]) < 0.6 * float(found.share["relu1"][4])
+
+
+def test_boxes_of_one_picture_are_joined_and_context_counts_as_not(tmp_path) -> None:
+    for i in range(2):
+        Image.fromarray(np.asarray(picture(i).image)).save(tmp_path / f"{i}.png")
+    first, second = str(tmp_path / "0.png"), str(tmp_path / "1.png")
+    found = ins.find(
+        tiny("in-place"),
+        [f"{first}@0,0,0.4,0.4", f"{first}@0.5,0.5,1,1"],
+        but_not=[f"{first}@0.5,0.5,0.7,0.7", second],
+        pictures=picture(5),
+    )
+    assert [len(query.like) for query in found.queries] == [2, 0, 0]
+    assert found.queries[0].but_not == (Region(0.5, 0.5, 0.7, 0.7),)
+    assert found.queries[1].but_not == found.queries[2].but_not == (Region(0, 0, 1, 1),)
+    assert list(found.maps) == ["relu1", "relu2"]
+    assert len(found.order) == 14
+
+
+def test_parsing() -> None:
+    assert parse_region("a@b.jpg@0,0,.5,1") == ("a@b.jpg", Region(0, 0, 0.5, 1))
+    assert parse_region("me@home.jpg") == ("me@home.jpg", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a.jpg", "has no box; write PICTURE@x0,y0,x1,y1"),
+        ("a.jpg@0.1,0.2", "four numbers, not 2"),
+        ("a.jpg@0.1,,0.2,0.3", "are not four numbers"),
+        ("a.jpg@10,20,60,70", "outside the picture.*divide pixels"),
+        ("a.jpg@-0.1,0,0.5,0.5", "outside the picture"),
+        ("a.jpg@0.6,0,0.5,0.5", "is no box"),
+    ],
+)
+def test_what_is_no_box_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InnersightError, match=said):
+        ins.find(tiny("in-place"), text)
+
+
+def test_errors() -> None:
+    model, one = tiny("in-place"), picture(1)
+    with pytest.raises(InnersightError, match="needs a region"):
+        ins.find(model, [])
+    with pytest.raises(InnersightError, match=r"head has no places \(grid 1x1\)"):
+        ins.find(model, (one, BOX), layers=["head"])
+    with pytest.raises(InnersightError, match="did you mean conv"):
+        ins.find(model, (one, BOX), layers=["conv3"])
+    with pytest.raises(InnersightError, match="middle of the picture only"):
+        ins.find(model, (picture(1, width=90), (0, 0, 0.1, 1)))
+    with pytest.raises(InnersightError, match="--not takes all of it off"):
+        ins.find(model, (one, BOX), but_not=one)
+    with pytest.raises(PictureError, match="no such file"):
+        ins.find(model, "missing.png@0,0,1,0.5")
+
+
+def test_saving(tmp_path) -> None:
+    found = ins.find(tiny("in-place"), (picture(1), BOX), layers=["relu1", "relu2"])
+    document = json.loads(found.save(tmp_path / "a.json").read_text())
+    assert document["definition"] == DEFINITION
+    assert document["pictures"][0]["like"] == [list(BOX)]
+    assert document["rank"][0]["address"] == "{}:{}".format(*found.order[0])
+    assert found.rank(2) == found.rank()[:2]
+    assert "of the area" in found.rank(1)[0]["reason"]
+    assert found.save(tmp_path / "a.png").stat().st_size > 1000
+    assert set(load_file(found.save(tmp_path / "a.safetensors"))) >= {"maps.relu1", "score.relu2"}
+    assert found._repr_html_().startswith("<img")
