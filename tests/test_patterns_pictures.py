@@ -12,10 +12,12 @@ from networks import picture, tiny
 from torch import Tensor, nn
 
 from innersight import tap
+from innersight.errors import InnersightError
 from innersight.image import PictureError, as_picture, stack
 from innersight.model import InputSpec, Model
 from innersight.patterns import patterns
 from innersight.patterns.objectives.direction import along
+from innersight.scan import scan
 from innersight.sources import load
 
 PICTURES = [picture(seed) for seed in range(5)]
@@ -189,3 +191,19 @@ def test_a_folder_without_a_picture_is_told_before_anything_is_drawn(model: Mode
     assert drawn == []
     RED.image.save(tmp_path / "b.png")
     assert len(patterns(model, "conv2:1", steps=1, seeds=1, pictures=tmp_path).skipped) == 1
+
+
+def test_scores_take_what_a_scan_found(model: Model, tmp_path: Path) -> None:
+    for i, one in enumerate(PICTURES):
+        one.image.save(tmp_path / f"{i}.png")
+    found = scan(model, tmp_path, ["relu2"], workers=0)
+    by_scan = patterns(model, ["relu2:3", "-relu2:3", "conv1:1"], steps=2, seeds=1, scan=found).scores
+    by_pictures = patterns(model, "relu2:3", steps=2, seeds=1, pictures=tmp_path).scores[0]
+    assert by_scan[0].natural == pytest.approx(by_pictures.natural, rel=1e-5)
+    assert by_scan[0].usual == pytest.approx(found.natural("relu2:3")[1])
+    assert (by_scan[1].natural, by_scan[2].natural) == (None, None)
+    other = tiny("in-place")
+    with torch.no_grad():
+        other.net.conv1.bias += 1
+    with pytest.raises(InnersightError, match="the scan is of"):
+        patterns(other, "conv2:1", scan=found)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +17,7 @@ from innersight.image import Picture, as_picture
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.patterns import natural
-from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing
+from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
 from innersight.patterns.keep import Kept
 from innersight.patterns.memory import batch_of, bytes_of
 from innersight.patterns.objectives import Objective, Target, grids, resolve
@@ -31,6 +31,9 @@ from innersight.patterns.slots import Drawn, Job, Recipe, Slots
 from innersight.patterns.transforms import Views
 from innersight.patterns.windows import window_of
 
+if TYPE_CHECKING:
+    from innersight.scan import Scan
+
 EXAMPLES = 3
 PRECISIONS = ("float32", "bfloat16")
 Pictures = Sequence[str | Path | Picture] | str | Path | Picture
@@ -43,6 +46,7 @@ def patterns(
     steps: int = 256,
     size: int | tuple[int, int] | None = None,
     pictures: Pictures | None = None,
+    scan: "Scan | None" = None,
     parameterize: str = "fourier",
     seed: int = 0,
     seeds: int = 2,
@@ -70,7 +74,8 @@ def patterns(
         `innersight.patterns.objectives.resolve`; Objectives.
     steps : updates of each picture at most. until : "converged" ends a picture when it stops rising, "steps" makes all.
     size : side in pixels, or (height, width); the model's own by default.
-    pictures : for the natural maximum in the scores and the examples beside the patterns.
+    pictures : for the natural maximum in the scores and the examples beside the patterns. scan : the result of
+        `innersight.scan`, whose maxima and percentiles the scores of its units take instead.
     parameterize : "fourier", "maco" or "pixels". statistics : colours and spectrum, "photographs" or "pictures" (those
         given), or of `natural.measure`.
     seed : the first. seeds : pictures drawn of each objective; the one with the highest response is shown.
@@ -99,6 +104,7 @@ def patterns(
         jobs = jobs_of(model, everything, recipe, seed, seeds, variants, diversity)
         # Before anything is drawn: the folder may hold no picture.
         naturals = _naturals(model, everything, pictures, recipe.shape[1:], len(targets))
+        naturals = naturals if scan is None else scanned(model, everything, naturals, scan)
         kept = Kept.open(keep, model, settings) if keep is not None else None
         drawn = _draw(model, jobs, recipe, references, kept, progress)
         by_target = [drawn[i * seeds : (i + 1) * seeds] for i in range(len(everything))]

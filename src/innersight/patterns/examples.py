@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -12,12 +12,16 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
+from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
 from innersight.image import Picture, PictureError, stack
 from innersight.model import Field, Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, references_of
 from innersight.receptive import fields
+
+if TYPE_CHECKING:
+    from innersight.scan import Scan
 
 BATCH = 16
 PERCENT = 0.001  # of the values lie above the "usual" one
@@ -79,6 +83,20 @@ class _Response:
 def nothing(count: int) -> Naturals:
     """Return what is known of so many objectives without any pictures."""
     return Naturals((None,) * count, ((),) * count, torch.empty(0), ())
+
+
+def scanned(model: Model, wanted: Sequence[Objective], naturals: Naturals, scan: "Scan") -> Naturals:
+    """Return the naturals with those of a whole data set in place, for the units of the layers that were scanned.
+
+    Raises InnersightError for a scan of another network.
+    """
+    if scan.model.digest() != model.digest():
+        raise InnersightError(f"the scan is of {scan.model.name} with other weights or input than {model.name}")
+    highest = list(naturals.highest)
+    for i, term in enumerate(one.single for one in wanted):
+        if term is not None and term.weight == 1 and isinstance(term.address, Address) and term.address.place is None:
+            highest[i] = Natural(*scan.natural(term.address)) if term.address.layer in scan.layers else highest[i]
+    return replace(naturals, highest=tuple(highest))
 
 
 def naturals_of(
