@@ -1,0 +1,7 @@
+"""The command line: parse and delegate. One file for each group of commands; torch is imported when work starts."""
+
+# isort: off
+from innersight.cli.base import app, main
+from innersight.cli import models, units, evidence, studies  # in this order they are listed
+
+__all__ = ["app", "evidence", "main", "models", "studies", "units"]

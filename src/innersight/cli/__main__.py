@@ -1,0 +1,5 @@
+"""`python -m innersight.cli`."""
+
+from innersight.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""Commands for studies: everything for a model and pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innersight.cli.base import Device, Files, Layers, ModelName, Target, Weights, app, load
+from innersight.commands import list_skipped, progress
+from innersight.errors import printable
+
+
+@app.command()
+def study(
+    model: ModelName,
+    pictures: Files,
+    out: Annotated[Path, typer.Option("--out", "-o", help="study folder; made, or gone on with")] = Path("study"),
+    layer: Layers = None,
+    units: Annotated[int, typer.Option(help="patterns for each layer; 0 for none")] = 24,
+    steps: Annotated[int, typer.Option(help="updates of each pattern, at most")] = 160,
+    seeds: Annotated[int, typer.Option(help="pictures drawn of each pattern; the strongest is shown")] = 2,
+    size: Annotated[int | None, typer.Option(help="side of the patterns in pixels")] = None,
+    target: Target = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
+    weights: Weights = None,
+    device: Device = None,
+    report_: Annotated[Path | None, typer.Option("--report", help="report file [default: OUT/report.html]")] = None,
+) -> None:
+    """Do everything for a model and pictures, and write the report. Run again to go on after an interruption."""
+    from innersight.study import Plan
+    from innersight.study import study as run
+
+    methods_ = tuple(method) if method else Plan.methods
+    plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds)
+    opened = load(model, weights, device)
+    with progress("study") as watch:
+        result = run(opened, list(pictures), out, plan=plan, watch=watch)
+    typer.echo(f"computed {result.computed} items, reused {result.reused}")
+    typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
+    list_skipped(result.skipped)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="file [default: STUDY/report.html]")] = None,
+) -> None:
+    """Write a study as one HTML file that opens offline; needs neither the model nor the pictures."""
+    from innersight.study import Study
+
+    path = Study.open(folder).report(out or folder / "report.html")
+    typer.echo(f"report: {printable(path.resolve())}")
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8765,
+) -> None:
+    """Serve a study on this machine only and open it in the browser."""
+    from innersight.study import Study
+
+    Study.open(folder).view(port=port)

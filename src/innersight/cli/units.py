@@ -1,0 +1,228 @@
+"""Commands for units: maps, comparisons, patterns, and what excites them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innersight.cli.base import Device, Files, Json, Layers, ModelName, Out, Weights, app, load
+from innersight.commands import (
+    deliver,
+    drawing,
+    kept_beside,
+    progress,
+    study_and_files,
+)
+from innersight.errors import InnersightError, printable
+from innersight.render.formats import FIGURES, check
+
+
+@app.command()
+def maps(
+    model: ModelName,
+    pictures: Files,
+    layer: Layers = None,
+    shared: Annotated[bool, typer.Option(help="one colour scale for all units of a layer")] = False,
+    overlay: Annotated[bool, typer.Option(help="lay the maps over the picture")] = False,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Show what every unit of chosen layers responds to in a picture."""
+    from innersight.maps import maps as run
+
+    result = run(load(model, weights, device), list(pictures), layer)
+    deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
+
+
+@app.command()
+def compare(
+    model: ModelName,
+    pictures: Files,
+    layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
+    top: Annotated[int, typer.Option(help="units to list")] = 10,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Rank the units that see the same thing in two or more pictures."""
+    from innersight.compare import compare as run
+
+    result = run(load(model, weights, device), list(pictures), layer)
+    if not json_:
+        for row in result.rank(top):
+            typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
+    deliver(result, json_, out, "compare.png", count=top)
+
+
+@app.command()
+def find(
+    model: ModelName,
+    like: Annotated[
+        list[str],
+        typer.Option(metavar="PICTURE@x0,y0,x1,y1", help="tight box round the thing, 0 to 1; may be repeated"),
+    ],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PICTURES]...", help="files or folders that do not show the thing")
+    ] = None,
+    not_: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="PICTURE[@x0,y0,x1,y1]", help="what the thing is not; may be repeated"),
+    ] = None,
+    layer: Layers = None,
+    top: Annotated[int, typer.Option(help="units to list")] = 8,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the filter that answers to a region of a picture, such as the hair."""
+    from innersight.find import find as run
+
+    result = run(load(model, weights, device), like, but_not=not_ or (), layers=layer, pictures=pictures or ())
+    if not json_:
+        typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
+        for row in result.rank(top):
+            typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
+    deliver(result, json_, out, "find.png", count=top)
+
+
+@app.command()
+def ablate(
+    model: ModelName,
+    pictures: Files,
+    layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="label or number; may be repeated [default: those predicted]")
+    ] = None,
+    to: Annotated[str, typer.Option(help="what takes the place of a unit's map: zero, or mean")] = "zero",
+    top: Annotated[int, typer.Option(help="units to list for each class")] = 10,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Switch off every unit of a layer in turn, to see which ones a class depends on."""
+    from innersight.ablation import ablate as run
+
+    result = run(load(model, weights, device), list(pictures), layer, to=to, classes=class_)
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.ablation(result, top))
+    deliver(result, json_, out, "ablate.png", count=top)
+
+
+_DRAWING = (
+    "steps", "size", "parameterize", "statistics", "seed", "seeds", "negatives", "variants", "of", "begin", "until",
+    "precision", "compile",
+)  # fmt: skip
+
+
+@app.command()
+def patterns(
+    model: ModelName,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHAT...",
+            help="layer:0-15, layer:7@3,4, layer, class:NAME, dream(layer) and its like, or a sum: 'layer:1 - layer:2'",
+        ),
+    ],
+    steps: Annotated[int, typer.Option(help="updates of each picture, at most")] = 256,
+    size: Annotated[
+        str | None, typer.Option(help="side in pixels, or HEIGHTxWIDTH; the network's own when not given")
+    ] = None,
+    parameterize: Annotated[str, typer.Option(help="fourier, maco or pixels")] = "fourier",
+    statistics: Annotated[
+        str, typer.Option(help="colours and spectrum of photographs, or of the pictures")
+    ] = "photographs",
+    seed: Annotated[int, typer.Option(help="of the random pixels")] = 0,
+    seeds: Annotated[int, typer.Option(help="pictures drawn of each; the strongest is shown")] = 2,
+    negatives: Annotated[bool, typer.Option("--negatives", help="also what switches each off")] = False,
+    variants: Annotated[int, typer.Option(help="pictures of each that are to differ")] = 1,
+    picture: Annotated[list[Path] | None, typer.Option(help="for natural maxima and examples; file or folder")] = None,
+    of: Annotated[Path | None, typer.Option(help="the picture that caricature and inversion look at")] = None,
+    begin: Annotated[Path | None, typer.Option(help="start from this picture")] = None,
+    until: Annotated[str, typer.Option(help="converged: end when it stops rising; steps: make all")] = "converged",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile; for hundreds of units")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="say how long it takes, and end")] = False,
+    preview: Annotated[Path | None, typer.Option(help="picture file rewritten while they are drawn")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="folder of finished pictures, to go on from [default: by --out]")
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the picture that drives each unit or class most, from random pixels. Run again to go on after Ctrl-C."""
+    asked = {key: value for key, value in locals().items() if key in _DRAWING} | {"pictures": picture or None}
+    check([preview] if preview else [], FIGURES)
+    asked["size"] = None if size is None else _sides(size)
+    from innersight.patterns import estimate as plan
+    from innersight.patterns import patterns as run
+
+    opened = load(model, weights, device)
+    if estimate:
+        planned = plan(opened, what, **asked)
+        typer.echo(json.dumps(vars(planned), indent=1) if json_ else str(planned))
+        return
+    with kept_beside(out, "patterns.png", keep) as folder:
+        with drawing("patterns", preview) as watch:
+            result = run(opened, what, **asked, keep=folder, progress=watch)
+        deliver(result, json_, out, "patterns.png")
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise InnersightError(f"size={text!r}: give a side in pixels such as 96, or HEIGHTxWIDTH such as 64x96")
+    sides = [int(part) for part in parts]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+@app.command()
+def scan(
+    model: ModelName,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="folders, .tar files or picture files")],
+    layer: Layers = None,
+    all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
+    top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
+    batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
+    workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="study folder to keep the scan in and go on from, or a file, .png .json ..."),
+    ] = None,
+) -> None:
+    """Find what excites each unit in a whole folder of pictures, and which classes it tells apart.
+
+    With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
+    """
+    from innersight.layers import layers as listed
+    from innersight.scan import scan as run
+
+    folders, files = study_and_files(out)
+    opened = load(model, weights, device)
+    names = [found.name for found in listed(opened)] if all_ else layer
+    with progress("scan") as watch:
+        result = run(
+            opened, list(pictures), names, top=top, batch=batch, workers=workers, out=folders, overwrite=overwrite,
+            watch=watch,
+        )  # fmt: skip
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.scan(result))
+    for note in result.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    deliver(result, json_, files or None, "scan.png" if folders is None else str(folders / "scan.png"))
