@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from innersight import tap, toons
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.heatmaps.masked import BATCH
+from innersight.heatmaps.masked import batch_of
 from innersight.heatmaps.request import methods, reads
 from innersight.image import as_picture, load_picture, stack
 from innersight.model import InputSpec, Model
@@ -149,7 +149,7 @@ def test_masks_of_all_methods_share_batches(model: Model, monkeypatch: pytest.Mo
     together = explain(model, [picture(1), picture(2)], methods=names, options=options, layers="relu2")
     # The first is the pass over the pictures; only what is left at the end runs in less than a full batch.
     assert sizes[0] == 2
-    assert sum(size < BATCH for size in sizes[1:]) <= 3
+    assert sum(size < batch_of(model) for size in sizes[1:]) <= 3
     monkeypatch.undo()
     for name in names:
         alone = explain(

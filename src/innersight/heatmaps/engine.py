@@ -14,7 +14,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.files import read_pictures
-from innersight.heatmaps.masked import batch_on, pooled
+from innersight.heatmaps.masked import batch_of, pooled
 from innersight.heatmaps.request import (
     BATCH,
     Answer,
@@ -150,7 +150,7 @@ def answer(
             asked,  # type: ignore[arg-type]
             lambda place, shown: x[place % count] * shown.to(x)[:, None],
             lambda inputs, owners: requests[layers[0]].run(inputs, (owners % count).to(x.device)),
-            batch_on(model.device),
+            batch_of(model),
         )
         for at, (name, layer) in enumerate(places):
             found[name, layer_of(name, layer)] = _together(told[at * count : (at + 1) * count])

@@ -7,18 +7,22 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from innersight.model import Model
+
 BATCH = 8
-"""On a CPU more at once is no faster, and holds more memory."""
-GPU_BATCH = 32
+"""Pictures of 224 x 224 at once on a CPU: more are no faster, and hold more memory."""
+LARGEST = 64
 
 T = TypeVar("T")
 Asking = Generator[Tensor, Tensor, T]
 """Yields masks (n, H, W), how much of each pixel stays, and is sent what the network says to them (n, ...)."""
 
 
-def batch_on(device: torch.device) -> int:
-    """Return how many pictures with hidden parts go through a network at once."""
-    return BATCH if device.type == "cpu" else GPU_BATCH
+def batch_of(model: Model) -> int:
+    """Return how many pictures with hidden parts go through a network at once: more where they are small."""
+    pixels = model.input.height * model.input.width
+    fitting = BATCH * 224 * 224 // pixels
+    return min(LARGEST, max(BATCH, fitting)) if model.device.type == "cpu" else LARGEST
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.heatmaps.engine import Answers
-from innersight.heatmaps.masked import Asking, batch_on, pooled
+from innersight.heatmaps.masked import Asking, batch_of, pooled
 from innersight.image import Picture
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
@@ -157,7 +157,7 @@ def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -
 
     asking = [question.asking for question in questions]
     with tap.untouched(model):
-        return pooled(asking, lambda place, kept: filled[places[place]](kept), run, batch_on(model.device))
+        return pooled(asking, lambda place, kept: filled[places[place]](kept), run, batch_of(model))
 
 
 def _padded(own: Float[Tensor, " methods"], count: int) -> Float[Tensor, " maps"]:
