@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from innersight.heatmaps.request import Answer, Trial, register
 
-AT_ONCE = 32
+AT_ONCE = 16
 
 
 @register("masks", "activation, weighted", at_layer=True, slow=True)
