@@ -94,8 +94,11 @@ def scanned(model: Model, wanted: Sequence[Objective], naturals: Naturals, scan:
         raise InnersightError(f"the scan is of {scan.model.name} with other weights or input than {model.name}")
     highest = list(naturals.highest)
     for i, term in enumerate(one.single for one in wanted):
-        if term is not None and term.weight == 1 and isinstance(term.address, Address) and term.address.place is None:
-            highest[i] = Natural(*scan.natural(term.address)) if term.address.layer in scan.layers else highest[i]
+        if term is None or term.weight != 1 or term.layer not in scan.layers:
+            continue
+        if isinstance(term.address, Address) and term.address.place is None:
+            top, usual = scan.natural(term.address)
+            highest[i] = Natural(top, usual) if math.isfinite(top) else None
     return replace(naturals, highest=tuple(highest))
 
 
