@@ -8,8 +8,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import innersight as ins
+from innersight.boxes import Box
 from innersight.errors import InnersightError
-from innersight.find import DEFINITION, STRONGEST, Query, Region, average_precision, fits, parse_region, rank, strongest
+from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank, strongest
 from innersight.image import PictureError
 
 BOX = (0.1, 0.2, 0.6, 0.7)
@@ -72,7 +73,7 @@ def test_average_precision_of_ties_and_parts() -> None:
 
 def test_the_unit_that_fires_in_the_box_ranks_first_and_dead_units_score_nothing() -> None:
     model = tiny("in-place")
-    shown = Query(picture(1, width=30, height=30), (Region(0, 0, 0.5, 0.5),))
+    shown = Query(picture(1, width=30, height=30), (Box(0, 0, 0.5, 0.5),))
     maps = torch.rand(1, 6, 24, 24, generator=torch.Generator().manual_seed(0))
     maps[0, 4, :12, :12] += 3
     maps[0, 2] = 0
@@ -81,7 +82,7 @@ def test_the_unit_that_fires_in_the_box_ranks_first_and_dead_units_score_nothing
     assert float(found.score["relu1"][2]) == 0
     assert found.area == pytest.approx(0.25)
     # Told that the box does not show it, the unit falls.
-    other = Query(picture(2, width=30, height=30), but_not=(Region(0, 0, 0.5, 0.5),))
+    other = Query(picture(2, width=30, height=30), but_not=(Box(0, 0, 0.5, 0.5),))
     both = rank(model, (shown, other), {"relu1": maps.repeat(2, 1, 1, 1)})
     assert float(both.share["relu1"][4]) < 0.6 * float(found.share["relu1"][4])
 
@@ -97,14 +98,14 @@ def test_boxes_of_one_picture_are_joined_and_context_counts_as_not(tmp_path) -> 
         pictures=picture(5),
     )
     assert [len(query.like) for query in found.queries] == [2, 0, 0]
-    assert found.queries[0].but_not == (Region(0.5, 0.5, 0.7, 0.7),)
-    assert found.queries[1].but_not == found.queries[2].but_not == (Region(0, 0, 1, 1),)
+    assert found.queries[0].but_not == (Box(0.5, 0.5, 0.7, 0.7),)
+    assert found.queries[1].but_not == found.queries[2].but_not == (Box(0, 0, 1, 1),)
     assert list(found.maps) == ["relu1", "relu2"]
     assert len(found.order) == 14
 
 
 def test_parsing() -> None:
-    assert parse_region("a@b.jpg@0,0,.5,1") == ("a@b.jpg", Region(0, 0, 0.5, 1))
+    assert parse_region("a@b.jpg@0,0,.5,1") == ("a@b.jpg", Box(0, 0, 0.5, 1))
     assert parse_region("me@home.jpg") == ("me@home.jpg", None)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, printable
 from innersight.files import read_pictures
 from innersight.image import Picture, as_picture, stack
@@ -39,17 +40,7 @@ SHOWN = 6
 _BOX = re.compile(r"(.+)@([-+\d.,\seE]*)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Region:
-    """A box on a picture: corners as fractions of its width and height, 0 to 1, (x0, y0) the upper left one."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-
-WHOLE = Region(0, 0, 1, 1)
+WHOLE = Box(0, 0, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +51,8 @@ class Query:
     """
 
     picture: Picture
-    like: tuple[Region, ...] = ()
-    but_not: tuple[Region, ...] = ()
+    like: tuple[Box, ...] = ()
+    but_not: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,13 +251,13 @@ def average_precision(values: Float[Tensor, "units n"], truth: Float[Tensor, " n
     return (precision * hits).sum(1) / truth.sum().clamp(min=1e-12)
 
 
-def parse_region(text: str) -> tuple[str, Region | None]:
+def parse_region(text: str) -> tuple[str, Box | None]:
     """Return the picture and the box of `PICTURE@x0,y0,x1,y1`; None where no box follows.
 
     Raises InnersightError for four numbers that are no box within the picture, and for another count of numbers.
 
     >>> parse_region("a.jpg@0.2,0.1,0.6,0.5")
-    ('a.jpg', Region(x0=0.2, y0=0.1, x1=0.6, y1=0.5))
+    ('a.jpg', Box(x0=0.2, y0=0.1, x1=0.6, y1=0.5))
     """
     match = _BOX.fullmatch(text)
     if not match:
@@ -279,20 +270,10 @@ def parse_region(text: str) -> tuple[str, Region | None]:
     return match[1], _region(corners, shown)
 
 
-def _region(corners: Sequence[float], shown: str) -> Region:
+def _region(corners: Sequence[float], shown: str) -> Box:
     if len(corners) != 4:
         raise InnersightError(f"{shown!r}: a box has four numbers, not {len(corners)}; write PICTURE@x0,y0,x1,y1")
-    x0, y0, x1, y1 = corners
-    if max(corners) > 1 or min(corners) < 0:
-        raise InnersightError(
-            f"{shown!r}: the box lies outside the picture; corners are fractions of its width and height, 0 to 1: "
-            "divide pixels by them"
-        )
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):  # also where one is not a number
-        raise InnersightError(
-            f"{shown!r}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is no box; x0,y0 is its upper left corner"
-        )
-    return Region(x0, y0, x1, y1)
+    return box_of(corners, repr(shown))
 
 
 def _several(asked: Any) -> list[Any]:
@@ -336,7 +317,7 @@ def _queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -> tu
     return tuple(queries)
 
 
-def _asked(asked: Any) -> tuple[Any, Region | None]:
+def _asked(asked: Any) -> tuple[Any, Box | None]:
     if isinstance(asked, str):
         return parse_region(asked)
     if isinstance(asked, tuple):
@@ -354,7 +335,7 @@ def _coverage(query: Query, spec: InputSpec) -> tuple[Float[Tensor, "H W"], Floa
     return torch.minimum(inside, 1 - excluded), torch.ones_like(inside) if query.like else excluded
 
 
-def _union(boxes: Sequence[Region], picture: Picture, spec: InputSpec) -> Float[Tensor, "H W"]:
+def _union(boxes: Sequence[Box], picture: Picture, spec: InputSpec) -> Float[Tensor, "H W"]:
     seen = picture.box(spec)
     total = torch.zeros(spec.height, spec.width)
     for box in boxes:

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
 from innersight.image import SUFFIXES, Picture, PictureError, load_picture
 from innersight.model import InputSpec
@@ -20,12 +21,9 @@ CORNERS = ("x0", "y0", "x1", "y1")
 
 @dataclass(frozen=True)
 class Boxed:
-    """One box: corners as fractions of the picture's width and height, and the class of what is in it, if stated."""
+    """A box, and the class of what is in it, if stated."""
 
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    box: Box
     label: str | None = None
 
 
@@ -63,7 +61,7 @@ def read_regions(source: str | Path) -> Regions:
         fitting = [box for box in own if box.label in (None, label)]
         if not fitting:
             return None
-        found = torch.stack([_seen_box(box, picture, spec) for box in fitting]).any(0)
+        found = torch.stack([_seen_box(one.box, picture, spec) for one in fitting]).any(0)
         return found if found.any() else None
 
     return Regions(lambda file: bool(boxes_of(file)), region)
@@ -88,22 +86,13 @@ def read_boxes(path: Path) -> dict[str, list[Boxed]]:
     for line, row in enumerate(rows, start=2):
         where = f"{shown}, line {line}"
         try:
-            x0, y0, x1, y1 = (float(row[name]) for name in CORNERS)
+            corners = [float(row[name]) for name in CORNERS]
         except (TypeError, ValueError) as error:
             given = ", ".join(str(row[name]) for name in CORNERS)
             raise InnersightError(f"{where}: {printable(given)} are not four numbers") from error
         if not (row["file"] or "").strip():
             raise InnersightError(f"{where}: no file named")
-        if max(x1, y1) > 1:
-            raise InnersightError(
-                f"{where}: corner ({x1:g}, {y1:g}) lies outside the picture; corners are fractions of its width and "
-                "height, 0 to 1: divide pixels by them"
-            )
-        if not (0 <= x0 < x1 and 0 <= y0 < y1):  # also where one is not a number
-            raise InnersightError(
-                f"{where}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is no box; x0,y0 is its upper left corner"
-            )
-        box = Boxed(x0, y0, x1, y1, row.get("class") or None)
+        box = Boxed(box_of(corners, where), row.get("class") or None)
         found.setdefault(row["file"].strip().replace("\\", "/"), []).append(box)
     return found
 
@@ -131,7 +120,7 @@ def _ends(path: Path) -> list[str]:
     return [path.as_posix(), *("/".join(parts[i:]) for i in range(len(parts)))]
 
 
-def _seen_box(box: Boxed, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"]:
+def _seen_box(box: Box, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"]:
     """Return the pixels of the network's input whose middle lies in a box."""
     seen = picture.box(spec)
     x = (seen.left + (torch.arange(spec.width) + 0.5) / spec.width * seen.width) / picture.width
