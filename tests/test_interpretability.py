@@ -1,9 +1,12 @@
 """Two-alternative forced choice: explanations tell what drives a unit from what does not, or they do not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from networks import picture, tiny
+from safetensors.torch import load_file
 from torch import nn
 
 import innersight as ins
@@ -72,6 +75,17 @@ def test_a_dead_unit_has_no_score_and_is_named(model: Model, pictures: list[Pict
     assert found.unscored == ("first:2",)
     assert bool(found.score[2].isnan())
     assert found.to_json()["units"][2]["score"] is None
+
+
+def test_it_is_drawn_and_saved_highest_first(model: Model, pictures: list[Picture], tmp_path: Path) -> None:
+    found = interpretability(model, "first", pictures, tasks=12, distance=colour)
+    assert set(found.rank()) == {0, 1}
+    axis = found.figure().axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()] == [str(i) for i in found.rank()]
+    assert axis.lines[0].get_ydata().tolist() == [1.0, 1.0]
+    assert "1 unit without a task" in axis.get_title(loc="left")
+    assert torch.equal(load_file(found.save(tmp_path / "a.safetensors"))["tasks"], found.tasks)
+    assert "<img" in found._repr_html_()
 
 
 def test_patterns_and_their_opposites(model: Model, pictures: list[Picture]) -> None:

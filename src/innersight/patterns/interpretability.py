@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ from innersight.files import batches, expand
 from innersight.image import Picture, PictureError, as_picture
 from innersight.layers import check_layers, story, survey
 from innersight.model import Model
+from innersight.render import figures
 from innersight.statistics import wilson
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BATCH = 16
 KEPT = 256  # pictures held in memory at a time
@@ -70,6 +74,44 @@ class Interpretability:
         ]
         listed = {"units": units, "unscored": list(self.unscored), "skipped": list(self.skipped)}
         return {key: getattr(self, key) for key in keys} | listed
+
+    def rank(self) -> list[int]:
+        """Return where in `units` those with a score stand, the highest first."""
+        scored = [i for i, count in enumerate(self.tasks.tolist()) if count]
+        return sorted(scored, key=lambda i: (-float(self.score[i]), -float(self.soft[i])))
+
+    def figure(self) -> "Figure":
+        """Draw the score of every unit with its interval, the highest first, against chance."""
+        order = self.rank()
+        figure = figures.new_figure(max(4.0, 1.6 + 0.16 * len(order)), 3.2)
+        axis = figure.subplots()
+        score, low, high = (getattr(self, name)[order].numpy() for name in ("score", "low", "high"))
+        places = range(len(order))
+        axis.vlines(places, low, high, color="#9db4cc", linewidth=3)
+        axis.plot(places, score, "o", color="#1f4e79", markersize=4)
+        axis.axhline(0.5, color="#888", linewidth=0.8, linestyle="--")
+        axis.text(1.0, 0.5, " chance", transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="#666")
+        axis.set(ylim=(-0.03, 1.03), xlim=(-0.8, max(1, len(order)) - 0.2), ylabel="tasks answered rightly")
+        axis.set_xticks(list(places), [str(self.units[i]) for i in order], fontsize=6, rotation=90)
+        axis.set_xlabel(f"unit of {self.layer}", fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        left = len(self.unscored)
+        unscored = f", {left} unit{'s' * (left > 1)} without a task" if left else ""
+        title = f"Do the {self.by} tell what drives a unit?  {self.pictures} pictures{unscored}"
+        axis.set_title(title, fontsize=9, loc="left")
+        return figure
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return `units`, `score`, `soft`, `low`, `high` and `tasks`, (n,) each."""
+        columns = {name: getattr(self, name) for name in ("score", "soft", "low", "high", "tasks")}
+        return {"units": torch.tensor(self.units), **columns}
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.png`, `.svg` or `.pdf` (the figure), `.json` or `.safetensors`."""
+        return figures.save(self, path)
+
+    def _repr_html_(self) -> str:
+        return figures.html(self.figure())
 
 
 def interpretability(
