@@ -225,6 +225,13 @@ def test_toons_writes_class_folders(tmp_path):
         (["patterns", "toon", "stage2:1", "--out", "src"], "is a folder; name a file in it"),
         (["patterns", "toon", "stage2:1", "--preview", "now.json"], "now.json: write a figure to .png"),
         (["patterns", "toon", "stage2:1", "--size", "64 by 96"], "give a side in pixels such as 96"),
+        (["patterns", "toon", "stage2:1", "--views", "zoom"], "'zoom' has no value; write zoom=0.1"),
+        (["patterns", "toon", "stage2:1", "--views", "zooom=1"], "no option 'zooom'; did you mean zoom"),
+        (["patterns", "toon", "stage2:1", "--views", "zoom=far"], "zoom='far' is not of type float"),
+        (["patterns", "toon", "stage2:1", "--views", "zoom=2"], "zoom 0..1"),
+        (["interpretability", "toon", "stage2", "PICTURE", "--by", "words"], "choose examples or patterns"),
+        (["interpretability", "toon", "class:ada", "PICTURE"], "name a layer, or some of its units"),
+        (["interpretability", "toon", "stage2:1@2,2", "PICTURE"], "name a layer, or some of its units"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(words, says, monkeypatch, capsys):
@@ -239,12 +246,13 @@ def test_broken_picture_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
     said = run("patterns", "small:4?size=24", "stem", "--estimate", "--picture", pictures[0]).output
-    assert "4 objectives, 8 pictures: about" in said
-    planned = json.loads(run("patterns", "small:4?size=24", "stem", "--estimate", "--json").stdout)
+    assert "4 objectives, 16 pictures: about" in said
+    words = ("--no-negatives", "--estimate", "--json")
+    planned = json.loads(run("patterns", "small:4?size=24", "stem", *words).stdout)
     assert planned["pictures"] == 8
     assert planned["seconds"] > 0
     out, preview = tmp_path / "a.json", tmp_path / "now.png"
-    words = ("--negatives", "--picture", pictures[0], "--begin", pictures[0], "--preview", str(preview))
+    words = ("--picture", pictures[0], "--begin", pictures[0], "--preview", str(preview))
     run("patterns", "small:4?size=24", "stem:0", "dream(stage1)", "--steps", "3", *words, "--out", str(out))
     document = json.loads(out.read_text())
     assert [row["address"] for row in document["patterns"]] == ["stem:0", "dream(stage1)"]
@@ -258,7 +266,7 @@ def test_what_cannot_be_written_at_the_end_is_kept(tmp_path, monkeypatch, capsys
     monkeypatch.setattr("innersight.render.figures.save", _full)
     assert "No space left" in fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", "--steps", "2",
                                    "--out", str(out), status=1)  # fmt: skip
-    assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 2
+    assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 4
 
 
 def _full(result, path):
@@ -271,8 +279,39 @@ def test_patterns_of_any_two_sides(tmp_path):
     assert load_file(out)["images"].shape == (1, 3, 16, 32)
 
 
+def test_rate_and_views_are_those_asked_for(tmp_path):
+    out = tmp_path / "a.json"
+    asked = ("--views", "zoom=0.2,turn=0,pad=border", "--rate", "0.03", "--transparent")
+    run(
+        "patterns",
+        "small:4?size=24",
+        "stem:0",
+        "--steps",
+        "2",
+        *asked,
+        "--out",
+        str(out),
+        "--out",
+        str(tmp_path / "a.png"),
+    )
+    settings = json.loads(out.read_text())["settings"]
+    assert settings["rate"] == 0.03
+    assert settings["views"] == {"shift": 0.06, "zoom": 0.2, "turn": 0.0, "crop": 1.0, "noise": 0.0, "pad": "border"}
+
+
+@pytest.mark.parametrize("by", ["examples", "patterns"])
+def test_interpretability_of_chosen_units(tmp_path, by):
+    run("toons", str(tmp_path / "toons"), "--per-class", "3", "--seed", "5")
+    out = tmp_path / "told.json"
+    words = ("--by", by, "--tasks", "4", "--explanations", "2", "--steps", "2", "--out", str(out))
+    said = run("interpretability", "toon", "stage4:0-2", str(tmp_path / "toons"), *words).output
+    assert "chance is 0.5; by 2 " + by in said
+    assert [row["address"] for row in json.loads(out.read_text())["units"]] == [f"stage4:{unit}" for unit in range(3)]
+
+
 def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
-    words = ["patterns", "toon", "stage1:0-31", "--size", "24", "--steps", "48", "--until", "steps", "--out", "a.json"]
+    words = ["patterns", "toon", "stage1:0-31", "--size", "24", "--steps", "48", "--until", "steps", "--out", "a.json",
+             "--no-negatives"]  # fmt: skip
     command = [sys.executable, "-m", "innersight.cli", *words]
     kept = tmp_path / "a.json.kept"
     # A test run that a shell put in the background has Ctrl-C ignored, and would pass that on.

@@ -51,19 +51,7 @@ class Registry(Generic[F]):
 
     def parse(self, name: str, texts: Mapping[str, str]) -> dict[str, Any]:
         """Turn option texts into values of the types of the defaults. Raises InnersightError naming the option."""
-        known = self.options(name)
-        values: dict[str, Any] = {}
-        for key, text in texts.items():
-            option = key.replace("-", "_")
-            if option not in known:
-                hint = nearest(option, known) if known else "it takes no options"
-                raise InnersightError(f"{self.kind} {name} has no option {key!r}; {hint}")
-            try:
-                values[option] = _convert(text, known[option])
-            except (ValueError, KeyError) as error:
-                wanted = type(known[option]).__name__
-                raise InnersightError(f"{self.kind} {name}: {key}={text!r} is not of type {wanted}") from error
-        return values
+        return converted(f"{self.kind} {name}", texts, self.options(name))
 
     def _load(self) -> None:
         if self._loaded:
@@ -72,6 +60,22 @@ class Registry(Generic[F]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
         self._loaded = True
+
+
+def converted(whose: str, texts: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn option texts into values of the types of the defaults. Raises InnersightError naming the option."""
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        option = key.replace("-", "_")
+        if option not in defaults:
+            hint = nearest(option, defaults) if defaults else "it takes no options"
+            raise InnersightError(f"{whose} has no option {key!r}; {hint}")
+        try:
+            values[option] = _convert(text, defaults[option])
+        except (ValueError, KeyError) as error:
+            wanted = type(defaults[option]).__name__
+            raise InnersightError(f"{whose}: {key}={text!r} is not of type {wanted}") from error
+    return values
 
 
 def _convert(text: str, default: object) -> object:

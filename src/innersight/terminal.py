@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from innersight.ablation import Ablation
 from innersight.errors import printable
 from innersight.model import Layer, Model
+from innersight.patterns import Interpretability
 from innersight.predict import Prediction
 from innersight.scan import Scan
 from innersight.trust import Trust, about
@@ -168,6 +169,24 @@ def ablation(result: Ablation, count: int = 10) -> str:
         head = ["unit", f"change ({result.model.head.unit})", "95%", "p"]
         parts += [f"{printable(label)}: {printable(result.note(label))}", "", table(head, rows), ""]
     return "\n".join(parts).rstrip()
+
+
+def interpretability(found: Interpretability) -> str:
+    """Return the units by how often their explanations tell what drives them, with intervals."""
+    rows = [
+        [
+            f"{found.layer}:{found.units[i]}",
+            f"{found.score[i]:.2f}",
+            f"{found.low[i]:.2f} to {found.high[i]:.2f}",
+            f"{found.soft[i]:.2f}",
+            f"{int(found.tasks[i])}",
+        ]
+        for i in found.rank()
+    ]
+    said = [f"chance is 0.5; by {found.explanations} {found.by} of each unit, nearness in {found.distance}"]
+    if found.unscored:
+        said.append(f"without a task, for they answer alike to all pictures: {', '.join(found.unscored)}")
+    return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
 
 
 def methods() -> str:

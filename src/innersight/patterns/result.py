@@ -51,7 +51,7 @@ class Patterns:
     def figure(self, *, columns: int = 8, transparent: bool = False) -> "Figure":
         """Draw the patterns with address, response and flags.
 
-        With variants, negatives or examples one row for each target: pattern, variants, negative, examples.
+        With variants, negatives or examples these stand together: pattern, variants, negative, examples.
         transparent : fade what did not matter into white.
         """
         images = self.images
@@ -80,7 +80,10 @@ class Patterns:
                 labels += [f"{one.value:.3g} in {_short(one.picture)}" for one in own]
                 labels += [""] * (self.examples.shape[1] - len(own))
             pictures.append(torch.cat(row))
-        return figures.picture_grid(self._colour(torch.cat(pictures)), labels, title=title, columns=len(pictures[0]))
+        together = len(pictures[0])
+        return figures.picture_grid(
+            self._colour(torch.cat(pictures)), labels, title=title, columns=columns, together=together
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return addresses, scores and settings."""

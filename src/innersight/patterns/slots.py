@@ -304,8 +304,8 @@ def _silent(slot: _Slot) -> bool:
 
 def _noise(slot: _Slot, like: Tensor) -> Tensor:
     """Return the noise of a slot's present step, the same however often it is asked for."""
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{slot.name} noise {slot.age}".encode()))
-    return torch.randn(like.shape[1:], generator=generator)
+    generator = torch.Generator(like.device).manual_seed(zlib.crc32(f"{slot.name} noise {slot.age}".encode()))
+    return torch.randn(like.shape[1:], generator=generator, device=like.device)
 
 
 def _no_memory(error: RuntimeError) -> bool:

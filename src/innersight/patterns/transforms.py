@@ -1,7 +1,7 @@
 """Small random views of a picture, a separate random stream for each picture of the batch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
+from innersight.registry import converted
 
 PADS = ("reflection", "border", "zeros")
 
@@ -34,6 +35,18 @@ class Views:
             raise InnersightError(f"{self}: shift 0..1, zoom 0..1, crop above 0 and up to 1, noise not negative")
         if self.pad not in PADS:
             raise InnersightError(f"pad={self.pad!r}: choose from {', '.join(PADS)}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Views":
+        """Return the views that a text such as "shift=0.1,noise=0.05" names; the rest as by default.
+
+        Raises InnersightError for names and values that are none.
+        """
+        pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+        for name, equals, _ in pairs:
+            if not equals:
+                raise InnersightError(f"views: {name!r} has no value; write {name}=0.1")
+        return cls(**converted("views", {name.strip(): value.strip() for name, _, value in pairs}, asdict(cls())))
 
     def draw(self, generator: torch.Generator, steps: int) -> Float[Tensor, "steps 4"]:
         """Return (shift x, shift y, zoom, turn) for every step of one picture; shifts in half sides."""

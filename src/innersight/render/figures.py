@@ -112,16 +112,26 @@ def draw_map(axis: Any, values: Tensor, scale: Scale, picture: np.ndarray | None
     axis.set(xticks=[], yticks=[])
 
 
-def picture_grid(images: np.ndarray, labels: Sequence[str], *, title: str, columns: int = 8) -> "Figure":
-    """Draw colour pictures (n, H, W, 3) uint8 in a grid with a line of text under each."""
-    columns = min(columns, max(1, len(images)))
-    rows = max(1, -(-len(images) // columns))
-    figure = new_figure(max(columns * 1.35, 4.0), rows * 1.6 + 0.45)
+def picture_grid(
+    images: np.ndarray, labels: Sequence[str], *, title: str, columns: int = 8, together: int = 1
+) -> "Figure":
+    """Draw colour pictures (n, H, W, 3) uint8 in a grid with a line of text above each.
+
+    together : so many in turn belong together; they stay in one row, with a gap before the next.
+    """
+    groups = len(images) // together
+    side = min(max(1, columns // together), max(1, groups))
+    rows = max(1, -(-groups // side))
+    gap = 0.18 if together > 1 else 0.0
+    figure = new_figure(max(side * (together + gap) * 1.35, 4.0), rows * 1.6 + 0.45)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
+    # A gap is an empty column of the grid.
+    widths = ([1.0] * together + ([gap] if gap else [])) * side
+    axes = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
+    for axis in axes.ravel():
         axis.axis("off")
-    for axis, image, label in zip(axes, images, labels, strict=False):
+    shown = axes[:, [width == 1.0 for width in widths]].ravel()
+    for axis, image, label in zip(shown, images, labels, strict=False):
         axis.imshow(image, interpolation="nearest")
         axis.set_title(label, fontsize=6, pad=2, color="#333")
     return figure
