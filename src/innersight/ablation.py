@@ -1,13 +1,14 @@
 """Ablation: what every class loses when a unit is switched off."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight import tap
@@ -54,7 +55,6 @@ class Ablation:
     closed: bool = False
     asked: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    _ranked: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = field(default_factory=dict, repr=False)
 
     def shown(self) -> tuple[str, ...]:
         """Return the labels of the classes asked for, or of up to 6 that most pictures are taken for."""
@@ -78,17 +78,16 @@ class Ablation:
         `interval` is None for a single picture. Raises InnersightError for an unknown class.
         """
         number = self.model.class_index(target)
-        own = self.change[self.rows(number), :, number].double().numpy()
-        order, p = self._tested(number, own)
+        own, p = self._of(number), self._tests.get(number)
+        p = _test(own) if p is None else p
         found = []
-        for unit in order[:count]:
+        for unit in own.mean(0).argsort(kind="stable")[:count].tolist():
             interval = bootstrap(own[:, unit])
-            mean = float(own[:, unit].mean())
             found.append(
                 {
                     "unit": unit,
                     "address": f"{self.layer}:{unit}",
-                    "mean": mean,
+                    "mean": float(own[:, unit].mean()),
                     "interval": None if interval is None else list(interval),
                     "p": p[unit],
                     "pictures": len(own),
@@ -96,16 +95,14 @@ class Ablation:
             )
         return found
 
-    def _tested(
-        self, number: int, own: Float[np.ndarray, "pictures units"]
-    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Return units from the most lowering one and the corrected p-value of every unit; once for each class."""
-        if number not in self._ranked:
-            # Many units need many flips: no p-value of theirs is below one flip in all.
-            p = holm(sign_flips(own, resamples=max(9999, 50 * own.shape[1])))
-            order = tuple(int(unit) for unit in own.mean(0).argsort(kind="stable"))
-            self._ranked[number] = order, p
-        return self._ranked[number]
+    def _of(self, number: int) -> Float[np.ndarray, "rows units"]:
+        """Return the changes of a class over the pictures that count for it."""
+        return self.change[self.rows(number), :, number].double().numpy()
+
+    @cached_property
+    def _tests(self) -> dict[int, tuple[float, ...]]:
+        """The corrected p-value of every unit, for the classes shown: table, figure and file ask for the same."""
+        return {number: _test(self._of(number)) for number in map(self.model.class_index, self.shown())}
 
     def note(self, target: int | str) -> str:
         """Say over which pictures a class was read, and whether they are enough for a test."""
@@ -250,26 +247,31 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     """Return the changes of all classes if each score is an affine function of the layer's output, else None."""
     activation, output = suffix.activation, suffix.output
     tried = tap.trials(activation, torch.Generator().manual_seed(0))
-    captured = tap.leaf(suffix.model, suffix.pictures, [suffix.layer])
-    leaf, logits = captured.activations[suffix.layer], captured.logits()
-    if not logits.requires_grad:
-        return None
     with torch.no_grad():
         truth = [suffix(trial, torch.arange(len(trial))) for trial in tried]
     changes = []
-    for number in range(output.shape[1]):
-        (slope,) = torch.autograd.grad(logits, leaf, _one_hot(logits, number), retain_graph=True, allow_unused=True)
-        slope = torch.zeros_like(activation) if slope is None else slope
-        if not tap.affine(activation, slope, output[:, number], tried, tuple(found[:, number] for found in truth)):
-            return None
-        changes.append((slope * (other - activation)).sum((2, 3)))
-    return torch.stack(changes, 2)
+    # An affine function has the same slope everywhere: that of the first picture serves all. The first class goes
+    # alone, as most layers are left there.
+    every = torch.arange(output.shape[1])
+    for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
+        slopes = _slopes(suffix, classes)
+        for slope, number in zip(slopes, classes.tolist(), strict=True):
+            same = slope.expand_as(activation)
+            if not tap.affine(activation, same, output[:, number], tried, tuple(found[:, number] for found in truth)):
+                return None
+        changes.append(torch.einsum("cuhw,buhw->buc", slopes, other - activation))
+    return torch.cat(changes, 2)
 
 
-def _one_hot(logits: Float[Tensor, "B classes"], number: int) -> Float[Tensor, "B classes"]:
-    chosen = torch.zeros_like(logits)
-    chosen[:, number] = 1
-    return chosen
+def _slopes(suffix: tap.Suffix, classes: Int[Tensor, " n"]) -> Float[Tensor, "n units h w"]:
+    """Return the gradient of each class's score for the first picture, from one run with a row for each class."""
+    rows = suffix.activation[:1].expand(len(classes), -1, -1, -1).clone().requires_grad_(True)
+    with torch.enable_grad():
+        logits = suffix(rows, torch.zeros_like(classes))
+    if not logits.requires_grad:
+        return torch.zeros_like(rows)
+    (slopes,) = torch.autograd.grad(logits[torch.arange(len(classes)), classes].sum(), rows, allow_unused=True)
+    return torch.zeros_like(rows) if slopes is None else slopes
 
 
 def _run(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor, "B units classes"]:
@@ -284,3 +286,9 @@ def _run(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor,
             variants[torch.arange(len(rows)), silent] = other[silent]
             found.append(suffix(variants, rows) - suffix.output[rows])
     return torch.cat(found).view(batch, units, -1)
+
+
+def _test(own: Float[np.ndarray, "rows units"]) -> tuple[float, ...]:
+    """Return the p-value of every unit, corrected for their number."""
+    # Many units need many flips: no p-value of theirs is below one flip in all.
+    return holm(sign_flips(own, resamples=max(9999, 50 * own.shape[1])))
