@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
     from innersight.compare import compare as compare
+    from innersight.connections import connections as connections
     from innersight.find import find as find
     from innersight.heatmaps import explain as explain
     from innersight.image import Picture as Picture
@@ -32,6 +33,7 @@ _HOME = {
     "Picture": "innersight.image",
     "ablate": "innersight.ablation",
     "compare": "innersight.compare",
+    "connections": "innersight.connections",
     "explain": "innersight.heatmaps",
     "find": "innersight.find",
     "layers": "innersight.layers",

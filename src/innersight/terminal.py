@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from innersight.ablation import Ablation
+from innersight.connections import Connections
 from innersight.errors import printable
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
@@ -187,6 +188,24 @@ def interpretability(found: Interpretability) -> str:
     if found.unscored:
         said.append(f"without a task, for they answer alike to all pictures: {', '.join(found.unscored)}")
     return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
+
+
+def connections(result: Connections, count: int = 10, most: int = 4) -> str:
+    """Return the strongest connections of the first units in every link, and why a link is missing."""
+    parts = []
+    for unit in result.units[:most]:
+        for link in result.links:
+            rows = []
+            for row in result.rank(link, unit, count):
+                low_high = "" if row["interval"] is None else "{:z.3g} to {:z.3g}".format(*row["interval"])
+                rows.append(
+                    [row["address"], f"{row['value']:z.3g}", low_high, f"{row['size']:.3g}", f"{row['share']:.0%}"]
+                )
+            head = ["unit", "value", "95%", "size", "share"]
+            parts += [printable(f"{result.layer}:{unit} {link}"), "", table(head, rows), ""]
+    rest = len(result.units) - most
+    more = [f"{rest} more units are in the figure's data (--json, -o FILE.json)"] if rest > 0 else []
+    return "\n".join([*parts, *more, *map(printable, result.notes)]).rstrip()
 
 
 def methods() -> str:

@@ -116,6 +116,33 @@ def ablate(
     deliver(result, json_, out, "ablate.png", count=top)
 
 
+@app.command()
+def connections(
+    model: ModelName,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="layer:7, layer:0-3, or a layer")],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PICTURES]...", help="files or folders, for attribution")
+    ] = None,
+    before: Annotated[str | None, typer.Option(help="layer that drives [default: the one before in the story]")] = None,
+    after: Annotated[str | None, typer.Option(help="layer that is driven [default: the one after, or classes]")] = None,
+    of: Annotated[str, typer.Option(help="the driven unit's response: mean or peak of its map")] = "mean",
+    top: Annotated[int, typer.Option(help="connections to list in each direction")] = 8,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Show which units drive a unit and which it drives, by weight and, over pictures, by attribution."""
+    from innersight.connections import connections as run
+
+    result = run(load(model, weights, device), address, pictures or (), before=before, after=after, of=of)
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.connections(result, top))
+    deliver(result, json_, out, "connections.png", count=top)
+
+
 _DRAWING = (
     "steps", "size", "parameterize", "statistics", "seed", "seeds", "negatives", "variants", "of", "begin", "until",
     "rate", "precision", "compile",

@@ -14,15 +14,18 @@ from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
 from innersight.tap.state import DEFEATED, untouched
 from innersight.tap.suffix import Suffix, resume
+from innersight.tap.wiring import PICTURE, Wire, wires
 
 __all__ = [
     "DEFEATED",
+    "PICTURE",
     "Captured",
     "Compiled",
     "Layout",
     "LayoutError",
     "Suffix",
     "Unreadable",
+    "Wire",
     "affine",
     "attention",
     "capture",
@@ -39,4 +42,5 @@ __all__ = [
     "resume",
     "trials",
     "untouched",
+    "wires",
 ]

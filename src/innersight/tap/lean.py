@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -30,18 +31,30 @@ class lean(TorchFunctionMode):  # noqa: N801
         given = kwargs or {}
         if func is not F.batch_norm:
             return func(*args, **given)
-        asked = {**_DEFAULTS, **dict(zip(_NAMES, args, strict=False)), **given}
-        x, mean = asked["input"], asked["running_mean"]
-        if asked["training"] or mean is None or asked["running_var"] is None or x.ndim < 2:
+        asked = batch_norm(args, given)
+        if asked is None:
             return func(*args, **given)
-        parts = (mean, asked["running_var"], asked["weight"], asked["bias"])
+        x = asked["input"]
+        parts = (asked["running_mean"], asked["running_var"], asked["weight"], asked["bias"])
         key = (*(0 if part is None else part.data_ptr() for part in parts), asked["eps"], x.ndim)
         if key not in self._known:
-            scale = torch.rsqrt(asked["running_var"].double() + asked["eps"])
-            scale = scale if asked["weight"] is None else scale * asked["weight"].double()
-            shift = -mean.double() * scale
-            shift = shift if asked["bias"] is None else shift + asked["bias"].double()
             view = (-1, *[1] * (x.ndim - 2))
+            scale, shift = scale_and_shift(asked)
             self._known[key] = scale.to(x.dtype).view(view), shift.to(x.dtype).view(view)
         scale, shift = self._known[key]
         return torch.addcmul(shift, x, scale)
+
+
+def batch_norm(args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments of a call of `F.batch_norm` by name; None where it does not use its running statistics."""
+    asked = {**_DEFAULTS, **dict(zip(_NAMES, args, strict=False)), **given}
+    frozen = not asked["training"] and asked["running_mean"] is not None and asked["running_var"] is not None
+    return asked if frozen and asked["input"].ndim >= 2 else None
+
+
+def scale_and_shift(asked: Mapping[str, Any]) -> tuple[Float[Tensor, " units"], Float[Tensor, " units"]]:
+    """Return what a frozen batch norm multiplies each unit by, and what it adds; float64."""
+    scale = torch.rsqrt(asked["running_var"].double() + asked["eps"])
+    scale = scale if asked["weight"] is None else scale * asked["weight"].double()
+    shift = -asked["running_mean"].double() * scale
+    return scale, shift if asked["bias"] is None else shift + asked["bias"].double()

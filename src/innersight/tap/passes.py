@@ -99,13 +99,14 @@ def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]
     _require(model, list(readers), reached)
 
 
-def leaf(model: Model, x: Tensor, layers: Sequence[str]) -> Captured:
+def leaf(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = False) -> Captured:
     """Run `x` to the logits with a graph that starts at the first of `layers` to be reached.
 
     Nothing before that layer is differentiated or kept. `torch.autograd.grad(logits, activations)` works for every
-    layer named, and the backward pass ends at the first.
+    layer named, and the backward pass ends at the first. With `stop` the pass ends at the last layer.
     """
     activations: dict[str, Tensor] = {}
+    wanted = len(set(layers))
 
     def starter(layer: str) -> Handler:
         def start(output: Tensor) -> Tensor:
@@ -113,13 +114,16 @@ def leaf(model: Model, x: Tensor, layers: Sequence[str]) -> Captured:
                 torch.set_grad_enabled(True)
                 output = output.detach().clone().requires_grad_(True)
             activations[layer] = output
+            if stop and len(activations) == wanted:
+                raise Reached
             # An in-place activation may follow: it gets a copy of its own.
             return output.clone()
 
         return start
 
+    output = None
     # no_grad restores the caller's grad mode on exit, whatever the handler switched on.
-    with _handled(model, {layer: starter(layer) for layer in layers}), torch.no_grad():
+    with _handled(model, {layer: starter(layer) for layer in layers}), torch.no_grad(), suppress(Reached):
         output = model.logits(x)
     _require(model, layers, activations)
     return Captured(activations, output)

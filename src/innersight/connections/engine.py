@@ -1,0 +1,178 @@
+"""Find the connections of units: weights by following tensors, effects by gradients between two layers."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from innersight import tap
+from innersight.address import Address, ClassAddress, parse
+from innersight.connections.link import CLASSES, Link
+from innersight.connections.result import Connections
+from innersight.errors import InnersightError
+from innersight.files import read_pictures
+from innersight.image import Picture, stack
+from innersight.layers import check_layers, story
+from innersight.maps import BATCH
+from innersight.model import Model
+
+OF = ("mean", "peak")
+
+
+def connections(
+    model: Model,
+    address: str,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture" = (),
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    of: str = "mean",
+) -> Connections:
+    """Return the strongest incoming and outgoing connections of units, by weight and, over pictures, by attribution.
+
+    address : `layer:7`, `layer:0-3`, or `layer` for all of its units.
+
+    By weight: of the convolution or matrix that gives the units, and of those that read them: see
+    `innersight.tap.wires`. By attribution: gradient times activation (Shrikumar et al. 2016, arXiv:1605.01713) between
+    the layer and the one `before` it, and the one `after` it, which are those that tell the story unless named; after
+    the last of them come the classes. The effect of unit i on unit j is what i's map contributes to the mean of j's
+    map (of="mean"), or to its peak, to first order; exact where the layers between are affine. Positive effects excite.
+
+    Effects into a unit take one backward pass for each unit of the layer, those out of it one doubly differentiated
+    pass, whatever the number of units at the other end.
+
+    Raises InnersightError for an unknown layer or unit, a place or a class as the address, another `of`, and layers
+    named out of order or that do not depend on each other; PictureError when no picture could be read.
+    """
+    if of not in OF:
+        raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
+    layer, units = _units(model, address)
+    check_layers(model, [name for name in (before, after) if name is not None])
+    links, notes = _weights(model, layer, units)
+    if not _given(pictures):
+        if before is not None or after is not None:
+            raise InnersightError("before= and after= are for attribution: give pictures too")
+        return Connections(model, layer, units, (), of, links, notes)
+    loaded, skipped = read_pictures(pictures, model.input)
+    first, last = _neighbours(model, layer)
+    before, after = before or first, after or last
+    x = stack(loaded, model.input).to(model.device, model.dtype)
+    effects: list[Link] = []
+    with tap.untouched(model):
+        batches = torch.split(x, BATCH)
+        if before is None:
+            notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
+        else:
+            parts = [into(model, batch, before, layer, units, of=of) for batch in batches]
+            effects.append(Link.of_effects("in", before, torch.cat(parts)))
+        parts = [out_of(model, batch, layer, after, units, of=of) for batch in batches]
+        effects.append(Link.of_effects("out", after, torch.cat(parts)))
+    return Connections(model, layer, units, loaded, of, (*effects, *links), notes, skipped)
+
+
+def into(
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
+) -> Float[Tensor, "B asked sources"]:
+    """Return the effects of every unit of `source` on `units` of `target`, for each picture; float32, on the CPU."""
+    with _between():
+        start, end = _ends(model, x, source, target, of)
+        found = []
+        for unit in units:
+            (slope,) = torch.autograd.grad(end[:, unit].sum(), start, retain_graph=True)
+            found.append((slope * start.detach()).sum((2, 3)))
+    return torch.stack(found, 1).float().cpu()
+
+
+def out_of(
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
+) -> Float[Tensor, "B asked targets"]:
+    """Return the effects of `units` of `source` on every unit of `target`, for each picture; float32, on the CPU.
+
+    A gradient is linear in what it weighs the outputs by; differentiated by those weights, along one unit's map, it is
+    the change of all outputs at once.
+    """
+    with _between():
+        start, end = _ends(model, x, source, target, of)
+        weights = torch.zeros_like(end, requires_grad=True)
+        (slope,) = torch.autograd.grad(end, start, weights, create_graph=True)
+        found = []
+        for unit in units:
+            along = torch.zeros_like(start)
+            along[:, unit] = start[:, unit].detach()
+            (changes,) = torch.autograd.grad(slope, weights, along, retain_graph=True)
+            found.append(changes)
+    return torch.stack(found, 1).float().cpu()
+
+
+def _ends(
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, of: str
+) -> tuple[Float[Tensor, "B sources h w"], Float[Tensor, "B targets"]]:
+    """Return the maps of one layer, and the responses of another with a graph that starts there."""
+    scores = target == CLASSES
+    captured = tap.leaf(model, x, [source] if scores else [source, target], stop=not scores)
+    if next(iter(captured.activations)) != source:
+        raise InnersightError(f"{target} is reached before {source}: name a layer before and one after")
+    start = captured.activations[source]
+    if scores:
+        end = captured.logits()
+    else:
+        places = captured.activations[target].flatten(2)
+        end = places.mean(2) if of == "mean" else places.max(2).values
+    if not end.requires_grad:
+        raise InnersightError(f"{target} does not depend on {source}: name another layer")
+    return start, end
+
+
+@contextmanager
+def _between() -> Iterator[None]:
+    """Inside, batch norms are cheap to differentiate and attention can be differentiated twice."""
+    with tap.lean(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        yield
+
+
+def _units(model: Model, address: str) -> tuple[str, tuple[int, ...]]:
+    found = parse(address)
+    asked = [one for one in found if isinstance(one, Address) and one.place is None]
+    if len(asked) < len(found):
+        what = "a class" if isinstance(found[0], ClassAddress) else "a place"
+        raise InnersightError(f"{address!r} names {what}; connections are those of units: write layer:unit or layer")
+    layer = asked[0].layer
+    (described,) = check_layers(model, [layer])
+    if asked[0].unit is None:
+        return layer, tuple(range(described.units))
+    units = tuple(dict.fromkeys(one.unit for one in asked if one.unit is not None))
+    beyond = [unit for unit in units if unit >= described.units]
+    if beyond:
+        raise InnersightError(f"{layer} has no unit {beyond[0]}; its units are 0-{described.units - 1}")
+    return layer, units
+
+
+def _weights(model: Model, layer: str, units: tuple[int, ...]) -> tuple[tuple[Link, ...], tuple[str, ...]]:
+    incoming, outgoing = tap.wires(model, layer)
+    links, notes = [], []
+    if isinstance(incoming, str):
+        notes.append(f"by weight, incoming: {incoming}")
+    else:
+        links.append(Link.of_weights("in", incoming, list(units)))
+    if isinstance(outgoing, str):
+        notes.append(f"by weight, outgoing: {outgoing}")
+    else:
+        links += [Link.of_weights("out", wire, list(units)) for wire in outgoing]
+    return tuple(links), tuple(notes)
+
+
+def _neighbours(model: Model, layer: str) -> tuple[str | None, str]:
+    """Return the layers of the story before and after a layer; the classes after the last."""
+    order = {name: number for number, name in enumerate(tap.layouts(model))}
+    steps = story(model)
+    before = [step for step in steps if order[step] < order[layer]]
+    after = [step for step in steps if order[step] > order[layer]]
+    return before[-1] if before else None, after[0] if after else CLASSES
+
+
+def _given(pictures: object) -> bool:
+    return not isinstance(pictures, list | tuple) or len(pictures) > 0

@@ -1,0 +1,63 @@
+"""One link: the connections of units in one direction to all units of one layer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+
+CLASSES = "class"
+"""What stands at the other end where the scores of the classes are meant."""
+
+Direction = Literal["in", "out"]
+DEFINITION = (
+    "By weight: size is the L2 norm of the weights between two units, value their sum, which is what a map that is the "
+    "same everywhere is multiplied by; a frozen batch norm behind them is folded in. By attribution: value is gradient "
+    "times activation of the unit that drives, summed over its places, of the mean (or peak) of the driven map, "
+    "averaged over the pictures with the 95% bootstrap interval; size is its absolute value. Share: of the sizes of "
+    "all units at the other end."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """The connections of units in one direction to all units of one layer.
+
+    layer : at the other end; `CLASSES` for the scores of the classes, `innersight.tap.PICTURE` for the picture's bands.
+    value : (asked, others), signed: positive excites. size : (asked, others), what they are ranked by; see
+    `DEFINITION`. samples : (pictures, asked, others) of each picture; None for weights. made_by : the layer whose
+    weights they are, and folded : whether a batch norm is folded in.
+    """
+
+    direction: Direction
+    by: Literal["weight", "attribution"]
+    layer: str
+    value: Tensor
+    size: Tensor
+    samples: Tensor | None = None
+    made_by: str = ""
+    folded: bool = False
+
+    @classmethod
+    def of_effects(cls, direction: Direction, layer: str, samples: Float[Tensor, "P asked others"]) -> "Link":
+        """Return a link by attribution."""
+        value = samples.double().mean(0).float()
+        return cls(direction, "attribution", layer, value, value.abs(), samples)
+
+    @classmethod
+    def of_weights(cls, direction: Direction, wire: tap.Wire, units: list[int]) -> "Link":
+        """Return a link by weight."""
+        incoming = direction == "in"
+        total, norm = (part[units] if incoming else part.T[units] for part in (wire.total, wire.norm))
+        layer = wire.source if incoming else wire.target
+        return cls(direction, "weight", layer, total, norm, None, wire.target, wire.folded)
+
+    def __str__(self) -> str:
+        """Say what the link is, as a heading."""
+        ends = "from" if self.direction == "in" else "to"
+        other = "the classes" if self.layer == CLASSES else self.layer
+        text = f"by {self.by}, {ends} {other}"
+        own = f" (weights of {self.made_by})" if self.made_by not in ("", self.layer) else ""
+        return text + own + (", batch norm folded in" if self.folded else "")

@@ -1,0 +1,146 @@
+import json
+
+import pytest
+import torch
+from networks import picture, tiny
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import innersight as ins
+from innersight import terminal
+from innersight.connections import CLASSES, DEFINITION
+from innersight.errors import InnersightError
+from innersight.image import PictureError
+from innersight.model import InputSpec, Model
+
+# (unit, the unit it reads, with which weight)
+PLANTED = ((0, 2, 3.0), (0, 1, -1.0), (1, 0, 2.0), (2, 2, -4.0), (3, 3, 1.0))
+
+
+class Planted(nn.Module):
+    """Units that each read few known ones, through a norm and an activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 1, bias=False)
+        nn.init.constant_(self.first.weight, 0.5)
+        self.relu = nn.ReLU(inplace=True)
+        self.second = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        nn.init.zeros_(self.second.weight)
+        for unit, source, weight in PLANTED:
+            self.second.weight.data[unit, source, 1, 1] = weight
+        self.last = nn.ReLU()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last(self.second(self.relu(self.first(x))))
+        return self.head(x.mean((2, 3)))
+
+
+def planted() -> Model:
+    torch.manual_seed(0)
+    return Model(Planted().eval(), InputSpec(12, 12), ("ash", "birch"), "planted", "a test")
+
+
+def links(found: ins.connections) -> dict[tuple[str, str], object]:
+    return {(link.by, link.direction): link for link in found.links}
+
+
+def test_planted_connections_are_found_by_weight_and_by_attribution() -> None:
+    found = ins.connections(planted(), "second", [picture(i) for i in range(4)], before="relu", after=None)
+    by = links(found)
+    for kind in ("weight", "attribution"):
+        for unit in range(3):
+            truth = {source: weight for own, source, weight in PLANTED if own == unit}
+            # A unit behind a ReLU that is never positive still has what drives it: it is read before.
+            rows = found.rank(by[kind, "in"], unit)
+            strongest = max(truth, key=lambda source: abs(truth[source]))
+            assert rows[0]["unit"] == strongest
+            assert (rows[0]["value"] > 0) == (truth[strongest] > 0)
+            assert {row["unit"] for row in rows} == set(truth)
+            assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert by["weight", "in"].layer == by["attribution", "in"].layer == "relu"
+    rows = found.rank(by["weight", "in"], 0)
+    assert [(row["address"], row["value"], row["size"]) for row in rows] == [("relu:2", 3, 3), ("relu:1", -1, 1)]
+    assert rows[0]["interval"] is None
+    (low, high) = found.rank(by["attribution", "in"], 0)[0]["interval"]
+    assert 0 < low < high
+
+
+def test_outgoing_connections_lead_to_the_same_pairs() -> None:
+    found = ins.connections(planted(), "relu:2", [picture(i) for i in range(4)], after="second")
+    by = links(found)
+    for kind in ("weight", "attribution"):
+        rows = found.rank(by[kind, "out"], 2)
+        assert [row["address"] for row in rows] == ["second:2", "second:0"]
+        assert [row["value"] > 0 for row in rows] == [False, True]
+    effect = found.rank(by["attribution", "out"], 2)[0]["value"] / found.rank(by["attribution", "out"], 2)[1]["value"]
+    assert effect == pytest.approx(-4 / 3, rel=1e-5)
+
+
+def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
+    model = tiny("in-place")
+    found = ins.connections(model, "relu2:1,0", [picture(1)])
+    by = links(found)
+    assert by["attribution", "out"].layer == CLASSES
+    assert found.rank(by["attribution", "out"], 1)[0]["address"].removeprefix("class:") in model.labels
+    assert by["attribution", "out"].samples.shape == (1, 2, 4)
+    assert found.rank(by["attribution", "out"], 1)[0]["interval"] is None
+    assert found.units == (1, 0)
+    assert found.notes == (
+        "by weight, outgoing: no convolution or matrix reads relu2 as it is: it is added to, joined with or changed "
+        "before",
+    )
+    first = ins.connections(model, "conv1:0")
+    assert [link.layer for link in first.links] == ["input", "conv2"]
+    assert first.rank(first.links[0], 0)[0]["address"].startswith("input:")
+    told = ins.connections(model, "conv1:0", [picture(1)])
+    assert "conv1 is the first layer of the story: name before= for effects into it" in told.notes
+
+
+def test_rows_and_batches() -> None:
+    pictures = [picture(i) for i in range(19)]
+    found = ins.connections(tiny("dense"), "step2", pictures, of="peak")
+    link = next(link for link in found.links if link.by == "attribution")
+    alone = ins.connections(tiny("dense"), "step2:3", pictures[17], of="peak")
+    own = next(one for one in alone.links if one.by == "attribution")
+    assert torch.allclose(link.samples[17, 3], own.samples[0, 0], atol=1e-6)
+    with pytest.raises(InnersightError, match="ask for step2:0"):
+        alone.rank(own, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "said"),
+    [
+        ("relu1:6", {}, "relu1 has no unit 6; its units are 0-5"),
+        ("relu1:0@1,2", {}, "names a place"),
+        ("class:ash", {}, "names a class"),
+        ("relu3:0", {}, "did you mean relu"),
+        ("relu1:0", {"of": "sum"}, "choose mean or peak"),
+        ("relu1:0", {"before": "conv3"}, "did you mean conv"),
+        ("relu1:0", {"after": "conv1"}, "conv1 is reached before relu1"),
+        ("relu1:0", {"before": "relu2"}, "relu1 is reached before relu2"),
+    ],
+)
+def test_errors(address: str, options: dict[str, str], said: str) -> None:
+    with pytest.raises(InnersightError, match=said):
+        ins.connections(tiny("in-place"), address, picture(1), **options)
+
+
+def test_more_errors() -> None:
+    with pytest.raises(InnersightError, match="give pictures too"):
+        ins.connections(tiny("in-place"), "relu1:0", after="relu2")
+    with pytest.raises(PictureError, match="no such file"):
+        ins.connections(tiny("in-place"), "relu1:0", "missing.png")
+
+
+def test_saving(tmp_path) -> None:
+    found = ins.connections(tiny("in-place"), "relu1:0-4", [picture(i) for i in range(3)])
+    document = json.loads(found.save(tmp_path / "a.json").read_text())
+    assert document["definition"] == DEFINITION
+    assert [link["layer"] for link in document["links"]] == [link.layer for link in found.links]
+    assert document["links"][0]["units"]["4"] == found.rank(found.links[0], 4, 20)
+    assert found.save(tmp_path / "a.png").stat().st_size > 1000
+    assert "value.in.weight.input" in load_file(found.save(tmp_path / "a.safetensors"))
+    assert found._repr_html_().startswith("<img")
+    assert "by weight, from input (weights of conv1), batch norm folded in" in terminal.connections(found)
