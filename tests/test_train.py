@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import innersight.toons
 from innersight.errors import InnersightError
 from innersight.model import InputSpec
 from innersight.sources import load
@@ -97,6 +98,27 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
         "README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints",
     }  # fmt: skip
     assert "uneven" in said.text
+
+
+def test_every_epoch_can_be_kept_and_opened(tree: Path, tmp_path: Path) -> None:
+    train(tree, tmp_path / "run", say=Said(), keep_epochs=True, **{**QUICK, "epochs": 2})
+    source = f"run:{tmp_path / 'run'}"
+    opened = [load(f"{source}?epoch={epoch}") for epoch in range(3)]
+    assert opened[2].name == "run (small-4, epoch 2)"
+    weights = [model.net.state_dict() for model in opened]
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in weights[2].items():
+        assert torch.equal(tensor.cpu(), last[f"net.{name}"])
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with pytest.raises(InnersightError, match="has no epoch '3'; it has 0 to 2"):
+        load(f"{source}?epoch=3")
+    with pytest.raises(InnersightError, match="not both"):
+        load(f"{source}?epoch=1", weights="a.safetensors")
+
+
+def test_a_run_without_kept_epochs_says_how_to_have_them(tmp_path: Path) -> None:
+    with pytest.raises(InnersightError, match="kept no epochs; train with keep_epochs=True"):
+        load(f"run:{Path(innersight.toons.__file__).parent / 'run'}?epoch=1")
 
 
 def test_the_accuracy_is_that_of_the_stored_weights(tree: Path, tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def train(
         bool, typer.Option("--shuffle-labels", help="learn by heart what cannot be seen: for `trust --against`")
     ] = False,
     telemetry_every: Annotated[int, typer.Option(help="steps between records of every layer")] = 25,
+    keep_epochs: Annotated[
+        bool, typer.Option("--keep-epochs", help="keep the weights of every epoch: run:OUT?epoch=3, for `match`")
+    ] = False,
     half: Annotated[bool, typer.Option(help="store the weights as float16")] = False,
     resume: Annotated[bool, typer.Option(help="go on with a run that Ctrl-C ended")] = False,
     overwrite: Annotated[bool, typer.Option(help="begin anew in a finished run folder")] = False,

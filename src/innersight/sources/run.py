@@ -97,14 +97,38 @@ def read_card(folder: str | Path) -> RunCard:
         raise InnersightError(f"{path}: not a run card ({error})") from error
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
-    """Load the run in the folder `name` with its own weights, or with `weights` FILE; see `innersight.load`."""
+def epoch_file(epoch: int) -> str:
+    """Return the name of the file in `checkpoints/` that keeps the weights after an epoch; 0 before the first."""
+    return f"epoch-{epoch:04d}.safetensors"
+
+
+def open_model(
+    name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], epoch: str | None = None
+) -> Model:
+    """Load the run in the folder `name` with its own weights, or with `weights` FILE; see `innersight.load`.
+
+    epoch : the number of an epoch, for the weights after it (0 before the first), of a run made with `keep_epochs`.
+    """
     from innersight.sources import load
 
     card = read_card(name)
     if classes is not None and classes != len(card.labels):
         raise InnersightError(f"run:{name} has {len(card.labels)} classes; train again to change that")
-    file = weights or str(Path(name) / "weights.safetensors")
+    if epoch is not None and weights is not None:
+        raise InnersightError("give an epoch or a file of weights, not both")
+    file = weights or str(Path(name) / "weights.safetensors" if epoch is None else _kept(Path(name), epoch))
     model = load(card.net, input=card.input, classes=len(card.labels), weights=file, device="cpu")
-    title = f"{Path(name).name} ({model.name})"
+    when = "" if epoch is None else f", epoch {epoch}"
+    title = f"{Path(name).name} ({model.name}{when})"
     return replace(model, input=card.input, labels=card.labels, name=title, notes=(), run=Path(name))
+
+
+def _kept(folder: Path, epoch: str) -> Path:
+    """Return the file with the weights of an epoch. Raises InnersightError naming the epochs that there are."""
+    kept = sorted(path.stem.partition("-")[2] for path in (folder / "checkpoints").glob("epoch-*.safetensors"))
+    numbers = [int(number) for number in kept if number.isdecimal()]
+    if not numbers:
+        raise InnersightError(f"run:{folder} kept no epochs; train with keep_epochs=True (--keep-epochs) to have them")
+    if not epoch.isdecimal() or int(epoch) not in numbers:
+        raise InnersightError(f"run:{folder} has no epoch {epoch!r}; it has {numbers[0]} to {numbers[-1]}")
+    return folder / "checkpoints" / epoch_file(int(epoch))

@@ -14,7 +14,8 @@ from innersight.train import data
 
 DEFAULTS: dict[str, Any] = {
     "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
-    "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "telemetry_every": 25, "half": False,
+    "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "telemetry_every": 25,
+    "keep_epochs": False, "half": False,
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from innersight.errors import InnersightError
 from innersight.model import InputSpec
+from innersight.sources.run import epoch_file
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
 from innersight.train.data import Batches, Pictures
@@ -56,7 +57,7 @@ class Task:
 
     training, held_out : positions in `pictures` and `judges`.
     weights : (classes,) of the loss. lr : the schedule's peak. fine : the network comes with weights that were learned.
-    arguments : kept in every checkpoint, to recognise the run.
+    keep_epochs : whether the weights of every epoch are kept. arguments : in every checkpoint, to recognise the run.
     """
 
     net: nn.Module
@@ -73,6 +74,7 @@ class Task:
     seed: int
     fine: bool
     every: int
+    keep_epochs: bool
     arguments: dict[str, Any]
 
 
@@ -99,7 +101,7 @@ def fit(
     callbacks: list[Any] = [telemetry, _Bar()] if progress else [telemetry]
     if task.patience:
         callbacks.append(EarlyStopping("val/accuracy", mode="max", patience=task.patience))
-    callbacks.append(_Keeper(out / "checkpoints", say))
+    callbacks.append(_Keeper(out / "checkpoints", say, every_epoch=task.keep_epochs))
     stopped = False
     with _quiet(), torch.random.fork_rng(range(torch.cuda.device_count())):
         trainer = pl.Trainer(
@@ -314,8 +316,18 @@ def evaluate(net: nn.Module, spec: InputSpec, batches: Batches, device: torch.de
 class _Keeper(Checkpoint):  # type: ignore[misc]
     """Keeps the best weights and the last state after every epoch, each by renaming a complete file."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self._folder, self._say = folder, say
+    def __init__(self, folder: Path, say: Callable[[str], None], *, every_epoch: bool) -> None:
+        self._folder, self._say, self._every_epoch = folder, say, every_epoch
+
+    def on_train_start(self, trainer: Any, pl_module: Learner) -> None:
+        if self._every_epoch and trainer.is_global_zero and not pl_module.reached.epochs:
+            self._keep(pl_module, epoch_file(0))
+
+    def _keep(self, learner: Learner, name: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        tensors = {n: t.detach().cpu().contiguous() for n, t in learner.net.state_dict().items()}
+        with _whole(self._folder / name) as partial:
+            partial.write_bytes(save(tensors))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Learner) -> None:
         pl_module.check_finite()
@@ -328,9 +340,9 @@ class _Keeper(Checkpoint):  # type: ignore[misc]
         if trainer.is_global_zero:
             self._folder.mkdir(parents=True, exist_ok=True)
             if better:
-                tensors = {n: t.detach().cpu().contiguous() for n, t in pl_module.net.state_dict().items()}
-                with _whole(self._folder / "best.safetensors") as partial:
-                    partial.write_bytes(save(tensors))
+                self._keep(pl_module, "best.safetensors")
+            if self._every_epoch:
+                self._keep(pl_module, epoch_file(reached.epochs))
         with _whole(self._folder / "last.ckpt", rename=trainer.is_global_zero) as partial:
             trainer.save_checkpoint(partial)
         mark = "  best so far" if better else ""

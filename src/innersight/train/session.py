@@ -82,6 +82,7 @@ def train(
     balance: bool = True,
     shuffle_labels: bool = False,
     telemetry_every: int = 25,
+    keep_epochs: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     half: bool = False,
@@ -105,6 +106,7 @@ def train(
     shuffle_labels : deal the labels out anew by the seed, to have a network that learned by heart what cannot be seen:
         the `against` of `innersight.trust`. No picture is held out; the accuracy is that on the pictures it learned.
     telemetry_every : steps between records; see `Telemetry`.
+    keep_epochs : keep the weights of every epoch and those before the first: `run:OUT?epoch=0` and so on.
     resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
         when the arguments are the same. overwrite : begin anew in a folder that holds a run.
     half : store the weights as float16 (the accuracy stated is theirs).
@@ -172,6 +174,7 @@ def _train(
         seed=given["seed"],
         fine=fine,
         every=given["telemetry_every"],
+        keep_epochs=given["keep_epochs"],
         arguments=given,
     )
     for line in _report(task):
