@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from innersight.image import load_picture as load_picture
     from innersight.layers import layers as layers
     from innersight.maps import maps as maps
+    from innersight.matching import match as match
     from innersight.model import InputSpec as InputSpec
     from innersight.model import Layer as Layer
     from innersight.model import Model as Model
@@ -40,6 +41,7 @@ _HOME = {
     "load": "innersight.sources",
     "load_picture": "innersight.image",
     "maps": "innersight.maps",
+    "match": "innersight.matching",
     "patterns": "innersight.patterns",
     "predict": "innersight.predict",
     "scan": "innersight.scan",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from innersight.ablation import Ablation
 from innersight.connections import Connections
 from innersight.errors import printable
+from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
 from innersight.predict import Prediction
@@ -206,6 +207,17 @@ def connections(result: Connections, count: int = 10, most: int = 4) -> str:
     rest = len(result.units) - most
     more = [f"{rest} more units are in the figure's data (--json, -o FILE.json)"] if rest > 0 else []
     return "\n".join([*parts, *more, *map(printable, result.notes)]).rstrip()
+
+
+def matching(result: Matching) -> str:
+    """Return for each layer what became of its units, and how alike partners are."""
+    rows = []
+    for name, row in result.summary().items():
+        counts = [f"{row[kind]:,}" for kind in ("units", "same", "moved", "born", "died", "silent")]
+        middle = "" if row["median"] is None else f"{row['median']:.2f}"
+        rows.append([name, *counts, middle, f"{row['threshold']:.2f}", f"{row['cka']:.2f}"])
+    head = ["layer", "units", "same", "moved", "born", "died", "silent", "median", "chance", "CKA"]
+    return f"{table(head, rows)}\n{result.pictures:,} pictures; median: correlation of partners; chance: the threshold"
 
 
 def methods() -> str:

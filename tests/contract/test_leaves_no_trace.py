@@ -53,6 +53,7 @@ CASES: dict[str, Case] = {
     "layers": lambda model, pictures, out: ins.layers(model, all=True),
     "load": lambda model, pictures, out: ins.load(model.net),
     "maps": lambda model, pictures, out: ins.maps(model, pictures),
+    "match": lambda model, pictures, out: ins.match(model, model, pictures),
     "patterns": lambda model, pictures, out: ins.patterns(
         model, [f"{last_grid(model)[0]}:0-1", "class:birch"], steps=2, pictures=pictures
     ),

@@ -143,6 +143,30 @@ def connections(
     deliver(result, json_, out, "connections.png", count=top)
 
 
+@app.command()
+def match(
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="a checkpoint, as MODEL elsewhere; run:DIR?epoch=3")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="another one of the same network")],
+    pictures: Files,
+    layer: Layers = None,
+    seed: Annotated[int, typer.Option(help="of the order of the pictures")] = 0,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Match the units of two checkpoints of one network: what stayed, moved, was born or died in training."""
+    from innersight.matching import match as run
+
+    result = run(load(before, None, device), load(after, None, device), list(pictures), layer, seed=seed)
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.matching(result))
+    for note in result.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    deliver(result, json_, out, "match.png")
+
+
 _DRAWING = (
     "steps", "size", "parameterize", "statistics", "seed", "seeds", "negatives", "variants", "of", "begin", "until",
     "rate", "precision", "compile",

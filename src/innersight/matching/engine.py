@@ -1,0 +1,171 @@
+"""Match the units of two checkpoints by how they answer to the same pictures."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight import tap
+from innersight.errors import InnersightError
+from innersight.files import batches, expand, reader
+from innersight.image import Picture, PictureError, stack
+from innersight.layers import check_layers, story
+from innersight.maps import BATCH
+from innersight.matching.assign import assign
+from innersight.matching.moments import Moments, total
+from innersight.matching.result import LayerMatch, Matching
+from innersight.model import InputSpec, Model
+
+GROUPS = 8
+SHIFTS = 4
+CHANCE = 0.05
+
+
+def match(
+    before: Model,
+    after: Model,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    layers: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+) -> Matching:
+    """Match the units of two checkpoints of one network by how they answer to the same pictures.
+
+    layers : without them those that tell the story. seed : of the order of the pictures.
+
+    In one pass over the pictures, with memory that does not grow with their number, every unit's map before is
+    correlated with every unit's map after, over all places of all pictures (Li et al. 2015, arXiv:1511.07543). Pairs
+    are one to one: the sum of the correlations is the highest there is (Kuhn 1955, doi:10.1002/nav.3800020109), among
+    those beyond chance. Chance is measured: the maps before are put beside the maps after of *other* pictures, and 95%
+    of the units then have no partner above the threshold. Intervals are by the jackknife over eight groups of pictures,
+    on Fisher's z. `cka` is how alike the layers are as a whole (linear CKA, Kornblith et al. 2019, arXiv:1905.00414).
+
+    Both networks see the pictures as `after` takes them, each with its own mean and std.
+
+    Raises InnersightError for networks whose layers differ (it names them), unknown layers, maps that are not finite,
+    and fewer than two pictures; PictureError when none could be read.
+    """
+    names = _layers(before, after, layers)
+    spec = _as_before(before.input, after.input)
+    files = list(expand(pictures))
+    order = np.random.default_rng(seed).permutation(len(files))
+    skipped: list[str] = []
+    gathered: dict[str, _Gathered] = {name: _Gathered() for name in names}
+    read = 0
+    with ExitStack() as stack_, torch.no_grad():
+        stack_.enter_context(tap.untouched(before))
+        stack_.enter_context(tap.untouched(after))
+        # Shuffled: neighbours in a folder are often alike, and chance is measured on neighbours.
+        for several in batches((files[i] for i in order), reader(after.input), BATCH, skipped):
+            first = _maps(before, several, spec, names)
+            second = _maps(after, several, after.input, names)
+            for name in names:
+                gathered[name].add(first[name], second[name], read, name)
+            read += len(several)
+    if not read:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
+    if read < 2:
+        raise InnersightError("match needs two pictures or more: correlations are over them, and so is chance")
+    found = {name: gathered[name].matched(name) for name in names}
+    notes = _notes(before.input, after.input)
+    return Matching(before, after, read, found, notes, tuple(skipped))
+
+
+@dataclass(eq=False)
+class _Gathered:
+    """What is kept of one layer while the pictures go by.
+
+    offsets : (2, units), near the mean of every unit, taken off first. groups : of pictures, for the jackknife.
+    chance : for each shift, of maps beside those of other pictures. inner : products of units within either network.
+    low, high : (2, units), the range of every unit.
+    """
+
+    offsets: Tensor | None = None
+    groups: dict[int, Moments] = field(default_factory=dict)
+    chance: dict[int, Moments] = field(default_factory=dict)
+    inner: list[Moments] = field(default_factory=list)
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def add(
+        self, before: Float[Tensor, "B units h w"], after: Float[Tensor, "B units h w"], start: int, name: str
+    ) -> None:
+        """Take in the maps of a batch; start : the number of its first picture."""
+        if before.shape != after.shape:
+            raise InnersightError(f"{name} gives {tuple(before.shape[1:])} before and {tuple(after.shape[1:])} after")
+        a, b = (maps.double().cpu().flatten(2).transpose(1, 2) for maps in (before, after))
+        if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+            raise InnersightError(f"{name} holds values that are not finite: nothing can be matched by them")
+        low, high = (torch.stack([getattr(maps, end)((0, 1)) for maps in (a, b)]) for end in ("amin", "amax"))
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
+        if self.offsets is None:
+            self.offsets = torch.stack([a.mean((0, 1)), b.mean((0, 1))])
+        a, b = a - self.offsets[0], b - self.offsets[1]
+        for group in range(min(GROUPS, len(a))):
+            own = [i for i in range(len(a)) if (start + i) % GROUPS == (start + group) % GROUPS]
+            _grow(self.groups, (start + group) % GROUPS, a[own].flatten(0, 1), b[own].flatten(0, 1))
+        for shift in range(1, min(SHIFTS, len(a) - 1) + 1):
+            _grow(self.chance, shift, a.roll(shift, 0).flatten(0, 1), b.flatten(0, 1))
+        inner = [Moments.of(maps.flatten(0, 1), maps.flatten(0, 1)) for maps in (a, b)]
+        self.inner = [one + two for one, two in zip(self.inner, inner, strict=True)] if self.inner else inner
+
+    def matched(self, name: str) -> LayerMatch:
+        """Return the pairs of units and what speaks for each."""
+        assert self.low is not None
+        assert self.high is not None
+        everything = total(list(self.groups.values()))
+        correlation = everything.correlation()
+        silent = self.low == self.high
+        left = [(everything - group).correlation() for group in self.groups.values()] if len(self.groups) > 2 else []
+        chance = [moments.correlation()[:, ~silent[1]].amax(0) for moments in self.chance.values()]
+        threshold = float(torch.cat(chance).quantile(1 - CHANCE)) if chance and chance[0].numel() else 0.0
+        whole = [inner.covariance().norm() for inner in self.inner]
+        cka = float(everything.covariance().norm() ** 2 / (whole[0] * whole[1]).clamp(min=1e-300))
+        return assign(name, correlation, left, threshold, silent, cka)
+
+
+def _grow(kept: dict[int, Moments], key: int, a: Tensor, b: Tensor) -> None:
+    found = Moments.of(a, b)
+    kept[key] = kept[key] + found if key in kept else found
+
+
+def _maps(model: Model, pictures: list[Picture], spec: InputSpec, names: Sequence[str]) -> dict[str, Tensor]:
+    x = stack(pictures, spec).to(model.device, model.dtype)
+    return tap.capture(model, x, names).activations
+
+
+def _layers(before: Model, after: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the layers to match. Raises InnersightError naming those that differ."""
+    if not layers:
+        first, second = story(before), story(after)
+        if first != second:
+            differ = [name for name in (*first, *second) if name not in first or name not in second]
+            raise InnersightError(
+                f"{before.name} and {after.name} are not the same network: {', '.join(differ[:6])} are not in both; "
+                "match two checkpoints of one network, or name layers that both have"
+            )
+        layers = second
+    names = tuple(dict.fromkeys(layers))
+    pairs = list(zip(check_layers(before, names), check_layers(after, names), strict=True))
+    differ = [f"{one.name} ({one.units} and {two.units} units)" for one, two in pairs if one.units != two.units]
+    if differ:
+        raise InnersightError(f"{before.name} and {after.name} are not the same network: {', '.join(differ)}")
+    return names
+
+
+def _as_before(before: InputSpec, after: InputSpec) -> InputSpec:
+    """Return the input contract of `after` with the mean and std of `before`."""
+    if before.channels != after.channels:
+        raise InnersightError(f"the networks take {before.channels} and {after.channels} bands: they cannot be matched")
+    return replace(after, mean=before.mean, std=before.std)
+
+
+def _notes(before: InputSpec, after: InputSpec) -> tuple[str, ...]:
+    sides = [f"{spec.height}x{spec.width}" for spec in (before, after)]
+    return (f"before was made for {sides[0]}; both were shown {sides[1]}",) if sides[0] != sides[1] else ()
