@@ -11,20 +11,21 @@ import innersight as ins
 from innersight.boxes import Box
 from innersight.errors import InnersightError
 from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank, strongest
-from innersight.image import PictureError
+from innersight.find.score import Strongest
+from innersight.image import PictureError, stack
+from innersight.maps import compute
 
 BOX = (0.1, 0.2, 0.6, 0.7)
 
 
 def slow_share(values: np.ndarray, region: np.ndarray, counts: np.ndarray, shown: int) -> float:
-    """One unit's share for values that all differ: places taken one after the other, the last in part."""
-    order = np.argsort(-values.ravel())
+    """One unit's share: places taken from the strongest on, equal ones together, the last in part."""
     wanted = left = STRONGEST * counts[:shown].sum()
     within = 0.0
-    for place in order:
-        weight = counts.ravel()[place]
+    for value in sorted(set(values.ravel()), reverse=True):
+        weight = counts[values == value].sum()
         taken = min(weight, left)
-        within += taken / weight * region.ravel()[place] if weight else 0.0
+        within += taken / weight * region[values == value].sum() if weight else 0.0
         left -= taken
     return within / min(wanted, region.sum())
 
@@ -40,6 +41,36 @@ def test_share_is_the_definition() -> None:
     for unit in range(5):
         slow = slow_share(maps[:, unit].double().numpy(), region.double().numpy(), counts.double().numpy(), 2)
         assert float(found[unit]) == pytest.approx(slow, abs=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_share_is_the_same_in_portions(steps: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    # Few different values, so that many are equal; one unit never answers.
+    values = (torch.randn(6, 20, 11, 9, generator=generator) * 2).round().clamp(min=0)
+    values[:, 3] = 0
+    counts = torch.rand(6, 11, 9, generator=generator).round(decimals=1)
+    counts[4] = 0
+    region = torch.rand(6, 11, 9, generator=generator) * counts
+    region[3:] = 0
+    whole = strongest(values, region, counts, 3)
+    streamed = Strongest(STRONGEST * float(counts[:3].sum()))
+    for part in torch.arange(6).chunk(steps):
+        streamed.add(values[part].transpose(0, 1).flatten(1), counts[part].flatten(), region[part].flatten())
+    assert torch.allclose(streamed.share(float(region.double().sum())), whole, atol=1e-6)
+    slow = [slow_share(*(part.double().numpy() for part in (values[:, i], region, counts)), 3) for i in range(20)]
+    assert np.allclose(whole, slow, atol=1e-5)
+
+
+def test_many_pictures_give_what_all_at_once_give_and_only_those_drawn_are_kept() -> None:
+    model = tiny("dense")
+    context = [picture(i) for i in range(2, 40)]
+    found = ins.find(model, (picture(1), BOX), pictures=context)
+    x = stack([query.picture for query in found.queries], model.input)
+    whole = rank(model, found.queries, compute(model, x, list(found.maps)))
+    for layer in found.maps:
+        assert torch.allclose(found.score[layer], whole.score[layer], atol=1e-6)
+        assert len(found.maps[layer]) == 6
 
 
 def test_equal_places_share_what_is_left() -> None:
@@ -60,7 +91,7 @@ def test_fit_asks_for_the_sides_of_the_box() -> None:
     maps[0, 0] = region[0]
     maps[0, 1, 4:6, 5:7] = 1
     maps[0, 2, 9:, 9:] = 1
-    ring, core, beside = fits(maps, region).tolist()
+    ring, core, beside = fits(maps, region)[0].tolist()
     assert ring == pytest.approx(1)
     assert 1 > core > beside
 

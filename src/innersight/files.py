@@ -31,6 +31,11 @@ def read_pictures(sources: "Sequence[Source] | Source", spec: InputSpec) -> tupl
     return tuple(pictures), tuple(skipped)
 
 
+def given(sources: "Sequence[Source] | Source") -> bool:
+    """Say whether there are any sources: everything but an empty list."""
+    return not isinstance(sources, list | tuple) or len(sources) > 0
+
+
 def reader(spec: InputSpec) -> "Callable[[Source], Picture]":
     """Return what reads one source; it raises PictureError for bands the network cannot take too."""
     return lambda source: as_picture(source).checked(spec)

@@ -14,7 +14,7 @@ from innersight.address import Address, ClassAddress, parse
 from innersight.connections.link import CLASSES, Link
 from innersight.connections.result import Connections
 from innersight.errors import InnersightError
-from innersight.files import read_pictures
+from innersight.files import given, read_pictures
 from innersight.image import Picture, stack
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH
@@ -53,7 +53,7 @@ def connections(
     layer, units = _units(model, address)
     check_layers(model, [name for name in (before, after) if name is not None])
     links, notes = _weights(model, layer, units)
-    if not _given(pictures):
+    if not given(pictures):
         if before is not None or after is not None:
             raise InnersightError("before= and after= are for attribution: give pictures too")
         return Connections(model, layer, units, (), of, links, notes)
@@ -172,7 +172,3 @@ def _neighbours(model: Model, layer: str) -> tuple[str | None, str]:
     before = [step for step in steps if order[step] < order[layer]]
     after = [step for step in steps if order[step] > order[layer]]
     return before[-1] if before else None, after[0] if after else CLASSES
-
-
-def _given(pictures: object) -> bool:
-    return not isinstance(pictures, list | tuple) or len(pictures) > 0

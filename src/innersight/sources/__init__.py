@@ -57,9 +57,9 @@ def load(
     source : an `nn.Module` (kept as it is, never copied or moved), or text: `torchvision:NAME`, `timm:NAME`,
         `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`,
         `python:MODULE:FUNCTION`, `run:DIR` (what `train` wrote; `?epoch=3` where epochs were kept), `toon` (the
-        embedded example), `small:WIDTH` (our own architecture, untrained). Options may follow as `?key=value&key=value`: checkpoint, classes, labels (a file with
-        one name per line), and the input contract: size (96 or 64x96), channels, mean, std, fit, crop, resample,
-        display.
+        embedded example), `small:WIDTH` (our own architecture, untrained). Options may follow as
+        `?key=value&key=value`: checkpoint, classes, labels (a file with one name per line), and the input contract:
+        size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
     input : the input contract; the origin's own, or inferred and said in `Model.notes`, when not given.
     labels : one name per class.
     classes : build the architecture with this many outputs instead of its own number.

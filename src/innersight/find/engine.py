@@ -1,0 +1,129 @@
+"""Rank units by how well they answer to a region: one pass over the pictures, keeping only what ranks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.errors import InnersightError
+from innersight.files import given, read_pictures
+from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
+from innersight.find.result import SHOWN, Finding
+from innersight.find.score import STRONGEST, Strongest, at, fits
+from innersight.image import Picture, stack
+from innersight.layers import check_layers, story
+from innersight.maps import BATCH, compute
+from innersight.model import Model
+
+if TYPE_CHECKING:
+    from innersight.find.regions import Asked
+
+AT_ONCE = 16
+
+
+def find(
+    model: Model,
+    like: "Asked | Sequence[Asked]",
+    *,
+    but_not: "Asked | str | Path | Picture | Sequence[Asked | str | Path | Picture]" = (),
+    layers: Sequence[str] | None = None,
+    pictures: "Sequence[str | Path | Picture] | str | Path | Picture" = (),
+) -> Finding:
+    """Rank the units of `layers` by how well they answer to a region; without `layers` those that tell the story.
+
+    like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
+    as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
+    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all.
+
+    The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
+    (Bau et al. 2017, arXiv:1704.05796) without its fixed threshold, and the fit of projections to the sides of a box
+    (Tian et al. 2021, arXiv:2012.02310). Raises InnersightError for text that is no box, a box outside the picture or
+    outside what the network sees of it, no box at all, and layers without places; PictureError for a picture of `like`
+    or `but_not` that cannot be read.
+    """
+    queries = read_queries(model.input, several(like), several(but_not))
+    context, skipped = read_pictures(pictures, model.input) if given(pictures) else ((), ())
+    queries += tuple(Query(picture, but_not=(WHOLE,)) for picture in context)
+    names = tuple(dict.fromkeys(layers)) if layers else story(model)
+    described = check_layers(model, names)
+    flat = [layer.name for layer in described if layer.grid == (1, 1)]
+    if flat:
+        raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no region can be found in it; choose another")
+    ranking = _Ranking(model, queries, max((layer.grid for layer in described), key=lambda grid: grid[0] * grid[1]))
+    for start in range(0, len(queries), BATCH):
+        x = stack([query.picture for query in queries[start : start + BATCH]], model.input)
+        ranking.add(compute(model, x, names))
+    return replace(ranking.found(), skipped=skipped)
+
+
+def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor]) -> Finding:
+    """Score maps already computed, per layer (pictures, units, h, w); the pictures with `like` come first."""
+    grids = [(values.shape[2], values.shape[3]) for values in maps.values()]
+    ranking = _Ranking(model, queries, max(grids, key=lambda grid: grid[0] * grid[1]))
+    ranking.add(maps)
+    return ranking.found()
+
+
+class _Ranking:
+    """What is kept of every unit while the pictures go by, those that show the region first.
+
+    finest : the grid to which the maps of all layers are brought.
+    """
+
+    def __init__(self, model: Model, queries: tuple[Query, ...], finest: tuple[int, int]) -> None:
+        self._model, self._queries, self._finest = model, queries, finest
+        self._shown = sum(bool(query.like) for query in queries)
+        parts = [coverage(query, model.input) for query in queries[: self._shown]]
+        inside, counts = (torch.stack(part) for part in zip(*parts, strict=True))
+        self._area = float(inside.mean())
+        self._possible = float(at(inside, finest).double().sum())
+        self._wanted = STRONGEST * float(at(counts, finest).sum())
+        self._done = 0
+        self._strongest: dict[str, Strongest] = {}
+        self._fit: dict[str, list[Tensor]] = {}
+        self._high: dict[str, Tensor] = {}
+        self._low: dict[str, Tensor] = {}
+        self._maps: dict[str, list[Tensor]] = {}
+
+    def add(self, maps: dict[str, Tensor]) -> None:
+        """Take in the maps (B, units, h, w) of the next pictures, by layer."""
+        count = len(next(iter(maps.values())))
+        own = self._queries[self._done : self._done + count]
+        inside, counts = (
+            torch.stack(part) for part in zip(*(coverage(q, self._model.input) for q in own), strict=True)
+        )
+        region, places = (at(part, self._finest).flatten() for part in (inside, counts))
+        shown, drawn = (max(0, least - self._done) for least in (self._shown, SHOWN))
+        for layer, values in maps.items():
+            kept = self._strongest.setdefault(layer, Strongest(self._wanted))
+            # A few units at a time: many units of a coarse layer are large at the finest grid.
+            wide = [
+                F.interpolate(part, size=self._finest, mode="bilinear").transpose(0, 1).flatten(1)
+                for part in torch.split(values, AT_ONCE, dim=1)
+            ]
+            kept.add(torch.cat(wide), places, region)
+            if shown:
+                covered = at(inside[:shown], (values.shape[2], values.shape[3]))
+                self._fit.setdefault(layer, []).append(fits(values[:shown], covered))
+            if drawn:
+                self._maps.setdefault(layer, []).append(values[:drawn])
+            high, low = values.amax((0, 2, 3)), values.amin((0, 2, 3))
+            self._high[layer] = torch.maximum(high, self._high.get(layer, high))
+            self._low[layer] = torch.minimum(low, self._low.get(layer, low))
+        self._done += count
+
+    def found(self) -> Finding:
+        """Return the ranking of all units of all layers."""
+        share = {layer: kept.share(self._possible) for layer, kept in self._strongest.items()}
+        fit = {layer: torch.cat(parts).mean(0) for layer, parts in self._fit.items()}
+        answers = {layer: self._high[layer] > self._low[layer] for layer in share}
+        score = {layer: (share[layer] ** 2 * fit[layer]) ** (1 / 3) * answers[layer] for layer in share}
+        addresses = [(layer, unit) for layer in score for unit in range(len(score[layer]))]
+        best = torch.cat(list(score.values())).argsort(descending=True, stable=True).tolist()
+        maps = {layer: torch.cat(parts) for layer, parts in self._maps.items()}
+        order = tuple(addresses[i] for i in best)
+        return Finding(self._model, self._queries, maps, order, score, share, fit, self._area)

@@ -1,0 +1,94 @@
+"""How well a unit answers to a region: the share of its strongest places, and the fit to the sides of a box."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+STRONGEST = 0.05
+
+
+def at(pixels: Float[Tensor, "P H W"], size: tuple[int, int]) -> Float[Tensor, "P h w"]:
+    """Return how much of each place of a grid is covered, from how much of each pixel is."""
+    return F.interpolate(pixels[:, None], size=size, mode="area")[:, 0]
+
+
+class Strongest:
+    """The strongest places of every unit, streamed: of the others nothing is kept, of equal ones only their sums.
+
+    wanted : how many places are taken, a number that need not be whole.
+    """
+
+    def __init__(self, wanted: float) -> None:
+        self._wanted = wanted
+        self._kept: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def add(self, values: Float[Tensor, "units n"], weights: Float[Tensor, " n"], within: Float[Tensor, " n"]) -> None:
+        """Take in places. weights : how much of each counts, 0 to 1. within : how much of each lies in the region."""
+        counted = weights > 0
+        rows = len(values)
+        new = (values[:, counted], weights[counted].expand(rows, -1), within[counted].expand(rows, -1))
+        old = self._kept or tuple(values.new_zeros(rows, 0) for _ in new)
+        both = [torch.cat(pair, 1).double() for pair in zip(old, new, strict=True)]
+        if both[0].shape[1] == 0:
+            return
+        ordered, order = both[0].sort(1, descending=True)
+        weights, within = both[1].gather(1, order), both[2].gather(1, order)
+        last = (weights.cumsum(1) < self._wanted * (1 - 1e-9)).sum(1, keepdim=True).clamp(max=ordered.shape[1] - 1)
+        least = ordered.gather(1, last)
+        above, level = ordered > least, ordered == least
+        # Behind those above the level one entry for all that are on it; the rest has no weight.
+        count = above.sum(1, keepdim=True)
+        size = int(count.max()) + 1
+        kept = []
+        for part, end in ((ordered, least), *((p, (p * level).sum(1, keepdim=True)) for p in (weights, within))):
+            held = torch.where(above[:, :size], part[:, :size], 0.0)
+            kept.append(held.scatter(1, count, end))
+        places = torch.arange(size) > count
+        kept[0] = kept[0].masked_fill(places, -torch.inf)
+        self._kept = kept[0], kept[1], kept[2]
+
+    def share(self, possible: float) -> Float[Tensor, " units"]:
+        """Return how many of the places taken lie in the region, 0 to 1, relative to how many could.
+
+        possible : the places of the region. Places of equal value share what is left to take.
+        """
+        assert self._kept is not None
+        values, weights, within = self._kept
+        least = values.masked_fill(weights == 0, torch.inf).amin(1, keepdim=True)
+        above, level = (values > least).double(), (values == least).double()
+        left = (self._wanted - (above * weights).sum(1)) / (level * weights).sum(1).clamp(min=1e-12)
+        taken = (above * within).sum(1) + left.clamp(0, 1) * (level * within).sum(1)
+        return (taken / min(self._wanted, possible)).clamp(0, 1).float()
+
+
+def strongest(
+    maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"], counts: Float[Tensor, "P h w"], shown: int
+) -> Float[Tensor, " units"]:
+    """Return how many of each unit's strongest places lie in the region, 0 to 1, relative to how many could.
+
+    region, counts : how much of each place lies in the region, and how much counts at all, 0 to 1. shown : the first
+    pictures, that show the region; their places times `STRONGEST` are how many are taken, of all pictures.
+    """
+    found = Strongest(STRONGEST * float(counts[:shown].sum()))
+    found.add(maps.transpose(0, 1).flatten(1), counts.flatten(), region.flatten())
+    return found.share(float(region.double().sum()))
+
+
+def fits(maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"]) -> Float[Tensor, "P units"]:
+    """Return how well the highest places of each map's rows and columns tell those that the region reaches, 0 to 1."""
+    found = []
+    for values, covered in zip(maps.double(), region.double(), strict=True):
+        rows = average_precision(values.amax(2), covered.amax(1))
+        columns = average_precision(values.amax(1), covered.amax(0))
+        found.append((rows * columns).sqrt())
+    return torch.stack(found).float()
+
+
+def average_precision(values: Float[Tensor, "units n"], truth: Float[Tensor, " n"]) -> Float[Tensor, " units"]:
+    """Return the average precision of each row of values for a truth of 0 to 1 in part; equal values count at once."""
+    ordered, order = values.sort(1, descending=True)
+    hits = truth[order]
+    last = torch.searchsorted(-ordered, (-ordered).contiguous(), right=True) - 1
+    precision = hits.cumsum(1).gather(1, last) / (last + 1)
+    return (precision * hits).sum(1) / truth.sum().clamp(min=1e-12)
