@@ -37,6 +37,9 @@ def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:
     assert low < rows[0]["mean"] < high < -1.5
     assert rows[0]["p"] < 0.05
     assert rows[3]["p"] > 0.05
+    # A class that is not shown is tested when it is asked for.
+    assert found.rank("ash", 1)[0]["p"] <= 1
+    assert found.rank("birch", None) == rows
     assert "16 pictures taken for birch" in found.note("birch")
     assert "0.05 with" in found.note("cedar")
     assert "none is taken for ash" in found.note("ash")

@@ -98,6 +98,34 @@ def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
     assert "conv1 is the first layer of the story: name before= for effects into it" in told.notes
 
 
+class ClassToken(nn.Module):
+    """Reads the class from a token of its own: the places of its last layer have no effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
+        self.mixed = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.last = nn.Linear(6, 6)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        x = self.mixed(torch.cat([self.token.expand(len(x), -1, -1), x], 1))
+        return self.head(self.last(x)[:, 0])
+
+
+def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
+    torch.manual_seed(0)
+    model = Model(ClassToken().eval(), InputSpec(24, 24), ("ash", "birch", "cedar", "dogwood"), "token", "a test")
+    found = ins.connections(model, "last:1", [picture(1), picture(2)], before="stem")
+    incoming, outgoing = found.links[:2]
+    assert len(found.rank(incoming, 1)) == 6
+    assert found.rank(outgoing, 1) == []
+    assert "the places of last have no effect on class" in found.notes
+    assert found.figure().axes
+
+
 def test_rows_and_batches() -> None:
     pictures = [picture(i) for i in range(19)]
     found = ins.connections(tiny("dense"), "step2", pictures, of="peak")

@@ -46,7 +46,7 @@ def connections(
     pass, whatever the number of units at the other end.
 
     Raises InnersightError for an unknown layer or unit, a place or a class as the address, another `of`, and layers
-    named out of order or that do not depend on each other; PictureError when no picture could be read.
+    named out of order; PictureError when no picture could be read.
     """
     if of not in OF:
         raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
@@ -71,6 +71,10 @@ def connections(
             effects.append(Link.of_effects("in", before, torch.cat(parts)))
         parts = [out_of(model, batch, layer, after, units, of=of) for batch in batches]
         effects.append(Link.of_effects("out", after, torch.cat(parts)))
+    for link in effects:
+        if not link.size.any():
+            ends = (link.layer, layer) if link.direction == "in" else (layer, link.layer)
+            notes += ("the places of {} have no effect on {}".format(*ends),)
     return Connections(model, layer, units, loaded, of, (*effects, *links), notes, skipped)
 
 
@@ -80,6 +84,8 @@ def into(
     """Return the effects of every unit of `source` on `units` of `target`, for each picture; float32, on the CPU."""
     with _between():
         start, end = _ends(model, x, source, target, of)
+        if not end.requires_grad:
+            return torch.zeros(len(x), len(units), start.shape[1])
         found = []
         for unit in units:
             (slope,) = torch.autograd.grad(end[:, unit].sum(), start, retain_graph=True)
@@ -97,6 +103,8 @@ def out_of(
     """
     with _between():
         start, end = _ends(model, x, source, target, of)
+        if not end.requires_grad:
+            return torch.zeros(len(x), len(units), end.shape[1])
         weights = torch.zeros_like(end, requires_grad=True)
         (slope,) = torch.autograd.grad(end, start, weights, create_graph=True)
         found = []
@@ -122,8 +130,6 @@ def _ends(
     else:
         places = captured.activations[target].flatten(2)
         end = places.mean(2) if of == "mean" else places.max(2).values
-    if not end.requires_grad:
-        raise InnersightError(f"{target} does not depend on {source}: name another layer")
     return start, end
 
 
