@@ -255,10 +255,12 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     every = torch.arange(output.shape[1])
     for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
         slopes = _slopes(suffix, classes)
-        for slope, number in zip(slopes, classes.tolist(), strict=True):
-            same = slope.expand_as(activation)
-            if not tap.affine(activation, same, output[:, number], tried, tuple(found[:, number] for found in truth)):
-                return None
+        flat = slopes.flatten(1).T
+        base = output[:, classes] - activation.flatten(1) @ flat
+        foretold = [base + trial.flatten(1) @ flat for trial in tried]
+        runs = [scores[:, classes] for scores in truth]
+        if not all(torch.allclose(one, run, rtol=1e-4, atol=1e-4) for one, run in zip(foretold, runs, strict=True)):
+            return None
         changes.append(torch.einsum("cuhw,buhw->buc", slopes, other - activation))
     return torch.cat(changes, 2)
 
