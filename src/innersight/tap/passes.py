@@ -1,6 +1,6 @@
 """Capture, stop, leaf, replace: one forward pass with something done at layers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -83,12 +83,12 @@ def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]
     Nothing is copied or kept, so a reader must neither change the activation nor hold on to it: what follows in the
     network may write over it. The pass ends at the last layer. Raises InnersightError when a layer was never called.
     """
-    reached: dict[str, Tensor] = {}
+    reached: set[str] = set()
 
     def handler(layer: str) -> Handler:
         def hand_over(output: Tensor) -> None:
             readers[layer](output)
-            reached[layer] = output[:0]
+            reached.add(layer)
             if len(reached) == len(readers):
                 raise Reached
 
@@ -170,7 +170,7 @@ def _hook(read: Layout, handler: Handler, call: int) -> Callable[[nn.Module, Any
     return hook
 
 
-def _require(model: Model, layers: Sequence[str], found: Mapping[str, Tensor]) -> None:
+def _require(model: Model, layers: Sequence[str], found: Collection[str]) -> None:
     for layer in layers:
         if layer not in found:
             raise InnersightError(f"layer {layer} of {model.name} was not called in the forward pass; choose another")
