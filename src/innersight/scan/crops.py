@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.image import Box, Picture, load_picture
+from innersight.image import Box, Picture, PictureError, load_picture
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
 from innersight.scan import archive
-from innersight.scan.feed import content, entry
+from innersight.scan.dataset import Content, content, entry, numbered, rows_of
 from innersight.scan.ledger import Record
+from innersight.scan.likeness import likeness
 
 LEAST = 16  # pixels of the network's input; a crop is no smaller
 
@@ -53,15 +54,26 @@ class Crop:
         return shown
 
 
-def reopen(record: Record, model: Model, dataset: Any) -> Opened:
-    """Read a picture of a scan again. Raises PictureError when it is gone."""
-    if dataset is not None:
-        found = content(entry(dataset[record.number], record.number)[0], record.name)
-    elif ".tar/" in record.name.lower():
-        found = archive.one(record.name)
-    else:
-        found = load_picture(record.name)
-    spec = model.input
+def reopen(records: Sequence[Record], model: Model, dataset: Any) -> list[Opened]:
+    """Read pictures of a scan again. Raises PictureError when one is gone, or a stream gives another in its place."""
+    if dataset is None:
+        return [
+            _opened(archive.one(one.name) if ".tar/" in one.name.lower() else load_picture(one.name), model.input)
+            for one in records
+        ]
+    rows = rows_of(dataset, [one.number for one in records])
+    found = [_opened(content(entry(rows[one.number], one.number)[0], one.name), model.input) for one in records]
+    if not numbered(dataset):
+        hashes = likeness(model.input.denormalise(torch.stack([one.x for one in found]))).tolist()
+        for record, now in zip(records, hashes, strict=True):
+            if now != record.likeness:
+                raise PictureError(
+                    f"{record.name}: the stream gives another picture on another pass: give it without shuffling"
+                )
+    return found
+
+
+def _opened(found: Content, spec: InputSpec) -> Opened:
     if isinstance(found, Picture):
         return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
     pixels = spec.denormalise(found[None].float())[0].clamp(0, 1).mul(255).round().to(torch.uint8)

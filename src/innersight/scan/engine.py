@@ -17,7 +17,8 @@ from innersight.errors import InnersightError, nearest, printable
 from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Layer, Model
-from innersight.scan.feed import Item, Label, Loaded, is_dataset, items, network_input, stream
+from innersight.scan.dataset import Label, is_dataset
+from innersight.scan.feed import Item, Loaded, items, network_input, stream
 from innersight.scan.kinds import Room
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Record
@@ -46,7 +47,7 @@ def scan(
 ) -> Scan:
     """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
 
-    pictures : files, folders, `.tar` files (WebDataset), or one torch `Dataset` or Hugging Face data set; see
+    pictures : files, folders, `.tar` files (WebDataset), or one data set of torch, Hugging Face or webdataset; see
     `innersight.scan.feed.items`. layers : those that tell the story when None. top : examples of each unit. batch :
     pictures in one forward pass, which ends at the deepest layer. workers : threads that decode; one for each core,
     up to 4, when None. watch : called with (entries done, 0, name of the last one).

@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.errors import InnersightError, printable
+from innersight.errors import printable
 from innersight.files import find_pictures
-from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.image import PictureError, load_picture
 from innersight.model import InputSpec, Model
 from innersight.scan.archive import members
+from innersight.scan.dataset import Content, Label, class_names, content, content_bytes, entry, is_dataset, rows
 
 GROUP = 8  # pictures decoded by one call of a worker
 AHEAD = 4  # such groups waiting for each worker
-Content = Picture | Tensor
-Label = str | int | None
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,10 @@ class Loaded:
 def items(pictures: Any, classes: Collection[str] = ()) -> Iterator[Item]:
     """Yield the pictures of files, folders, `.tar` files or of one data set, in their order.
 
-    A data set is anything with `len` and numbered entries: a torch `Dataset`, or one of Hugging Face `datasets`. Its
-    entries are pictures, (picture, label), or dicts with `image` or `img` and perhaps `label`. A picture is a PIL
-    image, an array, uint8 pixels (C, H, W), or the network's own input as a float Tensor (C, H, W).
+    A data set is anything with `len` and numbered entries, or a stream of entries: of torch, of Hugging Face
+    `datasets`, of `webdataset`. Its entries are pictures, (picture, label), or dicts with `image`, `img`, or an ending
+    such as `png`, and perhaps `label` or `cls`. A picture is a PIL image, an array, the bytes of a file, uint8 pixels
+    (C, H, W), or the network's own input as a float Tensor (C, H, W).
 
     The label of a file is the name of its folder, of a file in a tar file what its `.cls` says. The folder that was
     named itself is a label only where it is one of `classes`.
@@ -80,12 +80,6 @@ def items(pictures: Any, classes: Collection[str] = ()) -> Iterator[Item]:
     if is_dataset(pictures):
         return _of_dataset(pictures)
     return _of_files([pictures] if isinstance(pictures, str | Path) else pictures, classes)
-
-
-def is_dataset(pictures: Any) -> bool:
-    """Say whether it is a data set and not names of files."""
-    plain = isinstance(pictures, str | Path | list | tuple | set | Iterator)
-    return not plain and hasattr(pictures, "__getitem__") and hasattr(pictures, "__len__")
 
 
 def _of_files(paths: Iterable[str | Path], classes: Collection[str]) -> Iterator[Item]:
@@ -133,59 +127,12 @@ def _stamp(path: Path) -> str:
 
 def _of_dataset(dataset: Any) -> Iterator[Item]:
     names = class_names(dataset)
-    for number in range(len(dataset)):
-        picture, label = entry(dataset[number], number)
+    for number, row in enumerate(rows(dataset)):
+        picture, label = entry(row, number)
         if names is not None and isinstance(label, int) and 0 <= label < len(names):
             label = names[label]
         name = f"#{number}"
         yield Item(number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name))
-
-
-def class_names(dataset: Any) -> Sequence[str] | None:
-    """Return the names of a data set's labels: `classes` of torchvision's, `features` of Hugging Face's."""
-    names = getattr(dataset, "classes", None)
-    if names is None:
-        features = getattr(dataset, "features", None) or {}
-        names = getattr(features.get("label"), "names", None) if hasattr(features, "get") else None
-    return None if names is None else [str(name) for name in names]
-
-
-def entry(row: Any, number: int) -> tuple[Any, Label]:
-    """Return the picture and the label of an entry of a data set. Raises InnersightError for one without a picture."""
-    label: Any = None
-    if isinstance(row, dict):
-        keys = [key for key in ("image", "img", "picture") if key in row]
-        if not keys:
-            raise InnersightError(
-                f"entry {number} of the data set has {', '.join(map(str, row))}: name its picture 'image'"
-            )
-        row, label = row[keys[0]], row.get("label", row.get("labels"))
-    elif isinstance(row, tuple | list):
-        row, label = row[0], row[1] if len(row) > 1 else None
-    if isinstance(label, Tensor):
-        label = label.item() if label.numel() == 1 else None
-    elif isinstance(label, np.generic):
-        label = label.item()
-    return row, label if isinstance(label, str | int) else None
-
-
-def content(picture: Any, name: str) -> Content:
-    """Return an entry's picture; a float Tensor is the network's input and stays as it is."""
-    if isinstance(picture, Tensor):
-        if picture.is_floating_point():
-            return picture
-        return as_picture(picture.permute(1, 2, 0).squeeze(2).cpu().numpy(), name=name)
-    if isinstance(picture, str | Path):
-        return load_picture(picture)
-    if isinstance(picture, dict) and picture.get("bytes"):
-        raise InnersightError(f"{name}: encoded bytes; let the data set decode its pictures")
-    return as_picture(picture, name=name)
-
-
-def content_bytes(picture: Any, name: str) -> bytes:
-    """Return what tells one picture from another."""
-    found = content(picture, name)
-    return found.cpu().contiguous().numpy().tobytes() if isinstance(found, Tensor) else found.digest().encode()
 
 
 def stream(source: Iterable[Item], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:

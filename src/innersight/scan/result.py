@@ -107,7 +107,7 @@ class Scan:
         one = self._address(address)
         if not examples:
             return []
-        opened = [reopen(self.records[example.number], self.model, self.dataset) for example in examples]
+        opened = reopen([self.records[example.number] for example in examples], self.model, self.dataset)
         seen = self._fields[one.layer]
         places = [example.place for example in examples]
         return crops(self.model, one.layer, one.unit, seen, opened, places, lowest=lowest)

@@ -1,0 +1,117 @@
+"""Data sets as sources of pictures: torch's, Hugging Face's, WebDataset's; numbered ones, and streams."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from innersight.errors import InnersightError
+from innersight.image import SUFFIXES, Picture, PictureError, as_picture, decode_picture, load_picture
+
+Content = Picture | Tensor
+Label = str | int | None
+PICTURES = ("image", "img", "picture")
+LABELS = ("label", "labels", "fine_label", "cls")
+
+
+def is_dataset(pictures: Any) -> bool:
+    """Say whether it is a data set and not names of files. Raises InnersightError for what holds data sets."""
+    if isinstance(pictures, DataLoader):
+        raise InnersightError("a DataLoader gives batches: give its data set, loader.dataset")
+    if isinstance(pictures, Mapping):
+        names = ", ".join(map(repr, pictures)) or "nothing"
+        raise InnersightError(f"the data set is made of {names}: give one of them")
+    plain = isinstance(pictures, str | Path | list | tuple | set | Iterator)
+    return not plain and (numbered(pictures) or hasattr(pictures, "__iter__"))
+
+
+def numbered(dataset: Any) -> bool:
+    """Say whether entries can be asked for by number; those of a stream come one after the other."""
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
+def rows(dataset: Any) -> Iterator[Any]:
+    """Yield the entries of a data set in order."""
+    return map(dataset.__getitem__, range(len(dataset))) if numbered(dataset) else iter(dataset)
+
+
+def rows_of(dataset: Any, numbers: Sequence[int]) -> dict[int, Any]:
+    """Return some entries by their numbers. A stream is read again from its beginning up to the last of them.
+
+    Raises PictureError for a stream that ends before it.
+    """
+    if numbered(dataset):
+        return {number: dataset[number] for number in numbers}
+    last = max(numbers, default=-1)
+    wanted = set(numbers)
+    found = {number: row for number, row in enumerate(islice(rows(dataset), last + 1)) if number in wanted}
+    if last >= 0 and last not in found:
+        raise PictureError(f"#{last}: the stream ends before it now")
+    return found
+
+
+def class_names(dataset: Any) -> Sequence[str] | None:
+    """Return the names of a data set's labels: `classes` of torchvision's, `features` of Hugging Face's."""
+    names = getattr(dataset, "classes", None)
+    if names is None:
+        features = getattr(dataset, "features", None) or {}
+        labels = [features[key] for key in LABELS if key in features] if hasattr(features, "get") else []
+        names = next((label.names for label in labels if hasattr(label, "names")), None)
+    return None if names is None else [str(name) for name in names]
+
+
+def entry(row: Any, number: int) -> tuple[Any, Label]:
+    """Return the picture and the label of an entry of a data set. Raises InnersightError for one without a picture."""
+    label: Any = None
+    if isinstance(row, Mapping):
+        key = next((key for key in row if key in PICTURES), None) or next(filter(_ending, row), None)
+        if key is None:
+            raise InnersightError(
+                f"entry {number} of the data set has {', '.join(map(str, row))}: name its picture 'image'"
+            )
+        label = next((row[name] for name in LABELS if name in row), None)
+        row = row[key]
+    elif isinstance(row, tuple | list):
+        row, label = row[0], row[1] if len(row) > 1 else None
+    if isinstance(label, Tensor):
+        label = label.item() if label.numel() == 1 else None
+    elif isinstance(label, np.generic):
+        label = label.item()
+    elif isinstance(label, bytes):
+        label = label.decode("utf-8", "replace").strip()
+    return row, label if isinstance(label, str | int) else None
+
+
+def content(picture: Any, name: str) -> Content:
+    """Return an entry's picture; a float Tensor is the network's input and stays as it is.
+
+    Bytes are those of a picture file, also in a dict with `bytes` and `path`, as Hugging Face keeps them.
+    """
+    if isinstance(picture, Tensor):
+        if picture.is_floating_point():
+            return picture
+        return as_picture(picture.permute(1, 2, 0).squeeze(2).cpu().numpy(), name=name)
+    if isinstance(picture, Mapping) and "bytes" in picture:
+        data = picture["bytes"]
+        return load_picture(picture["path"]) if data is None else decode_picture(data, picture.get("path") or name)
+    if isinstance(picture, bytes):
+        return decode_picture(picture, name)
+    if isinstance(picture, str | Path):
+        return load_picture(picture)
+    return as_picture(picture, name=name)
+
+
+def content_bytes(picture: Any, name: str) -> bytes:
+    """Return what tells one picture from another."""
+    found = content(picture, name)
+    return found.cpu().contiguous().numpy().tobytes() if isinstance(found, Tensor) else found.digest().encode()
+
+
+def _ending(key: Any) -> bool:
+    """WebDataset names the parts of a sample by the endings of their files."""
+    return isinstance(key, str) and os.path.splitext(f"a.{key}")[1].lower() in SUFFIXES

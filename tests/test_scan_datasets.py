@@ -1,0 +1,194 @@
+"""Data sets as people have them: streams, Hugging Face and webdataset give the scan that the files give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import tiny
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset
+
+from innersight.errors import InnersightError
+from innersight.image import PictureError
+from innersight.model import Model
+from innersight.scan import Scan, scan
+
+COUNT = 24
+NAMES = ("ash", "birch", "cedar")
+LAYERS = ("relu1", "relu2")
+
+
+@pytest.fixture
+def model() -> Model:
+    return tiny("in-place")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        name = NAMES[i * len(NAMES) // COUNT]
+        (folder / name).mkdir(exist_ok=True)
+        pixels = np.clip(rng.integers(0, 256, 3) + rng.normal(0, 50, (30, 26, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"))
+
+
+def numbers(result: Scan) -> dict[str, Any]:
+    return {f"{name}/{key}": value for name, tally in result.layers.items() for key, value in tally.raw.items()}
+
+
+def same(one: Scan, other: Scan) -> bool:
+    first, second = numbers(one), numbers(other)
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def check(model: Model, folder: Path, source: Any) -> None:
+    """The scan of a source is that of the folder, with its labels and the crops of its examples."""
+    whole, result = scan(model, folder, LAYERS, batch=5), scan(model, source, LAYERS, batch=5)
+    assert same(whole, result)
+    assert not result.notes
+    assert not result.skipped
+    one, other = (found.crops("relu2:1", found.examples("relu2:1")) for found in (whole, result))
+    assert one
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(one, other, strict=True))
+
+
+class Streamed(IterableDataset):  # type: ignore[type-arg]
+    """Entries one after the other, as dicts; in another order on every pass where `shuffle` says so."""
+
+    def __init__(self, folder: Path, *, shuffle: bool = False) -> None:
+        self.files, self.shuffle, self.passes = files(folder), shuffle, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.passes += 1
+        step = self.passes if self.shuffle else 0
+        for file in self.files[step:] + self.files[:step]:
+            yield {"image": Image.open(file).convert("RGB"), "label": file.parent.name}
+
+
+def test_a_stream(model: Model, folder: Path) -> None:
+    check(model, folder, Streamed(folder))
+
+
+def test_a_stream_goes_on_where_it_was_stopped(model: Model, folder: Path, tmp_path: Path) -> None:
+    def stop(done: int, _total: int, _name: str) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(model, Streamed(folder), LAYERS, shard=4, out=tmp_path / "s", watch=stop)
+    rest = scan(model, Streamed(folder), LAYERS, shard=4, out=tmp_path / "s")
+    assert same(rest, scan(model, Streamed(folder), LAYERS, shard=4))
+    with pytest.raises(InnersightError, match="changed since it was scanned"):
+        scan(model, Streamed(folder, shuffle=True), LAYERS, shard=4, out=tmp_path / "s")
+
+
+def test_a_shuffled_stream_has_no_crops(model: Model, folder: Path) -> None:
+    result = scan(model, Streamed(folder, shuffle=True), LAYERS)
+    with pytest.raises(PictureError, match="gives another picture on another pass: give it without shuffling"):
+        result.crops("relu2:1", result.examples("relu2:1"))
+
+
+def test_bytes_of_files_are_decoded_by_the_threads(model: Model, folder: Path) -> None:
+    class Encoded(Streamed):
+        def __iter__(self) -> Iterator[Any]:
+            for i, file in enumerate(self.files):
+                data = file.read_bytes()
+                picture = ({"bytes": data, "path": file.name}, {"bytes": None, "path": str(file)}, data, file)[i % 4]
+                yield picture, file.parent.name.encode()
+
+    check(model, folder, Encoded(folder))
+
+
+def test_bytes_that_are_no_picture_are_skipped(model: Model, folder: Path) -> None:
+    class Spoilt(Streamed):
+        def __iter__(self) -> Iterator[Any]:
+            yield {"png": b"nothing"}
+            yield {"png": self.files[0].read_bytes()}
+
+    result = scan(model, Spoilt(folder), LAYERS)
+    assert result.pictures == 1
+    assert len(result.skipped) == 1
+    assert result.skipped[0].startswith("#0: ")
+
+
+def test_what_holds_data_sets_is_told(model: Model, folder: Path) -> None:
+    with pytest.raises(InnersightError, match=r"a DataLoader gives batches: give its data set, loader\.dataset"):
+        scan(model, DataLoader(Streamed(folder)), LAYERS)
+    with pytest.raises(InnersightError, match="made of 'train', 'test': give one of them"):
+        scan(model, {"train": Streamed(folder), "test": Streamed(folder)}, LAYERS)
+
+
+def rows_of(folder: Path) -> Any:
+    """A Hugging Face data set of these pictures."""
+    datasets = pytest.importorskip("datasets")
+    labels = datasets.ClassLabel(names=["cedar", "birch", "ash"])  # other numbers than the model has
+    rows = {"image": list(map(str, files(folder))), "label": [file.parent.name for file in files(folder)]}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image(), "label": labels}))
+
+
+HUGGING: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda rows: rows,
+    "numpy": lambda rows: rows.with_format("numpy"),
+    "torch": lambda rows: rows.with_format("torch"),
+    "stream": lambda rows: rows.to_iterable_dataset(),
+    "renamed": lambda rows: rows.rename_columns({"image": "img", "label": "fine_label"}),
+}
+
+
+@pytest.mark.parametrize("form", HUGGING)
+def test_hugging_face_data_sets(form: str, model: Model, folder: Path) -> None:
+    check(model, folder, HUGGING[form](rows_of(folder)))
+
+
+def test_hugging_face_data_sets_that_do_not_decode(model: Model, folder: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    check(model, folder, rows_of(folder).cast_column("image", datasets.Image(decode=False)))
+
+
+def test_splits_of_hugging_face_are_told(model: Model, folder: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    with pytest.raises(InnersightError, match="made of 'train': give one of them"):
+        scan(model, datasets.DatasetDict(train=rows_of(folder)), LAYERS)
+
+
+@pytest.fixture
+def tar(folder: Path, tmp_path: Path) -> Path:
+    """A tar file written by webdataset itself."""
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for i, file in enumerate(files(folder)):
+            number = NAMES.index(file.parent.name)
+            writer.write({"__key__": f"{i:05}", "png": file.read_bytes(), "cls": number, "json": {"i": i}})
+    return tmp_path / "a.tar"
+
+
+def test_tar_files_of_webdataset(model: Model, folder: Path, tar: Path) -> None:
+    check(model, folder, tar)
+
+
+WEB: dict[str, Callable[[Any], Any]] = {
+    "encoded": lambda samples: samples,
+    "decoded": lambda samples: samples.decode("pil"),
+    "tuples": lambda samples: samples.decode("pil").to_tuple("png", "cls"),
+    "arrays": lambda samples: samples.decode("rgb8").to_tuple("png", "cls"),
+}
+
+
+# webdataset leaves the file open that it reads from.
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("form", WEB)
+def test_streams_of_webdataset(form: str, model: Model, folder: Path, tar: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    check(model, folder, WEB[form](webdataset.WebDataset(str(tar), shardshuffle=False)))
