@@ -15,7 +15,7 @@ from innersight.image import PictureError, load_picture, stack
 from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.scan import Scan, scan
-from innersight.scan.tally import SPARE
+from innersight.scan.rooms import SPARE
 from innersight.sources import load
 
 COUNT = 60

@@ -267,9 +267,10 @@ def scan(found: Scan) -> str:
             f"{row['dead']:,}",
             f"{row['always_on']:,}",
             "" if row["selective"] is None else f"{row['selective']:,}",
+            "" if row["twins"] is None else f"{row['twins']:,}",
             f"{row['not_finite']:,}",
         ]
         for name, row in found.summary().items()
     ]
-    head = ["layer", "units", "grid", "dead", "always on", "tell a class", "not finite"]
+    head = ["layer", "units", "grid", "dead", "always on", "tell a class", "twins", "not finite"]
     return f"{table(head, rows)}\n{found.pictures:,} pictures"

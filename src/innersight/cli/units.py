@@ -295,6 +295,10 @@ def scan(
     top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
     batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
     workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="also which units go together, in a layer and with the one before it")
+    ] = False,
+    class_maps: Annotated[bool, typer.Option("--class-maps", help="also each unit's mean map for each class")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
     weights: Weights = None,
     device: Device = None,
@@ -316,8 +320,8 @@ def scan(
     names = [found.name for found in listed(opened)] if all_ else layer
     with progress("scan") as watch:
         result = run(
-            opened, list(pictures), names, top=top, batch=batch, workers=workers, out=folders, overwrite=overwrite,
-            watch=watch,
+            opened, list(pictures), names, top=top, batch=batch, correlate=correlate, class_maps=class_maps,
+            workers=workers, out=folders, overwrite=overwrite, watch=watch,
         )  # fmt: skip
     if not json_:
         from innersight import terminal
@@ -325,4 +329,14 @@ def scan(
         typer.echo(terminal.scan(result))
     for note in result.notes:
         typer.echo(f"note: {printable(note)}", err=True)
-    deliver(result, json_, files or None, "scan.png" if folders is None else str(folders / "scan.png"))
+    beside = folders or Path()
+    deliver(result, json_, files or None, str(beside / "scan.png"))
+    if files or json_:
+        return
+    for asked, name, draw in (
+        (correlate, "correlation.png", result.correlation_figure),
+        (class_maps, "class-maps.png", result.class_figure),
+    ):
+        if asked:
+            draw().savefig(beside / name)
+            typer.echo(f"wrote {printable(beside / name)}")

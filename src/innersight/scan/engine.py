@@ -24,11 +24,13 @@ from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Record
 from innersight.scan.likeness import likeness
 from innersight.scan.result import Scan
-from innersight.scan.tally import SPARE, Gathering, Tally
+from innersight.scan.rooms import Pairs, rooms
+from innersight.scan.seen import Batch
+from innersight.scan.tally import Gathering, Tally
 from innersight.store import Store
 
 SHARD = 512
-FORMAT = 1  # of what is stored; raise it when that changes
+FORMAT = 2  # of what is stored; raise it when that changes
 Watch = Callable[[int, int, str], None]
 
 
@@ -39,6 +41,8 @@ def scan(
     *,
     top: int = 9,
     batch: int = 32,
+    correlate: Pairs = False,
+    class_maps: bool = False,
     out: str | Path | None = None,
     workers: int | None = None,
     shard: int = SHARD,
@@ -52,12 +56,17 @@ def scan(
     pictures in one forward pass, which ends at the deepest layer. workers : threads that decode; one for each core,
     up to 4, when None. watch : called with (entries done, 0, name of the last one).
 
+    correlate : also how the peaks of the units go together, within every layer and with the layer before it, or for
+    the pairs of layers named; see `innersight.scan.kinds.correlation`. class_maps : also the mean map of every unit for
+    each class. Memory for these grows with units times units, and units times classes.
+
     With `out` the work is kept in that study's folder after every `shard` pictures: after a kill, Ctrl-C or a full disk
     the same call goes on there, and ends with the same bytes as one that was not interrupted. overwrite : begin anew.
 
     A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures. Raises
-    InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, and while
-    another process works there; PictureError when no picture at all could be read.
+    InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, while another
+    process works there, and where what is asked for would keep more than 1 GiB; PictureError when no picture at all
+    could be read.
     """
     if top < 1 or batch < 1 or shard < 1:
         raise InnersightError(f"top is {top}, batch is {batch} and shard is {shard}; all are at least 1")
@@ -66,7 +75,7 @@ def scan(
     described = check_layers(model, tuple(layers) if layers else story(model))
     if isinstance(pictures, Iterator):
         pictures = list(pictures)
-    work = _Work(model, described, top, batch)
+    work = _Work(model, described, rooms(model, described, top, correlate, class_maps), top, batch)
     with ExitStack() as stack:
         source: Iterator[Item] = items(pictures, frozenset(model.labels))
         ledger = None
@@ -75,7 +84,8 @@ def scan(
             stack.enter_context(store.locked())
             settings = {
                 "format": FORMAT, "version": __version__, "model": model.digest(), "layers": list(work.layers),
-                "top": top, "batch": batch, "shard": shard,
+                "top": top, "batch": batch, "shard": shard, "class_maps": class_maps,
+                "correlate": {name: list(part.room.partners) for name, part in work.layers.items()},
             }  # fmt: skip
             ledger = Ledger.open(store, settings, overwrite=overwrite)
             _go_on(work, ledger, source)
@@ -114,12 +124,9 @@ class _Work:
     no class of the model, and how many pictures have them.
     """
 
-    def __init__(self, model: Model, layers: Sequence[Layer], top: int, batch: int) -> None:
+    def __init__(self, model: Model, layers: Sequence[Layer], given: Mapping[str, Room], top: int, batch: int) -> None:
         self.model, self.top, self.batch = model, top, batch
-        self.layers = {
-            layer.name: Gathering(Room(layer.units, SPARE * top, len(model.labels), model.device), layer.grid)
-            for layer in layers
-        }
+        self.layers = {layer.name: Gathering(given[layer.name], layer.grid) for layer in layers}
         self.records: dict[int, Record] = {}
         self.skipped: list[str] = []
         self.strangers: Counter[str] = Counter()
@@ -153,10 +160,10 @@ class _Work:
     def _add(self, loaded: Sequence[Loaded], parts: Mapping[str, Gathering]) -> list[Record]:
         x = network_input(loaded, self.model)
         classes = [class_of(one.item.label, self.model) for one in loaded]
-        numbers, known = (
-            torch.tensor(values, device=x.device) for values in ([i.item.number for i in loaded], classes)
+        batch = Batch(
+            torch.tensor([one.item.number for one in loaded], device=x.device), torch.tensor(classes, device=x.device)
         )
-        readers = {name: partial(part.add, numbers=numbers, classes=known) for name, part in parts.items()}
+        readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
         tap.read(self.model, x, readers)
         hashes = likeness(self.model.input.denormalise(x.float())).tolist()
         records = [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from innersight.address import Address, parse
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
+TWINS = 0.9  # correlation from which on two units are called twins
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 
@@ -41,6 +43,14 @@ class Example:
     place: tuple[int, int]
     number: int
     copies: int = 0
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A unit that answers to the same pictures. correlation : Pearson's, of the peaks over all pictures, -1 to 1."""
+
+    address: str
+    correlation: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +122,57 @@ class Scan:
         places = [example.place for example in examples]
         return crops(self.model, one.layer, one.unit, seen, opened, places, lowest=lowest)
 
+    def correlation(self, layer: str, other: str | None = None) -> Float[Tensor, "units others"]:
+        """Return how the peaks of a layer's units go together with those of another one's, or with each other's.
+
+        Pearson's correlation over all pictures, -1 to 1; NaN for a unit whose peak is always the same. Raises
+        InnersightError for layers that were not correlated.
+        """
+        other = other or layer
+        one, two = self._tally(layer, []).correlations, self._tally(other, []).correlations
+        if other in one:
+            return one[other]
+        if layer in two:
+            return two[layer].T
+        raise InnersightError(
+            f"the units of {layer} and {other} were not correlated: scan with correlate=[({layer!r}, {other!r})]"
+        )
+
+    def alike(self, address: str | Address, *, layer: str | None = None, count: int = 8) -> tuple[Likeness, ...]:
+        """Return the units whose peaks go together with those of `layer:unit`, most alike first.
+
+        layer : of these units; its own when None. Raises InnersightError for layers that were not correlated.
+        """
+        one = self._address(address)
+        self._tally(one.layer, [one.unit])
+        where = layer or one.layer
+        row = self.correlation(one.layer, where)[one.unit]
+        order = [unit for unit in row.argsort(descending=True, stable=True).tolist() if row[unit] == row[unit]]
+        own = one.unit if where == one.layer else None
+        return tuple(Likeness(f"{where}:{unit}", float(row[unit])) for unit in order if unit != own)[:count]
+
+    def class_maps(self, address: str | Address) -> Float[Tensor, "classes h w"]:
+        """Return the mean map of a unit over the pictures of each class, raw, on a grid of at most 7x7.
+
+        NaN for a class without pictures. Raises InnersightError where the scan has none.
+        """
+        one = self._address(address)
+        found = self._tally(one.layer, [one.unit]).class_maps
+        if found is None:
+            raise InnersightError(
+                "the scan has no class maps: scan pictures of the model's classes, with class_maps=True"
+            )
+        return found[:, one.unit]
+
+    def class_map(self, address: str | Address, class_: str | int) -> Float[Tensor, "h w"]:
+        """Return the mean map of a unit over the pictures of one class; see `class_maps`."""
+        return self.class_maps(address)[self.model.class_index(class_)]
+
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return per layer how many units are dead (positive nowhere) and always on (positive on every picture).
 
         selective : units of which the class explains at least a tenth of the peaks; None where no class is known.
+        twins : units that correlate by 0.9 or more with another unit of the layer; None where that was not asked for.
         not_finite : maps that hold NaN or an infinity.
         """
         return {
@@ -125,6 +182,7 @@ class Scan:
                 "dead": int(tally.dead.sum()),
                 "always_on": int(tally.always_on.sum()),
                 "selective": None if tally.selectivity is None else int((tally.selectivity["share"] >= 0.1).sum()),
+                "twins": _twins(tally.correlations.get(name)),
                 "not_finite": tally.not_finite,
             }
             for name, tally in self.layers.items()
@@ -149,6 +207,25 @@ class Scan:
         alive = torch.where(~tally.dead)[0].tolist() or list(range(tally.units))
         return draw(self, layer, list(units) if units is not None else alive[:SHOWN], lowest=lowest)
 
+    def correlation_figure(self, layer: str | None = None, other: str | None = None) -> "Figure":
+        """Draw the correlations of a layer's units, those that are alike side by side; by default the deepest layer."""
+        from innersight.scan.sheets import draw_correlation
+
+        return draw_correlation(self, layer or list(self.layers)[-1], other)
+
+    def class_figure(self, layer: str | None = None, units: Sequence[int] | None = None) -> "Figure":
+        """Draw one row per unit: its mean map for each class, the class with the highest mean first.
+
+        By default the deepest layer and its eight most selective units.
+        """
+        from innersight.scan.sheets import draw_class_maps
+
+        layer = layer or list(self.layers)[-1]
+        chosen = self._tally(layer, units or ()).selectivity
+        if units is None:
+            units = [] if chosen is None else chosen["share"].nan_to_num(-1).argsort(descending=True)[:SHOWN].tolist()
+        return draw_class_maps(self, layer, list(units) or [0])
+
     def to_json(self) -> dict[str, Any]:
         """Return per unit its mean, how often it is on, its range, the class it tells, and its examples."""
         return {
@@ -161,9 +238,17 @@ class Scan:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return `LAYER/value`, `LAYER/place`, `LAYER/picture`, `LAYER/mean` and `LAYER/positive`; see `Tally`."""
+        """Return `LAYER/value`, `LAYER/place`, `LAYER/picture`, `LAYER/mean` and `LAYER/positive`; see `Tally`.
+
+        Where they were asked for also `LAYER/correlation/LAYER` and `LAYER/class_maps`.
+        """
         kept = ("value", "place", "picture", "mean", "positive")
-        return {f"{name}/{key}": getattr(tally, key) for name, tally in self.layers.items() for key in kept}
+        found = {f"{name}/{key}": getattr(tally, key) for name, tally in self.layers.items() for key in kept}
+        for name, tally in self.layers.items():
+            found |= {f"{name}/correlation/{other}": values for other, values in tally.correlations.items()}
+            if tally.class_maps is not None:
+                found[f"{name}/class_maps"] = tally.class_maps
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write `.png` (the deepest layer), `.json` or `.safetensors`."""
@@ -214,6 +299,7 @@ class Scan:
     def _rows(self, name: str, tally: Tally) -> list[dict[str, Any]]:
         ranges = torch.stack([tally.quantile(share) for share in QUANTILES], 1).tolist()
         classes = tally.selectivity
+        correlated = name in tally.correlations
         rows = []
         for unit in range(tally.units):
             row: dict[str, Any] = {
@@ -225,6 +311,7 @@ class Scan:
                 "examples": [_plain(example) for example in self.examples(Address(name, unit))],
                 "lowest": [_plain(example) for example in self.examples(Address(name, unit), lowest=True)],
                 "bands": [{"share": s, **_plain(e)} for s, e in self.bands(Address(name, unit))],
+                "alike": [vars(one) for one in self.alike(Address(name, unit), count=3)] if correlated else None,
             }
             rows.append(row)
         return rows
@@ -239,6 +326,12 @@ class Scan:
 class _Unit:
     layer: str
     unit: int
+
+
+def _twins(correlation: Tensor | None) -> int | None:
+    if correlation is None:
+        return None
+    return int(((correlation >= TWINS) & ~torch.eye(len(correlation), dtype=torch.bool)).any(1).sum())
 
 
 def _plain(example: Example) -> dict[str, Any]:

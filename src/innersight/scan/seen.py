@@ -1,31 +1,55 @@
 """What one layer does over one batch of pictures, reduced once for every statistic."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 CHUNK = 1 << 19  # values; a picture's maps of more than this are reduced alone, while they are in the cache
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The pictures that pass the network together, in the order of their numbers.
+
+    numbers : (B,) int64. classes : (B,) int64, -1 where unknown. peaks : (B, units) of each layer reached so far, as in
+    `Seen`.
+    """
+
+    numbers: Int[Tensor, " B"]
+    classes: Int[Tensor, " B"]
+    peaks: dict[str, Float[Tensor, "B units"]] = field(default_factory=dict, repr=False)
+    _made: dict[object, object] = field(default_factory=dict, repr=False)
+
+    def once(self, make: Callable[..., T], *sizes: int) -> T:
+        """Return `make(batch, *sizes)`, worked out once for all the layers that ask."""
+        key = make, sizes
+        if key not in self._made:
+            self._made[key] = make(self, *sizes)
+        return self._made[key]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
     """The maps of one layer over a batch, and what all statistics need of them.
 
-    maps : (B, h, w, units), a view. numbers : (B,) int64, of the pictures. classes : (B,) int64, -1 where unknown.
-    peak, low, mean : (B, units) float32, highest and lowest place and mean over places, raw; -inf, +inf and 0 for a map
-    that holds anything but finite numbers. finite : (B, units), whether it holds none.
+    maps : (B, h, w, units), a view. peak, low, mean : (B, units) float32, highest and lowest place and mean over
+    places, raw; -inf, +inf and 0 for a map that holds anything but finite numbers. finite : (B, units), whether it
+    holds none. clean : True says that all of them are finite; False does not say that one is not.
     high_columns, low_columns : (B, w, units), highest and lowest place of each column, to find places by.
     """
 
+    batch: Batch
     maps: Tensor
-    numbers: Tensor
-    classes: Tensor
     peak: Tensor
     low: Tensor
     mean: Tensor
     finite: Tensor
+    clean: bool
     high_columns: Tensor
     low_columns: Tensor
 
@@ -35,7 +59,7 @@ class Seen:
         return self.maps.shape[1] * self.maps.shape[2]
 
 
-def look(activation: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"], classes: Int[Tensor, " B"]) -> Seen:
+def look(activation: Float[Tensor, "B units h w"], batch: Batch) -> Seen:
     """Reduce the activation of a layer: three passes over it, along the axis that lies together in memory."""
     maps = activation.permute(0, 2, 3, 1)
     if maps.dtype != torch.float32:
@@ -44,18 +68,14 @@ def look(activation: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"], c
     parts = [_reduced(part) for part in torch.split(maps, size)]
     high, low, total = parts[0] if len(parts) == 1 else (torch.cat(some) for some in zip(*parts, strict=True))
     mean = total / (maps.shape[1] * maps.shape[2])
-    finite = mean.isfinite()
-    return Seen(
-        maps,
-        numbers,
-        classes,
-        high.amax(1).masked_fill(~finite, -torch.inf),
-        low.amin(1).masked_fill(~finite, torch.inf),
-        mean.masked_fill(~finite, 0.0),
-        finite,
-        high,
-        low,
-    )
+    peak, least = high.amax(1), low.amin(1)
+    # One number tells of nearly every batch that there is nothing else to look for.
+    clean = bool(mean.sum().isfinite())
+    finite = torch.ones_like(mean, dtype=torch.bool) if clean else mean.isfinite()
+    if not clean:
+        peak, least = peak.masked_fill(~finite, -torch.inf), least.masked_fill(~finite, torch.inf)
+        mean = mean.masked_fill(~finite, 0.0)
+    return Seen(batch, maps, peak, least, mean, finite, clean, high, low)
 
 
 def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, lowest: bool = False) -> Int[Tensor, " n"]:
@@ -63,19 +83,18 @@ def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, low
 
     Of equal places the first column, and in it the first row.
     """
-    columns = (seen.low_columns if lowest else seen.high_columns)[rows, :, units]
+    columns = (seen.low_columns if lowest else seen.high_columns).transpose(1, 2)[rows, units]
     x = columns.argmin(1) if lowest else columns.argmax(1)
-    column = seen.maps[rows, :, x, units]
+    column = seen.maps.permute(0, 3, 2, 1)[rows, units, x]
     y = column.argmin(1) if lowest else column.argmax(1)
     return (y * seen.maps.shape[2] + x).to(torch.int32)
 
 
-def places_of_pictures(seen: Seen, rows: Bool[Tensor, " B"]) -> Int[Tensor, "n units"]:
+def places_of_pictures(seen: Seen, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
     """Return where every unit is highest on the batch's pictures `rows`, as y * w + x, int32."""
-    chosen = rows.nonzero()[:, 0]
     units = seen.peak.shape[1]
-    found = places(seen, chosen.repeat_interleave(units), torch.arange(units, device=chosen.device).repeat(len(chosen)))
-    return found.view(len(chosen), units)
+    found = places(seen, rows.repeat_interleave(units), torch.arange(units, device=rows.device).repeat(len(rows)))
+    return found.view(len(rows), units)
 
 
 def _reduced(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

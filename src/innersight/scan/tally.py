@@ -10,12 +10,11 @@ from torch import Tensor
 
 from innersight.scan.kinds import KINDS, Choosy, Room, Statistic
 from innersight.scan.kinds.classes import selectivity
+from innersight.scan.kinds.correlation import correlation, stored
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.kinds.presence import NEVER
 from innersight.scan.kinds.sketch import quantile, unpacked
-from innersight.scan.seen import look
-
-SPARE = 3  # times as many pictures are kept as are asked for: near-duplicates among them are merged afterwards
+from innersight.scan.seen import Batch, look
 
 
 class Gathering:
@@ -28,13 +27,12 @@ class Gathering:
         self.room, self.grid = room, grid
         self.parts: dict[str, Statistic] = {name: kind(room) for name, kind in KINDS.items()}
 
-    def add(
-        self, activation: Float[Tensor, "B units h w"], numbers: Int[Tensor, " B"], classes: Int[Tensor, " B"]
-    ) -> None:
-        """Take in the layer's activation for the pictures `numbers`, of the classes `classes` (-1 where unknown)."""
+    def add(self, activation: Float[Tensor, "B units h w"], batch: Batch) -> None:
+        """Take in the layer's activation for the pictures of a batch."""
         if activation.shape[2:] != self.grid:
             self.grid = (activation.shape[2], activation.shape[3])
-        seen = look(activation, numbers, classes)
+        seen = look(activation, batch)
+        batch.peaks[self.room.layer] = seen.peak
         for part in self.parts.values():
             part.add(seen)
 
@@ -157,6 +155,22 @@ class Tally:
         """Which class excites each unit most, and how selective it is; None where no picture's class is known."""
         count, total, square = (self.raw[f"classes/{key}"] for key in ("count", "total", "square"))
         return selectivity(count, total, square) if len(count) else None
+
+    @cached_property
+    def correlations(self) -> dict[str, Float[Tensor, "units others"]]:
+        """Correlation of the peaks of this layer's units with those of each layer that was asked for, by its name."""
+        own = {key.removeprefix("correlation/"): value for key, value in self.raw.items()}
+        partners = [key.removesuffix("/product") for key in own if key.endswith("/product")]
+        return {partner: correlation(stored(own, partner)) for partner in partners}
+
+    @cached_property
+    def class_maps(self) -> Float[Tensor, "classes units h w"] | None:
+        """Mean map of every unit over the pictures of each class, raw, at most 7x7; NaN for a class without pictures.
+
+        None where it was not asked for, or no picture's class is known.
+        """
+        total, count = self.raw["class_maps/total"], self.raw["classes/count"]
+        return (total / count[:, :, None, None]).float() if len(total) else None
 
     def split(self, places: Int[Tensor, "*n"]) -> Int[Tensor, "*n 2"]:
         """Return (y, x) of places counted as y * w + x."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from innersight.scan.kinds.bands import Bands
 from innersight.scan.kinds.classes import Classes
+from innersight.scan.kinds.classmaps import ClassMaps
+from innersight.scan.kinds.correlation import Correlation
 from innersight.scan.kinds.extremes import Highest, Lowest
 from innersight.scan.kinds.presence import Presence
 from innersight.scan.kinds.room import Choosy, Room, Statistic
@@ -16,6 +18,8 @@ KINDS: dict[str, Callable[[Room], Statistic]] = {
     "bands": Bands,
     "sketch": Sketch,
     "classes": Classes,
+    "class_maps": ClassMaps,
+    "correlation": Correlation,
 }
 
 __all__ = ["KINDS", "Choosy", "Room", "Statistic"]

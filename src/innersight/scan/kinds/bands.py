@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
-from innersight.scan.seen import Seen, places_of_pictures
+from innersight.scan.seen import Batch, Seen, places_of_pictures
 
 SAMPLE = 128
 _PRIME = (1 << 31) - 1
@@ -25,43 +25,56 @@ class Bands:
         self.numbers = torch.zeros(0, dtype=torch.int64, device=room.device)
         self.peaks = torch.zeros(0, room.units, device=room.device)
         self.places = torch.zeros(0, room.units, dtype=torch.int32, device=room.device)
-        self._most = torch.full((1,), torch.iinfo(torch.int64).max, device=room.device)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._most = torch.iinfo(torch.int64).max
 
     def expect(self, before: "Bands") -> None:
         """Leave out pictures that cannot be in the sample, given those already in it."""
-        self._most = torch.minimum(self._most, before._most)
+        self._most = min(self._most, before._most)
 
     def add(self, seen: Seen) -> None:
         """Take in one batch."""
-        chosen = priority(seen.numbers) < self._most
-        if bool(chosen.any()):
-            self._take(seen.numbers[chosen], seen.peak[chosen], places_of_pictures(seen, chosen))
+        chosen = seen.batch.once(_below, self._most)
+        if len(chosen):
+            self._waiting.append((seen.batch.numbers[chosen], seen.peak[chosen], places_of_pictures(seen, chosen)))
+            if sum(len(numbers) for numbers, _, _ in self._waiting) >= SAMPLE:
+                self.settle()
+
+    def settle(self) -> None:
+        """Sort what waits into the sample."""
+        if not self._waiting:
+            return
+        parts = [(self.numbers, self.peaks, self.places), *self._waiting]
+        numbers, peaks, places = (torch.cat(part) for part in zip(*parts, strict=True))
+        self._waiting = []
+        order = priority(numbers).argsort()[:SAMPLE]
+        self.numbers, self.peaks, self.places = numbers[order], peaks[order], places[order]
+        self._limit()
 
     def merge(self, later: "Bands") -> None:
         """Take in the sample of later pictures."""
-        self._take(later.numbers, later.peaks, later.places)
+        later.settle()
+        self._waiting.append((later.numbers, later.peaks, later.places))
+        self.settle()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the sample."""
+        self.settle()
         return {"numbers": self.numbers, "peaks": self.peaks, "places": self.places}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what was stored."""
         device = self.numbers.device
         self.numbers, self.peaks, self.places = (tensors[key].to(device) for key in ("numbers", "peaks", "places"))
-        self._full()
+        self._limit()
 
-    def _take(self, numbers: Tensor, peaks: Tensor, places: Tensor) -> None:
-        numbers = torch.cat([self.numbers, numbers])
-        order = priority(numbers).argsort()[:SAMPLE]
-        self.numbers = numbers[order]
-        self.peaks = torch.cat([self.peaks, peaks])[order]
-        self.places = torch.cat([self.places, places])[order]
-        self._full()
-
-    def _full(self) -> None:
+    def _limit(self) -> None:
         if len(self.numbers) == SAMPLE:
-            self._most = torch.minimum(self._most, priority(self.numbers[-1:]))
+            self._most = min(self._most, int(priority(self.numbers[-1:])))
+
+
+def _below(batch: Batch, most: int) -> Tensor:
+    return (priority(batch.numbers) < most).nonzero()[:, 0]
 
 
 def priority(numbers: Int[Tensor, " n"]) -> Int[Tensor, " n"]:

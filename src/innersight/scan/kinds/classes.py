@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
-from innersight.scan.seen import Seen
+from innersight.scan.seen import Batch, Seen
 
 Z = 1.959964  # of a 95% interval
 
@@ -26,13 +26,13 @@ class Classes:
 
     def add(self, seen: Seen) -> None:
         """Take in the pictures of the batch whose class is known."""
-        known = seen.classes >= 0
-        if not bool(known.any()):
+        rows = seen.batch.once(known)
+        if not len(rows):
             return
         self._grow()
-        classes = seen.classes[known]
-        peak = seen.peak[known].clamp(min=0).double()
-        self.count.index_add_(0, classes, seen.finite[known].long())
+        classes = seen.batch.classes[rows]
+        peak = seen.peak[rows].clamp(min=0).double()
+        self.count.index_add_(0, classes, seen.finite[rows].long())
         self.total.index_add_(0, classes, peak)
         self.square.index_add_(0, classes, peak.square())
 
@@ -60,6 +60,11 @@ class Classes:
         if not len(self.count):
             self.count = self.count.new_zeros(self._shape)
             self.total, self.square = (self.total.new_zeros(self._shape) for _ in "ab")
+
+
+def known(batch: Batch) -> Int[Tensor, " n"]:
+    """Return which pictures of a batch are of a class of the model."""
+    return (batch.classes >= 0).nonzero()[:, 0]
 
 
 def selectivity(

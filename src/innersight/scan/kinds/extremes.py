@@ -24,7 +24,7 @@ class Highest:
     def __init__(self, room: Room) -> None:
         self.keys = torch.full((room.units, room.keep), NONE, device=room.device)
         self.places = torch.zeros(room.units, room.keep, dtype=torch.int32, device=room.device)
-        self.floor = self.keys[:, -1].clone()
+        self.floor = decode(self.keys[:, -1])[0]
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._count = 0
 
@@ -35,11 +35,13 @@ class Highest:
 
     def add(self, seen: Seen) -> None:
         """Take in one batch. Maps that hold anything but finite numbers are no candidates."""
-        keys = encode(-seen.low if self.lowest else seen.peak, seen.numbers)
-        rows, units = ((keys > self.floor) & seen.finite).nonzero(as_tuple=True)
+        values = -seen.low if self.lowest else seen.peak
+        # What only equals the floor comes after the picture there, and loses.
+        rows, units = (values > self.floor).nonzero(as_tuple=True)
         if not len(rows):
             return
-        self._waiting.append((units, keys[rows, units], places(seen, rows, units, lowest=self.lowest)))
+        keys = encode(values[rows, units], seen.batch.numbers[rows])
+        self._waiting.append((units, keys, places(seen, rows, units, lowest=self.lowest)))
         self._count += len(rows)
         if self._count > self.keys.numel() // 2:
             self.settle()
@@ -50,19 +52,16 @@ class Highest:
             return
         units, keys, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
         self._waiting, self._count = [], 0
-        order = keys.argsort(descending=True)
-        order = order[units[order].argsort(stable=True)]
-        units, keys, places_ = units[order], keys[order], places_[order]
+        units, order = units.sort()
         counts = torch.bincount(units, minlength=len(self.keys))
         rank = torch.arange(len(units), device=units.device) - (counts.cumsum(0) - counts)[units]
-        kept = rank < self.keys.shape[1]
         touched = counts > 0
-        row = (touched.cumsum(0) - 1)[units[kept]]
-        shape = int(touched.sum()), min(self.keys.shape[1], int(counts.max()))
+        row = (touched.cumsum(0) - 1)[units]
+        shape = int(touched.sum()), int(counts.max())
         fresh = torch.full(shape, NONE, device=keys.device)
         fresh_places = torch.zeros(shape, dtype=torch.int32, device=keys.device)
-        fresh[row, rank[kept]] = keys[kept]
-        fresh_places[row, rank[kept]] = places_[kept]
+        fresh[row, rank] = keys[order]
+        fresh_places[row, rank] = places_[order]
         self._take(touched, fresh, fresh_places)
 
     def merge(self, later: "Highest") -> None:
@@ -79,7 +78,7 @@ class Highest:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what was stored."""
         self.keys, self.places = (tensors[key].to(self.keys.device) for key in ("keys", "places"))
-        self.floor = self.keys[:, -1].clone()
+        self.floor = decode(self.keys[:, -1])[0]
 
     def _take(self, touched: Tensor, keys: Tensor, places_: Tensor) -> None:
         keys = torch.cat([self.keys[touched], keys], 1)
@@ -88,7 +87,7 @@ class Highest:
         self.keys[touched] = best
         self.places[touched] = torch.cat([self.places[touched], places_], 1).gather(1, order)
         self.places.masked_fill_(self.keys == NONE, 0)
-        self.floor = torch.maximum(self.floor, self.keys[:, -1])
+        self.floor = torch.maximum(self.floor, decode(self.keys[:, -1])[0])
 
 
 class Lowest(Highest):
@@ -97,14 +96,14 @@ class Lowest(Highest):
     lowest = True
 
 
-def encode(values: Float[Tensor, "B units"], numbers: Int[Tensor, " B"]) -> Int[Tensor, "B units"]:
+def encode(values: Float[Tensor, "*n"], numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
     """Return integers that sort like (value, -number)."""
     bits = (values + 0.0).view(torch.int32)  # the sum makes -0 the same as 0
     bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return (bits.long() << 32) | (LAST - numbers)[:, None]
+    return (bits.long() << 32) | (LAST - numbers)
 
 
-def decode(keys: Int[Tensor, "units keep"]) -> tuple[Float[Tensor, "units keep"], Int[Tensor, "units keep"]]:
+def decode(keys: Int[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Int[Tensor, "*n"]]:
     """Return values and numbers; -inf and -1 where there is none."""
     bits = (keys >> 32).to(torch.int32)
     values = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)

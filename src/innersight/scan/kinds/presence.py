@@ -29,12 +29,15 @@ class Presence:
 
     def add(self, seen: Seen) -> None:
         """Take in one batch."""
-        self.finite += seen.finite.sum(0)
-        self.broken += (~seen.finite).sum(0)
+        self.finite += len(seen.peak)
         self.positive += (seen.peak > 0).sum(0)
-        self.total += seen.mean.double().sum(0)
-        bad = torch.where(seen.finite.all(1), NEVER, seen.numbers)
-        self.first = torch.minimum(self.first, bad.min())
+        self.total += seen.mean.sum(0, dtype=torch.float64)
+        if not seen.clean:
+            broken = (~seen.finite).sum(0)
+            self.finite -= broken
+            self.broken += broken
+            bad = torch.where(seen.finite.all(1), NEVER, seen.batch.numbers)
+            self.first = torch.minimum(self.first, bad.min())
 
     def merge(self, later: "Presence") -> None:
         """Add the counts of later pictures."""

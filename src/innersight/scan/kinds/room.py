@@ -15,12 +15,17 @@ class Room:
     """The sizes that the memory of a statistic depends on; the number of pictures is none of them.
 
     units : of the layer. keep : pictures kept at either end. classes : of the model. device : where they are counted.
+    layer : its name. partners : layers reached no later than it with whose units its own are correlated. class_maps :
+    whether the mean map of each class is wanted.
     """
 
     units: int
     keep: int
     classes: int
     device: torch.device
+    layer: str = ""
+    partners: tuple[str, ...] = ()
+    class_maps: bool = False
 
 
 class Statistic(Protocol):

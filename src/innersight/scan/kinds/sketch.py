@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
-from innersight.scan.seen import Seen
+from innersight.scan.seen import Batch, Seen
 
 FINE = 4  # bits of the mantissa: 16 buckets to a factor of two
 LEAST, MOST = -12, 14  # powers of two; smaller sizes count as 0, larger ones as the largest
@@ -32,14 +32,13 @@ class Sketch:
 
     def add(self, seen: Seen) -> None:
         """Take in one batch; of maps that hold anything but finite numbers nothing."""
-        batch, total = len(seen.numbers), seen.places_in_map
+        total = seen.places_in_map
         count = min(PLACES, total)
-        chosen = drawn(seen.numbers, total, count)
-        rows = torch.arange(batch, device=chosen.device)[:, None]
+        rows, chosen = seen.batch.once(_chosen, total, count)
         values = seen.maps[rows, chosen // seen.maps.shape[2], chosen % seen.maps.shape[2]]
-        index = bucket(values) + self._starts
+        index = bucket(values).add_(self._starts)
         weight = seen.finite[:, None].expand(-1, count, -1).to(torch.int32)
-        self.counts.view(-1).index_add_(0, index.flatten(), weight.flatten())
+        self.counts.view(-1).scatter_add_(0, index.flatten(), weight.flatten())
 
     def merge(self, later: "Sketch") -> None:
         """Add the counts of later pictures."""
@@ -66,9 +65,10 @@ def unpacked(tensors: Mapping[str, Tensor]) -> Int[Tensor, "units buckets"]:
 
 def bucket(values: Float[Tensor, "*n"]) -> Int[Tensor, "*n"]:
     """Return the bucket of each value, 0 to BUCKETS - 1; what is not finite has one too."""
-    bits = (values.contiguous().view(torch.int32) & 0x7FFFFFFF) >> (23 - FINE)
-    size = (bits - ((127 + LEAST) << FINE) + 1).clamp_(0, SIDE)
-    return torch.where(values < 0, SIDE - size, SIDE + size).long()
+    bits = values.contiguous().view(torch.int32)
+    size = (bits & 0x7FFFFFFF).bitwise_right_shift_(23 - FINE).sub_(((127 + LEAST) << FINE) - 1).clamp_(0, SIDE)
+    sign = (bits >> 31).bitwise_or_(1)
+    return size.mul_(sign).add_(SIDE).long()
 
 
 def middles() -> Float[Tensor, " buckets"]:
@@ -92,6 +92,11 @@ def quantile(counts: Int[Tensor, "units buckets"], share: float) -> Float[Tensor
     index = torch.searchsorted(sums, rank + 1).clamp(max=BUCKETS - 1)[:, 0]
     found: Tensor = middles()[index].float()
     return found.masked_fill(total[:, 0] == 0, math.nan)
+
+
+def _chosen(batch: Batch, total: int, count: int) -> tuple[Tensor, Tensor]:
+    rows = torch.arange(len(batch.numbers), device=batch.numbers.device)[:, None]
+    return rows, drawn(batch.numbers, total, count)
 
 
 def drawn(numbers: Int[Tensor, " B"], total: int, count: int) -> Int[Tensor, "B count"]:

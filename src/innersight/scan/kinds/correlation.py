@@ -1,0 +1,122 @@
+"""Which units are excited by the same pictures: how the peaks of two units go together over all pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from innersight.scan.kinds.room import Room
+from innersight.scan.seen import Seen
+
+WAITING = 512  # pictures whose peaks wait for one product of matrices
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Moments of the peaks of two layers over the same pictures, float64.
+
+    count : (), pictures. mean, other_mean : (units,) and (others,). square, other_square : sums of squared deviations
+    from them. product : (units, others), sums of products of these deviations.
+    """
+
+    count: Tensor
+    mean: Tensor
+    other_mean: Tensor
+    square: Tensor
+    other_square: Tensor
+    product: Tensor
+
+
+class Correlation:
+    """The moments of a layer's peaks with those of each layer in `room.partners`, which may be the layer itself.
+
+    A picture on which any unit of either layer is not finite is left out of their moments. Those of some pictures are
+    taken about their own mean, and moments of two sets of pictures are merged without loss of digits (Chan, Golub and
+    LeVeque 1983, "Algorithms for computing the sample variance").
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._own, self._device = room.layer, room.device
+        self.pairs: dict[str, Together] = {}
+        self._waiting: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in room.partners}
+        self._count = 0
+
+    def add(self, seen: Seen) -> None:
+        """Take in one batch."""
+        for name, waiting in self._waiting.items():
+            waiting.append((seen.peak, seen.batch.peaks[name]))
+        self._count += len(seen.peak)
+        if self._count >= WAITING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Turn the peaks that wait into moments."""
+        for name, waiting in self._waiting.items():
+            if waiting:
+                own, other = (torch.cat(part) for part in zip(*waiting, strict=True))
+                self._take(name, moments(own, other))
+                waiting.clear()
+        self._count = 0
+
+    def merge(self, later: "Correlation") -> None:
+        """Take in the moments of later pictures."""
+        self.settle()
+        later.settle()
+        for name, pair in later.pairs.items():
+            self._take(name, pair)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the moments by `PARTNER/name`."""
+        self.settle()
+        return {f"{name}/{key}": value for name, pair in self.pairs.items() for key, value in vars(pair).items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what was stored."""
+        self.pairs = {
+            name: Together(**{key: value.to(self._device) for key, value in vars(stored(tensors, name)).items()})
+            for name in self._waiting
+            if f"{name}/count" in tensors
+        }
+
+    def _take(self, name: str, later: Together) -> None:
+        self.pairs[name] = merged(self.pairs[name], later) if name in self.pairs else later
+
+
+def stored(tensors: Mapping[str, Tensor], partner: str) -> Together:
+    """Return the moments with one partner from what `Correlation.tensors` gave."""
+    return Together(**{key: tensors[f"{partner}/{key}"] for key in Together.__dataclass_fields__})
+
+
+def moments(own: Float[Tensor, "n units"], other: Float[Tensor, "n others"]) -> Together:
+    """Return the moments of the peaks of two layers on the same pictures."""
+    whole = own.isfinite().all(1) & other.isfinite().all(1)
+    first, second = own[whole].double(), other[whole].double()
+    count = whole.sum().double()
+    mean, other_mean = first.sum(0) / count.clamp(min=1), second.sum(0) / count.clamp(min=1)
+    first, second = first - mean, second - other_mean
+    return Together(count, mean, other_mean, first.square().sum(0), second.square().sum(0), first.T @ second)
+
+
+def merged(one: Together, later: Together) -> Together:
+    """Return the moments over the pictures of both."""
+    count = one.count + later.count
+    share = later.count / count.clamp(min=1)
+    step, other_step = later.mean - one.mean, later.other_mean - one.other_mean
+    weight = one.count * share
+    return Together(
+        count,
+        one.mean + share * step,
+        one.other_mean + share * other_step,
+        one.square + later.square + weight * step.square(),
+        one.other_square + later.other_square + weight * other_step.square(),
+        one.product + later.product + weight * torch.outer(step, other_step),
+    )
+
+
+def correlation(pair: Together) -> Float[Tensor, "units others"]:
+    """Return Pearson's correlation, -1 to 1, float32; NaN for a unit whose peak is the same on every picture."""
+    spread = torch.outer(pair.square.sqrt(), pair.other_square.sqrt())
+    found: Tensor = (pair.product / spread).clamp(-1, 1).float()
+    return found.masked_fill(spread == 0, torch.nan)

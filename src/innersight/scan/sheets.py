@@ -1,0 +1,130 @@
+"""Figures of what goes together in a scan: units with units, and the maps of a unit with the classes."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from innersight.address import Address
+from innersight.errors import InnersightError
+from innersight.render import figures
+from innersight.render.colour import Scale, scale_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from innersight.scan.result import Scan
+
+GREY = "#555"
+LISTED = 9  # pairs of units named at either end
+CLASSES = 12  # drawn for each unit, at most
+
+
+def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
+    """Draw the correlations of two layers' units, those that are alike side by side, and name the strongest pairs."""
+    values = scan.correlation(layer, other)
+    other = other or layer
+    some, others = (values.isfinite().any(dim) for dim in (1, 0))
+    rows, columns = (there.nonzero()[:, 0] for there in (some, others))
+    if not len(rows) or not len(columns):
+        raise InnersightError(f"no unit of {layer} or none of {other} ever changes its peak: nothing correlates")
+    kept = values[rows][:, columns]
+    down, across = arranged(kept)
+    figure = figures.new_figure(8.2, 5.2)
+    left = len(values) - len(rows) + (0 if other == layer else values.shape[1] - len(columns))
+    with_ = "one another" if other == layer else f"those of {other}"
+    apart = f"; {left} units whose peak never changes are left out" if left else ""
+    figure.suptitle(
+        f"Units of {layer} with {with_}: correlation of the peaks over {scan.pictures:,} pictures{apart}",
+        x=0.01, ha="left", fontsize=9,
+    )  # fmt: skip
+    picture, text = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    image = picture.imshow(
+        kept[down][:, across].numpy(),
+        cmap=Scale(1.0, signed=True).colours,
+        vmin=-1,
+        vmax=1,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    picture.set(xticks=[], yticks=[])
+    picture.set_ylabel(f"{len(rows)} units of {layer}", fontsize=7, color=GREY)
+    picture.set_xlabel(f"{len(columns)} units of {other}, those that are alike side by side", fontsize=7, color=GREY)
+    bar = figure.colorbar(image, ax=picture, fraction=0.035, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar.ax.tick_params(labelsize=6.5, length=2)
+    bar.outline.set_visible(False)
+    _list(text, scan, layer, other, values)
+    return figure
+
+
+def arranged(values: Float[Tensor, "n m"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
+    """Return rows and columns in an order that puts alike ones together.
+
+    By their angles in the plane of the first two components, from the widest gap on: the order of a corrgram (Friendly
+    2002, The American Statistician 56).
+    """
+    left, sizes, right = torch.linalg.svd(values.double().nan_to_num(), full_matrices=False)
+    if len(sizes) < 2:
+        return left[:, 0].argsort(), right[0].argsort()
+    rows, columns = (torch.atan2(part[1] * sizes[1], part[0] * sizes[0]) for part in (left.T, right))
+    angles = rows.sort().values
+    gaps = torch.diff(angles, append=angles[:1] + 2 * math.pi)
+    first = angles[(int(gaps.argmax()) + 1) % len(angles)]
+    down, across = (((angle - first) % (2 * math.pi)).argsort() for angle in (rows, columns))
+    return down, across
+
+
+def draw_class_maps(scan: "Scan", layer: str, units: list[int]) -> "Figure":
+    """Draw one row per unit: its mean map for the classes of the highest mean, on one scale in each row."""
+    found = [scan.class_maps(Address(layer, unit)) for unit in units]
+    shown = min(CLASSES, max(1, int(found[0].isfinite().flatten(1).all(1).sum())))
+    figure = figures.new_figure(0.95 * shown + 1.5, 1.12 * len(units) + 0.6)
+    grid = scan.layers[layer].grid
+    there = int(found[0].isfinite().flatten(1).all(1).sum())
+    figure.suptitle(
+        f"{layer} ({grid[0]}x{grid[1]}): mean map over the pictures of each class, on {found[0].shape[1]}x"
+        f"{found[0].shape[2]} places; one scale in each row\n"
+        + (f"the {shown} classes of {there} with the highest mean" if there > shown else f"all {there} classes seen")
+        + ", highest first",
+        x=0.01, ha="left", fontsize=8.5,
+    )  # fmt: skip
+    axes = figure.subplots(len(units), shown, squeeze=False)
+    for line, unit, maps in zip(axes, units, found, strict=True):
+        scale = scale_of(maps)
+        for axis in line:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(
+            f"unit {unit}\n{scale}", fontsize=6.5, rotation=0, ha="right", va="center", labelpad=6, linespacing=1.4
+        )
+        order = maps.flatten(1).mean(1).nan_to_num(-torch.inf).argsort(descending=True)
+        for axis, class_ in zip(line, order[:shown].tolist(), strict=True):
+            figures.draw_map(axis, maps[class_], scale)
+            label = scan.model.labels[class_]
+            axis.set_title(label if len(label) <= 16 else label[:15] + "…", fontsize=5.5, pad=2, loc="left", color=GREY)
+    return figure
+
+
+def _list(axis: Any, scan: "Scan", layer: str, other: str, values: Tensor) -> None:
+    axis.axis("off")
+    pairs = values.clone()
+    if layer == other:
+        pairs[torch.ones_like(pairs, dtype=torch.bool).tril()] = torch.nan
+    flat = pairs.flatten()
+    order = [i for i in flat.argsort(stable=True).tolist() if flat[i] == flat[i]]
+    lines = [("most alike", order[::-1][:LISTED]), ("most opposed", [i for i in order[:LISTED] if flat[i] < 0])]
+    y = 1.0
+    for title, ends in lines:
+        axis.text(0, y, title, fontsize=7.5, va="top", weight="bold", transform=axis.transAxes)
+        y -= 0.05
+        for i in ends:
+            first, second = divmod(i, values.shape[1])
+            names = f"{first} and {second}" if layer == other else f"{layer}:{first} and {other}:{second}"
+            axis.text(
+                0, y, f"{float(flat[i]):+.2f}", fontsize=7, va="top", family="monospace", transform=axis.transAxes
+            )
+            axis.text(0.2, y, names, fontsize=7, va="top", color=GREY, transform=axis.transAxes)
+            y -= 0.043
+        y -= 0.03
