@@ -37,7 +37,7 @@ def _section(rows: Sequence[Row]) -> str:
             own = name == "innersight"
             what, target = (row.what, row.target) if own else ("", "")
             ratio = "" if own else f"{row.ratio(name):.2f}x"
-            lines.append(f"| {what} | {name} | {seconds:.4g} | {row.spread[name]:.0%} | {ratio} | {target} |")
+            lines.append(f"| {what} | {name} | {seconds:.4g}{row.unit} | {row.spread[name]:.0%} | {ratio} | {target} |")
     machine = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads, CPU."
     return "\n".join([machine, "", *lines]) + "\n"
 

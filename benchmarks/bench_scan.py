@@ -8,14 +8,16 @@ from torch import Tensor
 
 import innersight as ins
 from benchmarks.networks import efficientnet
+from benchmarks.scan_memory import measured
 from benchmarks.timing import Row, race
 from innersight import tap, toons
 from innersight.layers import layers
 from innersight.model import Model
 from innersight.scan.feed import items, network_input, stream
-from innersight.scan.kinds import Room
 from innersight.scan.kinds.extremes import decode
-from innersight.scan.tally import SPARE, Gathering
+from innersight.scan.rooms import rooms
+from innersight.scan.seen import Batch
+from innersight.scan.tally import Gathering
 
 BATCH, TOP, BATCHES = 16, 16, 8
 
@@ -25,8 +27,8 @@ def measure() -> list[Row]:
     names = [layer.name for layer in layers(model)]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(BATCH, *model.input.shape, generator=generator)
-    early, late = _Scanned(model, names, 0), _Scanned(model, names, 2_000)
-    with torch.inference_mode():
+    with tap.untouched(model), torch.inference_mode():
+        early, late = _Scanned(model, names, 0), _Scanned(model, names, 2_000)
         rows = [
             race(
                 f"EfficientNet-Lite0, {BATCH} pictures, {len(names)} layers, top-{TOP}: after 2,000 pictures",
@@ -44,7 +46,7 @@ def measure() -> list[Row]:
                 rounds=2,
             ),
         ]
-    return [*rows, *_small()]
+    return [*rows, *_small(), *_many()]
 
 
 class _Scanned:
@@ -52,10 +54,10 @@ class _Scanned:
 
     def __init__(self, model: Model, names: list[str], before: int) -> None:
         self.model = model
+        found = [layer for layer in layers(model) if layer.name in names]
         self.parts = {
-            layer.name: Gathering(Room(layer.units, SPARE * TOP, 1000, torch.device("cpu")), layer.grid)
-            for layer in layers(model)
-            if layer.name in names
+            layer.name: Gathering(room, layer.grid)
+            for layer, room in zip(found, rooms(model, found, TOP).values(), strict=True)
         }
         self.count = 0
         self.generator = torch.Generator().manual_seed(1)
@@ -66,12 +68,10 @@ class _Scanned:
                 part.tensors()  # sorts what waits
 
     def run(self, x: Tensor) -> None:
-        numbers = torch.arange(self.count, self.count + len(x)) + 1_000_000
-        unknown = torch.full((len(x),), -1)
+        batch = Batch(torch.arange(self.count, self.count + len(x)) + 1_000_000, torch.full((len(x),), -1))
         self.count += len(x)
-        readers = {name: lambda maps, part=part: part.add(maps, numbers, unknown) for name, part in self.parts.items()}
-        with tap.untouched(self.model):
-            tap.read(self.model, x.to(memory_format=torch.channels_last), readers)
+        readers = {name: lambda maps, part=part: part.add(maps, batch) for name, part in self.parts.items()}
+        tap.read(self.model, x.to(memory_format=torch.channels_last), readers)
 
     def several(self) -> None:
         for _ in range(BATCHES):
@@ -86,7 +86,7 @@ def _seasoned(part: Gathering, pictures: int, generator: torch.Generator) -> Non
         drawn = torch.randint(0, BATCH, (100,), generator=generator)
         noise = 1 + 0.1 * torch.randn(100, len(high), generator=generator)
         maps = torch.stack([high[:, drawn].T * noise, low[:, drawn].T * noise], 2)[..., None]
-        part.add(maps, torch.arange(start, start + 100), torch.full((100,), -1))
+        part.add(maps, Batch(torch.arange(start, start + 100), torch.full((100,), -1)))
 
 
 def _peer(model: Model, names: list[str], x: Tensor) -> dict[str, Tensor]:
@@ -106,6 +106,21 @@ def _peer(model: Model, names: list[str], x: Tensor) -> dict[str, Tensor]:
 
 def _peaks(output: Tensor) -> Tensor:
     return output.flatten(2).max(2).values if output.ndim == 4 else output
+
+
+def _many() -> list[Row]:
+    """A data set of 1,000 and one of 50,000: time and memory, each in a process of its own, once."""
+    few, many = 1_000, 50_000
+    names = {"innersight": "innersight", "lists": "hooks into lists, then topk"}
+    found = {(key, count): measured(key, count) for key in names for count in (few, many)}
+    seconds = {name: found[key, many][0] for key, name in names.items()}
+    memory = {name: found[key, many][1] for key, name in names.items()}
+    memory |= {f"{name}, {few:,} pictures": found[key, few][1] for key, name in names.items()}
+    what = f"toon network at 32 px, {many:,} pictures"
+    return [
+        Row(f"{what}, layers of the story", seconds, dict.fromkeys(seconds, 0.0)),
+        Row(f"{what}: most memory", memory, dict.fromkeys(memory, 0.0), "that of 1,000 pictures", " MiB"),
+    ]
 
 
 def _small() -> list[Row]:

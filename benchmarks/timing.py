@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. seconds : median per contender; spread : half the interquartile range over the median."""
+    """One line of the table. seconds : median per contender; spread : half the interquartile range over the median.
+
+    unit : what stands behind the numbers where they are no seconds.
+    """
 
     what: str
     seconds: dict[str, float]
     spread: dict[str, float]
     target: str = ""
+    unit: str = ""
 
     def ratio(self, other: str) -> float:
         """How many times longer `other` takes than ours."""
