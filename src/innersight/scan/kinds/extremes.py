@@ -25,7 +25,7 @@ class Highest:
         self.keys = torch.full((room.units, room.keep), NONE, device=room.device)
         self.places = torch.zeros(room.units, room.keep, dtype=torch.int32, device=room.device)
         self.floor = decode(self.keys[:, -1])[0]
-        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._waiting: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._count = 0
 
     def expect(self, before: "Highest") -> None:
@@ -40,8 +40,8 @@ class Highest:
         rows, units = (values > self.floor).nonzero(as_tuple=True)
         if not len(rows):
             return
-        keys = encode(values[rows, units], seen.batch.numbers[rows])
-        self._waiting.append((units, keys, places(seen, rows, units, lowest=self.lowest)))
+        found = places(seen, rows, units, lowest=self.lowest)
+        self._waiting.append((units, values[rows, units], seen.batch.numbers[rows], found))
         self._count += len(rows)
         if self._count > self.keys.numel() // 2:
             self.settle()
@@ -50,7 +50,8 @@ class Highest:
         """Sort what waits into what is kept."""
         if not self._waiting:
             return
-        units, keys, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
+        units, values, numbers, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
+        keys = encode(values, numbers)
         self._waiting, self._count = [], 0
         units, order = units.sort()
         counts = torch.bincount(units, minlength=len(self.keys))

@@ -28,17 +28,19 @@ class Sketch:
 
     def __init__(self, room: Room) -> None:
         self.counts = torch.zeros(room.units, BUCKETS, dtype=torch.int32, device=room.device)
+        self._one = torch.ones(1, dtype=torch.int32, device=room.device)
         self._starts = torch.arange(room.units, device=room.device) * BUCKETS
 
     def add(self, seen: Seen) -> None:
         """Take in one batch; of maps that hold anything but finite numbers nothing."""
         total = seen.places_in_map
         count = min(PLACES, total)
-        rows, chosen = seen.batch.once(_chosen, total, count)
-        values = seen.maps[rows, chosen // seen.maps.shape[2], chosen % seen.maps.shape[2]]
-        index = bucket(values).add_(self._starts)
-        weight = seen.finite[:, None].expand(-1, count, -1).to(torch.int32)
-        self.counts.view(-1).scatter_add_(0, index.flatten(), weight.flatten())
+        index = bucket(seen.values(seen.batch.once(_chosen, total, count))).add_(self._starts).flatten()
+        if seen.clean:
+            weight = self._one.expand(index.shape)
+        else:
+            weight = seen.finite[:, None].expand(-1, count, -1).to(torch.int32).flatten()
+        self.counts.view(-1).scatter_add_(0, index, weight)
 
     def merge(self, later: "Sketch") -> None:
         """Add the counts of later pictures."""
@@ -94,9 +96,8 @@ def quantile(counts: Int[Tensor, "units buckets"], share: float) -> Float[Tensor
     return found.masked_fill(total[:, 0] == 0, math.nan)
 
 
-def _chosen(batch: Batch, total: int, count: int) -> tuple[Tensor, Tensor]:
-    rows = torch.arange(len(batch.numbers), device=batch.numbers.device)[:, None]
-    return rows, drawn(batch.numbers, total, count)
+def _chosen(batch: Batch, total: int, count: int) -> Tensor:
+    return drawn(batch.numbers, total, count)
 
 
 def drawn(numbers: Int[Tensor, " B"], total: int, count: int) -> Int[Tensor, "B count"]:
