@@ -36,7 +36,7 @@ class Statistic(Protocol):
     """
 
     def add(self, seen: Seen) -> None:
-        """Take in one batch."""
+        """Take in one batch, whose pictures come after all those that were taken in or expected before."""
 
     def merge(self, later: Any) -> None:
         """Take in what another one of its kind saw of later pictures."""
@@ -53,4 +53,4 @@ class Choosy(Protocol):
     """A statistic that can leave out pictures sooner when it knows what was kept of earlier ones."""
 
     def expect(self, before: Any) -> None:
-        """Leave out what merging with `before` would throw away; the result of merging is the same."""
+        """Leave out what merging with `before`, of earlier pictures, would throw away; the result of it is the same."""
