@@ -22,8 +22,8 @@ from innersight.errors import InnersightError
 from innersight.image import PictureError, decode_picture, load_picture
 from innersight.model import Model
 from innersight.scan import Scan, scan
-from innersight.scan.engine import class_of
 from innersight.scan.feed import Item, items, stream
+from innersight.scan.shards import class_of
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")

@@ -24,6 +24,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnx2torch", "onnxruntime"),
     "tiff": ("tifffile", "imagecodecs"),
     "captum": ("captum", "sklearn"),
+    "ray": ("ray",),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),

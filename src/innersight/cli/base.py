@@ -36,6 +36,14 @@ Files = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="pictur
 Weights = Annotated[str | None, typer.Option(help="'hub' or a weight file; nothing is ever unpickled")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps ...; the GPU where there is one")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on a Ray cluster: HOST:PORT, auto or local, then ?workers=4&cpus=2&gpus=1",
+    ),
+]
 Layers = Annotated[list[str] | None, typer.Option("--layer", "-l", help="layer name; may be repeated")]
 Target = Annotated[str | None, typer.Option(help="class label or number; the predicted class when not given")]
 

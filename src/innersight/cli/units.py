@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from innersight.cli.base import Device, Files, Json, Layers, ModelName, Out, Weights, app, load
+from innersight.cli.base import Device, Files, Json, Layers, ModelName, Out, Ray, Weights, app, load
 from innersight.commands import (
     deliver,
     drawing,
@@ -211,6 +211,7 @@ def patterns(
     keep: Annotated[
         Path | None, typer.Option(help="folder of finished pictures, to go on from [default: by --out]")
     ] = None,
+    ray: Ray = None,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -232,7 +233,7 @@ def patterns(
         return
     with kept_beside(out, "patterns.png", keep) as folder:
         with drawing("patterns", preview) as watch:
-            result = run(opened, what, **asked, keep=folder, progress=watch)
+            result = run(opened, what, **asked, keep=folder, ray=ray, progress=watch)
         deliver(result, json_, out, "patterns.png", transparent=transparent)
 
 
@@ -300,6 +301,7 @@ def scan(
     ] = False,
     class_maps: Annotated[bool, typer.Option("--class-maps", help="also each unit's mean map for each class")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
+    ray: Ray = None,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -321,7 +323,7 @@ def scan(
     with progress("scan") as watch:
         result = run(
             opened, list(pictures), names, top=top, batch=batch, correlate=correlate, class_maps=class_maps,
-            workers=workers, out=folders, overwrite=overwrite, watch=watch,
+            workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
         )  # fmt: skip
     if not json_:
         from innersight import terminal

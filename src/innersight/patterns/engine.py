@@ -2,7 +2,8 @@
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from innersight.image import Picture, as_picture
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.patterns import natural
+from innersight.patterns.away import there
 from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
 from innersight.patterns.keep import Kept
 from innersight.patterns.memory import batch_of, bytes_of
@@ -62,6 +64,7 @@ def patterns(
     precision: str = "float32",
     compile: bool | str = False,
     keep: "str | Path | None" = None,
+    ray: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Patterns:
     """Return the picture that drives each of the units, classes or objectives most, from random pixels.
@@ -85,7 +88,9 @@ def patterns(
     precision : "bfloat16" computes the passes in bfloat16; scores are in the network's own type.
     compile : run the passes through torch.compile (True, or the name of a backend): worth it for hundreds of units.
     keep : a folder in which every finished picture is kept; the same call with it goes on after Ctrl-C or a kill.
-    progress : called with a Progress every few updates.
+    ray : address of a Ray cluster whose workers draw them, "auto" or "local"; `?workers=4&cpus=2` may follow, see
+        `innersight.remote`. They are kept and scored here.
+    progress : called with a Progress every few updates; with `ray` after every picture, in batches.
 
     The random streams of an objective depend on `seed` and its text only: on the CPU its picture is the same, bit for
     bit, whichever others share the run. Raises InnersightError for unknown addresses and options, less than one step, a
@@ -106,7 +111,7 @@ def patterns(
         naturals = _naturals(model, everything, pictures, recipe.shape[1:], len(targets))
         naturals = naturals if scan is None else scanned(model, everything, naturals, scan)
         kept = Kept.open(keep, model, settings) if keep is not None else None
-        drawn = _draw(model, jobs, recipe, references, kept, progress)
+        drawn = _draw(model, jobs, recipe, references, kept, ray, progress)
         by_target = [drawn[i * seeds : (i + 1) * seeds] for i in range(len(everything))]
         best, scores = scored(model, by_target, references, naturals.highest)
     chosen = [seeds_of[i] for seeds_of, i in zip(by_target, best, strict=True)]
@@ -275,6 +280,7 @@ def _draw(
     recipe: Recipe,
     references: References,
     kept: "Kept | None",
+    ray: str | None,
     progress: Callable[[Progress], None] | None,
 ) -> list[Drawn]:
     """Draw what is not kept yet, the jobs of a layer together; return all in the order of `jobs`."""
@@ -292,26 +298,30 @@ def _draw(
     queue = sorted((job for job in jobs if job not in found), key=order)
     if not queue:
         return [found[job] for job in jobs]
-    rows, share = batch_of(model, queue, recipe, references)
-    slots = Slots(model, queue, recipe, references, rows, share)
-    start, updates = time.monotonic(), slots.steps_left
+    start, updates = time.monotonic(), recipe.steps * sum(job.rows for job in queue)
     total = len(jobs)
 
-    def tell(state: Slots) -> None:
-        if progress is None:
-            return
-        rate = (updates - state.steps_left) / max(1e-9, time.monotonic() - start)
-        left = state.steps_left / max(rate, 1e-9)
-        progress(
-            Progress(len(found), total, rate, left, lambda: [(str(j.objective), p) for j, p in state.pictures()], model)
-        )
+    def tell(left: int, pictures: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
+        if progress is not None:
+            rate = (updates - left) / max(1e-9, time.monotonic() - start)
+            progress(Progress(len(found), total, rate, left / max(rate, 1e-9), pictures, model))
 
-    for one in slots.run(tell):
-        found[one.job] = one
-        if kept is not None:
-            kept.put(one)
-    if progress:
-        progress(Progress(total, total, updates / max(1e-9, time.monotonic() - start), 0.0, list, model))
+    if ray is None:
+        rows, share = batch_of(model, queue, recipe, references)
+        slots = Slots(model, queue, recipe, references, rows, share)
+        drawn: Generator[Drawn, None, None] = slots.run(
+            lambda state: tell(state.steps_left, lambda: [(str(j.objective), p) for j, p in state.pictures()])
+        )
+    else:
+        drawn = there(model, queue, recipe, ray)
+    with closing(drawn):
+        for one in drawn:
+            found[one.job] = one
+            if kept is not None:
+                kept.put(one)
+            if ray is not None:
+                tell(recipe.steps * sum(job.rows for job in queue if job not in found), list)
+    tell(0, list)
     return [found[job] for job in jobs]
 
 

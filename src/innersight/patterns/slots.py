@@ -1,7 +1,7 @@
 """The optimizer: many pictures share a batch; one that is finished leaves it, and the next takes its place."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -132,7 +132,7 @@ class Slots:
         self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=self._form.rate, fused=_fused(model))
         self._optimizer.param_groups[0]["params"] = []
 
-    def run(self, tell: "Callable[[Slots], None] | None" = None) -> Iterator[Drawn]:
+    def run(self, tell: "Callable[[Slots], None] | None" = None) -> Generator[Drawn, None, None]:
         """Draw all jobs; yield each when it is finished. tell : called at every look at the batch."""
         while self._queue or self._running:
             self.fill()

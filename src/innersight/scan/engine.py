@@ -1,11 +1,8 @@
 """`scan`: one pass over a data set that keeps, for every unit, what excites it; a fixed amount of memory."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +13,15 @@ from innersight import __version__, tap
 from innersight.errors import InnersightError, nearest, printable
 from innersight.image import PictureError
 from innersight.layers import check_layers, story
-from innersight.model import Layer, Model
-from innersight.scan.dataset import Label, is_dataset
-from innersight.scan.feed import Item, Loaded, items, network_input, stream
-from innersight.scan.kinds import Room
+from innersight.model import Model
+from innersight.scan.dataset import is_dataset
+from innersight.scan.feed import Item, items
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Record
-from innersight.scan.likeness import likeness
 from innersight.scan.result import Scan
-from innersight.scan.rooms import Pairs, rooms
-from innersight.scan.seen import Batch
-from innersight.scan.tally import Gathering, Tally
+from innersight.scan.rooms import Pairs
+from innersight.scan.shards import Parts, Plan, here, there
+from innersight.scan.tally import Tally
 from innersight.store import Store
 
 SHARD = 512
@@ -47,6 +42,7 @@ def scan(
     workers: int | None = None,
     shard: int = SHARD,
     overwrite: bool = False,
+    ray: str | None = None,
     watch: Watch | None = None,
 ) -> Scan:
     """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
@@ -63,10 +59,14 @@ def scan(
     With `out` the work is kept in that study's folder after every `shard` pictures: after a kill, Ctrl-C or a full disk
     the same call goes on there, and ends with the same bytes as one that was not interrupted. overwrite : begin anew.
 
+    ray : address of a Ray cluster whose workers do it, "auto" or "local"; `?workers=4&cpus=2&gpus=1` may follow, see
+    `innersight.remote`. Pictures must be found under the same path there. `out` is written here, with the bytes that
+    this machine would give on such a processor and with as many threads: a scan may begin here and end there.
+
     A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures. Raises
     InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, while another
-    process works there, and where what is asked for would keep more than 1 GiB; PictureError when no picture at all
-    could be read.
+    process works there, where what is asked for would keep more than 1 GiB, and what `innersight.remote.spread` raises;
+    PictureError when no picture could be read.
     """
     if top < 1 or batch < 1 or shard < 1:
         raise InnersightError(f"top is {top}, batch is {batch} and shard is {shard}; all are at least 1")
@@ -75,7 +75,8 @@ def scan(
     described = check_layers(model, tuple(layers) if layers else story(model))
     if isinstance(pictures, Iterator):
         pictures = list(pictures)
-    work = _Work(model, described, rooms(model, described, top, correlate, class_maps), top, batch)
+    plan = Plan(described, top, batch, shard, workers, correlate, class_maps, digests=out is not None)
+    work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[Item] = items(pictures, frozenset(model.labels))
         ledger = None
@@ -89,12 +90,11 @@ def scan(
             }  # fmt: skip
             ledger = Ledger.open(store, settings, overwrite=overwrite)
             _go_on(work, ledger, source)
-        threads = min(4, os.cpu_count() or 1) if workers is None else workers
-        loaded = stack.enter_context(closing(stream(source, model.input, threads, digests=ledger is not None)))
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
-        for _, entries in groupby(loaded, key=lambda one: one.item.number // shard):
-            records = work.shard(entries)
+        shards = here(model, plan, source, work.layers) if ray is None else there(model, plan, source, ray)
+        for parts, records in stack.enter_context(closing(shards)):
+            work.take(parts, records)
             if ledger is not None:
                 ledger.commit(settings, work.done, work.pictures, work.tensors(), records)
             if watch is not None:
@@ -124,56 +124,25 @@ class _Work:
     no class of the model, and how many pictures have them.
     """
 
-    def __init__(self, model: Model, layers: Sequence[Layer], given: Mapping[str, Room], top: int, batch: int) -> None:
-        self.model, self.top, self.batch = model, top, batch
-        self.layers = {layer.name: Gathering(given[layer.name], layer.grid) for layer in layers}
+    def __init__(self, model: Model, plan: Plan) -> None:
+        self.model, self.top, self.layers = model, plan.top, plan.empty(model)
         self.records: dict[int, Record] = {}
         self.skipped: list[str] = []
         self.strangers: Counter[str] = Counter()
         self.done = self.pictures = self.labelled = 0
 
-    def shard(self, entries: Iterable[Loaded]) -> list[Record]:
-        """Take in a shard and return its records."""
-        parts = {name: gathering.shard() for name, gathering in self.layers.items()}
-        records: list[Record] = []
-        waiting: list[Loaded] = []
-        for one in entries:
-            self.done += 1
-            if one.broken is None:
-                waiting.append(one)
-            else:
-                self.skipped.append(one.broken)
-                label = _text(one.item.label)
-                records.append(Record(one.item.number, one.item.name, label, -1, 0, one.stamp, one.digest, one.broken))
-            if len(waiting) == self.batch:
-                records += self._add(waiting, parts)
-                waiting = []
-        if waiting:
-            records += self._add(waiting, parts)
+    def take(self, parts: Parts, records: Sequence[Record]) -> None:
+        """Take in a shard, the next one in order."""
         for name, gathering in self.layers.items():
             gathering.merge(parts[name])
-        records.sort(key=lambda record: record.number)
-        self.records |= {record.number: record for record in records if record.broken is None}
+        read = [record for record in records if record.broken is None]
+        self.done += len(records)
+        self.pictures += len(read)
+        self.skipped += [record.broken for record in records if record.broken is not None]
+        self.labelled += sum(record.class_ >= 0 for record in read)
+        self.strangers.update(r.label for r in read if r.class_ < 0 and r.label is not None)
+        self.records |= {record.number: record for record in read}
         self.records = {number: self.records[number] for number in self.kept()}
-        return records
-
-    def _add(self, loaded: Sequence[Loaded], parts: Mapping[str, Gathering]) -> list[Record]:
-        x = network_input(loaded, self.model)
-        classes = [class_of(one.item.label, self.model) for one in loaded]
-        batch = Batch(
-            torch.tensor([one.item.number for one in loaded], device=x.device), torch.tensor(classes, device=x.device)
-        )
-        readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
-        tap.read(self.model, x, readers)
-        hashes = likeness(self.model.input.denormalise(x.float())).tolist()
-        records = [
-            Record(one.item.number, one.item.name, _text(one.item.label), class_, hash_, one.stamp, one.digest)
-            for one, class_, hash_ in zip(loaded, classes, hashes, strict=True)
-        ]
-        self.pictures += len(loaded)
-        self.labelled += sum(class_ >= 0 for class_ in classes)
-        self.strangers.update(r.label for r in records if r.class_ < 0 and r.label is not None)
-        return records
 
     def kept(self) -> list[int]:
         """Return the numbers of the pictures that any unit keeps, in order."""
@@ -228,15 +197,3 @@ class _Work:
                     f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units hold "
                     f"NaN or an infinity, first on {where}; they are left out of all that is counted"
                 )
-
-
-def class_of(label: Label, model: Model) -> int:
-    """Return the number of the model's class that a label names, or -1."""
-    if label in model.labels:
-        return model.labels.index(label)
-    number = int(label) if isinstance(label, int) or (isinstance(label, str) and label.isdecimal()) else -1
-    return number if 0 <= number < len(model.labels) else -1
-
-
-def _text(label: Label) -> str | None:
-    return None if label is None else str(label)

@@ -97,7 +97,7 @@ def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> 
     inside = given not in (path, path.parent)
     return Item(
         number, os.fspath(path), path, label if inside or label in classes else None,
-        lambda: load_picture(path), path.read_bytes, lambda: _stamp(path),
+        partial(load_picture, path), path.read_bytes, partial(_stamp, path),
     )  # fmt: skip
 
 

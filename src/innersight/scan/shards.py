@@ -1,0 +1,164 @@
+"""What a shard of the pictures adds to a scan: found here, or by workers on other machines; the bytes are the same."""
+
+import os
+import socket
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import safetensors.torch
+import torch
+
+from innersight import tap
+from innersight.errors import InnersightError, printable
+from innersight.model import Layer, Model
+from innersight.remote import spread
+from innersight.scan.dataset import Label
+from innersight.scan.feed import Item, Loaded, network_input, stream
+from innersight.scan.ledger import Record
+from innersight.scan.likeness import likeness
+from innersight.scan.rooms import Pairs, rooms
+from innersight.scan.seen import Batch
+from innersight.scan.tally import Gathering
+
+Parts = dict[str, Gathering]
+Shard = tuple[Parts, list[Record]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How shards are worked through. shard, batch : pictures. workers : threads that decode; by the cores when None.
+
+    top, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of pictures are wanted too.
+    """
+
+    layers: tuple[Layer, ...]
+    top: int
+    batch: int
+    shard: int
+    workers: int | None
+    correlate: Pairs
+    class_maps: bool
+    digests: bool
+
+    def empty(self, model: Model) -> Parts:
+        """Return what is gathered before the first picture. Raises InnersightError as `innersight.scan.rooms` does."""
+        given = rooms(model, self.layers, self.top, self.correlate, self.class_maps)
+        return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
+
+
+def here(model: Model, plan: Plan, source: Iterator[Item], before: Parts) -> Generator[Shard, None, None]:
+    """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it."""
+    threads = min(4, os.cpu_count() or 1) if plan.workers is None else plan.workers
+    with closing(stream(source, model.input, threads, digests=plan.digests)) as loaded:
+        for _, entries in groupby(loaded, key=lambda one: one.item.number // plan.shard):
+            parts = {name: gathering.shard() for name, gathering in before.items()}
+            yield parts, gather(model, parts, entries, plan.batch)
+
+
+def there(model: Model, plan: Plan, source: Iterator[Item], cluster: str) -> Generator[Shard, None, None]:
+    """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
+
+    Raises InnersightError where a worker does not find a file that is here.
+    """
+    pieces = (list(entries) for _, entries in groupby(source, key=lambda item: item.number // plan.shard))
+    with closing(spread(cluster, model, Away(plan), pieces, _told)) as answers:
+        for answer in answers:
+            for name in filter(os.path.exists, answer.absent):
+                raise InnersightError(
+                    f"{printable(name)} is not on {answer.machine}: pictures must be found under the same path on "
+                    "every machine, as on shared storage"
+                )
+            parts = plan.empty(model)
+            for name, gathering in parts.items():
+                gathering.load(safetensors.torch.load(answer.parts[name]))
+            yield parts, answer.records
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a worker found. parts : `Gathering.tensors` of each layer as safetensors. absent : files it did not find."""
+
+    machine: str
+    parts: dict[str, bytes]
+    records: list[Record]
+    absent: list[str]
+
+
+class Away:
+    """What a worker on another machine does with shards.
+
+    What it gathered of earlier ones tells it what could not be kept anyway. A shard that comes late, because the worker
+    before died at it, is not measured by later ones, so that every shard adds what it would have added here.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._before, self._last = plan, Parts(), -1
+
+    def __call__(self, model: Model, items: Sequence[Item]) -> Answer:
+        """Gather a shard."""
+        plan = self._plan
+        if not self._before or items[0].number < self._last:
+            self._before = plan.empty(model)
+        threads = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
+        parts = {name: gathering.shard() for name, gathering in self._before.items()}
+        loaded = stream(items, model.input, threads, digests=plan.digests)
+        with closing(loaded), tap.untouched(model), torch.no_grad():
+            records = gather(model, parts, loaded, plan.batch)
+        packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}
+        for name, gathering in self._before.items():
+            gathering.merge(parts[name])
+        self._last = items[-1].number
+        broken = {record.number for record in records if record.broken is not None}
+        paths = [os.fspath(item.path) for item in items if item.number in broken and item.path is not None]
+        return Answer(socket.gethostname(), packed, records, [path for path in paths if not os.path.exists(path)])
+
+
+def gather(model: Model, parts: Mapping[str, Gathering], entries: Iterable[Loaded], batch: int) -> list[Record]:
+    """Take the pictures into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
+    records: list[Record] = []
+    waiting: list[Loaded] = []
+    for one in entries:
+        if one.broken is None:
+            waiting.append(one)
+        else:
+            label = _text(one.item.label)
+            records.append(Record(one.item.number, one.item.name, label, -1, 0, one.stamp, one.digest, one.broken))
+        if len(waiting) == batch:
+            records += _add(model, parts, waiting)
+            waiting = []
+    if waiting:
+        records += _add(model, parts, waiting)
+    return sorted(records, key=lambda record: record.number)
+
+
+def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded]) -> list[Record]:
+    x = network_input(loaded, model)
+    classes = [class_of(one.item.label, model) for one in loaded]
+    numbers, known = (torch.tensor(values, device=x.device) for values in ([i.item.number for i in loaded], classes))
+    batch = Batch(numbers, known)
+    readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
+    tap.read(model, x, readers)
+    hashes = likeness(model.input.denormalise(x.float())).tolist()
+    return [
+        Record(one.item.number, one.item.name, _text(one.item.label), class_, hash_, one.stamp, one.digest)
+        for one, class_, hash_ in zip(loaded, classes, hashes, strict=True)
+    ]
+
+
+def class_of(label: Label, model: Model) -> int:
+    """Return the number of the model's class that a label names, or -1."""
+    if label in model.labels:
+        return model.labels.index(label)
+    number = int(label) if isinstance(label, int) or (isinstance(label, str) and label.isdecimal()) else -1
+    return number if 0 <= number < len(model.labels) else -1
+
+
+def _text(label: Label) -> str | None:
+    return None if label is None else str(label)
+
+
+def _told(items: Sequence[Item]) -> str:
+    return f"the pictures from {printable(items[0].name)} to {printable(items[-1].name)}"
