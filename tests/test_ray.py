@@ -142,6 +142,31 @@ def while_a_node_dies(cluster: Any, gate: Path, work: Callable[[], object]) -> o
         assert (gate / f"at-{doomed.node_id}").exists()
 
 
+def test_a_connection_of_the_users_stays_and_what_is_not_ours_lives(cluster: Any, folder: Path) -> None:
+    class Theirs:
+        def ask(self) -> int:
+            return 7
+
+    ray.init(cluster.address, log_to_driver=False)
+    theirs = ray.remote(Theirs).options(num_cpus=0).remote()
+    assert ray.get(theirs.ask.remote()) == 7
+    with pytest.raises(InnersightError, match="no machine of the cluster has 64 CPUs: ask for less"):
+        scan(tiny("in-place"), folder, LAYERS, ray=f"{cluster.address}?cpus=64")
+    with pytest.raises(KeyboardInterrupt):
+        scan(tiny("in-place"), folder, LAYERS, **OPTIONS, ray=f"{cluster.address}?workers=1", watch=_interrupted)
+    assert ray.get(theirs.ask.remote()) == 7
+    end = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"] and time.monotonic() < end:
+        time.sleep(0.1)
+    assert ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]  # none of our workers is left
+    assert ray.get(theirs.ask.remote()) == 7
+    ray.shutdown()
+
+
+def _interrupted(_done: int, _total: int, _name: str) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_scan_outlives_a_node(cluster: Any, folder: Path, gate: Path, hired: list[int], tmp_path: Path) -> None:
     told: list[int] = []
 
@@ -190,28 +215,3 @@ def test_patterns_outlive_a_node(cluster: Any, gate: Path, hired: list[int], tmp
     assert away.to_json() == here.to_json()
     assert len(list((tmp_path / "kept").glob("*.safetensors"))) == len(here.every) * DRAWING["seeds"]
     assert told[-1].done == told[-1].total == len(here.every) * DRAWING["seeds"]
-
-
-def test_a_connection_of_the_users_stays_and_what_is_not_ours_lives(cluster: Any, folder: Path) -> None:
-    class Theirs:
-        def ask(self) -> int:
-            return 7
-
-    ray.init(cluster.address, log_to_driver=False)
-    theirs = ray.remote(Theirs).options(num_cpus=0).remote()
-    assert ray.get(theirs.ask.remote()) == 7
-    with pytest.raises(InnersightError, match="no machine of the cluster has 64 CPUs: ask for less"):
-        scan(tiny("in-place"), folder, LAYERS, ray=f"{cluster.address}?cpus=64")
-    with pytest.raises(KeyboardInterrupt):
-        scan(tiny("in-place"), folder, LAYERS, **OPTIONS, ray=f"{cluster.address}?workers=1", watch=_interrupted)
-    assert ray.get(theirs.ask.remote()) == 7
-    end = time.monotonic() + 20
-    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"] and time.monotonic() < end:
-        time.sleep(0.1)
-    assert ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]  # none of our workers is left
-    assert ray.get(theirs.ask.remote()) == 7
-    ray.shutdown()
-
-
-def _interrupted(_done: int, _total: int, _name: str) -> None:
-    raise KeyboardInterrupt

@@ -224,9 +224,13 @@ def test_a_file_that_other_machines_do_not_have_is_named(folder: Path, monkeypat
     assert scan(tiny("in-place"), folder, ["relu1"], ray="auto").pictures == 48
 
 
-def test_other_versions_are_refused() -> None:
+def test_other_versions_and_weights_are_refused() -> None:
+    here = remote._about(tiny("in-place"))
+    remote._check("east", remote._about(pickle.loads(pickle.dumps(tiny("in-place")))), here)
     with pytest.raises(InnersightError, match=r"east has torch 1\.0 and this machine"):
-        remote._check_versions("east", remote.__version__, "1.0")
+        remote._check("east", here | {"torch": "1.0"}, here)
+    with pytest.raises(InnersightError, match=r"east has a network with the weights \w+ and this machine \w+"):
+        remote._check("east", remote._about(tiny("in-place", seed=1)), here)
 
 
 def test_nothing_to_do_asks_nothing_of_workers() -> None:

@@ -1,12 +1,13 @@
 """Work on other machines: pieces are spread over workers on a Ray cluster, and their answers come back in order."""
 
 import copy
+import hashlib
 import os
 import pickle
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -133,6 +134,8 @@ class _Crew(Generic[T, R]):
         self._ready: set[Any] = set()
         # What was asked of which worker: the number of a piece, or None while it starts.
         self._asked_for: dict[Any, tuple[Any, int | None]] = {}
+        self._about = _about(model)
+        self._stillborn = 0
         self._alone_since = time.monotonic()
         for _ in range(self.size):
             self._hire()
@@ -158,16 +161,20 @@ class _Crew(Generic[T, R]):
                 answer = self._get(ref)
             except _LostError as loss:
                 found += [(lost, None, str(loss)) for lost in self._dismiss(worker)]
-                # One that dies as it starts would die again.
-                if number is not None:
-                    self._hire()
-                elif not self._workers:
-                    raise InnersightError(f"no worker on the cluster could start: {loss}") from loss
+                # One that dies as it starts: its machine may have gone shortly before, or it would die anywhere.
+                self._stillborn += number is None
+                if self._stillborn == TRIES * self.size:
+                    raise InnersightError(
+                        f"{self._stillborn} workers in a row died as they started, the last one with: {loss}"
+                    ) from loss
+                self._hire()
                 continue
             del self._asked_for[ref]
             if number is None:
-                _check_versions(*answer)
+                machine, about = answer
+                _check(machine, about, self._about)
                 self._ready.add(worker)
+                self._stillborn = 0
             else:
                 found.append((number, answer, None))
         if self._ready:
@@ -225,8 +232,8 @@ class _LostError(Exception):
 class _Worker:
     """Runs on another machine: holds the network, and answers pieces one after the other."""
 
-    def start(self, sent: bytes, threads: int) -> tuple[str, str, str]:
-        """Unpack network and work; return the name of the machine, and the versions there."""
+    def start(self, sent: bytes, threads: int) -> tuple[str, dict[str, str]]:
+        """Unpack network and work; return the name of the machine, and what must be the same there."""
         import ray
 
         torch.set_num_threads(threads)
@@ -236,10 +243,11 @@ class _Worker:
             raise InnersightError(
                 f"the network cannot be built on {socket.gethostname()} ({error}): install there what it is made of"
             ) from error
+        about = _about(model)
         if ray.get_gpu_ids():
             model.net.to("cuda")
         self._model = model
-        return socket.gethostname(), __version__, torch.__version__
+        return socket.gethostname(), about
 
     def answer(self, piece: Any) -> Any:
         """Return what the work makes of a piece."""
@@ -282,11 +290,20 @@ def _needs(asked: Cluster) -> str:
     return f"{cpus} and {asked.gpus:g} GPU{'s' if asked.gpus > 1 else ''}" if asked.gpus else cpus
 
 
-def _check_versions(machine: str, version: str, torch_version: str) -> None:
-    for what, there, here in (("innersight", version, __version__), ("torch", torch_version, torch.__version__)):
-        if there != here:
+def _about(model: Model) -> dict[str, str]:
+    """Return what results depend on besides the pieces: versions, and a digest of the weights, whatever their names."""
+    # Pickle may give a Keras network other names; it must never give any network other weights.
+    tensors = [tensor.detach().cpu().float().numpy().tobytes() for tensor in model.net.state_dict().values()]
+    weights = hashlib.sha256(b"".join(sorted(hashlib.sha256(one).digest() for one in tensors))).hexdigest()[:16]
+    return {"innersight": __version__, "torch": torch.__version__, "a network with the weights": weights}
+
+
+def _check(machine: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+    for what, value in here.items():
+        if there.get(what) != value:
             raise InnersightError(
-                f"{machine} has {what} {there} and this machine {here}: results would differ; install the same"
+                f"{machine} has {what} {there.get(what)} and this machine {value}: results would differ; "
+                "have the same there"
             )
 
 
