@@ -94,12 +94,14 @@ class Field:
     """What one place of a layer sees of the picture, in pixels of the network's input as (height, width).
 
     size : the receptive field, as far as the picture reaches. effective : the part that holds 95% of the gradient's
-    energy. stride : how far the fields of neighbouring places are apart.
+    energy. stride : how far the fields of neighbouring places are apart. middle : where the field of the place
+    ((h - 1) // 2, (w - 1) // 2) has its middle, from the upper left corner.
     """
 
     size: tuple[int, int]
     effective: tuple[int, int]
     stride: tuple[int, int]
+    middle: tuple[float, float]
 
 
 @dataclass(frozen=True)

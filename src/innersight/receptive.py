@@ -71,11 +71,13 @@ def _field(activation: Tensor, x: Tensor, generator: torch.Generator) -> Field:
         (energy,) = torch.autograd.grad(middle + beside, x, retain_graph=True)
     energy = energy.detach().float().square().sum(1).cpu()
     rows, columns = (_extent(energy.sum(axis), n) for axis, n in ((2, h), (1, w)))
-    return Field((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+    return Field(
+        (rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]), (float(rows[3]), float(columns[3]))
+    )
 
 
-def _extent(energy: Tensor, places: int) -> tuple[int, int, int]:
-    """Return size, effective size and stride along one side, from the energy (2, pixels) of two neighbouring places."""
+def _extent(energy: Tensor, places: int) -> tuple[int, int, int, float]:
+    """Return size, effective size, stride and middle along one side, from the energy (2, pixels) of two neighbours."""
     pixels = energy.shape[1]
     (first, last), (after, _) = (_ends(row) for row in energy)
     if places == 1:
@@ -87,8 +89,11 @@ def _extent(energy: Tensor, places: int) -> tuple[int, int, int]:
             stride = after - first
     share = energy[0].cumsum(0) / energy[0].sum().clamp(min=torch.finfo(torch.float32).tiny)
     outside = (1 - ENERGY) / 2
-    effective = int((share < 1 - outside).sum()) - int((share < outside).sum()) + 1
-    return last - first + 1, min(effective, last - first + 1), stride
+    start, end = int((share < outside).sum()), int((share < 1 - outside).sum())
+    # What the border of the picture cuts off would pull the middle of the whole field inwards.
+    cut = first == 0 or last == pixels - 1
+    middle = (start + end + 1) / 2 if cut else (first + last + 1) / 2
+    return last - first + 1, min(end - start + 1, last - first + 1), stride, middle
 
 
 def _ends(row: Tensor) -> tuple[int, int]:

@@ -29,13 +29,21 @@ def test_fields_of_convolutions_and_pools_follow_the_arithmetic() -> None:
     )
     model = model_of(net)
     found = fields(model, [layer.name for layer in layers(model, all=True)])
-    size, jump = [1, 1], [1, 1]
+    grid = {layer.name: layer.grid for layer in layers(model, all=True)}
+    size, jump, middle = [1, 1], [1, 1], [0.5, 0.5]
+    padding = [3, 1, 2, (2, 0), 1]
     for i, (kernel, stride, dilation) in enumerate(steps):
         for side in range(2):
             k = kernel if isinstance(kernel, int) else kernel[side]
             s = stride if isinstance(stride, int) else stride[side]
+            pad = padding[i] if isinstance(padding[i], int) else padding[i][side]
             size[side] += (k - 1) * dilation * jump[side]
+            # The first place looks at the middle of a kernel that begins `pad` places outside.
+            middle[side] += ((k - 1) * dilation / 2 - pad) * jump[side]
             jump[side] *= s
+            places = found[str(i)]
+            at = (grid[str(i)][side] - 1) // 2
+            assert places.middle[side] == middle[side] + at * jump[side], (i, side)
         assert found[str(i)].size == tuple(size), i
         assert found[str(i)].stride == tuple(jump), i
         assert all(e <= s for e, s in zip(found[str(i)].effective, size, strict=True))
@@ -49,7 +57,7 @@ def test_the_field_stops_at_the_picture() -> None:
     net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
     model = model_of(net, 16, 64)
     found = fields(model, ["0", "5"])
-    assert found["0"] == Field((5, 5), found["0"].effective, (1, 1))
+    assert found["0"] == Field((5, 5), found["0"].effective, (1, 1), (7.5, 31.5))
     assert found["5"].size == (16, 25)
 
 

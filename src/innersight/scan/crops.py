@@ -88,8 +88,9 @@ def boxes(field: Field, grid: tuple[int, int], place: tuple[int, int], spec: Inp
     and keeps its size. box : what the network sees of the picture.
     """
     sides = (spec.height, spec.width)
-    effective = [_span(max(LEAST, field.effective[i]), place[i], grid[i], sides[i]) for i in (0, 1)]
-    whole = [_span(field.size[i], place[i], grid[i], sides[i]) for i in (0, 1)]
+    middle = [field.middle[i] + (place[i] - (grid[i] - 1) // 2) * field.stride[i] for i in (0, 1)]
+    effective = [_span(max(LEAST, field.effective[i]), middle[i], sides[i]) for i in (0, 1)]
+    whole = [_span(field.size[i], middle[i], sides[i]) for i in (0, 1)]
     return _in_source(effective, sides, box), _in_source(whole, sides, box)
 
 
@@ -118,9 +119,9 @@ def crops(
     return found
 
 
-def _span(size: int, place: int, places: int, side: int) -> tuple[float, float]:
+def _span(size: int, middle: float, side: int) -> tuple[float, float]:
     size = min(size, side)
-    first = min(max(0.0, (place + 0.5) * side / places - size / 2), side - size)
+    first = min(max(0.0, middle - size / 2), side - size)
     return first, first + size
 
 
