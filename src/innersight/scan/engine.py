@@ -104,6 +104,23 @@ def scan(
     return work.result(pictures)
 
 
+def stored(model: Model, store: Store) -> Scan | None:
+    """Return what the scan in a study's folder has found so far; None where there is none of this model.
+
+    Its pictures are read again only when their crops are asked for; those of a torch or Hugging Face data set cannot.
+    Raises InnersightError where its file is damaged.
+    """
+    ledger = Ledger(store)
+    settings, before = ledger.settings(), ledger.progress()
+    if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
+        return None
+    work = _Work(model, check_layers(model, settings["layers"]), settings["top"], settings["batch"])
+    work.load(before.done, before.pictures, before.tensors)
+    work.records = ledger.records(work.kept())
+    work.skipped = ledger.broken()
+    return work.result(None)
+
+
 def _go_on(work: "_Work", ledger: Ledger, source: Iterator[Item]) -> None:
     """Take up the work where the ledger says it stopped, after comparing the pictures done with those there are."""
     before = ledger.progress()

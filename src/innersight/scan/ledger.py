@@ -85,10 +85,14 @@ class Ledger:
                     file.unlink()
         return ledger
 
+    def settings(self) -> dict[str, Any] | None:
+        """Return the settings of the scan in the study's folder; None where there is none."""
+        row = self._scan()
+        return None if row is None else json.loads(row[3])
+
     def progress(self) -> Progress | None:
         """Return how far the scan is; None at its beginning. Raises InnersightError where its file is damaged."""
-        with told(self.store.folder), closing(self.store.connect()) as db:
-            row = db.execute("SELECT done, pictures, file FROM scan").fetchone()
+        row = self._scan()
         if row is None:
             return None
         path = self.store.folder / "values" / row[2]
@@ -178,6 +182,16 @@ class Ledger:
     def labelled(self) -> int:
         """Return how many pictures are of a class of the model."""
         return int(self._rows("SELECT COUNT(*) FROM scan_pictures WHERE class >= 0")[0][0])
+
+    def _scan(self) -> tuple[int, int, str, str] | None:
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            # A folder that was never scanned has no such table.
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'scan'").fetchone():
+                return None
+            row: tuple[int, int, str, str] | None = db.execute(
+                "SELECT done, pictures, file, settings FROM scan"
+            ).fetchone()
+            return row
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         with told(self.store.folder), closing(self.store.connect()) as db:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, picture_file, value_sheet
 from innersight.store import Item, Store
 from innersight.study.plan import ITEMS
+from innersight.study.scanned import examples_document, scan_document
 
 FORMAT = 1
 
@@ -87,9 +89,18 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     }
     document["signed"] = bool((values < 0).any())
     document["patterns"] = _patterns(store, files, f"patterns/{name}/", card)
+    if document["patterns"]:
+        document["patterns"]["negatives"] = _patterns(store, files, f"negatives/{name}", card)
     document["compare"] = None
     if compared:
         document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}
+    seen = store.get("fields")
+    document["field"] = seen.document.get(name) if seen else None
+    ablated, shown = store.get(f"ablation/{name}"), store.get(f"examples/{name}")
+    document["ablation"] = ablated.document if ablated else None
+    document["scan"] = scan_document(store, row, card)
+    document["examples"] = examples_document(shown, files) if shown else None
+    document["connections"] = None
     kernels = store.get("kernels")
     document["kernels"] = None
     if kernels and (kernels.document["layer"] + ".").startswith(name + "."):
@@ -116,21 +127,39 @@ def _patterns(store: Store, files: Path, prefix: str, card: Item) -> dict[str, A
         for key in ("units", "classes", "labels", "score")
         if key in parts[0].document
     }
+    channels = card.document["model"]["input"]["shown"]
     return {
-        "sheet": colour_sheet(files, as_colour(images, card.document["model"]["input"]["shown"])),
+        "sheet": colour_sheet(files, as_colour(images, channels)),
+        "others": _others_of(parts, files, channels),
         "settings": parts[0].document["settings"],
         **joined,
     }
 
 
+def _others_of(parts: Sequence[Item], files: Path, channels: Sequence[int]) -> dict[str, Any] | None:
+    """Return the patterns of the seeds that are not shown: `each` for every unit, in the order of the units."""
+    found = [tensors["others"] for part in parts if "others" in (tensors := part.tensors())]
+    if not found:
+        return None
+    images = torch.cat(found)
+    return {"sheet": colour_sheet(files, as_colour(images.flatten(0, 1), channels)), "each": images.shape[1]}
+
+
 def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
     tensors = item.tensors()
     layer = {"name": item.document["layer"], "why": item.document["why"]}
-    entries = []
+    entries: list[dict[str, Any]] = []
     for i, row in enumerate(item.document["entries"]):
         values = tensors[str(i)]
         sheet = value_sheet(files, values[None])
-        target = {"class": row["class"], "label": row["label"], "logit": row["logit"], "text": row["question"]}
+        target = {
+            "class": row["class"],
+            "label": row["label"],
+            "logit": row["logit"],
+            "text": row["question"],
+            "rival": row["rival"],
+            "rival_label": row["rival_label"],
+        }
         entries.append(
             {
                 "picture": row["picture"],
@@ -169,6 +198,15 @@ def _missing(store: Store, keys: set[str]) -> list[dict[str, str]]:
             bool(store.starting("patterns/")),
             "None were asked for, or the study stopped before them.",
         ),
+        "examples": (
+            bool(store.starting("examples/")),
+            "No data set was scanned into this study: innersight scan MODEL PICTURES --out STUDY, then study again.",
+        ),
+        "ablation": (
+            bool(store.starting("ablation/")),
+            "Units are switched off one by one in the last layers with a grid; the study has none, or stopped before.",
+        ),
+        "trust": ("trust" in keys, "How far the heatmaps can be trusted was not measured; innersight trust does."),
         "heatmaps": ("heatmaps" in keys, "The study stopped before the heatmaps; run the same command again."),
     }
     return [{"what": what, "why": why} for what, (there, why) in reasons.items() if not there]
@@ -176,6 +214,7 @@ def _missing(store: Store, keys: set[str]) -> list[dict[str, str]]:
 
 def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
     heat = store.get("heatmaps")
+    ablated = store.starting("ablation/")
     layer = f" Grad-CAM is read at {heat.document['layer']}: {heat.document['why']}." if heat else ""
     return {
         "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
@@ -186,7 +225,11 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
         f"the unit's map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and "
         f"zooms; of {plan['seeds']} drawn the strongest. Score: peak response to the finished pattern, and as a "
         "multiple of the highest over the pictures of this study.",
-        "heatmaps": "Raw values for the logit of the class named; zero keeps its colour, the legend prints it." + layer,
+        "examples": "One pass over a data set; of every unit the pictures with the highest and lowest peaks, and some "
+        "in between. Each crop is most of what the place sees; it is dark where the unit is below half of its peak.",
+        "ablation": ablated[0].document["definition"] if ablated else "No unit was switched off.",
+        "heatmaps": "Raw values for the logit of the class named, or for its lead over the class it is set against; "
+        "zero keeps its colour, the legend prints it." + layer,
         "training": "Recorded while the network was trained: one point per recorded step, and statistics of the "
         "weights and gradients of every layer.",
     }

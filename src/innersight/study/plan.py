@@ -11,7 +11,7 @@ from innersight.model import Model
 
 LARGEST = 128
 # What the items of a study hold. Raise it when that changes: items of another format are made again.
-ITEMS = 4
+ITEMS = 5
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Plan:
     units : patterns per layer, of the units that `compare` ranks best (with one picture: that peak highest).
     steps : updates of each pattern, at most. seeds : pictures drawn of each, the strongest is shown.
     size : their side in pixels; when None the model's own, at most 128.
-    methods : heatmaps. target : class they explain; each picture's own prediction when None. seed : of the patterns.
+    methods : heatmaps. target : class they explain; each picture's own prediction when None. rivals : they also explain
+    the runner-up, and the class less the runner-up. seed : of the patterns. negatives : units of each layer for which
+    also what switches them off is drawn.
     """
 
     layers: tuple[str, ...] = ()
@@ -33,12 +35,15 @@ class Plan:
     target: str | None = None
     seed: int = 0
     seeds: int = 2
+    rivals: bool = True
+    negatives: int = 4
 
     def settled(self, model: Model) -> "Plan":
         """Return the plan with its layers named and everything checked against the model."""
-        if self.units < 0 or self.steps < 1 or self.seeds < 1:
+        if self.units < 0 or self.negatives < 0 or self.steps < 1 or self.seeds < 1:
             raise InnersightError(
-                f"units={self.units} must not be negative; steps={self.steps} and seeds={self.seeds} must be at least 1"
+                f"units={self.units} and negatives={self.negatives} must not be negative; steps={self.steps} and "
+                f"seeds={self.seeds} must be at least 1"
             )
         if self.target is not None:
             model.class_index(self.target)

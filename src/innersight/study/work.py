@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,21 @@ from innersight.compare import DEFINITION, compare
 from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
 from innersight.heatmaps import explain
+from innersight.heatmaps.result import Heatmap
+from innersight.heatmaps.target import RUNNER_UP
 from innersight.image import Picture, PictureError
 from innersight.layers import check_layers, survey
 from innersight.maps import maps, seen_array
 from innersight.model import InputSpec, Model
 from innersight.patterns import Patterns, patterns
 from innersight.predict import Prediction, predict
+from innersight.receptive import fields
 from innersight.render.sheets import small
 from innersight.store import Store
+from innersight.study.causes import LAYERS, ablation
 from innersight.study.documents import write_documents
 from innersight.study.plan import ITEMS, Plan, picture_digest
+from innersight.study.scanned import examples, scan_settings
 
 CHUNK = 16
 FIRST_PICTURES = 8
@@ -154,10 +159,13 @@ def _items(
     for layer in plan.layers if len(pictures) > 1 else ():
         if grids[layer].grid != (1, 1):
             yield f"compare/{layer}", base, partial(_compare, model, pictures, layer)
+    yield "fields", {**base, "layers": list(plan.layers)}, partial(_fields, model, plan.layers)
     if first is not None:
         yield "kernels", base, partial(_kernels, model, first)
-    heat = {**base, "methods": list(plan.methods), "target": plan.target}
+    heat = {**base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
     yield "heatmaps", heat, partial(_heatmaps, model, pictures, plan)
+    for layer in [name for name in plan.layers if grids[name].grid != (1, 1)][-LAYERS:]:
+        yield f"ablation/{layer}", base, partial(ablation, model, pictures, layer)
     if model.run is not None and (model.run / "telemetry.json").is_file():
         yield "train", base, partial(_train, model.run)
     drawn = {**base, "steps": plan.steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds}
@@ -167,6 +175,15 @@ def _items(
             span = range(start, min(start + CHUNK, count))
             settings = {**drawn, "count": len(span)}
             yield f"patterns/{layer}/{start}", settings, partial(_patterns, model, pictures, layer, span, plan, store)
+    scanned = scan_settings(store)
+    known = scanned["layers"] if scanned and scanned["model"] == base["model"] else ()
+    for layer in plan.layers if plan.units else ():
+        if layer in known:
+            settings = {**base, "scan": scanned, "count": plan.units}
+            yield f"examples/{layer}", settings, partial(_examples, model, layer, plan.units, store)
+    for layer in plan.layers if plan.units and plan.negatives else ():
+        settings = {**drawn, "count": min(plan.negatives, plan.units)}
+        yield f"negatives/{layer}", settings, partial(_negatives, model, layer, plan, store)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(_classes, model, pictures, plan)
 
@@ -204,7 +221,8 @@ def _model(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
             "shown": list(spec.shown),
         },
     }
-    return {"format": ITEMS, "model": card, "layers": layers, "plan": plan.to_json(), "skipped": skipped}, {}
+    about = {"format": ITEMS, "digest": model.digest(), "plan": plan.to_json(), "skipped": skipped}
+    return {**about, "model": card, "layers": layers}, {}
 
 
 def _pictures(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
@@ -238,6 +256,10 @@ def _compare(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome
     return {"definition": DEFINITION, "rank": compare(model, pictures, layer).rank()}, {}
 
 
+def _fields(model: Model, layers: Sequence[str]) -> Outcome:
+    return {name: asdict(found) for name, found in fields(model, layers).items()}, {}
+
+
 def _first_conv(model: Model) -> str | None:
     """Return the name of the convolution that sees the picture itself, if its kernels can be shown in colour."""
     for name, module in model.net.named_modules():
@@ -256,27 +278,41 @@ def _kernels(model: Model, name: str) -> Outcome:
 
 def _heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:
     found = explain(model, pictures, plan.target, plan.methods)
+    entries = list(found.entries)
+    if plan.rivals and len(model.labels) > 1:
+        entries += explain(model, pictures, plan.target, plan.methods, versus=RUNNER_UP).entries
+        for picture in pictures:
+            rival = next(entry.rival for entry in reversed(entries) if entry.picture == picture)
+            entries += explain(model, picture, rival, plan.methods).entries
     index = {picture: f"p{i}" for i, picture in enumerate(pictures)}
     grid = check_layers(model, [found.layer])[0].grid
-    rows = [
-        {
-            "picture": index[entry.picture],
-            "method": entry.method,
-            "class": entry.target,
-            "label": None if entry.target is None else model.labels[entry.target],
-            "question": entry.question,
-            "unit": entry.unit,
-            "logit": entry.logit,
-            "probability": entry.probability,
-            "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
-            "verdict": entry.verdict,
-            "doubt": entry.doubt,
-            "at_layer": tuple(entry.values.shape) == grid,
-        }
-        for entry in found.entries
-    ]
-    tensors = {str(i): entry.values for i, entry in enumerate(found.entries)}
-    return {"layer": found.layer, "why": found.why, "entries": rows}, tensors
+    # A mistake is explained against its runner-up in any case: each question is kept once.
+    asked = {(index[entry.picture], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
+    rows = {key: _heatmap(model, key[0], entry, grid) for key, entry in reversed(asked.items())}
+    tensors = {str(i): asked[key].values for i, key in enumerate(rows)}
+    return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
+
+
+def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int]) -> dict[str, Any]:
+    def label(number: int | None) -> str | None:
+        return None if number is None else model.labels[number]
+
+    return {
+        "picture": picture,
+        "method": entry.method,
+        "class": entry.target,
+        "label": label(entry.target),
+        "rival": entry.rival,
+        "rival_label": label(entry.rival),
+        "question": entry.question,
+        "unit": entry.unit,
+        "logit": entry.logit,
+        "probability": entry.probability,
+        "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
+        "verdict": entry.verdict,
+        "doubt": entry.doubt,
+        "at_layer": tuple(entry.values.shape) == grid,
+    }
 
 
 def _train(run: Path) -> Outcome:
@@ -295,7 +331,23 @@ def _patterns(
     addresses = [Address(layer, order[i]) for i in span]
     found = patterns(model, addresses, **_drawing(plan, plan.steps), pictures=pictures)
     units = [address.unit for address in addresses]
+    others = [
+        [one for j, one in enumerate(own) if j != best] for own, best in zip(found.every, found.best, strict=True)
+    ]
+    tensors = {"images": found.images}
+    if plan.seeds > 1:
+        tensors["others"] = torch.stack([torch.stack(own) for own in others])
+    return {"units": units, **_scored(found)}, tensors
+
+
+def _negatives(model: Model, layer: str, plan: Plan, store: Store) -> Outcome:
+    units = _order(store, layer)[: min(plan.negatives, plan.units)]
+    found = patterns(model, [f"-{Address(layer, unit)}" for unit in units], **_drawing(plan, plan.steps))
     return {"units": units, **_scored(found)}, {"images": found.images}
+
+
+def _examples(model: Model, layer: str, count: int, store: Store) -> Outcome:
+    return examples(model, layer, _order(store, layer)[:count], store)
 
 
 def _order(store: Store, layer: str) -> list[int]:

@@ -1,0 +1,146 @@
+"""What a study says about units beyond maps and patterns: other seeds, what switches them off, causes, examples."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from networks import picture, tiny
+from sheet_reader import read_tiles
+
+from innersight.ablation import ablate
+from innersight.heatmaps import explain
+from innersight.receptive import fields
+from innersight.scan import scan
+from innersight.study import Plan, Study, study
+
+PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
+PICTURES = [picture(1), picture(2)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures in folders named like classes."""
+    root = tmp_path_factory.mktemp("pictures")
+    labels = tiny("in-place").labels
+    for i in range(12):
+        path = root / labels[i % 2] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        picture(20 + i).display(tiny("in-place").input).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Study:
+    out = tmp_path_factory.mktemp("done") / "study"
+    model = tiny("in-place")
+    study(model, PICTURES, out, plan=PLAN)
+    scan(model, folder, ["relu1", "relu2"], out=out, top=4)
+    again = study(model, PICTURES, out, plan=PLAN)
+    assert again.computed == 2
+    return again
+
+
+@pytest.fixture(scope="module")
+def web(done: Study) -> Path:
+    return done.render()
+
+
+def layer(web: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((web / "documents" / "layer" / f"{name}.json").read_text())
+    return found
+
+
+def test_the_field_is_the_measured_one(web: Path) -> None:
+    truth = fields(tiny("in-place"), PLAN.layers)["relu2"]
+    field = layer(web, "relu2")["field"]
+    assert {key: tuple(value) for key, value in field.items()} == vars(truth)
+
+
+def test_other_seeds_and_negatives_have_a_tile_each(web: Path) -> None:
+    patterns = layer(web, "relu1")["patterns"]
+    assert patterns["others"]["each"] == 1
+    others = read_tiles(web / "files", patterns["others"]["sheet"])
+    shown = read_tiles(web / "files", patterns["sheet"])
+    assert others.shape == shown.shape
+    assert not (others == shown).all((1, 2, 3)).any()
+    negatives = patterns["negatives"]
+    assert negatives["units"] == patterns["units"][:2]
+    assert negatives["sheet"]["count"] == 2
+
+
+def test_ablation_is_what_ablate_says(web: Path) -> None:
+    model = tiny("in-place")
+    truth = ablate(model, PICTURES, "relu2")
+    found = layer(web, "relu2")["ablation"]
+    best = truth.logits.argmax(1).tolist()
+    for i, number in enumerate(best):
+        assert found["own"][f"p{i}"]["label"] == model.labels[number]
+        assert found["own"][f"p{i}"]["change"] == pytest.approx(truth.change[i, :, number].tolist(), rel=1e-3)
+    for entry in found["classes"]:
+        rows = truth.rows(entry["class"])
+        assert entry["mean"] == pytest.approx(
+            truth.change[rows][:, :, entry["class"]].mean(0).tolist(), rel=1e-3, abs=1e-6
+        )
+
+
+def test_the_runner_up_is_explained_and_set_against(web: Path) -> None:
+    entries = json.loads((web / "documents" / "heatmaps.json").read_text())["entries"]
+    truth = explain(tiny("in-place"), PICTURES, None, ("gradcam",), versus="runner-up").entries
+    for i, one in enumerate(truth):
+        own = [e["target"] for e in entries if e["picture"] == f"p{i}" and e["method"] == "gradcam"]
+        assert [(t["class"], t["rival"]) for t in own] == [
+            (one.target, None),
+            (one.target, one.rival),
+            (one.rival, None),
+        ]
+
+
+def test_the_scan_in_the_folder_is_shown(web: Path, done: Study, folder: Path) -> None:
+    truth = scan(tiny("in-place"), folder, ["relu1"], top=4)
+    tally = truth.layers["relu1"]
+    found = layer(web, "relu1")["scan"]
+    assert found["pictures"] == 12
+    assert found["dead"] == torch.where(tally.dead)[0].tolist()
+    assert found["positive"] == pytest.approx((tally.positive / 12).tolist())
+    assert found["selectivity"]["best"] == tally.selectivity["best"].tolist() if tally.selectivity else False
+    labels = {label for row in found["classes"] for label, _, _ in row}
+    assert labels == set(tiny("in-place").labels[:2])
+    examples = layer(web, "relu1")["examples"]
+    assert examples["why"] is None
+    tiles = read_tiles(web / "files", examples["sheet"])
+    assert len(tiles) == len(examples["rows"]) == examples["masks"]["count"]
+    units = layer(web, "relu1")["patterns"]["units"]
+    assert [row["unit"] for row in examples["rows"]] == sorted(
+        (row["unit"] for row in examples["rows"]), key=units.index
+    )
+    for unit in units:
+        shown = [row["value"] for row in examples["rows"] if row["unit"] == unit and row["band"] == "top"]
+        assert shown == pytest.approx([e.value for e in truth.examples(f"relu1:{unit}", count=6)])
+
+
+def test_without_the_pictures_the_examples_say_so(tmp_path: Path, folder: Path) -> None:
+    gone = tmp_path / "pictures"
+    shutil.copytree(folder, gone)
+    model = tiny("in-place")
+    scan(model, gone, ["relu1"], out=tmp_path / "s", top=4)
+    shutil.rmtree(gone)
+    plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
+    found = layer(study(model, PICTURES, tmp_path / "s", plan=plan).render(), "relu1")
+    assert found["examples"]["rows"] == []
+    assert "cannot be read any more" in found["examples"]["why"]
+    assert found["scan"]["pictures"] == 12
+    assert found["patterns"]["negatives"] is None
+
+
+def test_a_scan_of_another_network_is_not_shown_as_examples(tmp_path: Path, folder: Path) -> None:
+    scan(tiny("in-place"), folder, ["relu1"], out=tmp_path / "s", top=4)
+    other = tiny("in-place")
+    with torch.no_grad():
+        next(other.net.parameters()).mul_(2)
+    plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
+    found = layer(study(other, PICTURES, tmp_path / "s", plan=plan).render(), "relu1")
+    assert found["examples"] is None
+    assert found["scan"] is None
