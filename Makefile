@@ -15,6 +15,8 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v npx >/dev/null; then npx --yes --package typescript@7 -- tsc -p src/innersight/web/jsconfig.json; \
+	else echo "no node on this machine: the types of the front end are not checked"; fi
 
 unit: $(VENV)/.test
 	$(BIN)/pytest

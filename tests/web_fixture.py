@@ -191,6 +191,13 @@ def _layer(
         "signed": signed,
         "patterns": {
             "sheet": _colour_sheet(patterns, files, f"{stem}-patterns"),
+            "others": {"sheet": _colour_sheet(patterns[:, ::-1], files, f"{stem}-others"), "each": 1},
+            "negatives": {
+                "sheet": _colour_sheet(255 - patterns[:4], files, f"{stem}-negatives"),
+                "units": list(range(min(4, units))),
+                "settings": {"steps": 128},
+                "score": [{**score[u], "activation": -score[u]["activation"]} for u in range(min(4, units))],
+            },
             "units": list(range(units)),
             "settings": {"steps": 128, "size": 128, "learning_rate": 0.05, "image": "fourier"},
             "score": score,
@@ -201,6 +208,108 @@ def _layer(
         if grid > 1
         else None,
         "kernels": kernels,
+        "field": _field(grid),
+        "scan": _scan(units, natural, random) if grid > 1 else None,
+        "examples": _examples(seen, units, files, stem) if grid > 1 else None,
+        "ablation": _ablation(units, random) if 1 < grid <= 12 else None,
+        "connections": _connections(units, grid) if grid > 1 else None,
+    }
+
+
+def _connections(units: int, grid: int) -> dict[str, Any]:
+    names = [name for name, _, _ in LAYERS]
+    at = next(i for i, layer in enumerate(LAYERS) if layer[2] == grid)
+
+    def side(name: str | None) -> list[list[dict[str, Any]]]:
+        if name is None:
+            return [[] for _ in range(units)]
+        return [[{"layer": name, "unit": (u + i) % 8, "weight": 0.5 - 0.2 * i} for i in range(4)] for u in range(units)]
+
+    return {"incoming": side(names[at - 1] if at else None), "outgoing": side(names[at + 1])}
+
+
+def _field(grid: int) -> dict[str, Any]:
+    """The field of 3x3 convolutions of stride 2, padded by 1: half a stride off the middle of its cell."""
+    stride = SIDE // grid
+    size = min(SIDE, 4 * stride - 1)
+    middle = (grid - 1) // 2 * stride + 0.5
+    return {
+        "size": [size, size],
+        "effective": [max(1, size // 2)] * 2,
+        "stride": [stride, stride],
+        "middle": [middle, middle],
+    }
+
+
+def _scan(units: int, natural: Array, random: np.random.Generator) -> dict[str, Any]:
+    share = random.uniform(0, 1, units)
+    share[3 % units] = 0
+    index = random.uniform(0, 1, units)
+    best = random.integers(0, 7, units)
+    return {
+        "pictures": 400,
+        "dead": [3 % units],
+        "always_on": [5 % units],
+        "positive": share.tolist(),
+        "mean": (0.1 * natural).tolist(),
+        "highest": (1.2 * natural).tolist(),
+        "usual": natural.tolist(),
+        "selectivity": {
+            "best": best.tolist(),
+            "index": index.tolist(),
+            "low": (index - 0.05).tolist(),
+            "high": (index + 0.05).tolist(),
+            "share": (index**2).tolist(),
+        },
+        "classes": [
+            [
+                [label, float(2.0 - 0.2 * i), 40]
+                for i, label in enumerate(np.roll([*toons.CLASSES[:7], HOSTILE_LABEL], -int(b)))
+            ]
+            for b in best
+        ],
+    }
+
+
+def _examples(seen: Sequence[Array], units: int, files: Path, stem: str) -> dict[str, Any]:
+    rows, crops, masks = [], [], []
+    y, x = np.mgrid[-1:1:20j, -1:1:20j]
+    bands = ["top"] * 6 + [0.75, 0.5, 0.25] + ["low"] * 3
+    for unit in range(min(units, 12)):
+        for i, band in enumerate(bands):
+            picture = Image.fromarray(seen[i % 2])
+            left, top = (7 * unit + 11 * i) % 56, (13 * unit + 5 * i) % 56
+            crops.append(np.asarray(picture.crop((left, top, left + 40, top + 40)).resize((80, 80))))
+            masks.append(np.exp(-3 * ((x - 0.1 * i % 1) ** 2 + y**2)))
+            value = 3.0 - 0.3 * i
+            rows.append(
+                {"unit": unit, "band": band, "value": value, "name": f"{HOSTILE_NAME}/{i}.png", "copies": i % 2}
+            )
+    stack = np.stack(masks)
+    return {
+        "rows": rows,
+        "why": None,
+        "sheet": _colour_sheet(np.stack(crops), files, f"{stem}-examples"),
+        "masks": _value_sheet(stack, np.zeros(len(stack)), np.ones(len(stack)), files, f"{stem}-masks"),
+    }
+
+
+def _ablation(units: int, random: np.random.Generator) -> dict[str, Any]:
+    classes = [(0, toons.CLASSES[0]), (7, HOSTILE_LABEL)]
+    change = random.normal(-0.1, 0.4, (len(classes), units)).round(4)
+    return {
+        "to": "zero",
+        "unit": "logits",
+        "closed": False,
+        "definition": "Change: the score with the unit's map set to zero, less the score without.",
+        "classes": [
+            {"class": number, "label": label, "note": f"1 pictures taken for {label}", "mean": row.tolist()}
+            for (number, label), row in zip(classes, change, strict=True)
+        ],
+        "own": {
+            f"p{i}": {"class": number, "label": label, "change": change[i].tolist()}
+            for i, (number, label) in enumerate(classes)
+        },
     }
 
 
@@ -280,19 +389,24 @@ def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: 
         occlusion = blob - 1.5 * np.exp(-30 * ((x - 0.2) ** 2 + (y - 0.8) ** 2))
         grey = seen[i].astype(float).mean(axis=2) / 255
         fine = np.abs(np.gradient(grey)[0]) * np.kron(blob, np.ones((8, 8)))
-        found = {"grad-cam": blob, "occlusion": occlusion, "gradient": fine, "layer-cam": 0 * blob}
-        for method, values in found.items():
+        maps = {"grad-cam": blob, "occlusion": occlusion, "gradient": fine, "layer-cam": 0 * blob}
+        rival = picture["prediction"][1]
+        cases = [(method, values, best, None) for method, values in maps.items()]
+        cases += [("grad-cam", blob[:, ::-1], rival, None), ("grad-cam", blob - blob[:, ::-1], best, rival)]
+        for number, (method, values, aim, against) in enumerate(cases):
             lo, hi = float(values.min()), float(values.max())
-            sheet = _value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{method}")
+            sheet = _value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{number}")
             entries.append(
                 {
                     "picture": picture["id"],
                     "method": method,
                     "target": {
-                        "class": best["class"],
-                        "label": best["label"],
-                        "logit": best["logit"],
-                        "text": "the best class",
+                        "class": aim["class"],
+                        "label": aim["label"],
+                        "logit": aim["logit"],
+                        "text": "the predicted class",
+                        "rival": against and against["class"],
+                        "rival_label": against and against["label"],
                     },
                     "layer": {"name": "stages.2", "why": "The last layer with a grid."} if "cam" in method else None,
                     "sheet": sheet,

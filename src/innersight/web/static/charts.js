@@ -2,6 +2,7 @@
 
 import { h, svg } from "./dom.js";
 import { certainty, number } from "./format.js";
+import { saveButton } from "./save.js";
 
 const WIDTH = 360;
 const HEIGHT = 200;
@@ -9,9 +10,12 @@ const EDGE = { left: 46, right: 10, top: 10, bottom: 24 };
 
 /**
  * Lines over steps. `series` is [{name, step [..], value [..]}]; values spread over more than two powers of ten are
- * drawn on a logarithmic axis, which the title then says.
+ * drawn on a logarithmic axis, which the title then says. At rest the chart shows the step of the `clock`.
+ * @param {string} title
+ * @param {{name: string, step: number[], value: number[]}[]} series
+ * @param {{axis?: string, clock?: Clock | null}} [options]
  */
-export function lineChart(title, series, { axis = "step" } = {}) {
+export function lineChart(title, series, { axis = "step", clock = null } = {}) {
   const lines = series.map((line) => ({ ...line, points: line.step.map((step, i) => [step, line.value[i]])
     .filter(([step, value]) => Number.isFinite(step) && Number.isFinite(value)) })).filter((line) => line.points.length);
   if (!lines.length) return null;
@@ -24,7 +28,7 @@ export function lineChart(title, series, { axis = "step" } = {}) {
   const dots = lines.map((_, i) => svg("circle", { class: `dot s${i % 5}`, r: 3, visibility: "hidden" }));
   const readout = h("span", { class: "chart-readout tabular" });
   const summary = lines.map((line) =>
-    `${line.name || title} from ${number(line.points[0][1])} to ${number(line.points.at(-1)[1])}`).join("; ");
+    `${line.name || title} from ${number(line.points[0][1])} to ${number(line.points[line.points.length - 1][1])}`).join("; ");
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${summary}` },
     y.ticks.map((tick) => [
       svg("line", { class: "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(tick), y2: y(tick) }),
@@ -33,16 +37,20 @@ export function lineChart(title, series, { axis = "step" } = {}) {
     lines.map((line, i) => svg("path", { class: `line s${i % 5}`, d: path(line.points, x, y) })),
     cursor, dots);
 
+  let now = /** @type {number | null} */ (null);
+
   function rest() {
+    if (now !== null) {
+      show(now);
+      return;
+    }
     readout.replaceChildren(...(lines.length > 1
       ? lines.map((line, i) => h("span", { class: `key s${i % 5}` }, line.name))
-      : [h("span", {}, `${number(lines[0].points[0][1])} → ${number(lines[0].points.at(-1)[1])}`)]));
+      : [h("span", {}, `${number(lines[0].points[0][1])} → ${number(lines[0].points[lines[0].points.length - 1][1])}`)]));
     for (const mark of [cursor, ...dots]) mark.setAttribute("visibility", "hidden");
   }
 
-  plot.addEventListener("pointermove", (event) => {
-    const bounds = plot.getBoundingClientRect();
-    const step = x.invert(((event.clientX - bounds.left) / bounds.width) * WIDTH);
+  function show(step) {
     const near = lines.map((line) => nearest(line.points, step));
     cursor.setAttribute("visibility", "visible");
     cursor.setAttribute("x1", x(near[0][0]));
@@ -52,18 +60,36 @@ export function lineChart(title, series, { axis = "step" } = {}) {
       dots[i].setAttribute("cx", x(at));
       dots[i].setAttribute("cy", y(value));
     });
-    readout.replaceChildren(h("span", {}, `${axis} ${number(near[0][0], 6)}`), ...near.map(([, value], i) =>
-      h("span", { class: lines.length > 1 ? `key s${i % 5}` : null }, number(value))));
+    readout.replaceChildren(now === null ? h("span", {}, `${axis} ${number(near[0][0], 6)}`) : "", ...near.map(([, value], i) =>
+      h("span", { class: lines.length > 1 ? `key s${i % 5}` : null, title: lines[i].name }, lines.length > 1 ? `${lines[i].name} ` : "",
+        number(value))));
+  }
+
+  plot.addEventListener("pointermove", (event) => {
+    const bounds = plot.getBoundingClientRect();
+    show(x.invert(((event.clientX - bounds.left) / bounds.width) * WIDTH));
   });
   plot.addEventListener("pointerleave", rest);
   rest();
+  clock?.follow((step) => {
+    now = step;
+    rest();
+  });
   return h("figure", { class: "chart" },
-    h("figcaption", {}, h("strong", {}, title, logarithmic ? h("span", { class: "quiet" }, " log") : null), readout),
+    h("figcaption", {}, h("strong", {}, title, logarithmic ? h("span", { class: "quiet" }, " log") : null), readout,
+      saveButton(() => plot, title)),
       plot);
 }
 
-/** A histogram per step, each as high as the others, the last in front: `edges_low`, `edges_high` per step and `counts` [step][bin]. */
-export function ridges(title, step, { edges_low: low, edges_high: high, counts }) {
+/**
+ * A histogram per step, each as high as the others, the last in front: `edges_low`, `edges_high` per step and `counts`
+ * [step][bin]. The one of the clock's step is marked.
+ * @param {string} title
+ * @param {number[]} step
+ * @param {{edges_low: number[], edges_high: number[], counts: number[][]}} histogram
+ * @param {Clock | null} clock
+ */
+export function ridges(title, step, { edges_low: low, edges_high: high, counts }, clock = null) {
   const chosen = thin(step.map((_, i) => i).filter((i) => counts[i] && high[i] > low[i]), 22);
   if (!chosen.length) return null;
   const x = linear(smallest(chosen.map((i) => low[i])), largest(chosen.map((i) => high[i])), 8,
@@ -80,15 +106,20 @@ export function ridges(title, step, { edges_low: low, edges_high: high, counts }
     return svg("path", { class: "ridge", style: { "--age": share.toFixed(2) },
       d: `M${round(x(low[i]))},${round(base)} L${points.join(" L")} L${round(x(high[i]))},${round(base)}` });
   });
+  clock?.follow((now) => {
+    const row = chosen.reduce((best, i, at) => (Math.abs(step[i] - now) < Math.abs(step[chosen[best]] - now) ? at : best), 0);
+    shapes.forEach((shape, at) => shape.classList.toggle("now", at === row));
+  });
   const edges = [x.from, ...(x.from < 0 && x.to > 0 ? [0] : []), x.to];
   const label = `${title} over training: at the end between ${number(low[chosen.at(-1)])} and ${number(high[chosen.at(-1)])}`;
-  return h("figure", { class: "chart" },
-    h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout quiet" }, "the end in front")),
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, shapes,
+  const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, shapes,
       edges.map((edge, i) => svg("text", { class: "tick", x: x(edge), y: HEIGHT - 8,
         "text-anchor": i === 0 ? "start" : i === edges.length - 1 ? "end" : "middle" }, number(edge, 2))),
       [chosen[0], chosen.at(-1)].map((i, end) => svg("text", { class: "tick", x: WIDTH - 2, "text-anchor": "end",
-        y: EDGE.top + rise + (end ? chosen.length - 1 : 0) * gap }, number(step[i], 4)))));
+        y: EDGE.top + rise + (end ? chosen.length - 1 : 0) * gap }, number(step[i], 4))));
+  return h("figure", { class: "chart" },
+    h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout quiet" }, "the end in front"),
+      saveButton(() => plot, title)), plot);
 }
 
 /** The classes of a prediction, best first, as bars; `href(class)` links them. */
@@ -101,31 +132,28 @@ export function probabilityBars(prediction, truth, href) {
         h("span", { class: "bar-fill", style: { width: `${Math.max(0.4, 100 * entry.probability)}%` } })))));
 }
 
+/** @returns {((value: number) => number) & {ticks: number[]}} */
 function scaleY(values, logarithmic) {
   let [low, high] = [smallest(values), largest(values)];
   if (logarithmic) {
     const inner = linear(Math.log10(low), Math.log10(high), HEIGHT - EDGE.bottom, EDGE.top);
-    const scale = (value) => inner(Math.log10(value));
     const powers = [];
     for (let power = Math.ceil(Math.log10(low)); power <= Math.log10(high); power++) powers.push(10 ** power);
-    scale.ticks = powers.length > 1 ? powers : [low, high];
-    return scale;
+    return Object.assign((/** @type {number} */ value) => inner(Math.log10(value)), { ticks: powers.length > 1 ? powers : [low, high] });
   }
   if (low > 0 && low < 0.6 * high) low = 0;
   if (low === high) [low, high] = [low - Math.abs(low || 1) / 2, high + Math.abs(high || 1) / 2];
   const ticks = ticksBetween(low, high);
   low = Math.min(low, ticks[0]);
   high = Math.max(high, ticks.at(-1));
-  const scale = linear(low, high, HEIGHT - EDGE.bottom, EDGE.top);
-  scale.ticks = ticks;
-  return scale;
+  return Object.assign(linear(low, high, HEIGHT - EDGE.bottom, EDGE.top), { ticks });
 }
 
 /** Round numbers that enclose a range. */
 function ticksBetween(low, high) {
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const step = [1, 2, 2.5, 5].map((factor) => factor * power).find((size) => size >= rough * 0.999) ?? 10 * power;
   const ticks = [];
   for (let i = Math.floor(low / step + 1e-9); i <= Math.ceil(high / step - 1e-9); i++) ticks.push(i * step);
   return ticks;

@@ -1,10 +1,18 @@
-/** One dialog that enlarges an item of a list; arrow keys go through the list, Esc closes. */
+/** Dialogs: one with any content, and one that enlarges an item of a list. Esc closes them. */
 
 import { fill, h } from "./dom.js";
 
+/** Open a dialog with this content and return what closes it. */
+export function popup(heading, content) {
+  const dialog = h("dialog", { "aria-labelledby": "dialog-title", class: "popup" },
+    h("header", {}, h("h2", { id: "dialog-title" }, heading), closer(() => dialog.close())),
+    h("div", { class: "dialog-body" }, content));
+  open(dialog);
+  return () => dialog.close();
+}
+
 /** Open the dialog at `items[at]`; `render(item)` gives {title, body}. Rejections of `render` are not hidden. */
 export function enlarge(items, at, render) {
-  const back = document.activeElement;
   const title = h("h2", { id: "dialog-title" });
   const body = h("div", { class: "dialog-body" });
   const place = h("span", { class: "quiet tabular" });
@@ -13,7 +21,7 @@ export function enlarge(items, at, render) {
       title, place,
       h("button", { type: "button", class: "icon", "aria-label": "Previous", onclick: () => move(-1) }, "←"),
       h("button", { type: "button", class: "icon", "aria-label": "Next", onclick: () => move(1) }, "→"),
-      h("button", { type: "button", class: "icon", "aria-label": "Close", onclick: () => dialog.close() }, "×")),
+      closer(() => dialog.close())),
     body);
 
   function show() {
@@ -34,6 +42,17 @@ export function enlarge(items, at, render) {
     event.preventDefault();
     move(step);
   });
+  show();
+  open(dialog);
+}
+
+function closer(close) {
+  return h("button", { type: "button", class: "icon", "aria-label": "Close", onclick: close }, "×");
+}
+
+/** Show a dialog; it goes away for good when closed, and the focus returns to where it was. */
+function open(dialog) {
+  const back = /** @type {HTMLElement | null} */ (document.activeElement);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog || event.target.closest("a")) dialog.close();
   });
@@ -42,6 +61,5 @@ export function enlarge(items, at, render) {
     if (back?.isConnected) back.focus();
   });
   document.body.append(dialog);
-  show();
   dialog.showModal();
 }

@@ -8,6 +8,11 @@ export function svg(tag, props, ...children) {
   return build(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
 }
 
+/** The element of the page's own markup with this id. */
+export function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
 /** Replace everything inside `node`. */
 export function fill(node, ...children) {
   node.replaceChildren(...present(children));

@@ -6,6 +6,8 @@ import { drawMap, drawOverlay, drawPicture, readMap } from "./sheet.js";
 import { pictureIndex } from "./study.js";
 import { tile } from "./tiles.js";
 
+const places = new WeakMap();
+
 /** The scale of one unit over the pictures named: the same colours mean the same values in all of them. */
 export function unitScale(layer, unit, ids) {
   return scaleOf(...extent(layer, ids, (list) => [list[unit]]), layer.signed);
@@ -16,13 +18,25 @@ export function layerScale(layer, ids) {
   return scaleOf(...extent(layer, ids, (list) => list), layer.signed);
 }
 
-/** Return the map {width, height, values} of a unit over a picture. */
+/**
+ * Return the map of a unit over a picture.
+ * @param {LayerDocument} layer
+ * @param {number} unit
+ * @param {string} id
+ */
 export function unitMap(layer, unit, id) {
   const maps = layer.maps[id];
   return readMap(maps.sheet, unit, maps.lo[unit], maps.hi[unit]);
 }
 
-/** The tile of a unit's map over a picture, plain or laid over what the network saw. */
+/**
+ * The tile of a unit's map over a picture, plain or laid over what the network saw.
+ * @param {Study} study
+ * @param {LayerDocument} layer
+ * @param {number} unit
+ * @param {string} id
+ * @param {{scale: Scale, overlay?: boolean, label?: string | null}} options
+ */
 export function mapTile(study, layer, unit, id, { scale, overlay = false, label = null }) {
   const index = pictureIndex(study, id);
   const painter = async (canvas, room) => {
@@ -34,30 +48,66 @@ export function mapTile(study, layer, unit, id, { scale, overlay = false, label 
   return tile(painter, shape, { crisp: !overlay, label });
 }
 
-/** The tile of what the network saw of a picture. */
+/**
+ * The tile of what the network saw of a picture.
+ * @param {Study} study
+ * @param {string} id
+ * @param {string | null} label
+ */
 export function seenTile(study, id, label = null) {
   const index = pictureIndex(study, id);
   return tile((canvas) => drawPicture(canvas, study.seen, index), study.seen.tile, { label });
 }
 
-/** Tile `i` of a colour sheet. */
+/**
+ * Tile `i` of a colour sheet.
+ * @param {Sheet} sheet
+ * @param {number} i
+ * @param {string | null} label
+ */
 export function pictureTile(sheet, i, label = null) {
   return tile((canvas) => drawPicture(canvas, sheet, i), sheet.tile, { label });
 }
 
-/** Which tile of the patterns shows this unit; -1 when none does. */
+/**
+ * Which tile of the patterns shows this unit; -1 when none does.
+ * @param {LayerDocument} layer
+ * @param {number} unit
+ */
 export function patternIndex(layer, unit) {
-  return layer.patterns ? layer.patterns.units.indexOf(unit) : -1;
+  if (!layer.patterns) return -1;
+  if (!places.has(layer)) places.set(layer, new Map(layer.patterns.units.map((own, i) => [own, i])));
+  return places.get(layer).get(unit) ?? -1;
 }
 
-/** Units in the order asked for: "number", "activity" in a picture, "score" of the pattern or of the comparison. */
+/** How units can be sorted under a lens, as [value, label] pairs; only what there is. */
+export function orders(layer, lens) {
+  return [["number", "by number"],
+    ...(lens === "maps" ? [["activity", "by activity"]] : []),
+    ...(layer.scan ? [["often", "by how often on"]] : []),
+    ...(layer.scan?.selectivity ? [["selectivity", "by selectivity"]] : []),
+    ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by score" : "by score over the pictures"]] : [])];
+}
+
+/**
+ * Units in one of these orders, highest first; those without a value come last.
+ * @param {LayerDocument} layer
+ * @param {number[]} units
+ * @param {string} order
+ * @param {string} id
+ * @param {string} lens
+ */
 export function sortUnits(layer, units, order, id, lens) {
-  if (order === "number") return units;
   const ranked = new Map((layer.compare?.rank ?? []).map((entry) => [entry.unit, entry.score]));
-  const key = order === "activity"
-    ? (unit) => layer.maps[id]?.mean[unit]
-    : (unit) => (lens === "patterns" ? patternScore(layer, unit) : ranked.get(unit));
-  return [...units].sort((a, b) => (key(b) ?? -Infinity) - (key(a) ?? -Infinity) || a - b);
+  const values = {
+    activity: (unit) => layer.maps[id]?.mean[unit],
+    often: (unit) => layer.scan?.positive[unit],
+    selectivity: (unit) => layer.scan?.selectivity?.index[unit],
+    score: (unit) => (lens === "patterns" ? patternScore(layer, unit) : ranked.get(unit)),
+  }[order];
+  if (!values) return units;
+  const value = new Map(units.map((unit) => [unit, values(unit) ?? -Infinity]));
+  return [...units].sort((a, b) => value.get(b) - value.get(a) || a - b);
 }
 
 /** How far the pattern got, as a sentence. */

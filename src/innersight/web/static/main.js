@@ -1,27 +1,35 @@
 /** Start: the study, the navigation, the theme, the first page. */
 
-import { fill, h } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
+import { openHelp, startKeys } from "./keys.js";
 import { start } from "./router.js";
+import { openSearch } from "./search.js";
 import { loadStudy, urls } from "./study.js";
+import { startTray } from "./tray.js";
 
 const SECTIONS = [
   ["model", "Network"], ["pictures", "Pictures"], ["maps", "Maps"], ["compare", "Compare"], ["patterns", "Patterns"],
   ["classes", "Classes"], ["evidence", "Evidence"], ["training", "Training"], ["about", "About"],
 ];
 
-const main = document.getElementById("main");
-const alarm = document.getElementById("alarm");
+const main = byId("main");
+const alarm = byId("alarm");
 
 addEventListener("unhandledrejection", (event) => report(event.reason));
 addEventListener("error", (event) => report(event.error ?? event.message));
 
 theme();
 navigation();
-document.getElementById("skip").addEventListener("click", () => main.focus());
+byId("skip").addEventListener("click", () => main.focus());
 const study = await loadStudy();
 performance.mark("study");
 document.documentElement.dataset.ready = "study";
+byId("search").addEventListener("click", () => openSearch(study));
+byId("help").addEventListener("click", openHelp);
+byId("link").addEventListener("click", copyLink);
+startKeys(study);
 await start(main, study);
+startTray(study);
 performance.mark("page");
 document.documentElement.dataset.ready = "page";
 
@@ -31,9 +39,21 @@ function report(error) {
   fill(alarm, h("strong", {}, "Something could not be shown. "), String(error?.message ?? error));
 }
 
+/** The address of what is shown, pins and all. */
+async function copyLink() {
+  const button = byId("link");
+  await navigator.clipboard.writeText(location.href);
+  button.dataset.done = "";
+  button.setAttribute("aria-label", "Link copied");
+  setTimeout(() => {
+    delete button.dataset.done;
+    button.setAttribute("aria-label", "Copy the link to this view");
+  }, 2000);
+}
+
 function navigation() {
   const links = new Map(SECTIONS.map(([id, text]) => [id, h("a", { href: urls.story(id) }, text)]));
-  fill(document.getElementById("sections"), [...links.values()]);
+  fill(byId("sections"), [...links.values()], h("a", { href: "#/x" }, "Side by side"));
   const mark = (id) => {
     for (const [key, link] of links) {
       if (key === id) link.setAttribute("aria-current", "true");
@@ -58,7 +78,7 @@ function navigation() {
 
 /** The reader's choice of light or dark; without one the system's. */
 function theme() {
-  const button = document.getElementById("theme");
+  const button = byId("theme");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const current = () => document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light");
   const label = () => button.setAttribute("aria-label", `Switch to ${current() === "dark" ? "light" : "dark"} colours`);

@@ -3,6 +3,8 @@
  * noise to what a page reads back from a canvas.
  */
 
+import { breathe } from "./turns.js";
+
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 
 /** Return {width, height, data} of an 8-bit, non-interlaced greyscale PNG. */
@@ -28,32 +30,46 @@ export async function decodeGrey(bytes) {
   }
   const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
   const raw = new Uint8Array(await new Response(stream).arrayBuffer());
-  return { width, height, data: unfilter(raw, width, height) };
+  return { width, height, data: await unfilter(raw, width, height) };
 }
 
-function unfilter(raw, width, height) {
+/** Undo the filters row by row, in pieces that leave time for frames: a large sheet has 16 million cells. */
+async function unfilter(raw, width, height) {
   const data = new Uint8Array(width * height);
+  let since = performance.now();
   for (let y = 0; y < height; y++) {
-    const filter = raw[y * (width + 1)];
-    const from = y * (width + 1) + 1;
-    const to = y * width;
-    for (let x = 0; x < width; x++) {
-      const left = x > 0 ? data[to + x - 1] : 0;
-      const up = y > 0 ? data[to + x - width] : 0;
-      const corner = x > 0 && y > 0 ? data[to + x - width - 1] : 0;
-      data[to + x] = raw[from + x] + predicted(filter, left, up, corner);
-    }
+    restore(raw, data, y, width);
+    if (y % 64 === 63) since = await breathe(since);
   }
   return data;
 }
 
-function predicted(filter, left, up, corner) {
-  if (filter === 0) return 0;
-  if (filter === 1) return left;
-  if (filter === 2) return up;
-  if (filter === 3) return (left + up) >> 1;
+function restore(raw, data, y, width) {
+  const from = y * (width + 1) + 1;
+  const filter = raw[from - 1];
+  const to = y * width;
+  const above = to - width;
+  if (filter === 0 || (filter === 2 && y === 0)) {
+    data.set(raw.subarray(from, from + width), to);
+  } else if (filter === 1) {
+    for (let x = 0, left = 0; x < width; x++) data[to + x] = left = (raw[from + x] + left) & 255;
+  } else if (filter === 2) {
+    for (let x = 0; x < width; x++) data[to + x] = raw[from + x] + data[above + x];
+  } else {
+    for (let x = 0, left = 0, corner = 0; x < width; x++) {
+      const up = y > 0 ? data[above + x] : 0;
+      left = (raw[from + x] + (filter === 3 ? (left + up) >> 1 : paeth(left, up, corner))) & 255;
+      data[to + x] = left;
+      corner = up;
+    }
+  }
+}
+
+function paeth(left, up, corner) {
   const guess = left + up - corner;
-  const [toLeft, toUp, toCorner] = [Math.abs(guess - left), Math.abs(guess - up), Math.abs(guess - corner)];
+  const toLeft = Math.abs(guess - left);
+  const toUp = Math.abs(guess - up);
+  const toCorner = Math.abs(guess - corner);
   if (toLeft <= toUp && toLeft <= toCorner) return left;
   return toUp <= toCorner ? up : corner;
 }

@@ -10,7 +10,7 @@ import { number, signed } from "./format.js";
 export function probe(host, { read, picture, unit, isSigned, label }) {
   const cell = h("span", { class: "cell", hidden: true, "aria-hidden": "true" });
   const output = h("p", { class: "readout", role: "status" });
-  let place = null;
+  let place = /** @type {Place | null} */ (null);
 
   async function show(next) {
     const map = await read();

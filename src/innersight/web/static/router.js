@@ -1,6 +1,8 @@
 /** Hash routes. A page is one file in pages/ that calls `register`. */
 
 import { fill, h } from "./dom.js";
+import { onPins, pins, pinText, readPins } from "./pins.js";
+import { asQuery } from "./study.js";
 
 // In a notebook's frame, addresses are relative to the notebook's own: links and history would leave the report.
 const FRAMED = document.URL.startsWith("about:srcdoc");
@@ -8,14 +10,21 @@ const FRAMED = document.URL.startsWith("about:srcdoc");
 const pages = [];
 const places = new Map();
 let leaving = new AbortController();
-let shown = null;
+let shown = /** @type {string | null} */ (null);
+let current = /** @type {Page} */ ({});
 
 /**
  * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
- * {title, body, arrive}; `arrive` runs once the body is in the page, `signal` aborts when the reader leaves.
+ * {title, body, arrive, place, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
+ * leaves. `place` {layer, unit, picture} is what the keys act on, `lens` {current(), change(name)} the layer's view.
  */
 export function register(pattern, render) {
   pages.push({ pattern, parts: pattern.split("/"), render });
+}
+
+/** What the page in view returned. */
+export function shownPage() {
+  return current;
 }
 
 /** Return {path, parts, query} of a hash. Throws on a malformed escape. */
@@ -29,15 +38,17 @@ export function parseHash(hash) {
 export function start(main, study) {
   let clicked = false;
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("a[href^='#']");
+    const link = /** @type {Element} */ (event.target).closest?.("a[href^='#']");
     clicked = Boolean(link);
     if (link && FRAMED) {
       event.preventDefault();
-      location.hash = link.getAttribute("href");
+      location.hash = link.getAttribute("href") ?? "";
     }
   });
+  onPins(() => setQuery({ pins: pinText() }));
   const go = async () => {
     if (shown !== null) places.set(shown, scrollY);
+    carryPins();
     const fresh = clicked || shown === null;
     clicked = false;
     await show(main, study, fresh);
@@ -48,14 +59,18 @@ export function start(main, study) {
 
 /** Change the query of the current page without a new entry in the history. */
 export function setQuery(changes) {
-  const { path, query } = parseHash(location.hash);
-  for (const [key, value] of Object.entries(changes)) {
-    if (value === null || value === "") query.delete(key);
-    else query.set(key, value);
-  }
-  const text = query.toString();
-  shown = `#${path}${text ? `?${text}` : ""}`;
-  if (!FRAMED) history.replaceState(history.state, "", shown);
+  const [path, search = ""] = (location.hash || "#/").split(/\?(.*)/s);
+  const query = { ...Object.fromEntries(new URLSearchParams(search)), ...changes };
+  const address = path + asQuery(query);
+  if (shown !== null) shown = address;
+  if (!FRAMED) history.replaceState(history.state, "", address);
+}
+
+/** Links do not name the pins: the page they lead to takes on those there are. */
+function carryPins() {
+  const query = new URLSearchParams(location.hash.split(/\?(.*)/s)[1] ?? "");
+  if (query.has("pins")) readPins(query.get("pins"));
+  else if (pins().length) setQuery({ pins: pinText() });
 }
 
 async function show(main, study, fresh) {
@@ -66,7 +81,8 @@ async function show(main, study, fresh) {
   const page = await find(study, target, signal);
   if (signal.aborted) return;
   const first = shown === null;
-  shown = target;
+  shown = location.hash;
+  current = page;
   document.title = page.title ? `${page.title} · ${study.title}` : `${study.title} · Innersight`;
   fill(main, page.body);
   if (!first) main.focus({ preventScroll: true });
@@ -86,7 +102,7 @@ async function find(study, hash, signal) {
     const params = match(page.parts, place.parts);
     if (params) return page.render({ study, params, query: place.query, signal });
   }
-  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/i/PICTURE, #/c/CLASS, #/train or #/about.");
+  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/PICTURE, #/c/CLASS, #/train or #/about.");
 }
 
 /** The page for an address that leads nowhere: it says why. */

@@ -9,7 +9,11 @@ const KEPT = 12; // decoded sheets; the largest take 64 MB each
 const pictures = cache(async (name) => createImageBitmap(await getFile(name)));
 const greys = cache(async (name) => decodeGrey(new Uint8Array(await (await getFile(name)).arrayBuffer())));
 
-/** Return {file, x, y, width, height} of tile `i`. */
+/**
+ * Where tile `i` lies.
+ * @param {Sheet} sheet
+ * @param {number} i
+ */
 export function locate(sheet, i) {
   const [width, height] = sheet.tile;
   const place = i % sheet.per_file;
@@ -18,7 +22,14 @@ export function locate(sheet, i) {
   return { file: sheet.files[Math.floor(i / sheet.per_file)], x, y, width, height };
 }
 
-/** Return the map {width, height, values} of tile `i` of a value sheet. */
+/**
+ * Return the map of tile `i` of a value sheet.
+ * @param {Sheet} sheet
+ * @param {number} i
+ * @param {number} lo
+ * @param {number} hi
+ * @returns {Promise<CellMap>}
+ */
 export async function readMap(sheet, i, lo, hi) {
   const { file, x, y, width, height } = locate(sheet, i);
   const grey = await greys(file);
@@ -32,20 +43,25 @@ export async function readMap(sheet, i, lo, hi) {
   return { width, height, values };
 }
 
+/** What draws on a canvas. */
+export function pen(canvas) {
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+}
+
 /** Draw tile `i` of a colour sheet over the whole canvas. */
 export async function drawPicture(canvas, sheet, i) {
   const { file, x, y, width, height } = locate(sheet, i);
   const image = await pictures(file);
   canvas.width = width;
   canvas.height = height;
-  canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
+  pen(canvas).drawImage(image, x, y, width, height, 0, 0, width, height);
 }
 
 /** Draw a map, one pixel per cell. */
 export function drawMap(canvas, map, scale) {
   canvas.width = map.width;
   canvas.height = map.height;
-  canvas.getContext("2d").putImageData(colourise(map, scale), 0, 0);
+  pen(canvas).putImageData(colourise(map, scale), 0, 0);
 }
 
 /** Draw a map over the greyed picture the network saw, `room` CSS pixels wide; near 0 the picture shows through. */
@@ -55,18 +71,18 @@ export async function drawOverlay(canvas, room, { map, scale, seen, index, opaci
   const side = Math.max(96, Math.min(768, room * Math.min(2, devicePixelRatio)));
   canvas.width = Math.round(side);
   canvas.height = Math.round((side * height) / width);
-  const pen = canvas.getContext("2d");
-  pen.drawImage(image, x, y, width, height, 0, 0, canvas.width, canvas.height);
-  pen.globalCompositeOperation = "saturation";
-  pen.fillStyle = "#808080";
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.globalCompositeOperation = "source-over";
+  const brush = pen(canvas);
+  brush.drawImage(image, x, y, width, height, 0, 0, canvas.width, canvas.height);
+  brush.globalCompositeOperation = "saturation";
+  brush.fillStyle = "#808080";
+  brush.fillRect(0, 0, canvas.width, canvas.height);
+  brush.globalCompositeOperation = "source-over";
   const cells = document.createElement("canvas");
   cells.width = map.width;
   cells.height = map.height;
-  cells.getContext("2d").putImageData(colourise(map, scale, opacity), 0, 0);
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(cells, 0, 0, canvas.width, canvas.height);
+  pen(cells).putImageData(colourise(map, scale, opacity), 0, 0);
+  brush.imageSmoothingEnabled = false;
+  brush.drawImage(cells, 0, 0, canvas.width, canvas.height);
 }
 
 /** Remember what `decode` returned for the names asked for last. */

@@ -1,6 +1,10 @@
 /** The hosts: documents and files come from inside this page (the report) or from the server it was loaded from. */
 
+import { breathe } from "./turns.js";
+
 export const FORMAT = 1;
+
+const PIECE = 1 << 18; // characters of base64 decoded at a time, a multiple of 4
 
 const host = document.querySelector("script[data-document]") ? embedded() : served();
 const documents = new Map();
@@ -34,21 +38,25 @@ async function load(key) {
 
 function embedded() {
   const blocks = (name) => new Map(
-    [...document.querySelectorAll(`script[data-${name}]`)].map((block) => [block.dataset[name], block]));
+    /** @type {HTMLElement[]} */ ([...document.querySelectorAll(`script[data-${name}]`)]).map((block) => [block.dataset[name], block]));
   const texts = blocks("document");
   const binaries = blocks("file");
   return {
     async document(key) {
-      return texts.has(key) ? JSON.parse(texts.get(key).textContent) : null;
+      return texts.has(key) ? JSON.parse(texts.get(key)?.textContent ?? "null") : null;
     },
     async file(name) {
       const block = binaries.get(name);
       if (!block) throw new Error(`The report holds no file “${name}”.`);
-      const text = atob(block.textContent.trim());
-      const bytes = new Uint8Array(text.length);
-      for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+      const text = block.textContent.trim();
+      const parts = [];
+      let since = performance.now();
+      for (let at = 0; at < text.length; at += PIECE) {
+        parts.push(Uint8Array.from(atob(text.slice(at, at + PIECE)), (letter) => letter.charCodeAt(0)));
+        since = await breathe(since);
+      }
       block.remove(); // the Blob takes its place
-      return new Blob([bytes], { type: block.dataset.type });
+      return new Blob(parts, { type: block.dataset.type });
     },
   };
 }

@@ -1,21 +1,33 @@
 /** The study: what there is, where its pages are, and why something is missing. */
 
+import { joinAddresses } from "./address.js";
 import { getDocument } from "./source.js";
 
-/** Return the study document; without one there is nothing to show. */
+/**
+ * Return the study document; without one there is nothing to show.
+ * @returns {Promise<Study>}
+ */
 export async function loadStudy() {
   const study = await getDocument("study");
   if (!study) throw new Error("There is no study here: the document “study” is missing.");
   return study;
 }
 
-/** Return the document of a layer, or null where nothing was computed for it. */
+/**
+ * Return the document of a layer, or null where nothing was computed for it.
+ * @param {Study} study
+ * @param {string} name
+ * @returns {Promise<LayerDocument | null>}
+ */
 export async function loadLayer(study, name) {
   const entry = study.layers.find((layer) => layer.name === name);
   return entry?.document ? getDocument(entry.document) : null;
 }
 
-/** The layers that have something to show, from the input to the output. */
+/**
+ * The layers that have something to show, from the input to the output.
+ * @param {Study} study
+ */
 export function shownLayers(study) {
   return study.layers.filter((layer) => layer.document);
 }
@@ -27,11 +39,20 @@ export function storyLayers(study) {
   return story.length ? story : shown;
 }
 
+/**
+ * @param {Study} study
+ * @param {string} id
+ */
 export function pictureIndex(study, id) {
   return study.pictures.findIndex((picture) => picture.id === id);
 }
 
-/** The study's own reason for a missing panel, else `fallback`. */
+/**
+ * The study's own reason for a missing panel, else `fallback`.
+ * @param {Study} study
+ * @param {string} what
+ * @param {string} fallback
+ */
 export function reason(study, what, fallback) {
   const entries = study.missing.filter((entry) => entry.what.toLowerCase().startsWith(what));
   return entries.length ? entries.map((entry) => entry.why).join(" ") : fallback;
@@ -44,10 +65,12 @@ export const urls = {
   unit: (name, unit) => `#/l/${encodeURIComponent(name)}/u/${unit}`,
   picture: (id) => `#/i/${encodeURIComponent(id)}`,
   class: (number) => `#/c/${number}`,
+  matrix: (units, pictures) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(pictures) })}`,
 };
 
+/** A query without what is empty; `:`, `,` and `/` stay readable. */
 export function asQuery(query) {
-  const text = new URLSearchParams(Object.entries(query).filter(([,
-    value]) => value !== null && value !== "")).toString();
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const text = new URLSearchParams(given).toString().replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/");
   return text ? `?${text}` : "";
 }

@@ -1,13 +1,17 @@
 /** <ins-tile>: one small picture, drawn when it comes near the window and freed when it is far away. */
 
 import { h } from "./dom.js";
+import { pinButton } from "./pins.js";
+import { turn } from "./turns.js";
+
+const FEW = 240; // tiles that are all in the page at once
 
 const watcher = new IntersectionObserver((changes) => {
-  for (const { target, isIntersecting } of changes) target.near = isIntersecting;
+  for (const { target, isIntersecting } of changes) /** @type {Tile} */ (target).near = isIntersecting;
 }, { rootMargin: "500px" });
 
 class InsTile extends HTMLElement {
-  #painter = null;
+  #painter = /** @type {(canvas: HTMLCanvasElement, width: number) => unknown} */ (() => {});
   #near = false;
   #turn = 0;
 
@@ -17,6 +21,7 @@ class InsTile extends HTMLElement {
 
   disconnectedCallback() {
     watcher.unobserve(this);
+    this.near = false;
   }
 
   /** `painter(canvas, width)` draws for a tile of that many CSS pixels; setting it again draws again. */
@@ -38,7 +43,9 @@ class InsTile extends HTMLElement {
   }
 
   async #paint() {
-    const turn = ++this.#turn;
+    const own = ++this.#turn;
+    await turn();
+    if (own !== this.#turn || !this.isConnected) return;
     const canvas = h("canvas", { "aria-hidden": "true" });
     const old = this.querySelector("canvas");
     canvas.hidden = Boolean(old);
@@ -50,9 +57,9 @@ class InsTile extends HTMLElement {
       this.title = error.message;
       throw error;
     } finally {
-      if (turn !== this.#turn) canvas.remove();
+      if (own !== this.#turn) canvas.remove();
     }
-    if (turn !== this.#turn) return;
+    if (own !== this.#turn) return;
     canvas.hidden = false;
     for (const other of this.querySelectorAll("canvas")) if (other !== canvas) other.remove();
     this.dataset.state = "drawn";
@@ -61,7 +68,12 @@ class InsTile extends HTMLElement {
 
 customElements.define("ins-tile", InsTile);
 
-/** A tile of the shape [width, height]; `crisp` keeps the cells of a small map square. */
+/**
+ * A tile of the shape [width, height]; `crisp` keeps the cells of a small map square.
+ * @param {(canvas: HTMLCanvasElement, width: number) => unknown} painter
+ * @param {number[]} shape
+ * @param {{crisp?: boolean, label?: string | null}} options
+ */
 export function tile(painter, [width, height], { crisp = false, label = null } = {}) {
   const element = h("ins-tile", {
     class: crisp ? "crisp" : null,
@@ -74,12 +86,84 @@ export function tile(painter, [width, height], { crisp = false, label = null } =
 }
 
 /**
- * A sheet of tiles. Each item is {tile, name, note, label, href | onopen}; `name` is the small text below,
- * `note` a value beside it, `label` what a screen reader says.
+ * A sheet of tiles. Each item is {tile, name, note, label, address, href | onopen}; `name` is the small text below,
+ * `note` a value beside it, `label` what a screen reader says, `address` what its pin pins.
  */
-export function tileGrid(items, { label, small = false } = {}) {
-  return h("ul", { class: small ? "tiles small" : "tiles", "aria-label": label }, items.map((item) =>
-    h("li", {}, tileButton(item))));
+export function tileGrid(items, options) {
+  return longGrid(items.length, (i) => items[i], options);
+}
+
+/**
+ * The same for any number of tiles: `make(i)` gives item `i`, and only those near the window are in the page.
+ * @param {number} count
+ * @param {(i: number) => any} make
+ * @param {{label?: string, small?: boolean}} options
+ */
+export function longGrid(count, make, { label, small = false } = {}) {
+  const list = h("ul", { class: small ? "tiles small" : "tiles", "aria-label": label });
+  const entry = (i) => {
+    const item = make(i);
+    return h("li", count > FEW ? { "aria-setsize": String(count), "aria-posinset": String(i + 1) } : {}, tileButton(item),
+      item.address ? pinButton(item.address, item.address) : null);
+  };
+  if (count <= FEW) list.append(...Array.from({ length: count }, (_, i) => entry(i)));
+  else keepNear(list, count, entry);
+  return list;
+}
+
+/** Keep only the rows near the window in the list; margins take the place of the others. */
+function keepNear(list, count, entry) {
+  const shown = new Map([[0, entry(0)]]);
+  list.append(shown.get(0));
+  let asked = false;
+
+  function place() {
+    asked = false;
+    if (!list.isConnected) return;
+    const style = getComputedStyle(list);
+    const columns = style.gridTemplateColumns.split(" ").length;
+    const pitch = list.firstElementChild.offsetHeight + parseFloat(style.rowGap);
+    const rows = Math.ceil(count / columns);
+    const top = list.getBoundingClientRect().top - parseFloat(style.marginTop || "0");
+    const first = clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows);
+    const last = clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows);
+    const [from, to] = [first * columns, Math.min(count, (last + 1) * columns)];
+    for (const [i, element] of shown) {
+      if (i >= from && i < to) continue;
+      element.remove();
+      shown.delete(i);
+    }
+    let before = null;
+    for (let i = to - 1; i >= from; i--) {
+      if (!shown.has(i)) {
+        shown.set(i, entry(i));
+        list.insertBefore(shown.get(i), before);
+      }
+      before = shown.get(i);
+    }
+    list.style.setProperty("padding-top", `${first * pitch}px`);
+    list.style.setProperty("padding-bottom", `${Math.max(0, rows - 1 - last) * pitch}px`);
+  }
+
+  const ask = () => {
+    if (!asked) requestAnimationFrame(place);
+    asked = true;
+  };
+  const life = new AbortController();
+  const watching = new ResizeObserver(() => {
+    if (list.isConnected) ask();
+    else {
+      life.abort();
+      watching.disconnect();
+    }
+  });
+  watching.observe(list);
+  addEventListener("scroll", ask, { passive: true, signal: life.signal });
+  addEventListener("resize", ask, { signal: life.signal });
+}
+
+function clamp(row, rows) {
+  return Math.max(0, Math.min(rows - 1, row));
 }
 
 function tileButton(item) {

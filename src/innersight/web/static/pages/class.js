@@ -1,13 +1,21 @@
-/** #/c/CLASS: one class, by number or label: its pattern, its pictures and the evidence for it. */
+/** #/c/CLASS: one class, by number or label: its pattern, its units, its pictures and the evidence for it. */
 
-import { empty, facts, h } from "../dom.js";
+import { scaleOf } from "../colour.js";
+import { choice, empty, facts, fill, h } from "../dom.js";
+import { barList, speakers } from "../effects.js";
 import { scoreFacts } from "../enlarged.js";
-import { count, percent } from "../format.js";
+import { count, percent, signed } from "../format.js";
 import { pictureTile, seenTile } from "../layer.js";
+import { legend } from "../legend.js";
 import { lost, register } from "../router.js";
+import { saveButton } from "../save.js";
 import { evidence } from "../sections/evidence.js";
+import { drawMap, readMap } from "../sheet.js";
 import { getDocument } from "../source.js";
-import { reason, urls } from "../study.js";
+import { loadLayer, reason, storyLayers, urls } from "../study.js";
+import { tile } from "../tiles.js";
+
+const SHOWN = 4;
 
 register("/c/:class", async ({ study, params }) => {
   const { labels } = study.model;
@@ -15,32 +23,103 @@ register("/c/:class", async ({ study, params }) => {
   if (!(Number.isInteger(number) && number >= 0 && number < labels.length)) {
     return lost(params.class, `${study.model.name} has the classes 0 to ${labels.length - 1}.`);
   }
-  const [classes, heatmaps, train] = await Promise.all(["classes", "heatmaps", "train"].map(getDocument));
+  const [classes, heatmaps, train, ...layers] = await Promise.all([...["classes", "heatmaps", "train"].map(getDocument),
+    ...storyLayers(study).map((entry) => loadLayer(study, entry.name))]);
   const label = labels[number];
   const i = classes?.patterns?.classes.indexOf(number) ?? -1;
-  const pictures = study.pictures.filter((picture) => picture.prediction.some((entry) => entry.class === number));
-  const entries = (heatmaps?.entries ?? []).filter((entry) => entry.target.class === number);
+  const entries = (heatmaps?.entries ?? []).filter(({ target }) => target.class === number && (target.rival ?? null) === null);
   const metric = train?.metrics?.per_class?.[label];
   return {
     title: label,
     body: h("section", { class: "page" },
-      h("header", { class: "page-head" }, h("p", { class: "kicker" }, `Class ${number}`), h("h1", {}, label)),
+      h("header", { class: "page-head" }, h("p", { class: "kicker" }, `Class ${number}`), h("h1", {}, label),
+        metric ? h("p", { class: "lead" }, `Precision ${percent(metric.precision)}, recall ${percent(metric.recall)} on `
+          + `${count(metric.pictures)} pictures it was not trained on.`) : null),
       h("div", { class: "unit-page" },
-        h("div", { class: "unit-pattern" }, h("h2", {}, "What it looks like to the network"),
-          i >= 0 ? [pictureTile(classes.patterns.sheet, i, `pattern of ${label}`),
+        h("div", { class: "unit-pattern" }, h("h2", {}, "What the network looks for"),
+          i >= 0 ? [h("div", { class: "saved" }, pictureTile(classes.patterns.sheet, i, `pattern of ${label}`)),
             scoreFacts(classes.patterns.score?.[i], classes.patterns.settings, "class")]
             : empty(reason(study, "class", "No pattern of this class was computed."))),
-        h("div", {}, h("h2", {}, "Pictures"),
-          pictures.length ? h("div", { class: "strip" }, pictures.map((picture) => h("figure", {},
-            h("a", { href: urls.picture(picture.id) }, seenTile(study, picture.id, picture.name)),
-            h("figcaption", { class: "quiet clip" },
-              percent(picture.prediction.find((entry) => entry.class === number).probability), " in ", picture.name))))
-            : empty("In no picture of this study is this class among the best five."),
-          metric ? [h("h2", {}, "How well it is known"),
-            facts([["precision", percent(metric.precision)], ["recall", percent(metric.recall)],
-              ["pictures", count(metric.pictures)]])] : null)),
-      h("h2", {}, "Evidence"),
-      entries.length ? evidence(study, heatmaps, entries)
-        : empty("No heatmap of this study has this class as its target.")),
+        h("div", {}, h("h2", {}, "The units that speak for it"), speaking(study, layers, number),
+          h("h2", {}, "What it is taken for"), confusions(study, train, number))),
+      part("Pictures", pictureRows(study, number, label)),
+      part("Where the evidence lies, on average", averages(heatmaps, entries)),
+      part("Evidence picture by picture", entries.length ? evidence(study, heatmaps, entries)
+        : empty("No heatmap of this study has this class as its target."))),
   };
 });
+
+function part(title, body) {
+  return h("section", { class: "part", "aria-label": title }, h("h2", {}, title), body);
+}
+
+function speaking(study, layers, number) {
+  const rows = speakers(layers, number);
+  if (!rows.length) return empty(reason(study, "ablation",
+    "Units are switched off one by one only for the classes that the study's pictures are taken for."));
+  return [h("p", { class: "quiet" }, `What the class loses without the unit, in ${rows[0].layer.ablation.unit}: ${rows[0].note}.`),
+    barList("Units that speak for the class", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`,
+      value, text: signed(value), href: urls.unit(layer.name, unit) })))];
+}
+
+/** What pictures of the class are taken for, and what is taken for it. */
+function confusions(study, train, number) {
+  const table = train?.metrics?.confusion;
+  if (!table) return empty(reason(study, "train", "No record of training names its mistakes."));
+  const { labels } = study.model;
+  const side = (amounts) => amounts.map((amount, other) => [other, amount]).filter(([other, amount]) => other !== number && amount)
+    .sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([other, amount], i) => [i ? ", " : "",
+      h("a", { href: urls.class(other) }, labels[other]), ` (${amount})`]);
+  const taken = side(table[number]);
+  const mistaken = side(table.map((row) => row[number]));
+  return facts([[`${labels[number]} taken for`, taken.length ? taken : "nothing else"],
+    [`taken for ${labels[number]}`, mistaken.length ? mistaken : "nothing else"]]);
+}
+
+/** The pictures of the study by how sure the network is of the class: the surest, and those it misses or doubts. */
+function pictureRows(study, number, label) {
+  const sure = (picture) => picture.prediction.find((entry) => entry.class === number);
+  const known = study.pictures.filter((picture) => sure(picture) || picture.truth === label)
+    .sort((a, b) => (sure(b)?.logit ?? -Infinity) - (sure(a)?.logit ?? -Infinity));
+  if (!known.length) return empty("In no picture of this study is this class among the best five, or the truth.");
+  const best = known.filter((picture) => picture.prediction[0].class === number).slice(0, SHOWN);
+  const worst = known.filter((picture) => !best.includes(picture)).reverse().slice(0, SHOWN);
+  const row = (title, pictures) => (pictures.length ? h("div", { class: "group" }, h("h3", {}, title), h("div", { class: "strip" },
+    pictures.map((picture) => h("figure", { "data-address": picture.id },
+      h("a", { href: urls.picture(picture.id) }, seenTile(study, picture.id, picture.name)),
+      h("figcaption", { class: "quiet" }, h("span", { class: "clip", title: picture.name }, picture.name), said(picture, sure(picture))))))) : null);
+  return [row("Surest", best), row("Least sure, or missed", worst)];
+}
+
+function said(picture, own) {
+  const best = picture.prediction[0];
+  const share = !own ? "not among the best five" : own.probability === null ? signed(own.logit) : percent(own.probability);
+  return own && best.class === own.class ? share : `${share}; taken for ${best.label}`;
+}
+
+/** The mean of a method's maps over the pictures, in the frame of the network's input. */
+function averages(heatmaps, entries) {
+  const methods = [...new Set(entries.filter((entry) => !entry.verdict).map((entry) => entry.method))];
+  if (!methods.length) return empty("No heatmap of this study has this class as its target.");
+  const panel = h("div", { class: "narrow" });
+  const show = (method) => average(panel, heatmaps, entries.filter((entry) => entry.method === method && !entry.verdict));
+  show(methods[0]);
+  return [methods.length > 1 ? h("div", { class: "toolbar" }, choice("Method",
+    methods.map((method) => [method, heatmaps.methods[method]?.title ?? method]), methods[0], show)) : null, panel];
+}
+
+async function average(panel, heatmaps, entries) {
+  const same = entries.filter((entry) => String(entry.grid) === String(entries[0].grid));
+  const maps = await Promise.all(same.map((entry) => readMap(entry.sheet, 0, entry.lo, entry.hi)));
+  const [{ width, height }] = maps;
+  const values = new Float32Array(width * height);
+  for (const map of maps) map.values.forEach((value, i) => { values[i] += value / maps.length; });
+  const lo = values.reduce((a, b) => Math.min(a, b), 0);
+  const hi = values.reduce((a, b) => Math.max(a, b), 0);
+  const scale = scaleOf(lo, hi, lo < 0);
+  const name = heatmaps.methods[entries[0].method]?.title ?? entries[0].method;
+  const element = tile((canvas) => drawMap(canvas, { width, height, values }, scale), [width, height],
+    { crisp: true, label: `mean of ${name} over ${maps.length} pictures` });
+  fill(panel, h("div", { class: "saved average" }, element, saveButton(() => element.querySelector("canvas"), `mean ${name}`)),
+    legend(scale, entries[0].unit, `mean of ${name} over ${count(maps.length)} ${maps.length === 1 ? "picture" : "pictures"}`));
+}

@@ -1,18 +1,21 @@
-/** #/l/LAYER?lens=maps|patterns|compare|weights: all units of a layer. */
+/** #/l/LAYER?lens=maps|patterns|examples|weights|compare: all units of a layer. */
 
 import { choice, empty, fill, h, select } from "../dom.js";
-import { count, plural, size } from "../format.js";
-import { layerScale, pictureTile, seenTile, sortUnits } from "../layer.js";
+import { exampleTile, exampleUnits, unitExamples, whyNoExamples } from "../examples.js";
+import { count, number, plural, size } from "../format.js";
+import { layerScale, orders, pictureTile, seenTile, sortUnits } from "../layer.js";
 import { legend, ownLegend } from "../legend.js";
 import { lost, register, setQuery } from "../router.js";
 import { compareRows, definition } from "../sections/compare.js";
 import { mapItem } from "../sections/maps.js";
-import { patternItems } from "../sections/patterns.js";
+import { patternItem } from "../sections/patterns.js";
 import { loadLayer, reason, shownLayers, urls } from "../study.js";
-import { tileGrid } from "../tiles.js";
+import { longGrid } from "../tiles.js";
 
-const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["compare", "Compare"], ["weights", "Weights"]];
-const LENS_PANELS = { maps: mapsPanel, patterns: patternsPanel, compare: comparePanel, weights: weightsPanel };
+const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["examples", "Examples"], ["weights", "Weights"],
+  ["compare", "Compare"]];
+const LENS_PANELS = { maps: mapsPanel, patterns: patternsPanel, examples: examplesPanel, weights: weightsPanel,
+  compare: comparePanel };
 
 register("/l/:layer", async ({ study, params, query }) => {
   const layer = await loadLayer(study, params.layer);
@@ -33,11 +36,14 @@ register("/l/:layer", async ({ study, params, query }) => {
     show();
   }
   show();
+  const lenses = choice("What to show", LENSES, state.lens, (lens) => change({ lens }));
   return {
     title: layer.name,
+    place: { layer },
+    lens: { current: () => state.lens, change: (lens) => lenses.querySelector(`[data-value="${lens}"]`)?.click() },
     body: h("section", { class: "page" },
       layerHead(study, layer),
-      h("div", { class: "toolbar" }, choice("What to show", LENSES, state.lens, (lens) => change({ lens }))),
+      h("div", { class: "toolbar" }, lenses),
       panel),
   };
 });
@@ -65,7 +71,12 @@ function layerHead(study, layer) {
           location.hash = urls.layer(name);
         }))),
     h("p", { class: "lead" }, `${layer.kind}, ${plural(layer.units, "unit")}, maps of ${size(layer.grid)} cells.`,
-      layer.prefix ? ` ${plural(layer.prefix, "token")} of another kind, such as a class token, not shown.` : null));
+      layer.prefix ? ` ${plural(layer.prefix, "token")} of another kind, such as a class token, not shown.` : null,
+      layer.field ? ` A place sees ${size(layer.field.size)} px of the network's input, mostly ${size(layer.field.effective)}.`
+        : null),
+    layer.scan ? h("p", { class: "badges" }, [
+      [layer.scan.dead, "dead: positive nowhere on", "bad"], [layer.scan.always_on, "always on: positive on all of", ""],
+    ].map(([units, what, kind]) => h("span", { class: `badge ${kind}` }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
 }
 
 function mapsPanel(study, layer, state, change) {
@@ -78,9 +89,7 @@ function mapsPanel(study, layer, state, change) {
   return [
     h("div", { class: "toolbar" },
       picturePicker(study, layer, picture, (next) => change({ picture: next })),
-      select("Sort", [["number", "by number"], ["activity", "by activity"],
-        ...(layer.compare ? [["score", "by score over the pictures"]] : [])],
-        state.sort, (sort) => change({ sort })),
+      select("Sort", orders(layer, "maps"), state.sort, (sort) => change({ sort })),
       choice("Scale", [["own", "Own scale"], ["shared", "Shared scale"]], state.scale,
         (next) => change({ scale: next })),
       choice("Background", [[false, "Map"], [true, "Over the picture"]].map(([value, text]) => [String(value), text]),
@@ -88,7 +97,7 @@ function mapsPanel(study, layer, state, change) {
         (overlay) => change({ overlay: overlay === "true" }))),
     scale ? legend(scale, "activation", `shared by all units over ${picture.name}`)
       : ownLegend(layer.signed, "activation"),
-    tileGrid(units.map((unit) => mapItem(study, layer, unit, picture, { scale, overlay: state.overlay })),
+    longGrid(units.length, (i) => mapItem(study, layer, units[i], picture, { scale, overlay: state.overlay }),
       { label: `Maps of ${layer.name}` }),
   ];
 }
@@ -104,15 +113,37 @@ function picturePicker(study, layer, current, choose) {
 function patternsPanel(study, layer, state, change) {
   if (!layer.patterns?.units.length) return empty(reason(study, "patterns",
     "No patterns of this layer were computed."));
-  const sort = state.sort === "score" ? "score" : "number";
-  const units = sortUnits(layer, layer.patterns.units, sort, state.picture?.id, "patterns");
+  const units = sortUnits(layer, layer.patterns.units, state.sort, state.picture?.id, "patterns");
   return [
     h("div", { class: "toolbar" },
-      select("Sort", [["number", "by number"], ["score", "by score"]], sort, (next) => change({ sort: next }))),
+      select("Sort", orders(layer, "patterns"), state.sort, (next) => change({ sort: next }))),
     units.length < layer.units
       ? h("p", { class: "quiet" }, `Patterns of ${count(units.length)} of ${plural(layer.units, "unit")}.`) : null,
-    tileGrid(patternItems(study, layer, units), { label: `Patterns of ${layer.name}` }),
+    longGrid(units.length, (i) => patternItem(study, layer, units, i), { label: `Patterns of ${layer.name}` }),
   ];
+}
+
+function examplesPanel(study, layer, state, change) {
+  const known = exampleUnits(layer);
+  if (!known.length) return empty(whyNoExamples(study, layer));
+  const units = sortUnits(layer, known, state.sort, state.picture?.id, "examples");
+  return [
+    h("div", { class: "toolbar" },
+      select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next }))),
+    h("p", { class: "quiet" }, `What ${count(known.length)} of ${plural(layer.units, "unit")} see of the pictures that excite `
+      + `them most, of ${count(layer.scan.pictures)} scanned; dark where the unit does not answer.`),
+    h("ul", { class: "example-units" }, units.map((unit) => exampleRow(layer, unit))),
+  ];
+}
+
+function exampleRow(layer, unit) {
+  const rows = unitExamples(layer, unit).get("top");
+  const address = `${layer.name}:${unit}`;
+  return h("li", {}, h("a", { class: "tile example-row", href: urls.unit(layer.name, unit), "data-address": address,
+    "aria-label": `examples of unit ${unit} of ${layer.name}` },
+  h("span", { class: "caption" }, h("span", { class: "unit" }, String(unit)),
+    rows[0] ? h("span", { class: "note" }, `up to ${number(rows[0].value)}`) : null),
+  h("span", { class: "example-tiles" }, rows.map((row) => exampleTile(layer, row.i)))));
 }
 
 function comparePanel(study, layer) {
@@ -124,13 +155,13 @@ function comparePanel(study, layer) {
 function weightsPanel(study, layer) {
   if (!layer.kernels) return empty(reason(study, "weights",
     "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours."));
-  const units = Array.from({ length: layer.kernels.sheet.count }, (_, unit) => unit);
-  return tileGrid(units.map((unit) => ({
+  return longGrid(layer.kernels.sheet.count, (unit) => ({
     tile: crispTile(layer.kernels.sheet, unit),
     name: String(unit),
     label: `weights of unit ${unit} of ${layer.name}`,
     href: urls.unit(layer.name, unit),
-  })), { label: `Weights of ${layer.name}`, small: true });
+    address: `${layer.name}:${unit}`,
+  }), { label: `Weights of ${layer.name}`, small: true });
 }
 
 function crispTile(sheet, i) {

@@ -19,7 +19,7 @@ register("/", async ({ study, query }) => {
     storyDocuments(study), getDocument("classes"), getDocument("heatmaps"), getDocument("train")]);
   const body = h("div", { class: "story" },
     opening(study, layers),
-    modelSection(study),
+    modelSection(study, layers, heatmaps, train),
     picturesSection(study),
     mapsSection(study, layers),
     compareSection(study, layers),

@@ -1,5 +1,6 @@
 /** #/train: curves, accuracy with its interval, confusions and the recipe. */
 
+import { stepClock, stepsOf } from "../clock.js";
 import { empty, h, settingsList } from "../dom.js";
 import { count, percent } from "../format.js";
 import { register } from "../router.js";
@@ -9,12 +10,14 @@ import { reason, urls } from "../study.js";
 
 register("/train", async ({ study }) => {
   const train = await getDocument("train");
+  const steps = train ? stepsOf(train) : [];
+  const clock = steps.length > 1 ? stepClock(steps) : null;
   return {
     title: "Training",
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
         h("h1", {}, `How ${study.model.name} came about`)),
-      train ? [metrics(train), trainingCharts(train), confusion(study, train.metrics), recipe(train.recipe)]
+      train ? [metrics(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
         : empty(reason(study, "train", "This network did not come with a record of its training."))),
   };
 });

@@ -1,12 +1,16 @@
-/** #/l/LAYER/u/7: one unit, its pattern beside its maps. The keys j and k go to the next and previous unit. */
+/** #/l/LAYER/u/7: one unit: its patterns beside its maps, its examples, the classes it tells, what it does. */
 
-import { empty, facts, h } from "../dom.js";
+import { empty, facts, h, settingsList } from "../dom.js";
+import { classHistogram, connected, switchedOff } from "../effects.js";
 import { patternFacts } from "../enlarged.js";
-import { number, plural } from "../format.js";
+import { exampleBands } from "../examples.js";
+import { number, percent, plural, signed } from "../format.js";
 import { mapLabel, mapTile, patternIndex, pictureTile, unitMap, unitScale } from "../layer.js";
 import { legend } from "../legend.js";
+import { pinButton } from "../pins.js";
 import { probe, probeHint } from "../probe.js";
 import { lost, register } from "../router.js";
+import { saveButton } from "../save.js";
 import { loadLayer, reason, urls } from "../study.js";
 import { unknownLayer } from "./layer.js";
 
@@ -17,17 +21,19 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
   if (!/^\d+$/.test(params.unit) || unit >= layer.units) {
     return lost(`${layer.name}:${params.unit}`, `${layer.name} has the units 0 to ${layer.units - 1}.`);
   }
+  const address = `${layer.name}:${unit}`;
   const go = (step) => {
     location.hash = urls.unit(layer.name, (unit + step + layer.units) % layer.units);
   };
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, select, textarea, dialog");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const busy = event.defaultPrevented || /** @type {Element} */ (event.target).closest?.("input, select, textarea, dialog");
+    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step) go(step);
   }, { signal });
   return {
     title: `${layer.name} unit ${unit}`,
+    place: { layer, unit },
     body: h("section", { class: "page" },
       h("header", { class: "page-head" },
         h("p", { class: "kicker" }, h("a", { href: urls.layer(layer.name) }, layer.name)),
@@ -36,21 +42,34 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
             h("button", { class: "icon", type: "button", title: "Previous unit (k)", "aria-label": "Previous unit",
               onclick: () => go(-1) }, "←"),
             h("button", { class: "icon", type: "button", title: "Next unit (j)", "aria-label": "Next unit",
-              onclick: () => go(1) }, "→"),
-            h("span", { class: "quiet" }, h("kbd", {}, "k"), " previous  ", h("kbd", {}, "j"), " next"))),
-        h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")}. Address `,
-          h("code", {}, `${layer.name}:${unit}`), "."),
-        ranking(layer, unit)),
-      h("div", { class: "unit-page" }, patternColumn(study, layer, unit), mapsColumn(study, layer, unit))),
+              onclick: () => go(1) }, "→"), pinButton(address, address, { text: true }))),
+        h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")}. Address `, h("code", {}, address), "."),
+        standing(layer, unit)),
+      h("div", { class: "unit-page" }, patternColumn(study, layer, unit), mapsColumn(study, layer, unit)),
+      part("Pictures that excite it", exampleBands(study, layer, unit)),
+      h("div", { class: "columns parts" },
+        part("Which classes it tells", classHistogram(study, layer, unit)),
+        part("What switching it off does", switchedOff(study, layer, unit))),
+      part("What it is connected to", connected(study, layer, unit))),
   };
 });
 
-function ranking(layer, unit) {
+function part(title, body) {
+  return h("section", { class: "part", "aria-label": title }, h("h2", {}, title), body);
+}
+
+/** Rank in the comparison, and how often the unit is on in the scan. */
+function standing(layer, unit) {
   const rank = layer.compare?.rank ?? [];
   const at = rank.findIndex((entry) => entry.unit === unit);
-  return at < 0 ? null
-    : h("p", { class: "badges" }, h("span", { class: "badge" }, `rank ${at + 1} of ${rank.length}`),
-      ` score ${number(rank[at].score)}: ${rank[at].reason}`);
+  const { scan } = layer;
+  const badges = [
+    at >= 0 ? [h("span", { class: "badge" }, `rank ${at + 1} of ${rank.length}`),
+      h("span", {}, `score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
+    scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead in the scan") : null,
+    scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan`) : null,
+  ].filter(Boolean);
+  return badges.length ? h("p", { class: "badges" }, badges) : null;
 }
 
 function patternColumn(study, layer, unit) {
@@ -59,9 +78,32 @@ function patternColumn(study, layer, unit) {
   kernel?.classList.add("crisp");
   return h("div", { class: "unit-pattern" },
     h("h2", {}, "What it has learned"),
-    i >= 0 ? [pictureTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), patternFacts(layer, unit)]
+    i >= 0 ? [saved(pictureTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
+      patternFacts(layer, unit), otherSeeds(layer, unit, i), negative(layer, unit)]
       : empty(reason(study, "patterns", "No pattern of this unit was computed.")),
-    kernel ? [h("h3", {}, "Its weights"), h("div", { class: "kernel" }, kernel)] : null);
+    kernel ? [h("h3", {}, "Its weights"), h("div", { class: "kernel" }, saved(kernel, `${layer.name} ${unit} weights`))] : null);
+}
+
+function otherSeeds(layer, unit, i) {
+  const { others } = layer.patterns;
+  if (!others) return h("p", { class: "quiet" }, "One seed was drawn.");
+  return [h("h3", {}, others.each > 1 ? "The same from other seeds" : "The same from another seed"),
+    h("div", { class: "seeds" }, Array.from({ length: others.each }, (_, j) =>
+      pictureTile(others.sheet, i * others.each + j, `pattern of unit ${unit} from another seed`))),
+    h("p", { class: "quiet" }, "Above is the one with the strongest response. What differs between them is chance.")];
+}
+
+function negative(layer, unit) {
+  const found = layer.patterns.negatives;
+  const i = found?.units.indexOf(unit) ?? -1;
+  if (i < 0) return h("p", { class: "quiet" }, found ? `What switches a unit off is drawn for ${found.units.length} units of this layer.`
+    : "What switches it off was not drawn.");
+  const score = found.score[i];
+  return [h("h3", {}, "What switches it off"),
+    h("div", { class: "seeds" }, pictureTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
+    h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
+      score.flags.length ? `; ${score.flags.join(", ")}` : "", "."),
+    h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
 }
 
 function mapsColumn(study, layer, unit) {
@@ -73,7 +115,9 @@ function mapsColumn(study, layer, unit) {
     h("h2", {}, "What it responds to"),
     legend(scale, "activation", "one scale for all pictures"),
     h("p", {}, probeHint()),
-    h("div", { class: "unit-maps" }, pictures.map((picture) => mapFigure(study, layer, unit, picture, scale))));
+    h("div", { class: "unit-maps" }, pictures.map((picture) => mapFigure(study, layer, unit, picture, scale))),
+    h("p", { class: "more" }, h("a", { href: urls.matrix([`${layer.name}:${unit}`], pictures.map((picture) => picture.id)) },
+      "Side by side with other units →")));
 }
 
 function mapFigure(study, layer, unit, picture, scale) {
@@ -81,8 +125,14 @@ function mapFigure(study, layer, unit, picture, scale) {
   const label = mapLabel(layer, unit, picture.id, picture.name);
   const { area, output } = probe(mapTile(study, layer, unit, picture.id, { scale, overlay: true, label }), {
     read: () => unitMap(layer, unit, picture.id), picture, unit: "activation", isSigned: layer.signed, label });
-  return h("figure", { class: "unit-map" }, area,
-    h("figcaption", {}, h("a", { href: urls.picture(picture.id), class: "clip" }, picture.name), output,
-      facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],
-        ["lowest", number(maps.lo[unit])]])));
+  return h("figure", { class: "unit-map", "data-address": picture.id }, area,
+    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.picture(picture.id), class: "clip" }, picture.name),
+      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${picture.name}`)), output,
+    facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],
+      ["lowest", number(maps.lo[unit])]])));
+}
+
+/** A tile with a button that saves it. */
+function saved(element, name) {
+  return h("div", { class: "saved" }, element, saveButton(() => element.querySelector("canvas"), name));
 }

@@ -4,13 +4,16 @@ import { choice, empty, h } from "../dom.js";
 import { signed, size } from "../format.js";
 import { legend } from "../legend.js";
 import { probe, probeHint } from "../probe.js";
+import { saveButton } from "../save.js";
 import { section } from "../section.js";
 import { drawMap, drawOverlay, drawPicture, readMap } from "../sheet.js";
 import { pictureIndex, reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
+const METHODS = 2;
+
 export function evidenceSection(study, heatmaps) {
-  const entries = heatmaps?.entries ?? [];
+  const entries = firstQuestions(heatmaps?.entries ?? []);
   return section("evidence", "Evidence", "Which part of the picture decided the class",
     `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
     entries.length ? evidence(study, heatmaps,
@@ -18,8 +21,26 @@ export function evidenceSection(study, heatmaps) {
     study.how.heatmaps);
 }
 
+/** Of every picture what was asked first, by the first methods; its page has the others. */
+function firstQuestions(entries) {
+  const first = new Map();
+  for (const entry of entries) if (!first.has(entry.picture)) first.set(entry.picture, question(entry));
+  const methods = [...new Set(entries.map((entry) => entry.method))].slice(0, METHODS);
+  return entries.filter((entry) => first.get(entry.picture) === question(entry) && methods.includes(entry.method));
+}
+
+/** What tells one question about a picture from another: the class, and the class whose score is taken off. */
+export function question({ target }) {
+  return target.rival === null || target.rival === undefined ? `${target.class}` : `${target.class}-${target.rival}`;
+}
+
+/** The question in words. */
+export function questionText({ target }) {
+  return target.rival_label ? `${target.label} against ${target.rival_label}` : target.label;
+}
+
 /** The figures of the entries given, under one switch for the view and one slider for the overlay. */
-export function evidence(study, heatmaps, entries) {
+export function evidence(study, heatmaps, entries, trust = null) {
   const view = { mode: "overlay", opacity: 0.9 };
   const tiles = [];
   const redraw = () => tiles.forEach((refresh) => refresh());
@@ -42,21 +63,23 @@ export function evidence(study, heatmaps, entries) {
       [...groups.values()].map((members) => h("div", { class: "group" },
         heading(study, members[0]),
         members[0].doubt ? h("p", { class: "doubt", role: "note" }, members[0].doubt) : null,
-        h("div", { class: "heatmaps" }, members.map((entry) => figure(study, heatmaps, entry, view, tiles)))))));
+        h("div", { class: "heatmaps" }, members.map((entry) => figure(study, heatmaps, entry, view, tiles, trust)))))));
 }
 
 function group(entry) {
-  return `${entry.picture} ${entry.target.class}`;
+  return `${entry.picture} ${question(entry)}`;
 }
 
 function heading(study, { picture: id, target }) {
   const picture = study.pictures[pictureIndex(study, id)];
   return h("h3", {}, h("a", { href: urls.picture(id) }, picture.name), h("span", { class: "quiet" }, " for "),
     h("a", { href: urls.class(target.class) }, target.label),
+    target.rival_label ? [h("span", { class: "quiet" }, " against "),
+      h("a", { href: urls.class(target.rival) }, target.rival_label)] : null,
     h("span", { class: "quiet" }, ` logit ${signed(target.logit)}`, target.text ? `, ${target.text}` : ""));
 }
 
-function figure(study, heatmaps, entry, view, tiles) {
+function figure(study, heatmaps, entry, view, tiles, trust) {
   const method = heatmaps.methods[entry.method] ?? { title: entry.method };
   const index = pictureIndex(study, entry.picture);
   const isSigned = entry.lo < 0;
@@ -83,8 +106,25 @@ function figure(study, heatmaps, entry, view, tiles) {
     element.painter = painter;
   });
   const probed = probe(element, { read, picture: study.pictures[index], unit: entry.unit, isSigned, label: about });
-  return h("figure", { class: "heatmap" }, caption, probed.area, legend(scale, entry.unit), probed.output,
-    methodNote(method, entry));
+  return h("figure", { class: "heatmap", "data-method": entry.method },
+    caption, saveButton(() => element.querySelector("canvas"),
+      `${entry.method} ${questionText(entry)} ${study.pictures[index].name}`),
+    probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
+}
+
+const STANDINGS = { believed: "good", doubtful: "bad", undecided: "" };
+
+/** How the method stood the test of `innersight trust`, where there was one. */
+function standing(trust, method) {
+  const found = trust?.methods[method];
+  return found ? h("p", { class: "badges" }, h("span", { class: `badge ${STANDINGS[found.standing] ?? ""}` }, found.standing),
+    h("span", { class: "quiet" }, ` ${found.why}`)) : null;
+}
+
+/** What was found about the trust in heatmaps, or why nothing is known. */
+export function trustNote(study, trust) {
+  return h("p", { class: "quiet", role: "note" }, trust ? trust.sentence : reason(study, "trust",
+    "How far these maps can be trusted was not measured on these pictures: `innersight trust` does."));
 }
 
 function methodNote(method, entry) {

@@ -35,7 +35,14 @@ function layerMaps(study, layer, picture) {
     moreLink(layer, units.length, layer.units, "maps"));
 }
 
-/** One unit's map over a picture as an item of a grid of tiles. */
+/**
+ * One unit's map over a picture as an item of a grid of tiles.
+ * @param {Study} study
+ * @param {LayerDocument} layer
+ * @param {number} unit
+ * @param {PictureEntry} picture
+ * @param {{scale?: Scale | null, overlay?: boolean}} options
+ */
 export function mapItem(study, layer, unit, picture, { scale = null, overlay = false } = {}) {
   const maps = layer.maps[picture.id];
   return {
@@ -44,5 +51,6 @@ export function mapItem(study, layer, unit, picture, { scale = null, overlay = f
     note: number(Math.abs(maps.lo[unit]) > maps.hi[unit] ? maps.lo[unit] : maps.hi[unit], 2),
     label: mapLabel(layer, unit, picture.id, picture.name),
     href: urls.unit(layer.name, unit),
+    address: `${layer.name}:${unit}`,
   };
 }

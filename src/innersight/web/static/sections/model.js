@@ -5,6 +5,7 @@ import { facts, h } from "../dom.js";
 import { certainty, compact, count, day, percent, plural, size } from "../format.js";
 import { mapTile, patternIndex, pictureTile, seenTile } from "../layer.js";
 import { section } from "../section.js";
+import { computedTable, layerStrip } from "./computed.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
@@ -54,7 +55,7 @@ function stop(study, layer, id) {
 }
 
 /** The model card and the list of layers. */
-export function modelSection(study) {
+export function modelSection(study, layers, heatmaps, train) {
   const { model } = study;
   const { input } = model;
   const kept = input.fit === "squash" ? "the whole picture, resized"
@@ -73,6 +74,8 @@ export function modelSection(study) {
         ["notes", model.notes.join(" ")],
       ]),
       layerList(study)),
+    h("h3", { class: "apart" }, "Layer by layer"), layerStrip(study, layers),
+    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable(study, layers, heatmaps, train),
   ]);
 }
 

@@ -3,7 +3,7 @@
 import { empty, h } from "../dom.js";
 import { dialogPatterns } from "../enlarged.js";
 import { plural } from "../format.js";
-import { objections, patternNote, pictureTile } from "../layer.js";
+import { objections, patternIndex, patternNote, pictureTile } from "../layer.js";
 import { section } from "../section.js";
 import { reason, storyLayers, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
@@ -28,17 +28,22 @@ export function patternsSection(study, layers) {
 
 /** Patterns of the units named, as items of a grid of tiles that open the dialog. */
 export function patternItems(study, layer, units) {
+  return units.map((_, at) => patternItem(study, layer, units, at));
+}
+
+/** The pattern of `units[at]`; its dialog goes through all `units`. */
+export function patternItem(study, layer, units, at) {
   const { sheet, score } = layer.patterns;
-  return units.map((unit, at) => {
-    const i = layer.patterns.units.indexOf(unit);
-    const flags = objections(score[i]);
-    return {
-      tile: pictureTile(sheet, i),
-      name: String(unit),
-      note: flags[0] ?? patternNote(score[i]),
-      warn: flags.length > 0,
-      label: `pattern of unit ${unit} of ${layer.name}${flags.length ? `: ${flags.join(", ")}` : ""}`,
-      onopen: () => dialogPatterns(study, layer, units, at),
-    };
-  });
+  const unit = units[at];
+  const i = patternIndex(layer, unit);
+  const flags = objections(score[i]);
+  return {
+    tile: pictureTile(sheet, i),
+    name: String(unit),
+    note: flags[0] ?? patternNote(score[i]),
+    warn: flags.length > 0,
+    label: `pattern of unit ${unit} of ${layer.name}${flags.length ? `: ${flags.join(", ")}` : ""}`,
+    address: `${layer.name}:${unit}`,
+    onopen: () => dialogPatterns(study, layer, units, at),
+  };
 }

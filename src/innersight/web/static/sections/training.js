@@ -3,6 +3,7 @@
 import { lineChart, ridges } from "../charts.js";
 import { empty, fill, h, select } from "../dom.js";
 import { section } from "../section.js";
+import { layerStrips } from "../strips.js";
 import { reason } from "../study.js";
 
 const LAYER_CURVES = [
@@ -21,20 +22,27 @@ export function trainingSection(study, train) {
     study.how.training);
 }
 
-export function trainingCharts(train) {
-  const charts = scalarGroups(train.scalars ?? {}).map(([name, series]) => lineChart(name, series)).filter(Boolean);
+export function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
+  const charts = scalarGroups(train.scalars ?? {}).map(([name, series]) => lineChart(name, series, { clock })).filter(Boolean);
   const names = Object.keys(train.layers ?? {});
   const panel = h("div", { class: "charts" });
-  const show = (name) => fill(panel, layerCharts(train.layers[name]));
+  const show = (name) => fill(panel, layerCharts(train.layers[name], clock));
   if (names.length) show(names[0]);
   return [
     charts.length ? h("div", { class: "charts" }, charts) : empty("No curves were recorded."),
+    clock && names.length ? [h("h2", {}, "All layers"), allLayers(train.layers, clock)] : null,
     names.length ? [
-      h("div", { class: "toolbar" }, h("h3", {}, "One layer"),
+      h("div", { class: "toolbar" }, h(clock ? "h2" : "h3", {}, "One layer"),
         select("Layer", names.map((name) => [name, name]), names[0], show)),
       panel,
     ] : empty("No layer was recorded during training."),
   ];
+}
+
+/** Every quantity as one row for each layer, over the whole training. */
+function allLayers(layers, clock) {
+  return h("div", { class: "charts" }, LAYER_CURVES.map(([key, title]) =>
+    layerStrips(title, Object.entries(layers).map(([name, layer]) => ({ name, step: layer.step, value: layer[key] })), clock)));
 }
 
 /** Curves of the same quantity in one chart: "train/loss" and "val/loss" become "loss". */
@@ -44,8 +52,8 @@ export function scalarGroups(scalars) {
     const [quantity, run] = parts(name);
     groups.set(quantity, [...(groups.get(quantity) ?? []), { name: run, step, value }]);
   }
-  const rank = ([quantity]) => (FIRST.indexOf(quantity) + 1 || FIRST.length + 1);
-  return [...groups].sort((a, b) => rank(a) - rank(b))
+  const rank = (quantity) => (FIRST.indexOf(quantity) + 1 || FIRST.length + 1);
+  return [...groups].sort(([a], [b]) => rank(a) - rank(b))
     .map(([quantity, series]) => [{ lr: "learning rate" }[quantity] ?? quantity.replaceAll("_", " "), series]);
 }
 
@@ -56,11 +64,11 @@ function parts(name) {
   return run ? [quantity, run] : [name, ""];
 }
 
-function layerCharts(layer) {
+function layerCharts(layer, clock) {
   return [
     ...LAYER_CURVES.map(([key, title]) => (layer[key]
-      ? lineChart(title, [{ name: "", step: layer.step, value: layer[key] }]) : null)),
-    layer.weight_histogram ? ridges("weights", layer.step, layer.weight_histogram) : null,
-    layer.gradient_histogram ? ridges("gradients", layer.step, layer.gradient_histogram) : null,
+      ? lineChart(title, [{ name: "", step: layer.step, value: layer[key] }], { clock }) : null)),
+    layer.weight_histogram ? ridges("weights", layer.step, layer.weight_histogram, clock) : null,
+    layer.gradient_histogram ? ridges("gradients", layer.step, layer.gradient_histogram, clock) : null,
   ].filter(Boolean);
 }

@@ -1,0 +1,73 @@
+/** The data contract of docs/data-contract.md as types, for the checker; nothing here is shipped to a browser. */
+
+interface Sheet { files: string[]; tile: [number, number]; columns: number; per_file: number; count: number }
+interface CellMap { width: number; height: number; values: Float32Array }
+interface Scale { signed: boolean; limit: number; clipped?: boolean }
+/** Shares of the sides of what the network sees. */
+interface Box { left: number; top: number; width: number; height: number }
+type Place = [number, number];
+
+interface Guess { class: number; label: string; probability: number | null; logit: number }
+interface PictureEntry {
+  id: string; name: string; width: number; height: number; box: [number, number, number, number]; notes: string[];
+  original: { file: string; width: number; height: number }; truth: string | null; prediction: Guess[];
+}
+interface LayerEntry {
+  name: string; kind: string; role: string; units: number; grid: [number, number]; parameters: number; document: string | null;
+}
+interface Study {
+  format: number; title: string; created: string; version: string; story: string[]; skipped: string[];
+  model: {
+    name: string; source: string; parameters: number; labels: string[]; notes: string[];
+    input: { channels: number; height: number; width: number; mean: number[]; std: number[]; fit: string; crop: number };
+  };
+  pictures: PictureEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;
+  missing: { what: string; why: string }[]; timing: { what: string; seconds: number | null }[];
+}
+
+interface Score {
+  activation: number; natural: number; ratio: number | null; held?: number; usual?: number; agreement?: number | null;
+  steps?: number; converged?: boolean; flags: string[];
+}
+interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[] }
+interface UnitPatterns extends Drawn {
+  units: number[]; others: { sheet: Sheet; each: number } | null; negatives: (Drawn & { units: number[] }) | null;
+}
+interface Ranked { unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
+interface Field { size: Place; effective: Place; stride: Place; middle: Place }
+interface ScanCounts {
+  pictures: number; dead: number[]; always_on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
+  selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
+}
+interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }
+interface Ablation {
+  to: string; unit: string; definition: string; closed: boolean;
+  classes: { class: number; label: string; note: string; mean: number[] }[];
+  own: Record<string, { class: number; label: string; change: number[] }>;
+}
+interface Connection { layer: string; unit: number; weight: number }
+interface LayerDocument {
+  format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
+  maps: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
+  field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
+  compare: { pictures: string[]; definition: string; rank: Ranked[] } | null; scan: ScanCounts | null;
+  examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
+  ablation: Ablation | null; connections: { incoming: Connection[][]; outgoing: Connection[][] } | null;
+}
+
+interface HeatmapEntry {
+  picture: string; method: string; layer: { name: string; why: string } | null; sheet: Sheet; lo: number; hi: number;
+  target: { class: number; label: string; logit: number; text: string; rival?: number | null; rival_label?: string | null };
+  scale: { high: number; clipped: boolean }; unit: string; grid: [number, number]; verdict: string | null; doubt: string | null;
+}
+interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
+interface Trust { format: number; sentence: string; methods: Record<string, { standing: string; why: string }> }
+interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
+
+/** What a page's `render` gives; see `register` in router.js. */
+interface Page {
+  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; picture?: string };
+  lens?: { current(): string; change(name: string): void };
+}
+interface Clock { element: HTMLElement; follow(follower: (step: number) => void): void }
+interface Tile extends HTMLElement { near: boolean; painter: (canvas: HTMLCanvasElement, width: number) => unknown }

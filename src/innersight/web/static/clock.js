@@ -1,0 +1,43 @@
+/** One step of the training for a whole page: a slider that charts follow. */
+
+import { h } from "./dom.js";
+import { count } from "./format.js";
+
+/** Return {element, follow}: a slider over `steps`, and a way to be told the step, at once and on every change. */
+export function stepClock(steps) {
+  const followers = [];
+  const last = steps.length - 1;
+  let at = last;
+  const output = h("output", { class: "tabular clock-step" });
+  const slider = h("input", { type: "range", min: "0", max: String(last), value: String(last), step: "1",
+    "aria-label": "Training step", oninput: () => set(Number(slider.value)) });
+
+  function set(next) {
+    at = next;
+    slider.setAttribute("aria-valuetext", `step ${steps[at]}`);
+    output.textContent = `step ${count(steps[at])} of ${count(steps[last])}`;
+    for (const follower of followers) follower(steps[at]);
+  }
+
+  set(last);
+  return {
+    element: h("label", { class: "clock" }, h("span", {}, "Training step"), slider, output),
+    follow(follower) {
+      followers.push(follower);
+      follower(steps[at]);
+    },
+  };
+}
+
+/** The place in `steps` (rising) of the last one that is not later than `step`. */
+export function indexAt(steps, step) {
+  let at = 0;
+  while (at + 1 < steps.length && steps[at + 1] <= step) at++;
+  return at;
+}
+
+/** All steps at which anything was recorded. */
+export function stepsOf(train) {
+  const lists = [...Object.values(train.scalars ?? {}), ...Object.values(train.layers ?? {})].map((entry) => entry.step);
+  return [...new Set(lists.flat())].sort((a, b) => a - b);
+}

@@ -1,0 +1,109 @@
+/** One place of a picture in many maps at once: its value, and what each layer sees of the picture there. */
+
+import { h } from "./dom.js";
+import { boxText, fieldBox, placeBox, putBox } from "./field.js";
+import { number, signed } from "./format.js";
+import { unitMap } from "./layer.js";
+
+/**
+ * Return {cell, picture, readout}: makers of the elements that follow the pointer together.
+ * @param {Study} study
+ */
+export function crosshair(study) {
+  const cells = [];
+  const heads = [];
+  const readout = h("p", { class: "readout matrix-readout", role: "status" });
+
+  /** Show the shares [x, y] of `active`'s picture in all cells of that picture. */
+  async function show(active, /** @type {Place} */ share) {
+    const shown = cells.filter((cell) => cell.picture.id === active.picture.id);
+    for (const cell of cells) if (!shown.includes(cell)) cell.clear();
+    const [value] = await Promise.all([active, ...shown.filter((cell) => cell !== active)].map((cell) => cell.show(share)));
+    const place = placeAt(active.layer, share);
+    const whole = fieldBox(active.layer, place, study.model.input);
+    const effective = fieldBox(active.layer, place, study.model.input, "effective");
+    for (const head of heads) head.show(head.picture.id === active.picture.id ? [whole, effective] : [null, null]);
+    const sees = whole && effective ? `; sees ${boxText(whole, active.picture)}, mostly ${boxText(effective, active.picture)}` : "";
+    readout.textContent = `${active.address} over ${active.picture.name}: ${valueText(active.layer, value)} at `
+      + `${boxText(placeBox(active.layer, place), active.picture)}${sees}`;
+  }
+
+  function leave() {
+    for (const cell of cells) cell.clear();
+    for (const head of heads) head.show([null, null]);
+    readout.textContent = "";
+  }
+
+  return {
+    readout,
+    picture(picture, tile) {
+      const boxes = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
+      heads.push({ picture, show: (places) => places.forEach((place, i) => putBox(boxes[i], place)) });
+      return h("div", { class: "crossed" }, tile, boxes);
+    },
+    cell(entry, tile, label) {
+      const made = makeCell(study, entry, tile, label, { show, leave });
+      cells.push(made.cell);
+      return made.element;
+    },
+  };
+}
+
+function makeCell(study, { address, layer, unit, picture }, tile, label, { show, leave }) {
+  const marks = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
+  const spot = h("span", { class: "cell", hidden: true });
+  const output = h("span", { class: "matrix-value tabular", "aria-hidden": "true" });
+  let map = /** @type {Promise<CellMap> | null} */ (null);
+  let place = /** @type {Place | null} */ (null);
+  const cell = {
+    address, layer, picture,
+    async show(/** @type {Place} */ share) {
+      map ??= unitMap(layer, unit, picture.id);
+      const { width, values } = await map;
+      place = placeAt(layer, share);
+      putBox(spot, placeBox(layer, place));
+      putBox(marks[0], fieldBox(layer, place, study.model.input));
+      putBox(marks[1], fieldBox(layer, place, study.model.input, "effective"));
+      const value = values[place[1] * width + place[0]];
+      output.textContent = valueText(layer, value);
+      return value;
+    },
+    clear() {
+      place = null;
+      for (const mark of [spot, ...marks]) mark.hidden = true;
+      output.textContent = "";
+    },
+  };
+  const area = h("div", { class: "crossed probe", tabindex: "0", role: "application", "aria-roledescription": "map",
+    "aria-label": label,
+    onpointermove: (event) => {
+      const bounds = area.getBoundingClientRect();
+      show(cell, [(event.clientX - bounds.left) / bounds.width, (event.clientY - bounds.top) / bounds.height]);
+    },
+    onpointerleave: leave,
+    onblur: leave,
+    onkeydown: (event) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const [height, width] = layer.grid;
+      const [x, y] = place ? [place[0] + step[0], place[1] + step[1]] : [Math.floor(width / 2), Math.floor(height / 2)];
+      show(cell, [(x + 0.5) / width, (y + 0.5) / height]);
+    } }, tile, spot, marks);
+  return { cell, element: [area, output] };
+}
+
+/**
+ * The place [x, y] of the layer's grid at these shares of the picture.
+ * @param {LayerDocument} layer
+ * @param {Place} shares
+ * @returns {Place}
+ */
+function placeAt({ grid: [height, width] }, [x, y]) {
+  const inside = (share, length) => Math.max(0, Math.min(length - 1, Math.floor(share * length)));
+  return [inside(x, width), inside(y, height)];
+}
+
+function valueText(layer, value) {
+  return layer.signed ? signed(value) : number(value);
+}

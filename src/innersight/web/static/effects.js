@@ -1,0 +1,72 @@
+/** Numbers about units as bars: which classes excite one, what switching it off does, which units a class depends on. */
+
+import { empty, h } from "./dom.js";
+import { number, percent, signed } from "./format.js";
+import { reason, urls } from "./study.js";
+
+/** A list of bars from a common zero; each row is {name, value, text, href}. */
+export function barList(label, rows) {
+  const most = Math.max(0, ...rows.map((row) => row.value));
+  const lowest = Math.min(0, ...rows.map((row) => row.value));
+  const span = most - lowest || 1;
+  const start = (value) => (most === 0 ? 0 : Math.min(0, value) - lowest);
+  return h("ul", { class: "bars zeroed", "aria-label": label }, rows.map(({ name, value, text, href }) => h("li", {},
+    href ? h("a", { href, class: "bar-label", title: name }, name) : h("span", { class: "bar-label", title: name }, name),
+    h("span", { class: "bar-value tabular" }, text ?? number(value)),
+    h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: value < 0 ? "bar-fill below" : "bar-fill above",
+      style: { "margin-left": `${(100 * start(value)) / span}%`, width: `${(100 * Math.abs(value)) / span}%` } })))));
+}
+
+/** Which classes excite a unit in the scan, and how selective it is. */
+export function classHistogram(study, layer, unit) {
+  const { scan } = layer;
+  if (!scan) return empty(reason(study, "examples", "No data set was scanned: `innersight scan MODEL PICTURES --out STUDY`."));
+  if (!scan.classes) return empty("The class of no picture of the scan is known: put them into folders named like the classes.");
+  const rows = scan.classes[unit] ?? [];
+  const found = scan.selectivity;
+  const { labels } = study.model;
+  if (!rows.length) return empty("No map of this unit over the scan was finite.");
+  const known = Number.isFinite(found?.index[unit]) && found.best[unit] >= 0;
+  return [
+    known ? h("p", { class: "quiet" }, `Selectivity ${number(found.index[unit], 2)} for ${labels[found.best[unit]]}`
+      + ` (95 % interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); the class explains `
+      + `${percent(found.share[unit])} of its peaks.`) : null,
+    barList("Mean peak by class", rows.map(([label, mean, pictures]) => ({ name: label, value: mean,
+      text: `${number(mean)} on ${pictures}`, href: urls.class(labels.indexOf(label)) }))),
+    h("p", { class: "quiet" }, "Mean of the peaks of the unit's maps over the pictures of each class, highest first."),
+  ];
+}
+
+/** What the logits do when the unit is set to zero. */
+export function switchedOff(study, layer, unit) {
+  const { ablation } = layer;
+  if (!ablation) return empty(reason(study, "ablation", "Only the last layers with a grid are switched off unit by unit."));
+  const pictures = study.pictures.filter((picture) => ablation.own[picture.id]);
+  return [
+    h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each picture is taken for when the unit's map is set to `
+      + `${ablation.to}. Negative: the class depends on the unit.`),
+    barList("Change when switched off", pictures.map((picture) => {
+      const { label, change } = ablation.own[picture.id];
+      return { name: `${label}, in ${picture.name}`, value: change[unit], text: signed(change[unit]), href: urls.picture(picture.id) };
+    })),
+  ];
+}
+
+/** The units whose removal lowers a class most, over the layers that were switched off. */
+export function speakers(layers, number_, most = 12) {
+  const rows = layers.flatMap((layer) => {
+    const found = layer?.ablation?.classes.find((entry) => entry.class === number_);
+    return (found?.mean ?? []).map((value, unit) => ({ layer, unit, value, note: found.note }));
+  });
+  return rows.filter((row) => row.value < 0).sort((a, b) => a.value - b.value).slice(0, most);
+}
+
+/** The units before and after that matter most to this one, where they were computed. */
+export function connected(study, layer, unit) {
+  const { connections } = layer;
+  if (!connections) return empty(reason(study, "connections", "Connections between units were not computed."));
+  const side = (title, rows) => h("div", {}, h("h3", {}, title), rows?.length
+    ? barList(title, rows.map((row) => ({ name: `${row.layer}:${row.unit}`, value: row.weight, text: signed(row.weight),
+      href: urls.unit(row.layer, row.unit) }))) : empty("None."));
+  return h("div", { class: "columns" }, side("From", connections.incoming?.[unit]), side("To", connections.outgoing?.[unit]));
+}

@@ -1,0 +1,79 @@
+/** Keys that work on every page, and the dialog that lists them. */
+
+import { h } from "./dom.js";
+import { popup } from "./dialog.js";
+import { togglePin } from "./pins.js";
+import { shownPage } from "./router.js";
+import { openSearch } from "./search.js";
+import { shownLayers, urls } from "./study.js";
+
+export const LENSES = ["maps", "patterns", "examples", "weights", "compare"];
+
+const KEYS = [
+  { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
+  { keys: ["[", "]"], what: "previous and next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
+  { keys: ["1", "2", "3", "4"], what: "maps, patterns, examples, weights of a layer", run: (study, key) => lens(Number(key)) },
+  { keys: ["p"], what: "pin the unit or picture in focus, or of the page", run: pin },
+  { keys: ["x"], what: "the pinned units and pictures side by side", run: () => {
+    location.hash = "#/x";
+  } },
+  { keys: ["/"], what: "search layers, units, classes and pictures", run: openSearch },
+  { keys: ["?"], what: "this list", run: openHelp },
+];
+const ELSEWHERE = [
+  [["←", "→", "↑", "↓"], "on a map: read its values cell by cell"],
+  [["←", "→"], "on a unit's page and in an enlarged pattern: previous and next"],
+  [["Esc"], "close a dialog"],
+];
+
+export function startKeys(study) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest?.("input:not([type=range]), select, textarea, dialog")) return;
+    const entry = KEYS.find(({ keys }) => keys.includes(event.key));
+    if (!entry) return;
+    event.preventDefault();
+    entry.run(study, event.key);
+  });
+}
+
+export function openHelp() {
+  const row = (keys, what) => h("div", {}, h("dt", {}, keys.map((key) => h("kbd", {}, key))), h("dd", {}, what));
+  popup("Keys", h("dl", { class: "facts keys" }, KEYS.map(({ keys, what }) => row(keys, what)),
+    ELSEWHERE.map(([keys, what]) => row(keys, what))));
+}
+
+function step(study, by) {
+  const { layer, unit } = shownPage().place ?? {};
+  if (layer && unit !== undefined) {
+    location.hash = urls.unit(layer.name, (unit + by + layer.units) % layer.units);
+    return;
+  }
+  const tiles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("main .tile, main .matrix-unit")]);
+  const at = tiles.findIndex((tile) => tile === document.activeElement);
+  tiles[at < 0 ? 0 : at + by]?.focus();
+}
+
+function stepLayer(study, by) {
+  const { layer } = shownPage().place ?? {};
+  const names = shownLayers(study).map((entry) => entry.name);
+  const next = names[(layer ? names.indexOf(layer.name) : by > 0 ? -1 : names.length) + by];
+  if (next !== undefined) location.hash = urls.layer(next, { lens: shownPage().lens?.current() ?? null });
+}
+
+function lens(number) {
+  const { lens: switched, place } = shownPage();
+  if (switched) switched.change(LENSES[number - 1]);
+  else if (place?.layer) location.hash = urls.layer(place.layer.name, { lens: LENSES[number - 1] });
+}
+
+function pin() {
+  const focus = document.activeElement;
+  const near = /** @type {HTMLElement | null | undefined} */ (focus?.closest("[data-address]")
+    ?? focus?.closest("li, figure, [role=row]")?.querySelector("[data-address]"));
+  const { place } = shownPage();
+  const own = place?.layer && place.unit !== undefined ? `${place.layer.name}:${place.unit}` : place?.picture;
+  const address = near?.dataset.address ?? own;
+  if (address) togglePin(address);
+}

@@ -1,0 +1,66 @@
+/** What the reader pinned: addresses of units and pictures, kept in the query `pins` of every page. */
+
+import { joinAddresses, splitAddresses, unitOf } from "./address.js";
+import { h, svg } from "./dom.js";
+
+const MOST = 64;
+
+let pinned = [];
+const listeners = [];
+
+/** The addresses pinned, in the order of pinning. */
+export function pins() {
+  return [...pinned];
+}
+
+/** The units pinned, and the pictures. */
+export function unitPins() {
+  return pinned.filter((address) => unitOf(address));
+}
+
+export function picturePins() {
+  return pinned.filter((address) => !unitOf(address));
+}
+
+/** The text of the query `pins`, and back. */
+export function pinText() {
+  return joinAddresses(pinned);
+}
+
+export function readPins(text) {
+  if (text !== pinText()) setPins(splitAddresses(text));
+}
+
+export function setPins(addresses) {
+  pinned = [...new Set(addresses)].slice(-MOST);
+  for (const button of document.querySelectorAll("button.pin[data-address]")) mark(button);
+  for (const listener of listeners) listener();
+}
+
+export function togglePin(address) {
+  setPins(pinned.includes(address) ? pinned.filter((one) => one !== address) : [...pinned, address]);
+}
+
+/** Call `listener` whenever the pins change. */
+export function onPins(listener) {
+  listeners.push(listener);
+}
+
+/** A button that pins what the address names; `what` says in words what that is. */
+export function pinButton(address, what, { text = false } = {}) {
+  const button = h("button", { class: text ? "pin button" : "pin", type: "button", "data-address": address,
+    "aria-label": `Pin ${what}`, title: `Pin ${what} (p)`,
+    onclick: () => togglePin(address) },
+  svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svg("path", { d: "M5 1.8h6l-.8 1v3.7l2.3 2.6v1H8.7l-.3 4.4h-.8l-.3-4.4H3.5v-1l2.3-2.6V2.8z" })),
+  text ? h("span", { class: "pin-text" }) : null);
+  mark(button);
+  return button;
+}
+
+function mark(button) {
+  const pressed = pinned.includes(button.dataset.address);
+  button.setAttribute("aria-pressed", String(pressed));
+  const text = button.querySelector(".pin-text");
+  if (text) text.textContent = pressed ? "Pinned" : "Pin";
+}

@@ -1,0 +1,33 @@
+/** Units worth putting side by side: those that `compare` ranks best in each layer. */
+
+import { h } from "./dom.js";
+import { number } from "./format.js";
+import { mapTile, unitScale } from "./layer.js";
+
+const SHOWN = 6;
+const EACH = 2;
+
+/** A section that adds such units with one click; `add(addresses)` is called with them. */
+export function suggestions(study, layers, present, add) {
+  const found = best([...layers.values()].filter((layer) => layer?.compare?.rank.length))
+    .filter(({ address }) => !present.includes(address)).slice(0, SHOWN);
+  if (!found.length) return null;
+  const all = study.pictures.length === 2 ? "both" : "all pictures";
+  return h("section", { class: "suggest", "aria-labelledby": "suggest-title" },
+    h("h2", { id: "suggest-title" }, `These filters see the same thing in ${all}`),
+    h("p", { class: "lead" }, "Strong, in few places, and alike in company with the other units there: the best of each layer."),
+    h("ul", { class: "suggested" }, found.map(({ address, layer, entry }) => h("li", {},
+      h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: entry.reason,
+        "aria-label": `Pin ${address}: ${entry.reason}` },
+      h("span", { class: "suggestion-maps" }, layer.compare.pictures.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,
+        { scale: unitScale(layer, entry.unit, layer.compare.pictures), overlay: true }))),
+      h("strong", { class: "clip" }, address), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`))))),
+    h("p", {}, h("button", { type: "button", class: "button primary", onclick: () => add(found.map(({ address }) => address)) },
+      `Pin these ${found.length}`)));
+}
+
+function best(layers) {
+  const each = layers.flatMap((layer) => layer.compare.rank.slice(0, EACH + 4).map((entry, i) => ({
+    address: `${layer.name}:${entry.unit}`, layer, entry, late: i >= EACH })));
+  return each.sort((a, b) => a.late - b.late || b.entry.score - a.entry.score);
+}

@@ -1,0 +1,147 @@
+"""Pins in the address of every page, and keys that work on all of them."""
+
+from __future__ import annotations
+
+import pytest
+from browser import Reader
+from web_fixture import HOSTILE_LAYER
+
+
+def pinned(reader: Reader) -> list[str]:
+    return reader.page.locator("#tray .chip a").all_inner_texts()
+
+
+@pytest.mark.browser
+def test_pins_travel_in_the_address(anywhere: Reader) -> None:
+    page = anywhere.page
+    anywhere.go("#/l/stages.1/u/7", "Unit 7")
+    page.keyboard.press("p")
+    page.wait_for_selector("#tray .chip")
+    assert page.evaluate("location.hash") == "#/l/stages.1/u/7?pins=stages.1:7"
+    assert page.get_by_role("button", name="Pin stages.1:7", exact=True).get_attribute("aria-pressed") == "true"
+    anywhere.go("#/i/p0", "ambra")
+    page.keyboard.press("p")
+    anywhere.wait("document.querySelectorAll('#tray .chip').length === 2")
+    assert "pins=stages.1:7,p0" in page.evaluate("location.hash")
+    page.get_by_role("link", name="Training").first.click()
+    anywhere.wait("location.hash.includes('pins=stages.1:7,p0')")
+    page.reload()
+    anywhere.ready()
+    assert pinned(anywhere) == ["stages.1:7", "ambra at the beach.png"]
+    page.keyboard.press("x")
+    anywhere.wait("document.querySelectorAll('.matrix-row[data-address]').length === 1")
+    page.get_by_role("button", name="Unpin stages.1:7").click()
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#tray").is_hidden()
+    assert "pins" not in page.evaluate("location.hash")
+
+
+@pytest.mark.browser
+def test_names_with_separators_survive_the_address(reader: Reader) -> None:
+    reader.go(f"#/l/{HOSTILE_LAYER.replace('%', '%25').replace('/', '%2F')}/u/1", "Unit 1")
+    reader.page.keyboard.press("p")
+    reader.page.wait_for_selector("#tray .chip")
+    assert pinned(reader) == [f"{HOSTILE_LAYER}:1"]
+    reader.page.reload()
+    reader.ready()
+    assert pinned(reader) == [f"{HOSTILE_LAYER}:1"]
+    reader.page.get_by_role("link", name="Side by side").last.click()
+    reader.wait("document.querySelectorAll('.matrix-row[data-address]').length === 1")
+
+
+@pytest.mark.browser
+def test_a_tile_is_pinned_with_its_button_or_in_focus(reader: Reader) -> None:
+    reader.go("#/l/stages.1", "stages.1")
+    reader.page.keyboard.press("j")
+    reader.page.keyboard.press("j")
+    reader.page.keyboard.press("p")
+    reader.wait("document.querySelectorAll('#tray .chip').length === 1")
+    assert pinned(reader) == ["stages.1:1"]
+    reader.page.locator("main li").nth(4).hover()
+    reader.page.get_by_role("button", name="Pin stages.1:4", exact=True).click()
+    reader.wait("document.querySelectorAll('#tray .chip').length === 2")
+
+
+@pytest.mark.browser
+def test_keys_go_through_layers_lenses_and_units(reader: Reader) -> None:
+    page = reader.page
+    reader.go("#/l/stages.0", "stages.0")
+    page.keyboard.press("2")
+    reader.wait("location.hash.includes('lens=patterns')")
+    page.keyboard.press("]")
+    reader.wait("document.querySelector('h1').textContent === 'stages.1'")
+    assert "lens=patterns" in page.evaluate("location.hash")
+    page.keyboard.press("3")
+    page.wait_for_selector(".example-units")
+    page.keyboard.press("[")
+    reader.wait("document.querySelector('h1').textContent === 'stages.0'")
+    reader.go("#/l/stages.1/u/0", "Unit 0")
+    page.keyboard.press("k")
+    reader.wait("document.querySelector('h1').textContent === 'Unit 63'")
+    page.keyboard.press("4")
+    reader.wait("location.hash.includes('lens=weights')")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("text", "arrives"),
+    [
+        ("stages.1:12", "Unit 12"),
+        ("stages.2 5", "Unit 5"),
+        ("stem", "stem.conv"),
+        ("corvo", "corvo"),
+        ("beach", "ambra at"),
+    ],
+)
+def test_search_finds_units_layers_classes_and_pictures(anywhere: Reader, text: str, arrives: str) -> None:
+    anywhere.page.keyboard.press("/")
+    anywhere.page.get_by_role("combobox", name="Search").fill(text)
+    anywhere.page.keyboard.press("Enter")
+    anywhere.wait("text => document.querySelector('main h1').textContent.startsWith(text)", arrives)
+    assert anywhere.page.locator("dialog").count() == 0
+
+
+@pytest.mark.browser
+def test_search_that_finds_nothing_says_so_and_help_lists_the_keys(reader: Reader) -> None:
+    reader.page.get_by_role("button", name="Search").click()
+    reader.page.get_by_role("combobox", name="Search").fill("zzz")
+    assert "Nothing of that name" in reader.page.locator("#found").inner_text()
+    reader.page.keyboard.press("Escape")
+    reader.wait("document.querySelector('dialog') === null")
+    reader.page.keyboard.press("?")
+    shown = reader.page.locator("dialog kbd").all_inner_texts()
+    assert {"j", "k", "[", "]", "1", "2", "3", "4", "p", "/", "?", "x"} <= set(shown)
+
+
+@pytest.mark.browser
+def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
+    if not anywhere.page.url.startswith("file:"):
+        anywhere.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    anywhere.go("#/l/stages.1/u/7?pins=p1", "Unit 7")
+    anywhere.page.get_by_role("button", name="Copy the link").click()
+    anywhere.wait("document.getElementById('link').dataset.done !== undefined")
+    if not anywhere.page.url.startswith("file:"):
+        assert anywhere.page.evaluate("navigator.clipboard.readText()").endswith("#/l/stages.1/u/7?pins=p1")
+
+
+@pytest.mark.browser
+def test_figures_are_saved_as_png_and_svg(anywhere: Reader) -> None:
+    from PIL import Image
+
+    anywhere.go("#/l/stages.1/u/7", "Unit 7")
+    anywhere.show(".unit-map")
+    with anywhere.page.expect_download() as found:
+        anywhere.page.locator(".unit-map .save").first.click()
+    assert found.value.suggested_filename == "stages.1-7-ambra-at-the-beach.png"
+    with Image.open(found.value.path()) as image:
+        assert image.format == "PNG"
+        assert max(image.size) >= 640
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
+    anywhere.go("#/train", "came about")
+    with anywhere.page.expect_download() as chart:
+        anywhere.page.locator(".chart .save").first.click()
+    assert chart.value.suggested_filename == "loss.svg"
+    text = chart.value.path().read_text()
+    assert text.startswith("<svg")
+    assert 'xmlns="http://www.w3.org/2000/svg"' in text
+    assert "rgb(" in text
