@@ -353,7 +353,7 @@ def _colour_sheet(stack: Array, files: Path, name: str, suffix: str = "webp") ->
 
 def _sheet(stack: Array, files: Path, name: str, suffix: str) -> dict[str, Any]:
     count, height, width = stack.shape[:3]
-    columns, rows = 8, 5
+    columns, rows = (8, 5) if count <= 200 else (40, 40)  # several files, or few large ones as in a real study
     names = []
     for at, start in enumerate(range(0, count, columns * rows)):
         part = stack[start : start + columns * rows]

@@ -53,14 +53,11 @@ export function pinButton(address, what, { text = false } = {}) {
     onclick: () => togglePin(address) },
   svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" },
     svg("path", { d: "M5 1.8h6l-.8 1v3.7l2.3 2.6v1H8.7l-.3 4.4h-.8l-.3-4.4H3.5v-1l2.3-2.6V2.8z" })),
-  text ? h("span", { class: "pin-text" }) : null);
+  text ? "Pin" : null);
   mark(button);
   return button;
 }
 
 function mark(button) {
-  const pressed = pinned.includes(button.dataset.address);
-  button.setAttribute("aria-pressed", String(pressed));
-  const text = button.querySelector(".pin-text");
-  if (text) text.textContent = pressed ? "Pinned" : "Pin";
+  button.setAttribute("aria-pressed", String(pinned.includes(button.dataset.address)));
 }

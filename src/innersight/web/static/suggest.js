@@ -1,6 +1,6 @@
 /** Units worth putting side by side: those that `compare` ranks best in each layer. */
 
-import { h } from "./dom.js";
+import { h, hidden } from "./dom.js";
 import { number } from "./format.js";
 import { mapTile, unitScale } from "./layer.js";
 
@@ -17,11 +17,10 @@ export function suggestions(study, layers, present, add) {
     h("h2", { id: "suggest-title" }, `These filters see the same thing in ${all}`),
     h("p", { class: "lead" }, "Strong, in few places, and alike in company with the other units there: the best of each layer."),
     h("ul", { class: "suggested" }, found.map(({ address, layer, entry }) => h("li", {},
-      h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: entry.reason,
-        "aria-label": `Pin ${address}: ${entry.reason}` },
+      h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: `Pin ${address}: ${entry.reason}` },
       h("span", { class: "suggestion-maps" }, layer.compare.pictures.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,
         { scale: unitScale(layer, entry.unit, layer.compare.pictures), overlay: true }))),
-      h("strong", { class: "clip" }, address), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`))))),
+      h("strong", { class: "clip" }, address), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`), hidden(`Pin it: ${entry.reason}`))))),
     h("p", {}, h("button", { type: "button", class: "button primary", onclick: () => add(found.map(({ address }) => address)) },
       `Pin these ${found.length}`)));
 }

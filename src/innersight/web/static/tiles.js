@@ -1,6 +1,6 @@
 /** <ins-tile>: one small picture, drawn when it comes near the window and freed when it is far away. */
 
-import { h } from "./dom.js";
+import { h, hidden } from "./dom.js";
 import { pinButton } from "./pins.js";
 import { turn } from "./turns.js";
 
@@ -171,9 +171,9 @@ function tileButton(item) {
     item.tile,
     h("span", { class: "caption" }, h("span", { class: "unit" }, item.name),
       item.note ? h("span", { class: item.warn ? "note warn" : "note" }, item.note) : null),
+    hidden(item.label),
   ];
   return item.href
-    ? h("a", { class: "tile", href: item.href, "aria-label": item.label, title: item.label }, content)
-    : h("button", { class: "tile", type: "button", onclick: item.onopen, "aria-label": item.label, title: item.label },
-      content);
+    ? h("a", { class: "tile", href: item.href, title: item.label }, content)
+    : h("button", { class: "tile", type: "button", onclick: item.onopen, title: item.label }, content);
 }

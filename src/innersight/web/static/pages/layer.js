@@ -1,6 +1,6 @@
 /** #/l/LAYER?lens=maps|patterns|examples|weights|compare: all units of a layer. */
 
-import { choice, empty, fill, h, select } from "../dom.js";
+import { choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleTile, exampleUnits, unitExamples, whyNoExamples } from "../examples.js";
 import { count, number, plural, size } from "../format.js";
 import { layerScale, orders, pictureTile, seenTile, sortUnits } from "../layer.js";
@@ -139,10 +139,10 @@ function examplesPanel(study, layer, state, change) {
 function exampleRow(layer, unit) {
   const rows = unitExamples(layer, unit).get("top");
   const address = `${layer.name}:${unit}`;
-  return h("li", {}, h("a", { class: "tile example-row", href: urls.unit(layer.name, unit), "data-address": address,
-    "aria-label": `examples of unit ${unit} of ${layer.name}` },
+  return h("li", {}, h("a", { class: "tile example-row", href: urls.unit(layer.name, unit), "data-address": address },
   h("span", { class: "caption" }, h("span", { class: "unit" }, String(unit)),
     rows[0] ? h("span", { class: "note" }, `up to ${number(rows[0].value)}`) : null),
+  hidden(`examples of unit ${unit} of ${layer.name}`),
   h("span", { class: "example-tiles" }, rows.map((row) => exampleTile(layer, row.i)))));
 }
 

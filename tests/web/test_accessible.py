@@ -1,0 +1,85 @@
+"""No page has a serious fault that axe finds: in light, in dark and on a narrow window; and all of it by keyboard."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Reader
+from web_fixture import LAYERS
+
+LAST = LAYERS[3][0]
+PAGES = {
+    "#/": "Eight drawn",
+    f"#/l/{LAST}": LAST,
+    f"#/l/{LAST}?lens=patterns": LAST,
+    f"#/l/{LAST}?lens=examples": LAST,
+    "#/l/stem.conv?lens=weights": "stem.conv",
+    f"#/l/{LAST}?lens=compare": LAST,
+    f"#/l/{LAST}/u/1?pins={LAST}:1,p0": "Unit 1",
+    f"#/x?units={LAST}:1,stem.conv:2,nope:1": "The same units",
+    "#/i/p0": "ambra",
+    "#/c/0": "ambra",
+    "#/train": "came about",
+    "#/about": "How to read this",
+    "#/nope": "no such page",
+}
+WINDOWS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "narrow": {"viewport": {"width": 390, "height": 844}},
+}
+RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+  .filter(({ impact }) => impact === "serious" || impact === "critical")
+  .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)}: ${node.failureSummary}`))"""
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core: the file named in INNERSIGHT_AXE, else that of the package axe-core-python."""
+    named = os.environ.get("INNERSIGHT_AXE")
+    if named:
+        return Path(named).read_text(encoding="utf-8")
+    found = find_spec("axe_core_python")
+    if found is None or found.origin is None:
+        if os.environ.get("INNERSIGHT_REQUIRE_BROWSER") == "1":
+            pytest.fail("INNERSIGHT_REQUIRE_BROWSER=1, but there is no axe: pip install axe-core-python")
+        pytest.skip("no axe: pip install axe-core-python, or name axe.min.js in INNERSIGHT_AXE")
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("window", WINDOWS)
+def test_axe_finds_nothing_serious(chromium: Any, report: Path, axe: str, window: str) -> None:
+    reader = Reader(chromium, report.as_uri(), **WINDOWS[window])
+    reader.page.evaluate(axe)
+    found = []
+    for address, expected in PAGES.items():
+        reader.go(address, expected)
+        reader.page.wait_for_timeout(250)
+        found += [f"{address}: {fault}" for fault in reader.page.evaluate(RUN)]
+        assert reader.overflow() <= 0, address
+    for key in ("/", "?"):
+        reader.page.keyboard.press(key)
+        reader.page.wait_for_selector("dialog[open]")
+        found += [f"dialog {key}: {fault}" for fault in reader.page.evaluate(RUN)]
+        reader.page.keyboard.press("Escape")
+        reader.wait("document.querySelector('dialog') === null")
+    assert found == []
+    reader.close()
+
+
+@pytest.mark.browser
+def test_everything_that_can_be_clicked_can_be_reached(reader: Reader) -> None:
+    for address, expected in PAGES.items():
+        reader.go(address, expected)
+        lost = reader.page.evaluate(
+            """() => [...document.querySelectorAll("a, button, input, select, summary, [role=application]")]
+              .filter((one) => one.tabIndex < 0 || !(one.textContent.trim() || one.ariaLabel || one.labels?.length
+                || one.querySelector("[aria-label]")))
+              .map((one) => one.outerHTML.slice(0, 120))"""
+        )
+        assert lost == [], address
