@@ -1,11 +1,10 @@
-"""How fast the pages are in a real browser: first paint, time to interactive, the longest frame while scrolling, memory."""
+"""How fast the pages are in a browser: first paint, time to interactive, the longest frame of a scroll, memory."""
 
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,5 +81,8 @@ def _visit(chromium: Any, url: str) -> dict[str, float]:
 def _row(what: str, values: dict[str, list[float]], target: str) -> Row:
     names = {"report": "innersight", "app": "innersight view"}
     middle = {names[host]: statistics.median(found) for host, found in values.items()}
-    spread = {names[host]: (max(found) - min(found)) / 2 / max(1e-9, statistics.median(found)) for host, found in values.items()}
+    spread = {
+        names[host]: (max(found) - min(found)) / 2 / max(1e-9, statistics.median(found))
+        for host, found in values.items()
+    }
     return Row(what, middle, spread, target)

@@ -31,7 +31,7 @@ class Plan:
     units: int = 24
     steps: int = 160
     size: int | None = None
-    methods: tuple[str, ...] = ("gradcam", "saliency")
+    methods: tuple[str, ...] = ("gradcam", "hirescam", "layercam", "saliency")
     target: str | None = None
     seed: int = 0
     seeds: int = 2

@@ -26,9 +26,8 @@ export function openSearch(study) {
 
   function draw() {
     fill(list, results.length ? results.map((result, i) => h("li", { role: "option", id: `found-${i}`,
-      "aria-selected": String(i === chosen) },
-    h("a", { href: result.href, tabindex: "-1" }, h("span", { class: "clip" }, result.name),
-      h("span", { class: "quiet" }, result.kind))))
+      "aria-selected": String(i === chosen), onclick: () => go(result) },
+    h("span", { class: "clip" }, result.name), h("span", { class: "quiet" }, result.kind)))
       : h("li", { class: "quiet", role: "option", "aria-selected": "false" }, "Nothing of that name."));
     input.setAttribute("aria-activedescendant", results.length ? `found-${chosen}` : "");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
@@ -43,9 +42,13 @@ export function openSearch(study) {
     }
     if (event.key === "Enter" && results[chosen]) {
       event.preventDefault();
-      close();
-      location.hash = results[chosen].href;
+      go(results[chosen]);
     }
+  }
+
+  function go(result) {
+    close();
+    location.hash = result.href;
   }
 
   show();

@@ -116,6 +116,7 @@ function keepNear(list, count, entry) {
   const shown = new Map([[0, entry(0)]]);
   list.append(shown.get(0));
   let asked = false;
+  let range = "";
 
   function place() {
     asked = false;
@@ -128,6 +129,8 @@ function keepNear(list, count, entry) {
     const first = clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows);
     const last = clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows);
     const [from, to] = [first * columns, Math.min(count, (last + 1) * columns)];
+    if (range === `${from} ${to} ${pitch}`) return;
+    range = `${from} ${to} ${pitch}`;
     for (const [i, element] of shown) {
       if (i >= from && i < to) continue;
       element.remove();
