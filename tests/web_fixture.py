@@ -21,6 +21,7 @@ HOSTILE_LABEL = '</script><script>alert("label")</script>'
 HOSTILE_NAME = 'it\'s <script>alert(1)</script> "quoted".png'
 HOSTILE_LAYER = 'head/<b>"odd"</b>&%2F'
 SIDE = 96
+DRAWN = 200  # units of a layer, at most, that have a pattern
 LAYERS = (("stem.conv", 32, 48), ("stages.0", 48, 24), ("stages.1", 64, 12), ("stages.2", 96, 6), (HOSTILE_LAYER, 8, 1))
 
 
@@ -150,10 +151,11 @@ def _layer(
             "mean": stack.mean(axis=(1, 2)).tolist(),
         }
     colours = random.uniform(0.25, 1, (units, 3))
-    patterns = np.stack([_pattern(u, units, colours[u], grid) for u in range(units)])
+    drawn = min(units, DRAWN)
+    patterns = np.stack([_pattern(u, units, colours[u], grid) for u in range(drawn)])
     natural = np.maximum(*(stack.max(axis=(1, 2)) for stack in stacks))
     score: list[dict[str, Any]] = []
-    for unit in range(units):
+    for unit in range(drawn):
         reached = float(natural[unit] * random.uniform(0.8, 4))
         ratio = reached / float(natural[unit]) if natural[unit] > 0 else None
         flags = ["dead"] if ratio is None else ["below natural"] if ratio < 1 else []
@@ -198,7 +200,7 @@ def _layer(
                 "settings": {"steps": 128},
                 "score": [{**score[u], "activation": -score[u]["activation"]} for u in range(min(4, units))],
             },
-            "units": list(range(units)),
+            "units": list(range(drawn)),
             "settings": {"steps": 128, "size": 128, "learning_rate": 0.05, "image": "fourier"},
             "score": score,
         }
@@ -211,8 +213,8 @@ def _layer(
         "field": _field(grid),
         "scan": _scan(units, natural, random) if grid > 1 else None,
         "examples": _examples(seen, units, files, stem) if grid > 1 else None,
-        "ablation": _ablation(units, random) if 1 < grid <= 12 else None,
-        "connections": _connections(units, grid) if grid > 1 else None,
+        "ablation": _ablation(units, random) if 1 < grid <= 12 and units <= DRAWN else None,
+        "connections": _connections(units, grid) if grid > 1 and units <= DRAWN else None,
     }
 
 

@@ -1,0 +1,131 @@
+"""Pages of units, pictures, classes and of the training: every panel with its numbers, or the reason it is empty."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from browser import Reader
+from web_fixture import HOSTILE_LABEL
+
+
+def document(study: Path, key: str) -> dict:
+    return json.loads((study / "web" / "documents" / f"{key}.json").read_text())
+
+
+@pytest.mark.browser
+def test_a_unit_shows_seeds_negative_examples_classes_and_causes(anywhere: Reader, study: Path) -> None:
+    anywhere.go("#/l/stages.1/u/2", "Unit 2")
+    page = anywhere.page
+    for heading in ("The same from another seed", "What switches it off", "Highest", "In between", "Lowest"):
+        assert page.get_by_role("heading", name=heading, exact=True).count() == 1, heading
+    assert page.locator(".examples li").count() == 12
+    layer = document(study, "layer/stages.1")
+    bars = page.get_by_role("list", name="Mean peak by class").locator("li")
+    assert bars.count() == len(layer["scan"]["classes"][2])
+    assert bars.first.inner_text().startswith(layer["scan"]["classes"][2][0][0])
+    change = layer["ablation"]["own"]["p1"]["change"][2]
+    shown = page.get_by_role("list", name="Change when switched off").locator("li").nth(1).inner_text()
+    assert HOSTILE_LABEL in shown
+    value = float(shown.split("\n")[-1].replace("−", "-").replace("+", ""))
+    assert value == pytest.approx(change, rel=0.006)
+    assert "stages.0:2" in page.get_by_role("list", name="From").inner_text()
+    assert page.locator("main .empty").count() == 0
+    anywhere.go("#/l/stages.1/u/40", "Unit 40")
+    assert "only for units whose pattern is drawn" in page.locator("main .empty").first.inner_text()
+
+
+@pytest.mark.browser
+def test_examples_are_dark_where_the_unit_does_not_answer(reader: Reader) -> None:
+    reader.go("#/l/stages.1/u/2", "Unit 2")
+    reader.show(".bands")
+    mean = """() => { const canvas = document.querySelector(".examples canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.reduce((sum, byte) => sum + byte, 0) / data.length; }"""
+    masked = reader.page.evaluate(mean)
+    reader.page.get_by_role("button", name="Plain").click()
+    reader.show(".bands")
+    assert masked < 0.9 * reader.page.evaluate(mean)
+
+
+@pytest.mark.browser
+def test_a_picture_answers_for_one_class_at_a_time(anywhere: Reader, study: Path) -> None:
+    anywhere.go("#/i/p0", "ambra")
+    page = anywhere.page
+    rival = document(study, "study")["pictures"][0]["prediction"][1]["label"]
+    methods = "[...document.querySelectorAll('.heatmap')].map((figure) => figure.dataset.method ?? 'none')"
+    assert page.evaluate(methods) == ["grad-cam", "occlusion", "gradient", "none"]
+    assert page.locator(".heatmap .verdict").count() == 1
+    page.get_by_role("button", name=f"ambra against {rival}").click()
+    assert page.evaluate(methods) == ["grad-cam"]
+    assert f"against {rival}" in page.locator(".group h3").first.inner_text()
+    address = page.evaluate("location.hash")
+    page.reload()
+    anywhere.ready()
+    assert page.evaluate("location.hash") == address
+    assert page.evaluate(methods) == ["grad-cam"]
+    page.get_by_role("button", name="Input", exact=True).click()
+    hangs = page.get_by_role("list", name="Units it hangs on").locator("li")
+    own = {
+        f"{name}:{unit}": value
+        for name in ("stages.1", "stages.2")
+        for unit, value in enumerate(document(study, f"layer/{name}")["ablation"]["own"]["p0"]["change"])
+    }
+    assert hangs.first.inner_text().startswith(min(own, key=own.__getitem__))
+
+
+@pytest.mark.browser
+def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: Reader, study: Path) -> None:
+    anywhere.go("#/c/0", "ambra")
+    page = anywhere.page
+    confusion = document(study, "train")["metrics"]["confusion"]
+    labels = document(study, "study")["model"]["labels"]
+    worst = max(range(1, len(labels)), key=lambda other: (confusion[0][other], -other))
+    terms = page.locator(".facts > div", has_text="ambra taken for").inner_text()
+    assert f"{labels[worst]} ({confusion[0][worst]})" in terms
+    assert page.get_by_role("list", name="Units that speak for the class").locator("li").count() == 12
+    page.wait_for_selector(".average")
+    assert anywhere.show(".average") == [1, 1]
+    page.get_by_role("group", name="Method").get_by_role("button", name="Occlusion").click()
+    page.get_by_text("mean of Occlusion over 1 picture").wait_for()
+    for heading in ("Surest", "Least sure, or missed"):
+        assert page.get_by_role("heading", name=heading).count() == 1
+
+
+@pytest.mark.browser
+def test_one_slider_sets_the_step_of_every_chart(anywhere: Reader, study: Path) -> None:
+    anywhere.go("#/train", "came about")
+    page = anywhere.page
+    train = document(study, "train")
+    page.get_by_label("Training step").fill("3")
+    assert page.locator(".clock-step").inner_text() == "step 60 of 580"
+    loss = train["scalars"]["val/loss"]["value"][3]
+    shown = page.locator(".chart", has_text="Loss").first.locator(".key.s1").inner_text()
+    assert float(shown.split()[-1]) == pytest.approx(loss, rel=0.006)
+    strips = page.locator(".chart.strips", has_text="Update ratio")
+    ratio = train["layers"]["stem.conv"]["update_ratio"][3]
+    assert float(strips.locator("text.tick").nth(5).text_content() or "") == pytest.approx(ratio, rel=0.06)
+    assert page.locator(".ridge.now").count() == 2
+    where = page.locator(".ridge.now").first.evaluate(
+        "(one) => [...one.parentNode.querySelectorAll('.ridge')].indexOf(one)"
+    )
+    page.get_by_label("Training step").fill("25")
+    later = page.locator(".ridge.now").first.evaluate(
+        "(one) => [...one.parentNode.querySelectorAll('.ridge')].indexOf(one)"
+    )
+    assert later > where
+
+
+@pytest.mark.browser
+def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: Reader) -> None:
+    rows = anywhere.page.locator("table.computed tbody tr")
+    texts = {row.get_attribute("data-what"): row.inner_text() for row in rows.all()}
+    # 0.41 s for five layers and one layer without maps; 38.2 s for all patterns.
+    assert "5 layers, 2 pictures" in texts["maps"]
+    assert "1 layer\t82 ms" in texts["maps"]
+    assert "38.2 s" in texts["patterns"]
+    assert "4 layers over 400 pictures" in texts["examples"]
+    strip = anywhere.page.locator(".layer-strip li")
+    assert strip.count() == 4
+    assert "1 dead, 1 always on, in 400 pictures" in strip.first.inner_text()
