@@ -111,26 +111,37 @@ export function longGrid(count, make, { label, small = false } = {}) {
   return list;
 }
 
-/** Keep only the rows near the window in the list; margins take the place of the others. */
+/** Keep only the rows near the window in the list. Each tile has its place for itself, so new ones move no other. */
 function keepNear(list, count, entry) {
-  const shown = new Map([[0, entry(0)]]);
-  list.append(shown.get(0));
+  const shown = new Map();
   let asked = false;
-  let range = "";
+  let tracks = "";
+  let pitch = 0;
 
   function place() {
     asked = false;
     if (!list.isConnected) return;
     const style = getComputedStyle(list);
-    const columns = style.gridTemplateColumns.split(" ").length;
-    const pitch = list.firstElementChild.offsetHeight + parseFloat(style.rowGap);
-    const rows = Math.ceil(count / columns);
-    const top = list.getBoundingClientRect().top - parseFloat(style.marginTop || "0");
-    const first = clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows);
-    const last = clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows);
-    const [from, to] = [first * columns, Math.min(count, (last + 1) * columns)];
-    if (range === `${from} ${to} ${pitch}`) return;
-    range = `${from} ${to} ${pitch}`;
+    const widths = style.gridTemplateColumns.split(" ").map(parseFloat);
+    const step = widths[0] + parseFloat(style.columnGap);
+    const put = (element, i) => {
+      element.style.setProperty("width", `${widths[0]}px`);
+      element.style.setProperty("left", `${(i % widths.length) * step}px`);
+      element.style.setProperty("top", `${Math.floor(i / widths.length) * pitch}px`);
+    };
+    if (tracks !== style.gridTemplateColumns) {
+      tracks = style.gridTemplateColumns;
+      if (!shown.size) show(0, null);
+      const first = list.firstElementChild;
+      put(first, 0);
+      pitch = first.offsetHeight + parseFloat(style.rowGap);
+      list.style.setProperty("height", `${Math.ceil(count / widths.length) * pitch}px`);
+      for (const [i, element] of shown) put(element, i);
+    }
+    const { top } = list.getBoundingClientRect();
+    const rows = Math.ceil(count / widths.length);
+    const from = clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows) * widths.length;
+    const to = Math.min(count, (clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows) + 1) * widths.length);
     for (const [i, element] of shown) {
       if (i >= from && i < to) continue;
       element.remove();
@@ -138,20 +149,23 @@ function keepNear(list, count, entry) {
     }
     let before = null;
     for (let i = to - 1; i >= from; i--) {
-      if (!shown.has(i)) {
-        shown.set(i, entry(i));
-        list.insertBefore(shown.get(i), before);
-      }
+      if (!shown.has(i)) put(show(i, before), i);
       before = shown.get(i);
     }
-    list.style.setProperty("padding-top", `${first * pitch}px`);
-    list.style.setProperty("padding-bottom", `${Math.max(0, rows - 1 - last) * pitch}px`);
+  }
+
+  function show(i, before) {
+    const element = entry(i);
+    shown.set(i, element);
+    list.insertBefore(element, before);
+    return element;
   }
 
   const ask = () => {
     if (!asked) requestAnimationFrame(place);
     asked = true;
   };
+  list.classList.add("placed");
   const life = new AbortController();
   const watching = new ResizeObserver(() => {
     if (list.isConnected) ask();
@@ -162,7 +176,6 @@ function keepNear(list, count, entry) {
   });
   watching.observe(list);
   addEventListener("scroll", ask, { passive: true, signal: life.signal });
-  addEventListener("resize", ask, { signal: life.signal });
 }
 
 function clamp(row, rows) {
