@@ -126,6 +126,11 @@ class Store:
         query = "SELECT key, document, file, seconds FROM items WHERE substr(key, 1, length(?)) = ? ORDER BY rowid"
         return list(self._rows(query, prefix, prefix))
 
+    def names(self) -> list[str]:
+        """Return the keys of the finished items, in the order they were first made."""
+        with told(self.folder), closing(self.connect()) as db:
+            return [key for (key,) in db.execute("SELECT key FROM items ORDER BY rowid").fetchall()]
+
     def drop_others(self, keys: set[str]) -> None:
         """Forget every item whose key is not in `keys`, with its file."""
         with told(self.folder), closing(self.connect()) as db, db:

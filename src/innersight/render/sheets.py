@@ -69,7 +69,9 @@ def _save(folder: Path, image: Image.Image, suffix: str) -> str:
     name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.{suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
-        (folder / name).write_bytes(buffer.getvalue())
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(buffer.getvalue())
+        partial.replace(folder / name)
     return name
 
 

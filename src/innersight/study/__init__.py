@@ -1,6 +1,19 @@
 """A study: the folder with everything computed for one model and pictures; resumable, re-renders without the model."""
 
-from innersight.study.plan import Plan
-from innersight.study.work import Study, study
+import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from innersight.study.plan import Plan as Plan
+    from innersight.study.work import Study as Study
+    from innersight.study.work import study as study
+
+# The server reads what can be asked of a study without loading torch.
+_HOME = {"Plan": "innersight.study.plan", "Study": "innersight.study.work", "study": "innersight.study.work"}
 __all__ = ["Plan", "Study", "study"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'innersight.study' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -2,7 +2,7 @@
 
 import json
 import math
-import shutil
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,21 @@ from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods
 from innersight.render.colour import as_colour, to_bytes
-from innersight.render.sheets import colour_sheet, picture_file, value_sheet
+from innersight.render.sheets import colour_sheet, files_of, picture_file, value_sheet
+from innersight.stamp import stamp
 from innersight.store import Item, Store
+from innersight.study.costs import costs
 from innersight.study.plan import ITEMS
 from innersight.study.scanned import examples_document, scan_document
 
 FORMAT = 1
 
 
-def write_documents(store: Store) -> Path:
-    """Write `web/documents` and `web/files` of a study anew and return the folder `web`.
+def write_documents(store: Store, only: Sequence[str] | None = None) -> Path:
+    """Write `web/documents` and `web/files` of a study and return the folder `web`.
+
+    only : keys of the documents to write anew, besides `study`; everything when None. Each document replaces the former
+    one in one step, once its files are there, so that whoever reads meanwhile finds the study whole.
 
     Raises InnersightError when the study has not got as far as its model and pictures, or is of another version.
     """
@@ -34,29 +39,79 @@ def write_documents(store: Store) -> Path:
     if card.document.get("format") != ITEMS:
         raise InnersightError(f"{store.folder} was made by another version of innersight; run the study again")
     web = store.folder / "web"
-    partial = store.folder / "web.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    files = partial / "files"
-    documents = {f"layer/{name}": _layer(store, files, name, card) for name in card.document["plan"]["layers"]}
-    documents |= {key: doc for key, doc in _others(store, files, card).items() if doc is not None}
-    documents["study"] = _study(store, files, card, pictures, set(documents))
-    for key, document in documents.items():
+    state, files = stamp(store.folder), web / "files"
+    keys = _keys(store, card)
+    used: set[str] = set()
+    for key in keys if only is None else [key for key in only if key in keys]:
         kind, _, name = key.partition("/")
-        path = partial / "documents" / kind / quote(name, safe="") if name else partial / "documents" / kind
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":"))
-        path.with_name(path.name + ".json").write_text(text)
-    shutil.rmtree(web, ignore_errors=True)
-    partial.rename(web)
+        document = _layer(store, files, name, card) if kind == "layer" else _MAKERS[kind](store, files, card)
+        used |= _put(web, key, document)
+    used |= _put(web, "study", {**_study(store, files, card, pictures, keys), "stamp": state})
+    if only is None:
+        _clear(web, {*keys, "study"}, used)
     return web
 
 
-def _study(store: Store, files: Path, card: Item, pictures: Item, keys: set[str]) -> dict[str, Any]:
+def document_of(key: str) -> str | None:
+    """Return the key of the document that shows an item; None where only the document `study` does.
+
+    >>> [document_of(key) for key in ("maps/a.b", "added/d1/maps/a", "patterns/a/16", "patterns/a/asked/1", "model")]
+    ['layer/a.b', 'layer/a', 'layer/a', 'layer/a', None]
+    """
+    kind, _, rest = key.partition("/")
+    if kind == "added":
+        kind, _, rest = rest.partition("/")[2].partition("/")
+    if kind in ("maps", "compare"):
+        return f"layer/{rest}"
+    if kind == "patterns":
+        return f"layer/{rest.rpartition('/')[0].removesuffix('/asked')}"
+    return kind if kind in _MAKERS else None
+
+
+def _keys(store: Store, card: Item) -> list[str]:
+    """Return the keys of all documents but `study`: the plan's layers first, then the others in the network's order."""
+    found = {document_of(key) for key in store.names()}
+    names = dict.fromkeys([*card.document["plan"]["layers"], *(layer["name"] for layer in card.document["layers"])])
+    planned = {f"layer/{name}" for name in card.document["plan"]["layers"]}
+    return [key for key in (*(f"layer/{name}" for name in names), *_MAKERS) if key in found | planned]
+
+
+def _path(web: Path, key: str) -> Path:
+    kind, _, name = key.partition("/")
+    folder = web / "documents"
+    return folder / kind / f"{quote(name, safe='')}.json" if name else folder / f"{kind}.json"
+
+
+def _put(web: Path, key: str, document: dict[str, Any]) -> set[str]:
+    """Write a document and return the names of the files it refers to."""
+    path = _path(web, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":")))
+    os.replace(partial, path)
+    return files_of(document)
+
+
+def _clear(web: Path, keys: set[str], used: set[str]) -> None:
+    """Remove documents and files that nothing refers to any more."""
+    kept = {_path(web, key) for key in keys}
+    for path in [*(web / "documents").rglob("*.*"), *(web / "files").glob("*")]:
+        if path.is_file() and path not in kept and path.name not in used:
+            path.unlink()
+
+
+def _study(store: Store, files: Path, card: Item, pictures: Item, keys: Sequence[str]) -> dict[str, Any]:
     tensors = pictures.tensors()
     rows = [
         {**row, "original": picture_file(files, tensors[f"original/{i}"].numpy())}
         for i, row in enumerate(pictures.document["pictures"])
     ]
+    seen = [tensors["seen"]]
+    for item in _added(store):
+        own = item.tensors()
+        rows.append({**item.document["picture"], "original": picture_file(files, own["original"].numpy())})
+        seen.append(own["seen"][None])
+    items = [item for item in store.starting("") if item.key != "asked"]
     layers = [
         {**layer, "document": f"layer/{layer['name']}" if f"layer/{layer['name']}" in keys else None}
         for layer in card.document["layers"]
@@ -68,14 +123,20 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: set[str]
         "version": __version__,
         "model": model,
         "pictures": rows,
-        "seen": colour_sheet(files, tensors["seen"].numpy()),
+        "seen": colour_sheet(files, torch.cat(seen).numpy()),
         "layers": layers,
         "story": card.document["plan"]["layers"],
         "how": _how(card.document["plan"], store),
         "missing": _missing(store, keys),
-        "timing": [{"what": item.key, "seconds": item.seconds} for item in store.starting("")],
+        "timing": [{"what": item.key, "seconds": item.seconds} for item in items],
+        "cost": costs(items),
         "skipped": card.document["skipped"],
     }
+
+
+def _added(store: Store) -> list[Item]:
+    """Return the pictures that were added later."""
+    return [item for item in store.starting("added/") if item.key.count("/") == 1]
 
 
 def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
@@ -83,11 +144,15 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     document = {key: row[key] for key in ("name", "kind", "units", "grid", "prefix")}
     maps, compared = store.get(f"maps/{name}"), store.get(f"compare/{name}")
     values = maps.tensors()["maps"] if maps else torch.zeros(0, row["units"], *row["grid"])
+    of_pictures = {f"p{i}": of_picture for i, of_picture in enumerate(values)}
+    for item in _added(store):
+        if found := store.get(f"{item.key}/maps/{name}"):
+            of_pictures[item.document["picture"]["id"]] = found.tensors()["maps"][0]
     document["maps"] = {
-        f"p{i}": {**value_sheet(files, of_picture), "mean": of_picture.mean((1, 2)).tolist()}
-        for i, of_picture in enumerate(values)
+        key: {**value_sheet(files, of_picture), "mean": of_picture.mean((1, 2)).tolist()}
+        for key, of_picture in of_pictures.items()
     }
-    document["signed"] = bool((values < 0).any())
+    document["signed"] = any(bool((of_picture < 0).any()) for of_picture in of_pictures.values())
     document["patterns"] = _patterns(store, files, f"patterns/{name}/", card)
     if document["patterns"]:
         document["patterns"]["negatives"] = _patterns(store, files, f"negatives/{name}", card)
@@ -108,13 +173,13 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     return document
 
 
-def _others(store: Store, files: Path, card: Item) -> dict[str, dict[str, Any] | None]:
-    heat, train, classes = store.get("heatmaps"), store.get("train"), store.get("classes")
-    return {
-        "heatmaps": _heatmaps(heat, files) if heat else None,
-        "train": train.document if train else None,
-        "classes": {"patterns": _patterns(store, files, "classes", card)} if classes else None,
-    }
+def _train(store: Store, files: Path, card: Item) -> dict[str, Any]:
+    del files, card
+    return next(iter(store.starting("train"))).document
+
+
+def _class_patterns(store: Store, files: Path, card: Item) -> dict[str, Any]:
+    return {"patterns": _patterns(store, files, "classes", card)}
 
 
 def _patterns(store: Store, files: Path, prefix: str, card: Item) -> dict[str, Any] | None:
@@ -127,56 +192,71 @@ def _patterns(store: Store, files: Path, prefix: str, card: Item) -> dict[str, A
         for key in ("units", "classes", "labels", "score")
         if key in parts[0].document
     }
+    # One that was asked for may have become part of the plan since.
+    names = joined.get("units") or joined["classes"]
+    first = [i for i, name in enumerate(names) if name not in names[:i]]
     channels = card.document["model"]["input"]["shown"]
     return {
-        "sheet": colour_sheet(files, as_colour(images, channels)),
-        "others": _others_of(parts, files, channels),
+        "sheet": colour_sheet(files, as_colour(images[first], channels)),
+        "others": _others_of(parts, files, channels, first),
         "settings": parts[0].document["settings"],
-        **joined,
+        **{key: [entries[i] for i in first] for key, entries in joined.items()},
     }
 
 
-def _others_of(parts: Sequence[Item], files: Path, channels: Sequence[int]) -> dict[str, Any] | None:
+def _others_of(
+    parts: Sequence[Item], files: Path, channels: Sequence[int], first: Sequence[int]
+) -> dict[str, Any] | None:
     """Return the patterns of the seeds that are not shown: `each` for every unit, in the order of the units."""
     found = [tensors["others"] for part in parts if "others" in (tensors := part.tensors())]
     if not found:
         return None
-    images = torch.cat(found)
+    images = torch.cat(found)[first]
     return {"sheet": colour_sheet(files, as_colour(images.flatten(0, 1), channels)), "each": images.shape[1]}
 
 
-def _heatmaps(item: Item, files: Path) -> dict[str, Any]:
-    tensors = item.tensors()
-    layer = {"name": item.document["layer"], "why": item.document["why"]}
-    entries: list[dict[str, Any]] = []
-    for i, row in enumerate(item.document["entries"]):
-        values = tensors[str(i)]
-        sheet = value_sheet(files, values[None])
-        target = {
+def _heatmaps(store: Store, files: Path, card: Item) -> dict[str, Any]:
+    del card
+    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for item in store.starting("heatmaps"):
+        tensors = item.tensors()
+        layer = {"name": item.document["layer"], "why": item.document["why"]}
+        for i, row in enumerate(item.document["entries"]):
+            key = row["picture"], row["method"], row["class"], row["rival"]
+            if key not in entries:
+                entries[key] = _heatmap(row, tensors[str(i)], layer, files)
+    return {
+        "methods": {entry["method"]: describe(entry["method"]) for entry in entries.values()},
+        "entries": list(entries.values()),
+    }
+
+
+def _heatmap(row: dict[str, Any], values: torch.Tensor, layer: dict[str, str], files: Path) -> dict[str, Any]:
+    sheet = value_sheet(files, values[None])
+    return {
+        "picture": row["picture"],
+        "method": row["method"],
+        "target": {
             "class": row["class"],
             "label": row["label"],
             "logit": row["logit"],
             "text": row["question"],
             "rival": row["rival"],
             "rival_label": row["rival_label"],
-        }
-        entries.append(
-            {
-                "picture": row["picture"],
-                "method": row["method"],
-                "target": target,
-                "layer": layer if row["at_layer"] else None,
-                "sheet": sheet["sheet"],
-                "lo": sheet["lo"][0],
-                "hi": sheet["hi"][0],
-                "scale": row["scale"],
-                "unit": row["unit"],
-                "grid": list(values.shape),
-                "verdict": row["verdict"],
-                "doubt": row["doubt"],
-            }
-        )
-    return {"methods": {row["method"]: describe(row["method"]) for row in item.document["entries"]}, "entries": entries}
+        },
+        "layer": layer if row["at_layer"] else None,
+        "sheet": sheet["sheet"],
+        "lo": sheet["lo"][0],
+        "hi": sheet["hi"][0],
+        "scale": row["scale"],
+        "unit": row["unit"],
+        "grid": list(values.shape),
+        "verdict": row["verdict"],
+        "doubt": row["doubt"],
+    }
+
+
+_MAKERS = {"heatmaps": _heatmaps, "train": _train, "classes": _class_patterns}
 
 
 def describe(method: str) -> dict[str, str]:
@@ -187,7 +267,7 @@ def describe(method: str) -> dict[str, str]:
     return {"title": head, "paper": what.rstrip("."), "when": rest.split(". ")[0].rstrip(".")}
 
 
-def _missing(store: Store, keys: set[str]) -> list[dict[str, str]]:
+def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
     reasons = {
         "training": ("train" in keys, "The network does not come from `innersight train`: no record of its training."),
         "compare": (

@@ -1,8 +1,9 @@
 """What a study computes: a list of items, each with the settings that its result depends on."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from innersight.errors import InnersightError
 from innersight.image import Picture
@@ -53,6 +54,12 @@ class Plan:
         if size is None and max(model.input.height, model.input.width) > LARGEST:
             size = LARGEST
         return replace(self, layers=tuple(dict.fromkeys(names)), size=size)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        """Return the plan that `to_json` described."""
+        settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        return cls(**settings)
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as plain data."""

@@ -1,0 +1,90 @@
+"""Ask: something to be computed for a study beyond its plan; and Scene: what it is computed from."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from innersight.errors import InnersightError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from innersight.image import Picture
+    from innersight.model import Model
+    from innersight.store import Store
+    from innersight.study.plan import Plan
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
+Work = tuple[str, dict[str, Any], Callable[[], Outcome]]
+"""(key, the settings its result depends on, what computes it)."""
+
+
+class Ask(BaseModel):
+    """Something to be computed for a study; plain data, checked. Subclasses name their `kind` and their fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    @abstractmethod
+    def items(self, scene: "Scene") -> Iterator[Work]:
+        """Yield the items that answer this ask; their keys are the same in every run."""
+
+    def check(self, study: Mapping[str, Any]) -> None:
+        """Raise InnersightError where this names something that the document `study` does not have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What the items of a study are computed from.
+
+    pictures : those the study was made of. added : those dropped onto the page later, by id. layers : those whose maps
+    are in the study. base : settings that every result depends on. tell : takes the finished share, 0 to 1, of the item
+    at work.
+    """
+
+    model: "Model"
+    pictures: "tuple[Picture, ...]"
+    plan: "Plan"
+    store: "Store"
+    base: dict[str, Any]
+    added: "dict[str, Picture]" = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    tell: Callable[[float], None] = lambda share: None
+
+    def picture(self, name: str) -> "Picture":
+        """Return the picture with this id. Raises InnersightError naming those there are."""
+        known = {**{f"p{i}": picture for i, picture in enumerate(self.pictures)}, **self.added}
+        if name not in known:
+            raise InnersightError(f"the study has no picture {name!r}; {nearest(name, known)}")
+        return known[name]
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return the settings that results for one picture alone depend on."""
+        return {**self.base, "pictures": self.picture(name).digest()}
+
+
+def check_layer(study: Mapping[str, Any], name: str) -> None:
+    """Raise InnersightError where the document `study` lists no such layer."""
+    known = [layer["name"] for layer in study["layers"]]
+    if name not in known:
+        raise InnersightError(f"no layer {name!r} in this study; {nearest(name, known)}")
+
+
+def check_picture(study: Mapping[str, Any], name: str) -> None:
+    """Raise InnersightError where the document `study` lists no such picture."""
+    known = [picture["id"] for picture in study["pictures"]]
+    if name not in known:
+        raise InnersightError(f"no picture {name!r} in this study; {nearest(name, known)}")
+
+
+def check_classes(study: Mapping[str, Any], classes: Sequence[int | None]) -> None:
+    """Raise InnersightError where the network has no class of such a number."""
+    count = len(study["model"]["labels"])
+    for number in classes:
+        if number is not None and number >= count:
+            raise InnersightError(f"no class {number}: this network has the classes 0 to {count - 1}")

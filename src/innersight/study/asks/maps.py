@@ -1,0 +1,31 @@
+"""Maps of a layer, and the comparison of its units."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from innersight.study.ask import Ask, Name, Scene, Work, check_layer
+
+
+class Maps(Ask):
+    """The maps of every unit of a layer over all pictures, and its units compared between them."""
+
+    kind: Literal["maps"]
+    layer: Name
+
+    def check(self, study: Mapping[str, Any]) -> None:
+        """Raise InnersightError where the study lists no such layer."""
+        check_layer(study, self.layer)
+
+    def items(self, scene: Scene) -> Iterator[Work]:
+        """Yield the maps, the comparison where there are places and several pictures, and maps of added pictures."""
+        from innersight.layers import check_layers
+        from innersight.study import items
+
+        (layer,) = check_layers(scene.model, [self.layer])
+        yield f"maps/{self.layer}", scene.base, partial(items.maps_of, scene.model, scene.pictures, self.layer)
+        if len(scene.pictures) > 1 and layer.grid != (1, 1):
+            yield f"compare/{self.layer}", scene.base, partial(items.compared, scene.model, scene.pictures, self.layer)
+        for name, picture in scene.added.items():
+            make = partial(items.maps_of, scene.model, (picture,), self.layer)
+            yield f"added/{name}/maps/{self.layer}", scene.settings(name), make

@@ -1,0 +1,296 @@
+"""What the items of a study are made of: each function returns a document of plain data, and tensors."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.address import Address, ClassAddress
+from innersight.compare import DEFINITION, compare
+from innersight.errors import InnersightError
+from innersight.heatmaps import explain
+from innersight.heatmaps.result import Heatmap, Heatmaps
+from innersight.heatmaps.target import RUNNER_UP
+from innersight.image import Picture
+from innersight.layers import check_layers, survey
+from innersight.maps import maps, seen_array
+from innersight.model import Model
+from innersight.patterns import Patterns, patterns
+from innersight.patterns.objectives import Target
+from innersight.predict import Prediction, predict
+from innersight.receptive import fields
+from innersight.render.sheets import small
+from innersight.store import Store
+from innersight.study.ask import Outcome, Scene
+from innersight.study.plan import ITEMS, Plan
+from innersight.study.scanned import examples
+
+CHUNK = 16
+
+
+def card(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
+    """Return the model's card: what it is, its layers, and the plan."""
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "role": layer.role,
+            "units": layer.units,
+            "grid": list(layer.grid),
+            "parameters": layer.parameters,
+            "prefix": layer.prefix,
+        }
+        for layer in survey(model)
+        if layer.role in ("conv", "linear", "block") or layer.name in plan.layers
+    ]
+    spec = model.input
+    facts = {
+        "name": model.name,
+        "source": model.source,
+        "parameters": sum(p.numel() for p in model.net.parameters()),
+        "labels": list(model.labels),
+        "notes": list(model.notes),
+        "input": {
+            "channels": spec.channels,
+            "height": spec.height,
+            "width": spec.width,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "fit": spec.fit,
+            "crop": spec.crop,
+            "resample": spec.resample,
+            "shown": list(spec.shown),
+        },
+    }
+    return {
+        "format": ITEMS,
+        "digest": model.digest(),
+        "plan": plan.to_json(),
+        "skipped": skipped,
+        # Names of files in the model's source may be relative to it.
+        "where": str(Path.cwd()),
+        "model": facts,
+        "layers": layers,
+    }, {}
+
+
+def pictures_of(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
+    """Return the pictures: what they are, what is predicted, what the network sees, and where to read them again."""
+    said: Prediction = predict(model, pictures)
+    rows = [_picture_row(model, picture, f"p{i}", said, i) for i, picture in enumerate(pictures)]
+    tensors = {"seen": torch.from_numpy(np.stack([seen_array(picture, model) for picture in pictures]))}
+    for i, picture in enumerate(pictures):
+        tensors[f"original/{i}"] = torch.from_numpy(small(picture.display(model.input)))
+        if picture.path is None:
+            tensors[f"source/{i}"] = torch.from_numpy(
+                np.array(picture.image if picture.bands is None else picture.bands)
+            )
+    sources = [
+        {"path": str(picture.path.resolve()) if picture.path else None, "digest": picture.digest()}
+        for picture in pictures
+    ]
+    return {"pictures": rows, "sources": sources}, tensors
+
+
+def one_picture(model: Model, picture: Picture, name: str) -> Outcome:
+    """Return a picture added later, with the id `name`."""
+    row = _picture_row(model, picture, name, predict(model, [picture]), 0)
+    original = torch.from_numpy(small(picture.display(model.input)))
+    return {"picture": row}, {"seen": torch.from_numpy(np.array(seen_array(picture, model))), "original": original}
+
+
+def _picture_row(model: Model, picture: Picture, name: str, said: Prediction, at: int) -> dict[str, Any]:
+    box = picture.box(model.input)
+    truth = said.truth[at]
+    return {
+        "id": name,
+        "name": picture.name,
+        "width": picture.width,
+        "height": picture.height,
+        "box": [box.left, box.top, box.right, box.bottom],
+        "notes": list(picture.notes),
+        "truth": model.labels[truth] if truth >= 0 else None,
+        "prediction": said.top(at),
+    }
+
+
+def maps_of(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
+    """Return maps of all units of a layer."""
+    return {}, {"maps": maps(model, pictures, [layer]).values[layer]}
+
+
+def compared(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
+    """Return the units of a layer compared between pictures."""
+    return {"definition": DEFINITION, "rank": compare(model, pictures, layer).rank()}, {}
+
+
+def fields_of(model: Model, layers: Sequence[str]) -> Outcome:
+    """Return what a place of each layer sees."""
+    return {name: asdict(found) for name, found in fields(model, layers).items()}, {}
+
+
+def first_conv(model: Model) -> str | None:
+    """Return the name of the convolution that sees the picture itself, if its kernels can be shown in colour."""
+    for name, module in model.net.named_modules():
+        weight = getattr(module, "weight", None)
+        # By its weights (units, channels, h, w) and not by its class: exported networks have classes of their own.
+        if isinstance(weight, Tensor) and weight.ndim == 4:
+            return name if weight.shape[1] == model.input.channels == 3 and min(weight.shape[2:]) > 1 else None
+    return None
+
+
+def kernels_of(model: Model, name: str) -> Outcome:
+    """Return the weights of the convolution that sees the picture, as colours around grey."""
+    weight = model.net.get_parameter(f"{name}.weight").detach().float().cpu()
+    top = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    return {"layer": name}, {"pixels": 0.5 + weight / top / 2}
+
+
+def planned_heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:
+    """Return the heatmaps of the plan: the class, its runner-up, and the one less the other."""
+    found = explain(model, pictures, plan.target, plan.methods)
+    entries = list(found.entries)
+    if plan.rivals and len(model.labels) > 1:
+        entries += explain(model, pictures, plan.target, plan.methods, versus=RUNNER_UP).entries
+        for picture in pictures:
+            rival = next(entry.rival for entry in reversed(entries) if entry.picture == picture)
+            entries += explain(model, picture, rival, plan.methods).entries
+    return _kept(model, {f"p{i}": picture for i, picture in enumerate(pictures)}, found, entries)
+
+
+def heatmaps_of(
+    model: Model, pictures: Mapping[str, Picture], methods: Sequence[str], target: int | None, versus: int | None
+) -> Outcome:
+    """Return heatmaps of pictures, by id, for one class (the predicted one when None), or one against another."""
+    found = explain(model, list(pictures.values()), target, methods, versus=versus)
+    return _kept(model, pictures, found, found.entries)
+
+
+def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entries: Sequence[Heatmap]) -> Outcome:
+    index = {picture: name for name, picture in pictures.items()}
+    grid = check_layers(model, [found.layer])[0].grid
+    # A mistake is explained against its runner-up in any case: each question is kept once.
+    asked = {(index[entry.picture], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
+    rows = {key: _heatmap(model, key[0], entry, grid) for key, entry in reversed(asked.items())}
+    tensors = {str(i): asked[key].values for i, key in enumerate(rows)}
+    return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
+
+
+def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int]) -> dict[str, Any]:
+    def label(number: int | None) -> str | None:
+        return None if number is None else model.labels[number]
+
+    return {
+        "picture": picture,
+        "method": entry.method,
+        "class": entry.target,
+        "label": label(entry.target),
+        "rival": entry.rival,
+        "rival_label": label(entry.rival),
+        "question": entry.question,
+        "unit": entry.unit,
+        "logit": entry.logit,
+        "probability": entry.probability,
+        "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
+        "verdict": entry.verdict,
+        "doubt": entry.doubt,
+        "at_layer": tuple(entry.values.shape) == grid,
+    }
+
+
+def trained(run: Path) -> Outcome:
+    """Return the record of the training that made the network."""
+    try:
+        telemetry = json.loads((run / "telemetry.json").read_text())
+        card = json.loads((run / "run.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InnersightError(f"{run}: the training record cannot be read ({error})") from error
+    return {**telemetry, "metrics": card["metrics"], "recipe": card["recipe"], "labels": card["labels"]}, {}
+
+
+def ranked_patterns(scene: Scene, layer: str, span: range) -> Outcome:
+    """Return patterns of the units of a layer that stand at the places `span` of its ranking."""
+    order = _order(scene.store, layer)
+    return patterns_of(scene, layer, [order[i] for i in span])
+
+
+def patterns_of(scene: Scene, layer: str, units: Sequence[int]) -> Outcome:
+    """Return patterns of units of a layer, and what the other seeds drew."""
+    found = _draw(scene, [Address(layer, unit) for unit in units], scene.plan.steps)
+    others = [
+        [one for j, one in enumerate(own) if j != best] for own, best in zip(found.every, found.best, strict=True)
+    ]
+    tensors = {"images": found.images}
+    if scene.plan.seeds > 1:
+        tensors["others"] = torch.stack([torch.stack(own) for own in others])
+    return {"units": list(units), **_scored(found)}, tensors
+
+
+def negatives_of(model: Model, layer: str, plan: Plan, store: Store) -> Outcome:
+    """Return what switches the best ranked units of a layer off."""
+    units = _order(store, layer)[: min(plan.negatives, plan.units)]
+    found = patterns(model, [f"-{Address(layer, unit)}" for unit in units], **_drawing(plan, plan.steps))
+    return {"units": units, **_scored(found)}, {"images": found.images}
+
+
+def examples_of(model: Model, layer: str, count: int, store: Store) -> Outcome:
+    """Return examples of the best ranked units of a layer, from the scan in the study's folder."""
+    return examples(model, layer, _order(store, layer)[:count], store)
+
+
+def _order(store: Store, layer: str) -> list[int]:
+    """Return units in the order in which their patterns are drawn: compare's ranking, else the highest peak first."""
+    compared = store.get(f"compare/{layer}")
+    if compared:
+        return [row["unit"] for row in compared.document["rank"]]
+    stored = store.get(f"maps/{layer}")
+    if stored is None:
+        raise InnersightError(f"{store.folder}: the maps of {layer} are missing; run the study again")
+    return stored.tensors()["maps"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
+
+
+def planned_classes(scene: Scene) -> Outcome:
+    """Return patterns of the classes that the pictures are taken for, of the target, and of all where they are few."""
+    said = predict(scene.model, scene.pictures)
+    wanted = [said.top(i, 1)[0]["class"] for i in range(len(scene.pictures))]
+    if scene.plan.target is not None:
+        wanted.insert(0, scene.model.class_index(scene.plan.target))
+    if len(scene.model.labels) <= CHUNK:
+        wanted.extend(range(len(scene.model.labels)))
+    return class_patterns(scene, list(dict.fromkeys(wanted)))
+
+
+def class_patterns(scene: Scene, classes: Sequence[int]) -> Outcome:
+    """Return patterns of classes, drawn with twice the steps of a unit."""
+    found = _draw(scene, [ClassAddress(str(c)) for c in classes], scene.plan.steps * 2)
+    labels = [scene.model.labels[c] for c in classes]
+    return {"classes": list(classes), "labels": labels, **_scored(found)}, {"images": found.images}
+
+
+def drawn(scene: Scene) -> dict[str, Any]:
+    """Return the settings that a pattern depends on."""
+    return {**scene.base, **_drawing(scene.plan, scene.plan.steps)}
+
+
+def _draw(scene: Scene, what: Sequence[str | Target], steps: int) -> Patterns:
+    return patterns(
+        scene.model,
+        what,
+        **_drawing(scene.plan, steps),
+        pictures=scene.pictures,
+        progress=lambda state: scene.tell(state.done / state.total),
+    )
+
+
+def _drawing(plan: Plan, steps: int) -> dict[str, Any]:
+    return {"steps": steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds}
+
+
+def _scored(found: Patterns) -> dict[str, Any]:
+    settings = {key: value for key, value in found.settings.items() if key not in ("views", "statistics")}
+    return {"score": [score.to_json() for score in found.scores], "settings": settings}

@@ -1,0 +1,141 @@
+"""What was asked of a study beyond its plan: computed now, noted in the study, and kept by later runs."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from innersight import __version__
+from innersight.errors import InnersightError
+from innersight.image import Picture, as_picture, load_picture
+from innersight.model import Model
+from innersight.sources import load
+from innersight.store import Item, Store
+from innersight.study import asks as kinds
+from innersight.study.ask import Ask, Scene, Work
+from innersight.study.asks.maps import Maps
+from innersight.study.asks.picture import Picture as Added
+from innersight.study.documents import document_of, write_documents
+from innersight.study.plan import ITEMS, Plan, picture_digest
+from innersight.study.run import carry_out
+
+ASKED = "asked"
+PICTURES = "pictures"
+Tell = Callable[[float, str], None]
+
+
+def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tell | None = None) -> Iterator[str]:
+    """Compute what is asked for into a study, and yield the key of each document as it is written anew.
+
+    model : the study's; opened as the study did when not given. tell : called with the share done, 0 to 1, and the item
+    at work; what it raises ends the work. Every finished item is kept. Raises InnersightError where the model or the
+    pictures of the study cannot be had again, for what does not fit them, and while another process is at work.
+    """
+    store = Store.open(folder)
+    with store.locked():
+        asked = noted(store)
+        everything = asked if ask in asked else [*asked, ask]
+        scene = reopened(store, model, everything)
+        done, total, name = 0, 1, ""
+
+        def watch(number: int, count: int, key: str) -> None:
+            nonlocal done, total, name
+            done, total, name = number, count, key
+            within(0.0)
+
+        def within(share: float) -> None:
+            if tell:
+                tell((done + share) / total, name)
+
+        for key, computed in carry_out(store, ask.items(replace(scene, tell=within)), watch):
+            note(store, everything)
+            if computed:
+                document = document_of(key)
+                write_documents(store, [document] if document else [])
+                yield document or "study"
+
+
+def noted(store: Store) -> list[Ask]:
+    """Return what was asked of a study, the first first."""
+    item = store.get(ASKED)
+    return [kinds.parse(data) for data in item.document["asks"]] if item else []
+
+
+def note(store: Store, asked: Sequence[Ask]) -> None:
+    """Keep what was asked of a study."""
+    if asked != noted(store):
+        store.put(ASKED, {}, {"asks": [ask.model_dump(mode="json") for ask in asked]}, {}, 0.0)
+
+
+def scene_of(
+    model: Model, pictures: tuple[Picture, ...], plan: Plan, store: Store, asked: Sequence[Ask]
+) -> tuple[Scene, list[str]]:
+    """Return what items are computed from, and a sentence for each added picture that cannot be read any more."""
+    base = {"model": model.digest(), "pictures": picture_digest(pictures), "version": __version__, "format": ITEMS}
+    added: dict[str, Picture] = {}
+    lost: list[str] = []
+    for ask in asked:
+        if isinstance(ask, Added):
+            try:
+                picture = load_picture(store.folder / PICTURES / ask.file).checked(model.input)
+                added[ask.id] = replace(picture, name=ask.name)
+            except InnersightError as error:
+                lost.append(str(error))
+    layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Maps))])
+    return Scene(model, pictures, plan, store, base, added, tuple(layers)), lost
+
+
+def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work], list[str]]:
+    """Return those asks that still fit the network and the pictures, their items, and a sentence for each other one."""
+    fitting: list[Ask] = []
+    work: list[Work] = []
+    forgotten: list[str] = []
+    for ask in asked:
+        try:
+            work += list(ask.items(scene))
+        except InnersightError as error:
+            forgotten.append(f"{ask.kind}, asked for earlier: {error}")
+        else:
+            fitting.append(ask)
+    return fitting, work, forgotten
+
+
+def reopened(store: Store, model: Model | None, asked: Sequence[Ask]) -> Scene:
+    """Return what a study was computed from. Raises InnersightError where it cannot be had again."""
+    card, stored = store.get("model"), store.get("pictures")
+    if card is None or stored is None or card.document.get("format") != ITEMS:
+        raise InnersightError(f"{store.folder}: run the study again first, it is not finished or of another version")
+    with (
+        contextlib.chdir(card.document["where"]) if Path(card.document["where"]).is_dir() else contextlib.nullcontext()
+    ):
+        opened = model or load(card.document["model"]["source"])
+    plan = Plan.from_json(card.document["plan"])
+    scene, lost = scene_of(opened, _pictures(stored, opened), plan, store, asked)
+    if lost:
+        raise InnersightError(lost[0])
+    if not store.done("pictures", scene.base):
+        raise InnersightError(
+            f"{opened.name}: the weights, labels or input are not those that {store.folder} was made with; "
+            "run the study again"
+        )
+    return scene
+
+
+def _pictures(stored: Item, model: Model) -> tuple[Picture, ...]:
+    found = []
+    tensors = stored.tensors()
+    for i, (row, source) in enumerate(zip(stored.document["pictures"], stored.document["sources"], strict=True)):
+        path = source["path"]
+        if path is None:
+            pixels = tensors[f"source/{i}"].numpy()
+            plain = Image.fromarray(pixels) if pixels.dtype == "uint8" else pixels
+            picture = as_picture(plain, name=row["name"])
+        else:
+            picture = load_picture(path)
+        picture = replace(picture, name=row["name"]).checked(model.input)
+        if picture.digest() != source["digest"]:
+            raise InnersightError(f"{path or row['name']}: the picture has changed; run the study again")
+        found.append(picture)
+    return tuple(found)

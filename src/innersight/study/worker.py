@@ -1,0 +1,52 @@
+"""The process that computes for a server: asks come in as lines of JSON, progress goes out.
+
+    python -m innersight.study.worker STUDY [MODEL]
+
+Each line in is an ask. Lines out: `{"share": 0.4, "what": "maps/stage1"}` while at work, `{"document": KEY}` for each
+document written anew, and at the end of each ask `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the
+process: what is finished is kept.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from innersight.errors import InnersightError
+from innersight.model import Model
+from innersight.sources import load
+from innersight.store import Store
+from innersight.study import asks
+from innersight.study.later import later, reopened
+
+
+def main(folder: str, source: str | None = None) -> None:
+    """Answer asks until the input ends."""
+    # What libraries print must not get among the lines.
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def send(**line: Any) -> None:
+        lines.write(json.dumps(line) + "\n")
+        lines.flush()
+
+    model: Model | None = None
+    for text in sys.stdin:
+        try:
+            if model is None:
+                send(share=0.0, what="opening the network")
+                model = load(source) if source else reopened(Store.open(folder), None, []).model
+            for document in later(Path(folder), asks.parse(json.loads(text)), model=model, tell=_tell(send)):
+                send(document=document)
+            send(done=True)
+        except InnersightError as error:
+            send(error=str(error))
+
+
+def _tell(send: Any) -> Any:
+    return lambda share, what: send(share=share, what=what)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

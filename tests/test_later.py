@@ -1,0 +1,274 @@
+"""What is asked of a study later lands in it, is what the library computes, and outlives further runs."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+import torch
+from networks import picture, tiny
+from PIL import Image
+from sheet_reader import read_tiles, read_values
+
+from innersight.errors import InnersightError
+from innersight.heatmaps import explain
+from innersight.image import load_picture
+from innersight.maps import maps
+from innersight.predict import predict
+from innersight.stamp import stamp
+from innersight.store import Store
+from innersight.study import Plan, Study, study
+from innersight.study.ask import Ask
+from innersight.study.asks import kinds, parse
+from innersight.study.documents import document_of
+from innersight.study.later import later, noted
+
+PLAN = Plan(layers=("relu2",), units=2, steps=2, seeds=1, methods=("gradcam",))
+PICTURES = [picture(1), picture(2)]
+FILE = "0123456789abcdef.png"
+# One of every kind: what to ask, and the documents that show it.
+ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "maps": ({"layer": "conv2"}, {"layer/conv2"}),
+    "patterns": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
+    "classes": ({"classes": [2]}, {"classes"}),
+    "heatmaps": ({"picture": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
+    "picture": ({"file": FILE, "name": "drop <b>ped.png"}, {"study", "layer/relu2", "heatmaps"}),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = Plan(**{**vars(PLAN), "units": 0})
+    done = study(tiny("in-place"), PICTURES, tmp_path_factory.mktemp("later") / "s", plan=plan)
+    done.render()
+    return done.folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    copy = Path(shutil.copytree(made, tmp_path / "s"))
+    (copy / "pictures").mkdir()
+    Image.fromarray(np.asarray(picture(5).image)).save(copy / "pictures" / FILE)
+    return copy
+
+
+def ask(kind: str) -> Ask:
+    return parse({"kind": kind, **ASKED[kind][0]})
+
+
+def compute(folder: Path, *asks: Ask) -> list[str]:
+    return [key for one in asks for key in later(folder, one, model=tiny("in-place"))]
+
+
+def document(folder: Path, key: str) -> dict[str, Any]:
+    kind, _, name = key.partition("/")
+    path = folder / "web" / "documents" / kind / quote(name, safe="") if name else folder / "web" / "documents" / kind
+    found: dict[str, Any] = json.loads(Path(f"{path}.json").read_text())
+    return found
+
+
+def whole(folder: Path) -> None:
+    """Every document is JSON, every file it names is there, and the stamp says what the index holds."""
+    from innersight.render.sheets import files_of
+
+    for path in (folder / "web" / "documents").rglob("*.json"):
+        for name in files_of(json.loads(path.read_text())):
+            assert (folder / "web" / "files" / name).is_file(), path
+    listed = document(folder, "study")
+    assert listed["stamp"] == stamp(folder)
+    for layer in listed["layers"]:
+        assert layer["document"] is None or document(folder, layer["document"])["name"] == layer["name"]
+
+
+def test_every_kind_is_tested_here_and_documented() -> None:
+    assert kinds().keys() == ASKED.keys()
+    assert all(kind.__doc__ for kind in kinds().values())
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_what_is_asked_lands_in_the_study_and_outlives_another_run(kind: str, folder: Path) -> None:
+    before = set(Store.open(folder).names())
+    written = compute(folder, ask(kind))
+    whole(folder)
+    assert ASKED[kind][1] <= {*written, "study"}
+    added = set(Store.open(folder).names()) - before - {"asked"}
+    assert added
+    # The same again computes nothing.
+    assert compute(folder, ask(kind)) == []
+    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert again.computed == 0
+    assert added <= set(Store.open(folder).names())
+    assert noted(Store.open(folder)) == [ask(kind)]
+    # All of it made anew says the same as the part that was written.
+    parts = {key: document(folder, key) for key in set(written)}
+    again.render()
+    whole(folder)
+    for key, part in parts.items():
+        assert {**document(folder, key), "created": None} == {**part, "created": None}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
+    compute(folder, ask(kind))
+    added = [name for name in Store.open(folder).names() if "asked" in name or "conv2" in name or "added" in name]
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.head.bias[0] += 1e-3
+    again = study(model, PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert again.reused == 0
+    assert set(added) <= set(Store.open(folder).names())
+
+
+def test_maps_are_those_of_the_library(folder: Path) -> None:
+    compute(folder, ask("maps"), ask("picture"))
+    found = document(folder, "layer/conv2")
+    pictures = [*PICTURES, load_picture(folder / "pictures" / FILE)]
+    truth = maps(tiny("in-place"), pictures, ["conv2"]).values["conv2"]
+    ids = ["p0", "p1", "d01234567"]
+    assert list(found["maps"]) == ids
+    for values, name in zip(truth, ids, strict=True):
+        span = values.amax((1, 2)) - values.amin((1, 2))
+        off = (read_values(folder / "web" / "files", found["maps"][name]) - values).abs().amax((1, 2))
+        assert (off <= span / 255 + 1e-6).all()
+    assert sorted(row["unit"] for row in found["compare"]["rank"]) == list(range(truth.shape[1]))
+
+
+def test_heatmaps_are_those_of_the_library(folder: Path) -> None:
+    compute(folder, ask("heatmaps"))
+    entries = document(folder, "heatmaps")["entries"]
+    (entry,) = [e for e in entries if e["method"] == "saliency"]
+    model = tiny("in-place")
+    (truth,) = explain(model, PICTURES[1], 3, ["saliency"], versus=1).entries
+    assert (entry["picture"], entry["target"]["class"], entry["target"]["rival"]) == ("p1", 3, 1)
+    back = read_values(folder / "web" / "files", {"sheet": entry["sheet"], "lo": [entry["lo"]], "hi": [entry["hi"]]})
+    assert float((back[0] - truth.values).abs().max()) <= (entry["hi"] - entry["lo"]) / 255 + 1e-7
+
+
+def test_an_added_picture_is_one_of_the_study(folder: Path) -> None:
+    compute(folder, ask("picture"))
+    row = document(folder, "study")["pictures"][2]
+    model = tiny("in-place")
+    said = predict(model, [load_picture(folder / "pictures" / FILE)])
+    assert (row["id"], row["name"]) == ("d01234567", "drop <b>ped.png")
+    assert [entry["class"] for entry in row["prediction"]] == [entry["class"] for entry in said.top(0)]
+    assert [entry["logit"] for entry in row["prediction"]] == pytest.approx([e["logit"] for e in said.top(0)], abs=1e-5)
+    seen = document(folder, "study")["seen"]
+    assert read_tiles(folder / "web" / "files", seen).shape[0] == seen["count"] == 3
+    assert {entry["picture"] for entry in document(folder, "heatmaps")["entries"]} == {"p0", "p1", "d01234567"}
+
+
+def test_an_added_picture_that_is_gone_is_told_and_forgotten(folder: Path) -> None:
+    compute(folder, ask("picture"), parse({"kind": "heatmaps", "picture": "d01234567", "methods": ["saliency"]}))
+    (folder / "pictures" / FILE).unlink()
+    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert any(FILE in sentence and "no such file" in sentence for sentence in again.skipped)
+    assert not [name for name in Store.open(folder).names() if "d01234567" in name]
+    assert noted(Store.open(folder)) == []
+    again.render()
+    whole(folder)
+
+
+def test_a_plan_that_grows_over_what_was_asked_shows_each_pattern_once(folder: Path) -> None:
+    compute(folder, parse({"kind": "patterns", "layer": "relu2", "units": [1, 4]}))
+    alone = document(folder, "layer/relu2")["patterns"]
+    assert alone["units"] == [1, 4]
+    study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 8})).render()
+    found = document(folder, "layer/relu2")["patterns"]
+    assert sorted(found["units"]) == list(range(tiny("in-place").net.conv2.out_channels))
+    # The company of a pattern does not change it.
+    asked, planned = Store.open(folder).starting("patterns/relu2/")
+    at = planned.document["units"].index(4)
+    assert torch.equal(asked.tensors()["images"][1], planned.tensors()["images"][at])
+
+
+class Stopped(Exception):  # noqa: N818 - what a cancelled job raises
+    pass
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_job_stopped_in_the_middle_leaves_the_study_whole(at: int, folder: Path) -> None:
+    told: list[tuple[float, str]] = []
+
+    def tell(share: float, what: str) -> None:
+        told.append((share, what))
+        if len({what for _, what in told}) > at:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        list(later(folder, ask("picture"), model=tiny("in-place"), tell=tell))
+    whole(folder)
+    assert len(noted(Store.open(folder))) == min(at, 1)
+    compute(folder, ask("picture"))
+    whole(folder)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] <= shares[-1] < 1
+
+
+def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
+    """Between any two steps of the work the documents on disk fit together."""
+    steps: Iterator[str] = later(folder, ask("picture"), model=tiny("in-place"))
+    for _ in steps:
+        whole(folder)
+    for _ in later(folder, ask("maps"), model=tiny("in-place")):
+        whole(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"kind": "nothing"}, "kinds are classes, heatmaps, maps, patterns, picture"),
+        ({}, "kinds are"),
+        ({"kind": "maps"}, "layer"),
+        ({"kind": "maps", "layer": "a", "more": 1}, "more"),
+        ({"kind": "patterns", "layer": "a", "units": []}, "units"),
+        ({"kind": "patterns", "layer": "a", "units": [-1]}, "units"),
+        ({"kind": "picture", "file": "../../secret.png", "name": "a"}, "file"),
+    ],
+)
+def test_an_ask_that_does_not_fit_is_refused(data: dict[str, Any], why: str) -> None:
+    with pytest.raises(InnersightError, match=why):
+        parse(data)
+
+
+def test_what_cannot_be_had_again_is_said(folder: Path) -> None:
+    with pytest.raises(InnersightError, match="names no known origin"):
+        list(later(folder, ask("maps")))
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.head.bias[0] += 1e-3
+    with pytest.raises(InnersightError, match=r"not those that .* was made with; run the study again"):
+        list(later(folder, ask("maps"), model=model))
+    with pytest.raises(InnersightError, match="has no layer"):
+        list(later(folder, parse({"kind": "maps", "layer": "relu9"}), model=tiny("in-place")))
+    with Store.open(folder).locked(), pytest.raises(InnersightError, match="another process is at work"):
+        list(later(folder, ask("maps"), model=tiny("in-place")))
+    assert noted(Store.open(folder)) == []
+
+
+def test_pictures_from_files_are_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.fromarray(np.asarray(picture(3).image)).save(file)
+    done = study(tiny("in-place"), [file], tmp_path / "s", plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert compute(done.folder, ask("maps")) == ["layer/conv2"]
+    assert str(tmp_path) not in (done.render() / "documents" / "study.json").read_text()
+    Image.fromarray(np.asarray(picture(4).image)).save(file)
+    with pytest.raises(InnersightError, match="the picture has changed; run the study again"):
+        compute(done.folder, ask("classes"))
+
+
+def test_items_name_their_documents(folder: Path) -> None:
+    compute(folder, *(ask(kind) for kind in ASKED))
+    Study.open(folder).render()
+    for name in Store.open(folder).names():
+        key = document_of(name)
+        assert key is None or document(folder, key)
+    cost = document(folder, "study")["cost"]
+    assert {kind: entry["per"] for kind, entry in cost.items()} == {
+        "maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map",
+    }  # fmt: skip
+    assert all(entry["seconds"] > 0 for entry in cost.values())
