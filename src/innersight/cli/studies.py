@@ -59,9 +59,21 @@ def report(
 @app.command()
 def view(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
-    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8765,
+    port: Annotated[int, typer.Option(help="0 takes any free one")] = 8765,
+    host: Annotated[
+        str, typer.Option(help="where others can reach it too, they need the token it prints")
+    ] = "127.0.0.1",
+    model: Annotated[
+        str | None, typer.Option(help="what computes more, where the study's own name is not enough")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="open it in the browser")] = True,
 ) -> None:
-    """Serve a study on this machine only and open it in the browser."""
-    from innersight.study import Study
+    """Serve a study on this machine: look at it, and compute what is missing from its pages."""
+    from innersight.web.app import serve
+    from innersight.web.fresh import fresh
 
-    Study.open(folder).view(port=port)
+    if not fresh(folder):
+        from innersight.study import Study
+
+        Study.open(folder).render()
+    serve(folder, host=host, port=port, open_browser=browser, source=model)

@@ -1,0 +1,146 @@
+"""The part of the server that computes: jobs and the pictures that readers drop onto the page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi.responses import StreamingResponse
+
+import innersight
+from innersight.errors import InnersightError
+from innersight.study.ask import Ask
+from innersight.study.asks import kinds
+from innersight.study.asks.picture import Picture
+from innersight.web import uploads
+from innersight.web.jobs import BusyError, Job, Jobs
+from innersight.web.schema import AnyAsk, Cost, Host, JobView, Limits, problems
+
+BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
+_CANNOT = "this host cannot compute, or too many jobs wait"
+
+
+def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
+    """Return the routes over a study folder. given : whether the caller named the network that computes."""
+    router = APIRouter(prefix="/api")
+
+    def study() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((folder / "web" / "documents" / "study.json").read_text(encoding="utf-8"))
+        return found
+
+    def able() -> dict[str, Any]:
+        about = study()
+        why = None if given else reason(about["model"]["source"])
+        if why:
+            raise HTTPException(409, why)
+        return about
+
+    def added(ask: Ask) -> Job:
+        try:
+            return jobs.add(ask)
+        except BusyError as error:
+            raise HTTPException(409, str(error)) from error
+
+    def known(job: Job | None) -> Job:
+        if job is None:
+            raise HTTPException(404, "no such job; the last 200 are known")
+        return job
+
+    def tidy(job: Job) -> None:
+        """Remove a picture that came to nothing."""
+        if isinstance(job.ask, Picture) and job.state in ("failed", "cancelled") and not job.documents:
+            (folder / uploads.FOLDER / job.ask.file).unlink(missing_ok=True)
+
+    jobs.ended = tidy
+
+    @router.get("/host")
+    def host() -> Host:
+        """Say what this host can compute, and what it would take."""
+        about = study()
+        why = None if given else reason(about["model"]["source"])
+        cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
+        limits = Limits(bytes=uploads.MAX_BYTES, pixels=uploads.MAX_PIXELS)
+        return Host(compute=why is None, why=why, kinds=list(kinds()), cost=cost, limits=limits)
+
+    @router.get("/jobs")
+    def listed() -> list[JobView]:
+        """Return the last 200 jobs, the newest last."""
+        return [JobView.of(job) for job in jobs.all()]
+
+    unknown = problems(_404="the study has no such layer, unit, picture or class", _409=_CANNOT)
+
+    @router.post("/jobs", status_code=202, responses=unknown)
+    def ask_for(ask: Annotated[AnyAsk, Body()]) -> JobView:
+        """Ask for something to be computed. What is being computed already is not computed twice."""
+        about = able()
+        try:
+            if isinstance(ask, Picture) and not (folder / uploads.FOLDER / ask.file).is_file():
+                raise InnersightError(f"no picture {ask.file} was sent; send it to /api/pictures")
+            ask.check(about)
+        except InnersightError as error:
+            raise HTTPException(404, str(error)) from error
+        return JobView.of(added(ask))
+
+    @router.get("/jobs/{key}", responses=problems(_404="no such job"))
+    def one(key: str) -> JobView:
+        """Return a job as it is now."""
+        return JobView.of(known(jobs.get(key)))
+
+    @router.delete("/jobs/{key}", responses=problems(_404="no such job"))
+    def cancel(key: str) -> JobView:
+        """Cancel a job; what it has finished is kept. One that is over stays as it is."""
+        return JobView.of(known(jobs.cancel(key)))
+
+    @router.get(
+        "/jobs/{key}/events",
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {"text/event-stream": {}}, "description": "an event `job` (a job) with every change"},
+            **problems(_404="no such job"),
+        },
+    )
+    def events(key: str) -> StreamingResponse:
+        """Follow a job to its end."""
+        known(jobs.get(key))
+
+        def lines() -> Iterator[str]:
+            for job in jobs.watch(key, BEAT):
+                yield f"event: job\ndata: {JobView.of(job).model_dump_json()}\n\n" if job else ":\n\n"
+
+        return StreamingResponse(lines(), media_type="text/event-stream")
+
+    body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}}
+    too_large = problems(_409=_CANNOT, _413="too many bytes or pixels", _415="not a picture")
+
+    @router.post("/pictures", status_code=202, responses=too_large, openapi_extra=body)
+    async def picture(request: Request, name: Annotated[str, Query(min_length=1, max_length=200)]) -> JobView:
+        """Add a picture to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
+        able()
+        try:
+            ask = uploads.keep(await uploads.read(request.stream()), name, folder)
+        except uploads.TooLargeError as error:
+            raise HTTPException(413, str(error)) from error
+        except InnersightError as error:
+            raise HTTPException(415, str(error)) from error
+        return JobView.of(added(ask))
+
+    return router
+
+
+_BYTES = {"type": "string", "format": "binary", "description": "the bytes of a picture file"}
+
+
+def reason(source: str) -> str | None:
+    """Say why a network cannot be opened again from its source, or None; torch is not loaded to find out.
+
+    >>> reason("timm:resnet18") is None, reason("nn.Module Sequential") is None
+    (True, False)
+    """
+    origin = source.partition(":")[0].partition("?")[0]
+    if origin.isidentifier() and (Path(innersight.__file__).parent / "sources" / f"{origin}.py").is_file():
+        return None
+    return (
+        "The network was given in Python and cannot be opened again from here: to compute, open the study with "
+        "study.view(model=...), or name it with `innersight view STUDY --model MODEL`."
+    )

@@ -1,0 +1,111 @@
+"""Who may ask this server: the page that it served itself, on this machine or with a token."""
+
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import URL, Headers, MutableHeaders
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "innersight"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+class Guard:
+    """ASGI middleware that answers only requests it can vouch for, and says on every answer what a page may do.
+
+    host : the name listened on. A page of another site that resolves its own name to this machine sends that name as
+        Host and is refused (421); a page of another site that sends requests here names itself as Origin and is
+        refused (403).
+    token : where not None, every request must bring it: as `Authorization: Bearer TOKEN`, as the cookie, or once as
+        `/?token=TOKEN`, which sets the cookie. Without it the answer is 401.
+    """
+
+    def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
+        self.app = app
+        self.host = host
+        self.token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def headed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    sent.setdefault(name, value)
+            await send(message)
+
+        await (self._refusal(scope) or self.app)(scope, receive, headed)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, url = Headers(scope=scope), URL(scope=scope)
+        host = headers.get("host", "")
+        if not known_host(host, self.host):
+            return problem(421, "This server answers only requests addressed to this machine.")
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() != f"{url.scheme}://{host}".lower():
+            return problem(403, "This server answers no requests that pages of other sites make.")
+        if self.token is None or self._brings_token(headers):
+            return None
+        if url.path == "/" and scope["method"] == "GET" and self._is_token(dict(parse_qsl(url.query)).get("token", "")):
+            answer = RedirectResponse("/", 303)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
+            return answer
+        return problem(401, "A token is needed: open the address that `innersight view` printed.")
+
+    def _brings_token(self, headers: Headers) -> bool:
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._is_token(bearer.strip()):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and self._is_token(cookie.value)
+
+    def _is_token(self, text: str) -> bool:
+        return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+
+
+def problem(status: int, detail: str) -> Response:
+    """Return an error as every part of this server words it: `{"detail": sentence}`."""
+    return JSONResponse({"detail": detail}, status)
+
+
+def loopback(host: str) -> bool:
+    """Say whether only this machine can reach a server that listens on `host`.
+
+    >>> [loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def known_host(header: str, host: str) -> bool:
+    """Say whether a Host header names `host`, localhost or an IP address, which no site can take as its name."""
+    name = header.rpartition("]")[0].removeprefix("[") if header.startswith("[") else header.partition(":")[0]
+    if name.lower() in ("localhost", host.lower()):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,157 @@
+"""Jobs: what is asked for is computed one after the other, watched, and cancelled."""
+
+import queue
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+from innersight.errors import InnersightError
+from innersight.study.ask import Ask
+from innersight.web.workers import StoppedError, Worker
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+OVER: tuple[State, ...] = ("done", "failed", "cancelled")
+KEPT = 200
+WAITING = 50
+
+
+class BusyError(InnersightError):
+    """Raised when too many jobs wait."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One ask and how far it is.
+
+    share : 0 to 1. what : the item at work. documents : keys of those written anew so far. error : a sentence, or None.
+    """
+
+    id: str
+    ask: Ask
+    state: State = "waiting"
+    share: float = 0.0
+    what: str = ""
+    documents: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(eq=False)
+class Jobs:
+    """The jobs of a server, the last 200 of them, and the thread that hands them to the worker one by one."""
+
+    worker: Worker
+    ended: Callable[[Job], None] = lambda job: None
+    _jobs: "OrderedDict[str, Job]" = field(default_factory=OrderedDict)
+    _queue: "queue.Queue[str | None]" = field(default_factory=queue.Queue)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _stops: dict[str, threading.Event] = field(default_factory=dict)
+    _thread: threading.Thread | None = None
+
+    def add(self, ask: Ask) -> Job:
+        """Add a job, or return the one that is computing or waiting to compute the same.
+
+        Raises BusyError when 50 wait.
+        """
+        with self._changed:
+            for job in self._jobs.values():
+                if job.ask == ask and job.state not in OVER:
+                    return job
+            if sum(job.state == "waiting" for job in self._jobs.values()) >= WAITING:
+                raise BusyError(f"{WAITING} jobs are waiting: let some of them finish, or cancel them")
+            job = Job(secrets.token_hex(8), ask)
+            self._jobs[job.id], self._stops[job.id] = job, threading.Event()
+            over = [key for key, job in self._jobs.items() if job.state in OVER]
+            for key in over[: max(0, len(self._jobs) - KEPT)]:
+                del self._jobs[key], self._stops[key]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+                self._thread.start()
+        self._queue.put(job.id)
+        return job
+
+    def get(self, key: str) -> Job | None:
+        """Return a job."""
+        with self._changed:
+            return self._jobs.get(key)
+
+    def all(self) -> list[Job]:
+        """Return the jobs, the newest last."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def cancel(self, key: str) -> Job | None:
+        """Cancel a job that waits or runs; what it has finished is kept. Return it as it is then."""
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is None or job.state in OVER:
+                return job
+            cancelled = self._jobs[key] = replace(job, state="cancelled")
+            self._changed.notify_all()
+        self.worker.stop(self._stops[key])
+        if job.state == "waiting":
+            self.ended(cancelled)
+        return cancelled
+
+    def close(self) -> None:
+        """Cancel everything and end the thread."""
+        for job in self.all():
+            self.cancel(job.id)
+        self.worker.close()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+    def watch(self, key: str, wait: float) -> Iterator[Job | None]:
+        """Yield a job whenever it changes, up to its end; None when nothing has changed for `wait` seconds."""
+        last: Job | None = None
+        while True:
+            with self._changed:
+                if self._jobs.get(key) == last:
+                    self._changed.wait(wait)
+                job = self._jobs.get(key)
+            if job is None:
+                return
+            yield None if job == last else job
+            last = job
+            if job.state in OVER:
+                return
+
+    def _work(self) -> None:
+        while (key := self._queue.get()) is not None:
+            with self._changed:
+                job = self._jobs.get(key)
+                if job is None or job.state != "waiting":
+                    continue
+                self._jobs[key] = replace(job, state="running")
+                self._changed.notify_all()
+            over: dict[str, Any]
+            try:
+                self.worker.run(job.ask, partial(self._hear, key), self._stops[key])
+            except StoppedError:
+                over = {"state": "cancelled"}
+            except InnersightError as error:
+                over = {"state": "failed", "error": str(error)}
+            else:
+                over = {"state": "done", "share": 1.0}
+            # Whoever hears of the end finds everything tidied up.
+            self.ended(replace(self._jobs[key], **over))
+            self._change(key, **over)
+
+    def _hear(self, key: str, line: dict[str, object]) -> None:
+        if "document" in line:
+            documents = self._jobs[key].documents
+            self._change(key, documents=tuple(dict.fromkeys([*documents, str(line["document"])])))
+        else:
+            self._change(key, share=line["share"], what=line["what"])
+
+    def _change(self, key: str, **changes: Any) -> None:
+        with self._changed:
+            job = self._jobs[key]
+            # A job that was cancelled stays so, whatever its last lines say.
+            if job.state != "cancelled":
+                self._jobs[key] = replace(job, **changes)
+                self._changed.notify_all()

@@ -1,0 +1,71 @@
+"""What the server answers, as its OpenAPI document describes it."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from innersight.study.asks import union
+from innersight.web.jobs import Job, State
+
+if TYPE_CHECKING:
+    from innersight.study.ask import Ask
+
+    AnyAsk = Ask
+else:
+    AnyAsk = union()
+
+
+class Problem(BaseModel):
+    """An error: one sentence that says what happened and what to do."""
+
+    detail: str
+
+
+class Cost(BaseModel):
+    """Measured seconds of one layer, unit, class or map."""
+
+    seconds: float
+    per: Literal["layer", "unit", "class", "map"]
+
+
+class Limits(BaseModel):
+    """The largest picture that is taken."""
+
+    bytes: int
+    pixels: int
+
+
+class Host(BaseModel):
+    """What this host can compute. why : where it cannot, what to do. kinds : of asks."""
+
+    compute: bool
+    why: str | None
+    kinds: list[str]
+    cost: dict[str, Cost]
+    limits: Limits
+
+
+class JobView(BaseModel):
+    """A job. share : 0 to 1. what : the item at work. documents : keys written anew so far. error : a sentence."""
+
+    id: str
+    ask: AnyAsk
+    state: State
+    share: float
+    what: str
+    documents: list[str]
+    error: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        """Return a job as it is answered."""
+        return cls(**{**vars(job), "documents": list(job.documents)})
+
+
+def problems(**reasons: str) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of an operation for OpenAPI, by `_STATUS`.
+
+    >>> problems(_404="no such file")[404]["description"]
+    'no such file'
+    """
+    return {int(status[1:]): {"model": Problem, "description": reason} for status, reason in reasons.items()}

@@ -1,0 +1,66 @@
+"""A picture sent to the server: bounded in bytes and pixels before anything decodes it, and kept under its digest."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from innersight.errors import InnersightError, printable
+from innersight.study.asks.picture import Picture
+
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 50_000_000
+FOLDER = "pictures"
+SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tiff", "AVIF": "avif"}
+
+
+class TooLargeError(InnersightError):
+    """Raised for a picture of too many bytes or pixels."""
+
+
+async def read(stream: AsyncIterator[bytes]) -> bytes:
+    """Return the body of a request. Raises TooLargeError as soon as it is more than 32 MiB."""
+    parts = bytearray()
+    async for part in stream:
+        parts += part
+        if len(parts) > MAX_BYTES:
+            raise TooLargeError(f"the picture is larger than {MAX_BYTES // 2**20} MiB: send a smaller one")
+    return bytes(parts)
+
+
+def keep(data: bytes, name: str, folder: Path) -> Picture:
+    """Put a picture into the study's folder `pictures` and return what is to be asked.
+
+    Only the header is read here: the process that computes decodes it. Raises TooLargeError for one of more than 50
+    million pixels, InnersightError for what is no picture.
+    """
+    suffix = _suffix(data, printable(name))
+    file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
+    path = folder / FOLDER / file
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(data)
+        partial.replace(path)
+    return Picture(kind="picture", file=file, name=printable(name)[:200])
+
+
+def _suffix(data: bytes, name: str) -> str:
+    if data.startswith(b"\x93NUMPY"):
+        return "npy"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as opened:
+                width, height, kind = opened.width, opened.height, opened.format
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(f"{name}: more than {MAX_PIXELS:,} pixels; send a smaller picture") from error
+    # What Pillow throws at damaged headers.
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InnersightError(f"{name}: not a picture; send one of {', '.join(SUFFIXES.values())}, npy") from error
+    if width * height > MAX_PIXELS:
+        raise TooLargeError(f"{name}: {width}x{height} pixels are more than {MAX_PIXELS:,}; send a smaller picture")
+    return SUFFIXES[str(kind)]
