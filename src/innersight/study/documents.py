@@ -13,7 +13,7 @@ import torch
 
 from innersight import __version__
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import methods
+from innersight.heatmaps.request import methods, reads
 from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, files_of, picture_file, value_sheet
 from innersight.stamp import stamp
@@ -130,6 +130,7 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: Sequence
         "missing": _missing(store, keys),
         "timing": [{"what": item.key, "seconds": item.seconds} for item in items],
         "cost": costs(items),
+        "methods": {name: describe(name) for name in methods if reads(name) != "captum"},
         "skipped": card.document["skipped"],
     }
 

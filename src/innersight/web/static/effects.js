@@ -2,7 +2,7 @@
 
 import { empty, h } from "./dom.js";
 import { number, percent, signed } from "./format.js";
-import { reason, urls } from "./study.js";
+import { missing, urls } from "./study.js";
 
 /** A list of bars from a common zero; each row is {name, value, text, href}. */
 export function barList(label, rows) {
@@ -20,7 +20,7 @@ export function barList(label, rows) {
 /** Which classes excite a unit in the scan, and how selective it is. */
 export function classHistogram(study, layer, unit) {
   const { scan } = layer;
-  if (!scan) return empty(reason(study, "examples", "No data set was scanned: `innersight scan MODEL PICTURES --out STUDY`."));
+  if (!scan) return missing(study, "examples", "No data set was scanned: `innersight scan MODEL PICTURES --out STUDY`.");
   if (!scan.classes) return empty("The class of no picture of the scan is known: put them into folders named like the classes.");
   const rows = scan.classes[unit] ?? [];
   const found = scan.selectivity;
@@ -40,7 +40,7 @@ export function classHistogram(study, layer, unit) {
 /** What the logits do when the unit is set to zero. */
 export function switchedOff(study, layer, unit) {
   const { ablation } = layer;
-  if (!ablation) return empty(reason(study, "ablation", "Only the last layers with a grid are switched off unit by unit."));
+  if (!ablation) return missing(study, "ablation", "Only the last layers with a grid are switched off unit by unit.");
   const pictures = study.pictures.filter((picture) => ablation.own[picture.id]);
   return [
     h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each picture is taken for when the unit's map is set to `
@@ -64,7 +64,7 @@ export function speakers(layers, number_, most = 12) {
 /** The units before and after that matter most to this one, where they were computed. */
 export function connected(study, layer, unit) {
   const { connections } = layer;
-  if (!connections) return empty(reason(study, "connections", "Connections between units were not computed."));
+  if (!connections) return missing(study, "connections", "Connections between units were not computed.");
   const side = (title, rows) => h("div", {}, h("h3", {}, title), rows?.length
     ? barList(title, rows.map((row) => ({ name: `${row.layer}:${row.unit}`, value: row.weight, text: signed(row.weight),
       href: urls.unit(row.layer, row.unit) }))) : empty("None."));

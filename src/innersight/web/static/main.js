@@ -2,6 +2,7 @@
 
 import { byId, fill, h } from "./dom.js";
 import { openHelp, startKeys } from "./keys.js";
+import { startLive } from "./live.js";
 import { start } from "./router.js";
 import { openSearch } from "./search.js";
 import { loadStudy, urls } from "./study.js";
@@ -32,6 +33,7 @@ await start(main, study);
 startTray(study);
 performance.mark("page");
 document.documentElement.dataset.ready = "page";
+await startLive(study, main);
 
 /** Errors are shown, not swallowed: the browser's console gets them too. */
 function report(error) {

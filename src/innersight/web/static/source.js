@@ -27,6 +27,12 @@ export async function getUrl(name) {
   return URL.createObjectURL(await getFile(name));
 }
 
+/** Read documents anew from now on: the server has computed something. */
+export function forget() {
+  documents.clear();
+  host.forget();
+}
+
 async function load(key) {
   const found = await host.document(key);
   if (found && found.format !== FORMAT) {
@@ -42,6 +48,7 @@ function embedded() {
   const texts = blocks("document");
   const binaries = blocks("file");
   return {
+    forget() {},
     async document(key) {
       return texts.has(key) ? JSON.parse(texts.get(key)?.textContent ?? "null") : null;
     },
@@ -62,8 +69,12 @@ function embedded() {
 }
 
 function served() {
-  const index = answer("api/documents").then((response) => response.json());
+  const list = () => answer("api/documents").then((response) => response.json());
+  let index = list();
   return {
+    forget() {
+      index = list();
+    },
     async document(key) {
       if (!(await index).includes(key)) return null;
       const [head, ...rest] = key.split("/");

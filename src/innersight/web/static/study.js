@@ -1,6 +1,7 @@
 /** The study: what there is, where its pages are, and why something is missing. */
 
 import { joinAddresses } from "./address.js";
+import { empty } from "./dom.js";
 import { getDocument } from "./source.js";
 
 /**
@@ -56,6 +57,13 @@ export function pictureIndex(study, id) {
 export function reason(study, what, fallback) {
   const entries = study.missing.filter((entry) => entry.what.toLowerCase().startsWith(what));
   return entries.length ? entries.map((entry) => entry.why).join(" ") : fallback;
+}
+
+/** A panel with nothing to show says why, and what it lacks, so that an app can offer to compute it. */
+export function missing(study, what, fallback) {
+  const panel = empty(reason(study, what, fallback));
+  panel.dataset.missing = what;
+  return panel;
 }
 
 /** Hash URLs of all pages; names may hold any character. */

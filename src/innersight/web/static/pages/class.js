@@ -12,7 +12,7 @@ import { saveButton } from "../save.js";
 import { evidence } from "../sections/evidence.js";
 import { drawMap, readMap } from "../sheet.js";
 import { getDocument } from "../source.js";
-import { loadLayer, reason, storyLayers, urls } from "../study.js";
+import { loadLayer, missing, storyLayers, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
 const SHOWN = 4;
@@ -39,7 +39,7 @@ register("/c/:class", async ({ study, params }) => {
         h("div", { class: "unit-pattern" }, h("h2", {}, "What the network looks for"),
           i >= 0 ? [h("div", { class: "saved" }, pictureTile(classes.patterns.sheet, i, `pattern of ${label}`)),
             scoreFacts(classes.patterns.score?.[i], classes.patterns.settings, "class")]
-            : empty(reason(study, "class", "No pattern of this class was computed."))),
+            : missing(study, "class", "No pattern of this class was computed.")),
         h("div", {}, h("h2", {}, "The units that speak for it"), speaking(study, layers, number),
           h("h2", {}, "What it is taken for"), confusions(study, train, number))),
       part("Pictures", pictureRows(study, number, label)),
@@ -55,8 +55,8 @@ function part(title, body) {
 
 function speaking(study, layers, number) {
   const rows = speakers(layers, number);
-  if (!rows.length) return empty(reason(study, "ablation",
-    "Units are switched off one by one only for the classes that the study's pictures are taken for."));
+  if (!rows.length) return missing(study, "ablation",
+    "Units are switched off one by one only for the classes that the study's pictures are taken for.");
   return [h("p", { class: "quiet" }, `What the class loses without the unit, in ${rows[0].layer.ablation.unit}: ${rows[0].note}.`),
     barList("Units that speak for the class", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`,
       value, text: signed(value), href: urls.unit(layer.name, unit) })))];
@@ -65,7 +65,7 @@ function speaking(study, layers, number) {
 /** What pictures of the class are taken for, and what is taken for it. */
 function confusions(study, train, number) {
   const table = train?.metrics?.confusion;
-  if (!table) return empty(reason(study, "train", "No record of training names its mistakes."));
+  if (!table) return missing(study, "train", "No record of training names its mistakes.");
   const { labels } = study.model;
   const side = (amounts) => amounts.map((amount, other) => [other, amount]).filter(([other, amount]) => other !== number && amount)
     .sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([other, amount], i) => [i ? ", " : "",

@@ -9,7 +9,7 @@ import { lost, register, setQuery } from "../router.js";
 import { compareRows, definition } from "../sections/compare.js";
 import { mapItem } from "../sections/maps.js";
 import { patternItem } from "../sections/patterns.js";
-import { loadLayer, reason, shownLayers, urls } from "../study.js";
+import { loadLayer, missing, reason, shownLayers, urls } from "../study.js";
 import { longGrid } from "../tiles.js";
 
 const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["examples", "Examples"], ["weights", "Weights"],
@@ -81,8 +81,8 @@ function layerHead(study, layer) {
 
 function mapsPanel(study, layer, state, change) {
   const { picture } = state;
-  if (!picture || !layer.maps[picture.id]) return empty(reason(study, "maps",
-    "No maps of this layer were computed for this picture."));
+  if (!picture || !layer.maps[picture.id]) return missing(study, "maps",
+    "No maps of this layer were computed for this picture.");
   const all = layer.maps[picture.id].lo.map((_, unit) => unit);
   const units = sortUnits(layer, all, state.sort, picture.id, "maps");
   const scale = state.scale === "shared" ? layerScale(layer, [picture.id]) : null;
@@ -111,8 +111,8 @@ function picturePicker(study, layer, current, choose) {
 }
 
 function patternsPanel(study, layer, state, change) {
-  if (!layer.patterns?.units.length) return empty(reason(study, "patterns",
-    "No patterns of this layer were computed."));
+  if (!layer.patterns?.units.length) return missing(study, "patterns",
+    "No patterns of this layer were computed.");
   const units = sortUnits(layer, layer.patterns.units, state.sort, state.picture?.id, "patterns");
   return [
     h("div", { class: "toolbar" },
@@ -147,14 +147,14 @@ function exampleRow(layer, unit) {
 }
 
 function comparePanel(study, layer) {
-  if (!layer.compare?.rank.length) return empty(reason(study, "compare",
-    "The units of this layer were not compared; it takes at least two pictures."));
+  if (!layer.compare?.rank.length) return missing(study, "compare",
+    "The units of this layer were not compared; it takes at least two pictures.");
   return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
 }
 
 function weightsPanel(study, layer) {
-  if (!layer.kernels) return empty(reason(study, "weights",
-    "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours."));
+  if (!layer.kernels) return missing(study, "weights",
+    "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours.");
   return longGrid(layer.kernels.sheet.count, (unit) => ({
     tile: crispTile(layer.kernels.sheet, unit),
     name: String(unit),

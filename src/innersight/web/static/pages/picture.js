@@ -1,7 +1,7 @@
 /** #/i/ID: one picture, what the network says, why, and which units respond most. */
 
 import { probabilityBars } from "../charts.js";
-import { choice, empty, facts, fill, h } from "../dom.js";
+import { choice, facts, fill, h } from "../dom.js";
 import { barList } from "../effects.js";
 import { percent, signed } from "../format.js";
 import { seenTile } from "../layer.js";
@@ -11,7 +11,7 @@ import { evidence, question, questionText, trustNote } from "../sections/evidenc
 import { mapItem } from "../sections/maps.js";
 import { framedPicture, seesAll } from "../sections/pictures.js";
 import { getDocument } from "../source.js";
-import { loadLayer, reason, storyLayers, urls } from "../study.js";
+import { loadLayer, missing, storyLayers, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 
 const UNITS = 16;
@@ -48,7 +48,7 @@ register("/i/:id", async ({ study, params, query }) => {
           h("div", { class: "kernel" }, seenTile(study, picture.id, "what the network sees")))),
       h("h2", {}, "Which part decided"),
       entries.length ? [why(study, heatmaps, trust, entries, query.get("target")), trustNote(study, trust)]
-        : empty(reason(study, "heatmaps", "No heatmaps of this picture were computed.")),
+        : missing(study, "heatmaps", "No heatmaps of this picture were computed."),
       h("h2", {}, "The units the answer hangs on"), causes(study, layers, picture),
       h("h2", {}, "The units that respond most"),
       layers.filter((layer) => layer?.maps[picture.id]).map((layer) => strongest(study, layer, picture))),
@@ -78,7 +78,7 @@ function causes(study, layers, picture) {
   const rows = layers.flatMap((layer) => (layer?.ablation?.own[picture.id]?.change ?? [])
     .map((value, unit) => ({ layer, unit, value }))).filter((row) => row.value < 0)
     .sort((a, b) => a.value - b.value).slice(0, CAUSES);
-  if (!rows.length) return empty(reason(study, "ablation", "No unit was switched off on this picture."));
+  if (!rows.length) return missing(study, "ablation", "No unit was switched off on this picture.");
   const { label } = rows[0].layer.ablation.own[picture.id];
   return h("div", { class: "narrow" },
     h("p", { class: "quiet" }, `Change of the ${rows[0].layer.ablation.unit} of ${label} when the unit is set to zero, in the last layers.`),

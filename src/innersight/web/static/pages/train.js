@@ -1,12 +1,12 @@
 /** #/train: curves, accuracy with its interval, confusions and the recipe. */
 
 import { stepClock, stepsOf } from "../clock.js";
-import { empty, h, settingsList } from "../dom.js";
+import { h, settingsList } from "../dom.js";
 import { count, percent } from "../format.js";
 import { register } from "../router.js";
 import { trainingCharts } from "../sections/training.js";
 import { getDocument } from "../source.js";
-import { reason, urls } from "../study.js";
+import { missing, urls } from "../study.js";
 
 register("/train", async ({ study }) => {
   const train = await getDocument("train");
@@ -18,7 +18,7 @@ register("/train", async ({ study }) => {
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
         h("h1", {}, `How ${study.model.name} came about`)),
       train ? [metrics(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
-        : empty(reason(study, "train", "This network did not come with a record of its training."))),
+        : missing(study, "train", "This network did not come with a record of its training.")),
   };
 });
 

@@ -1,6 +1,6 @@
 /** #/l/LAYER/u/7: one unit: its patterns beside its maps, its examples, the classes it tells, what it does. */
 
-import { empty, facts, h, settingsList } from "../dom.js";
+import { facts, h, settingsList } from "../dom.js";
 import { classHistogram, connected, switchedOff } from "../effects.js";
 import { patternFacts } from "../enlarged.js";
 import { exampleBands } from "../examples.js";
@@ -11,7 +11,7 @@ import { pinButton } from "../pins.js";
 import { probe, probeHint } from "../probe.js";
 import { lost, register } from "../router.js";
 import { saveButton } from "../save.js";
-import { loadLayer, reason, urls } from "../study.js";
+import { loadLayer, missing, urls } from "../study.js";
 import { unknownLayer } from "./layer.js";
 
 register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
@@ -80,7 +80,7 @@ function patternColumn(study, layer, unit) {
     h("h2", {}, "What it has learned"),
     i >= 0 ? [saved(pictureTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
       patternFacts(layer, unit), otherSeeds(layer, unit, i), negative(layer, unit)]
-      : empty(reason(study, "patterns", "No pattern of this unit was computed.")),
+      : missing(study, "patterns", "No pattern of this unit was computed."),
     kernel ? [h("h3", {}, "Its weights"), h("div", { class: "kernel" }, saved(kernel, `${layer.name} ${unit} weights`))] : null);
 }
 
@@ -109,7 +109,7 @@ function negative(layer, unit) {
 function mapsColumn(study, layer, unit) {
   const pictures = study.pictures.filter((picture) => layer.maps[picture.id]);
   if (!pictures.length) return h("div", {}, h("h2", {}, "What it responds to"),
-    empty(reason(study, "maps", "No maps were computed.")));
+    missing(study, "maps", "No maps were computed."));
   const scale = unitScale(layer, unit, pictures.map((picture) => picture.id));
   return h("div", {},
     h("h2", {}, "What it responds to"),

@@ -1,16 +1,16 @@
 /** The pattern of each class: the picture that the network is most sure shows it. */
 
 import { enlarge } from "../dialog.js";
-import { empty, h } from "../dom.js";
+import { h } from "../dom.js";
 import { scoreFacts } from "../enlarged.js";
 import { objections, patternNote, pictureTile } from "../layer.js";
 import { section } from "../section.js";
-import { reason, urls } from "../study.js";
+import { missing, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 
 export function classesSection(study, classes) {
   const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
-    : empty(reason(study, "class", "No class patterns were computed."));
+    : missing(study, "class", "No class patterns were computed.");
   return section("classes", "Classes", "What each class looks like to the network",
     "Synthetic pictures made to raise the logit of one class. They show what counts as evidence, not what the class looks like to us.",
     body, study.how.patterns);

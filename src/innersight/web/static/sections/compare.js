@@ -1,10 +1,10 @@
 /** The same filters over several pictures: rows are units, columns are pictures. */
 
-import { empty, h } from "../dom.js";
+import { h } from "../dom.js";
 import { number } from "../format.js";
 import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale } from "../layer.js";
 import { section } from "../section.js";
-import { reason, storyLayers, urls } from "../study.js";
+import { missing, storyLayers, urls } from "../study.js";
 
 const ROWS = 6;
 const LAYERS = 2;
@@ -19,7 +19,7 @@ export function compareSection(study, layers) {
       definition(layer),
       h("p", { class: "more" }, h("a", { href: urls.layer(layer.name, { lens: "compare" }) },
         `All ${layer.compare.rank.length} ranked units of ${layer.name} →`)))))
-    : empty(reason(study, "compare", "Comparing takes at least two pictures."));
+    : missing(study, "compare", "Comparing takes at least two pictures.");
   return section("compare", "The same filters", "Does a filter mean the same thing in another picture?",
     "One row is one unit, laid over each picture on one shared scale. Units that respond strongly, "
     + "in few places and in all pictures come first.",

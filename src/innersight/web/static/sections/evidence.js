@@ -1,13 +1,13 @@
 /** Which part of a picture decided the class: one figure per picture, target and method. */
 
-import { choice, empty, h } from "../dom.js";
+import { choice, h } from "../dom.js";
 import { signed, size } from "../format.js";
 import { legend } from "../legend.js";
 import { probe, probeHint } from "../probe.js";
 import { saveButton } from "../save.js";
 import { section } from "../section.js";
 import { drawMap, drawOverlay, drawPicture, readMap } from "../sheet.js";
-import { pictureIndex, reason, urls } from "../study.js";
+import { missing, pictureIndex, reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
 const METHODS = 2;
@@ -17,7 +17,7 @@ export function evidenceSection(study, heatmaps) {
   return section("evidence", "Evidence", "Which part of the picture decided the class",
     `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
     entries.length ? evidence(study, heatmaps,
-      entries) : empty(reason(study, "heatmaps", "No heatmaps were computed.")),
+      entries) : missing(study, "heatmaps", "No heatmaps were computed."),
     study.how.heatmaps);
 }
 

@@ -1,11 +1,11 @@
 /** The maps of the first layers: every unit over the first picture. */
 
-import { empty, h } from "../dom.js";
+import { h } from "../dom.js";
 import { number, plural, size } from "../format.js";
 import { mapLabel, mapTile, unitScale } from "../layer.js";
 import { ownLegend } from "../legend.js";
 import { section } from "../section.js";
-import { reason, storyLayers, urls } from "../study.js";
+import { missing, storyLayers, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 import { moreLink } from "./model.js";
 
@@ -17,7 +17,7 @@ export function mapsSection(study, layers) {
   const shown = storyLayers(study).map((entry) => layers.get(entry.name))
     .filter((layer) => picture && layer.maps[picture.id] && layer.grid[0] > 1).slice(0, LAYERS);
   const body = shown.length ? shown.map((layer) => layerMaps(study, layer, picture))
-    : empty(reason(study, "maps", "No maps were computed."));
+    : missing(study, "maps", "No maps were computed.");
   return section("maps", "Feature maps", "What every filter responds to",
     picture ? `Each tile is one unit's response over ${picture.name}. Early layers keep the picture's outline; `
       + "deeper ones answer with a few coarse cells."

@@ -1,11 +1,11 @@
 /** The pattern each unit has learned, layer by layer, always beside the unit's maps. */
 
-import { empty, h } from "../dom.js";
+import { h } from "../dom.js";
 import { dialogPatterns } from "../enlarged.js";
 import { plural } from "../format.js";
 import { objections, patternIndex, patternNote, pictureTile } from "../layer.js";
 import { section } from "../section.js";
-import { reason, storyLayers, urls } from "../study.js";
+import { missing, storyLayers, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 import { moreLink } from "./model.js";
 
@@ -19,7 +19,7 @@ export function patternsSection(study, layers) {
         ? ` ${layer.patterns.units.length} of ${plural(layer.units, "unit")}` : ` ${plural(layer.units, "unit")}`)),
     tileGrid(patternItems(study, layer, layer.patterns.units.slice(0, UNITS)), { label: `Patterns of ${layer.name}` }),
     moreLink(layer, UNITS, layer.patterns.units.length, "patterns")))
-    : empty(reason(study, "patterns", "No patterns were computed."));
+    : missing(study, "patterns", "No patterns were computed.");
   return section("patterns", "Patterns", "What every filter has learned",
     "Each tile is a synthetic picture made to excite one unit as much as possible. Below it: "
     + "how much more it excites the unit than the best picture of this study. Click a tile to see it beside the unit's maps; a pattern alone misleads.", body,

@@ -4,7 +4,7 @@ import { lineChart, ridges } from "../charts.js";
 import { empty, fill, h, select } from "../dom.js";
 import { section } from "../section.js";
 import { layerStrips } from "../strips.js";
-import { reason } from "../study.js";
+import { missing } from "../study.js";
 
 const LAYER_CURVES = [
   ["weight_norm", "weight norm"],
@@ -17,8 +17,8 @@ const FIRST = ["loss", "accuracy", "lr", "learning_rate"];
 export function trainingSection(study, train) {
   return section("training", "Training", "How all of this came about",
     "The whole run first, then one layer at a time. Healthy layers keep their update ratio near 0.001 and few dead units.",
-    train ? trainingCharts(train) : empty(reason(study, "train",
-      "This network did not come with a record of its training.")),
+    train ? trainingCharts(train) : missing(study, "train",
+      "This network did not come with a record of its training."),
     study.how.training);
 }
 

@@ -1,0 +1,77 @@
+/** A picture dropped anywhere on the page, pasted, or chosen with the button is looked at. */
+
+import { h } from "./dom.js";
+import { send } from "./jobs.js";
+import { urls } from "./study.js";
+
+const ACCEPTED = "image/*,.npy,.tif,.tiff";
+
+/** Take pictures from the reader, where the host can compute. */
+export function dropPictures(host, study) {
+  if (!host.compute) return;
+  const note = document.body.appendChild(h("div", { class: "drop-note", hidden: true, "aria-hidden": "true" },
+    h("p", {}, "Drop it: the network looks at it at once")));
+  const problem = document.body.appendChild(h("div", { class: "drop-problem", role: "alert", hidden: true }));
+  let last = null;
+
+  // Once its prediction is there; maps and heatmaps follow while the reader looks.
+  addEventListener("study", () => {
+    if (!study.pictures.some((picture) => picture.id === last)) return;
+    location.hash = urls.picture(last);
+    last = null;
+  });
+
+  async function take(files) {
+    problem.hidden = true;
+    for (const file of files) {
+      try {
+        if (file.size > host.limits.bytes) {
+          throw new Error(`${file.name} is larger than ${Math.floor(host.limits.bytes / 2 ** 20)} MiB: send a smaller one.`);
+        }
+        const { ask } = await send(file);
+        last = `d${ask.file.slice(0, 8)}`;
+        if (study.pictures.some((picture) => picture.id === last)) location.hash = urls.picture(last);
+      } catch (error) {
+        problem.textContent = error.message;
+        problem.hidden = false;
+        setTimeout(() => { problem.hidden = true; }, 8000);
+      }
+    }
+  }
+
+  let depth = 0;
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => {
+    if (carries(event)) note.hidden = ++depth === 0;
+  });
+  addEventListener("dragleave", (event) => {
+    if (carries(event)) note.hidden = --depth <= 0;
+  });
+  addEventListener("dragover", (event) => {
+    if (carries(event)) event.preventDefault();
+  });
+  addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    depth = 0;
+    note.hidden = true;
+    take(event.dataTransfer.files);
+  });
+  addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
+
+  const input = h("input", { type: "file", accept: ACCEPTED, multiple: true, hidden: true, "aria-label": "Pictures",
+    onchange: () => take([...input.files]).then(() => { input.value = ""; }) });
+  const button = h("button", { type: "button", class: "icon add", "aria-label": "Add a picture",
+    title: "Add a picture: drop it anywhere, paste it, or choose it here", onclick: () => input.click() }, plus());
+  document.getElementById("theme").before(button, input);
+}
+
+function plus() {
+  const image = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", fill: "none", stroke: "currentColor",
+    "stroke-width": "1.8", "stroke-linecap": "round", "aria-hidden": "true" })) image.setAttribute(key, value);
+  path.setAttribute("d", "M12 5v14M5 12h14");
+  image.append(path);
+  return image;
+}

@@ -1,0 +1,157 @@
+/** The page of the app is alive: what is missing can be computed from where it is missed, and pictures dropped on it. */
+
+import { fill, h, select } from "./dom.js";
+import { dropPictures } from "./drop.js";
+import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
+import { estimate, heatmaps, offerFor, offersBelow } from "./offers.js";
+import { parseHash } from "./router.js";
+import { forget, getDocument } from "./source.js";
+
+const STATES = { waiting: "Waiting", running: "Computing", done: "Done", failed: "Failed", cancelled: "Cancelled" };
+const LINGER = 4000;
+const PATIENCE = 700;
+
+/** Begin; in a report nothing happens. `main` is where pages appear. */
+export async function startLive(study, main) {
+  const host = await askHost();
+  if (!host) return;
+  const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Computing" }));
+  const rows = new Map();
+  let stale = false;
+  let timer = null;
+
+  onJob((job, before) => {
+    if (!rows.has(job.id)) tray.append(rows.set(job.id, jobRow(study, job)).get(job.id).element);
+    const row = rows.get(job.id);
+    row.update(job);
+    if (job.documents.length !== (before?.documents.length ?? 0) || job.state === "done") stale = true;
+    if (stale) timer ??= setTimeout(renew, PATIENCE);
+    if (over(job)) {
+      rows.delete(job.id);
+      if (job.state !== "failed") setTimeout(() => row.element.remove(), LINGER);
+    }
+    for (const button of main.querySelectorAll(".offer")) mark(button);
+  });
+
+  /** Read the study anew and show the page again, unless the reader is in the middle of something. */
+  async function renew() {
+    timer = null;
+    const held = document.querySelector("dialog[open]") || document.activeElement?.matches("input[type=text], input[type=search], select");
+    if (held) {
+      timer = setTimeout(renew, PATIENCE);
+      return;
+    }
+    stale = false;
+    forget();
+    Object.assign(study, await getDocument("study"));
+    Object.assign(host, await askHost());
+    dispatchEvent(new Event("study"));
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  }
+
+  const observer = new MutationObserver(() => decorate());
+  observer.observe(main, { childList: true });
+  dropPictures(host, study);
+  await takeUp();
+  await decorate();
+
+  async function decorate() {
+    const { parts, query } = parseHash(location.hash);
+    for (const panel of main.querySelectorAll(".empty[data-missing]:not([data-offered])")) {
+      panel.dataset.offered = "";
+      const offer = await offerFor(study, panel.dataset.missing, parts);
+      if (offer) panel.append(offerPanel(offer, host));
+    }
+    const page = main.querySelector(".page");
+    if (!page || page.dataset.offered !== undefined) return;
+    page.dataset.offered = "";
+    for (const offer of await offersBelow(study, parts, query)) page.append(offerPanel(offer, host));
+    if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
+  }
+}
+
+/** An offer: a button with what it takes; where this host cannot compute, what to do instead. */
+export function offerPanel(offer, host) {
+  if (!host.compute) return h("span", { class: "offer-row quiet" }, ` ${host.why}`);
+  const button = h("button", { type: "button", class: "button offer", "data-asks": JSON.stringify(offer.asks),
+    onclick: () => start(offer, button, problem) }, offer.text);
+  const problem = h("span", { class: "bad-text", role: "alert" });
+  mark(button);
+  return h("span", { class: "offer-row" }, button,
+    h("span", { class: "quiet" }, [offer.note, estimate(host, offer.cost)].filter(Boolean).join(" ")), problem);
+}
+
+/** Why this class, or this one and not that: any question about a picture. */
+function questionForm(study, picture, host) {
+  const place = h("div", { class: "question-offer" });
+  const asked = { target: "", versus: "", method: "gradcam" };
+  const labels = study.model.labels.map((label, number) => [String(number), label]);
+  const number = (text) => (text === "" ? null : Number(text));
+  const offer = () => fill(place, offerPanel(heatmaps(study, [picture], {
+    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), host));
+  const choose = (key) => (value) => {
+    asked[key] = value;
+    offer();
+  };
+  offer();
+  return h("section", { class: "question", "aria-label": "Ask another question" },
+    h("h2", {}, "Ask another question"),
+    h("div", { class: "toolbar" },
+      select("Class", [["", "the predicted one"], ...labels], "", choose("target")),
+      select("against", [["", "nothing"], ...labels], "", choose("versus")),
+      select("Method", Object.entries(study.methods ?? {}).map(([name, { title }]) => [name, title]), "gradcam", choose("method"))),
+    place);
+}
+
+async function start(offer, button, problem) {
+  button.disabled = true;
+  fill(problem);
+  try {
+    for (const ask of offer.asks) await compute(ask);
+  } catch (error) {
+    fill(problem, error.message);
+    button.disabled = false;
+  }
+}
+
+/** A button whose work is under way cannot be pressed again. */
+function mark(button) {
+  const wanted = new Set(JSON.parse(button.dataset.asks).map(essence));
+  const busy = going().some((job) => wanted.has(essence(job.ask)));
+  button.disabled = busy;
+  button.toggleAttribute("data-busy", busy);
+}
+
+function essence(ask) {
+  return JSON.stringify(Object.entries(ask).filter(([, value]) => value !== null).sort());
+}
+
+function jobRow(study, first) {
+  const name = h("span", { class: "job-name" }, title(study, first.ask));
+  const state = h("span", { class: "quiet job-state", role: "status" });
+  const bar = h("progress", { max: "1", value: "0", "aria-label": title(study, first.ask) });
+  const stop = h("button", { type: "button", class: "button", onclick: () => cancel(first) }, "Cancel");
+  const close = h("button", { type: "button", class: "button", hidden: true, onclick: () => element.remove() }, "Close");
+  const element = h("div", { class: "job" }, name, h("span", { class: "job-actions" }, stop, close), bar, state);
+  return {
+    element,
+    update(job) {
+      element.dataset.state = job.state;
+      bar.value = job.share;
+      bar.hidden = over(job);
+      stop.hidden = over(job);
+      close.hidden = job.state !== "failed";
+      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${job.what}` : ""].join(""));
+    },
+  };
+}
+
+function title(study, ask) {
+  if (ask.kind === "picture") return `Picture ${ask.name}`;
+  if (ask.kind === "patterns") return `Patterns of ${ask.layer}`;
+  if (ask.kind === "maps") return `Maps of ${ask.layer}`;
+  if (ask.kind === "heatmaps") {
+    return `Heatmaps of ${study.pictures.find((picture) => picture.id === ask.picture)?.name ?? ask.picture}`;
+  }
+  return "Patterns of classes";
+}

@@ -1,0 +1,233 @@
+"""The page of the app computes: from empty panels, below pages, and for pictures dropped onto it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from serving import Serving
+
+from innersight import toons
+from innersight.sources import load
+from innersight.study import Plan, study
+from innersight.web.app import create_app
+
+pytestmark = pytest.mark.browser
+SHOTS = os.environ.get("INNERSIGHT_SCREENSHOTS")
+DROP = """([bytes, name]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(bytes)], name));
+  for (const kind of ["dragenter", "dragover"]) {
+    dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, cancelable: true }));
+  }
+  const shown = !document.querySelector(".drop-note").hidden;
+  dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+  return shown;
+}"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live")
+    for i, name in enumerate(toons.CLASSES[:2]):
+        Image.fromarray(toons.draw(name, 3 + i).pixels).save(folder / f"{name}.png")
+    pictures = sorted(folder.glob("*.png"))
+    done = study(load("toon", device="cpu"), pictures, folder / "s", plan=Plan(layers=("stage1",), units=0, steps=4))
+    done.render()
+    return done.folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    names = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        if os.environ.get("INNERSIGHT_REQUIRE_BROWSER") == "1":
+            pytest.fail("INNERSIGHT_REQUIRE_BROWSER=1, but there is no chromium")
+        pytest.skip("no chromium at /usr/bin/chromium or on PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page of the app in a fresh context, and what went wrong in it."""
+
+    def __init__(self, chromium: Any, port: int, hash: str) -> None:
+        self.context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.goto(f"http://127.0.0.1:{port}/{hash}")
+        self.page.wait_for_selector("html[data-ready=page]")
+        self.page.wait_for_selector("#theme")
+
+    def wait(self, expression: str, arg: object = None) -> None:
+        until = time.monotonic() + 60
+        while not self.page.evaluate(expression, arg):
+            assert time.monotonic() < until, (expression, self.page.locator("main").inner_text()[:800])
+            self.page.wait_for_timeout(30)
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.page.screenshot(path=f"{SHOTS}/{name}.png")
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.complaints == []
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "s"))
+
+
+@pytest.fixture
+def port(folder: Path) -> Iterator[int]:
+    with Serving(create_app(folder, model=load("toon", device="cpu"))) as number:
+        yield number
+
+
+@pytest.fixture
+def visit(chromium: Any, port: int, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    opened = Visit(chromium, port, getattr(request, "param", ""))
+    yield opened
+    opened.close()
+
+
+def bytes_of(name: str, seed: int) -> list[int]:
+    buffer = io.BytesIO()
+    Image.fromarray(toons.draw(name, seed).pixels).save(buffer, "PNG")
+    return list(buffer.getvalue())
+
+
+DRAWN = "selector => document.querySelectorAll(`${selector} ins-tile[data-state=drawn]`).length > 0"
+
+
+@pytest.mark.parametrize("visit", ["#/l/stage2"], indirect=True)
+def test_a_layer_that_was_left_out_is_computed_from_its_page(visit: Visit) -> None:
+    page = visit.page
+    button = page.get_by_role("button", name="Compute the maps of this layer")
+    button.wait_for()
+    visit.shot("live-lost")
+    button.click()
+    page.locator(".job", has_text="Maps of stage2").wait_for()
+    visit.wait(DRAWN, "main")
+    visit.shot("live-maps")
+    assert page.locator("h1").inner_text() == "stage2"
+    visit.wait("document.querySelectorAll('.job').length === 0")
+
+
+@pytest.mark.parametrize("visit", ["#/l/stage1?lens=patterns"], indirect=True)
+def test_patterns_are_drawn_from_the_empty_panel_and_then_more(visit: Visit) -> None:
+    page = visit.page
+    button = page.get_by_role("button", name="Draw 16 patterns")
+    button.wait_for()
+    visit.shot("live-empty")
+    button.click()
+    assert button.is_disabled()
+    visit.wait(DRAWN, "main")
+    more = page.get_by_role("button", name="Draw 16 more patterns")
+    more.wait_for()
+    more.scroll_into_view_if_needed()
+    visit.shot("live-more")
+    assert "16 of" in page.locator(".page > .offer-row").inner_text()
+    assert page.locator("main .tiles li").count() == 16
+
+
+@pytest.mark.parametrize("visit", ["#/l/stage1/u/5"], indirect=True)
+def test_the_pattern_of_one_unit(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Draw the pattern of this unit").click()
+    visit.wait("!document.querySelector('[data-missing=patterns]')")
+    visit.wait(DRAWN, "main .unit-pattern")
+
+
+def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
+    assert visit.page.evaluate(DROP, [bytes_of(toons.CLASSES[4], 11), "drop<b>ped.png"])
+    visit.wait("location.hash.startsWith('#/i/d')")
+    visit.wait("document.querySelector('h1').textContent === 'drop<b>ped.png'")
+    visit.page.locator(".bars").first.wait_for()
+    visit.wait(DRAWN, "main .heatmap")
+    visit.shot("live-dropped")
+    page = visit.page
+    page.locator(".question select").first.wait_for()
+    target, versus, method = page.locator(".question select").all()
+    target.select_option(label=toons.CLASSES[0])
+    versus.select_option(label=toons.CLASSES[1])
+    method.select_option("saliency")
+    page.get_by_role("button", name="Compute heatmaps").click()
+    visit.wait("text => document.querySelector('main').textContent.includes(text)", f"less {toons.CLASSES[1]}")
+    page.locator(".question").scroll_into_view_if_needed()
+    visit.shot("live-question")
+    visit.page.goto(visit.page.url.partition("#")[0])
+    visit.page.wait_for_selector("html[data-ready=page]")
+    assert visit.page.locator("#pictures article").count() == 3
+
+
+def test_the_button_takes_pictures_too_and_refusals_are_said(visit: Visit, tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_text("no")
+    page = visit.page
+    page.get_by_role("button", name="Add a picture").wait_for()
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "no.png"))
+    alert = page.locator(".drop-problem")
+    alert.wait_for()
+    assert "no.png: not a picture" in alert.inner_text()
+    # The browser logs the refusal; the page says it.
+    assert all("415" in text for text in visit.complaints)
+    visit.complaints.clear()
+
+
+@pytest.mark.parametrize("visit", ["#/l/stage1?lens=patterns"], indirect=True)
+def test_a_job_is_cancelled_and_the_study_stays_whole(visit: Visit, chromium: Any, port: int) -> None:
+    page = visit.page
+    # Long enough to be cancelled: all at once, twice.
+    page.evaluate("""async () => {
+      for (const units of [[...Array(16).keys()], [...Array(16).keys()].map((i) => i + 16)]) {
+        await fetch("api/jobs", { method: "POST", headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({ kind: "patterns", layer: "stage1", units }) });
+      }
+    }""")
+    # Another visitor finds both, and cancels the one that waits.
+    other = Visit(chromium, port, "")
+    other.page.locator(".job", has_text="Patterns of stage1").first.wait_for()
+    while other.page.get_by_role("button", name="Cancel").count():
+        other.page.get_by_role("button", name="Cancel").last.click()
+        other.page.wait_for_timeout(100)
+    other.wait("document.querySelectorAll('.job:not([data-state=cancelled]):not([data-state=done])').length === 0")
+    other.close()
+    page.reload()
+    page.wait_for_selector("html[data-ready=page]")
+    assert page.locator("main .empty, main .tiles").count() > 0
+
+
+def test_a_host_that_cannot_compute_says_what_to_do(chromium: Any, folder: Path) -> None:
+    documents = folder / "web" / "documents" / "study.json"
+    documents.write_text(documents.read_text().replace('"source":"toon"', '"source":"nn.Module Net"'))
+    with Serving(create_app(folder)) as number:
+        opened = Visit(chromium, number, "#/l/stage1?lens=patterns")
+        opened.page.locator(".offer-row", has_text="study.view(model=...)").wait_for()
+        assert opened.page.get_by_role("button", name="Add a picture").count() == 0
+        opened.close()
+
+
+def test_a_report_offers_nothing(chromium: Any, folder: Path, tmp_path: Path) -> None:
+    from innersight.web.report import write_report
+
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{write_report(folder, tmp_path / 'report.html').as_uri()}#/l/stage1?lens=patterns")
+    page.wait_for_selector("html[data-ready=page]")
+    assert page.locator(".empty").count() == 1
+    assert page.locator(".offer, .jobs, .add").count() == 0
+    context.close()
