@@ -12,6 +12,7 @@ export function dropPictures(host, study) {
   const note = document.body.appendChild(h("div", { class: "drop-note", hidden: true, "aria-hidden": "true" },
     h("p", {}, "Drop it: the network looks at it at once")));
   const problem = document.body.appendChild(h("div", { class: "drop-problem", role: "alert", hidden: true }));
+  /** @type {string | null} */
   let last = null;
 
   // Once its prediction is there; maps and heatmaps follow while the reader looks.
@@ -55,7 +56,7 @@ export function dropPictures(host, study) {
     event.preventDefault();
     depth = 0;
     note.hidden = true;
-    take(event.dataTransfer.files);
+    take(event.dataTransfer?.files ?? []);
   });
   addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
 
@@ -63,7 +64,7 @@ export function dropPictures(host, study) {
     onchange: () => take([...input.files]).then(() => { input.value = ""; }) });
   const button = h("button", { type: "button", class: "icon add", "aria-label": "Add a picture",
     title: "Add a picture: drop it anywhere, paste it, or choose it here", onclick: () => input.click() }, plus());
-  document.getElementById("theme").before(button, input);
+  document.getElementById("theme")?.before(button, input);
 }
 
 function plus() {

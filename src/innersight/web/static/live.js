@@ -18,6 +18,7 @@ export async function startLive(study, main) {
   const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Computing" }));
   const rows = new Map();
   let stale = false;
+  /** @type {number | null} */
   let timer = null;
 
   onJob((job, before) => {
@@ -86,6 +87,7 @@ function questionForm(study, picture, host) {
   const place = h("div", { class: "question-offer" });
   const asked = { target: "", versus: "", method: "gradcam" };
   const labels = study.model.labels.map((label, number) => [String(number), label]);
+  /** @type {(text: string) => number | null} */
   const number = (text) => (text === "" ? null : Number(text));
   const offer = () => fill(place, offerPanel(heatmaps(study, [picture], {
     target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), host));

@@ -26,12 +26,16 @@ export async function offersBelow(study, parts, query) {
   if (!layer) return [];
   if (!layer.document) return [maps(study, [name])];
   const found = await loadLayer(study, name);
-  const drawn = query.get("lens") === "patterns" && found.patterns?.units.length;
+  const drawn = query.get("lens") === "patterns" && found?.patterns?.units.length;
   return drawn && drawn < layer.units ? [await patterns(study, name, null)] : [];
 }
 
-/** Heatmaps of pictures for a class, or one against another. */
-export function heatmaps(study, pictures, { target = null, versus = null, methods = METHODS }) {
+/**
+ * Heatmaps of pictures for a class, or one against another.
+ * @param {{target?: number | null, versus?: number | null, methods?: string[]}} question
+ */
+export function heatmaps(study, pictures, question) {
+  const { target = null, versus = null, methods = METHODS } = question;
   return {
     text: pictures.length === 1 ? "Compute heatmaps" : `Compute heatmaps of ${plural(pictures.length, "picture")}`,
     asks: pictures.map((picture) => ({ kind: "heatmaps", picture, methods, target, versus })),
