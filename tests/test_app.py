@@ -108,6 +108,7 @@ def test_openapi_is_complete(port: int) -> None:
         ("get", "/"), ("get", "/api/documents"), ("get", "/api/documents/{key}"), ("get", "/files/{name}"),
         ("get", "/api/host"), ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
         ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/pictures"),
+        ("post", "/api/report"),
     }  # fmt: skip
     for path, own in found["paths"].items():
         for method, operation in own.items():

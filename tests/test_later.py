@@ -73,7 +73,7 @@ def document(folder: Path, key: str) -> dict[str, Any]:
 
 def whole(folder: Path) -> None:
     """Every document is JSON, every file it names is there, and the stamp says what the index holds."""
-    from innersight.render.sheets import files_of
+    from innersight.sheet_names import files_of
 
     for path in (folder / "web" / "documents").rglob("*.json"):
         for name in files_of(json.loads(path.read_text())):

@@ -211,6 +211,30 @@ def test_a_job_is_cancelled_and_the_study_stays_whole(visit: Visit, chromium: An
     assert page.locator("main .empty, main .tiles").count() > 0
 
 
+@pytest.mark.parametrize("visit", ["#/x?units=stage1:3,stage1:5&imgs=p1"], indirect=True)
+def test_what_is_pinned_is_exported(visit: Visit, chromium: Any, tmp_path: Path) -> None:
+    button = visit.page.get_by_role("button", name="Export this view")
+    button.wait_for()
+    visit.shot("live-export")
+    with visit.page.expect_download() as download:
+        button.click()
+    out = tmp_path / "view.html"
+    download.value.save_as(out)
+    context = chromium.new_context()
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(out.as_uri())
+    page.wait_for_selector("html[data-ready=page]")
+    assert page.url.endswith("#/x?units=stage1:3,stage1:5&imgs=p1")
+    page.locator("main ins-tile[data-state=drawn]").first.wait_for()
+    page.goto(f"{out.as_uri()}#/")
+    page.locator("#pictures article").first.wait_for()
+    assert page.locator("#pictures article").count() == 1
+    assert complaints == []
+    context.close()
+
+
 def test_a_host_that_cannot_compute_says_what_to_do(chromium: Any, folder: Path) -> None:
     documents = folder / "web" / "documents" / "study.json"
     documents.write_text(documents.read_text().replace('"source":"toon"', '"source":"nn.Module Net"'))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sheet_reader import read_tiles, read_values
 
-from innersight.render.sheets import MAX_SIDE, colour_sheet, files_of, picture_file, small, value_sheet
+from innersight.render.sheets import MAX_SIDE, colour_sheet, picture_file, small, value_sheet
+from innersight.sheet_names import files_of
 
 
 @st.composite

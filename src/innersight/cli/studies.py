@@ -48,12 +48,26 @@ def study(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file [default: STUDY/report.html]")] = None,
+    units: Annotated[list[str] | None, typer.Option(help="only these, such as stage1:3; may be repeated")] = None,
+    pictures: Annotated[list[str] | None, typer.Option(help="only these, by id or name; may be repeated")] = None,
 ) -> None:
     """Write a study as one HTML file that opens offline; needs neither the model nor the pictures."""
     from innersight.study import Study
 
-    path = Study.open(folder).report(out or folder / "report.html")
+    path = Study.open(folder).report(out or folder / "report.html", units=units or (), pictures=pictures or ())
     typer.echo(f"report: {printable(path.resolve())}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
+    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
+) -> None:
+    """Write a study for another tool; needs neither the model nor the pictures."""
+    from innersight.study import Study
+
+    typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")
 
 
 @app.command()

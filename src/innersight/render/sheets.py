@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +72,6 @@ def _save(folder: Path, image: Image.Image, suffix: str) -> str:
         partial.write_bytes(buffer.getvalue())
         partial.replace(folder / name)
     return name
-
-
-def files_of(document: Any) -> set[str]:
-    """Return every file name that a document refers to, at any depth."""
-    if isinstance(document, dict):
-        names = {n for key, value in document.items() if key not in ("file", "files") for n in files_of(value)}
-        names.update(document.get("files", ()))
-        return names | ({document["file"]} if isinstance(document.get("file"), str) else set())
-    if isinstance(document, Sequence) and not isinstance(document, str):
-        return {n for value in document for n in files_of(value)}
-    return set()
 
 
 def small(image: Image.Image, *, side: int = 640) -> UInt8[np.ndarray, "H W 3"]:

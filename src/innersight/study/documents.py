@@ -15,7 +15,8 @@ from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods, reads
 from innersight.render.colour import as_colour, to_bytes
-from innersight.render.sheets import colour_sheet, files_of, picture_file, value_sheet
+from innersight.render.sheets import colour_sheet, picture_file, value_sheet
+from innersight.sheet_names import files_of
 from innersight.stamp import stamp
 from innersight.store import Item, Store
 from innersight.study.costs import costs

@@ -14,7 +14,9 @@ from innersight.store import Store
 from innersight.study import items
 from innersight.study.ask import Scene, Work
 from innersight.study.causes import LAYERS, ablation
+from innersight.study.content import content_of
 from innersight.study.documents import write_documents
+from innersight.study.exports import exports
 from innersight.study.later import ASKED, items_of, note, noted, scene_of
 from innersight.study.plan import Plan
 from innersight.study.run import Watch, carry_out
@@ -41,12 +43,16 @@ class Study:
         """Write the documents and sheets of the front end from the stored values; return their folder."""
         return write_documents(Store.open(self.folder))
 
-    def report(self, out: str | Path) -> Path:
-        """Write one self-contained HTML file and return its path."""
+    def report(self, out: str | Path, *, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> Path:
+        """Write one self-contained HTML file and return its path.
+
+        units, pictures : addresses, and ids or names, of what is shown; everything when neither is given. Raises
+        InnersightError for those the study does not have.
+        """
         from innersight.web.report import write_report
 
         self.render()
-        return write_report(self.folder, Path(out))
+        return write_report(self.folder, Path(out), units=units, pictures=pictures)
 
     def view(self, *, host: str = "127.0.0.1", port: int = 8765, model: Model | None = None) -> None:
         """Serve the study until interrupted; where others can reach `host`, they need the token in the address printed.
@@ -57,6 +63,26 @@ class Study:
 
         self.render()
         serve(self.folder, host=host, port=port, open_browser=True, model=model)
+
+    def export(self, to: str, out: str | Path) -> Path:
+        """Write the study for another tool, a name in `innersight.study.exports.exports`, into the folder `out`.
+
+        Raises InnersightError for an unknown name, MissingExtraError without the tool's library.
+        """
+        exports[to](content_of(Store.open(self.folder)), Path(out))
+        return Path(out)
+
+    def to_tensorboard(self, logdir: str | Path) -> Path:
+        """Write contact sheets, curves, histograms and the projector for `tensorboard --logdir LOGDIR`."""
+        return self.export("tensorboard", logdir)
+
+    def to_wandb(self, out: str | Path) -> Path:
+        """Write a Weights & Biases run into a folder, offline unless WANDB_MODE says otherwise."""
+        return self.export("wandb", out)
+
+    def to_trackio(self, out: str | Path) -> Path:
+        """Write a Trackio run into a folder."""
+        return self.export("trackio", out)
 
     def _repr_html_(self) -> str:
         from innersight.web.report import embed

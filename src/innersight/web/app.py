@@ -22,7 +22,6 @@ from innersight.web import shell
 from innersight.web.computing import computing
 from innersight.web.guard import Guard, loopback, problem
 from innersight.web.jobs import Jobs
-from innersight.web.report import document_key
 from innersight.web.schema import problems
 from innersight.web.workers import Inside, Process
 
@@ -180,7 +179,7 @@ def _describe(app: FastAPI) -> None:
 
 
 def _documents(folder: Path) -> dict[str, Path]:
-    return {document_key(folder, path): path for path in folder.rglob("*.json")}
+    return {shell.document_key(folder, path): path for path in folder.rglob("*.json")}
 
 
 def _listed(paths: Mapping[str, Path], key: str, folder: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
 from innersight.errors import InnersightError
@@ -15,6 +15,7 @@ from innersight.study.asks import kinds
 from innersight.study.asks.picture import Picture
 from innersight.web import uploads
 from innersight.web.jobs import BusyError, Job, Jobs
+from innersight.web.report import report_page
 from innersight.web.schema import AnyAsk, Cost, Host, JobView, Limits, problems
 
 BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
@@ -109,6 +110,22 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
                 yield f"event: job\ndata: {JobView.of(job).model_dump_json()}\n\n" if job else ":\n\n"
 
         return StreamingResponse(lines(), media_type="text/event-stream")
+
+    @router.post(
+        "/report",
+        response_class=HTMLResponse,
+        responses=problems(_404="the study has no such unit or picture"),
+    )
+    def report(
+        units: Annotated[list[str], Query(max_length=500)] = [],  # noqa: B006
+        imgs: Annotated[list[str], Query(max_length=500)] = [],  # noqa: B006
+    ) -> HTMLResponse:
+        """Return a report of some units over some pictures as one HTML file; of everything when none are named."""
+        try:
+            page = report_page(folder, units, imgs)
+        except InnersightError as error:
+            raise HTTPException(404, str(error)) from error
+        return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="innersight.html"'})
 
     body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}}
     too_large = problems(_409=_CANNOT, _413="too many bytes or pixels", _415="not a picture")

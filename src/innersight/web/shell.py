@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -67,6 +68,15 @@ def study_web(study_folder: Path) -> Path:
             f"{study_folder}: no study here (web/documents/study.json is missing); make one with: innersight study"
         )
     return web
+
+
+def document_key(folder: Path, path: Path) -> str:
+    """Return the key of a document file: `layer/a%2Fb.json` is `layer/a/b`.
+
+    >>> document_key(Path("d"), Path("d/layer/a%2Fb.json"))
+    'layer/a/b'
+    """
+    return "/".join(unquote(part) for part in path.relative_to(folder).with_suffix("").parts)
 
 
 def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 /** The page of the app is alive: what is missing can be computed from where it is missed, and pictures dropped on it. */
 
+import { splitAddresses } from "./address.js";
 import { fill, h, select } from "./dom.js";
 import { dropPictures } from "./drop.js";
 import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
@@ -67,6 +68,7 @@ export async function startLive(study, main) {
     if (!page || page.dataset.offered !== undefined) return;
     page.dataset.offered = "";
     for (const offer of await offersBelow(study, parts, query)) page.append(offerPanel(offer, host));
+    if (parts[1] === "x") page.append(exportRow());
     if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
   }
 }
@@ -80,6 +82,28 @@ export function offerPanel(offer, host) {
   mark(button);
   return h("span", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, [offer.note, estimate(host, offer.cost)].filter(Boolean).join(" ")), problem);
+}
+
+/** A report of what is pinned, as a file to send to somebody. */
+function exportRow() {
+  const problem = h("span", { class: "bad-text", role: "alert" });
+  const button = h("button", { type: "button", class: "button offer", "data-asks": "[]", onclick: async () => {
+    const { query } = parseHash(location.hash);
+    const wanted = new URLSearchParams(["units", "imgs"].flatMap((key) =>
+      splitAddresses(query.get(key)).map((name) => [key, name])));
+    fill(problem);
+    const response = await fetch(`api/report?${wanted}`, { method: "POST" });
+    if (!response.ok) fill(problem, (await response.json()).detail);
+    else saveAs(await response.blob(), "innersight-view.html");
+  } }, "Export this view");
+  return h("div", { class: "offer-row" }, button,
+    h("span", { class: "quiet" }, "One HTML file of these units and pictures alone; it opens without a network."), problem);
+}
+
+function saveAs(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /** Why this class, or this one and not that: any question about a picture. */

@@ -29,6 +29,7 @@ byId("search").addEventListener("click", () => openSearch(study));
 byId("help").addEventListener("click", openHelp);
 byId("link").addEventListener("click", copyLink);
 startKeys(study);
+if (!location.hash && study.start) history.replaceState(null, "", study.start);
 await start(main, study);
 startTray(study);
 performance.mark("page");

@@ -1,0 +1,79 @@
+"""A report of some units over some pictures holds these, and nothing of the others."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import picture, tiny
+from PIL import Image
+from sheet_reader import read_tiles
+
+from innersight.errors import InnersightError
+from innersight.study import Plan, Study, study
+from innersight.web.selection import selected
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    plan = Plan(layers=("relu1", "relu2"), units=2, steps=2, seeds=1, negatives=0, methods=("gradcam",))
+    pictures = [picture(i) for i in (1, 2, 3)]
+    done = study(tiny("in-place"), pictures, tmp_path_factory.mktemp("selection") / "s", plan=plan)
+    done.render()
+    return done
+
+
+def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
+    web = made.folder / "web"
+    whole, _ = selected(web, (), ())
+    found, files = selected(web, ["relu2:0-1", "relu2:3"], ["p2", "blobs 1"])
+    assert {key for key in found if key.startswith("layer/")} == {"layer/relu2"}
+    layer, before = found["layer/relu2"], whole["layer/relu2"]
+    assert list(layer["maps"]) == ["p0", "p2"]
+    assert layer["compare"]["pictures"] == ["p0", "p2"]
+    assert [row["strength"] for row in layer["compare"]["rank"]] == [
+        [row["strength"][0], row["strength"][2]] for row in before["compare"]["rank"]
+    ]
+    assert {entry["picture"] for entry in found["heatmaps"]["entries"]} == {"p0", "p2"}
+    about = found["study"]
+    assert [row["id"] for row in about["pictures"]] == ["p0", "p2"]
+    assert about["start"] == "#/x?units=relu2:0,relu2:1,relu2:3&imgs=p2,p0"
+    tiles = read_tiles(web / "files", whole["study"]["seen"])
+    image = np.asarray(Image.open(io.BytesIO(files[about["seen"]["files"][0]])))
+    width = about["seen"]["tile"][0]
+    for x, i in enumerate((0, 2)):
+        assert np.array_equal(image[:, x * width : (x + 1) * width], tiles[i])
+    assert whole["study"]["seen"]["files"][0] not in files
+    assert "blobs 2" not in json.dumps(found)
+
+
+def test_one_picture_has_nothing_to_compare(made: Study) -> None:
+    found, _ = selected(made.folder / "web", (), ["p1"])
+    assert found["layer/relu1"]["compare"] is None
+    assert found["layer/relu1"]["maps"].keys() == {"p1"}
+    assert "start" not in found["study"]
+
+
+@pytest.mark.parametrize(
+    ("units", "pictures", "why"),
+    [
+        (["relu9:1"], [], "did you mean relu"),
+        (["relu1:99"], [], "has the units 0 to"),
+        (["a b"], [], "not an address"),
+        ([], ["p9"], "no picture 'p9'"),
+    ],
+)
+def test_what_the_study_does_not_have_is_said(units: list[str], pictures: list[str], why: str, made: Study) -> None:
+    with pytest.raises(InnersightError, match=why):
+        selected(made.folder / "web", units, pictures)
+
+
+def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:
+    part = made.report(tmp_path / "part.html", units=["relu2:1"], pictures=["p0"]).read_text()
+    whole = made.report(tmp_path / "whole.html").read_text()
+    assert len(part) < len(whole)
+    assert set(re.findall(r'data-document="([^"]*)"', whole)) - set(re.findall(r'data-document="([^"]*)"', part)) == {
+        "layer/relu1"
+    }
