@@ -1,0 +1,33 @@
+"""TensorBoard: a folder of events."""
+
+from pathlib import Path
+
+import torch
+
+from innersight.errors import MissingExtraError
+from innersight.study.content import Content
+from innersight.study.exports import register
+
+
+@register
+def tensorboard(content: Content, out: Path) -> None:
+    """Write sheets, curves, histograms, and the projector with the patterns as sprites, for `tensorboard --logdir OUT`.
+
+    Raises MissingExtraError without tensorboard.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "train") from error
+    with SummaryWriter(str(out)) as writer:
+        for tag, sheet in content.sheets.items():
+            writer.add_image(tag, sheet, dataformats="HWC")
+        for tag, (steps, values) in content.curves.items():
+            for step, value in zip(steps, values, strict=True):
+                writer.add_scalar(tag, value, step)
+        for tag, found in content.values.items():
+            if len(found):
+                writer.add_histogram(tag, found)
+        for tag, points in content.points.items():
+            sprites = torch.from_numpy(points.sprites).permute(0, 3, 1, 2).float() / 255
+            writer.add_embedding(points.vectors, metadata=points.labels, label_img=sprites, tag=tag)

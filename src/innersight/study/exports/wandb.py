@@ -1,0 +1,37 @@
+"""Weights & Biases: a run in a folder, kept on this machine until `wandb sync`."""
+
+import os
+from pathlib import Path
+
+from innersight.errors import MissingExtraError
+from innersight.study.content import Content
+from innersight.study.exports import register
+
+
+@register
+def wandb(content: Content, out: Path) -> None:
+    """Write a run of the project `innersight`; offline, unless WANDB_MODE says otherwise.
+
+    Raises MissingExtraError without wandb.
+    """
+    try:
+        import wandb as library
+    except ImportError as error:
+        raise MissingExtraError("wandb", "wandb") from error
+    out.mkdir(parents=True, exist_ok=True)
+    settings = library.Settings(silent=True, console="off", x_disable_stats=True)
+    with library.init(
+        project="innersight", name=content.title, dir=str(out), mode=os.environ.get("WANDB_MODE", "offline"),
+        config=content.settings, settings=settings,
+    ) as run:  # fmt: skip
+        for step, row in content.by_step().items():
+            run.log({"step": step, **row})
+        run.log({tag: library.Image(sheet) for tag, sheet in content.sheets.items()})
+        run.log({tag: library.Histogram(values.numpy()) for tag, values in content.values.items() if len(values)})
+        for tag, points in content.points.items():
+            rows = [
+                [label, library.Image(sprite), *vector]
+                for label, sprite, vector in zip(points.labels, points.sprites, points.vectors.tolist(), strict=True)
+            ]
+            columns = ["unit", "pattern", *(f"v{i}" for i in range(points.vectors.shape[1]))]
+            run.log({f"units/{tag}": library.Table(columns=columns, data=rows)})
