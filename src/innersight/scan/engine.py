@@ -114,7 +114,10 @@ def stored(model: Model, store: Store) -> Scan | None:
     settings, before = ledger.settings(), ledger.progress()
     if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
         return None
-    work = _Work(model, check_layers(model, settings["layers"]), settings["top"], settings["batch"])
+    pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
+    sizes = (settings[name] for name in ("top", "batch", "shard"))
+    plan = Plan(check_layers(model, settings["layers"]), *sizes, None, pairs, settings["class_maps"], digests=True)
+    work = _Work(model, plan)
     work.load(before.done, before.pictures, before.tensors)
     work.records = ledger.records(work.kept())
     work.skipped = ledger.broken()

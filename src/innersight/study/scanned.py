@@ -45,7 +45,7 @@ def examples(model: Model, layer: str, units: Sequence[int], store: Store) -> tu
     scan = stored(model, store)
     if scan is None or layer not in scan.layers:
         return {"rows": [], "why": "this layer was not scanned"}, {}
-    again = lru_cache(OPENED)(lambda number: reopen(scan.records[number], model, None))
+    again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None)[0])
     seen = fields(model, [layer])[layer]
     rows, pixels, masks = [], [], []
     try:
