@@ -115,9 +115,9 @@ def stored(model: Model, store: Store) -> Scan | None:
     if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
         return None
     pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
-    sizes = (settings[name] for name in ("top", "batch", "shard"))
-    plan = Plan(check_layers(model, settings["layers"]), *sizes, None, pairs, settings["class_maps"], digests=True)
-    work = _Work(model, plan)
+    top, batch, shard = (settings[name] for name in ("top", "batch", "shard"))
+    layers = check_layers(model, settings["layers"])
+    work = _Work(model, Plan(layers, top, batch, shard, None, pairs, settings["class_maps"], digests=True))
     work.load(before.done, before.pictures, before.tensors)
     work.records = ledger.records(work.kept())
     work.skipped = ledger.broken()

@@ -19,10 +19,11 @@ def wandb(content: Content, out: Path) -> None:
     except ImportError as error:
         raise MissingExtraError("wandb", "wandb") from error
     out.mkdir(parents=True, exist_ok=True)
+    mode = None if "WANDB_MODE" in os.environ else "offline"
     settings = library.Settings(silent=True, console="off", x_disable_stats=True)
     with library.init(
-        project="innersight", name=content.title, dir=str(out), mode=os.environ.get("WANDB_MODE", "offline"),
-        config=content.settings, settings=settings,
+        project="innersight", name=content.title, dir=str(out), mode=mode, config=content.settings,
+        settings=settings,
     ) as run:  # fmt: skip
         for step, row in content.by_step().items():
             run.log({"step": step, **row})
