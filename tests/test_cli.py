@@ -299,6 +299,18 @@ def test_rate_and_views_are_those_asked_for(tmp_path):
     assert settings["views"] == {"shift": 0.06, "zoom": 0.2, "turn": 0.0, "crop": 1.0, "noise": 0.0, "pad": "border"}
 
 
+def test_natural_maxima_come_from_a_scan(tmp_path, monkeypatch, capsys):
+    toons, study, out = tmp_path / "toons", tmp_path / "study", tmp_path / "a.json"
+    run("toons", str(toons), "--per-class", "2", "--seed", "5")
+    run("scan", "toon", str(toons), "-l", "stage1", "--out", str(study))
+    words = ("--steps", "2", "--scan", str(study), "--out", str(out))
+    run("patterns", "toon", "stage1:0", *words)
+    pattern = json.loads(out.read_text())["patterns"][0]
+    scanned = stored(ins.load("toon"), study)
+    assert (pattern["natural"], pattern["usual"]) == pytest.approx(scanned.natural("stage1:0"))
+    assert "holds no scan of" in fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", *words)
+
+
 @pytest.mark.parametrize("by", ["examples", "patterns"])
 def test_interpretability_of_chosen_units(tmp_path, by):
     run("toons", str(tmp_path / "toons"), "--per-class", "3", "--seed", "5")

@@ -2,6 +2,6 @@
 
 # isort: off
 from innersight.cli.base import app, main
-from innersight.cli import models, units, evidence, studies  # in this order they are listed
+from innersight.cli import models, units, patterns, scans, evidence, studies  # in this order they are listed
 
-__all__ = ["app", "evidence", "main", "models", "studies", "units"]
+__all__ = ["app", "evidence", "main", "models", "patterns", "scans", "studies", "units"]

@@ -104,13 +104,13 @@ def scan(
     return work.result(pictures)
 
 
-def stored(model: Model, store: Store) -> Scan | None:
-    """Return what the scan in a study's folder has found so far; None where there is none of this model.
+def stored(model: Model, study: str | Path) -> Scan | None:
+    """Return what the scan kept in a study's folder has found so far; None where there is none of this model.
 
     Its pictures are read again only when their crops are asked for; those of a torch or Hugging Face data set cannot.
-    Raises InnersightError where its file is damaged.
+    Raises InnersightError where there is no study, or its file is damaged.
     """
-    ledger = Ledger(store)
+    ledger = Ledger(Store.open(study))
     settings, before = ledger.settings(), ledger.progress()
     if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
         return None

@@ -15,9 +15,8 @@ from innersight.image import PictureError
 from innersight.model import Model
 from innersight.receptive import fields
 from innersight.render.sheets import colour_sheet, value_sheet
-from innersight.scan import Example, Scan, Tally
+from innersight.scan import Example, Scan, Tally, stored
 from innersight.scan.crops import crops, reopen
-from innersight.scan.engine import stored
 from innersight.scan.ledger import Ledger
 from innersight.store import Item, Store
 
@@ -42,7 +41,7 @@ def examples(model: Model, layer: str, units: Sequence[int], store: Store) -> tu
     (n, SIDE, SIDE, 3) uint8 and `masks` (n, MASK, MASK) in 0..1, see `innersight.scan.crops.Crop`. Where a picture is
     gone, `why` says so and there are no crops.
     """
-    scan = stored(model, store)
+    scan = stored(model, store.folder)
     if scan is None or layer not in scan.layers:
         return {"rows": [], "why": "this layer was not scanned"}, {}
     again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None)[0])

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from innersight.errors import MissingExtraError
 from innersight.study.content import Content
@@ -19,7 +20,7 @@ def wandb(content: Content, out: Path) -> None:
     except ImportError as error:
         raise MissingExtraError("wandb", "wandb") from error
     out.mkdir(parents=True, exist_ok=True)
-    mode = None if "WANDB_MODE" in os.environ else "offline"
+    mode: Literal["offline"] | None = None if "WANDB_MODE" in os.environ else "offline"
     settings = library.Settings(silent=True, console="off", x_disable_stats=True)
     with library.init(
         project="innersight", name=content.title, dir=str(out), mode=mode, config=content.settings,

@@ -1,0 +1,150 @@
+"""Commands for patterns: draw them, and judge what explains a unit."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from innersight.cli.base import Device, Files, Json, ModelName, Out, Ray, Weights, app, load
+from innersight.commands import deliver, drawing, kept_beside
+from innersight.errors import InnersightError
+from innersight.render.formats import FIGURES, check
+
+if TYPE_CHECKING:
+    from innersight.model import Model
+    from innersight.scan import Scan
+
+_DRAWING = (
+    "steps", "size", "parameterize", "statistics", "seed", "seeds", "negatives", "variants", "of", "begin", "until",
+    "rate", "precision", "compile",
+)  # fmt: skip
+
+
+@app.command()
+def patterns(
+    model: ModelName,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHAT...",
+            help="layer:0-15, layer:7@3,4, layer, class:NAME, dream(layer) and its like, or a sum: 'layer:1 - layer:2'",
+        ),
+    ],
+    steps: Annotated[int, typer.Option(help="updates of each picture, at most")] = 256,
+    size: Annotated[
+        str | None, typer.Option(help="side in pixels, or HEIGHTxWIDTH; the network's own when not given")
+    ] = None,
+    parameterize: Annotated[str, typer.Option(help="fourier, maco or pixels")] = "fourier",
+    statistics: Annotated[
+        str, typer.Option(help="colours and spectrum of photographs, or of the pictures")
+    ] = "photographs",
+    seed: Annotated[int, typer.Option(help="of the random pixels")] = 0,
+    seeds: Annotated[int, typer.Option(help="pictures drawn of each; the strongest is shown")] = 2,
+    negatives: Annotated[bool, typer.Option(help="also what switches each off; half of the time")] = True,
+    variants: Annotated[int, typer.Option(help="pictures of each that are to differ")] = 1,
+    picture: Annotated[list[Path] | None, typer.Option(help="for natural maxima and examples; file or folder")] = None,
+    scan: Annotated[
+        Path | None, typer.Option(metavar="STUDY", help="study with a scan: natural maxima from all its pictures")
+    ] = None,
+    of: Annotated[Path | None, typer.Option(help="the picture that caricature and inversion look at")] = None,
+    begin: Annotated[Path | None, typer.Option(help="start from this picture")] = None,
+    views: Annotated[
+        str, typer.Option(metavar="NAME=VALUE,...", help="how far views move: shift, zoom, turn, crop, noise, pad")
+    ] = "",
+    rate: Annotated[float | None, typer.Option(help="of learning; by default the parameterization's own")] = None,
+    until: Annotated[str, typer.Option(help="converged: end when it stops rising; steps: make all")] = "converged",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile; for hundreds of units")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="say how long it takes, and end")] = False,
+    transparent: Annotated[bool, typer.Option("--transparent", help="fade what did not matter into white")] = False,
+    preview: Annotated[Path | None, typer.Option(help="picture file rewritten while they are drawn")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="folder of finished pictures, to go on from [default: by --out]")
+    ] = None,
+    ray: Ray = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Find the picture that drives each unit or class most, from random pixels. Run again to go on after Ctrl-C."""
+    asked = {key: value for key, value in locals().items() if key in _DRAWING} | {"pictures": picture or None}
+    check([preview] if preview else [], FIGURES)
+    asked["size"] = None if size is None else _sides(size)
+    from innersight.patterns import Views
+    from innersight.patterns import estimate as plan
+    from innersight.patterns import patterns as run
+
+    asked["views"] = Views.parse(views)
+    opened = load(model, weights, device)
+    asked["scan"] = None if scan is None else _scanned(opened, scan)
+    if estimate:
+        planned = plan(opened, what, **asked)
+        typer.echo(json.dumps(vars(planned), indent=1) if json_ else str(planned))
+        return
+    with kept_beside(out, "patterns.png", keep) as folder:
+        with drawing("patterns", preview) as watch:
+            result = run(opened, what, **asked, keep=folder, ray=ray, progress=watch)
+        deliver(result, json_, out, "patterns.png", transparent=transparent)
+
+
+@app.command()
+def interpretability(
+    model: ModelName,
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="layer, or some of its units: layer:0-15")],
+    pictures: Files,
+    by: Annotated[str, typer.Option(help="what explains a unit: examples, or patterns drawn for it")] = "examples",
+    tasks: Annotated[int, typer.Option(help="pairs of pictures to tell apart, for each unit")] = 20,
+    explanations: Annotated[int, typer.Option(help="examples, or patterns, shown for each unit")] = 4,
+    steps: Annotated[int, typer.Option(help="updates of each pattern, at most")] = 256,
+    seed: Annotated[int, typer.Option(help="of all that is random")] = 0,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Out = None,
+) -> None:
+    """Say whether the examples or patterns of a unit tell what drives it from what does not (forced choice)."""
+    from innersight import terminal
+    from innersight.address import Address, ClassAddress, parse
+    from innersight.patterns import interpretability as run
+    from innersight.patterns import patterns as draw
+
+    if by not in ("examples", "patterns"):
+        raise InnersightError(f"by={by!r}: choose examples or patterns")
+    first, *others = parse(what)
+    if isinstance(first, ClassAddress) or first.place is not None:
+        raise InnersightError(f"{what!r}: name a layer, or some of its units such as stage2:0-15")
+    units = [address.unit for address in (first, *others) if isinstance(address, Address) and address.unit is not None]
+    opened = load(model, weights, device)
+    shown: dict[str, Any] = {}
+    if by == "patterns":
+        with drawing("patterns", None) as watch:
+            drawn = draw(opened, what, steps=steps, seed=seed, seeds=explanations, negatives=True, progress=watch)
+        assert drawn.negatives is not None
+        shown = {"by": drawn.every, "negatives": drawn.negatives.every}
+    result = run(
+        opened, first.layer, list(pictures), units or None, tasks=tasks, explanations=explanations, seed=seed, **shown
+    )  # fmt: skip
+    if not json_:
+        typer.echo(terminal.interpretability(result))
+    deliver(result, json_, out, "interpretability.png")
+
+
+def _scanned(model: "Model", study: Path) -> "Scan":
+    from innersight.scan import stored
+
+    found = stored(model, study)
+    if found is None:
+        raise InnersightError(
+            f"{study} holds no scan of {model.name}: make one with innersight scan MODEL PICTURES --out {study}"
+        )
+    return found
+
+
+def _sides(text: str) -> int | tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise InnersightError(f"size={text!r}: give a side in pixels such as 96, or HEIGHTxWIDTH such as 64x96")
+    sides = [int(part) for part in parts]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])

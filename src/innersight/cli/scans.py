@@ -1,0 +1,67 @@
+"""The command for a whole data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innersight.cli.base import Device, Json, Layers, ModelName, Ray, Weights, app, load
+from innersight.commands import deliver, progress, study_and_files
+from innersight.errors import printable
+
+
+@app.command()
+def scan(
+    model: ModelName,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="folders, .tar files or picture files")],
+    layer: Layers = None,
+    all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
+    top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
+    batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
+    workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="also which units go together, in a layer and with the one before it")
+    ] = False,
+    class_maps: Annotated[bool, typer.Option("--class-maps", help="also each unit's mean map for each class")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
+    ray: Ray = None,
+    weights: Weights = None,
+    device: Device = None,
+    json_: Json = False,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="study folder to keep the scan in and go on from, or a file, .png .json ..."),
+    ] = None,
+) -> None:
+    """Find what excites each unit in a whole folder of pictures, and which classes it tells apart.
+
+    With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
+    """
+    from innersight.layers import layers as listed
+    from innersight.scan import scan as run
+
+    folders, files = study_and_files(out)
+    opened = load(model, weights, device)
+    names = [found.name for found in listed(opened)] if all_ else layer
+    with progress("scan") as watch:
+        result = run(
+            opened, list(pictures), names, top=top, batch=batch, correlate=correlate, class_maps=class_maps,
+            workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
+        )  # fmt: skip
+    if not json_:
+        from innersight import terminal
+
+        typer.echo(terminal.scan(result))
+    for note in result.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    beside = folders or Path()
+    deliver(result, json_, files or None, str(beside / "scan.png"))
+    if files or json_:
+        return
+    for asked, name, draw in (
+        (correlate, "correlation.png", result.correlation_figure),
+        (class_maps, "class-maps.png", result.class_figure),
+    ):
+        if asked:
+            draw().savefig(beside / name)
+            typer.echo(f"wrote {printable(beside / name)}")
