@@ -255,3 +255,31 @@ def test_a_report_offers_nothing(chromium: Any, folder: Path, tmp_path: Path) ->
     assert page.locator(".empty").count() == 1
     assert page.locator(".offer, .jobs, .add").count() == 0
     context.close()
+
+
+def test_a_large_report_is_a_page_and_a_folder(
+    chromium: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from innersight.web import report
+
+    out = tmp_path / "out" / "big.html"
+    monkeypatch.setattr(report, "LARGEST", 200_000)
+    report.write_report(folder, out)
+    assert out.stat().st_size < 250_000
+    assert sorted(path.name for path in out.parent.iterdir()) == ["big.html", "big_parts"]
+    context = chromium.new_context()
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{out.as_uri()}#/l/stage1")
+    page.wait_for_selector("html[data-ready=page]")
+    page.locator("main ins-tile[data-state=drawn]").first.wait_for()
+    assert page.locator(".offer, .jobs, .add").count() == 0
+    page.goto(f"{out.as_uri()}#/i/p0")
+    page.locator(".heatmaps ins-tile[data-state=drawn]").first.wait_for()
+    assert complaints == []
+    context.close()
+    monkeypatch.undo()
+    report.write_report(folder, out)
+    assert [path.name for path in out.parent.iterdir()] == ["big.html"]

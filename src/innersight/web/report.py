@@ -5,6 +5,7 @@ import hashlib
 import json
 import mimetypes
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from html import escape
@@ -14,9 +15,13 @@ from typing import Any
 from innersight.web import shell
 from innersight.web.selection import selected
 
+LARGEST = 25_000_000
+
 
 def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> Path:
     """Bundle the front end, the documents and the files of a study into one self-contained HTML file.
+
+    Beyond 25 MB the page stays small and a folder `NAME_parts` beside it holds the rest, loaded when it is needed.
 
     study_folder : holds `web/documents/*.json` and `web/files/*` as docs/data-contract.md describes.
     out : the file to write; its folder is created. It is replaced only once the new one is complete.
@@ -27,17 +32,48 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
     """
     out = Path(out)
     html = report_page(Path(study_folder), units, pictures)
+    beside = out.with_name(f"{out.stem}_parts")
+    large = len(html) > LARGEST
+    if large:
+        html = _in_parts(Path(study_folder), beside, units, pictures)
+    _replace(out, html)
+    if not large:
+        _forget(beside)
+    return out
+
+
+def _forget(folder: Path) -> None:
+    """Remove the parts of an earlier report, and no folder of another kind."""
+    if (folder / "document-0.js").is_file():
+        shutil.rmtree(folder)
+
+
+def _replace(out: Path, text: str) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
+            file.write(text)
         os.chmod(name, 0o644)
         os.replace(name, out)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return out
+
+
+def _in_parts(study_folder: Path, folder: Path, units: Sequence[str], pictures: Sequence[str]) -> str:
+    """Write documents and files as scripts into `folder`, and return the page that loads each when it is needed."""
+    documents, files = selected(shell.study_web(study_folder), units, pictures)
+    keys = {key: f"document-{i}" for i, key in enumerate(sorted(documents))}
+    _forget(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, name in keys.items():
+        (folder / f"{name}.js").write_text(f'innersightPart("{name}", {_text(documents[key])});\n', encoding="utf-8")
+    for name, data in files.items():
+        value = json.dumps({key: text for key, text in _file(name, data).items() if key != "name"})
+        (folder / f"{name}.js").write_text(f"innersightPart({json.dumps(name)}, {value});\n", encoding="utf-8")
+    title = str(documents["study"].get("title") or "Innersight")
+    return _framed(title, scripts="'self' file:", parts=(folder.name, _text(keys)))
 
 
 def embed(study_folder: Path, *, height: int = 800) -> str:
@@ -56,20 +92,24 @@ def embed(study_folder: Path, *, height: int = 800) -> str:
 def report_page(study_folder: Path, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> str:
     """Return the text of the report; see `write_report`."""
     documents, files = selected(shell.study_web(study_folder), units, pictures)
-    # A parser reads CRLF as LF before the browser takes the hash.
-    style = (shell.STATIC / "style.css").read_text(encoding="utf-8").replace("\r\n", "\n")
-    script = shell.bundle().replace("\r\n", "\n")
-    return shell.page(
-        title=str(documents["study"].get("title") or "Innersight"),
-        policy=(
-            f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-            "img-src blob: data:; base-uri 'none'; form-action 'none'"
-        ),
-        style=style,
-        script=script,
+    return _framed(
+        str(documents["study"].get("title") or "Innersight"),
         documents=((key, _text(document)) for key, document in sorted(documents.items())),
         files=(_file(name, data) for name, data in sorted(files.items())),
     )
+
+
+def _framed(title: str, scripts: str = "", **contents: Any) -> str:
+    """Return the page. scripts : what else than its own script it may run."""
+    # A parser reads CRLF as LF before the browser takes the hash.
+    style = (shell.STATIC / "style.css").read_text(encoding="utf-8").replace("\r\n", "\n")
+    script = shell.bundle().replace("\r\n", "\n")
+    allowed = f"{_hash(script)} {scripts}".rstrip()
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; "
+        "img-src blob: data:; base-uri 'none'; form-action 'none'"
+    )
+    return shell.page(title=title, policy=policy, style=style, script=script, **contents)
 
 
 def _text(document: Any) -> str:

@@ -44,8 +44,12 @@ def page(
     modules: Sequence[str] = (),
     documents: Iterable[tuple[str, str]] = (),
     files: Iterable[dict[str, str]] = (),
+    parts: tuple[str, str] | None = None,
 ) -> str:
-    """Return the HTML page; `style`, `script` and the texts of `documents` (escaped JSON) go in as they are."""
+    """Return the HTML page; `style`, `script` and the texts of `documents` (escaped JSON) go in as they are.
+
+    parts : the folder beside the page that holds documents and files, and its documents' parts by key, as escaped JSON.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
@@ -57,6 +61,7 @@ def page(
         modules=modules,
         documents=((key, Markup(text)) for key, text in documents),
         files=files,
+        parts=(parts[0], Markup(parts[1])) if parts else None,
     )
 
 

@@ -1,12 +1,14 @@
 /** What the server computes: ask, follow, cancel. A report has no server: nothing here is called in one. */
 
+import { alone } from "./source.js";
+
 /** The jobs this page follows, by id, and who wants to hear of them. */
 const jobs = new Map();
 const listeners = new Set();
 
 /** What this host can compute; null in a report. */
 export async function askHost() {
-  if (document.querySelector("script[data-document]")) return null;
+  if (alone) return null;
   return answered(await fetch("api/host"));
 }
 

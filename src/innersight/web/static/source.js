@@ -6,7 +6,12 @@ export const FORMAT = 1;
 
 const PIECE = 1 << 18; // characters of base64 decoded at a time, a multiple of 4
 
-const host = document.querySelector("script[data-document]") ? embedded() : served();
+const parts = document.querySelector("script[data-parts]");
+
+/** Whether this is a report: no server answers. */
+export const alone = Boolean(parts ?? document.querySelector("script[data-document]"));
+
+const host = parts ? beside(parts) : alone ? embedded() : served();
 const documents = new Map();
 const files = new Map();
 
@@ -55,17 +60,47 @@ function embedded() {
     async file(name) {
       const block = binaries.get(name);
       if (!block) throw new Error(`The report holds no file “${name}”.`);
-      const text = block.textContent.trim();
-      const parts = [];
-      let since = performance.now();
-      for (let at = 0; at < text.length; at += PIECE) {
-        parts.push(Uint8Array.from(atob(text.slice(at, at + PIECE)), (letter) => letter.charCodeAt(0)));
-        since = await breathe(since);
-      }
+      const bytes = await bytesOf(block.textContent.trim());
       block.remove(); // the Blob takes its place
-      return new Blob(parts, { type: block.dataset.type });
+      return new Blob([bytes], { type: block.dataset.type });
     },
   };
+}
+
+/** A report in several files: a page opened from disk may not fetch what lies beside it, but it may run scripts. */
+function beside(block) {
+  const keys = JSON.parse(block.textContent);
+  const waiting = new Map();
+  globalThis.innersightPart = (name, value) => waiting.get(name)(value);
+  const part = (name) => new Promise((resolve, reject) => {
+    waiting.set(name, resolve);
+    const script = document.createElement("script");
+    script.onload = () => script.remove();
+    script.onerror = () => reject(new Error(`“${block.dataset.parts}/${name}.js” is missing: keep the folder beside the page.`));
+    script.src = `${block.dataset.parts}/${name}.js`;
+    document.head.append(script);
+  });
+  return {
+    forget() {},
+    async document(key) {
+      return key in keys ? part(keys[key]) : null;
+    },
+    async file(name) {
+      const { type, base64 } = await part(name);
+      return new Blob([await bytesOf(base64)], { type });
+    },
+  };
+}
+
+/** The bytes of a text in base64, decoded piece by piece so that the page stays alive. */
+async function bytesOf(text) {
+  const pieces = [];
+  let since = performance.now();
+  for (let at = 0; at < text.length; at += PIECE) {
+    pieces.push(Uint8Array.from(atob(text.slice(at, at + PIECE)), (letter) => letter.charCodeAt(0)));
+    since = await breathe(since);
+  }
+  return new Blob(pieces);
 }
 
 function served() {
