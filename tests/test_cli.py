@@ -13,8 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import innersight as ins
 from innersight import toons
 from innersight.cli import app, main
+from innersight.scan import stored
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
 
