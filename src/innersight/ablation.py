@@ -269,10 +269,10 @@ def _slopes(suffix: tap.Suffix, classes: Int[Tensor, " n"]) -> Float[Tensor, "n 
     """Return the gradient of each class's score for the first picture, from one run with a row for each class."""
     rows = suffix.activation[:1].expand(len(classes), -1, -1, -1).clone().requires_grad_(True)
     with torch.enable_grad():
-        logits = suffix(rows, torch.zeros_like(classes))
-    if not logits.requires_grad:
+        scores = suffix(rows, torch.zeros_like(classes))[torch.arange(len(classes)), classes]
+    if not scores.requires_grad:
         return torch.zeros_like(rows)
-    (slopes,) = torch.autograd.grad(logits[torch.arange(len(classes)), classes].sum(), rows, allow_unused=True)
+    (slopes,) = torch.autograd.grad(scores, rows, torch.ones_like(scores), allow_unused=True)
     return torch.zeros_like(rows) if slopes is None else slopes
 
 
