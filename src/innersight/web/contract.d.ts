@@ -23,6 +23,8 @@ interface Study {
   };
   pictures: PictureEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;
   missing: { what: string; why: string }[]; timing: { what: string; seconds: number | null }[];
+  cost?: { [kind: string]: { seconds: number; per: string } }; stamp?: string; start?: string;
+  methods?: { [name: string]: { title: string; paper: string; when: string } };
 }
 
 interface Score {
