@@ -138,7 +138,8 @@ class Jobs:
             else:
                 over = {"state": "done", "share": 1.0}
             # Whoever hears of the end finds everything tidied up.
-            self.ended(replace(self._jobs[key], **over))
+            now = self._jobs[key]
+            self.ended(now if now.state == "cancelled" else replace(now, **over))
             self._change(key, **over)
 
     def _hear(self, key: str, line: dict[str, object]) -> None:
