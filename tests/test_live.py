@@ -167,7 +167,12 @@ def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
     versus.select_option(label=toons.CLASSES[1])
     method.select_option("saliency")
     page.get_by_role("button", name="Compute heatmaps").click()
-    visit.wait("text => document.querySelector('main').textContent.includes(text)", f"less {toons.CLASSES[1]}")
+    visit.wait(
+        "text => document.querySelector('main').textContent.includes(text)",
+        f"{toons.CLASSES[0]} against {toons.CLASSES[1]}",
+    )
+    page.get_by_role("button", name=f"{toons.CLASSES[0]} against {toons.CLASSES[1]}").click()
+    visit.wait(DRAWN, "main .heatmap")
     page.locator(".question").scroll_into_view_if_needed()
     visit.shot("live-question")
     visit.page.goto(visit.page.url.partition("#")[0])
