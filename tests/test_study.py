@@ -65,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_every_item_is_computed_once(finished: Study) -> None:
     keys = {
         "model", "pictures", "maps/relu1", "maps/relu2", "compare/relu1", "compare/relu2", "kernels", "heatmaps",
-        "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1", "negatives/relu2", "classes", "fields",
+        "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "fields",
         "ablation/relu1", "ablation/relu2",
     }  # fmt: skip
     assert values_of(finished.folder).keys() == keys
@@ -95,18 +95,18 @@ def copy_of(finished: Study, folder: Path) -> Path:
     return Path(shutil.copytree(finished.folder, folder / "s"))
 
 
-DRAWN = {"patterns/relu1/0", "patterns/relu2/0", "negatives/relu1", "negatives/relu2"}
+DRAWN = {"patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0"}
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "methods": ({"methods": ("saliency",)}, {"model", "heatmaps"}),
     "target": ({"target": "cedar"}, {"model", "heatmaps", "classes"}),
     "steps": ({"steps": 3}, {"model", *DRAWN, "classes"}),
     "seed": ({"seed": 1}, {"model", *DRAWN, "classes"}),
     "units": ({"units": 2}, {"model", *DRAWN}),
-    "negatives": ({"negatives": 1}, {"model", "negatives/relu1", "negatives/relu2"}),
+    "negatives": ({"negatives": 1}, {"model", "negatives/relu1/0", "negatives/relu2/0"}),
     "rivals": ({"rivals": False}, {"model", "heatmaps"}),
     "layers": (
         {"layers": ("relu1", "conv2")},
-        {"model", "fields", "maps/conv2", "compare/conv2", "ablation/conv2", "patterns/conv2/0", "negatives/conv2"},
+        {"model", "fields", "maps/conv2", "compare/conv2", "ablation/conv2", "patterns/conv2/0", "negatives/conv2/0"},
     ),
 }
 

@@ -109,7 +109,8 @@ class Ablation:
         number = self.model.class_index(target)
         own, label = len(self.rows(number)), self.model.labels[number]
         taken = bool((self.logits.argmax(1) == number).any())
-        text = f"{own} pictures taken for {label}" if taken else f"none is taken for {label}: all {own} pictures"
+        pictures = f"{own} picture{'s' * (own != 1)}"
+        text = f"{pictures} taken for {label}" if taken else f"none is taken for {label}: all {pictures}"
         needed = fewest(self.change.shape[1])
         short = f"; p can be below 0.05 with {needed} or more, for {self.change.shape[1]} units"
         return text + (short if own < needed else "")

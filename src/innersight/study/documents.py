@@ -157,7 +157,7 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     document["signed"] = any(bool((of_picture < 0).any()) for of_picture in of_pictures.values())
     document["patterns"] = _patterns(store, files, f"patterns/{name}/", card)
     if document["patterns"]:
-        document["patterns"]["negatives"] = _patterns(store, files, f"negatives/{name}", card)
+        document["patterns"]["negatives"] = _patterns(store, files, f"negatives/{name}/", card)
     document["compare"] = None
     if compared:
         document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}

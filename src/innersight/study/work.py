@@ -188,6 +188,6 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
             yield f"examples/{layer}", settings, partial(items.examples_of, model, layer, plan.units, store)
     for layer in plan.layers if plan.units and plan.negatives else ():
         settings = {**drawn, "count": min(plan.negatives, plan.units)}
-        yield f"negatives/{layer}", settings, partial(items.negatives_of, model, layer, plan, store)
+        yield f"negatives/{layer}/0", settings, partial(items.negatives_of, model, layer, plan, store)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(items.planned_classes, scene)

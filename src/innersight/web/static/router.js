@@ -106,12 +106,12 @@ async function find(study, hash, signal) {
 }
 
 /** The page for an address that leads nowhere: it says why. */
-export function lost(address, why) {
+export function lost(address, why, head = "There is no such page") {
   return {
     title: "Not found",
     body: h("section", { class: "page lost" },
       h("p", { class: "kicker" }, "Not found"),
-      h("h1", {}, "There is no such page"),
+      h("h1", {}, head),
       h("p", { class: "lead" }, h("code", {}, address)),
       h("p", { class: "lead" }, why),
       h("p", {}, h("a", { class: "button", href: "#/" }, "Back to the story"))),

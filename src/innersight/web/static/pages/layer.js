@@ -52,8 +52,9 @@ register("/l/:layer", async ({ study, params, query }) => {
 export function unknownLayer(study, name) {
   const entry = study.layers.find((layer) => layer.name === name);
   const known = shownLayers(study).map((layer) => layer.name).join(", ");
-  return lost(name, entry ? `Nothing was computed for this layer. ${reason(study, "layer", "")} Computed: ${known}.`
-    : `${study.model.name} has no layer of this name. Computed: ${known}.`);
+  return entry
+    ? lost(name, `${reason(study, "layer", "")} Computed: ${known}.`, "Nothing was computed for this layer")
+    : lost(name, `${study.model.name} has no layer of this name. Computed: ${known}.`);
 }
 
 function layerHead(study, layer) {
