@@ -176,8 +176,11 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
 
 
 def _train(store: Store, files: Path, card: Item) -> dict[str, Any]:
-    del files, card
-    return next(iter(store.starting("train"))).document
+    del files
+    document = next(iter(store.starting("train"))).document
+    order = {row["name"]: number for number, row in enumerate(card.document["layers"])}
+    layers = sorted(document.get("layers", {}).items(), key=lambda named: order.get(named[0], len(order)))
+    return {**document, "layers": dict(layers)}
 
 
 def _class_patterns(store: Store, files: Path, card: Item) -> dict[str, Any]:

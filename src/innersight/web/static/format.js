@@ -5,7 +5,7 @@ export function number(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   const text = size >= 1e5 || size < 1e-3
-    ? size.toExponential(digits - 1).replace("e+", "e").replace("e-", "e−")
+    ? size.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e").replace("e-", "e−")
     : trimmed(size, digits);
   return (value < 0 ? "−" : "") + text;
 }
