@@ -77,7 +77,7 @@ function layerHead(study, layer) {
         : null),
     layer.scan ? h("p", { class: "badges" }, [
       [layer.scan.dead, "dead: positive nowhere on", "bad"], [layer.scan.always_on, "always on: positive on all of", ""],
-    ].map(([units, what, kind]) => h("span", { class: `badge ${kind}` }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
+    ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
 }
 
 function mapsPanel(study, layer, state, change) {
