@@ -12,7 +12,7 @@ from innersight.commands import (
     desktop,
     progress,
 )
-from innersight.errors import printable
+from innersight.errors import InnersightError, printable
 
 
 @app.command()
@@ -118,11 +118,16 @@ def toons(
     per_class: Annotated[int, typer.Option(help="pictures of each character")] = 400,
     seed: Annotated[int, typer.Option(help="of the first picture")] = 0,
     size: Annotated[int, typer.Option(help="side in pixels")] = 96,
+    masks: Annotated[Path | None, typer.Option(help="folder to write masks of the parts to, for dissect")] = None,
 ) -> None:
     """Draw the embedded characters into a class-per-folder tree, to train on."""
     from innersight.toons import write
 
-    typer.echo(f"{write(folder, per_class=per_class, seed=seed, size=size)} pictures in {printable(folder)}")
+    try:
+        count = write(folder, per_class=per_class, seed=seed, size=size, masks=masks)
+    except ValueError as error:
+        raise InnersightError(str(error)) from error
+    typer.echo(f"{count} pictures in {printable(folder)}")
 
 
 @app.command()

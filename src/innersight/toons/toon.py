@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,25 +117,35 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
     return Toon(name, seed, size, without, pixels, parts, touched)
 
 
-def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96) -> int:
+def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, masks: Path | None = None) -> int:
     """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`, and return how many.
 
     per_class : pictures of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1
     size : pixels to a side
+    masks : folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names
 
-    Raises FileExistsError if the folder holds anything, ValueError as `draw` does or for `per_class` below 1.
+    Raises FileExistsError if a folder holds anything, ValueError as `draw` does, for `per_class` below 1, or for one
+    folder inside the other, where masks would be taken for pictures.
     """
     if per_class < 1:
         raise ValueError(f"per_class is {per_class}; write at least 1 picture of each class")
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; name a new or empty folder to write toons to")
+    folders = [Path(folder)] if masks is None else [Path(folder), Path(masks)]
+    for one in folders:
+        if one.exists() and any(one.iterdir()):
+            raise FileExistsError(f"{one} is not empty; name a new or empty folder to write toons to")
+    if masks is not None:
+        pictures, parts = (one.resolve() for one in folders)
+        if pictures.is_relative_to(parts) or parts.is_relative_to(pictures):
+            raise ValueError(f"masks={str(masks)!r}: name a folder beside {str(folder)!r}; neither may be in the other")
+        Path(masks).mkdir(parents=True, exist_ok=True)
+        (Path(masks) / "parts.json").write_text(json.dumps(PARTS) + "\n")
     for name in CLASSES:
-        home = folder / name
-        home.mkdir(parents=True, exist_ok=True)
+        for one in folders:
+            (one / name).mkdir(parents=True, exist_ok=True)
         for s in range(seed, seed + per_class):
-            picture = Image.fromarray(draw(name, s, size=size).pixels)
-            picture.save(home / f"{name}-{s:06d}.png", compress_level=1)
+            toon = draw(name, s, size=size)
+            for one, values in zip(folders, (toon.pixels, toon.parts), strict=False):
+                Image.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
     return len(CLASSES) * per_class
 
 

@@ -5,15 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool
-from PIL import Image
 from torch import Tensor
 
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
-from innersight.image import SUFFIXES, Picture, PictureError, load_picture
+from innersight.image import Picture
+from innersight.masks import check_size, ends_of, files_by_end, laid, not_black
 from innersight.model import InputSpec
 
 CORNERS = ("x0", "y0", "x1", "y1")
@@ -54,7 +53,7 @@ def read_regions(source: str | Path) -> Regions:
     short = {name.rpartition("/")[2] for name in boxes}
 
     def boxes_of(file: Path) -> Sequence[Boxed]:
-        return next((boxes[end] for end in _ends(file) if end in boxes), ()) if file.name in short else ()
+        return next((boxes[end] for end in ends_of(file) if end in boxes), ()) if file.name in short else ()
 
     def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
         own = boxes_of(picture.path) if picture.path else ()
@@ -114,12 +113,6 @@ def check_labels(path: str | Path, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"boxes of {name!r}: the network has no such class; {nearest(name, labels)}" for name in unknown)
 
 
-def _ends(path: Path) -> list[str]:
-    """Return every end of a path, the longest first."""
-    parts = path.parts
-    return [path.as_posix(), *("/".join(parts[i:]) for i in range(len(parts)))]
-
-
 def _seen_box(box: Box, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"]:
     """Return the pixels of the network's input whose middle lies in a box."""
     seen = picture.box(spec)
@@ -130,43 +123,21 @@ def _seen_box(box: Box, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"
 
 
 def _masks(folder: Path) -> Regions:
-    ends = {
-        file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*") if _is_picture(file)
-    }
-    if not ends:
+    files = files_by_end(folder)
+    if not files:
         raise InnersightError(f"{printable(folder)}: no masks in this folder; name them as the pictures are")
 
     def mask_of(file: Path) -> Path | None:
-        return next((ends[end] for end in _ends(file.with_suffix("")) if end in ends), None)
+        return next((files[end] for end in ends_of(file.with_suffix("")) if end in files), None)
 
     def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
         del label
         file = mask_of(picture.path) if picture.path else None
         if file is None:
             return None
-        try:
-            mask = np.asarray(load_picture(file).image.convert("L")) > 0
-        except PictureError as error:
-            raise InnersightError(f"mask {error}") from error
-        if mask.shape != (picture.height, picture.width):
-            raise InnersightError(
-                f"{printable(file)}: the mask has {mask.shape[1]}x{mask.shape[0]} pixels and the picture "
-                f"{picture.width}x{picture.height}; they must be alike"
-            )
-        found = torch.from_numpy(laid(mask, picture, spec) > 0)
+        mask = not_black(file)
+        check_size(mask, (picture.height, picture.width), printable(file))
+        found = torch.from_numpy(laid(mask, picture.box(spec), (spec.height, spec.width)))
         return found if found.any() else None
 
     return Regions(lambda file: mask_of(file) is not None, region)
-
-
-def laid(values: np.ndarray, picture: Picture, spec: InputSpec) -> np.ndarray:
-    """Return integers (h, w) of 8 bits over a picture as the network's input (H, W) sees them, none mixed."""
-    box = picture.box(spec)
-    seen = Image.fromarray(values.astype(np.uint8)).resize(
-        (spec.width, spec.height), Image.Resampling.NEAREST, box=(box.left, box.top, box.right, box.bottom)
-    )
-    return np.array(seen)
-
-
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from innersight.errors import InnersightError
 from innersight.heatmaps import Heatmap, explain
 from innersight.image import as_picture, stack
+from innersight.masks import laid
 from innersight.model import Model
 from innersight.predict import run
 from innersight.statistics import bootstrap, spearman
 from innersight.toons import CLASSES, PARTS, Toon, draw
-from innersight.trust.regions import laid
 from innersight.trust.request import Asked
 from innersight.trust.truths import Found, Seen, register
 
@@ -81,7 +81,8 @@ def part_sums(model: Model, heatmap: "Heatmap | Float[Tensor, 'h w']", toon: Too
     spec = model.input
     wide = F.interpolate(values[None, None].double(), size=(spec.height, spec.width), mode="bilinear")[0, 0]
     wide = wide * (values.numel() / wide.numel())
-    parts = torch.from_numpy(laid(toon.parts, as_picture(np.array(toon.pixels)), spec))
+    seen = as_picture(np.array(toon.pixels)).box(spec)
+    parts = torch.from_numpy(laid(toon.parts, seen, (spec.height, spec.width)))
     return {part: float(wide[parts == i].sum()) for i, part in enumerate(PARTS)}
 
 
