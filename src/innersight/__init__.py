@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
     from innersight.compare import compare as compare
     from innersight.connections import connections as connections
+    from innersight.dissection import dissect as dissect
     from innersight.find import find as find
     from innersight.heatmaps import explain as explain
     from innersight.image import Picture as Picture
@@ -35,6 +36,7 @@ _HOME = {
     "ablate": "innersight.ablation",
     "compare": "innersight.compare",
     "connections": "innersight.connections",
+    "dissect": "innersight.dissection",
     "explain": "innersight.heatmaps",
     "find": "innersight.find",
     "layers": "innersight.layers",

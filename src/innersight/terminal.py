@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from innersight.ablation import Ablation
 from innersight.connections import Connections
+from innersight.dissection import Concepts, Dissection
 from innersight.errors import printable
 from innersight.matching import Matching
 from innersight.model import Layer, Model
@@ -219,6 +220,29 @@ def matching(result: Matching) -> str:
         rows.append([name, *counts, middle, f"{row['threshold']:.2f}", f"{row['cka']:.2f}"])
     head = ["layer", "units", "same", "moved", "born", "died", "silent", "median", "chance", "CKA"]
     return f"{table(head, rows)}\n{result.pictures:,} pictures; median: correlation of partners; chance: the threshold"
+
+
+def dissection(result: Dissection | Concepts, count: int = 20) -> str:
+    """Return how many units of each layer have which label, and the units of the surest labels."""
+    rows = [
+        [
+            name,
+            f"{row['units']:,}",
+            f"{row['labelled']:,}",
+            ", ".join(f"{part} {n}" for part, n in row["parts"].items()),
+        ]
+        for name, row in result.summary().items()
+    ]
+    best = [row for row in result.rank(count=count) if row["label"] is not None]
+    columns = [
+        [row["address"], row["label"], f"{row[result.measure]:.3f}", "{:.3f} to {:.3f}".format(*row["interval"]),
+         "" if row["p"] is None else f"{row['p']:.3f}"]
+        for row in best
+    ]  # fmt: skip
+    parts = [table(["layer", "units", "labelled", ""], rows)]
+    if best:
+        parts += ["", table(["unit", "label", result.measure, "95%", "p"], columns)]
+    return "\n".join([*parts, f"{result.pictures:,} pictures"])
 
 
 def methods() -> str:

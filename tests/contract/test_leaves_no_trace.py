@@ -42,10 +42,17 @@ def _folder(out: Path) -> Path:
     return folder
 
 
+def _halves(name: str) -> dict[str, np.ndarray]:
+    mask = np.zeros(np.asarray(Image.open(name)).shape[:2], bool)
+    mask[: len(mask) // 2] = True
+    return {"upper": mask}
+
+
 CASES: dict[str, Case] = {
     "ablate": lambda model, pictures, out: ins.ablate(model, pictures, last_grid(model)[0]),
     "compare": lambda model, pictures, out: ins.compare(model, pictures, last_grid(model)[0]),
     "connections": lambda model, pictures, out: ins.connections(model, f"{last_grid(model)[0]}:0-1", pictures),
+    "dissect": lambda model, pictures, out: ins.dissect(model, _folder(out), _halves, top=0.2),
     "explain": lambda model, pictures, out: ins.explain(model, pictures, methods="all", options=QUICK),
     "find": lambda model, pictures, out: ins.find(
         model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], pictures=pictures[1:], layers=[last_grid(model)[0]]

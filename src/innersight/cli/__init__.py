@@ -2,6 +2,14 @@
 
 # isort: off
 from innersight.cli.base import app, main
-from innersight.cli import models, units, patterns, scans, evidence, studies  # in this order they are listed
+from innersight.cli import (
+    models,
+    units,
+    patterns,
+    scans,
+    dissection,
+    evidence,
+    studies,
+)  # in this order they are listed
 
-__all__ = ["app", "evidence", "main", "models", "patterns", "scans", "studies", "units"]
+__all__ = ["app", "dissection", "evidence", "main", "models", "patterns", "scans", "studies", "units"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from innersight.scan.dataset import Content, Label, class_names, content, conten
 
 GROUP = 8  # pictures decoded by one call of a worker
 AHEAD = 4  # such groups waiting for each worker
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Item:
 
     number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
     label : name or number of its class, as given. load : reads it. bytes : what tells whether it changed. stamp : a
-    text that changes when it may have changed, cheap to get; "" where nothing cheap tells.
+    text that changes when it may have changed, cheap to get; "" where nothing cheap tells. row : the entry of a data
+    set that it comes from, else None.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Item:
     load: Callable[[], Content]
     bytes: Callable[[], bytes]
     stamp: Callable[[], str] = str
+    row: Any = None
 
     def digest(self) -> str:
         """Return a digest of the content; "" where it cannot be read."""
@@ -132,28 +135,35 @@ def _of_dataset(dataset: Any) -> Iterator[Item]:
         if names is not None and isinstance(label, int) and 0 <= label < len(names):
             label = names[label]
         name = f"#{number}"
-        yield Item(number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name))
+        yield Item(
+            number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name), row=row
+        )
 
 
 def stream(source: Iterable[Item], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:
-    """Yield what was read, in order; `workers` threads decode ahead of what is asked for (none: decode when asked).
+    """Yield what was read, in order; see `ahead`."""
+    return ahead(source, lambda item: _load(item, spec, digests), workers)
+
+
+def ahead(source: Iterable[Item], read: Callable[[Item], T], workers: int) -> Generator[T, None, None]:
+    """Yield what `read` makes of each, in order; `workers` threads read ahead of what is asked for (none: when asked).
 
     Threads and not processes: decoding and scaling let go of Python's lock, and nothing has to be copied.
     """
 
-    def read(group: list[Item]) -> list[Loaded]:
-        return [_load(item, spec, digests) for item in group]
+    def several(group: list[Item]) -> list[T]:
+        return [read(item) for item in group]
 
     groups = _grouped(source)
     if not workers:
         for group in groups:
-            yield from read(group)
+            yield from several(group)
         return
     with _pool(workers) as pool:
-        waiting: deque[Future[list[Loaded]]] = deque(pool.submit(read, g) for g in islice(groups, AHEAD * workers))
+        waiting: deque[Future[list[T]]] = deque(pool.submit(several, g) for g in islice(groups, AHEAD * workers))
         while waiting:
             done = waiting.popleft().result()
-            waiting.extend(pool.submit(read, group) for group in islice(groups, 1))
+            waiting.extend(pool.submit(several, group) for group in islice(groups, 1))
             yield from done
 
 

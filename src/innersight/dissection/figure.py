@@ -1,0 +1,225 @@
+"""The figure of a dissection: how many units stand for which part, and what the best of them answer to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from innersight.dissection import feed
+from innersight.dissection.overlap import answer, finite
+from innersight.errors import printable
+from innersight.image import Picture
+from innersight.maps import compute
+from innersight.render import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from innersight.dissection.result import Dissection
+
+COLOURS = (
+    "#4263eb", "#f08c00", "#2b8a3e", "#c2255c", "#0c8599", "#7048e8", "#a0522d", "#e64980", "#5c940d", "#1971c2",
+    "#d9480f", "#087f5b",
+)  # fmt: skip
+NONE, GREY = "#dee2e6", "#555"
+NAMED = len(COLOURS)  # parts with a colour of their own; the others share one
+OTHER = "#868e96"
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A picture read again. x : (C, H, W). seen : (H, W, 3) uint8, what the network sees. parts : masks over it."""
+
+    x: Tensor
+    seen: np.ndarray
+    parts: Mapping[str, np.ndarray]
+
+
+def draw(found: "Dissection", layer: str | None, units: Sequence[int] | None, count: int) -> "Figure":
+    """Draw the bars of all layers and their best units, or the units of one layer with several pictures each."""
+    chosen = {name: best(found, name, count) for name in found.layers}
+    if layer is not None:
+        chosen = {layer: list(units) if units else chosen[layer] or _ranked(found, layer)[:count]}
+    numbers = [found.layers[name].shown[own].flatten().tolist() for name, own in chosen.items()]
+    opened = {number: _open(found, number) for number in sorted({n for some in numbers for n in some if n >= 0})}
+    colours = _colours(found)
+    if layer is not None:
+        return _units(found, layer, chosen[layer], opened, colours)
+    return _overview(found, chosen, opened, colours, count)
+
+
+def best(found: "Dissection", layer: str, count: int) -> list[int]:
+    """Return up to `count` units of a layer that have a label: the best of each part first, then the next of each."""
+    ranked = [unit for unit in _ranked(found, layer) if found.label(layer, unit) is not None]
+    turn: dict[str | None, int] = {}
+    order = []
+    for place, unit in enumerate(ranked):
+        part = found.label(layer, unit)
+        turn[part] = turn.get(part, 0) + 1
+        order.append((turn[part], place, unit))
+    return [unit for _, _, unit in sorted(order)[:count]]
+
+
+def _ranked(found: "Dissection", layer: str) -> list[int]:
+    return [row["unit"] for row in found.rank() if row["layer"] == layer]
+
+
+def _colours(found: "Dissection") -> dict[str, str]:
+    """Return a colour for each part, those that most units stand for first."""
+    total = {part: sum(row["parts"].get(part, 0) for row in found.summary().values()) for part in found.parts}
+    order = sorted(found.parts, key=lambda part: (-total[part], found.parts.index(part)))
+    return {part: COLOURS[i] if i < NAMED else OTHER for i, part in enumerate(order)}
+
+
+def _overview(
+    found: "Dissection", chosen: Mapping[str, list[int]], opened: Mapping[int, Opened], colours: Mapping[str, str],
+    count: int,
+) -> "Figure":  # fmt: skip
+    bars = 0.3 * len(found.layers) + 0.75
+    width = 2 * 1.02 * count + 0.9
+    line = 1.36
+    figure = figures.new_figure(width, bars + line * len(chosen) + 0.5)
+    figure.suptitle(
+        f"{found.model.name}: what units stand for, by masks of {found.pictures:,} pictures  ·  overlap above "
+        f"{found.least:g} where a unit is in its highest {found.top * 100:g}%, p < {found.level:g}",
+        x=0.01, ha="left", fontsize=9,
+    )  # fmt: skip
+    upper, *lower = figure.subfigures(
+        len(chosen) + 1, 1, height_ratios=[bars, *[line] * len(chosen)], squeeze=False
+    ).ravel()
+    _bars(upper.subplots(), found, colours)
+    for part, (name, units) in zip(lower, chosen.items(), strict=True):
+        axes = part.subplots(1, 2 * count, squeeze=False)[0]
+        _blank(axes)
+        axes[0].set_ylabel(name, fontsize=7.5, labelpad=6)
+        if not units:
+            axes[0].text(0, 0.5, "no unit stands for a part", fontsize=7, color=GREY, transform=axes[0].transAxes)
+        pictures = {unit: int(found.layers[name].shown[unit][0]) for unit in units}
+        maps = _maps(found, name, {number: opened[number] for number in set(pictures.values())})
+        for i, unit in enumerate(units):
+            pair = axes[2 * i], axes[2 * i + 1]
+            _pair(pair, found, name, unit, opened[pictures[unit]], maps[pictures[unit]], colours)
+            _name(pair[0], found, name, unit, colours)
+    return figure
+
+
+def _units(
+    found: "Dissection", layer: str, units: Sequence[int], opened: Mapping[int, Opened], colours: Mapping[str, str]
+) -> "Figure":
+    columns = found.layers[layer].shown.shape[1]
+    figure = figures.new_figure(2 * 1.02 * columns + 1.2, 1.2 * len(units) + 0.6)
+    figure.suptitle(
+        f"{layer}: the pictures each unit answers to most, and where  ·  outlined: its part",
+        x=0.01,
+        ha="left",
+        fontsize=9,
+    )
+    maps = _maps(found, layer, opened)
+    axes = figure.subplots(len(units), 2 * columns, squeeze=False)
+    for line, unit in zip(axes, units, strict=True):
+        _blank(line)
+        row = found.row(layer, unit)
+        p = "" if row["p"] is None else f"\np {row['p']:.3f}"
+        low, high = row["interval"]
+        part = "" if row["label"] else f"{row['part']} "
+        text = f"{unit}: {row['label'] or 'no part'}\n{part}{row['overlap']:.3f}\n({low:.3f} to {high:.3f}){p}"
+        line[0].set_ylabel(text, fontsize=6.5, rotation=0, ha="right", va="center", labelpad=6, linespacing=1.4)
+        for i, number in enumerate(found.layers[layer].shown[unit].tolist()):
+            if number >= 0:
+                _pair(line[2 * i : 2 * i + 2], found, layer, unit, opened[number], maps[number], colours)
+                line[2 * i].set_title(_short(found.records[number].name), fontsize=5, pad=2, color=GREY, loc="left")
+    return figure
+
+
+def _bars(axis: Any, found: "Dissection", colours: Mapping[str, str]) -> None:
+    summary = found.summary()
+    order = [part for part in colours if any(part in row["parts"] for row in summary.values())]
+    for place, row in enumerate(summary.values()):
+        left = 0.0
+        for part in order:
+            wide = row["parts"].get(part, 0) / row["units"]
+            axis.barh(place, wide, left=left, color=colours[part], height=0.72, linewidth=0.6, edgecolor="white")
+            if wide > 0.02:
+                axis.text(
+                    left + wide / 2, place, str(row["parts"][part]), ha="center", va="center", fontsize=6, color="white"
+                )
+            left += wide
+        axis.barh(place, 1 - left, left=left, color=NONE, height=0.72)
+        if left < 0.98:
+            axis.text(
+                left + (1 - left) / 2, place, str(row["units"] - row["labelled"]), ha="center", va="center", fontsize=6,
+                color=GREY,
+            )  # fmt: skip
+    axis.set_yticks(range(len(summary)), list(summary), fontsize=7)
+    axis.set_ylim(len(summary) - 0.5, -0.5)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100% of the layer's units"], fontsize=6)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    from matplotlib.patches import Patch
+
+    named = [Patch(color=colours[part], label=printable(part)) for part in order[:NAMED]]
+    rest = [Patch(color=OTHER, label=f"{len(order) - NAMED} other parts")] if len(order) > NAMED else []
+    axis.legend(
+        handles=[*named, *rest, Patch(color=NONE, label="no part")], ncols=7, fontsize=6.5, frameon=False,
+        loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, handlelength=1, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def _pair(
+    axes: Any, found: "Dissection", layer: str, unit: int, opened: Opened, maps: Tensor,
+    colours: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Draw a picture with the unit's part outlined, and beside it what the unit answers to, the rest dark."""
+    size = opened.seen.shape[:2]
+    level = found.layers[layer].level[unit : unit + 1]
+    answers = answer(maps[unit : unit + 1], level, (size[0], size[1]))[0].numpy()
+    dark = np.where(answers[:, :, None], opened.seen, opened.seen * 0.22).astype(np.uint8)
+    part = found.row(layer, unit)["part"]
+    mask = opened.parts.get(part)
+    for axis, image, wide in zip(axes, (opened.seen, dark), (1.3, 0.7), strict=True):
+        axis.imshow(image, interpolation="nearest" if max(size) < 64 else "antialiased")
+        if mask is not None and mask.any() and not mask.all():
+            places = np.arange(size[1]), np.arange(size[0])
+            for colour, line in (("white", wide + 1.1), (colours[part], wide)):
+                axis.contour(*places, mask.astype(float), [0.5], colors=[colour], linewidths=line)
+            axis.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))
+
+
+def _name(axis: Any, found: "Dissection", layer: str, unit: int, colours: Mapping[str, str]) -> None:
+    row = found.row(layer, unit)
+    axis.set_title(f"{unit}: {printable(row['part'])} {row['overlap']:.2f}", fontsize=6.5, pad=2.5, loc="left")
+    axis.title.set_color("black")
+
+
+def _blank(axes: Any) -> None:
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+
+def _open(found: "Dissection", number: int) -> Opened:
+    spec, item = found.model.input, found.records[number]
+    content = item.load()
+    size = (spec.height, spec.width)
+    one = feed.read(item, spec, found.source, size)
+    if isinstance(content, Picture):
+        return Opened(content.tensor(spec), np.asarray(content.seen(spec).convert("RGB")), one.parts)
+    pixels = spec.denormalise(content[None].float())[0].clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Opened(content.float(), pixels[list(spec.shown)].permute(1, 2, 0).cpu().numpy(), one.parts)
+
+
+def _maps(found: "Dissection", layer: str, opened: Mapping[int, Opened]) -> dict[int, Tensor]:
+    """Return the maps (units, h, w) of a layer on pictures, by number."""
+    if not opened:
+        return {}
+    values = compute(found.model, torch.stack([one.x for one in opened.values()]), [layer])[layer]
+    return dict(zip(opened, finite(values), strict=True))
+
+
+def _short(name: str, length: int = 20) -> str:
+    name = printable(name.rpartition("/")[2])
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,109 @@
+"""Overlap: how much of what a unit answers to lies in a part, summed over a data set picture by picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from innersight.scan.feed import Item
+
+RESAMPLES = 400
+COARSE = 12
+SHOWN = 3
+AT_ONCE = 256
+
+
+class Overlap:
+    """Sums of one layer; the number of pictures is no size of anything here.
+
+    level : (units,) above which a unit answers. grid : (h, w) that maps are brought to. both, on : (units, parts) and
+    (units,) int64, places where unit and part are, and where the unit is. above : (units,) places of the layer's own
+    grid above the level, of `places`. both_drawn, on_drawn : the same sums for RESAMPLES draws of the pictures.
+    sample : maps (pictures, units, COARSE, COARSE) uint8 of those drawn for the test, 255 where a cell is all on.
+    shown : (units, SHOWN) numbers of the pictures on which each unit answers most, -1 where it answers on fewer.
+    """
+
+    def __init__(self, level: Float[Tensor, " units"], parts: int, grid: tuple[int, int], sampled: int) -> None:
+        units, device = len(level), level.device
+        self.level, self.grid = level, grid
+        self.both = torch.zeros(units, parts, dtype=torch.int64, device=device)
+        self.on, self.above = (torch.zeros(units, dtype=torch.int64, device=device) for _ in range(2))
+        self.places = 0
+        self.both_drawn = torch.zeros(RESAMPLES, units, parts, device=device)
+        self.on_drawn = torch.zeros(RESAMPLES, units, device=device)
+        self.sample = torch.zeros(sampled, units, COARSE, COARSE, dtype=torch.uint8)
+        self.shown = torch.full((units, SHOWN), -1, dtype=torch.int64, device=device)
+        self._most = torch.zeros(units, SHOWN, device=device)
+
+    def add(
+        self,
+        activation: Float[Tensor, "B units h w"],
+        masks: Float[Tensor, "B parts places"],
+        items: Sequence[Item],
+        drawn: Float[Tensor, "resamples B"],
+        rows: Sequence[int | None],
+    ) -> None:
+        """Take in one batch.
+
+        masks : 0 or 1. items : the pictures. drawn : how often each is in each draw. rows : its place in the sample.
+        """
+        maps = finite(activation)
+        self.above += (maps > self.level[:, None, None]).sum((0, 2, 3))
+        self.places += len(maps) * maps.shape[2] * maps.shape[3]
+        both = torch.zeros(len(maps), *self.both.shape, device=maps.device)
+        on = torch.zeros(len(maps), len(self.on), device=maps.device)
+        for i, row in enumerate(rows):
+            # Between places nothing is higher than the highest place: the other units answer nowhere on this picture.
+            answering = (maps[i].amax((1, 2)) > self.level).nonzero()[:, 0]
+            for units in torch.split(answering, AT_ONCE) if len(answering) else ():
+                answers = answer(maps[i, units], self.level[units], self.grid).float()
+                both[i, units] = answers.flatten(1) @ masks[i].T
+                on[i, units] = answers.sum((1, 2))
+                if row is not None:
+                    self.sample[row, units.cpu()] = coarse(answers).cpu()
+        self.both += both.sum(0).long()
+        self.on += on.sum(0).long()
+        self.both_drawn += torch.einsum("rb,bup->rup", drawn, both)
+        self.on_drawn += drawn @ on
+        self._show(on, items)
+
+    def _show(self, on: Float[Tensor, "B units"], items: Sequence[Item]) -> None:
+        numbers = torch.tensor([item.number for item in items], device=on.device)
+        most = torch.cat([self._most, on.T], 1)
+        pictures = torch.cat([self.shown, numbers.expand(len(self.shown), -1)], 1).masked_fill(most == 0, -1)
+        order = most.argsort(dim=1, descending=True, stable=True)[:, :SHOWN]
+        self._most, self.shown = most.gather(1, order), pictures.gather(1, order)
+
+
+def finite(activation: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units h w"]:
+    """Return maps in float32; one that holds anything but finite numbers is low everywhere."""
+    maps = activation.float()
+    return maps.masked_fill(~maps.isfinite().all(3).all(2)[:, :, None, None], -torch.inf)
+
+
+def answer(
+    maps: Float[Tensor, "units h w"], level: Float[Tensor, " units"], grid: tuple[int, int]
+) -> Bool[Tensor, "units H W"]:
+    """Return where units answer: maps brought bilinearly to a grid, above the level."""
+    wide: Bool[Tensor, "units H W"] = F.interpolate(maps[None], size=grid, mode="bilinear")[0] > level[:, None, None]
+    return wide
+
+
+def coarse(truths: Float[Tensor, "n H W"]) -> Tensor:
+    """Return how much of each cell of a COARSE grid is 1, (n, COARSE, COARSE) uint8, 255 for all of it."""
+    return F.adaptive_avg_pool2d(truths[None], COARSE)[0].mul(255).round().to(torch.uint8)
+
+
+def draws(items: Sequence[Item]) -> Float[Tensor, "resamples B"]:
+    """Return how often each picture is in each resample: Poisson of mean 1, decided by its number alone."""
+    rows = [np.random.default_rng([item.number, 17]).poisson(1.0, RESAMPLES) for item in items]
+    return torch.from_numpy(np.stack(rows, 1).astype(np.float32))
+
+
+def share(both: Tensor, on: Tensor, area: Tensor) -> Tensor:
+    """Return intersection over union, (..., units, parts), of sums `on` (..., units) and `area` (..., parts)."""
+    union = on[..., None] + area[..., None, :] - both
+    return torch.where(union > 0, both / union.clamp(min=1), 0.0).float()
