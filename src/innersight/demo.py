@@ -25,5 +25,5 @@ def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = Non
         file = folder / f"{CHARACTER}-{seed}.png"
         Image.fromarray(toons.draw(CHARACTER, seed).pixels).save(file)
         files.append(file)
-    made = study(load("toon"), files, out, plan=Plan(units=8, steps=80), watch=watch)
+    made = study(load("toon"), files, out, plan=Plan(units=8, steps=80, negatives=2), watch=watch)
     return made.report(Path(out) / "report.html")
