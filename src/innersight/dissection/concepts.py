@@ -107,6 +107,7 @@ class Concepts:
 
     def figure(self, *, count: int = SHOWN) -> "Figure":
         """Draw for each layer the `count` units of highest correlation, with word and interval; hollow: no label."""
+        count = min(count, max(map(len, self.layers.values())))
         columns = min(3, len(self.layers))
         lines = -(-len(self.layers) // columns)
         figure = figures.new_figure(max(5.2, 3.3 * columns), lines * (0.19 * count + 0.8) + 0.4)
