@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import queue
 import shutil
 import signal
 import subprocess
@@ -21,10 +22,11 @@ from PIL import Image
 from serving import Serving, ask, call, follow
 
 from innersight.study import Plan, study
-from innersight.study.asks import kinds
+from innersight.study.asks import kinds, parse
 from innersight.web import uploads
 from innersight.web.app import create_app
 from innersight.web.guard import COOKIE
+from innersight.web.jobs import Jobs
 
 PLAN = Plan(layers=("relu2",), units=0, steps=2, seeds=1, methods=("gradcam",))
 
@@ -276,6 +278,40 @@ def test_jobs_wait_for_each_other_and_are_cancelled() -> None:
     assert ended.count("cancelled") == 51
 
 
+def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: queue.Queue[threading.ExceptHookArgs] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", told.put)
+
+    class Broken:
+        def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
+            if ask.layer == "bad":
+                raise RuntimeError("no memory")
+
+        def stop(self, stopped: threading.Event) -> None:
+            stopped.set()
+
+        def close(self) -> None:
+            pass
+
+    jobs = Jobs(Broken())
+    first, second = (jobs.add(parse({"kind": "maps", "layer": layer})) for layer in ("bad", "good"))
+    ends = [list(jobs.watch(job.id, 5.0))[-1] for job in (first, second)]
+    jobs.close()
+    assert [job.state for job in ends if job] == ["failed", "done"]
+    assert told.get(timeout=5).exc_type is RuntimeError
+
+
+def test_a_picture_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Path) -> None:
+    body = png(9)
+    job = ask(port, "POST", "/api/pictures?name=a.png", body)
+    assert follow(port, job["id"])[-1]["state"] == "done"
+    # It waits behind another one, or has just begun, when it is cancelled.
+    ask(port, "POST", "/api/jobs", {"kind": "patterns", "layer": "relu2", "units": [0, 1]})
+    again = ask(port, "POST", "/api/pictures?name=a.png", body)
+    ask(port, "DELETE", f"/api/jobs/{again['id']}")
+    assert (folder / "pictures" / job["ask"]["file"]).is_file()
+
+
 def test_two_clients_at_once(port: int) -> None:
     """Both ask, both follow both jobs, and both read documents all the while."""
     asked = [{"kind": "maps", "layer": name} for name in ("conv2", "conv1")]
@@ -365,7 +401,7 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from serving import Serving, call
 from innersight.web.app import create_app
-from innersight.web.fresh import fresh
+from innersight.stamp import fresh
 assert fresh(Path({str(toon)!r}))
 with Serving(create_app(Path({str(toon)!r}))) as port:
     api = ("documents", "documents/study", "host", "jobs", "openapi.json")
@@ -392,9 +428,9 @@ def test_other_hosts_get_an_address_with_a_token(toon: Path) -> None:
 
 def test_a_study_that_went_on_is_shown_as_it_is(toon: Path, tmp_path: Path) -> None:
     from innersight.sources import load
+    from innersight.stamp import fresh
     from innersight.study.asks import parse
     from innersight.study.later import later
-    from innersight.web.fresh import fresh
 
     folder = Path(shutil.copytree(toon, tmp_path / "s"))
     assert fresh(folder)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,29 @@ def whole(folder: Path) -> None:
     assert listed["stamp"] == stamp(folder)
     for layer in listed["layers"]:
         assert layer["document"] is None or document(folder, layer["document"])["name"] == layer["name"]
+
+
+def test_an_ask_that_fails_later_does_not_end_the_study(folder: Path) -> None:
+    bad = parse({"kind": "heatmaps", "picture": "p1", "methods": ["saliency", "nonsense"]})
+    with pytest.raises(InnersightError, match="nonsense"):
+        compute(folder, bad)
+    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert any("nonsense" in sentence and "asked for earlier" in sentence for sentence in again.skipped)
+    assert noted(Store.open(folder)) == []
+
+
+def test_what_was_ended_before_it_was_shown_is_shown_by_the_next_ask(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys.modules[later.__module__], "write_documents", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            compute(folder, ask("maps"))
+    compute(folder, ask("classes"))
+    whole(folder)
+    assert document(folder, "layer/conv2")["name"] == "conv2"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_every_kind_is_tested_here_and_documented() -> None:
@@ -254,6 +278,7 @@ def test_pictures_from_files_are_read_again(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     Image.fromarray(np.asarray(picture(3).image)).save(file)
     done = study(tiny("in-place"), [file], tmp_path / "s", plan=Plan(**{**vars(PLAN), "units": 0}))
+    done.render()
     assert compute(done.folder, ask("maps")) == ["layer/conv2"]
     assert str(tmp_path) not in (done.render() / "documents" / "study.json").read_text()
     Image.fromarray(np.asarray(picture(4).image)).save(file)

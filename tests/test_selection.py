@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_one_picture_has_nothing_to_compare(made: Study) -> None:
 def test_what_the_study_does_not_have_is_said(units: list[str], pictures: list[str], why: str, made: Study) -> None:
     with pytest.raises(InnersightError, match=why):
         selected(made.folder / "web", units, pictures)
+
+
+def test_a_whole_layer_can_be_chosen(made: Study) -> None:
+    documents, _ = selected(made.folder / "web", ["relu2"], [])
+    assert "start" not in documents["study"]
+    assert {key for key in documents if key.startswith("layer/")} == {"layer/relu2"}
+
+
+def test_no_file_outside_the_study_is_read(made: Study, tmp_path: Path) -> None:
+    web = Path(shutil.copytree(made.folder / "web", tmp_path / "web"))
+    (tmp_path / "secret.png").write_text("secret")
+    study = json.loads((web / "documents" / "study.json").read_text())
+    study["pictures"][0]["original"]["file"] = "../../secret.png"
+    (web / "documents" / "study.json").write_text(json.dumps(study))
+    with pytest.raises(InnersightError, match="which a document names"):
+        selected(web, [], [])
 
 
 def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_a_torchvision_network_brings_its_contract() -> None:
     assert model.class_index("tabby") == 281
     assert model.notes == ("random weights: nothing was learned yet",)
     assert model.source == "torchvision:squeezenet1_1"
+    # What was stated beside the text opens the network again.
+    assert load("small:4?size=16", classes=3).source == "small:4?size=16&classes=3"
     assert not model.net.training
 
 

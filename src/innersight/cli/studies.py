@@ -83,8 +83,8 @@ def view(
     browser: Annotated[bool, typer.Option(help="open it in the browser")] = True,
 ) -> None:
     """Serve a study on this machine: look at it, and compute what is missing from its pages."""
+    from innersight.stamp import fresh
     from innersight.web.app import serve
-    from innersight.web.fresh import fresh
 
     if not fresh(folder):
         from innersight.study import Study

@@ -93,7 +93,8 @@ def load(
         **heads,
         **asked.own,
     )
-    model = replace(model, source=source, input=query.with_stated(model.input, stated))
+    again = query.joined(source, checkpoint=weights, classes=classes)
+    model = replace(model, source=again, input=query.with_stated(model.input, stated))
     if head is not None:
         model = with_head(model, head)
     model.net.to(usable(device) if device else best_device()).eval()

@@ -34,6 +34,19 @@ def split(source: str) -> tuple[str, str, dict[str, str]]:
     return origin, name, dict(part.split("=", 1) for part in parts)
 
 
+def joined(source: str, **stated: object) -> str:
+    """Return a source text with options put in place of its own; those that are None are left.
+
+    >>> joined("timm:resnet18?checkpoint=a.pth&size=96", checkpoint="hub", classes=None)
+    'timm:resnet18?checkpoint=hub&size=96'
+    """
+    new = {key: str(value) for key, value in stated.items() if value is not None}
+    if not new:
+        return source
+    origin, name, options = split(source)
+    return f"{origin}:{name}?{'&'.join(f'{key}={text}' for key, text in {**options, **new}.items())}"
+
+
 def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
     """Return what the options state. Raises InnersightError naming an unknown option or a value of another kind.
 

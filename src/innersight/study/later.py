@@ -12,6 +12,7 @@ from innersight.errors import InnersightError
 from innersight.image import Picture, as_picture, load_picture
 from innersight.model import Model
 from innersight.sources import load
+from innersight.stamp import fresh
 from innersight.store import Item, Store
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
@@ -37,7 +38,13 @@ def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tel
     with store.locked():
         asked = noted(store)
         everything = asked if ask in asked else [*asked, ask]
-        scene = reopened(store, model, everything)
+        if not fresh(store.folder):
+            # Someone ended, or added something, before it was shown.
+            write_documents(store)
+            yield "study"
+        scene, lost = reopened(store, model, everything)
+        if isinstance(ask, Added) and ask.id in lost:
+            raise InnersightError(lost[ask.id])
         done, total, name = 0, 1, ""
 
         def watch(number: int, count: int, key: str) -> None:
@@ -71,18 +78,18 @@ def note(store: Store, asked: Sequence[Ask]) -> None:
 
 def scene_of(
     model: Model, pictures: tuple[Picture, ...], plan: Plan, store: Store, asked: Sequence[Ask]
-) -> tuple[Scene, list[str]]:
-    """Return what items are computed from, and a sentence for each added picture that cannot be read any more."""
+) -> tuple[Scene, dict[str, str]]:
+    """Return what items are computed from, and by id a sentence for each added picture that cannot be read any more."""
     base = {"model": model.digest(), "pictures": picture_digest(pictures), "version": __version__, "format": ITEMS}
     added: dict[str, Picture] = {}
-    lost: list[str] = []
+    lost: dict[str, str] = {}
     for ask in asked:
         if isinstance(ask, Added):
             try:
                 picture = load_picture(store.folder / PICTURES / ask.file).checked(model.input)
                 added[ask.id] = replace(picture, name=ask.name)
             except InnersightError as error:
-                lost.append(str(error))
+                lost[ask.id] = str(error)
     layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Maps))])
     return Scene(model, pictures, plan, store, base, added, tuple(layers)), lost
 
@@ -102,25 +109,32 @@ def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work],
     return fitting, work, forgotten
 
 
-def reopened(store: Store, model: Model | None, asked: Sequence[Ask]) -> Scene:
-    """Return what a study was computed from. Raises InnersightError where it cannot be had again."""
-    card, stored = store.get("model"), store.get("pictures")
-    if card is None or stored is None or card.document.get("format") != ITEMS:
+def opened(store: Store) -> Model:
+    """Open the network of a study again. Raises InnersightError where it cannot be had."""
+    card = _item(store, "model").document
+    with contextlib.chdir(card["where"]) if Path(card["where"]).is_dir() else contextlib.nullcontext():
+        return load(card["model"]["source"])
+
+
+def _item(store: Store, key: str) -> Item:
+    card, item = store.get("model"), store.get(key)
+    if card is None or item is None or card.document.get("format") != ITEMS:
         raise InnersightError(f"{store.folder}: run the study again first, it is not finished or of another version")
-    with (
-        contextlib.chdir(card.document["where"]) if Path(card.document["where"]).is_dir() else contextlib.nullcontext()
-    ):
-        opened = model or load(card.document["model"]["source"])
+    return item
+
+
+def reopened(store: Store, model: Model | None, asked: Sequence[Ask]) -> tuple[Scene, dict[str, str]]:
+    """Return what a study was computed from; see `scene_of`. Raises InnersightError where it cannot be had again."""
+    card, stored = _item(store, "model"), _item(store, "pictures")
+    model = opened(store) if model is None else model
     plan = Plan.from_json(card.document["plan"])
-    scene, lost = scene_of(opened, _pictures(stored, opened), plan, store, asked)
-    if lost:
-        raise InnersightError(lost[0])
+    scene, lost = scene_of(model, _pictures(stored, model), plan, store, asked)
     if not store.done("pictures", scene.base):
         raise InnersightError(
-            f"{opened.name}: the weights, labels or input are not those that {store.folder} was made with; "
+            f"{model.name}: the weights, labels or input are not those that {store.folder} was made with; "
             "run the study again"
         )
-    return scene
+    return scene, lost
 
 
 def _pictures(stored: Item, model: Model) -> tuple[Picture, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from innersight.errors import InnersightError
 from innersight.files import batches, expand, reader
 from innersight.image import Picture, PictureError
 from innersight.layers import survey
@@ -116,15 +117,24 @@ def study(
         asked = noted(store)
         scene, lost = scene_of(model, loaded, settled, store, asked)
         fitting, further, forgotten = items_of(asked, scene)
-        skipped += [*lost, *forgotten]
+        skipped += [*lost.values(), *forgotten]
         # What was asked for later comes last, and once: the plan may have grown to hold it.
-        work: dict[str, Work] = {}
-        for item in (*_items(scene, skipped), *further):
+        work: dict[str, Work] = {item[0]: item for item in _items(scene, skipped)}
+        planned = set(work)
+        for item in further:
             work.setdefault(item[0], item)
-        computed = sum(missing for _, missing in carry_out(store, work.values(), watch))
+
+        def failed(key: str, error: InnersightError) -> None:
+            if key in planned:
+                raise error
+            skipped.append(f"{key}, asked for earlier: {error}")
+
+        made = dict(carry_out(store, work.values(), watch, failed))
+        fitting = [ask for ask in fitting if all(key in made for key, *_ in ask.items(scene))]
         note(store, fitting)
-        store.drop_others({*work, ASKED} if fitting else set(work))
-    return Study(store.folder, computed, len(work) - computed, tuple(skipped))
+        store.drop_others({*made, ASKED} if fitting else set(made))
+    computed = sum(made.values())
+    return Study(store.folder, computed, len(made) - computed, tuple(skipped))
 
 
 def _load(

@@ -9,6 +9,7 @@ process: what is finished is kept.
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from innersight.model import Model
 from innersight.sources import load
 from innersight.store import Store
 from innersight.study import asks
-from innersight.study.later import later, reopened
+from innersight.study.later import later, opened
 
 
 def main(folder: str, source: str | None = None) -> None:
     """Answer asks until the input ends."""
+    # Ctrl-C in the terminal is for the server, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not get among the lines.
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -36,11 +39,13 @@ def main(folder: str, source: str | None = None) -> None:
         try:
             if model is None:
                 send(share=0.0, what="opening the network")
-                model = load(source) if source else reopened(Store.open(folder), None, []).model
+                model = load(source) if source else opened(Store.open(folder))
             for document in later(Path(folder), asks.parse(json.loads(text)), model=model, tell=_tell(send)):
                 send(document=document)
             send(done=True)
         except InnersightError as error:
+            # The study may have been made again with another network.
+            model = None
             send(error=str(error))
 
 

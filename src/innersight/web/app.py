@@ -3,9 +3,10 @@
 import secrets
 import signal
 import socket
+import threading
 import webbrowser
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -149,13 +150,23 @@ def serve(
         print(f"Innersight shows {study_folder} at {url} (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(url)
-        before = signal.signal(signal.SIGTERM, _end)
-        try:
-            # A page that listens to a job would otherwise hold the server up.
-            config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+        # A page that listens to a job would otherwise hold the server up.
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+        with _ended_by_signal():
             uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """End well at SIGTERM. Only a main thread may listen to signals; a server in another one ends with its process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -10,11 +10,12 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
 from innersight.errors import InnersightError
+from innersight.stamp import holds
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds
 from innersight.study.asks.picture import Picture
 from innersight.web import uploads
-from innersight.web.jobs import BusyError, Job, Jobs
+from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
 from innersight.web.schema import AnyAsk, Cost, Host, JobView, Limits, problems
 
@@ -50,8 +51,14 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
 
     def tidy(job: Job) -> None:
         """Remove a picture that came to nothing."""
-        if isinstance(job.ask, Picture) and job.state in ("failed", "cancelled") and not job.documents:
-            (folder / uploads.FOLDER / job.ask.file).unlink(missing_ok=True)
+        if isinstance(job.ask, Picture) and job.state in ("failed", "cancelled"):
+            forget(job.ask, job.id)
+
+    def forget(picture: Picture, own: str = "") -> None:
+        """Remove the file of a picture that the study does not hold and no other job needs."""
+        wanted = any(job.ask == picture and job.state not in OVER and job.id != own for job in jobs.all())
+        if not wanted and not holds(folder, f"added/{picture.id}"):
+            (folder / uploads.FOLDER / picture.file).unlink(missing_ok=True)
 
     jobs.ended = tidy
 
@@ -140,7 +147,11 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
             raise HTTPException(413, str(error)) from error
         except InnersightError as error:
             raise HTTPException(415, str(error)) from error
-        return JobView.of(added(ask))
+        try:
+            return JobView.of(added(ask))
+        except HTTPException:
+            forget(ask)
+            raise
 
     return router
 

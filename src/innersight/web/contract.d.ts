@@ -68,7 +68,7 @@ interface Classes { format: number; patterns: Drawn & { classes: number[]; label
 
 /** What a page's `render` gives; see `register` in router.js. */
 interface Page {
-  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; picture?: string };
+  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; picture?: string; units?: string[]; pictures?: string[] };
   lens?: { current(): string; change(name: string): void };
 }
 interface Clock { element: HTMLElement; follow(follower: (step: number) => void): void }

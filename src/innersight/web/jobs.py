@@ -68,8 +68,7 @@ class Jobs:
             for key in over[: max(0, len(self._jobs) - KEPT)]:
                 del self._jobs[key], self._stops[key]
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
-                self._thread.start()
+                self._begin()
         self._queue.put(job.id)
         return job
 
@@ -120,6 +119,10 @@ class Jobs:
             if job.state in OVER:
                 return
 
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._thread.start()
+
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:
             with self._changed:
@@ -128,7 +131,7 @@ class Jobs:
                     continue
                 self._jobs[key] = replace(job, state="running")
                 self._changed.notify_all()
-            over: dict[str, Any]
+            over: dict[str, Any] = {}
             try:
                 self.worker.run(job.ask, partial(self._hear, key), self._stops[key])
             except StoppedError:
@@ -137,10 +140,17 @@ class Jobs:
                 over = {"state": "failed", "error": str(error)}
             else:
                 over = {"state": "done", "share": 1.0}
-            # Whoever hears of the end finds everything tidied up.
-            now = self._jobs[key]
-            self.ended(now if now.state == "cancelled" else replace(now, **over))
-            self._change(key, **over)
+            finally:
+                foreseen = bool(over)
+                if not foreseen:
+                    over = {"state": "failed", "error": "the work ended with an error; the terminal shows it"}
+                # Whoever hears of the end finds everything tidied up.
+                now = self._jobs[key]
+                self.ended(now if now.state == "cancelled" else replace(now, **over))
+                self._change(key, **over)
+                if not foreseen:
+                    # Python tells it and ends this thread; the jobs that wait go on in another one.
+                    self._begin()
 
     def _hear(self, key: str, line: dict[str, object]) -> None:
         if "document" in line:

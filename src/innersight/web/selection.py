@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,25 +34,38 @@ def selected(
     layers = {f"layer/{unit.layer}" for unit in pinned} or {key for key in found if key.startswith("layer/")}
     found = {key: document for key, document in found.items() if not key.startswith("layer/") or key in layers}
     if not units and not pictures:
-        names = {name for document in found.values() for name in files_of(document)}
-        return found, {name: (web / "files" / name).read_bytes() for name in names}
+        return found, _read(web / "files", _names(found))
     kept = [i for i, row in enumerate(study["pictures"]) if row["id"] in ids]
-    name, sheet = _cut(study["seen"], kept, web / "files")
+    columns = min(study["seen"]["columns"], len(kept))
+    name, sheet = _cut(study["seen"], kept, columns, web / "files")
     study["pictures"] = [study["pictures"][i] for i in kept]
-    study["seen"] = {**study["seen"], "files": [name], "columns": len(kept), "per_file": len(kept), "count": len(kept)}
+    study["seen"] = {**study["seen"], "files": [name], "columns": columns, "per_file": len(kept), "count": len(kept)}
     study["layers"] = [
         {**row, "document": row["document"] if row["document"] in layers else None} for row in study["layers"]
     ]
     study["story"] = [layer for layer in study["story"] if f"layer/{layer}" in layers]
-    if pinned:
+    shown_units = [unit for unit in pinned if unit.unit is not None]
+    if shown_units:
         # As address.js writes them: what separates is escaped.
-        escaped = (f"{unit.layer}:{unit.unit}".replace("%", "%25").replace(",", "%2C") for unit in pinned)
+        escaped = (f"{unit.layer}:{unit.unit}".replace("%", "%25").replace(",", "%2C") for unit in shown_units)
         shown = ",".join(escaped)
         study["start"] = f"#/x?units={quote(shown, safe=':,/.')}&imgs={quote(','.join(ids), safe=',')}"
     for document in found.values():
         _drop_others(document, set(ids))
-    names = {name for document in found.values() for name in files_of(document)} - {name}
-    return found, {name: sheet, **{other: (web / "files" / other).read_bytes() for other in sorted(names)}}
+    return found, {name: sheet, **_read(web / "files", _names(found) - {name})}
+
+
+def _names(documents: Mapping[str, Any]) -> set[str]:
+    return {name for document in documents.values() for name in files_of(document)}
+
+
+def _read(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the files named. No path is ever made from what a document says."""
+    known = {path.name: path for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+    for name in names:
+        if name not in known:
+            raise InnersightError(f"{folder} has no file {name!r}, which a document names; run the study again")
+    return {name: known[name].read_bytes() for name in sorted(names)}
 
 
 def _id(study: dict[str, Any], name: str) -> str:
@@ -67,6 +80,8 @@ def _units(study: dict[str, Any], text: str) -> list[Address]:
     parsed = parse(text)
     known = {row["name"]: row["units"] for row in study["layers"] if row["document"]}
     found = [one for one in parsed if isinstance(one, Address)]
+    if len(found) < len(parsed):
+        raise InnersightError(f"{text!r} is no unit: write LAYER:NUMBER, or a layer")
     for one in found:
         if one.layer not in known:
             raise InnersightError(f"the study shows no layer {one.layer!r}; {nearest(one.layer, known)}")
@@ -94,15 +109,16 @@ def _compared(compare: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
     return {**compare, "pictures": [compare["pictures"][i] for i in at], "rank": rank}
 
 
-def _cut(sheet: dict[str, Any], kept: Sequence[int], files: Path) -> tuple[str, bytes]:
-    """Return a sheet of one row with some tiles of another: pictures that were not chosen are not in the report."""
+def _cut(sheet: dict[str, Any], kept: Sequence[int], columns: int, files: Path) -> tuple[str, bytes]:
+    """Return a sheet with some tiles of another: pictures that were not chosen are not in the report."""
     width, height = sheet["tile"]
-    row = Image.new("RGB", (width * len(kept), height))
-    for x, i in enumerate(kept):
+    cut = Image.new("RGB", (width * columns, height * -(-len(kept) // columns)))
+    for at, i in enumerate(kept):
         with Image.open(files / sheet["files"][i // sheet["per_file"]]) as image:
             place = i % sheet["per_file"]
             left, top = place % sheet["columns"] * width, place // sheet["columns"] * height
-            row.paste(image.convert("RGB").crop((left, top, left + width, top + height)), (x * width, 0))
+            tile = image.convert("RGB").crop((left, top, left + width, top + height))
+            cut.paste(tile, (at % columns * width, at // columns * height))
     buffer = io.BytesIO()
-    row.save(buffer, "WEBP", lossless=True)
+    cut.save(buffer, "WEBP", lossless=True)
     return "seen-selected.webp", buffer.getvalue()

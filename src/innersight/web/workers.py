@@ -71,6 +71,8 @@ class Process:
         with self._lock:
             if self._current is stopped and self._process is not None:
                 self._process.kill()
+                # So that the next job does not take it for one that lives.
+                self._process.wait()
 
     def close(self) -> None:
         """Kill the process."""

@@ -3,7 +3,7 @@
 // Anchors of matplotlib's maps, at equal steps; between them the colour is interpolated.
 export const MAGMA = `
   000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf`;
-export const RDBU_R = `
+const RDBU_R = `
   053061 2065ab 4393c3 90c4dd d1e5f0 f7f6f6 fddbc7 f3a481 d6604d b1182b 67001f`;
 
 const LEVELS = 256;

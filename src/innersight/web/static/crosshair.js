@@ -12,23 +12,29 @@ import { unitMap } from "./layer.js";
 export function crosshair(study) {
   const cells = [];
   const heads = [];
+  let turn = 0;
   const readout = h("p", { class: "readout matrix-readout", role: "status" });
 
   /** Show the shares [x, y] of `active`'s picture in all cells of that picture. */
   async function show(active, /** @type {Place} */ share) {
+    const own = ++turn;
     const shown = cells.filter((cell) => cell.picture.id === active.picture.id);
-    for (const cell of cells) if (!shown.includes(cell)) cell.clear();
-    const [value] = await Promise.all([active, ...shown.filter((cell) => cell !== active)].map((cell) => cell.show(share)));
+    await Promise.all(shown.map((cell) => cell.read()));
+    // The pointer may be elsewhere by now, or gone.
+    if (own !== turn) return;
+    for (const cell of cells) if (cell.picture.id !== active.picture.id) cell.clear();
+    const values = new Map(shown.map((cell) => [cell, cell.show(share)]));
     const place = placeAt(active.layer, share);
     const whole = fieldBox(active.layer, place, study.model.input);
     const effective = fieldBox(active.layer, place, study.model.input, "effective");
     for (const head of heads) head.show(head.picture.id === active.picture.id ? [whole, effective] : [null, null]);
     const sees = whole && effective ? `; sees ${boxText(whole, active.picture)}, mostly ${boxText(effective, active.picture)}` : "";
-    readout.textContent = `${active.address} over ${active.picture.name}: ${valueText(active.layer, value)} at `
+    readout.textContent = `${active.address} over ${active.picture.name}: ${valueText(active.layer, values.get(active))} at `
       + `${boxText(placeBox(active.layer, place), active.picture)}${sees}`;
   }
 
   function leave() {
+    turn++;
     for (const cell of cells) cell.clear();
     for (const head of heads) head.show([null, null]);
     readout.textContent = "";
@@ -53,13 +59,16 @@ function makeCell(study, { address, layer, unit, picture }, tile, label, { show,
   const marks = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
   const spot = h("span", { class: "cell", hidden: true });
   const output = h("span", { class: "matrix-value tabular", "aria-hidden": "true" });
-  let map = /** @type {Promise<CellMap> | null} */ (null);
+  let map = /** @type {CellMap | null} */ (null);
   let place = /** @type {Place | null} */ (null);
   const cell = {
     address, layer, picture,
-    async show(/** @type {Place} */ share) {
-      map ??= unitMap(layer, unit, picture.id);
-      const { width, values } = await map;
+    async read() {
+      map ??= await unitMap(layer, unit, picture.id);
+    },
+    /** Once it was read. */
+    show(/** @type {Place} */ share) {
+      const { width, values } = /** @type {CellMap} */ (map);
       place = placeAt(layer, share);
       putBox(spot, placeBox(layer, place));
       putBox(marks[0], fieldBox(layer, place, study.model.input));

@@ -1,6 +1,6 @@
 /** A picture dropped anywhere on the page, pasted, or chosen with the button is looked at. */
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import { send } from "./jobs.js";
 import { urls } from "./study.js";
 
@@ -68,11 +68,6 @@ export function dropPictures(host, study) {
 }
 
 function plus() {
-  const image = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", fill: "none", stroke: "currentColor",
-    "stroke-width": "1.8", "stroke-linecap": "round", "aria-hidden": "true" })) image.setAttribute(key, value);
-  path.setAttribute("d", "M12 5v14M5 12h14");
-  image.append(path);
-  return image;
+  return svg("svg", { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "1.8",
+    "stroke-linecap": "round", "aria-hidden": "true" }, svg("path", { d: "M12 5v14M5 12h14" }));
 }

@@ -51,7 +51,7 @@ export function scoreFacts(score, settings, what = "unit") {
 }
 
 /** The maps of one unit over the pictures, on one scale. */
-export function unitStrip(study, layer, unit) {
+function unitStrip(study, layer, unit) {
   const pictures = study.pictures.filter((picture) => layer.maps[picture.id]);
   if (!pictures.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
   const scale = unitScale(layer, unit, pictures.map((picture) => picture.id));

@@ -5,6 +5,9 @@ import { alone } from "./source.js";
 /** The jobs this page follows, by id, and who wants to hear of them. */
 const jobs = new Map();
 const listeners = new Set();
+/** Ids of the jobs whose events are listened to. A browser opens six connections to a host, and others wait for them. */
+const heard = new Set();
+const HEARD = 2;
 
 /** What this host can compute; null in a report. */
 export async function askHost() {
@@ -51,15 +54,33 @@ export async function takeUp() {
 }
 
 function follow(job) {
-  if (jobs.has(job.id)) return job;
-  tell(job);
-  const events = new EventSource(`api/jobs/${job.id}/events`);
-  events.addEventListener("job", (event) => {
-    const now = JSON.parse(event.data);
-    if (over(now)) events.close();
-    tell(now);
-  });
+  if (!jobs.has(job.id)) tell(job);
+  listen();
   return job;
+}
+
+/** Listen to the jobs that come first: the host does one after the other. */
+function listen() {
+  for (const job of going().slice(0, HEARD)) {
+    if (heard.has(job.id) || heard.size >= HEARD) continue;
+    heard.add(job.id);
+    const events = new EventSource(`api/jobs/${job.id}/events`);
+    const hear = (now) => {
+      if (over(now)) {
+        events.close();
+        heard.delete(job.id);
+      }
+      tell(now);
+      listen();
+    };
+    events.addEventListener("job", (event) => hear(JSON.parse(event.data)));
+    events.addEventListener("error", () => {
+      // A connection that was lost is tried again by the browser; one that is refused is not.
+      if (events.readyState === EventSource.CLOSED && heard.has(job.id)) {
+        hear({ ...jobs.get(job.id), state: "failed", error: "The server does not know this job any more." });
+      }
+    });
+  }
 }
 
 function tell(job) {

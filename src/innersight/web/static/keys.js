@@ -7,7 +7,7 @@ import { shownPage } from "./router.js";
 import { openSearch } from "./search.js";
 import { shownLayers, urls } from "./study.js";
 
-export const LENSES = ["maps", "patterns", "examples", "weights", "compare"];
+const LENSES = ["maps", "patterns", "examples", "weights", "compare"];
 
 const KEYS = [
   { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
@@ -30,7 +30,8 @@ export function startKeys(study) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = /** @type {Element} */ (event.target);
-    if (target.closest?.("input:not([type=range]), select, textarea, dialog")) return;
+    // A modal dialog may have lost the focus to the page by a click on its text.
+    if (target.closest?.("input:not([type=range]), select, textarea") || document.querySelector("dialog[open]")) return;
     const entry = KEYS.find(({ keys }) => keys.includes(event.key));
     if (!entry) return;
     event.preventDefault();

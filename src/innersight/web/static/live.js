@@ -1,11 +1,11 @@
 /** The page of the app is alive: what is missing can be computed from where it is missed, and pictures dropped on it. */
 
-import { splitAddresses } from "./address.js";
 import { fill, h, select } from "./dom.js";
 import { dropPictures } from "./drop.js";
 import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
 import { estimate, heatmaps, offerFor, offersBelow } from "./offers.js";
-import { parseHash } from "./router.js";
+import { parseHash, shownPage } from "./router.js";
+import { offer as hand } from "./save.js";
 import { forget, getDocument } from "./source.js";
 
 const STATES = { waiting: "Waiting", running: "Computing", done: "Done", failed: "Failed", cancelled: "Cancelled" };
@@ -19,6 +19,7 @@ export async function startLive(study, main) {
   const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Computing" }));
   const rows = new Map();
   let stale = false;
+  let turns = 0;
   /** @type {number | null} */
   let timer = null;
 
@@ -51,6 +52,13 @@ export async function startLive(study, main) {
     dispatchEvent(new HashChangeEvent("hashchange"));
   }
 
+  // Another view of the same page: what is offered below it may be another thing.
+  addEventListener("view", () => {
+    const page = main.querySelector(".page");
+    for (const row of page?.querySelectorAll(":scope > .offer-row") ?? []) row.remove();
+    delete page?.dataset.offered;
+    decorate();
+  });
   const observer = new MutationObserver(() => decorate());
   observer.observe(main, { childList: true });
   dropPictures(host, study);
@@ -58,7 +66,9 @@ export async function startLive(study, main) {
   await decorate();
 
   async function decorate() {
-    const { parts, query } = parseHash(location.hash);
+    const address = parseHash(location.hash);
+    if (!address) return;
+    const { parts, query } = address;
     for (const panel of main.querySelectorAll(".empty[data-missing]:not([data-offered])")) {
       panel.dataset.offered = "";
       const offer = await offerFor(study, panel.dataset.missing, parts);
@@ -66,15 +76,17 @@ export async function startLive(study, main) {
     }
     const page = main.querySelector(".page");
     if (!page || page.dataset.offered !== undefined) return;
-    page.dataset.offered = "";
-    for (const offer of await offersBelow(study, parts, query)) page.append(offerPanel(offer, host));
+    const turn = page.dataset.offered = String(++turns);
+    const below = await offersBelow(study, parts, query);
+    if (page.dataset.offered !== turn) return;
+    for (const offer of below) page.append(offerPanel(offer, host));
     if (parts[1] === "x") page.append(exportRow());
     if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
   }
 }
 
 /** An offer: a button with what it takes; where this host cannot compute, what to do instead. */
-export function offerPanel(offer, host) {
+function offerPanel(offer, host) {
   if (!host.compute) return h("span", { class: "offer-row quiet" }, ` ${host.why}`);
   const button = h("button", { type: "button", class: "button offer", "data-asks": JSON.stringify(offer.asks),
     onclick: () => start(offer, button, problem) }, offer.text);
@@ -88,22 +100,16 @@ export function offerPanel(offer, host) {
 function exportRow() {
   const problem = h("span", { class: "bad-text", role: "alert" });
   const button = h("button", { type: "button", class: "button offer", "data-asks": "[]", onclick: async () => {
-    const { query } = parseHash(location.hash);
-    const wanted = new URLSearchParams(["units", "imgs"].flatMap((key) =>
-      splitAddresses(query.get(key)).map((name) => [key, name])));
-    fill(problem);
+    const { units = [], pictures = [] } = shownPage().place ?? {};
+    fill(problem, units.length ? null : "There is no unit in this view: pin one first.");
+    if (!units.length) return;
+    const wanted = new URLSearchParams([...units.map((unit) => ["units", unit]), ...pictures.map((id) => ["imgs", id])]);
     const response = await fetch(`api/report?${wanted}`, { method: "POST" });
     if (!response.ok) fill(problem, (await response.json()).detail);
-    else saveAs(await response.blob(), "innersight-view.html");
+    else hand(await response.blob(), "innersight-view.html");
   } }, "Export this view");
   return h("div", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, "One HTML file of these units and pictures alone; it opens without a network."), problem);
-}
-
-function saveAs(blob, name) {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /** Why this class, or this one and not that: any question about a picture. */

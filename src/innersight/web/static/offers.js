@@ -2,7 +2,7 @@
 
 import { plural, seconds } from "./format.js";
 import { getDocument } from "./source.js";
-import { loadLayer } from "./study.js";
+import { classNumber, loadLayer } from "./study.js";
 
 const AT_ONCE = 16;
 const METHODS = ["gradcam", "saliency"];
@@ -13,7 +13,8 @@ export async function offerFor(study, what, parts) {
   if (kind === "l" && (what === "maps" || what === "compare")) return maps(study, [name]);
   if (kind === "l" && what === "patterns") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
   if (kind === "i" && what === "heatmaps") return heatmaps(study, [name], {});
-  if (kind === "c" && what === "class") return classes([Number(name)]);
+  const number = kind === "c" && what === "class" ? classNumber(study, name) : null;
+  if (number !== null) return classes([number]);
   if (kind === "") return story(study, what);
   return null;
 }

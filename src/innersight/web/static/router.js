@@ -16,7 +16,7 @@ let current = /** @type {Page} */ ({});
 /**
  * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
  * {title, body, arrive, place, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
- * leaves. `place` {layer, unit, picture} is what the keys act on, `lens` {current(), change(name)} the layer's view.
+ * leaves. `place` {layer, unit, picture} is what the keys act on, or {units, pictures} what can be exported, `lens` {current(), change(name)} the layer's view.
  */
 export function register(pattern, render) {
   pages.push({ pattern, parts: pattern.split("/"), render });
@@ -27,11 +27,16 @@ export function shownPage() {
   return current;
 }
 
-/** Return {path, parts, query} of a hash. Throws on a malformed escape. */
+/** Return {parts, query} of a hash, or null where it has a broken % escape. */
 export function parseHash(hash) {
   const [path, search = ""] = hash.replace(/^#?\/?/, "/").split(/\?(.*)/s);
-  const parts = path.replace(/(.)\/$/, "$1").split("/").map(decodeURIComponent);
-  return { path, parts, query: new URLSearchParams(search) };
+  try {
+    const parts = path.replace(/(.)\/$/, "$1").split("/").map(decodeURIComponent);
+    return { parts, query: new URLSearchParams(search) };
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    return null;
+  }
 }
 
 /** Show the page of the current hash, now and whenever it changes. */
@@ -91,13 +96,8 @@ async function show(main, study, fresh) {
 }
 
 async function find(study, hash, signal) {
-  let place;
-  try {
-    place = parseHash(hash);
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error;
-    return lost(hash, "The address has a broken % escape.");
-  }
+  const place = parseHash(hash);
+  if (!place) return lost(hash, "The address has a broken % escape.");
   for (const page of pages) {
     const params = match(page.parts, place.parts);
     if (params) return page.render({ study, params, query: place.query, signal });

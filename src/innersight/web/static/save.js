@@ -16,7 +16,8 @@ export function saveButton(find, name) {
     } }, "↓");
 }
 
-function offer(blob, name) {
+/** Hand the reader a file. */
+export function offer(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);

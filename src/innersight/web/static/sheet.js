@@ -14,7 +14,7 @@ const greys = cache(async (name) => decodeGrey(new Uint8Array(await (await getFi
  * @param {Sheet} sheet
  * @param {number} i
  */
-export function locate(sheet, i) {
+function locate(sheet, i) {
   const [width, height] = sheet.tile;
   const place = i % sheet.per_file;
   const x = (place % sheet.columns) * width;

@@ -2,7 +2,7 @@
 
 import { breathe } from "./turns.js";
 
-export const FORMAT = 1;
+const FORMAT = 1;
 
 const PIECE = 1 << 18; // characters of base64 decoded at a time, a multiple of 4
 
@@ -92,12 +92,16 @@ function beside(block) {
   };
 }
 
-/** The bytes of a text in base64, decoded piece by piece so that the page stays alive. */
+/** A text in base64 as a Blob of its bytes, decoded piece by piece so that the page stays alive. */
 async function bytesOf(text) {
   const pieces = [];
   let since = performance.now();
   for (let at = 0; at < text.length; at += PIECE) {
-    pieces.push(Uint8Array.from(atob(text.slice(at, at + PIECE)), (letter) => letter.charCodeAt(0)));
+    const letters = atob(text.slice(at, at + PIECE));
+    const piece = new Uint8Array(letters.length);
+    // Not Uint8Array.from, which walks letters forty times as slowly.
+    for (let i = 0; i < letters.length; i++) piece[i] = letters.charCodeAt(i);
+    pieces.push(piece);
     since = await breathe(since);
   }
   return new Blob(pieces);

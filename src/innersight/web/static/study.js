@@ -59,6 +59,13 @@ export function reason(study, what, fallback) {
   return entries.length ? entries.map((entry) => entry.why).join(" ") : fallback;
 }
 
+/** The number of the class that an address names, by number or label; null where the network has none such. */
+export function classNumber(study, name) {
+  const { labels } = study.model;
+  const number = labels.includes(name) ? labels.indexOf(name) : Number(name);
+  return Number.isInteger(number) && number >= 0 && number < labels.length ? number : null;
+}
+
 /** A panel with nothing to show says why, and what it lacks, so that an app can offer to compute it. */
 export function missing(study, what, fallback) {
   const panel = empty(reason(study, what, fallback));

@@ -38,7 +38,7 @@ async function chip(study, address) {
 }
 
 /** What a unit looks like at a glance: its pattern, else its map over the first picture. */
-export async function unitThumb(study, { layer: name, unit }) {
+async function unitThumb(study, { layer: name, unit }) {
   const layer = await loadLayer(study, name);
   if (!layer || unit >= layer.units) return null;
   const at = patternIndex(layer, unit);

@@ -12,15 +12,15 @@ import { saveButton } from "../save.js";
 import { evidence } from "../sections/evidence.js";
 import { drawMap, readMap } from "../sheet.js";
 import { getDocument } from "../source.js";
-import { loadLayer, missing, storyLayers, urls } from "../study.js";
+import { classNumber, loadLayer, missing, storyLayers, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
 const SHOWN = 4;
 
 register("/c/:class", async ({ study, params }) => {
   const { labels } = study.model;
-  const number = labels.includes(params.class) ? labels.indexOf(params.class) : Number(params.class);
-  if (!(Number.isInteger(number) && number >= 0 && number < labels.length)) {
+  const number = classNumber(study, params.class);
+  if (number === null) {
     return lost(params.class, `${study.model.name} has the classes 0 to ${labels.length - 1}.`);
   }
   const [classes, heatmaps, train, ...layers] = await Promise.all([...["classes", "heatmaps", "train"].map(getDocument),

@@ -34,6 +34,7 @@ register("/l/:layer", async ({ study, params, query }) => {
     setQuery({ lens: state.lens, picture: state.picture?.id ?? null, sort: state.sort, scale: state.scale,
       overlay: state.overlay ? "1" : null });
     show();
+    dispatchEvent(new Event("view"));
   }
   show();
   const lenses = choice("What to show", LENSES, state.lens, (lens) => change({ lens }));

@@ -55,7 +55,8 @@ register("/x", async ({ study, query }) => {
   show();
   return {
     title: "Side by side",
-    body: h("section", { class: "page matrix-page" },
+    place: state,
+    body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Side by side"),
         h("h1", {}, "The same units, on the same pictures"),
         h("p", { class: "lead" }, "One row is one unit, on one scale for all pictures. Point at a place, or focus a map and "

@@ -26,7 +26,8 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
     location.hash = urls.unit(layer.name, (unit + step + layer.units) % layer.units);
   };
   document.addEventListener("keydown", (event) => {
-    const busy = event.defaultPrevented || /** @type {Element} */ (event.target).closest?.("input, select, textarea, dialog");
+    const busy = event.defaultPrevented || /** @type {Element} */ (event.target).closest?.("input, select, textarea")
+      || document.querySelector("dialog[open]");
     if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step) go(step);

@@ -25,7 +25,7 @@ function thumb(study, layer) {
 }
 
 /** Dead and saturated units, from the scan where there is one, else from the pictures and patterns of the study. */
-export function health(study, layer) {
+function health(study, layer) {
   const found = [];
   if (layer.scan) {
     found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always on, in `

@@ -27,7 +27,7 @@ export function patternsSection(study, layers) {
 }
 
 /** Patterns of the units named, as items of a grid of tiles that open the dialog. */
-export function patternItems(study, layer, units) {
+function patternItems(study, layer, units) {
   return units.map((_, at) => patternItem(study, layer, units, at));
 }
 

@@ -17,7 +17,7 @@ export function picturesSection(study) {
 }
 
 /** A picture with the network's window and its prediction. */
-export function pictureCard(study, picture) {
+function pictureCard(study, picture) {
   const best = picture.prediction[0];
   return h("article", { class: "card picture" },
     h("a", { href: urls.picture(picture.id), class: "picture-link", "aria-label": `Everything about ${picture.name}` },

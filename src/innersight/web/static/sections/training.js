@@ -46,7 +46,7 @@ function allLayers(layers, clock) {
 }
 
 /** Curves of the same quantity in one chart: "train/loss" and "val/loss" become "loss". */
-export function scalarGroups(scalars) {
+function scalarGroups(scalars) {
   const groups = new Map();
   for (const [name, { step, value }] of Object.entries(scalars)) {
     const [quantity, run] = parts(name);
