@@ -133,6 +133,13 @@ def test_false_labels_are_as_rare_as_stated_and_true_ones_are_found() -> None:
     assert corrected(maps, masks, tested)[2, 1].isnan()
 
 
+def test_nothing_to_test_is_no_error() -> None:
+    maps, masks = (torch.zeros(9, n, 12, 12, dtype=torch.uint8) for n in (3, 2))
+    p = corrected(maps, masks, torch.zeros(3, 2, dtype=torch.bool))
+    assert p.shape == (3, 2)
+    assert bool(p.isnan().all())
+
+
 def test_levels() -> None:
     values = torch.cat([torch.randn(1000), torch.randn(1000).exp() * 40, torch.zeros(500)]).view(1, 1, 50, 50)
     activation = torch.cat([values, values.relu(), -values.abs(), torch.zeros_like(values)], 1)

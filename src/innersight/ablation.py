@@ -78,8 +78,10 @@ class Ablation:
         `interval` is None for a single picture. Raises InnersightError for an unknown class.
         """
         number = self.model.class_index(target)
-        own, p = self._of(number), self._tests.get(number)
-        p = _test(own) if p is None else p
+        own = self._of(number)
+        if number not in self._tests:
+            self._tests[number] = _test(own)
+        p = self._tests[number]
         found = []
         for unit in own.mean(0).argsort(kind="stable")[:count].tolist():
             interval = bootstrap(own[:, unit])
@@ -101,8 +103,8 @@ class Ablation:
 
     @cached_property
     def _tests(self) -> dict[int, tuple[float, ...]]:
-        """The corrected p-value of every unit, for the classes shown: table, figure and file ask for the same."""
-        return {number: _test(self._of(number)) for number in map(self.model.class_index, self.shown())}
+        """The corrected p-value of every unit, by class, once asked for: table, figure and file ask for the same."""
+        return {}
 
     def note(self, target: int | str) -> str:
         """Say over which pictures a class was read, and whether they are enough for a test."""

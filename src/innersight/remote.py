@@ -263,7 +263,7 @@ def _packed(ray: Any, model: Model, work: "Work[Any, Any]") -> bytes:
     # What pickle raises for what it cannot write, by kind of object.
     except (TypeError, AttributeError, NotImplementedError, RuntimeError, pickle.PicklingError) as error:
         raise InnersightError(
-            f"{model.name} cannot be sent to other machines ({error}); scan it on this one, or give it as a network "
+            f"{model.name} cannot be sent to other machines ({error}); work on this one, or give it as a network "
             "that pickle can write"
         ) from error
     return packed

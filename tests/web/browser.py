@@ -1,19 +1,15 @@
-"""A reader in a real browser, and a server to read from."""
+"""A reader in a real browser."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -43,27 +39,6 @@ VARIED = """selector => {
 }"""
 
 
-class run:  # noqa: N801 - reads as a verb
-    """Serve an application on a free port from a thread while inside `with`."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
-
-    def __enter__(self) -> int:
-        self.thread.start()
-        until = time.monotonic() + 30
-        while not self.server.started and time.monotonic() < until:
-            time.sleep(0.01)
-        return int(self.socket.getsockname()[1])
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-        self.socket.close()
-
-
 def launched() -> Iterator[Any]:
     """Yield a running Chromium; skip, or fail where one is required, without."""
     names = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
@@ -81,7 +56,9 @@ def launched() -> Iterator[Any]:
 
 
 class Reader:
-    """A page opened in a fresh context, with everything that went wrong in it."""
+    """A page opened in a fresh context, with everything that went wrong in it. patience : seconds that waits take."""
+
+    patience = 30.0
 
     def __init__(self, chromium: Any, url: str, **options: Any) -> None:
         window = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
@@ -114,9 +91,9 @@ class Reader:
 
     def wait(self, expression: str, arg: object = None) -> None:
         """Wait until the expression holds. Playwright's own wait evaluates text in the page, which the page forbids."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + self.patience
         while not self.page.evaluate(expression, arg):
-            assert time.monotonic() < until, expression
+            assert time.monotonic() < until, (expression, self.page.locator("main").inner_text()[:800])
             self.page.wait_for_timeout(20)
 
     def show(self, selector: str) -> list[int]:

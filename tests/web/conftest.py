@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Reader, launched, run
+from browser import Reader, launched
+from serving import Serving
 from web_fixture import write_study
 
 from innersight.web.app import create_app
@@ -26,7 +27,7 @@ def report(study: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def port(study: Path) -> Iterator[int]:
-    with run(create_app(study)) as number:
+    with Serving(create_app(study)) as number:
         yield number
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Reader
 from PIL import Image
 from serving import Serving
 
@@ -44,48 +45,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return done.folder
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    names = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
-        if os.environ.get("INNERSIGHT_REQUIRE_BROWSER") == "1":
-            pytest.fail("INNERSIGHT_REQUIRE_BROWSER=1, but there is no chromium")
-        pytest.skip("no chromium at /usr/bin/chromium or on PATH")
-    from playwright.sync_api import sync_playwright
+class Visit(Reader):
+    """A page of the app, which computes while the reader waits."""
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page of the app in a fresh context, and what went wrong in it."""
+    patience = 60.0
 
     def __init__(self, chromium: Any, port: int, hash: str) -> None:
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        self.page.goto(f"http://127.0.0.1:{port}/{hash}")
-        self.page.wait_for_selector("html[data-ready=page]")
-        self.page.wait_for_selector("#theme")
-
-    def wait(self, expression: str, arg: object = None) -> None:
-        until = time.monotonic() + 60
-        while not self.page.evaluate(expression, arg):
-            assert time.monotonic() < until, (expression, self.page.locator("main").inner_text()[:800])
-            self.page.wait_for_timeout(30)
+        super().__init__(chromium, f"http://127.0.0.1:{port}/{hash}")
 
     def shot(self, name: str) -> None:
         if SHOTS:
             self.page.screenshot(path=f"{SHOTS}/{name}.png")
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.complaints == []
 
 
 @pytest.fixture
@@ -210,10 +180,38 @@ def test_a_job_is_cancelled_and_the_study_stays_whole(visit: Visit, chromium: An
         other.page.get_by_role("button", name="Cancel").last.click()
         other.page.wait_for_timeout(100)
     other.wait("document.querySelectorAll('.job:not([data-state=cancelled]):not([data-state=done])').length === 0")
+    states = other.page.evaluate("async () => (await (await fetch('api/jobs')).json()).map((job) => job.state)")
+    assert states[-1] == "cancelled"
     other.close()
     page.reload()
     page.wait_for_selector("html[data-ready=page]")
     assert page.locator("main .empty, main .tiles").count() > 0
+
+
+@pytest.mark.parametrize("visit", ["#/l/stage1"], indirect=True)
+def test_offers_follow_the_lens(visit: Visit) -> None:
+    page = visit.page
+    offers = page.locator("main .offer")
+    page.get_by_role("button", name="Patterns", exact=True).click()
+    page.locator(".offer", has_text="patterns").wait_for()
+    page.get_by_role("button", name="Maps", exact=True).click()
+    visit.wait("![...document.querySelectorAll('main .offer')].some((offer) => offer.textContent.includes('patterns'))")
+    page.get_by_role("button", name="Patterns", exact=True).click()
+    page.locator(".offer", has_text="patterns").wait_for()
+    assert offers.count() == 1
+
+
+@pytest.mark.parametrize("visit", ["#/c/ambra"], indirect=True)
+def test_a_class_is_asked_for_by_its_label_too(visit: Visit) -> None:
+    asks = visit.page.locator("main .offer").first.get_attribute("data-asks")
+    assert asks is not None
+    assert json.loads(asks) == [{"kind": "classes", "classes": [0]}]
+
+
+@pytest.mark.parametrize("visit", ["#/x"], indirect=True)
+def test_a_view_without_units_is_not_exported(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Export this view").click()
+    visit.page.locator(".bad-text", has_text="There is no unit in this view").wait_for()
 
 
 @pytest.mark.parametrize("visit", ["#/x?units=stage1:3,stage1:5&imgs=p1"], indirect=True)

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from browser import run
+from serving import Serving
 from web_fixture import HOSTILE_LAYER
 
 from innersight.errors import InnersightError
@@ -73,7 +73,7 @@ def test_app_serves_nothing_else(tmp_path: Path, study: Path, path: str) -> None
     shutil.copytree(study / "web", folder / "web")
     (folder / "secret.json").write_text("{}")
     (folder / "web" / "files" / "link.png").symlink_to(folder / "secret.json")
-    with run(create_app(folder)) as number:
+    with Serving(create_app(folder)) as number:
         status, _, body = get(number, path)
     assert status in (400, 404), body
 

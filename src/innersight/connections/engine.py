@@ -42,8 +42,8 @@ def connections(
     the last of them come the classes. The effect of unit i on unit j is what i's map contributes to the mean of j's
     map (of="mean"), or to its peak, to first order; exact where the layers between are affine. Positive effects excite.
 
-    Effects into a unit take one backward pass for each unit of the layer, those out of it one doubly differentiated
-    pass, whatever the number of units at the other end.
+    Effects into units take one backward pass for each unit asked, those out of them one more through a pass that was
+    differentiated, whatever the number of units at the other end.
 
     Raises InnersightError for an unknown layer or unit, a place or a class as the address, another `of`, and layers
     named out of order; PictureError when no picture could be read.

@@ -72,8 +72,9 @@ class Connections:
     def figure(self, *, count: int = 8, units: Sequence[int] | None = None) -> "Figure":
         """Draw each unit in the middle, what drives it at the left, what it drives at the right.
 
-        Red excites, blue inhibits; the width of a line is its share. With pictures, every unit's map is that on the
-        picture to which the unit in the middle answers most. units : up to four of those asked for when not given.
+        Red excites, blue inhibits; the width of a line is its size beside the strongest on that side. With pictures,
+        every unit's map is that on the picture to which the unit in the middle answers most. units : up to four of
+        those asked for when not given.
         """
         return draw(self, list(units or self.units[:4]), count)
 

@@ -50,7 +50,8 @@ def clip_encoder(folder: str | Path, *, prompt: str = PROMPT, device: str | torc
             some = given[start : start + AT_ONCE]
             if isinstance(some[0], str):
                 texts = [prompt.format(word) for word in some]
-                fed = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
+                # To full length: SigLIP was trained so, and without it a word would depend on those beside it.
+                fed = processor(text=texts, return_tensors="pt", padding="max_length", truncation=True)
                 found = model.get_text_features(**fed.to(device))
             else:
                 fed = processor(images=list(some), return_tensors="pt")

@@ -1,6 +1,5 @@
 """Labels without masks: the word whose nearness to each picture, as a model of the user's tells it, a unit follows."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from innersight.layers import check_layers, story
 from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.scan.engine import Watch
-from innersight.scan.feed import Item, Loaded, ahead, items, network_input
+from innersight.scan.feed import Item, Loaded, ahead, items, network_input, threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +90,7 @@ class Concepts:
     def rank(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return the `count` units (all when None) of highest correlation with their word, as plain rows."""
         rows = [self.row(name, unit) for name, found in self.layers.items() for unit in range(len(found))]
-        rows.sort(key=lambda row: -2 if row["correlation"] is None else -row["correlation"])
+        rows.sort(key=lambda row: 2 if row["correlation"] is None else -row["correlation"])
         rows.sort(key=lambda row: row["label"] is None)
         return rows[:count]
 
@@ -187,11 +186,13 @@ def label(
     words, an encoder that returns anything else, fewer than 8 pictures or unknown layers; PictureError when none could
     be read.
     """
+    if batch < 1 or not 0 < level <= 1:
+        raise InnersightError(f"batch is {batch} and level is {level:g}: give at least 1, and 0 < level <= 1")
     words = _words(words)
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
     text = _embedded(encode, list(words), "texts")
-    threads = min(4, os.cpu_count() or 1) if workers is None else workers
+    decoders = threads(workers)
     pictures = list(pictures) if isinstance(pictures, Iterator) else pictures
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
     nearness: list[Tensor] = []
@@ -203,7 +204,7 @@ def label(
     source = items(pictures, frozenset(model.labels))
     done = 0
     with (
-        closing(ahead(source, partial(_read, spec=model.input), threads)) as stream,
+        closing(ahead(source, partial(_read, spec=model.input), decoders)) as stream,
         tap.untouched(model),
         torch.no_grad(),
     ):

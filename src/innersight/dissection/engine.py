@@ -1,6 +1,5 @@
 """`dissect`: which part of the pictures each unit answers to, by masks."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -21,7 +20,7 @@ from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Layer, Model
 from innersight.scan.engine import Watch
-from innersight.scan.feed import Item, Loaded, ahead, items, network_input
+from innersight.scan.feed import Item, Loaded, ahead, items, network_input, threads
 
 TOP = 0.005
 LEAST = 0.04
@@ -69,8 +68,7 @@ def dissect(
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no part can be seen in it; choose another")
     if isinstance(pictures, Iterator):
         pictures = list(pictures)
-    threads = min(4, os.cpu_count() or 1) if workers is None else workers
-    work = _Work(model, pictures, masks, feed.grid_of(model.input, grid), batch, threads, watch)
+    work = _Work(model, pictures, masks, feed.grid_of(model.input, grid), batch, threads(workers), watch)
     with tap.untouched(model), torch.no_grad():
         levels = work.survey(described)
         work.check()

@@ -15,11 +15,11 @@ class Levels:
     """A histogram of every place of every unit, whose buckets grow with the value; its memory is fixed.
 
     As in a scan (`innersight.scan.kinds.sketch`), finer and over all places: the last 0.5% of few pictures are few.
-    counts : (units, BUCKETS) int32, from the most negative up. left_out : maps that hold anything but finite numbers.
+    counts : (units, BUCKETS) int64, from the most negative up. left_out : maps that hold anything but finite numbers.
     """
 
     def __init__(self, units: int, device: torch.device) -> None:
-        self.counts = torch.zeros(units, BUCKETS, dtype=torch.int32, device=device)
+        self.counts = torch.zeros(units, BUCKETS, dtype=torch.int64, device=device)
         self.left_out = 0
         self._starts = (torch.arange(units, device=device) * BUCKETS)[:, None]
 
@@ -28,7 +28,7 @@ class Levels:
         values = activation.float().flatten(2)
         finite = values.isfinite().all(2, keepdim=True)
         self.left_out += int((~finite).sum())
-        weight = finite.expand_as(values).to(torch.int32)
+        weight = finite.expand_as(values).to(torch.int64)
         self.counts.view(-1).index_add_(0, (bucket(values) + self._starts).flatten(), weight.flatten())
 
     def above(self, share: float) -> Float[Tensor, " units"]:
@@ -37,7 +37,7 @@ class Levels:
         Within a bucket the values count as evenly spread: T is within `ERROR` of the exact one, relative.
         """
         edges = edges_of_buckets()
-        over = self.counts.cpu().flip(1).long().cumsum(1).double()  # places in this bucket or higher ones
+        over = self.counts.cpu().flip(1).cumsum(1).double()  # places in this bucket or higher ones
         wanted = share * over[:, -1:]
         index = torch.searchsorted(over, wanted).clamp(max=BUCKETS - 1)
         inside = self.counts.cpu().flip(1).gather(1, index).double()

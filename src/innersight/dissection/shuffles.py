@@ -27,6 +27,8 @@ def corrected(
     shuffles), single-step maxT (Westfall and Young 1993; Phipson and Smyth 2010, arXiv:1603.05766). The chance that any
     pair without a relation has p below 0.05 is at most 0.05. NaN for pairs not tested.
     """
+    if not tested.any():
+        return torch.full(tested.shape, torch.nan)
     count = len(maps)
     rng = np.random.default_rng(seed)
     orders = torch.from_numpy(np.stack([np.arange(count), *(rng.permutation(count) for _ in range(shuffles))]))

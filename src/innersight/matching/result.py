@@ -20,7 +20,8 @@ DEFINITION = (
     "Correlation: of two units' maps over all places of all pictures. Threshold: 95% of the units after have no "
     "partner above it when the maps before are those of other pictures. same: the unit's partner before has its "
     "number. moved: it has another. born: it answers, and no unit before is its partner above the threshold. died: a "
-    "unit before that answered and is no one's partner after. silent: it never varied, neither before nor after. "
+    "unit before that answered and is no one's partner after. silent: it never varies after, and did not before "
+    "either, or what it was is another unit now. "
     "Interval: 95%, jackknife over groups of pictures. cka: linear centred kernel alignment of the layer as a whole, 0 "
     "to 1."
 )
@@ -45,9 +46,9 @@ class LayerMatch:
     cka: float
 
     def verdict(self, unit: int) -> str:
-        """Say what a unit after is: same, moved, born, died (it is silent now, and was not) or silent."""
+        """Say what a unit after is: same, moved, born, died (silent now, and what it was is nowhere) or silent."""
         if bool(self.silent[1, unit]):
-            return SILENT if bool(self.silent[0, unit]) else DIED
+            return DIED if unit in self.died() else SILENT
         partner = int(self.partner[unit])
         return BORN if partner < 0 else SAME if partner == unit else MOVED
 
@@ -58,7 +59,7 @@ class LayerMatch:
         return (gone & ~self.silent[0]).nonzero()[:, 0].tolist()
 
     def counts(self) -> dict[str, int]:
-        """Return how many units after are same, moved, born, how many before died, and how many are silent in both."""
+        """Return how many units after are same, moved, born, how many before died, and how many are silent."""
         verdicts = [self.verdict(unit) for unit in range(len(self.partner))]
         return {
             kind: len(self.died()) if kind == DIED else verdicts.count(kind)

@@ -15,7 +15,7 @@ from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.scan.dataset import is_dataset
-from innersight.scan.feed import Item, items
+from innersight.scan.feed import Item, items, threads
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Record
 from innersight.scan.result import Scan
@@ -70,8 +70,7 @@ def scan(
     """
     if top < 1 or batch < 1 or shard < 1:
         raise InnersightError(f"top is {top}, batch is {batch} and shard is {shard}; all are at least 1")
-    if workers is not None and workers < 0:
-        raise InnersightError(f"workers is {workers}: name how many threads decode, or 0 for none")
+    threads(workers)
     described = check_layers(model, tuple(layers) if layers else story(model))
     if isinstance(pictures, Iterator):
         pictures = list(pictures)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.errors import printable
+from innersight.errors import InnersightError, printable
 from innersight.files import find_pictures
 from innersight.image import PictureError, load_picture
 from innersight.model import InputSpec, Model
@@ -143,6 +143,13 @@ def _of_dataset(dataset: Any) -> Iterator[Item]:
 def stream(source: Iterable[Item], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:
     """Yield what was read, in order; see `ahead`."""
     return ahead(source, lambda item: _load(item, spec, digests), workers)
+
+
+def threads(workers: int | None) -> int:
+    """Return how many threads decode: one for each core, up to 4, when None. Raises InnersightError below 0."""
+    if workers is not None and workers < 0:
+        raise InnersightError(f"workers is {workers}: name how many threads decode, or 0 for none")
+    return min(4, os.cpu_count() or 1) if workers is None else workers
 
 
 def ahead(source: Iterable[Item], read: Callable[[Item], T], workers: int) -> Generator[T, None, None]:

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -16,7 +16,7 @@ from innersight.errors import InnersightError, printable
 from innersight.model import Layer, Model
 from innersight.remote import spread
 from innersight.scan.dataset import Label
-from innersight.scan.feed import Item, Loaded, network_input, stream
+from innersight.scan.feed import Item, Loaded, network_input, stream, threads
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import likeness
 from innersight.scan.rooms import Pairs, rooms
@@ -51,8 +51,7 @@ class Plan:
 
 def here(model: Model, plan: Plan, source: Iterator[Item], before: Parts) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it."""
-    threads = min(4, os.cpu_count() or 1) if plan.workers is None else plan.workers
-    with closing(stream(source, model.input, threads, digests=plan.digests)) as loaded:
+    with closing(stream(source, model.input, threads(plan.workers), digests=plan.digests)) as loaded:
         for _, entries in groupby(loaded, key=lambda one: one.item.number // plan.shard):
             parts = {name: gathering.shard() for name, gathering in before.items()}
             yield parts, gather(model, parts, entries, plan.batch)
@@ -63,7 +62,11 @@ def there(model: Model, plan: Plan, source: Iterator[Item], cluster: str) -> Gen
 
     Raises InnersightError where a worker does not find a file that is here.
     """
-    pieces = (list(entries) for _, entries in groupby(source, key=lambda item: item.number // plan.shard))
+    # A row of a data set may be large, or not be sent at all, and only its picture is looked at.
+    pieces = (
+        [replace(item, row=None) for item in entries]
+        for _, entries in groupby(source, key=lambda item: item.number // plan.shard)
+    )
     with closing(spread(cluster, model, Away(plan), pieces, _told)) as answers:
         for answer in answers:
             for name in filter(os.path.exists, answer.absent):
@@ -102,14 +105,14 @@ class Away:
         plan = self._plan
         if not self._before or items[0].number < self._last:
             self._before = plan.empty(model)
-        threads = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
+        decoders = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
         parts = {name: gathering.shard() for name, gathering in self._before.items()}
-        loaded = stream(items, model.input, threads, digests=plan.digests)
+        loaded = stream(items, model.input, decoders, digests=plan.digests)
         with closing(loaded), tap.untouched(model), torch.no_grad():
             records = gather(model, parts, loaded, plan.batch)
         packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}
         for name, gathering in self._before.items():
-            gathering.merge(parts[name])
+            gathering.expect(parts[name])
         self._last = items[-1].number
         broken = {record.number for record in records if record.broken is not None}
         paths = [os.fspath(item.path) for item in items if item.number in broken and item.path is not None]

@@ -44,6 +44,12 @@ class Gathering:
                 part.expect(self.parts[name])
         return fresh
 
+    def expect(self, later: "Gathering") -> None:
+        """Take in of later pictures only what a further shard is told; see `shard`."""
+        for name, part in self.parts.items():
+            if isinstance(part, Choosy):
+                part.merge(later.parts[name])
+
     def merge(self, later: "Gathering") -> None:
         """Take in what was gathered of later pictures."""
         for name, part in self.parts.items():

@@ -38,7 +38,7 @@ class Correlation:
     """
 
     def __init__(self, room: Room) -> None:
-        self._own, self._device = room.layer, room.device
+        self._device = room.device
         self.pairs: dict[str, Together] = {}
         self._waiting: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in room.partners}
         self._count = 0
