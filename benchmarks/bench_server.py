@@ -32,7 +32,7 @@ def measure() -> list[Row]:
 def _cold(folder: Path) -> Row:
     def first_page() -> None:
         process, url = _started(folder)
-        for name in ("", "static/main.js", "api/documents/study"):
+        for name in ("", "app.js", "api/documents/study"):
             _get(url + name)
         process.terminate()
         process.wait()

@@ -80,7 +80,7 @@ def test_a_token_is_demanded_where_one_is_set(folder: Path) -> None:
         for path in (
             "/",
             "/api/documents",
-            "/static/main.js",
+            "/app.js",
             "/files/x",
             "/api/openapi.json",
             "/?token=wrong",
@@ -107,8 +107,8 @@ def test_openapi_is_complete(port: int) -> None:
     found = ask(port, "GET", "/api/openapi.json")
     operations = {(method, path) for path, own in found["paths"].items() for method in own}
     assert operations == {
-        ("get", "/"), ("get", "/api/documents"), ("get", "/api/documents/{key}"), ("get", "/files/{name}"),
-        ("get", "/api/host"), ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
+        ("get", "/"), ("get", "/app.js"), ("get", "/api/documents"),
+        ("get", "/api/documents/{key}"), ("get", "/files/{name}"), ("get", "/api/host"), ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
         ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/pictures"),
         ("post", "/api/report"),
     }  # fmt: skip
@@ -405,7 +405,7 @@ from innersight.stamp import fresh
 assert fresh(Path({str(toon)!r}))
 with Serving(create_app(Path({str(toon)!r}))) as port:
     api = ("documents", "documents/study", "host", "jobs", "openapi.json")
-    for path in ("/", "/static/main.js", *("/api/" + name for name in api)):
+    for path in ("/", "/app.js", *("/api/" + name for name in api)):
         assert call(port, "GET", path)[0] == 200, path
 print([name for name in ("torch", "numpy", "matplotlib") if name in sys.modules])
 """

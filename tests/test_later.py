@@ -35,6 +35,7 @@ FILE = "0123456789abcdef.png"
 ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "maps": ({"layer": "conv2"}, {"layer/conv2"}),
     "patterns": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
+    "connections": ({"layer": "conv2", "units": [3, 0, 3]}, {"layer/conv2"}),
     "classes": ({"classes": [2]}, {"classes"}),
     "heatmaps": ({"picture": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
     "picture": ({"file": FILE, "name": "drop <b>ped.png"}, {"study", "layer/relu2", "heatmaps"}),
@@ -245,7 +246,7 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ({"kind": "nothing"}, "kinds are classes, heatmaps, maps, patterns, picture"),
+        ({"kind": "nothing"}, "kinds are classes, connections, heatmaps, maps, patterns, picture"),
         ({}, "kinds are"),
         ({"kind": "maps"}, "layer"),
         ({"kind": "maps", "layer": "a", "more": 1}, "more"),
@@ -294,6 +295,6 @@ def test_items_name_their_documents(folder: Path) -> None:
         assert key is None or document(folder, key)
     cost = document(folder, "study")["cost"]
     assert {kind: entry["per"] for kind, entry in cost.items()} == {
-        "maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map",
+        "maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit",
     }  # fmt: skip
     assert all(entry["seconds"] > 0 for entry in cost.values())

@@ -66,7 +66,7 @@ def test_every_item_is_computed_once(finished: Study) -> None:
     keys = {
         "model", "pictures", "maps/relu1", "maps/relu2", "compare/relu1", "compare/relu2", "kernels", "heatmaps",
         "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "fields",
-        "ablation/relu1", "ablation/relu2",
+        "ablation/relu1", "ablation/relu2", "connections/relu1/0", "connections/relu2/0",
     }  # fmt: skip
     assert values_of(finished.folder).keys() == keys
     assert (finished.computed, finished.reused) == (len(keys), 0)
@@ -101,12 +101,21 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "target": ({"target": "cedar"}, {"model", "heatmaps", "classes"}),
     "steps": ({"steps": 3}, {"model", *DRAWN, "classes"}),
     "seed": ({"seed": 1}, {"model", *DRAWN, "classes"}),
-    "units": ({"units": 2}, {"model", *DRAWN}),
+    "units": ({"units": 2}, {"model", *DRAWN, "connections/relu1/0", "connections/relu2/0"}),
     "negatives": ({"negatives": 1}, {"model", "negatives/relu1/0", "negatives/relu2/0"}),
     "rivals": ({"rivals": False}, {"model", "heatmaps"}),
     "layers": (
         {"layers": ("relu1", "conv2")},
-        {"model", "fields", "maps/conv2", "compare/conv2", "ablation/conv2", "patterns/conv2/0", "negatives/conv2/0"},
+        {
+            "model",
+            "fields",
+            "maps/conv2",
+            "compare/conv2",
+            "ablation/conv2",
+            "patterns/conv2/0",
+            "negatives/conv2/0",
+            "connections/conv2/0",
+        },
     ),
 }
 

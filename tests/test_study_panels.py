@@ -11,10 +11,12 @@ from networks import picture, tiny
 from sheet_reader import read_tiles
 
 from innersight.ablation import ablate
+from innersight.connections import connections
 from innersight.heatmaps import explain
 from innersight.receptive import fields
 from innersight.scan import scan
 from innersight.study import Plan, Study, study
+from innersight.trust import trust
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
 PICTURES = [picture(1), picture(2)]
@@ -39,7 +41,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Study:
     study(model, PICTURES, out, plan=PLAN)
     scan(model, folder, ["relu1", "relu2"], out=out, top=4)
     again = study(model, PICTURES, out, plan=PLAN)
-    assert again.computed == 2
+    # The examples of two layers, and trust in the methods.
+    assert again.computed == 3
     return again
 
 
@@ -84,6 +87,44 @@ def test_ablation_is_what_ablate_says(web: Path) -> None:
         assert entry["mean"] == pytest.approx(
             truth.change[rows][:, :, entry["class"]].mean(0).tolist(), rel=1e-3, abs=1e-6
         )
+
+
+def test_connections_are_what_connections_says(web: Path) -> None:
+    found = layer(web, "relu2")["connections"]
+    assert found["units"] == layer(web, "relu2")["patterns"]["units"]
+    truth = connections(tiny("in-place"), "relu2:" + ",".join(map(str, found["units"])), PICTURES)
+    assert [(one["direction"], one["by"], one["layer"]) for one in found["links"]] == [
+        (link.direction, link.by, link.layer) for link in truth.links
+    ]
+    assert {("in", "attribution", "relu1"), ("out", "attribution", "class")} <= {
+        (link.direction, link.by, link.layer) for link in truth.links
+    }
+    for unit, rows in zip(found["units"], found["rows"], strict=True):
+        for link, row in zip(truth.links, rows, strict=True):
+            best = truth.rank(link, unit, 8)
+            assert [one["unit"] for one in row] == [one["unit"] for one in best]
+            assert [one["value"] for one in row] == pytest.approx([one["value"] for one in best], rel=1e-3)
+
+
+def test_trust_is_measured_on_the_scanned_pictures(web: Path, folder: Path) -> None:
+    found = json.loads((web / "documents" / "trust.json").read_text())
+    truth = trust(tiny("in-place"), folder, PLAN.methods)
+    assert found["pictures"] == 12
+    assert found["methods"].keys() == set(PLAN.methods)
+    for name, one in found["methods"].items():
+        assert one["standing"] == truth.standing(name)
+        assert name in one["why"]
+    assert found["sentence"] == truth.sentence
+
+
+def test_without_ten_pictures_the_study_says_what_trust_takes(tmp_path: Path) -> None:
+    plan = Plan(layers=("relu1",), units=0)
+    web = study(tiny("in-place"), PICTURES, tmp_path / "s", plan=plan).render()
+    missing = {
+        entry["what"]: entry["why"] for entry in json.loads((web / "documents/study.json").read_text())["missing"]
+    }
+    assert "10 pictures" in missing["trust"]
+    assert "connections" in missing
 
 
 def test_the_runner_up_is_explained_and_set_against(web: Path) -> None:

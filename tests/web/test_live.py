@@ -123,6 +123,25 @@ def test_the_pattern_of_one_unit(visit: Visit) -> None:
     visit.wait(DRAWN, "main .unit-pattern")
 
 
+@pytest.mark.parametrize("visit", ["#/l/stage1/u/7"], indirect=True)
+def test_connections_of_one_unit_come_and_leave_the_reader_where_he_was(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Compute what this unit is connected to").click()
+    page.get_by_role("button", name="Next unit").focus()
+    part = page.get_by_role("region", name="What it is connected to")
+    part.locator(".bars li").first.wait_for()
+    part.scroll_into_view_if_needed()
+    visit.shot("live-connections")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Next unit"
+    heads = part.locator("h3").all_inner_texts()
+    assert {"From stem, by attribution", "To stage2, by attribution"} <= set(heads)
+    first = part.locator("a.bar-label").first
+    layer, _, unit = first.inner_text().partition(":")
+    first.click()
+    visit.wait("address => location.hash === address", f"#/l/{layer}/u/{unit}")
+    page.get_by_role("button", name="Compute the maps of this layer").wait_for()
+
+
 def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
     assert visit.page.evaluate(DROP, [bytes_of(toons.CLASSES[4], 11), "drop<b>ped.png"])
     visit.wait("location.hash.startsWith('#/i/d')")

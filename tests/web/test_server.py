@@ -31,12 +31,12 @@ def get(port: int, path: str, host: str | None = None) -> tuple[int, dict[str, s
 def test_app_serves_page_documents_and_files(port: int, study: Path) -> None:
     status, headers, body = get(port, "/")
     assert status == 200
-    assert b"static/main.js" in body
+    assert b"app.js" in body
     assert "'unsafe" not in headers["content-security-policy"]
     assert "default-src 'none'" in headers["content-security-policy"]
     keys = json.loads(get(port, "/api/documents")[2])
     assert f"layer/{HOSTILE_LAYER}" in keys
-    for path in ("/static/main.js", "/static/style.css", "/api/documents/study", "/api/documents/layer/stem.conv"):
+    for path in ("/app.js", "/static/style.css", "/api/documents/study", "/api/documents/layer/stem.conv"):
         status, headers, _ = get(port, path)
         assert (path, status, headers["x-content-type-options"]) == (path, 200, "nosniff")
     name = next((study / "web" / "files").glob("*.webp")).name

@@ -75,6 +75,15 @@ def check_layer(study: Mapping[str, Any], name: str) -> None:
         raise InnersightError(f"no layer {name!r} in this study; {nearest(name, known)}")
 
 
+def check_units(study: Mapping[str, Any], name: str, units: Sequence[int]) -> None:
+    """Raise InnersightError where the document `study` lists no such layer, or the layer has no such unit."""
+    check_layer(study, name)
+    count = next(layer["units"] for layer in study["layers"] if layer["name"] == name)
+    for unit in units:
+        if unit >= count:
+            raise InnersightError(f"no unit {unit}: {name} has the units 0 to {count - 1}")
+
+
 def check_picture(study: Mapping[str, Any], name: str) -> None:
     """Raise InnersightError where the document `study` lists no such picture."""
     known = [picture["id"] for picture in study["pictures"]]

@@ -1,16 +1,20 @@
-"""What the units of the last layers do to the classes: ablation, small enough to be part of every study."""
+"""What units do to the classes and to one another: ablation and connections, small enough to be part of every study."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from innersight.ablation import DEFINITION, ablate
+from innersight.connections import DEFINITION as CONNECTED
+from innersight.connections import Connections, Link, connections
 from innersight.image import Picture
 from innersight.model import Model
 
 LAYERS = 2
 DIGITS = 4
+STRONGEST = 8
 
 
 def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -27,7 +31,11 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
         mean = found.change[found.rows(number), :, number].mean(0)
         classes.append({"class": number, "label": label, "note": found.note(number), "mean": _rounded(mean)})
     own = {
-        f"p{i}": {"class": number, "label": model.labels[number], "change": _rounded(found.change[i, :, number])}
+        f"p{i}": {
+            "class": number,
+            "label": model.labels[number],
+            "change": _rounded(found.change[i, :, number]),
+        }
         for i, number in enumerate(best)
     }
     return {
@@ -36,5 +44,33 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
     }, {}  # fmt: skip
 
 
-def _rounded(values: Tensor) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]
+def connected(
+    model: Model, pictures: Sequence[Picture], layer: str, units: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the strongest connections of units of `layer`; see `innersight.connections`.
+
+    links : {direction "in" or "out", by "weight" or "attribution", layer, title}, where the layer is "class" for the
+    classes and "input" for the picture's bands. rows : for each unit and link, up to 8 of {unit, value, share}.
+    """
+    found = connections(model, f"{layer}:{','.join(map(str, units))}", pictures)
+    return {
+        "definition": CONNECTED,
+        "notes": list(found.notes),
+        "links": [
+            {"direction": link.direction, "by": link.by, "layer": link.layer, "title": str(link)}
+            for link in found.links
+        ],
+        "units": list(units),
+        "rows": [[_strongest(found, link, unit) for link in found.links] for unit in units],
+    }, {}
+
+
+def _strongest(found: Connections, link: Link, unit: int) -> list[dict[str, Any]]:
+    return [
+        {"unit": row["unit"], **dict(zip(("value", "share"), _rounded([row["value"], row["share"]]), strict=True))}
+        for row in found.rank(link, unit, STRONGEST)
+    ]
+
+
+def _rounded(values: "Tensor | Sequence[float]") -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in np.asarray(values, float).tolist()]

@@ -5,7 +5,7 @@ from typing import Any
 
 from innersight.store import Item
 
-_PER = {"maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map"}
+_PER = {"maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit"}
 
 
 def costs(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
@@ -19,5 +19,10 @@ def costs(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
         kind = item.key.partition("/")[0]
         if kind in _PER:
             seconds[kind] += item.seconds
-            made[kind] += 1 if kind == "maps" else len(item.document.get("entries", item.document.get("score", ())))
+            made[kind] += 1 if kind == "maps" else len(_counted(item.document))
     return {kind: {"seconds": seconds[kind] / made[kind], "per": _PER[kind]} for kind in _PER if made[kind]}
+
+
+def _counted(document: dict[str, Any]) -> list[Any]:
+    found: list[Any] = next((document[key] for key in ("entries", "score", "units") if key in document), [])
+    return found

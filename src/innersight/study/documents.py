@@ -22,6 +22,7 @@ from innersight.store import Item, Store
 from innersight.study.costs import costs
 from innersight.study.plan import ITEMS
 from innersight.study.scanned import examples_document, scan_document
+from innersight.study.trusted import LEAST
 
 FORMAT = 1
 
@@ -64,7 +65,7 @@ def document_of(key: str) -> str | None:
         kind, _, rest = rest.partition("/")[2].partition("/")
     if kind in ("maps", "compare"):
         return f"layer/{rest}"
-    if kind == "patterns":
+    if kind in ("patterns", "connections"):
         return f"layer/{rest.rpartition('/')[0].removesuffix('/asked')}"
     return kind if kind in _MAKERS else None
 
@@ -167,12 +168,31 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     document["ablation"] = ablated.document if ablated else None
     document["scan"] = scan_document(store, row, card)
     document["examples"] = examples_document(shown, files) if shown else None
-    document["connections"] = None
+    document["connections"] = _connections(store.starting(f"connections/{name}/"))
     kernels = store.get("kernels")
     document["kernels"] = None
     if kernels and (kernels.document["layer"] + ".").startswith(name + "."):
         document["kernels"] = {"sheet": colour_sheet(files, to_bytes(kernels.tensors()["pixels"]))}
     return document
+
+
+def _connections(parts: Sequence[Item]) -> dict[str, Any] | None:
+    if not parts:
+        return None
+    # One that was asked for may have become part of the plan since.
+    rows: dict[int, Any] = {}
+    for part in parts:
+        rows |= dict(zip(part.document["units"], part.document["rows"], strict=True))
+    return {
+        **{key: parts[0].document[key] for key in ("definition", "notes", "links")},
+        "units": list(rows),
+        "rows": list(rows.values()),
+    }
+
+
+def _trust(store: Store, files: Path, card: Item) -> dict[str, Any]:
+    del files, card
+    return next(iter(store.starting("trust"))).document
 
 
 def _train(store: Store, files: Path, card: Item) -> dict[str, Any]:
@@ -261,7 +281,7 @@ def _heatmap(row: dict[str, Any], values: torch.Tensor, layer: dict[str, str], f
     }
 
 
-_MAKERS = {"heatmaps": _heatmaps, "train": _train, "classes": _class_patterns}
+_MAKERS = {"heatmaps": _heatmaps, "train": _train, "classes": _class_patterns, "trust": _trust}
 
 
 def describe(method: str) -> dict[str, str]:
@@ -291,7 +311,15 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
             bool(store.starting("ablation/")),
             "Units are switched off one by one in the last layers with a grid; the study has none, or stopped before.",
         ),
-        "trust": ("trust" in keys, "How far the heatmaps can be trusted was not measured; innersight trust does."),
+        "trust": (
+            "trust" in keys,
+            f"How far the heatmaps can be trusted is not known: testing their methods takes {LEAST} pictures or more. "
+            "Scan a data set into the study (innersight scan MODEL PICTURES --out STUDY), then study again.",
+        ),
+        "connections": (
+            bool(store.starting("connections/")),
+            "None were asked for, or the study stopped before them.",
+        ),
         "heatmaps": ("heatmaps" in keys, "The study stopped before the heatmaps; run the same command again."),
     }
     return [{"what": what, "why": why} for what, (there, why) in reasons.items() if not there]
@@ -299,7 +327,7 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
 
 def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
     heat = store.get("heatmaps")
-    ablated = store.starting("ablation/")
+    ablated, linked, tested = store.starting("ablation/"), store.starting("connections/"), store.get("trust")
     layer = f" Grad-CAM is read at {heat.document['layer']}: {heat.document['why']}." if heat else ""
     return {
         "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
@@ -313,6 +341,8 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
         "examples": "One pass over a data set; of every unit the pictures with the highest and lowest peaks, and some "
         "in between. Each crop is most of what the place sees; it is dark where the unit is below half of its peak.",
         "ablation": ablated[0].document["definition"] if ablated else "No unit was switched off.",
+        "connections": linked[0].document["definition"] if linked else "Connections between units were not computed.",
+        "trust": tested.document["note"] if tested else "The heatmap methods were not tested.",
         "heatmaps": "Raw values for the logit of the class named, or for its lead over the class it is set against; "
         "zero keeps its colour, the legend prints it." + layer,
         "training": "Recorded while the network was trained: one point per recorded step, and statistics of the "

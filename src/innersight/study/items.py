@@ -27,6 +27,7 @@ from innersight.receptive import fields
 from innersight.render.sheets import small
 from innersight.store import Store
 from innersight.study.ask import Outcome, Scene
+from innersight.study.causes import connected
 from innersight.study.plan import ITEMS, Plan
 from innersight.study.scanned import examples
 
@@ -229,6 +230,11 @@ def patterns_of(scene: Scene, layer: str, units: Sequence[int]) -> Outcome:
     if scene.plan.seeds > 1:
         tensors["others"] = torch.stack([torch.stack(own) for own in others])
     return {"units": list(units), **_scored(found)}, tensors
+
+
+def ranked_connections(scene: Scene, layer: str, count: int) -> Outcome:
+    """Return the connections of the best ranked units of a layer."""
+    return connected(scene.model, scene.pictures, layer, _order(scene.store, layer)[:count])
 
 
 def negatives_of(model: Model, layer: str, plan: Plan, store: Store) -> Outcome:

@@ -12,7 +12,7 @@ from innersight.model import Model
 
 LARGEST = 128
 # What the items of a study hold. Raise it when that changes: items of another format are made again.
-ITEMS = 5
+ITEMS = 6
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Plan:
     size : their side in pixels; when None the model's own, at most 128.
     methods : heatmaps. target : class they explain; each picture's own prediction when None. rivals : they also explain
     the runner-up, and the class less the runner-up. seed : of the patterns. negatives : units of each layer for which
-    also what switches them off is drawn.
+    also what switches them off is drawn. trust : pictures, at most, on which the methods are tested, of the data set
+    that was scanned into the study's folder or else of the study; not where fewer than 10 are at hand.
     """
 
     layers: tuple[str, ...] = ()
@@ -38,13 +39,14 @@ class Plan:
     seeds: int = 2
     rivals: bool = True
     negatives: int = 4
+    trust: int = 32
 
     def settled(self, model: Model) -> "Plan":
         """Return the plan with its layers named and everything checked against the model."""
-        if self.units < 0 or self.negatives < 0 or self.steps < 1 or self.seeds < 1:
+        if min(self.units, self.negatives, self.trust) < 0 or self.steps < 1 or self.seeds < 1:
             raise InnersightError(
-                f"units={self.units} and negatives={self.negatives} must not be negative; steps={self.steps} and "
-                f"seeds={self.seeds} must be at least 1"
+                f"units={self.units}, negatives={self.negatives} and trust={self.trust} must not be negative; "
+                f"steps={self.steps} and seeds={self.seeds} must be at least 1"
             )
         if self.target is not None:
             model.class_index(self.target)

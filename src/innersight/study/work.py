@@ -22,6 +22,7 @@ from innersight.study.later import ASKED, items_of, note, noted, scene_of
 from innersight.study.plan import Plan
 from innersight.study.run import Watch, carry_out
 from innersight.study.scanned import scan_settings
+from innersight.study.trusted import sources, trusted
 
 FIRST_PICTURES = 8
 
@@ -190,6 +191,9 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
             span = range(start, min(start + items.CHUNK, count))
             settings = {**drawn, "count": len(span)}
             yield f"patterns/{layer}/{start}", settings, partial(items.ranked_patterns, scene, layer, span)
+        if count:
+            settings = {**base, "count": count}
+            yield f"connections/{layer}/0", settings, partial(items.ranked_connections, scene, layer, count)
     scanned = scan_settings(store)
     known = scanned["layers"] if scanned and scanned["model"] == base["model"] else ()
     for layer in plan.layers if plan.units else ():
@@ -201,3 +205,7 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
         yield f"negatives/{layer}/0", settings, partial(items.negatives_of, model, layer, plan, store)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(items.planned_classes, scene)
+    tested = sources(model, pictures, store, plan.trust, plan.seed)
+    if tested and plan.trust:
+        settings = {**base, "methods": list(plan.methods), "of": list(map(str, tested)), "seed": plan.seed}
+        yield "trust", settings, partial(trusted, model, tested, plan.methods, plan.trust, plan.seed)

@@ -54,6 +54,7 @@ def create_app(
     folder = Path(study_folder)
     web = shell.study_web(folder)
     documents, files = web / "documents", web / "files"
+    front_end = shell.bundle()
     jobs = Jobs(Process(folder, source) if model is None else Inside(folder, model))
 
     @asynccontextmanager
@@ -81,7 +82,16 @@ def create_app(
     @app.get("/", response_class=HTMLResponse)
     def index() -> HTMLResponse:
         """Return the page of the front end."""
-        return HTMLResponse(shell.page(title="Innersight", modules=[*shell.pages(), shell.ENTRY]))
+        return HTMLResponse(shell.page(title="Innersight"))
+
+    @app.get(
+        "/app.js",
+        response_class=Response,
+        responses={200: {"content": {"text/javascript": {}}, "description": "a module of JavaScript"}},
+    )
+    def script() -> Response:
+        """Return the front end as one module: fifty would be asked for one level of imports after the other."""
+        return Response(front_end, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     @app.get("/api/documents")
     def keys() -> list[str]:

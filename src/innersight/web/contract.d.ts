@@ -47,14 +47,17 @@ interface Ablation {
   classes: { class: number; label: string; note: string; mean: number[] }[];
   own: Record<string, { class: number; label: string; change: number[] }>;
 }
-interface Connection { layer: string; unit: number; weight: number }
+interface Connections {
+  definition: string; notes: string[]; links: { direction: "in" | "out"; by: string; layer: string; title: string }[];
+  units: number[]; rows: { unit: number; value: number; share: number }[][][];
+}
 interface LayerDocument {
   format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
   maps: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
   field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
   compare: { pictures: string[]; definition: string; rank: Ranked[] } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
-  ablation: Ablation | null; connections: { incoming: Connection[][]; outgoing: Connection[][] } | null;
+  ablation: Ablation | null; connections: Connections | null;
 }
 
 interface HeatmapEntry {
@@ -63,7 +66,10 @@ interface HeatmapEntry {
   scale: { high: number; clipped: boolean }; unit: string; grid: [number, number]; verdict: string | null; doubt: string | null;
 }
 interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
-interface Trust { format: number; sentence: string; methods: Record<string, { standing: string; why: string }> }
+interface Trust {
+  format: number; sentence: string; note: string; pictures: number; skipped: string[];
+  methods: Record<string, { standing: string; why: string }>;
+}
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
 
 /** What a page's `render` gives; see `register` in router.js. */

@@ -1,7 +1,7 @@
-"""The page around the front end, and the bundle of its modules for a host that cannot serve files."""
+"""The page around the front end, and the bundle of its modules."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,7 +24,7 @@ def pages() -> list[str]:
 
 
 def bundle() -> str:
-    """Return all modules as the text of one: browsers refuse to import a file next to a page opened from disk.
+    """Return all modules as the text of one, for both hosts: a page opened from disk cannot import a file beside it.
 
     Each module becomes a function of its own, so its names stay private. Understands `import {a, b as c} from
     "./x.js"`, `import "./x.js"` and exported declarations, which is all the front end uses.
@@ -41,13 +41,13 @@ def page(
     policy: str | None = None,
     style: str | None = None,
     script: str | None = None,
-    modules: Sequence[str] = (),
     documents: Iterable[tuple[str, str]] = (),
     files: Iterable[dict[str, str]] = (),
     parts: tuple[str, str] | None = None,
 ) -> str:
     """Return the HTML page; `style`, `script` and the texts of `documents` (escaped JSON) go in as they are.
 
+    style, script : those beside the page when not given.
     parts : the folder beside the page that holds documents and files, and its documents' parts by key, as escaped JSON.
     """
     environment = Environment(
@@ -58,7 +58,6 @@ def page(
         policy=policy,
         style=Markup(style) if style else None,
         script=Markup(script) if script else None,
-        modules=modules,
         documents=((key, Markup(text)) for key, text in documents),
         files=files,
         parts=(parts[0], Markup(parts[1])) if parts else None,

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from innersight.errors import InnersightError
-from innersight.study.ask import Ask, Name, Scene, Work, check_layer
+from innersight.study.ask import Ask, Name, Scene, Work, check_units
 
 Unit = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -21,11 +20,7 @@ class Patterns(Ask):
 
     def check(self, study: Mapping[str, Any]) -> None:
         """Raise InnersightError where the study lists no such layer, or the layer has no such unit."""
-        check_layer(study, self.layer)
-        count = next(layer["units"] for layer in study["layers"] if layer["name"] == self.layer)
-        for unit in self.units:
-            if unit >= count:
-                raise InnersightError(f"no unit {unit}: {self.layer} has the units 0 to {count - 1}")
+        check_units(study, self.layer, self.units)
 
     def items(self, scene: Scene) -> Iterator[Work]:
         """Yield patterns in batches. The pattern of a unit does not depend on the others of its batch."""

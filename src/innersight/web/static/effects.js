@@ -64,9 +64,26 @@ export function speakers(layers, number_, most = 12) {
 /** The units before and after that matter most to this one, where they were computed. */
 export function connected(study, layer, unit) {
   const { connections } = layer;
-  if (!connections) return missing(study, "connections", "Connections between units were not computed.");
-  const side = (title, rows) => h("div", {}, h("h3", {}, title), rows?.length
-    ? barList(title, rows.map((row) => ({ name: `${row.layer}:${row.unit}`, value: row.weight, text: signed(row.weight),
-      href: urls.unit(row.layer, row.unit) }))) : empty("None."));
-  return h("div", { class: "columns" }, side("From", connections.incoming?.[unit]), side("To", connections.outgoing?.[unit]));
+  const at = connections?.units.indexOf(unit) ?? -1;
+  if (at < 0) {
+    return missing(study, "connections", connections ? `Computed for ${connections.units.length} units of this layer, not for this one.`
+      : "Connections between units were not computed.");
+  }
+  const sides = connections.links.map((link, i) => {
+    const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other), value,
+      text: `${signed(value)} · ${percent(share)}` }));
+    const title = `${link.direction === "in" ? "From" : "To"} ${ENDS[link.layer] ?? link.layer}, by ${link.by}`;
+    return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
+  });
+  return [h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
+    h("details", { class: "how" }, h("summary", {}, "How to read it"), h("p", { class: "quiet" }, connections.definition))];
+}
+
+const ENDS = { class: "the classes", input: "the picture" };
+
+/** What stands at the other end of a connection: a class, a band of the picture, or a unit. */
+function end(study, name, number_) {
+  if (name === "class") return { name: study.model.labels[number_], href: urls.class(number_) };
+  if (name === "input") return { name: `band ${number_}`, href: null };
+  return { name: `${name}:${number_}`, href: urls.unit(name, number_) };
 }

@@ -181,6 +181,7 @@ function jobRow(study, first) {
 function title(study, ask) {
   if (ask.kind === "picture") return `Picture ${ask.name}`;
   if (ask.kind === "patterns") return `Patterns of ${ask.layer}`;
+  if (ask.kind === "connections") return `Connections of ${ask.layer}`;
   if (ask.kind === "maps") return `Maps of ${ask.layer}`;
   if (ask.kind === "heatmaps") {
     return `Heatmaps of ${study.pictures.find((picture) => picture.id === ask.picture)?.name ?? ask.picture}`;

@@ -12,6 +12,7 @@ export async function offerFor(study, what, parts) {
   const [, kind, name, , unit] = parts;
   if (kind === "l" && (what === "maps" || what === "compare")) return maps(study, [name]);
   if (kind === "l" && what === "patterns") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
+  if (kind === "l" && what === "connections" && unit !== undefined) return connections(name, Number(unit));
   if (kind === "i" && what === "heatmaps") return heatmaps(study, [name], {});
   const number = kind === "c" && what === "class" ? classNumber(study, name) : null;
   if (number !== null) return classes([number]);
@@ -22,10 +23,11 @@ export async function offerFor(study, what, parts) {
 /** Offers below a page that is whole: more of the same. */
 export async function offersBelow(study, parts, query) {
   const [, kind, name, sub] = parts;
-  if (kind !== "l" || sub !== undefined) return [];
+  if (kind !== "l") return [];
   const layer = study.layers.find((entry) => entry.name === name);
   if (!layer) return [];
   if (!layer.document) return [maps(study, [name])];
+  if (sub !== undefined) return [];
   const found = await loadLayer(study, name);
   const drawn = query.get("lens") === "patterns" && found?.patterns?.units.length;
   return drawn && drawn < layer.units ? [await patterns(study, name, null)] : [];
@@ -74,6 +76,10 @@ async function patterns(study, name, wanted) {
     asks: [{ kind: "patterns", layer: name, units }],
     cost: ["patterns", units.length],
   };
+}
+
+function connections(layer, unit) {
+  return { text: "Compute what this unit is connected to", asks: [{ kind: "connections", layer, units: [unit] }], cost: ["connections", 1] };
 }
 
 function classes(numbers) {

@@ -2,6 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { onPins, pins, pinText, readPins } from "./pins.js";
+import { keep } from "./redrawn.js";
 import { asQuery } from "./study.js";
 
 // In a notebook's frame, addresses are relative to the notebook's own: links and history would leave the report.
@@ -86,11 +87,13 @@ async function show(main, study, fresh) {
   const page = await find(study, target, signal);
   if (signal.aborted) return;
   const first = shown === null;
+  const restore = shown === target ? keep(main) : null;
   shown = location.hash;
   current = page;
   document.title = page.title ? `${page.title} · ${study.title}` : `${study.title} · Innersight`;
   fill(main, page.body);
-  if (!first) main.focus({ preventScroll: true });
+  if (restore) restore();
+  else if (!first) main.focus({ preventScroll: true });
   scrollTo({ top: fresh ? 0 : (places.get(target) ?? 0), behavior: "instant" });
   page.arrive?.();
 }

@@ -123,8 +123,9 @@ function standing(trust, method) {
 
 /** What was found about the trust in heatmaps, or why nothing is known. */
 export function trustNote(study, trust) {
-  return h("p", { class: "quiet", role: "note" }, trust ? trust.sentence : reason(study, "trust",
-    "How far these maps can be trusted was not measured on these pictures: `innersight trust` does."));
+  if (!trust) return h("p", { class: "quiet", role: "note" }, reason(study, "trust", "How far these maps can be trusted was not measured."));
+  return h("div", { role: "note" }, h("p", {}, h("strong", {}, "Can they be trusted? "), trust.sentence),
+    h("details", { class: "how" }, h("summary", {}, "How it was tested"), h("p", { class: "quiet" }, trust.note)));
 }
 
 function methodNote(method, entry) {
