@@ -51,6 +51,9 @@ def train(
     shuffle_labels: Annotated[
         bool, typer.Option("--shuffle-labels", help="learn by heart what cannot be seen: for `trust --against`")
     ] = False,
+    robust: Annotated[
+        float, typer.Option(metavar="SIZE", help="withstand changes of this L2 size (pixels 0 to 1), such as 2; 0 off")
+    ] = 0.0,
     telemetry_every: Annotated[int, typer.Option(help="steps between records of every layer")] = 25,
     keep_epochs: Annotated[
         bool, typer.Option("--keep-epochs", help="keep the weights of every epoch: run:OUT?epoch=3, for `match`")

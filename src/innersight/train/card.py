@@ -14,8 +14,8 @@ from innersight.train import data
 
 DEFAULTS: dict[str, Any] = {
     "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
-    "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "telemetry_every": 25,
-    "keep_epochs": False, "half": False,
+    "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "robust": 0.0,
+    "telemetry_every": 25, "keep_epochs": False, "half": False,
 }  # fmt: skip
 
 
@@ -71,13 +71,14 @@ def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device:
             words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
         elif value is not None and (value != DEFAULTS[key] or key == "seed"):
             words += [f"--{option}", str(value)]
+    changes = f", on changes of L2 size {given['robust']:g} that raise it" if given["robust"] else ""
     return {
         "command": shlex.join(words),
         "arguments": {"folder": str(folder), "out": str(out), **given},
         "seed": given["seed"],
         "epochs": task.epochs,
         "lr": task.lr,
-        "learning": "AdamW, one cycle, cross-entropy with label smoothing 0.1",
+        "learning": f"AdamW, one cycle, cross-entropy with label smoothing 0.1{changes}",
         "augmentation": "flip, zoom, aspect, shift, rotation, brightness, contrast, saturation",
         "device": device.type,
         "threads": torch.get_num_threads(),

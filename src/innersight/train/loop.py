@@ -14,20 +14,21 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from innersight.errors import InnersightError
 from innersight.model import InputSpec
-from innersight.sources.run import epoch_file
+from innersight.train.answers import logits_of, memory_format, score, tally, to_float
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
 from innersight.train.data import Batches, Pictures
+from innersight.train.epochs import Keeper, LateStopping
+from innersight.train.robust import first_whole, hardest, radius_at
 
 SMOOTHING = 0.1
 DECAY = 0.05
@@ -43,6 +44,7 @@ class Progression:
     """What a training run has reached; plain values, kept in every checkpoint.
 
     best : of the epoch with the highest validation accuracy (ties: lowest loss): "epoch" (from 1), "accuracy", "loss".
+        Epochs whose changes had the whole size of `Task.robust` go before all others.
     seconds : spent in the loop, over all its sessions.
     """
 
@@ -57,7 +59,8 @@ class Task:
 
     training, held_out : positions in `pictures` and `judges`.
     weights : (classes,) of the loss. lr : the schedule's peak. fine : the network comes with weights that were learned.
-    keep_epochs : whether the weights of every epoch are kept. arguments : in every checkpoint, to recognise the run.
+    keep_epochs : whether the weights of every epoch are kept. robust : L2 size of the changes to withstand, 0 for none.
+    arguments : in every checkpoint, to recognise the run.
     """
 
     net: nn.Module
@@ -75,6 +78,7 @@ class Task:
     fine: bool
     every: int
     keep_epochs: bool
+    robust: float
     arguments: dict[str, Any]
 
 
@@ -99,9 +103,11 @@ def fit(
     learner = Learner(task, asked_to_stop)
     telemetry = TelemetryCallback(out, every=task.every, net=task.net)
     callbacks: list[Any] = [telemetry, _Bar()] if progress else [telemetry]
+    first = first_whole(task.epochs) if task.robust else 0
     if task.patience:
-        callbacks.append(EarlyStopping("val/accuracy", mode="max", patience=task.patience))
-    callbacks.append(_Keeper(out / "checkpoints", say, every_epoch=task.keep_epochs))
+        judged: dict[str, Any] = {"monitor": "val/accuracy", "mode": "max", "patience": task.patience}
+        callbacks.append(LateStopping(first=first, **judged) if task.robust else EarlyStopping(**judged))
+    callbacks.append(Keeper(out / "checkpoints", say, every_epoch=task.keep_epochs, first=first))
     stopped = False
     with _quiet(), torch.random.fork_rng(range(torch.cuda.device_count())):
         trainer = pl.Trainer(
@@ -187,8 +193,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         """End the loop when asked to; set the step's learning rate."""
         if self._asked_to_stop():
             raise Stopped
-        steps = self._task.epochs * self._steps_per_epoch
-        rate = learning_rate(self.global_step, steps, peak=self._task.lr)
+        rate = learning_rate(self.global_step, self._steps(), peak=self._task.lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate * group["scale"]
 
@@ -198,10 +203,12 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
             raise Stopped
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return the weighted, smoothed cross-entropy and the accuracy of one augmented batch."""
+        """Return the weighted, smoothed cross-entropy and the accuracy of one changed batch."""
         pixels, targets = batch
-        seed = _number(self._task.seed, self.current_epoch, self.global_rank, 2, batch_idx)
-        changed = augment(to_float(pixels), torch.Generator().manual_seed(seed))
+        changed = augment(to_float(pixels), self._generator(2, batch_idx))
+        if self._task.robust:
+            radius = radius_at(self.global_step, self._steps(), whole=self._task.robust)
+            changed = hardest(self.net, self._task.spec, changed, targets, radius, self._generator(3, batch_idx))
         logits = logits_of(self.net, self._task.spec.normalise(changed))
         loss = functional.cross_entropy(logits, targets, weight=self._weights, label_smoothing=SMOOTHING)
         self._watch(loss, batch_idx)
@@ -239,6 +246,14 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         """Take up what was reached."""
         self.reached = Progression(**checkpoint["innersight"]["reached"])
 
+    def _steps(self) -> int:
+        return self._task.epochs * self._steps_per_epoch
+
+    def _generator(self, purpose: int, batch_idx: int) -> torch.Generator:
+        """Return random numbers of one batch for one purpose: a resumed run draws the same."""
+        number = _number(self._task.seed, self.current_epoch, self.global_rank, purpose, batch_idx)
+        return torch.Generator().manual_seed(number)
+
     def _watch(self, loss: Tensor, batch_idx: int) -> None:
         finite = torch.isfinite(loss.detach())
         self._finite = finite if self._finite is None else self._finite & finite
@@ -256,100 +271,6 @@ def learning_rate(step: int, steps: int, *, peak: float) -> float:
     if step < warm:
         return peak * (0.04 + 0.96 * step / warm)
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, steps - warm))))
-
-
-def to_float(pixels: Tensor) -> Tensor:
-    """Turn (B, H, W, C) uint8 into (B, C, H, W) float32 in 0..1, channels last in memory."""
-    return pixels.permute(0, 3, 1, 2).float().div_(255)
-
-
-def memory_format(net: nn.Module) -> torch.memory_format:
-    """Return channels last, which is faster, except where torch's own CPU kernels write beyond their memory then.
-
-    Seen with torch 2.14 on a CPU without AVX-512: the weight gradient of 1x1 convolutions with a stride and fewer than
-    eight input channels.
-    """
-    narrow = any(
-        isinstance(m, nn.Conv2d) and m.in_channels < 8 and m.kernel_size == (1, 1) and m.stride != (1, 1)
-        for m in net.modules()
-    )
-    return torch.contiguous_format if narrow else torch.channels_last
-
-
-def logits_of(net: nn.Module, x: Tensor) -> Tensor:
-    """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
-    output = net(x.contiguous(memory_format=memory_format(net)))
-    return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
-
-
-def tally(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Return (classes, classes + 1) float64 sums of one batch: confusions (true, predicted), then the loss in nats.
-
-    Pictures of target -1 do not count.
-    """
-    logits = logits_of(net, spec.normalise(to_float(pixels)))
-    logits, targets = logits[targets >= 0], targets[targets >= 0]
-    classes = logits.shape[1]
-    cells = torch.bincount(targets * classes + logits.argmax(1), minlength=classes**2).view(classes, classes)
-    losses = functional.cross_entropy(logits, targets, reduction="none")
-    by_class = torch.zeros(classes, device=losses.device).index_add_(0, targets, losses)
-    # float32: Apple's accelerator has nothing wider
-    return torch.cat([cells.float(), by_class[:, None]], 1)
-
-
-def score(sums: Tensor) -> tuple[float, float]:
-    """Return (accuracy, mean loss) of what `tally` summed."""
-    confusion = sums[:, :-1]
-    pictures = float(confusion.sum())
-    return float(confusion.diagonal().sum()) / pictures, float(sums[:, -1].sum()) / pictures
-
-
-@torch.no_grad()
-def evaluate(net: nn.Module, spec: InputSpec, batches: Batches, device: torch.device) -> Tensor:
-    """Return the summed `tally` of `net`, in evaluation mode, over `batches`; on the CPU."""
-    net.eval().to(device)
-    sums = [tally(net, spec, pixels.to(device), targets.to(device)) for pixels, targets in batches]
-    net.cpu()
-    return torch.stack(sums).sum(0).cpu()
-
-
-class _Keeper(Checkpoint):  # type: ignore[misc]
-    """Keeps the best weights and the last state after every epoch, each by renaming a complete file."""
-
-    def __init__(self, folder: Path, say: Callable[[str], None], *, every_epoch: bool) -> None:
-        self._folder, self._say, self._every_epoch = folder, say, every_epoch
-
-    def on_train_start(self, trainer: Any, pl_module: Learner) -> None:
-        if self._every_epoch and trainer.is_global_zero and not pl_module.reached.epochs:
-            self._keep(pl_module, epoch_file(0))
-
-    def _keep(self, learner: Learner, name: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        tensors = {n: t.detach().cpu().contiguous() for n, t in learner.net.state_dict().items()}
-        with _whole(self._folder / name) as partial:
-            partial.write_bytes(save(tensors))
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Learner) -> None:
-        pl_module.check_finite()
-        reached, metrics = pl_module.reached, trainer.callback_metrics
-        accuracy, loss = float(metrics["val/accuracy"]), float(metrics["val/loss"])
-        reached.epochs = trainer.current_epoch + 1
-        better = not reached.best or (accuracy, -loss) > (reached.best["accuracy"], -reached.best["loss"])
-        if better:
-            reached.best = {"epoch": reached.epochs, "accuracy": accuracy, "loss": loss}
-        if trainer.is_global_zero:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if better:
-                self._keep(pl_module, "best.safetensors")
-            if self._every_epoch:
-                self._keep(pl_module, epoch_file(reached.epochs))
-        with _whole(self._folder / "last.ckpt", rename=trainer.is_global_zero) as partial:
-            trainer.save_checkpoint(partial)
-        mark = "  best so far" if better else ""
-        self._say(
-            f"epoch {reached.epochs}/{trainer.max_epochs}  val accuracy {accuracy:.4f}  val loss {loss:.3f}"
-            f"  {reached.seconds:.0f} s{mark}"
-        )
 
 
 class _Bar(pl.Callback):  # type: ignore[misc]
@@ -380,19 +301,6 @@ class _Bar(pl.Callback):  # type: ignore[misc]
         if "val/accuracy" in trainer.callback_metrics:
             title += f"  val accuracy {float(trainer.callback_metrics['val/accuracy']):.4f}"
         return title
-
-
-@contextmanager
-def _whole(path: Path, *, rename: bool = True) -> Iterator[Path]:
-    """Give a path to write to, and rename it to `path` when it is complete; nothing half written stays."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        if rename:
-            partial.replace(path)
-    finally:
-        if rename:
-            partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +17,12 @@ from innersight.model import InputSpec
 from innersight.sources import load
 from innersight.sources.run import RunCard, read_card, write_run
 from innersight.sources.weights import read_weights
-from innersight.train import data
+from innersight.train import answers, data
 from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
+from innersight.train.continuation import checkpoint_of
 from innersight.train.interruptions import clear_about_full_disk, interruptible
 
 SEEN, SEEN_FINE = 80_000, 20_000
-OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
-# What makes two runs different runs; the rest may change between a start and its continuation.
-IDENTITY = ("net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance", "shuffle_labels")
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,7 @@ def train(
     nodes: int = 1,
     balance: bool = True,
     shuffle_labels: bool = False,
+    robust: float = 0.0,
     telemetry_every: int = 25,
     keep_epochs: bool = False,
     resume: bool = False,
@@ -105,6 +102,9 @@ def train(
     balance : weigh the classes by `1 / sqrt(pictures)` in the loss.
     shuffle_labels : deal the labels out anew by the seed, to have a network that learned by heart what cannot be seen:
         the `against` of `innersight.trust`. No picture is held out; the accuracy is that on the pictures it learned.
+    robust : L2 size of the changes that the network is to withstand, over a picture's values in 0..1; each step learns
+        from the pictures changed against it (see `robust.hardest`), up to a fifth of the size at first and all of it
+        from half of the steps on. The best epoch is one of those at the whole size. 0 for none.
     telemetry_every : steps between records; see `Telemetry`.
     keep_epochs : keep the weights of every epoch and those before the first: `run:OUT?epoch=0` and so on.
     resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
@@ -128,7 +128,7 @@ def train(
     out, main = Path(out), _is_first_process()
     say = say if main else _mute
     with clear_about_full_disk(out), interruptible(say) as asked_to_stop:
-        checkpoint = _checkpoint(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
+        checkpoint = checkpoint_of(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             return _train(
                 Path(folder), out, given, checkpoint, asked_to_stop,
@@ -175,6 +175,7 @@ def _train(
         fine=fine,
         every=given["telemetry_every"],
         keep_epochs=given["keep_epochs"],
+        robust=given["robust"],
         arguments=given,
     )
     for line in _report(task):
@@ -198,7 +199,7 @@ def _train(
     if given["half"]:
         _round_to_half(task.net)
     batches = data.Batches(judges, held_out, size=given["batch"])
-    confusion = loop.evaluate(task.net, spec, batches, device)
+    confusion = answers.evaluate(task.net, spec, batches, device)
     metrics = {
         **measured(confusion, pictures.labels),
         "counts": {"train": counts(pictures, training), "val": counts(judges, held_out)},
@@ -252,59 +253,10 @@ def _check(given: dict[str, Any]) -> None:
         raise InnersightError(f"patience={given['patience']} and seed={given['seed']} are numbers of 0 or more")
     if given["lr"] is not None and not (math.isfinite(given["lr"]) and given["lr"] > 0):
         raise InnersightError(f"lr={given['lr']}: give a learning rate above 0, such as 0.002")
+    if not (math.isfinite(given["robust"]) and given["robust"] >= 0):
+        raise InnersightError(f"robust={given['robust']}: give an L2 size of 0 or more, such as 2 at 112 px")
     if given["shuffle_labels"] and given["val"] is not None:
         raise InnersightError("shuffle_labels holds no pictures out: leave out val")
-
-
-def _checkpoint(
-    out: Path, given: dict[str, Any], *, resume: bool, overwrite: bool, main: bool, say: Callable[[str], None]
-) -> Path | None:
-    """Decide whether OUT is begun, begun anew or gone on with; return the checkpoint to go on from."""
-    if out.exists() and not out.is_dir():
-        raise InnersightError(f"{out} is a file: give a folder for the run")
-    if overwrite and main:
-        for name in OWN:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    last, finished = out / "checkpoints" / "last.ckpt", (out / "run.json").is_file()
-    if finished and main:
-        _refuse_finished(out, resume=resume and last.is_file())
-    if not last.is_file():
-        if resume:
-            say(f"{out} holds no checkpoint yet: starting from the beginning")
-        return None
-    saved = _read_checkpoint(last)
-    for name in IDENTITY:
-        if saved["arguments"].get(name) != given[name]:
-            raise InnersightError(
-                f"{out} holds an unfinished run with {name}={saved['arguments'].get(name)!r}, not {given[name]!r}: "
-                "give the same arguments to go on, another folder, or overwrite=True (--overwrite) to begin anew"
-            )
-    say(f"going on with the run in {out} after epoch {saved['reached']['epochs']}")
-    return last
-
-
-def _refuse_finished(out: Path, *, resume: bool) -> None:
-    metrics = read_card(out).metrics
-    if metrics.get("stopped") and resume:
-        return
-    state = f"a run that was {metrics['stopped']}" if metrics.get("stopped") else "a finished run"
-    more = "; resume=True (--resume) goes on with it" if metrics.get("stopped") else ""
-    raise InnersightError(
-        f"{out} holds {state} (accuracy {metrics.get('accuracy', math.nan):.4f}): give another folder, "
-        f"or overwrite=True (--overwrite) to begin anew{more}"
-    )
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what `train` keeps in a checkpoint, read without unpickling objects."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["innersight"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise InnersightError(
-            f"{path}: not a checkpoint that `train` wrote; begin anew with overwrite=True (--overwrite)"
-        ) from error
-    return saved  # type: ignore[no-any-return]
 
 
 def _source(given: dict[str, Any]) -> tuple[str, InputSpec, bool]:
@@ -389,6 +341,8 @@ def _report(task: Any) -> Iterator[str]:
         f"{task.arguments['net']} ({number:,} parameters) at {task.spec.width}x{task.spec.height}, "
         f"up to {task.epochs} epochs of {max(1, learn // task.batch)} steps"
     )
+    if task.robust:
+        yield f"robust to changes of L2 size {task.robust:g}: each step takes two to three times as long"
 
 
 def _notes(pictures: data.Pictures, judges: data.Pictures) -> tuple[str, ...]:

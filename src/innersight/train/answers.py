@@ -1,0 +1,63 @@
+"""What a network answers on batches of pictures: its logits, and the counts that judge it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from innersight.model import InputSpec
+from innersight.train.data import Batches
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Turn (B, H, W, C) uint8 into (B, C, H, W) float32 in 0..1, channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+
+def memory_format(net: nn.Module) -> torch.memory_format:
+    """Return channels last, which is faster, except where torch's own CPU kernels write beyond their memory then.
+
+    Seen with torch 2.14 on a CPU without AVX-512: the weight gradient of 1x1 convolutions with a stride and fewer than
+    eight input channels.
+    """
+    narrow = any(
+        isinstance(m, nn.Conv2d) and m.in_channels < 8 and m.kernel_size == (1, 1) and m.stride != (1, 1)
+        for m in net.modules()
+    )
+    return torch.contiguous_format if narrow else torch.channels_last
+
+
+def logits_of(net: nn.Module, x: Tensor) -> Tensor:
+    """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
+    output = net(x.contiguous(memory_format=memory_format(net)))
+    return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
+
+
+def tally(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Return (classes, classes + 1) float64 sums of one batch: confusions (true, predicted), then the loss in nats.
+
+    Pictures of target -1 do not count.
+    """
+    logits = logits_of(net, spec.normalise(to_float(pixels)))
+    logits, targets = logits[targets >= 0], targets[targets >= 0]
+    classes = logits.shape[1]
+    cells = torch.bincount(targets * classes + logits.argmax(1), minlength=classes**2).view(classes, classes)
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    by_class = torch.zeros(classes, device=losses.device).index_add_(0, targets, losses)
+    # float32: Apple's accelerator has nothing wider
+    return torch.cat([cells.float(), by_class[:, None]], 1)
+
+
+def score(sums: Tensor) -> tuple[float, float]:
+    """Return (accuracy, mean loss) of what `tally` summed."""
+    confusion = sums[:, :-1]
+    pictures = float(confusion.sum())
+    return float(confusion.diagonal().sum()) / pictures, float(sums[:, -1].sum()) / pictures
+
+
+@torch.no_grad()
+def evaluate(net: nn.Module, spec: InputSpec, batches: Batches, device: torch.device) -> Tensor:
+    """Return the summed `tally` of `net`, in evaluation mode, over `batches`; on the CPU."""
+    net.eval().to(device)
+    sums = [tally(net, spec, pixels.to(device), targets.to(device)) for pixels, targets in batches]
+    net.cpu()
+    return torch.stack(sums).sum(0).cpu()

@@ -1,0 +1,73 @@
+"""Whether a run folder is begun, begun anew or gone on with."""
+
+import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from innersight.errors import InnersightError
+from innersight.sources.run import read_card
+from innersight.train.card import DEFAULTS
+
+OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
+# What makes two runs different runs; the rest may change between a start and its continuation.
+IDENTITY = (
+    "net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance", "shuffle_labels", "robust",
+)  # fmt: skip
+
+
+def checkpoint_of(
+    out: Path, given: dict[str, Any], *, resume: bool, overwrite: bool, main: bool, say: Callable[[str], None]
+) -> Path | None:
+    """Decide whether OUT is begun, begun anew or gone on with; return the checkpoint to go on from."""
+    if out.exists() and not out.is_dir():
+        raise InnersightError(f"{out} is a file: give a folder for the run")
+    if overwrite and main:
+        for name in OWN:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    last, finished = out / "checkpoints" / "last.ckpt", (out / "run.json").is_file()
+    if finished and main:
+        _refuse_finished(out, resume=resume and last.is_file())
+    if not last.is_file():
+        if resume:
+            say(f"{out} holds no checkpoint yet: starting from the beginning")
+        return None
+    saved = _read_checkpoint(last)
+    for name in IDENTITY:
+        # A checkpoint written before there was the argument.
+        before = saved["arguments"].get(name, DEFAULTS[name])
+        if before != given[name]:
+            raise InnersightError(
+                f"{out} holds an unfinished run with {name}={before!r}, not {given[name]!r}: "
+                "give the same arguments to go on, another folder, or overwrite=True (--overwrite) to begin anew"
+            )
+    say(f"going on with the run in {out} after epoch {saved['reached']['epochs']}")
+    return last
+
+
+def _refuse_finished(out: Path, *, resume: bool) -> None:
+    metrics = read_card(out).metrics
+    if metrics.get("stopped") and resume:
+        return
+    state = f"a run that was {metrics['stopped']}" if metrics.get("stopped") else "a finished run"
+    more = "; resume=True (--resume) goes on with it" if metrics.get("stopped") else ""
+    raise InnersightError(
+        f"{out} holds {state} (accuracy {metrics.get('accuracy', math.nan):.4f}): give another folder, "
+        f"or overwrite=True (--overwrite) to begin anew{more}"
+    )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what `train` keeps in a checkpoint, read without unpickling objects."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["innersight"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise InnersightError(
+            f"{path}: not a checkpoint that `train` wrote; begin anew with overwrite=True (--overwrite)"
+        ) from error
+    return saved  # type: ignore[no-any-return]
