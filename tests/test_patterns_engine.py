@@ -22,8 +22,6 @@ from innersight.patterns.objectives import resolve
 from innersight.patterns.objectives.direction import along
 from innersight.patterns.score import NOISY, grain
 from innersight.patterns.slots import WAKING, Job, Recipe, Slots, threads, whole
-from innersight.patterns.transforms import Window, view
-from innersight.patterns.windows import window_of
 
 
 def recipe(model: Model, steps: int = 6, until: str = "steps") -> Recipe:
@@ -156,77 +154,6 @@ def test_what_depends_on_values_is_not_compiled() -> None:
 
 
 # Windows
-
-
-def test_a_place_is_driven_through_its_window_as_in_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny("in-place")
-    sizes: set[tuple[int, ...]] = set()
-    forward = nn.Conv2d.forward
-
-    def noted(self: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-        sizes.add(tuple(x.shape[2:]))
-        return forward(self, x)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(nn.Conv2d, "forward", noted)
-        found = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
-    assert any(max(size) <= 12 for size in sizes)
-    monkeypatch.setattr(engine_module, "window_of", lambda *_: None)
-    expected = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
-    assert torch.allclose(found.images, expected.images, atol=2e-3)
-    assert found.scores[0].activation == pytest.approx(expected.scores[0].activation, rel=1e-2)
-
-
-@pytest.mark.parametrize("place", [(0, 0), (11, 23), (6, 12)])
-def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
-    model = tiny("in-place")
-    (wanted,) = resolve(model, f"conv1:1@{place[0]},{place[1]}")
-    with tap.untouched(model):
-        found = window_of(model, wanted, (3, 24, 24), {})
-        assert found is not None
-        inner, window = found
-        x = torch.randn(1, 3, 24, 24)
-        cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
-        address = inner.terms[0].address
-        value = tap.capture(model, cut, ["conv1"]).activations["conv1"][0, 1, address.place[0], address.place[1]]
-        expected = tap.capture(model, x, ["conv1"]).activations["conv1"][0, 1, place[0], place[1]]
-    assert float(value) == pytest.approx(float(expected), abs=1e-5)
-    assert window.height <= 4
-    assert window.width <= 4
-
-
-def test_what_sees_the_whole_picture_has_no_window() -> None:
-    class Squeezed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, padding=1)
-            self.gate = nn.Conv2d(4, 4, 1)
-            self.head = nn.Linear(4, 2)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.conv(x)
-            y = self.gate(y * y.mean((2, 3), keepdim=True).sigmoid())
-            return self.head(y.mean((2, 3)))
-
-    torch.manual_seed(0)
-    model = Model(Squeezed().eval(), InputSpec(32, 32), ("a", "b"), "squeezed", "a test")
-    with tap.untouched(model):
-        assert window_of(model, resolve(model, "gate:1@4,4")[0], (3, 32, 32), {}) is None
-        assert window_of(model, resolve(model, "conv:1@4,4")[0], (3, 32, 32), {}) is not None
-        assert window_of(model, resolve(model, "conv:1")[0], (3, 32, 32), {}) is None
-
-
-def test_a_view_of_a_window_is_that_part_of_the_view() -> None:
-    pixels = torch.rand(2, 3, 24, 32)
-    draws = Views().draw(torch.Generator().manual_seed(0), 2)
-    whole_view = view(pixels, draws)
-    window = Window(8, 12, 10, 14)
-    parts = torch.tensor([[10 / 24, 14 / 32, 2 * 13 / 24 - 1, 2 * 19 / 32 - 1]]).expand(2, 4)
-    part = view(pixels, draws, parts, (window.height, window.width))
-    assert torch.allclose(part, whole_view[:, :, 8:18, 12:26], atol=1e-5)
-
-
-# Views
 
 
 def test_crops_show_a_part_and_stay_inside() -> None:

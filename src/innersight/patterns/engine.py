@@ -16,7 +16,7 @@ from innersight.errors import InnersightError
 from innersight.files import expand, read_pictures
 from innersight.image import Picture, as_picture
 from innersight.layers import survey
-from innersight.model import Model
+from innersight.model import Field, Model
 from innersight.patterns import natural
 from innersight.patterns.away import there
 from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
@@ -168,13 +168,13 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
         searching = time.perf_counter() - begun
         groups: dict[Any, list[Job]] = {}
         for job in jobs:
-            groups.setdefault((job.driven.terms[0].layer, job.window and job.window.height), []).append(job)
+            groups.setdefault((job.driven.terms[0].layer, job.window and job.window.kind), []).append(job)
         seconds, most = searching, 0
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
             first = group[: max(1, rows // group[0].rows)]
             each = _seconds(Slots(model, first, replace(recipe, steps=3), references, rows, share))
-            seconds += each / sum(job.rows for job in first) * recipe.steps * sum(job.rows for job in group)
+            seconds += each / sum(job.rows for job in first) * sum(job.rows * job.updates(recipe) for job in group)
             most = max(most, share * bytes_of(model, group[0], recipe, references))
             looked = [job.objective for job in group[:rows]]
             begun = time.perf_counter()
@@ -261,11 +261,11 @@ def jobs_of(
     model: Model, targets: Sequence[Objective], recipe: Recipe, seed: int, seeds: int, variants: int, diversity: float
 ) -> list[Job]:
     """Return what has to be drawn, in the order of `targets` and their seeds."""
-    strides: dict[str, tuple[int, int]] = {}
+    known: dict[str, Field] = {}
     jobs = []
     for target in targets:
         driven, window = target, None
-        found = window_of(model, target, recipe.shape, strides) if variants == 1 else None
+        found = window_of(model, target, recipe.shape, known) if variants == 1 else None
         if found is not None:
             driven, window = found
         if variants > 1:
@@ -298,7 +298,7 @@ def _draw(
     queue = sorted((job for job in jobs if job not in found), key=order)
     if not queue:
         return [found[job] for job in jobs]
-    start, updates = time.monotonic(), recipe.steps * sum(job.rows for job in queue)
+    start, updates = time.monotonic(), sum(job.rows * job.updates(recipe) for job in queue)
     total = len(jobs)
 
     def tell(left: int, pictures: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
@@ -320,7 +320,7 @@ def _draw(
             if kept is not None:
                 kept.put(one)
             if ray is not None:
-                tell(recipe.steps * sum(job.rows for job in queue if job not in found), list)
+                tell(sum(job.rows * job.updates(recipe) for job in queue if job not in found), list)
     tell(0, list)
     return [found[job] for job in jobs]
 

@@ -62,7 +62,8 @@ class Kept:
     def _path(self, job: Job) -> Path:
         # The text of an objective says neither which direction or picture it holds, nor its weights in full.
         terms = [(term.name, term.weight, _given(term)) for term in job.objective.terms]
-        name = hashlib.sha256(f"{self.digest} {job.seed} {job.rows} {terms}".encode()).hexdigest()[:24]
+        roams = job.window is not None and job.window.roams
+        name = hashlib.sha256(f"{self.digest} {job.seed} {job.rows} {roams} {terms}".encode()).hexdigest()[:24]
         return self.folder / f"{name}.safetensors"
 
 

@@ -52,7 +52,8 @@ class Job:
     """Pictures that are drawn together: one, or the variants of one objective that are to differ.
 
     objective : as the user wrote it, which with the seed names the random streams. driven : what is optimized.
-    window : the part of the picture that is fed to the network; None for all of it.
+    window : the part of the picture that is fed to the network; None for all of it. Through one that roams as many
+    updates are made as it takes to see as much as in whole pictures.
     """
 
     objective: Objective
@@ -60,6 +61,16 @@ class Job:
     seed: int
     rows: int = 1
     window: Window | None = None
+
+    def pace(self, recipe: Recipe) -> int:
+        """Return how many updates stand for one on the whole picture."""
+        if self.window is None or not self.window.roams:
+            return 1
+        return round(recipe.shape[1] * recipe.shape[2] / (self.window.height * self.window.width))
+
+    def updates(self, recipe: Recipe) -> int:
+        """Return how many updates it takes at most."""
+        return recipe.steps * self.pace(recipe)
 
     def streams(self) -> list[torch.Generator]:
         """Return the random streams of its pictures: they depend on seed and objective only."""
@@ -92,18 +103,26 @@ class Drawn:
 class _Slot:
     """A row of the batch: one picture on its way.
 
-    woken : age up to which silent units are woken. moved : the gradient of its pixels at the last step. trace : the
-    objective under the view of each step.
+    span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
+    of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at the last
+    step. trace : the objective under the view of each step.
     """
 
     name: str
     free: nn.Parameter
     draws: Tensor
     importance: Tensor
+    span: int = CHECK
+    middles: Tensor | None = None
     age: int = 0
-    woken: int = WAKING
+    longer: bool = False
     trace: list[Tensor] = field(default_factory=list)
     moved: Tensor | None = None
+
+    @property
+    def woken(self) -> int:
+        """Age up to which silent units are woken."""
+        return (WAKING + CHECK + LONGER if self.longer else WAKING) * self.span // CHECK
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +167,7 @@ class Slots:
                 tell(self)
             for job, slots in list(self._running):
                 converged = all(_settled(slot) for slot in slots)
-                if (converged and self._recipe.until == "converged") or slots[0].age >= self._recipe.steps:
+                if (converged and self._recipe.until == "converged") or slots[0].age >= job.updates(self._recipe):
                     self._running.remove((job, slots))
                     yield self._finish(job, slots, converged)
 
@@ -160,34 +179,43 @@ class Slots:
     @property
     def steps_left(self) -> int:
         """Updates of pictures still to be made, at most."""
-        running = sum((self._recipe.steps - slots[0].age) * len(slots) for _, slots in self._running)
-        return running + self._recipe.steps * sum(job.rows for job in self._queue)
+        running = sum((job.updates(self._recipe) - slots[0].age) * len(slots) for job, slots in self._running)
+        return running + sum(job.updates(self._recipe) * job.rows for job in self._queue)
 
     def fill(self) -> None:
         """Give free rows to the next jobs, as long as they are fed windows of the same size."""
         while self._queue:
             job, used = self._queue[0], sum(job.rows for job, _ in self._running)
-            other = self._running and _size(self._running[0][0].window) != _size(job.window)
+            kinds = [one.window and one.window.kind for one in (job, *(job for job, _ in self._running[:1]))]
+            other = kinds[0] != kinds[-1]
             if other or (used and used + job.rows > self._rows):
                 return
             self._queue.pop(0)
-            self._running.append((job, [self._slot(*each) for each in zip(job.names(), job.streams(), strict=True)]))
+            each = zip(job.names(), job.streams(), strict=True)
+            self._running.append((job, [self._slot(job, name, stream) for name, stream in each]))
 
-    def _slot(self, name: str, stream: torch.Generator) -> _Slot:
+    def _slot(self, job: Job, name: str, stream: torch.Generator) -> _Slot:
         device = self._model.device
         begin = self._recipe.begin
         free = self._form.start(stream) if begin is None else self._form.encode(begin)
-        draws = self._recipe.views.draw(stream, self._recipe.steps)
+        count = job.updates(self._recipe)
+        draws = self._recipe.views.draw(stream, count)
+        middles = None
+        if job.window is not None and job.window.roams:
+            height, width, *_ = _fractions(job.window, self._recipe.shape)
+            room = torch.tensor([1 - height / 2, 1 - width / 2])
+            middles = ((torch.rand((count, 2), generator=stream) * 2 - 1) * room).to(device)
         importance = torch.zeros(self._recipe.shape[1:], device=device)
-        slot = _Slot(name, nn.Parameter(free.to(device)), draws.to(device), importance)
+        span = CHECK * job.pace(self._recipe)
+        slot = _Slot(name, nn.Parameter(free.to(device)), draws.to(device), importance, span, middles)
         self._optimizer.param_groups[0]["params"].append(slot.free)
         return slot
 
     def advance(self, most: int) -> None:
         """Make the steps up to the next look, `most` at most."""
         parts = list(self._parts())
-        ages = [slots[0].age for _, slots in self._running]
-        count = min(min(most, CHECK - age % CHECK, self._recipe.steps - age) for age in ages)
+        ages = [(slots[0].age, job.updates(self._recipe)) for job, slots in self._running]
+        count = min(min(most, CHECK - age % CHECK, updates - age) for age, updates in ages)
         for _ in range(count):
             # All parts before anything is changed: a step without memory leaves no trace.
             found = [self._gradients(part) for part in parts]
@@ -221,8 +249,7 @@ class Slots:
                 self._model, wanted, together=together, references=self._references, compiled=self._compiled
             )
             for slot in slots:
-                if slot.woken == WAKING and slot.age >= WAKING + CHECK and _silent(slot):
-                    slot.woken = slot.age + LONGER
+                slot.longer |= slot.age >= slot.woken + slot.span and _silent(slot)
             young = [row for row, slot in enumerate(slots) if slot.age < slot.woken]
             waking = torch.tensor(young, device=device) if young else None
             windows = None
@@ -239,7 +266,11 @@ class Slots:
             free = torch.stack([slot.free.detach() for slot in rows]).requires_grad_(True)
             pixels = self._form.decode(free)
             draws = torch.stack([slot.draws[slot.age] for slot in rows])
-            seen = view(pixels, draws, part.windows, part.size, pad=recipe.views.pad)
+            windows = part.windows
+            if windows is not None and all(slot.middles is not None for slot in rows):
+                middles = [slot.middles[slot.age] for slot in rows if slot.middles is not None]
+                windows = torch.cat([windows[:, :2], torch.stack(middles)], 1)
+            seen = view(pixels, draws, windows, part.size, pad=recipe.views.pad)
             if recipe.views.noise:
                 seen = seen + recipe.views.noise * torch.stack([_noise(slot, seen) for slot in rows]).to(seen)
             seen = seen.contiguous(memory_format=torch.channels_last)
@@ -286,20 +317,20 @@ def whole(rows: int) -> int:
 
 
 def _settled(slot: _Slot) -> bool:
-    """Whether the last CHECK steps added little to what the picture has risen since it began."""
-    if slot.age < slot.woken + 3 * CHECK or slot.age % CHECK:
+    """Whether the steps of its last span added little to what the picture has risen since it began."""
+    if slot.age < slot.woken + 3 * slot.span or slot.age % slot.span:
         return False
-    if slot.woken == WAKING and _silent(slot):
+    if not slot.longer and _silent(slot):
         return False
-    values = torch.stack(slot.trace[-2 * CHECK :]).view(2, CHECK).mean(1).tolist()
+    values = torch.stack(slot.trace[-2 * slot.span :]).view(2, slot.span).mean(1).tolist()
     first = float(torch.stack(slot.trace[:4]).mean())
     before, now = float(values[0]), float(values[1])
     return now - before < RISING * abs(now - first)
 
 
 def _silent(slot: _Slot) -> bool:
-    """Whether a picture's objective was exactly 0 in all of the last CHECK steps, as a ReLU's is that is never on."""
-    return not bool(torch.stack(slot.trace[-CHECK:]).any())
+    """Whether a picture's objective was exactly 0 in all steps of its last span, as a ReLU's is that is never on."""
+    return not bool(torch.stack(slot.trace[-slot.span :]).any())
 
 
 def _noise(slot: _Slot, like: Tensor) -> Tensor:

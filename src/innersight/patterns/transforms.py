@@ -64,12 +64,21 @@ class Views:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture that is fed to the network: top, left, height, width in pixels."""
+    """The part of a picture that is fed to the network: top, left, height, width in pixels.
+
+    roams : it lies elsewhere at every update, anywhere in the picture, and begins where it says only at the first.
+    """
 
     top: int
     left: int
     height: int
     width: int
+    roams: bool = False
+
+    @property
+    def kind(self) -> tuple[int, int, bool]:
+        """What pictures that share a batch have in common."""
+        return self.height, self.width, self.roams
 
 
 def view(

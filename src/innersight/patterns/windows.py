@@ -1,44 +1,86 @@
-"""The part of a picture that a place of a layer can see: all that has to be computed to drive it."""
+"""The part of a picture that has to be computed to drive a unit: what a place can see, or any part in early layers."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address
-from innersight.model import Model
+from innersight.model import Field, Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import moved
 from innersight.patterns.transforms import Window
 from innersight.receptive import fields
 
 LARGEST = 0.6  # of the picture; beyond it a window saves too little
+NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
 
 
 def window_of(
-    model: Model, objective: Objective, shape: tuple[int, int, int], known: "dict[str, tuple[int, int]]"
+    model: Model, objective: Objective, shape: tuple[int, int, int], known: dict[str, Field]
+) -> tuple[Objective, Window] | None:
+    """Return what is to be driven through a window, and the window; None where all of the picture is needed.
+
+    known : fields already measured, by layer; added to.
+    """
+    units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
+    if len(units) < len(objective.terms):
+        return None
+    for address in units:
+        if address.layer not in known:
+            known |= fields(model, [address.layer])
+    if any(address.place is None for address in units):
+        return _roaming(model, objective, units, shape, known)
+    return _fixed(model, objective, units[0], shape, known) if len(units) == 1 else None
+
+
+def _roaming(
+    model: Model, objective: Objective, units: Sequence[Address], shape: tuple[int, int, int], known: dict[str, Field]
+) -> tuple[Objective, Window] | None:
+    """Return a window of half the side, where the units see at most a quarter of it and see the same in a window."""
+    sides = shape[1] // 2, shape[2] // 2
+    if any(address.place is not None for address in units):
+        return None
+    if any(known[address.layer].size[axis] > NARROW * shape[1 + axis] for address in units for axis in (0, 1)):
+        return None
+    x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
+    layers = list(dict.fromkeys(address.layer for address in units))
+    with torch.no_grad():
+        whole = tap.capture(model, x, layers).activations
+        try:
+            alone = tap.capture(model, x[:, :, : sides[0], : sides[1]], layers).activations
+        except tap.DEFEATED:
+            return None
+    for layer in layers:
+        # The places in the window's middle see nothing beyond its edges.
+        h, w = alone[layer].shape[2:]
+        inner, truth = (tensor[:, :, (h - 1) // 2, (w - 1) // 2] for tensor in (alone[layer], whole[layer]))
+        if not torch.allclose(inner, truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max())):
+            return None
+    return objective, Window(0, 0, *sides, roams=True)
+
+
+def _fixed(
+    model: Model, objective: Objective, address: Address, shape: tuple[int, int, int], known: dict[str, Field]
 ) -> tuple[Objective, Window] | None:
     """Return the window that holds all that a `layer:unit@y,x` sees, and the objective counted in its grid.
 
     The window begins at a multiple of the layer's stride. That nothing outside it matters is shown by filling that with
     NaN, which passes every ReLU; and that the window alone gives the same value, by comparing the two. None where that
-    fails (global pooling, attention, padding that depends on the size), where the window is most of the picture, and
-    for any other objective. known : strides already measured, by layer; added to.
+    fails (global pooling, attention, padding that depends on the size), and where the window is most of the picture.
     """
-    term = objective.single
-    if term is None or not isinstance(term.address, Address) or term.address.place is None:
-        return None
-    layer, place, unit = term.address.layer, term.address.place, term.address.unit
-    if layer not in known:
-        known[layer] = fields(model, [layer])[layer].stride
-    stride = known[layer]
+    layer, place, unit = address.layer, address.place, address.unit
+    assert place is not None
+    stride = known[layer].stride
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
     window = _seen(model, layer, place, x, stride)
     if window is None or window.height * window.width > LARGEST * shape[1] * shape[2]:
         return None
     inner = moved(objective, window, stride)
-    address = inner.terms[0].address
-    assert isinstance(address, Address)
-    assert address.place is not None
+    own = inner.terms[0].address
+    assert isinstance(own, Address)
+    assert own.place is not None
     with torch.no_grad():
         whole = tap.capture(model, x, [layer]).activations[layer][:, unit, place[0], place[1]]
         cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
@@ -46,9 +88,9 @@ def window_of(
             alone = tap.capture(model, cut, [layer]).activations[layer]
         except tap.DEFEATED:
             return None
-    if not (address.place[0] < alone.shape[2] and address.place[1] < alone.shape[3]):
+    if not (own.place[0] < alone.shape[2] and own.place[1] < alone.shape[3]):
         return None
-    found = alone[:, unit, address.place[0], address.place[1]]
+    found = alone[:, unit, own.place[0], own.place[1]]
     return (inner, window) if torch.allclose(found, whole, rtol=1e-3, atol=1e-4 * float(alone.abs().max())) else None
 
 

@@ -1,0 +1,109 @@
+"""Windows: places and early layers are driven through the part of the picture that they see."""
+
+from functools import partial
+
+import pytest
+import torch
+from networks import tiny
+from torch import nn
+
+from innersight import tap
+from innersight.model import InputSpec, Model
+from innersight.patterns import Views, patterns
+from innersight.patterns import engine as engine_module
+from innersight.patterns.objectives import resolve
+from innersight.patterns.transforms import Window, view
+from innersight.patterns.windows import window_of
+
+
+def test_a_place_is_driven_through_its_window_as_in_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("in-place")
+    sizes: set[tuple[int, ...]] = set()
+    forward = nn.Conv2d.forward
+
+    def noted(self: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        sizes.add(tuple(x.shape[2:]))
+        return forward(self, x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Conv2d, "forward", noted)
+        found = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
+    assert any(max(size) <= 12 for size in sizes)
+    monkeypatch.setattr(engine_module, "window_of", lambda *_: None)
+    expected = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
+    assert torch.allclose(found.images, expected.images, atol=2e-3)
+    assert found.scores[0].activation == pytest.approx(expected.scores[0].activation, rel=1e-2)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (11, 23), (6, 12)])
+def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
+    model = tiny("in-place")
+    (wanted,) = resolve(model, f"conv1:1@{place[0]},{place[1]}")
+    with tap.untouched(model):
+        found = window_of(model, wanted, (3, 24, 24), {})
+        assert found is not None
+        inner, window = found
+        x = torch.randn(1, 3, 24, 24)
+        cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
+        address = inner.terms[0].address
+        value = tap.capture(model, cut, ["conv1"]).activations["conv1"][0, 1, address.place[0], address.place[1]]
+        expected = tap.capture(model, x, ["conv1"]).activations["conv1"][0, 1, place[0], place[1]]
+    assert float(value) == pytest.approx(float(expected), abs=1e-5)
+    assert window.height <= 4
+    assert window.width <= 4
+
+
+def test_what_sees_the_whole_picture_has_no_window() -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+            self.gate = nn.Conv2d(4, 4, 1)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            y = self.gate(y * y.mean((2, 3), keepdim=True).sigmoid())
+            return self.head(y.mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = Model(Squeezed().eval(), InputSpec(32, 32), ("a", "b"), "squeezed", "a test")
+    with tap.untouched(model):
+        assert window_of(model, resolve(model, "gate:1@4,4")[0], (3, 32, 32), {}) is None
+        assert window_of(model, resolve(model, "conv:1@4,4")[0], (3, 32, 32), {}) is not None
+        assert window_of(model, resolve(model, "gate:1")[0], (3, 32, 32), {}) is None
+
+
+def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
+    model = tiny("in-place")
+    found = window_of(model, resolve(model, "conv1:1")[0], (3, 24, 24), {})
+    assert found is not None
+    assert found[1] == Window(0, 0, 12, 12, roams=True)
+    for text in ("class:ash", "dream(conv1)", "conv1:1@2,2 + conv1:2", "relu2:1"):
+        other = window_of(model, resolve(model, text)[0], (3, 24, 24), {})
+        assert other is None or not other[1].roams, text
+    # Four updates through a quarter of the picture stand for one on all of it, and reach at least as far.
+    draw = partial(patterns, model, "conv1", steps=24, until="steps", seeds=1, size=24)
+    roaming = draw()
+    assert {score.steps for score in roaming.scores} == {96}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "window_of", lambda *_: None)
+        plain = draw()
+    assert {score.steps for score in plain.scores} == {24}
+    gain = [ours.activation / theirs.activation for ours, theirs in zip(roaming.scores, plain.scores, strict=True)]
+    assert sum(gain) / len(gain) > 1
+    # Every part of the picture has been looked at: none is left as it began.
+    assert bool((roaming.images != plain.images).any(1).float().mean((1, 2)).gt(0.99).all())
+
+
+def test_a_view_of_a_window_is_that_part_of_the_view() -> None:
+    pixels = torch.rand(2, 3, 24, 32)
+    draws = Views().draw(torch.Generator().manual_seed(0), 2)
+    whole_view = view(pixels, draws)
+    window = Window(8, 12, 10, 14)
+    parts = torch.tensor([[10 / 24, 14 / 32, 2 * 13 / 24 - 1, 2 * 19 / 32 - 1]]).expand(2, 4)
+    part = view(pixels, draws, parts, (window.height, window.width))
+    assert torch.allclose(part, whole_view[:, :, 8:18, 12:26], atol=1e-5)
+
+
+# Views
