@@ -26,6 +26,10 @@ def study(
         typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
     ] = None,
     seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
+    trust: Annotated[
+        int,
+        typer.Option(help="pictures of the scan in OUT (or of these) on which heatmap methods are tested; 0 for none"),
+    ] = 16,
     weights: Weights = None,
     device: Device = None,
     report_: Annotated[Path | None, typer.Option("--report", help="report file [default: OUT/report.html]")] = None,
@@ -35,7 +39,7 @@ def study(
     from innersight.study import study as run
 
     methods_ = tuple(method) if method else Plan.methods
-    plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds)
+    plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds, trust=trust)
     opened = load(model, weights, device)
     with progress("study") as watch:
         result = run(opened, list(pictures), out, plan=plan, watch=watch)

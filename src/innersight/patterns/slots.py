@@ -104,8 +104,8 @@ class _Slot:
     """A row of the batch: one picture on its way.
 
     span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
-    of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at the last
-    step. trace : the objective under the view of each step.
+    of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at
+    the last step. trace : the objective under the view of each step.
     """
 
     name: str

@@ -39,7 +39,7 @@ class Plan:
     seeds: int = 2
     rivals: bool = True
     negatives: int = 4
-    trust: int = 32
+    trust: int = 16
 
     def settled(self, model: Model) -> "Plan":
         """Return the plan with its layers named and everything checked against the model."""
