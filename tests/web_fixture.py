@@ -113,6 +113,19 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
     _write(documents / "classes.json", _classes(labels, files, random))
     _write(documents / "heatmaps.json", _heatmaps(pictures, seen, files))
     _write(documents / "train.json", _train(labels, random))
+    _write(
+        documents / "trust.json",
+        {
+            "sentence": "On toy, grad-cam may be believed; occlusion should not be.",
+            "note": "12 pictures, 10 steps.",
+            "pictures": 12,
+            "methods": {
+                "grad-cam": {"standing": "believed", "why": "grad-cam is better than <b>chance</b>."},
+                "occlusion": {"standing": "doubtful", "why": "occlusion is worse than edges."},
+            },
+            "left_out": [],
+        },
+    )
     return folder
 
 
@@ -221,13 +234,19 @@ def _layer(
 def _connections(units: int, grid: int) -> dict[str, Any]:
     names = [name for name, _, _ in LAYERS]
     at = next(i for i, layer in enumerate(LAYERS) if layer[2] == grid)
-
-    def side(name: str | None) -> list[list[dict[str, Any]]]:
-        if name is None:
-            return [[] for _ in range(units)]
-        return [[{"layer": name, "unit": (u + i) % 8, "weight": 0.5 - 0.2 * i} for i in range(4)] for u in range(units)]
-
-    return {"incoming": side(names[at - 1] if at else None), "outgoing": side(names[at + 1])}
+    ends = [("in", names[at - 1] if at else "input"), ("out", names[at + 1]), ("out", "class")]
+    return {
+        "definition": "By attribution: gradient times activation.",
+        "notes": ["<i>one</i> note"],
+        "links": [
+            {"direction": way, "by": "attribution", "layer": name, "title": f"{way} {name}"} for way, name in ends
+        ],
+        "units": list(range(units)),
+        "rows": [
+            [[{"unit": (u + i) % 3, "value": 0.5 - 0.2 * i, "share": 0.4 - 0.1 * i} for i in range(4)] for _ in ends]
+            for u in range(units)
+        ],
+    }
 
 
 def _field(grid: int) -> dict[str, Any]:

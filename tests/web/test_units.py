@@ -30,7 +30,13 @@ def test_a_unit_shows_seeds_negative_examples_classes_and_causes(anywhere: Reade
     assert HOSTILE_LABEL in shown
     value = float(shown.split("\n")[-1].replace("−", "-").replace("+", ""))
     assert value == pytest.approx(change, rel=0.006)
-    assert "stages.0:2" in page.get_by_role("list", name="From").inner_text()
+    before = page.get_by_role("list", name="From stages.0, by attribution")
+    assert before.locator("li").count() == 4
+    assert before.locator("li").first.inner_text().split("\n")[0] == "stages.0:2"
+    assert "40" in before.locator("li").first.inner_text()
+    to = page.get_by_role("list", name="To the classes, by attribution").locator("a.bar-label").first
+    assert to.get_attribute("href") == "#/c/2"
+    assert page.get_by_text("<i>one</i> note.").count() == 1
     assert page.locator("main .empty").count() == 0
     anywhere.go("#/l/stages.1/u/40", "Unit 40")
     assert "only for units whose pattern is drawn" in page.locator("main .empty").first.inner_text()
@@ -133,3 +139,13 @@ def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: 
     strip = anywhere.page.locator(".layer-strip li")
     assert strip.count() == 4
     assert "1 dead, 1 always on, in 400 pictures" in strip.first.inner_text()
+
+
+@pytest.mark.browser
+def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader) -> None:
+    anywhere.go("#/i/p0", "ambra")
+    page = anywhere.page
+    assert page.get_by_role("note").filter(has_text="Can they be trusted? On toy, grad-cam may be believed").count() == 1
+    badges = page.locator(".heatmap .badges")
+    assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"believed", "doubtful"}
+    assert "better than <b>chance</b>" in badges.first.inner_text()

@@ -44,5 +44,5 @@ def trusted(
         "note": found.note,
         "pictures": len(found.pictures),
         "methods": {name: {"standing": found.standing(name), "why": found.verdict(name)} for name in found.methods},
-        "skipped": [*found.left_out, *found.skipped],
+        "left_out": list(found.left_out),
     }, {}

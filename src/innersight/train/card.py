@@ -19,6 +19,10 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+STATED = ("seed", "batch")
+"""Said in the command even where they are the default, which on the command line is another than in Python."""
+
+
 def skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
     """Return one sentence for each file that could not be read, of both sets where they differ."""
     return list(pictures.skipped + (judges.skipped if judges is not pictures else ()))
@@ -69,7 +73,7 @@ def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device:
         option = key.replace("_", "-")
         if isinstance(value, bool):
             words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
-        elif value is not None and (value != DEFAULTS[key] or key == "seed"):
+        elif value is not None and (value != DEFAULTS[key] or key in STATED):
             words += [f"--{option}", str(value)]
     changes = f", on changes of L2 size {given['robust']:g} that raise it" if given["robust"] else ""
     return {

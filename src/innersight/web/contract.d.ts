@@ -67,7 +67,7 @@ interface HeatmapEntry {
 }
 interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
 interface Trust {
-  format: number; sentence: string; note: string; pictures: number; skipped: string[];
+  format: number; sentence: string; note: string; pictures: number; left_out: string[];
   methods: Record<string, { standing: string; why: string }>;
 }
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
