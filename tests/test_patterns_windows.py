@@ -76,14 +76,15 @@ def test_what_sees_the_whole_picture_has_no_window() -> None:
 
 def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
     model = tiny("in-place")
-    found = window_of(model, resolve(model, "conv1:1")[0], (3, 24, 24), {})
+    found = window_of(model, resolve(model, "conv1:1")[0], (3, 128, 128), {})
     assert found is not None
-    assert found[1] == Window(0, 0, 12, 12, roams=True)
-    for text in ("class:ash", "dream(conv1)", "conv1:1@2,2 + conv1:2", "relu2:1"):
-        other = window_of(model, resolve(model, text)[0], (3, 24, 24), {})
+    assert found[1] == Window(0, 0, 64, 64, roams=True)
+    assert window_of(model, resolve(model, "conv1:1")[0], (3, 126, 126), {}) is None
+    for text in ("class:ash", "dream(conv1)", "conv1:1@2,2 + conv1:2"):
+        other = window_of(model, resolve(model, text)[0], (3, 128, 128), {})
         assert other is None or not other[1].roams, text
     # Four updates through a quarter of the picture stand for one on all of it, and reach at least as far.
-    draw = partial(patterns, model, "conv1", steps=24, until="steps", seeds=1, size=24)
+    draw = partial(patterns, model, "conv1", steps=24, until="steps", seeds=1, size=128)
     roaming = draw()
     assert {score.steps for score in roaming.scores} == {96}
     with pytest.MonkeyPatch.context() as patch:
@@ -104,6 +105,3 @@ def test_a_view_of_a_window_is_that_part_of_the_view() -> None:
     parts = torch.tensor([[10 / 24, 14 / 32, 2 * 13 / 24 - 1, 2 * 19 / 32 - 1]]).expand(2, 4)
     part = view(pixels, draws, parts, (window.height, window.width))
     assert torch.allclose(part, whole_view[:, :, 8:18, 12:26], atol=1e-5)
-
-
-# Views

@@ -145,7 +145,9 @@ def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: 
 def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader) -> None:
     anywhere.go("#/i/p0", "ambra")
     page = anywhere.page
-    assert page.get_by_role("note").filter(has_text="Can they be trusted? On toy, grad-cam may be believed").count() == 1
+    assert (
+        page.get_by_role("note").filter(has_text="Can they be trusted? On toy, grad-cam may be believed").count() == 1
+    )
     badges = page.locator(".heatmap .badges")
     assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"believed", "doubtful"}
     assert "better than <b>chance</b>" in badges.first.inner_text()

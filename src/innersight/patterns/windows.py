@@ -15,6 +15,7 @@ from innersight.receptive import fields
 
 LARGEST = 0.6  # of the picture; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
+LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
 
 
 def window_of(
@@ -38,9 +39,9 @@ def window_of(
 def _roaming(
     model: Model, objective: Objective, units: Sequence[Address], shape: tuple[int, int, int], known: dict[str, Field]
 ) -> tuple[Objective, Window] | None:
-    """Return a window of half the side, where the units see at most a quarter of it and see the same in a window."""
+    """Return a window of half the side, where the units see little of it and see the same in a window."""
     sides = shape[1] // 2, shape[2] // 2
-    if any(address.place is not None for address in units):
+    if min(sides) < LEAST or any(address.place is not None for address in units):
         return None
     if any(known[address.layer].size[axis] > NARROW * shape[1 + axis] for address in units for axis in (0, 1)):
         return None
