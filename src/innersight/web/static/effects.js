@@ -70,8 +70,8 @@ export function connected(study, layer, unit) {
       : "Connections between units were not computed.");
   }
   const sides = connections.links.map((link, i) => {
-    const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other), value,
-      text: `${signed(value)} · ${percent(share)}` }));
+    const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other),
+      value: Math.sign(value) * share, text: `${signed(value)} · ${percent(share)}` }));
     const title = `${link.direction === "in" ? "From" : "To"} ${ENDS[link.layer] ?? link.layer}, by ${link.by}`;
     return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
   });
