@@ -41,7 +41,7 @@ class Score:
     agreement : cosine, -1 to 1, between what two seeds changed in the other units of the layer, averaged over pairs of
         seeds; None with one seed. Patterns of different units change much alike too: compare with theirs.
     grain : share of the picture's energy above a quarter cycle a pixel.
-    steps : taken. converged : whether it had stopped rising. rectified : whether the unit cannot be below 0.
+    steps : updates taken. converged : whether it had stopped rising. rectified : whether the unit cannot be below 0.
     still : whether no gradient reached the picture at the end.
     """
 
