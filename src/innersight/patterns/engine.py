@@ -75,8 +75,8 @@ def patterns(
 
     what : addresses such as "stage2:0-15", "stage2" (all its units), "class:NAME"; `KIND(ADDRESS)` and sums, see
         `innersight.patterns.objectives.resolve`; Objectives.
-    steps : updates of each picture at most; four for each where they are made through windows of a quarter, as for units
-        of early layers (see `innersight.patterns.windows`). until : "converged" ends a picture when it stops rising,
+    steps : updates of each picture at most; four for each where they are made through windows of a quarter, as
+        in early layers (see `innersight.patterns.windows`). until : "converged" ends a picture when it stops rising,
         "steps" makes all.
     size : side in pixels, or (height, width); the model's own by default.
     pictures : for the natural maximum in the scores and the examples beside the patterns. scan : the result of
