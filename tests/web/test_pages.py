@@ -266,7 +266,8 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(notebook.as_uri())
     frame = page.frame_locator("iframe")
-    frame.locator("html[data-ready=page]").wait_for()
+    # The whole report goes through an attribute of the page.
+    frame.locator("html[data-ready=page]").wait_for(timeout=90_000)
     frame.locator(".journey ins-tile[data-state=drawn]").first.wait_for()
     frame.locator("#sections").get_by_role("link", name="Evidence").click()
     frame.locator("#evidence h3 a").first.click()
