@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sheet_reader import read_tiles
 
 from innersight.ablation import ablate
 from innersight.connections import connections
+from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.receptive import fields
 from innersight.scan import scan
@@ -185,3 +187,21 @@ def test_a_scan_of_another_network_is_not_shown_as_examples(tmp_path: Path, fold
     found = layer(study(other, PICTURES, tmp_path / "s", plan=plan).render(), "relu1")
     assert found["examples"] is None
     assert found["scan"] is None
+
+
+def test_a_study_goes_on_where_methods_cannot_be_tested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InnersightError("it cannot be read")
+
+    # By import: in the package `study` is the function.
+    monkeypatch.setattr(import_module("innersight.study.trusted"), "trust", refuse)
+    monkeypatch.setattr(import_module("innersight.study.causes"), "connections", refuse)
+    pictures = [picture(i) for i in range(10)]
+    web = study(
+        tiny("in-place"), pictures, tmp_path / "s", plan=Plan(layers=("relu1",), units=2, steps=1, negatives=0)
+    ).render()
+    found = json.loads((web / "documents" / "trust.json").read_text())
+    assert found["sentence"] == "The methods could not be tested: it cannot be read"
+    assert found["methods"] == {}
+    assert layer(web, "relu1")["connections"]["notes"] == ["it cannot be read"]
+    assert layer(web, "relu1")["connections"]["rows"] == [[], []]

@@ -9,6 +9,7 @@ from torch import Tensor
 from innersight.ablation import DEFINITION, ablate
 from innersight.connections import DEFINITION as CONNECTED
 from innersight.connections import Connections, Link, connections
+from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.model import Model
 
@@ -52,7 +53,17 @@ def connected(
     links : {direction "in" or "out", by "weight" or "attribution", layer, title}, where the layer is "class" for the
     classes and "input" for the picture's bands. rows : for each unit and link, up to 8 of {unit, value, share}.
     """
-    found = connections(model, f"{layer}:{','.join(map(str, units))}", pictures)
+    try:
+        found = connections(model, f"{layer}:{','.join(map(str, units))}", pictures)
+    except InnersightError as error:
+        # A study goes on without.
+        return {
+            "definition": CONNECTED,
+            "notes": [str(error)],
+            "links": [],
+            "units": list(units),
+            "rows": [[]] * len(units),
+        }, {}
     return {
         "definition": CONNECTED,
         "notes": list(found.notes),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.model import Model
 from innersight.scan.ledger import Ledger
@@ -37,8 +38,15 @@ def sources(
 def trusted(
     model: Model, given: "Sequence[Path] | Sequence[Picture]", methods: Sequence[str], most: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the sentence, the note, and for each method its standing, why, and how well it foretells; see `trust`."""
-    found = trust(model, given, methods, most=most, seed=seed)
+    """Return the sentence, the note, and for each method its standing and why; see `trust`.
+
+    Where they cannot be tested on this network or these pictures, the sentence says so: a study goes on without.
+    """
+    try:
+        found = trust(model, given, methods, most=most, seed=seed)
+    except InnersightError as error:
+        sentence = f"The methods could not be tested: {error}"
+        return {"sentence": sentence, "note": "", "pictures": 0, "methods": {}, "left_out": []}, {}
     return {
         "sentence": found.sentence,
         "note": found.note,
