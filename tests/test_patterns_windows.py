@@ -10,10 +10,9 @@ from torch import nn
 from innersight import tap
 from innersight.model import InputSpec, Model
 from innersight.patterns import Views, patterns
-from innersight.patterns import engine as engine_module
 from innersight.patterns.objectives import resolve
 from innersight.patterns.transforms import Window, view
-from innersight.patterns.windows import window_of
+from innersight.patterns.windows import Windows
 
 
 def test_a_place_is_driven_through_its_window_as_in_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +28,7 @@ def test_a_place_is_driven_through_its_window_as_in_the_whole_picture(monkeypatc
         patch.setattr(nn.Conv2d, "forward", noted)
         found = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
     assert any(max(size) <= 12 for size in sizes)
-    monkeypatch.setattr(engine_module, "window_of", lambda *_: None)
+    monkeypatch.setattr(Windows, "of", lambda *_: None)
     expected = patterns(model, "conv2:2@6,5", steps=12, seeds=1, size=48)
     assert torch.allclose(found.images, expected.images, atol=2e-3)
     assert found.scores[0].activation == pytest.approx(expected.scores[0].activation, rel=1e-2)
@@ -40,7 +39,7 @@ def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
     model = tiny("in-place")
     (wanted,) = resolve(model, f"conv1:1@{place[0]},{place[1]}")
     with tap.untouched(model):
-        found = window_of(model, wanted, (3, 24, 24), {})
+        found = Windows(model, (3, 24, 24)).of(wanted)
         assert found is not None
         inner, window = found
         x = torch.randn(1, 3, 24, 24)
@@ -69,26 +68,26 @@ def test_what_sees_the_whole_picture_has_no_window() -> None:
     torch.manual_seed(0)
     model = Model(Squeezed().eval(), InputSpec(32, 32), ("a", "b"), "squeezed", "a test")
     with tap.untouched(model):
-        assert window_of(model, resolve(model, "gate:1@4,4")[0], (3, 32, 32), {}) is None
-        assert window_of(model, resolve(model, "conv:1@4,4")[0], (3, 32, 32), {}) is not None
-        assert window_of(model, resolve(model, "gate:1")[0], (3, 32, 32), {}) is None
+        assert Windows(model, (3, 32, 32)).of(resolve(model, "gate:1@4,4")[0]) is None
+        assert Windows(model, (3, 32, 32)).of(resolve(model, "conv:1@4,4")[0]) is not None
+        assert Windows(model, (3, 32, 32)).of(resolve(model, "gate:1")[0]) is None
 
 
 def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
     model = tiny("in-place")
-    found = window_of(model, resolve(model, "conv1:1")[0], (3, 128, 128), {})
+    found = Windows(model, (3, 128, 128)).of(resolve(model, "conv1:1")[0])
     assert found is not None
     assert found[1] == Window(0, 0, 64, 64, roams=True)
-    assert window_of(model, resolve(model, "conv1:1")[0], (3, 126, 126), {}) is None
+    assert Windows(model, (3, 126, 126)).of(resolve(model, "conv1:1")[0]) is None
     for text in ("class:ash", "dream(conv1)", "conv1:1@2,2 + conv1:2"):
-        other = window_of(model, resolve(model, text)[0], (3, 128, 128), {})
+        other = Windows(model, (3, 128, 128)).of(resolve(model, text)[0])
         assert other is None or not other[1].roams, text
     # Four updates through a quarter of the picture stand for one on all of it, and reach at least as far.
     draw = partial(patterns, model, "conv1", steps=24, until="steps", seeds=1, size=128)
     roaming = draw()
     assert {score.steps for score in roaming.scores} == {96}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "window_of", lambda *_: None)
+        patch.setattr(Windows, "of", lambda *_: None)
         plain = draw()
     assert {score.steps for score in plain.scores} == {24}
     gain = [ours.activation / theirs.activation for ours, theirs in zip(roaming.scores, plain.scores, strict=True)]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,15 @@ def test_trust_is_measured_on_the_scanned_pictures(web: Path, folder: Path) -> N
         assert one["standing"] == truth.standing(name)
         assert name in one["why"]
     assert found["sentence"] == truth.sentence
+
+
+def test_trust_in_the_pictures_of_a_study_is_measured_once(tmp_path: Path) -> None:
+    # Twelve pictures of memory, made anew for each run as a script does.
+    run = partial(study, tiny("in-place"), out=tmp_path / "s", plan=Plan(layers=("relu1",), units=0))
+    assert run(pictures=[picture(i) for i in range(12)]).computed > 0
+    again = run(pictures=[picture(i) for i in range(12)])
+    assert again.computed == 0
+    assert json.loads((again.render() / "documents" / "trust.json").read_text())["pictures"] == 12
 
 
 def test_without_ten_pictures_the_study_says_what_trust_takes(tmp_path: Path) -> None:

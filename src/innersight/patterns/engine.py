@@ -16,7 +16,7 @@ from innersight.errors import InnersightError
 from innersight.files import expand, read_pictures
 from innersight.image import Picture, as_picture
 from innersight.layers import survey
-from innersight.model import Field, Model
+from innersight.model import Model
 from innersight.patterns import natural
 from innersight.patterns.away import there
 from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
@@ -31,7 +31,7 @@ from innersight.patterns.result import Patterns
 from innersight.patterns.score import PASSES, beside, respond, scored
 from innersight.patterns.slots import Drawn, Job, Recipe, Slots
 from innersight.patterns.transforms import Views
-from innersight.patterns.windows import window_of
+from innersight.patterns.windows import Windows
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
@@ -170,7 +170,7 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
         searching = time.perf_counter() - begun
         groups: dict[Any, list[Job]] = {}
         for job in jobs:
-            groups.setdefault((job.driven.terms[0].layer, job.window and job.window.kind), []).append(job)
+            groups.setdefault((job.driven.terms[0].layer, job.fed), []).append(job)
         seconds, most = searching, 0
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
@@ -263,11 +263,11 @@ def jobs_of(
     model: Model, targets: Sequence[Objective], recipe: Recipe, seed: int, seeds: int, variants: int, diversity: float
 ) -> list[Job]:
     """Return what has to be drawn, in the order of `targets` and their seeds."""
-    known: dict[str, Field] = {}
+    windows = Windows(model, recipe.shape)
     jobs = []
     for target in targets:
         driven, window = target, None
-        found = window_of(model, target, recipe.shape, known) if variants == 1 else None
+        found = windows.of(target) if variants == 1 else None
         if found is not None:
             driven, window = found
         if variants > 1:

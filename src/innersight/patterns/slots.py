@@ -68,6 +68,11 @@ class Job:
             return 1
         return round(recipe.shape[1] * recipe.shape[2] / (self.window.height * self.window.width))
 
+    @property
+    def fed(self) -> tuple[int, int, bool] | None:
+        """What jobs that share a batch have in common: the kind of their windows."""
+        return self.window and self.window.kind
+
     def updates(self, recipe: Recipe) -> int:
         """Return how many updates it takes at most."""
         return recipe.steps * self.pace(recipe)
@@ -186,9 +191,7 @@ class Slots:
         """Give free rows to the next jobs, as long as they are fed windows of the same size."""
         while self._queue:
             job, used = self._queue[0], sum(job.rows for job, _ in self._running)
-            kinds = [one.window and one.window.kind for one in (job, *(job for job, _ in self._running[:1]))]
-            other = kinds[0] != kinds[-1]
-            if other or (used and used + job.rows > self._rows):
+            if used and (used + job.rows > self._rows or job.fed != self._running[0][0].fed):
                 return
             self._queue.pop(0)
             each = zip(job.names(), job.streams(), strict=True)

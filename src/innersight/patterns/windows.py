@@ -1,7 +1,5 @@
 """The part of a picture that has to be computed to drive a unit: what a place can see, or any part in early layers."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -18,52 +16,62 @@ NARROW = 0.3  # of the side: units that see no more are driven through parts of 
 LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
 
 
-def window_of(
-    model: Model, objective: Objective, shape: tuple[int, int, int], known: dict[str, Field]
-) -> tuple[Objective, Window] | None:
-    """Return what is to be driven through a window, and the window; None where all of the picture is needed.
+class Windows:
+    """The windows of objectives on pictures of one shape. What a layer sees is measured once, when first asked for."""
 
-    known : fields already measured, by layer; added to.
-    """
-    units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
-    if len(units) < len(objective.terms):
-        return None
-    for address in units:
-        if address.layer not in known:
-            known |= fields(model, [address.layer])
-    if any(address.place is None for address in units):
-        return _roaming(model, objective, units, shape, known)
-    return _fixed(model, objective, units[0], shape, known) if len(units) == 1 else None
+    def __init__(self, model: Model, shape: tuple[int, int, int]) -> None:
+        self._model, self._shape = model, shape
+        self._fields: dict[str, Field] = {}
+        self._roams: dict[str, bool] = {}
+
+    def of(self, objective: Objective) -> tuple[Objective, Window] | None:
+        """Return what is to be driven through a window, and the window; None where all of the picture is needed."""
+        units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
+        if len(units) < len(objective.terms):
+            return None
+        if len(units) == 1 and units[0].place is not None:
+            return _fixed(self._model, objective, units[0], self._shape, self._field(units[0].layer).stride)
+        if any(address.place is not None for address in units):
+            return None
+        height, width = self._half
+        if min(height, width) < LEAST or not all(self._may_roam(address.layer) for address in units):
+            return None
+        return objective, Window(0, 0, height, width, roams=True)
+
+    @property
+    def _half(self) -> tuple[int, int]:
+        return self._shape[1] // 2, self._shape[2] // 2
+
+    def _field(self, layer: str) -> Field:
+        if layer not in self._fields:
+            self._fields |= fields(self._model, [layer])
+        return self._fields[layer]
+
+    def _may_roam(self, layer: str) -> bool:
+        if layer not in self._roams:
+            seen = self._field(layer).size
+            little = all(seen[axis] <= NARROW * self._shape[1 + axis] for axis in (0, 1))
+            self._roams[layer] = little and _same_in_part(self._model, layer, self._shape, self._half)
+        return self._roams[layer]
 
 
-def _roaming(
-    model: Model, objective: Objective, units: Sequence[Address], shape: tuple[int, int, int], known: dict[str, Field]
-) -> tuple[Objective, Window] | None:
-    """Return a window of half the side, where the units see little of it and see the same in a window."""
-    sides = shape[1] // 2, shape[2] // 2
-    if min(sides) < LEAST or any(address.place is not None for address in units):
-        return None
-    if any(known[address.layer].size[axis] > NARROW * shape[1 + axis] for address in units for axis in (0, 1)):
-        return None
+def _same_in_part(model: Model, layer: str, shape: tuple[int, int, int], part: tuple[int, int]) -> bool:
+    """Say whether the middle place of a part of a picture has the values it has in the whole picture."""
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
-    layers = list(dict.fromkeys(address.layer for address in units))
     with torch.no_grad():
-        whole = tap.capture(model, x, layers).activations
+        whole = tap.capture(model, x, [layer]).activations[layer]
         try:
-            alone = tap.capture(model, x[:, :, : sides[0], : sides[1]], layers).activations
+            alone = tap.capture(model, x[:, :, : part[0], : part[1]], [layer]).activations[layer]
         except tap.DEFEATED:
-            return None
-    for layer in layers:
-        # The places in the window's middle see nothing beyond its edges.
-        h, w = alone[layer].shape[2:]
-        inner, truth = (tensor[:, :, (h - 1) // 2, (w - 1) // 2] for tensor in (alone[layer], whole[layer]))
-        if not torch.allclose(inner, truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max())):
-            return None
-    return objective, Window(0, 0, *sides, roams=True)
+            return False
+    # The places in the part's middle see nothing beyond its edges.
+    h, w = alone.shape[2:]
+    inner, truth = (tensor[:, :, (h - 1) // 2, (w - 1) // 2] for tensor in (alone, whole))
+    return torch.allclose(inner, truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max()))
 
 
 def _fixed(
-    model: Model, objective: Objective, address: Address, shape: tuple[int, int, int], known: dict[str, Field]
+    model: Model, objective: Objective, address: Address, shape: tuple[int, int, int], stride: tuple[int, int]
 ) -> tuple[Objective, Window] | None:
     """Return the window that holds all that a `layer:unit@y,x` sees, and the objective counted in its grid.
 
@@ -73,7 +81,6 @@ def _fixed(
     """
     layer, place, unit = address.layer, address.place, address.unit
     assert place is not None
-    stride = known[layer].stride
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
     window = _seen(model, layer, place, x, stride)
     if window is None or window.height * window.width > LARGEST * shape[1] * shape[2]:

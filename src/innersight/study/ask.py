@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from innersight.errors import InnersightError, nearest
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from innersight.store import Store
     from innersight.study.plan import Plan
 
+Unit = Annotated[int, Field(ge=0, le=1_000_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
 Work = tuple[str, dict[str, Any], Callable[[], Outcome]]
@@ -36,6 +37,21 @@ class Ask(BaseModel):
 
     def check(self, study: Mapping[str, Any]) -> None:
         """Raise InnersightError where this names something that the document `study` does not have."""
+
+
+class UnitsAsk(Ask):
+    """Something about some units of a layer."""
+
+    layer: Name
+    units: Annotated[tuple[Unit, ...], Field(min_length=1, max_length=256)]
+
+    def check(self, study: Mapping[str, Any]) -> None:
+        """Raise InnersightError where the study lists no such layer, or the layer has no such unit."""
+        check_layer(study, self.layer)
+        count = next(layer["units"] for layer in study["layers"] if layer["name"] == self.layer)
+        for unit in self.units:
+            if unit >= count:
+                raise InnersightError(f"no unit {unit}: {self.layer} has the units 0 to {count - 1}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +89,6 @@ def check_layer(study: Mapping[str, Any], name: str) -> None:
     known = [layer["name"] for layer in study["layers"]]
     if name not in known:
         raise InnersightError(f"no layer {name!r} in this study; {nearest(name, known)}")
-
-
-def check_units(study: Mapping[str, Any], name: str, units: Sequence[int]) -> None:
-    """Raise InnersightError where the document `study` lists no such layer, or the layer has no such unit."""
-    check_layer(study, name)
-    count = next(layer["units"] for layer in study["layers"] if layer["name"] == name)
-    for unit in units:
-        if unit >= count:
-            raise InnersightError(f"no unit {unit}: {name} has the units 0 to {count - 1}")
 
 
 def check_picture(study: Mapping[str, Any], name: str) -> None:

@@ -32,11 +32,7 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
         mean = found.change[found.rows(number), :, number].mean(0)
         classes.append({"class": number, "label": label, "note": found.note(number), "mean": _rounded(mean)})
     own = {
-        f"p{i}": {
-            "class": number,
-            "label": model.labels[number],
-            "change": _rounded(found.change[i, :, number]),
-        }
+        f"p{i}": {"class": number, "label": model.labels[number], "change": _rounded(found.change[i, :, number])}
         for i, number in enumerate(best)
     }
     return {

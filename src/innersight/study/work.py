@@ -205,7 +205,7 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
         yield f"negatives/{layer}/0", settings, partial(items.negatives_of, model, layer, plan, store)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(items.planned_classes, scene)
-    tested = sources(model, pictures, store, plan.trust, plan.seed)
-    if tested and plan.trust:
-        settings = {**base, "methods": list(plan.methods), "of": list(map(str, tested)), "seed": plan.seed}
+    tested = sources(model, pictures, store, plan.trust, plan.seed) if plan.trust else ()
+    if tested:
+        settings = {**base, "scan": scanned, "methods": list(plan.methods), "most": plan.trust, "seed": plan.seed}
         yield "trust", settings, partial(trusted, model, tested, plan.methods, plan.trust, plan.seed)

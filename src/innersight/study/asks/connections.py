@@ -1,25 +1,16 @@
 """Connections of units that the plan left out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from innersight.study.ask import Ask, Name, Scene, Work, check_units
-from innersight.study.asks.patterns import Unit
+from innersight.study.ask import Scene, UnitsAsk, Work
 
 
-class Connections(Ask):
+class Connections(UnitsAsk):
     """Which units of the layers beside it drive some units of a layer, and which they drive, over all pictures."""
 
     kind: Literal["connections"]
-    layer: Name
-    units: Annotated[tuple[Unit, ...], Field(min_length=1, max_length=256)]
-
-    def check(self, study: Mapping[str, Any]) -> None:
-        """Raise InnersightError where the study lists no such layer, or the layer has no such unit."""
-        check_units(study, self.layer, self.units)
 
     def items(self, scene: Scene) -> Iterator[Work]:
         """Yield one item for all of the units."""
