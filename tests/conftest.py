@@ -3,6 +3,7 @@
 # ruff: noqa: E402
 
 import random
+from pathlib import Path
 
 import hypothesis
 import jaxtyping
@@ -20,6 +21,7 @@ jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.Bea
 
 import torch
 from networks import NETS, picture, tiny
+from train_fixture import draw
 
 from innersight.image import Picture
 from innersight.model import Model
@@ -55,3 +57,17 @@ def small_model() -> Model:
 def two_pictures() -> list[Picture]:
     """Two different pictures that are wider than high."""
     return [picture(1), picture(2)]
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what training puts into the user's cache within the test."""
+    monkeypatch.setenv("INNERSIGHT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Pictures of three colours, in folders named like them."""
+    for name, count in {"blue": 12, "green": 12, "red": 24}.items():
+        draw(tmp_path / "pictures", name, count)
+    return tmp_path / "pictures"

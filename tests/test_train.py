@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight.toons
 from innersight.errors import InnersightError
@@ -24,47 +25,8 @@ from innersight.statistics import wilson
 from innersight.train import RunResult, data, train
 from innersight.train.augment import Augmentation, augment
 
-COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
-QUICK = {"net": "small:4", "size": 32, "epochs": 3, "batch": 8, "telemetry_every": 2}
+pytestmark = pytest.mark.usefixtures("own_cache")
 SPEC = InputSpec(16, 16, fit="squash")
-
-
-def draw(root: Path, name: str, count: int) -> None:
-    random = np.random.default_rng(len(name))
-    (root / name).mkdir(parents=True)
-    for n in range(count):
-        noisy = np.clip(np.array(COLOURS[name]) + random.normal(0, 40, (24, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(root / name / f"{n:03}.png")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INNERSIGHT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name, count in {"blue": 12, "green": 12, "red": 24}.items():
-        draw(tmp_path / "pictures", name, count)
-    return tmp_path / "pictures"
-
-
-class Said(list[str]):
-    """Collects messages; `at` maps the beginning of a message to what is done then."""
-
-    def __init__(self, **at: object) -> None:
-        super().__init__()
-        self.at = at
-
-    def __call__(self, message: str) -> None:
-        self.append(message)
-        for start, action in self.at.items():
-            if message.startswith(start.replace("_", " ")):
-                action()  # type: ignore[operator]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self)
 
 
 def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
@@ -143,12 +105,6 @@ def test_the_same_seed_gives_the_same_weights(tree: Path, tmp_path: Path) -> Non
     second = train(tree, tmp_path / "b", say=Said(), **QUICK)
     assert first.accuracy == second.accuracy
     assert_same_weights(tmp_path / "a", tmp_path / "b")
-
-
-def assert_same_weights(a: Path, b: Path) -> None:
-    left, right = (read_weights(folder / "weights.safetensors") for folder in (a, b))
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:

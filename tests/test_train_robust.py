@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train import QUICK, Said, assert_same_weights, draw
 from torch import Tensor, nn
 from torch.nn import functional
+from train_fixture import QUICK, Said, assert_same_weights
 from typer.testing import CliRunner
 
 from innersight.cli import app
@@ -21,19 +21,8 @@ from innersight.train import data, loop, train
 from innersight.train.answers import to_float
 from innersight.train.robust import first_whole, hardest, radius_at
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SPEC = InputSpec(12, 16, fit="squash")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INNERSIGHT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name, count in {"blue": 12, "green": 12, "red": 24}.items():
-        draw(tmp_path / "pictures", name, count)
-    return tmp_path / "pictures"
 
 
 def network() -> nn.Module:

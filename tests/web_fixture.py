@@ -10,12 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+from web_drawing import Array, colour_sheet, pattern, respond, tint, value_sheet, wavelet
 
 from innersight import toons
-
-Array = NDArray[Any]
 
 HOSTILE_LABEL = '</script><script>alert("label")</script>'
 HOSTILE_NAME = 'it\'s <script>alert(1)</script> "quoted".png'
@@ -95,7 +93,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
                 },
             },
             "pictures": pictures,
-            "seen": _colour_sheet(np.stack(seen), files, "seen"),
+            "seen": colour_sheet(np.stack(seen), files, "seen"),
             "layers": layers,
             "story": [name for name, _, grid in LAYERS if grid > 1],
             "how": {
@@ -148,24 +146,24 @@ def _layer(
 ) -> dict[str, Any]:
     stem = quote(name, safe="").replace("%", "_")
     signed = grid == 48
-    filters = [_wavelet(9, unit, units) for unit in range(units)]
+    filters = [wavelet(9, unit, units) for unit in range(units)]
     maps, stacks = {}, []
     for i, picture in enumerate(seen):
         grey = picture.astype(float).mean(axis=2) / 255
-        stack = np.stack([_respond(grey, kernel, grid) for kernel in filters])
+        stack = np.stack([respond(grey, kernel, grid) for kernel in filters])
         stack = stack if signed else np.maximum(stack, 0)
         stack[3 % units] = 0
         stacks.append(stack)
         lo, hi = stack.min(axis=(1, 2)), stack.max(axis=(1, 2))
         maps[f"p{i}"] = {
-            "sheet": _value_sheet(stack, lo, hi, files, f"{stem}-maps-p{i}"),
+            "sheet": value_sheet(stack, lo, hi, files, f"{stem}-maps-p{i}"),
             "lo": lo.tolist(),
             "hi": hi.tolist(),
             "mean": stack.mean(axis=(1, 2)).tolist(),
         }
     colours = random.uniform(0.25, 1, (units, 3))
     drawn = min(units, DRAWN)
-    patterns = np.stack([_pattern(u, units, colours[u], grid) for u in range(drawn)])
+    patterns = np.stack([pattern(u, units, colours[u], grid) for u in range(drawn)])
     natural = np.maximum(*(stack.max(axis=(1, 2)) for stack in stacks))
     score: list[dict[str, Any]] = []
     for unit in range(drawn):
@@ -194,8 +192,8 @@ def _layer(
     ]
     kernels = None
     if grid == 48:
-        tiles = np.stack([_tint(_wavelet(7, u, units), colours[u]) for u in range(units)])
-        kernels = {"sheet": _colour_sheet(tiles, files, f"{stem}-kernels", suffix="png")}
+        tiles = np.stack([tint(wavelet(7, u, units), colours[u]) for u in range(units)])
+        kernels = {"sheet": colour_sheet(tiles, files, f"{stem}-kernels", suffix="png")}
     return {
         "name": name,
         "kind": "Conv2d" if grid > 1 else "Linear",
@@ -205,10 +203,10 @@ def _layer(
         "maps": maps,
         "signed": signed,
         "patterns": {
-            "sheet": _colour_sheet(patterns, files, f"{stem}-patterns"),
-            "others": {"sheet": _colour_sheet(patterns[:, ::-1], files, f"{stem}-others"), "each": 1},
+            "sheet": colour_sheet(patterns, files, f"{stem}-patterns"),
+            "others": {"sheet": colour_sheet(patterns[:, ::-1], files, f"{stem}-others"), "each": 1},
             "negatives": {
-                "sheet": _colour_sheet(255 - patterns[:4], files, f"{stem}-negatives"),
+                "sheet": colour_sheet(255 - patterns[:4], files, f"{stem}-negatives"),
                 "units": list(range(min(4, units))),
                 "settings": {"steps": 128},
                 "score": [{**score[u], "activation": -score[u]["activation"]} for u in range(min(4, units))],
@@ -310,8 +308,8 @@ def _examples(seen: Sequence[Array], units: int, files: Path, stem: str) -> dict
     return {
         "rows": rows,
         "why": None,
-        "sheet": _colour_sheet(np.stack(crops), files, f"{stem}-examples"),
-        "masks": _value_sheet(stack, np.zeros(len(stack)), np.ones(len(stack)), files, f"{stem}-masks"),
+        "sheet": colour_sheet(np.stack(crops), files, f"{stem}-examples"),
+        "masks": value_sheet(stack, np.zeros(len(stack)), np.ones(len(stack)), files, f"{stem}-masks"),
     }
 
 
@@ -334,65 +332,12 @@ def _ablation(units: int, random: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _wavelet(side: int, unit: int, units: int) -> Array:
-    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    angle = np.pi * unit / units * 3
-    wave = np.cos((2 + unit % 4) * (x * np.cos(angle) + y * np.sin(angle)) + unit)
-    kernel = wave * np.exp(-2 * (x**2 + y**2))
-    return np.asarray(kernel - kernel.mean())
-
-
-def _respond(grey: Array, kernel: Array, grid: int) -> Array:
-    spectrum = np.fft.rfft2(grey - grey.mean()) * np.fft.rfft2(kernel, grey.shape)
-    full = np.fft.irfft2(spectrum, grey.shape)
-    step = grey.shape[0] // grid
-    return np.asarray(full.reshape(grid, step, grid, step).mean(axis=(1, 3)))
-
-
-def _pattern(unit: int, units: int, colour: Array, grid: int) -> Array:
-    y, x = np.mgrid[-1:1:96j, -1:1:96j]
-    angle, fine = np.pi * unit / units * 3, 60 / grid**0.75 + unit % 5
-    bend = x * np.cos(angle) + y * np.sin(angle) + 0.3 * np.sin(3 * x * y + unit) * (48 / grid - 1) / 4
-    return _tint(np.cos(3 * fine**0.5 * 4 * bend) * np.cos(unit % 7 * y), colour)
-
-
-def _tint(wave: Array, colour: Array) -> Array:
-    span = np.abs(wave).max() or 1.0
-    shade = 0.5 + 0.45 * wave[..., None] / span * (colour * 2 - 0.8)
-    return np.asarray(np.clip(255 * shade, 0, 255).astype(np.uint8))
-
-
-def _value_sheet(stack: Array, lo: Array, hi: Array, files: Path, name: str) -> dict[str, Any]:
-    span = np.where(hi > lo, hi - lo, 1)[:, None, None]
-    levels = np.rint(255 * (stack - lo[:, None, None]) / span).astype(np.uint8)
-    return _sheet(levels, files, name, "png")
-
-
-def _colour_sheet(stack: Array, files: Path, name: str, suffix: str = "webp") -> dict[str, Any]:
-    return _sheet(stack, files, name, suffix)
-
-
-def _sheet(stack: Array, files: Path, name: str, suffix: str) -> dict[str, Any]:
-    count, height, width = stack.shape[:3]
-    columns, rows = (8, 5) if count <= 200 else (40, 40)  # several files, or few large ones as in a real study
-    names = []
-    for at, start in enumerate(range(0, count, columns * rows)):
-        part = stack[start : start + columns * rows]
-        canvas = np.zeros((rows * height, columns * width, *stack.shape[3:]), np.uint8)
-        for i, image in enumerate(part):
-            y, x = i // columns * height, i % columns * width
-            canvas[y : y + height, x : x + width] = image
-        names.append(f"{name}-{at}.{suffix}")
-        Image.fromarray(canvas).save(files / names[-1])
-    return {"files": names, "tile": [width, height], "columns": columns, "per_file": columns * rows, "count": count}
-
-
 def _classes(labels: Sequence[str], files: Path, random: np.random.Generator) -> dict[str, Any]:
-    tiles = np.stack([_pattern(i + 3, 11, random.uniform(0.3, 1, 3), 6) for i in range(len(labels))])
+    tiles = np.stack([pattern(i + 3, 11, random.uniform(0.3, 1, 3), 6) for i in range(len(labels))])
     score = [{"activation": 9.0 + i, "natural": 6.0, "ratio": (9.0 + i) / 6, "flags": []} for i in range(len(labels))]
     return {
         "patterns": {
-            "sheet": _colour_sheet(tiles, files, "classes"),
+            "sheet": colour_sheet(tiles, files, "classes"),
             "classes": list(range(len(labels))),
             "labels": list(labels),
             "settings": {"steps": 256},
@@ -416,7 +361,7 @@ def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: 
         cases += [("grad-cam", blob[:, ::-1], rival, None), ("grad-cam", blob - blob[:, ::-1], best, rival)]
         for number, (method, values, aim, against) in enumerate(cases):
             lo, hi = float(values.min()), float(values.max())
-            sheet = _value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{number}")
+            sheet = value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{number}")
             entries.append(
                 {
                     "picture": picture["id"],

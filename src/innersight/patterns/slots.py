@@ -71,7 +71,7 @@ class Job:
     @property
     def fed(self) -> tuple[int, int, bool] | None:
         """What jobs that share a batch have in common: the kind of their windows."""
-        return self.window and self.window.kind
+        return None if self.window is None else self.window.kind
 
     def updates(self, recipe: Recipe) -> int:
         """Return how many updates it takes at most."""
