@@ -376,16 +376,14 @@ def test_the_command_computes_in_another_process_cancels_and_ends_cleanly(toon: 
         job = ask(number, "POST", "/api/jobs", {"kind": "maps", "layer": "stage2"})
         assert follow(number, job["id"])[-1]["state"] == "done"
         assert ask(number, "GET", "/api/documents/layer/stage2")["maps"].keys() == {"p0"}
-        # A long one is cut off in the middle of its work.
+        # A long one is cut off in the middle of its work: what is finished stays.
         job = ask(number, "POST", "/api/jobs", {"kind": "patterns", "layer": "stage2", "units": list(range(32))})
         until = time.monotonic() + 60
-        while ask(number, "GET", f"/api/jobs/{job['id']}")["what"] != "patterns/stage2/asked/" + ",".join(
-            map(str, range(16))
-        ):
+        while ask(number, "GET", f"/api/jobs/{job['id']}")["what"] != "patterns/stage2/asked/4,5,6,7":
             assert time.monotonic() < until
             time.sleep(0.05)
         assert ask(number, "DELETE", f"/api/jobs/{job['id']}")["state"] == "cancelled"
-        assert ask(number, "GET", "/api/documents/layer/stage2")["patterns"] is None
+        assert ask(number, "GET", "/api/documents/layer/stage2")["patterns"]["units"] == [0, 1, 2, 3]
         # The next job starts a new process.
         job = ask(number, "POST", "/api/jobs", {"kind": "classes", "classes": [0]})
         time.sleep(0.5)

@@ -35,6 +35,8 @@ FILE = "0123456789abcdef.png"
 ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "maps": ({"layer": "conv2"}, {"layer/conv2"}),
     "patterns": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
+    "negatives": ({"layer": "relu2", "units": [3, 0]}, {"layer/relu2"}),
+    "ablation": ({"layer": "conv2"}, {"layer/conv2"}),
     "connections": ({"layer": "conv2", "units": [3, 0, 3]}, {"layer/conv2"}),
     "classes": ({"classes": [2]}, {"classes"}),
     "heatmaps": ({"picture": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
@@ -110,7 +112,8 @@ def _killed(*_: object) -> None:
 
 
 def test_every_kind_is_tested_here_and_documented() -> None:
-    assert kinds().keys() == ASKED.keys()
+    # What takes a picture out again has its own test.
+    assert kinds().keys() == {*ASKED, "forget"}
     assert all(kind.__doc__ for kind in kinds().values())
 
 
@@ -186,6 +189,45 @@ def test_an_added_picture_is_one_of_the_study(folder: Path) -> None:
     assert {entry["picture"] for entry in document(folder, "heatmaps")["entries"]} == {"p0", "p1", "d01234567"}
 
 
+def test_an_added_picture_leaves_with_all_that_was_computed_for_it_alone(folder: Path) -> None:
+    before = {key: document(folder, key) for key in ("study", "layer/relu2", "heatmaps")}
+    (name,) = {parse({"kind": "picture", **ASKED["picture"][0]}).id}  # type: ignore[attr-defined]
+    compute(folder, ask("picture"), ask("maps"), parse({"kind": "ablation", "layer": "relu2"}))
+    compute(folder, parse({"kind": "heatmaps", "picture": name, "methods": ["saliency"]}))
+    assert document(folder, "layer/relu2")["ablation"]["own"].keys() == {"p0", "p1", name}
+    assert compute(folder, parse({"kind": "forget", "picture": name})) == ["study"]
+    whole(folder)
+    assert not (folder / "pictures" / FILE).exists()
+    assert not any(name in key for key in Store.open(folder).names())
+    assert [one.kind for one in noted(Store.open(folder))] == ["maps", "ablation"]
+    for key in ("layer/relu2", "heatmaps"):
+        after = document(folder, key)
+        assert (
+            {**after, "ablation": None} == {**before[key], "ablation": None}
+            if "units" in after
+            else after == before[key]
+        )
+    assert document(folder, "study")["pictures"] == before["study"]["pictures"]
+    # A further run knows nothing of it either.
+    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    assert (again.computed, again.skipped) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"kind": "forget", "picture": "p0"}, "the study was made of p0"),
+        ({"kind": "forget", "picture": "d00000000"}, "no picture 'd00000000'"),
+        ({"kind": "ablation", "layer": "head"}, "no places"),
+        ({"kind": "ablation", "layer": "conv9"}, "no layer 'conv9'"),
+        ({"kind": "negatives", "layer": "conv2", "units": [999]}, "no unit 999"),
+    ],
+)
+def test_an_ask_is_checked_against_the_study(data: dict[str, Any], why: str, folder: Path) -> None:
+    with pytest.raises(InnersightError, match=why):
+        parse(data).check(document(folder, "study"))
+
+
 def test_an_added_picture_that_is_gone_is_told_and_forgotten(folder: Path) -> None:
     compute(folder, ask("picture"), parse({"kind": "heatmaps", "picture": "d01234567", "methods": ["saliency"]}))
     (folder / "pictures" / FILE).unlink()
@@ -246,7 +288,10 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ({"kind": "nothing"}, "kinds are classes, connections, heatmaps, maps, patterns, picture"),
+        (
+            {"kind": "nothing"},
+            "kinds are ablation, classes, connections, forget, heatmaps, maps, negatives, patterns, picture",
+        ),
         ({}, "kinds are"),
         ({"kind": "maps"}, "layer"),
         ({"kind": "maps", "layer": "a", "more": 1}, "more"),
@@ -296,5 +341,6 @@ def test_items_name_their_documents(folder: Path) -> None:
     cost = document(folder, "study")["cost"]
     assert {kind: entry["per"] for kind, entry in cost.items()} == {
         "maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit",
+        "negatives": "unit", "ablation": "layer",
     }  # fmt: skip
     assert all(entry["seconds"] > 0 for entry in cost.values())

@@ -34,8 +34,10 @@ def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
     layer, before = found["layer/relu2"], whole["layer/relu2"]
     assert list(layer["maps"]) == ["p0", "p2"]
     assert layer["compare"]["pictures"] == ["p0", "p2"]
-    assert [row["strength"] for row in layer["compare"]["rank"]] == [
-        [row["strength"][0], row["strength"][2]] for row in before["compare"]["rank"]
+    assert [(row["place"], row["strength"]) for row in layer["compare"]["rank"]] == [
+        (place, [row["strength"][0], row["strength"][2]])
+        for place, row in enumerate(before["compare"]["rank"], 1)
+        if row["unit"] in (0, 1, 3)
     ]
     assert {entry["picture"] for entry in found["heatmaps"]["entries"]} == {"p0", "p2"}
     about = found["study"]
@@ -48,6 +50,35 @@ def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
         assert np.array_equal(image[:, x * width : (x + 1) * width], tiles[i])
     assert whole["study"]["seen"]["files"][0] not in files
     assert "blobs 2" not in json.dumps(found)
+
+
+def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> None:
+    web = made.folder / "web"
+    whole, _ = selected(web, (), ())
+    before = whole["layer/relu2"]
+    first, second = before["patterns"]["units"]
+    other = next(unit for unit in range(before["units"]) if unit not in (first, second))
+    found, files = selected(web, [f"relu2:{second}", f"relu2:{other}"], [])
+    layer = found["layer/relu2"]
+    assert layer["shown"] == [second, other]
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for key, maps in layer["maps"].items():
+        tiles = read_tiles(web / "files", before["maps"][key]["sheet"])
+        assert maps["sheet"]["at"] == [second, other]
+        assert np.array_equal(read_tiles(tmp_path, maps["sheet"]), [tiles[second], tiles[other]])
+        assert maps["lo"] == before["maps"][key]["lo"]
+    assert layer["patterns"]["units"] == [second]
+    drawn = read_tiles(web / "files", before["patterns"]["sheet"])
+    assert np.array_equal(read_tiles(tmp_path, layer["patterns"]["sheet"]), [drawn[1]])
+    assert layer["patterns"]["score"] == [before["patterns"]["score"][1]]
+    assert {row["unit"] for row in layer["compare"]["rank"]} == {second, other}
+    assert layer["connections"]["units"] == [second]
+    assert layer["connections"]["rows"] == [before["connections"]["rows"][1]]
+    # Nothing that is about no unit of them.
+    assert "classes" in whole
+    assert "classes" not in found
+    assert "chosen units" in next(entry["why"] for entry in found["study"]["missing"] if entry["what"] == "class")
 
 
 def test_one_picture_has_nothing_to_compare(made: Study) -> None:
@@ -92,5 +123,6 @@ def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:
     whole = made.report(tmp_path / "whole.html").read_text()
     assert len(part) < len(whole)
     assert set(re.findall(r'data-document="([^"]*)"', whole)) - set(re.findall(r'data-document="([^"]*)"', part)) == {
-        "layer/relu1"
+        "layer/relu1",
+        "classes",
     }

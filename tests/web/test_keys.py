@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from browser import Reader
 from web_fixture import HOSTILE_LAYER
+
+SHOTS = os.environ.get("INNERSIGHT_SCREENSHOTS")
 
 
 def pinned(reader: Reader) -> list[str]:
@@ -125,6 +129,30 @@ def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(
+    ("address", "expected", "name", "least"),
+    [
+        ("#/l/stages.1?lens=maps", "stages.1", "stages.1-maps-ambra-at-the-beach.png", 64),
+        ("#/l/stages.1?lens=patterns", "stages.1", "stages.1-patterns.png", 64),
+        ("#/l/stages.1?lens=examples", "stages.1", "stages.1-examples.png", 6),
+        ("#/x?units=stages.1:7,stages.1:9&imgs=p0,p1", "The same units", "side-by-side.png", 9),
+    ],
+)
+def test_sheets_of_tiles_are_saved_whole(anywhere: Reader, address: str, expected: str, name: str, least: int) -> None:
+    from PIL import Image
+
+    anywhere.go(address, expected)
+    with anywhere.page.expect_download() as found:
+        anywhere.page.get_by_role("button", name="Save as PNG").click()
+    assert found.value.suggested_filename == name
+    with Image.open(found.value.path()) as image:
+        assert image.format == "PNG"
+        assert image.width * image.height >= least * 128 * 128
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
+        if SHOTS:
+            image.save(f"{SHOTS}/sheet-{name}")
+
+
 def test_figures_are_saved_as_png_and_svg(anywhere: Reader) -> None:
     from PIL import Image
 

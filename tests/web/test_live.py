@@ -112,7 +112,7 @@ def test_patterns_are_drawn_from_the_empty_panel_and_then_more(visit: Visit) -> 
     more.wait_for()
     more.scroll_into_view_if_needed()
     visit.shot("live-more")
-    assert "16 of" in page.locator(".page > .offer-row").inner_text()
+    visit.wait("document.querySelector('.page > .offer-row').textContent.includes('16 of')")
     assert page.locator("main .tiles li").count() == 16
 
 
@@ -160,13 +160,30 @@ def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
         "text => document.querySelector('main').textContent.includes(text)",
         f"{toons.CLASSES[0]} against {toons.CLASSES[1]}",
     )
-    page.get_by_role("button", name=f"{toons.CLASSES[0]} against {toons.CLASSES[1]}").click()
+    # The reader is taken to the answer.
+    name = f"{toons.CLASSES[0]} against {toons.CLASSES[1]}"
+    assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
     visit.wait(DRAWN, "main .heatmap")
     page.locator(".question").scroll_into_view_if_needed()
     visit.shot("live-question")
     visit.page.goto(visit.page.url.partition("#")[0])
     visit.page.wait_for_selector("html[data-ready=page]")
     assert visit.page.locator("#pictures article").count() == 3
+
+
+def test_a_dropped_picture_is_taken_out_again(visit: Visit) -> None:
+    page = visit.page
+    assert page.evaluate(DROP, [bytes_of("ambra", 9), "again.png"])
+    page.get_by_role("heading", name="again.png").first.wait_for()
+    button = page.get_by_role("button", name="Take this picture out of the study")
+    button.wait_for()
+    page.keyboard.press("p")
+    button.scroll_into_view_if_needed()
+    visit.shot("live-forget")
+    button.click()
+    visit.wait("location.hash.startsWith('#/') && !location.hash.includes('/i/')")
+    visit.wait("!document.body.textContent.includes('again.png')")
+    assert page.evaluate("fetch('api/documents/study').then((r) => r.json()).then((s) => s.pictures.length)") == 2
 
 
 def test_the_button_takes_pictures_too_and_refusals_are_said(visit: Visit, tmp_path: Path) -> None:
@@ -205,6 +222,33 @@ def test_a_job_is_cancelled_and_the_study_stays_whole(visit: Visit, chromium: An
     page.reload()
     page.wait_for_selector("html[data-ready=page]")
     assert page.locator("main .empty, main .tiles").count() > 0
+
+
+def test_another_window_sees_a_job_and_what_came_of_it(visit: Visit, chromium: Any, port: int) -> None:
+    other = Visit(chromium, port, "#/l/stage2")
+    other.page.get_by_role("button", name="Compute the maps of this layer").wait_for()
+    # Both are open when the job is asked for in one of them.
+    visit.page.evaluate("""() => fetch("api/jobs", { method: "POST", headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ kind: "maps", layer: "stage2" }) })""")
+    other.page.locator(".job", has_text="Maps of stage2").wait_for()
+    other.wait(DRAWN, "main")
+    other.close()
+
+
+@pytest.mark.parametrize("visit", ["#/i/p1"], indirect=True)
+def test_another_question_is_answered_before_the_readers_eyes(visit: Visit) -> None:
+    page = visit.page
+    form = page.get_by_role("region", name="Ask another question")
+    form.get_by_label("Class").select_option("1")
+    form.get_by_label("against").select_option("3")
+    form.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    form.get_by_role("button", name="Compute heatmaps").click()
+    chosen = page.get_by_role("group", name="What is explained").get_by_role("button", pressed=True)
+    page.get_by_role("group", name="What is explained").wait_for()
+    chosen.filter(has_text=" against ").wait_for()
+    assert page.evaluate("scrollY") < before
+    visit.shot("live-question")
 
 
 @pytest.mark.parametrize("visit", ["#/l/stage1"], indirect=True)
@@ -253,6 +297,16 @@ def test_what_is_pinned_is_exported(visit: Visit, chromium: Any, tmp_path: Path)
     page.goto(f"{out.as_uri()}#/")
     page.locator("#pictures article").first.wait_for()
     assert page.locator("#pictures article").count() == 1
+    # The pinned units and no others, on every page.
+    page.goto(f"{out.as_uri()}#/l/stage1")
+    page.get_by_role("heading", name="stage1", exact=True).wait_for()
+    assert page.locator("main .caption .unit").all_inner_texts() == ["3", "5"]
+    page.goto(f"{out.as_uri()}#/l/stage1/u/4")
+    page.get_by_text("Of stage1 this file shows the units 3, 5.").wait_for()
+    page.goto(f"{out.as_uri()}#/l/stage1/u/3")
+    page.locator("main .unit-map ins-tile[data-state=drawn]").first.wait_for()
+    page.keyboard.press("j")
+    page.get_by_role("heading", name="Unit 5").wait_for()
     assert complaints == []
     context.close()
 
@@ -287,7 +341,7 @@ def test_a_large_report_is_a_page_and_a_folder(
     out = tmp_path / "out" / "big.html"
     monkeypatch.setattr(report, "LARGEST", 200_000)
     report.write_report(folder, out)
-    assert out.stat().st_size < 250_000
+    assert out.stat().st_size < 300_000
     assert sorted(path.name for path in out.parent.iterdir()) == ["big.html", "big_parts"]
     context = chromium.new_context()
     page = context.new_page()

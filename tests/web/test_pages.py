@@ -131,6 +131,15 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("lens", ["patterns", "examples"])
+def test_units_stand_by_number_whatever_was_drawn_first(reader: Reader, lens: str) -> None:
+    reader.go(f"#/l/stages.1?lens={lens}", "stages.1")
+    shown = [int(text) for text in reader.page.locator("main .caption .unit").all_inner_texts()]
+    assert len(shown) > 2
+    assert shown == sorted(shown)
+
+
+@pytest.mark.browser
 def test_keyboard_alone_is_enough(reader: Reader) -> None:
     page = reader.page
     page.locator("#patterns .tile").nth(2).focus()

@@ -306,7 +306,9 @@ def _draw(
     def tell(left: int, pictures: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
         if progress is not None:
             rate = (updates - left) / max(1e-9, time.monotonic() - start)
-            progress(Progress(len(found), total, rate, left / max(rate, 1e-9), pictures, model))
+            progress(
+                Progress(len(found), total, 1 - left / max(1, updates), rate, left / max(rate, 1e-9), pictures, model)
+            )
 
     if ray is None:
         rows, share = batch_of(model, queue, recipe, references)

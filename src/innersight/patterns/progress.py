@@ -16,12 +16,13 @@ from innersight.render.colour import as_colour
 class Progress:
     """How far a run is.
 
-    done, total : pictures. rate : updates of pictures a second. left : seconds, at most. pictures : returns those on
-    their way, (what, (rows, C, H, W) in 0..1) each.
+    done, total : pictures. share : of the updates, at most, that are made, 0 to 1. rate : updates of pictures a second.
+    left : seconds, at most. pictures : returns those on their way, (what, (rows, C, H, W) in 0..1) each.
     """
 
     done: int
     total: int
+    share: float
     rate: float
     left: float
     pictures: Callable[[], list[tuple[str, Tensor]]]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from innersight.store import Store
     from innersight.study.plan import Plan
 
+AT_ONCE = 4
 Unit = Annotated[int, Field(ge=0, le=1_000_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
@@ -52,6 +53,12 @@ class UnitsAsk(Ask):
         for unit in self.units:
             if unit >= count:
                 raise InnersightError(f"no unit {unit}: {self.layer} has the units 0 to {count - 1}")
+
+    def batches(self) -> Iterator[tuple[int, ...]]:
+        """Yield the units a few at a time: whoever cancels keeps those that are finished."""
+        units = tuple(dict.fromkeys(self.units))
+        for start in range(0, len(units), AT_ONCE):
+            yield units[start : start + AT_ONCE]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,15 @@ from typing import Any
 
 from innersight.store import Item
 
-_PER = {"maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit"}
+_PER = {
+    "maps": "layer",
+    "patterns": "unit",
+    "negatives": "unit",
+    "classes": "class",
+    "heatmaps": "map",
+    "connections": "unit",
+    "ablation": "layer",
+}
 
 
 def costs(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
@@ -19,7 +27,7 @@ def costs(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
         kind = item.key.partition("/")[0]
         if kind in _PER:
             seconds[kind] += item.seconds
-            made[kind] += 1 if kind == "maps" else len(_counted(item.document))
+            made[kind] += 1 if _PER[kind] == "layer" else len(_counted(item.document))
     return {kind: {"seconds": seconds[kind] / made[kind], "per": _PER[kind]} for kind in _PER if made[kind]}
 
 

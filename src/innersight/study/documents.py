@@ -63,9 +63,9 @@ def document_of(key: str) -> str | None:
     kind, _, rest = key.partition("/")
     if kind == "added":
         kind, _, rest = rest.partition("/")[2].partition("/")
-    if kind in ("maps", "compare"):
+    if kind in ("maps", "compare", "ablation"):
         return f"layer/{rest}"
-    if kind in ("patterns", "connections"):
+    if kind in ("patterns", "negatives", "connections"):
         return f"layer/{rest.rpartition('/')[0].removesuffix('/asked')}"
     return kind if kind in _MAKERS else None
 
@@ -164,8 +164,8 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
         document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}
     seen = store.get("fields")
     document["field"] = seen.document.get(name) if seen else None
-    ablated, shown = store.get(f"ablation/{name}"), store.get(f"examples/{name}")
-    document["ablation"] = ablated.document if ablated else None
+    shown = store.get(f"examples/{name}")
+    document["ablation"] = _ablation(store, name)
     document["scan"] = scan_document(store, row, card)
     document["examples"] = examples_document(shown, files) if shown else None
     document["connections"] = _connections(store.starting(f"connections/{name}/"))
@@ -174,6 +174,17 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     if kernels and (kernels.document["layer"] + ".").startswith(name + "."):
         document["kernels"] = {"sheet": colour_sheet(files, to_bytes(kernels.tensors()["pixels"]))}
     return document
+
+
+def _ablation(store: Store, layer: str) -> dict[str, Any] | None:
+    found = store.get(f"ablation/{layer}")
+    if found is None:
+        return None
+    own = dict(found.document["own"])
+    for item in _added(store):
+        if one := store.get(f"{item.key}/ablation/{layer}"):
+            own[item.document["picture"]["id"]] = one.document["own"]["p0"]
+    return {**found.document, "own": own}
 
 
 def _connections(parts: Sequence[Item]) -> dict[str, Any] | None:

@@ -237,11 +237,15 @@ def ranked_connections(scene: Scene, layer: str, count: int) -> Outcome:
     return connected(scene.model, scene.pictures, layer, _order(scene.store, layer)[:count])
 
 
-def negatives_of(model: Model, layer: str, plan: Plan, store: Store) -> Outcome:
+def ranked_negatives(scene: Scene, layer: str, count: int) -> Outcome:
     """Return what switches the best ranked units of a layer off."""
-    units = _order(store, layer)[: min(plan.negatives, plan.units)]
-    found = patterns(model, [f"-{Address(layer, unit)}" for unit in units], **_drawing(plan, plan.steps))
-    return {"units": units, **_scored(found)}, {"images": found.images}
+    return negatives_of(scene, layer, _order(scene.store, layer)[:count])
+
+
+def negatives_of(scene: Scene, layer: str, units: Sequence[int]) -> Outcome:
+    """Return what switches these units of a layer off."""
+    found = _draw(scene, [f"-{Address(layer, unit)}" for unit in units], scene.plan.steps)
+    return {"units": list(units), **_scored(found)}, {"images": found.images}
 
 
 def examples_of(model: Model, layer: str, count: int, store: Store) -> Outcome:
@@ -289,7 +293,7 @@ def _draw(scene: Scene, what: Sequence[str | Target], steps: int) -> Patterns:
         what,
         **_drawing(scene.plan, steps),
         pictures=scene.pictures,
-        progress=lambda state: scene.tell(state.done / state.total),
+        progress=lambda state: scene.tell(state.share),
     )
 
 

@@ -16,6 +16,7 @@ from innersight.stamp import fresh
 from innersight.store import Item, Store
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
+from innersight.study.asks.forget import Forget
 from innersight.study.asks.maps import Maps
 from innersight.study.asks.picture import Picture as Added
 from innersight.study.documents import document_of, write_documents
@@ -37,6 +38,10 @@ def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tel
     store = Store.open(folder)
     with store.locked():
         asked = noted(store)
+        if isinstance(ask, Forget):
+            _forget(store, ask, asked)
+            yield "study"
+            return
         everything = asked if ask in asked else [*asked, ask]
         if not fresh(store.folder):
             # Someone ended, or added something, before it was shown.
@@ -62,6 +67,15 @@ def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tel
                 document = document_of(key)
                 write_documents(store, [document] if document else [])
                 yield document or "study"
+
+
+def _forget(store: Store, ask: Forget, asked: Sequence[Ask]) -> None:
+    note(store, [one for one in asked if not ask.undoes(one)])
+    store.drop_others({key for key in store.names() if not ask.holds(key)})
+    for one in asked:
+        if isinstance(one, Added) and ask.undoes(one):
+            (store.folder / PICTURES / one.file).unlink(missing_ok=True)
+    write_documents(store)
 
 
 def noted(store: Store) -> list[Ask]:

@@ -201,8 +201,8 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
             settings = {**base, "scan": scanned, "count": plan.units}
             yield f"examples/{layer}", settings, partial(items.examples_of, model, layer, plan.units, store)
     for layer in plan.layers if plan.units and plan.negatives else ():
-        settings = {**drawn, "count": min(plan.negatives, plan.units)}
-        yield f"negatives/{layer}/0", settings, partial(items.negatives_of, model, layer, plan, store)
+        count = min(plan.negatives, plan.units)
+        yield f"negatives/{layer}/0", {**drawn, "count": count}, partial(items.ranked_negatives, scene, layer, count)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(items.planned_classes, scene)
     tested = sources(model, pictures, store, plan.trust, plan.seed) if plan.trust else ()

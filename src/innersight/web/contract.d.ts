@@ -1,6 +1,7 @@
 /** The data contract of docs/data-contract.md as types, for the checker; nothing here is shipped to a browser. */
 
-interface Sheet { files: string[]; tile: [number, number]; columns: number; per_file: number; count: number }
+/** at : the numbers of the tiles there are, where some were cut out of a larger sheet. */
+interface Sheet { files: string[]; tile: [number, number]; columns: number; per_file: number; count: number; at?: number[] }
 interface CellMap { width: number; height: number; values: Float32Array }
 interface Scale { signed: boolean; limit: number; clipped?: boolean }
 /** Shares of the sides of what the network sees. */
@@ -35,7 +36,7 @@ interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[
 interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null; negatives: (Drawn & { units: number[] }) | null;
 }
-interface Ranked { unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
+interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Place; effective: Place; stride: Place; middle: Place }
 interface ScanCounts {
   pictures: number; dead: number[]; always_on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
@@ -52,10 +53,12 @@ interface Connections {
   units: number[]; rows: { unit: number; value: number; share: number }[][][];
 }
 interface LayerDocument {
+  /** The units shown, where a report holds some of them. */
+  shown?: number[];
   format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
   maps: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
   field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
-  compare: { pictures: string[]; definition: string; rank: Ranked[] } | null; scan: ScanCounts | null;
+  compare: { pictures: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
   ablation: Ablation | null; connections: Connections | null;
 }

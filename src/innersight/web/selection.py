@@ -1,18 +1,18 @@
 """A part of a study: the layers of some units over some pictures, for a report of what the reader has pinned."""
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image
-
 from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
 from innersight.sheet_names import files_of
 from innersight.web.shell import document_key
+from innersight.web.tiles import Cutter
+
+PART = "This file shows chosen units only."
 
 
 def selected(
@@ -20,9 +20,9 @@ def selected(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
     """Return the documents and files of a study's folder `web` that show these units over these pictures alone.
 
-    units : addresses such as "stage1:3" or "stage1:0-7", whose layers are kept; all when empty. pictures : ids or
-    names; all when empty. The study then starts with the matrix of both. Raises InnersightError for
-    names the study does not have.
+    units : addresses such as "stage1:3" or "stage1:0-7", or whole layers; all when empty. Where some are named, what is
+    about no unit of them leaves too: patterns of classes and the record of training. pictures : ids or names; all when
+    empty. The study then starts with the matrix of both. Raises InnersightError for names the study does not have.
     """
     folder = web / "documents"
     found: dict[str, dict[str, Any]] = {
@@ -36,10 +36,9 @@ def selected(
     if not units and not pictures:
         return found, _read(web / "files", _names(found))
     kept = [i for i, row in enumerate(study["pictures"]) if row["id"] in ids]
-    columns = min(study["seen"]["columns"], len(kept))
-    name, sheet = _cut(study["seen"], kept, columns, web / "files")
+    cutter = Cutter(web / "files")
     study["pictures"] = [study["pictures"][i] for i in kept]
-    study["seen"] = {**study["seen"], "files": [name], "columns": columns, "per_file": len(kept), "count": len(kept)}
+    study["seen"] = cutter.cut(study["seen"], kept)
     study["layers"] = [
         {**row, "document": row["document"] if row["document"] in layers else None} for row in study["layers"]
     ]
@@ -52,7 +51,63 @@ def selected(
         study["start"] = f"#/x?units={quote(shown, safe=':,/.')}&imgs={quote(','.join(ids), safe=',')}"
     for document in found.values():
         _drop_others(document, set(ids))
-    return found, {name: sheet, **_read(web / "files", _names(found) - {name})}
+    if units:
+        for kind in ("classes", "train"):
+            found.pop(kind, None)
+        study["missing"] = [*study["missing"], *({"what": what, "why": PART} for what in ("class", "training"))]
+        whole = {unit.layer for unit in pinned if unit.unit is None}
+        for key in layers - {f"layer/{name}" for name in whole}:
+            name = found[key]["name"]
+            own = dict.fromkeys(unit.unit for unit in pinned if unit.layer == name and unit.unit is not None)
+            found[key] = _of_units(found[key], list(own), cutter)
+    return found, {**cutter.files, **_read(web / "files", _names(found) - cutter.files.keys())}
+
+
+def _of_units(layer: dict[str, Any], units: list[int], cutter: Cutter) -> dict[str, Any]:
+    """Return a layer's document with the tiles of these units alone; `shown` names them."""
+    found: dict[str, Any] = {**layer, "shown": units}
+
+    def at_units(sheet: dict[str, Any]) -> dict[str, Any]:
+        return {**cutter.cut(sheet, units), "at": units}
+
+    found["maps"] = {key: {**maps, "sheet": at_units(maps["sheet"])} for key, maps in layer["maps"].items()}
+    if layer["kernels"]:
+        found["kernels"] = {**layer["kernels"], "sheet": at_units(layer["kernels"]["sheet"])}
+    if layer["patterns"]:
+        found["patterns"] = _some(layer["patterns"], units, cutter)
+    if layer["compare"]:
+        every = layer["compare"]["rank"]
+        rank = [{**row, "place": place} for place, row in enumerate(every, 1) if row["unit"] in units]
+        found["compare"] = {**layer["compare"], "rank": rank, "of": len(every)}
+    if layer["connections"]:
+        kept = _places(layer["connections"]["units"], units)
+        own = {key: [layer["connections"][key][i] for i in kept] for key in ("units", "rows")}
+        found["connections"] = {**layer["connections"], **own}
+    if layer["examples"] and layer["examples"]["sheet"]:
+        rows = layer["examples"]["rows"]
+        kept = [i for i, row in enumerate(rows) if row["unit"] in units]
+        sheets = {key: cutter.cut(layer["examples"][key], kept) for key in ("sheet", "masks")} if kept else {}
+        found["examples"] = {**layer["examples"], **sheets, "rows": [rows[i] for i in kept]} if kept else None
+    return found
+
+
+def _some(patterns: dict[str, Any], units: list[int], cutter: Cutter) -> dict[str, Any] | None:
+    kept = _places(patterns["units"], units)
+    if not kept:
+        return None
+    found = {**patterns, "sheet": cutter.cut(patterns["sheet"], kept)}
+    found |= {key: [patterns[key][i] for i in kept] for key in ("units", "score")}
+    if others := patterns.get("others"):
+        each = others["each"]
+        tiles = [i * each + j for i in kept for j in range(each)]
+        found["others"] = {**others, "sheet": cutter.cut(others["sheet"], tiles)}
+    if negatives := patterns.get("negatives"):
+        found["negatives"] = _some(negatives, units, cutter)
+    return found
+
+
+def _places(known: Sequence[int], units: Sequence[int]) -> list[int]:
+    return [i for i, unit in enumerate(known) if unit in units]
 
 
 def _names(documents: Mapping[str, Any]) -> set[str]:
@@ -107,18 +162,3 @@ def _drop_others(document: dict[str, Any], ids: set[str]) -> None:
 def _compared(compare: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
     rank = [{**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}} for row in compare["rank"]]
     return {**compare, "pictures": [compare["pictures"][i] for i in at], "rank": rank}
-
-
-def _cut(sheet: dict[str, Any], kept: Sequence[int], columns: int, files: Path) -> tuple[str, bytes]:
-    """Return a sheet with some tiles of another: pictures that were not chosen are not in the report."""
-    width, height = sheet["tile"]
-    cut = Image.new("RGB", (width * columns, height * -(-len(kept) // columns)))
-    for at, i in enumerate(kept):
-        with Image.open(files / sheet["files"][i // sheet["per_file"]]) as image:
-            place = i % sheet["per_file"]
-            left, top = place % sheet["columns"] * width, place // sheet["columns"] * height
-            tile = image.convert("RGB").crop((left, top, left + width, top + height))
-            cut.paste(tile, (at % columns * width, at // columns * height))
-    buffer = io.BytesIO()
-    cut.save(buffer, "WEBP", lossless=True)
-    return "seen-selected.webp", buffer.getvalue()

@@ -13,10 +13,9 @@ class Patterns(UnitsAsk):
     kind: Literal["patterns"]
 
     def items(self, scene: Scene) -> Iterator[Work]:
-        """Yield patterns in batches. The pattern of a unit does not depend on the others of its batch."""
+        """Yield patterns in small batches. The pattern of a unit does not depend on the others of its batch."""
         from innersight.study import items
 
-        for start in range(0, len(self.units), items.CHUNK):
-            units = self.units[start : start + items.CHUNK]
+        for units in self.batches():
             key = f"patterns/{self.layer}/asked/{','.join(map(str, units))}"
             yield key, items.drawn(scene), partial(items.patterns_of, scene, self.layer, units)

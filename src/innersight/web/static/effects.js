@@ -1,8 +1,8 @@
 /** Numbers about units as bars: which classes excite one, what switching it off does, which units a class depends on. */
 
 import { empty, h } from "./dom.js";
-import { number, percent, signed } from "./format.js";
-import { missing, urls } from "./study.js";
+import { number, percent, plural, signed } from "./format.js";
+import { lacking, missing, urls } from "./study.js";
 
 /** A list of bars from a common zero; each row is {name, value, text, href}. */
 export function barList(label, rows) {
@@ -10,7 +10,8 @@ export function barList(label, rows) {
   const lowest = Math.min(0, ...rows.map((row) => row.value));
   const span = most - lowest || 1;
   const start = (value) => (most === 0 ? 0 : Math.min(0, value) - lowest);
-  return h("ul", { class: "bars zeroed", "aria-label": label }, rows.map(({ name, value, text, href }) => h("li", {},
+  const mixed = most > 0 && lowest < 0;
+  return h("ul", { class: mixed ? "bars zeroed mixed" : "bars zeroed", "aria-label": label, style: { "--zero": String((-100 * lowest) / span) } }, rows.map(({ name, value, text, href }) => h("li", {},
     href ? h("a", { href, class: "bar-label", title: name }, name) : h("span", { class: "bar-label", title: name }, name),
     h("span", { class: "bar-value tabular" }, text ?? number(value)),
     h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: value < 0 ? "bar-fill below" : "bar-fill above",
@@ -29,7 +30,7 @@ export function classHistogram(study, layer, unit) {
   const known = Number.isFinite(found?.index[unit]) && found.best[unit] >= 0;
   return [
     known ? h("p", { class: "quiet" }, `Selectivity ${number(found.index[unit], 2)} for ${labels[found.best[unit]]}`
-      + ` (95 % interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); the class explains `
+      + ` (95% interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); the class explains `
       + `${percent(found.share[unit])} of its peaks.`) : null,
     barList("Mean peak by class", rows.map(([label, mean, pictures]) => ({ name: label, value: mean,
       text: `${number(mean)} on ${pictures}`, href: urls.class(labels.indexOf(label)) }))),
@@ -40,8 +41,10 @@ export function classHistogram(study, layer, unit) {
 /** What the logits do when the unit is set to zero. */
 export function switchedOff(study, layer, unit) {
   const { ablation } = layer;
-  if (!ablation) return missing(study, "ablation", "Only the last layers with a grid are switched off unit by unit.");
+  if (!ablation) return missing(study, "ablation", layer.grid[0] * layer.grid[1] > 1 ? "The units of this layer were not switched off one by one."
+    : "Only layers with places are switched off unit by unit.");
   const pictures = study.pictures.filter((picture) => ablation.own[picture.id]);
+  const others = study.pictures.length - pictures.length;
   return [
     h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each picture is taken for when the unit's map is set to `
       + `${ablation.to}. Negative: the class depends on the unit.`),
@@ -49,6 +52,7 @@ export function switchedOff(study, layer, unit) {
       const { label, change } = ablation.own[picture.id];
       return { name: `${label}, in ${picture.name}`, value: change[unit], text: signed(change[unit]), href: urls.picture(picture.id) };
     })),
+    others ? lacking("ablation", `Not on ${plural(others, "picture")} added later.`) : null,
   ];
 }
 

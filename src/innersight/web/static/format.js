@@ -16,8 +16,8 @@ export function signed(value, digits = 3) {
 
 export function percent(value) {
   if (!Number.isFinite(value)) return "–";
-  if (value > 0 && value < 0.001) return "< 0.1 %";
-  return `${(100 * value).toFixed(value < 0.9995 ? 1 : 0)} %`;
+  if (value > 0 && value < 0.001) return "< 0.1%";
+  return `${(100 * value).toFixed(value < 0.9995 ? 1 : 0)}%`;
 }
 
 /** How sure a network is of a class: its probability, or its score where that stands for no probability. */
@@ -44,8 +44,8 @@ export function seconds(value) {
   return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
 }
 
-export function plural(amount, noun) {
-  return `${count(amount)} ${noun}${amount === 1 ? "" : "s"}`;
+export function plural(amount, noun, several = `${noun}s`) {
+  return `${count(amount)} ${amount === 1 ? noun : several}`;
 }
 
 export function size([height, width]) {

@@ -8,6 +8,7 @@ const listeners = new Set();
 /** Ids of the jobs whose events are listened to. A browser opens six connections to a host, and others wait for them. */
 const heard = new Set();
 const HEARD = 2;
+const LOOK = 3000; // milliseconds between looks for jobs of other windows
 
 /** What this host can compute; null in a report. */
 export async function askHost() {
@@ -48,9 +49,23 @@ export async function cancel(job) {
   tell(await answered(await fetch(`api/jobs/${job.id}`, { method: "DELETE" })));
 }
 
-/** Take up the jobs that another visit to this page began. */
+/** Take up the jobs that another visit to this page began, and from now on those of other windows. */
 export async function takeUp() {
-  for (const job of await answered(await fetch("api/jobs"))) if (!over(job)) follow(job);
+  const past = new Set();
+  for (const job of await answered(await fetch("api/jobs"))) {
+    if (over(job)) past.add(job.id);
+    else follow(job);
+  }
+  const look = async () => {
+    if (document.hidden) return;
+    const found = await fetch("api/jobs").then(answered).catch(() => []); // a host that went away is told where it is asked
+    for (const job of found.filter(({ id }) => !past.has(id) && !jobs.has(id))) {
+      if (over(job)) tell(job);
+      else follow(job);
+    }
+  };
+  setInterval(look, LOOK);
+  document.addEventListener("visibilitychange", look);
 }
 
 function follow(job) {

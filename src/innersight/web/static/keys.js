@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { popup } from "./dialog.js";
+import { unitBeside } from "./layer.js";
 import { togglePin } from "./pins.js";
 import { shownPage } from "./router.js";
 import { openSearch } from "./search.js";
@@ -12,7 +13,7 @@ const LENSES = ["maps", "patterns", "examples", "weights", "compare"];
 const KEYS = [
   { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
   { keys: ["[", "]"], what: "previous and next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
-  { keys: ["1", "2", "3", "4"], what: "maps, patterns, examples, weights of a layer", run: (study, key) => lens(Number(key)) },
+  { keys: ["1", "2", "3", "4", "5"], what: "maps, patterns, examples, weights, comparison of a layer", run: (study, key) => lens(Number(key)) },
   { keys: ["p"], what: "pin the unit or picture in focus, or of the page", run: pin },
   { keys: ["x"], what: "the pinned units and pictures side by side", run: () => {
     location.hash = "#/x";
@@ -48,7 +49,7 @@ export function openHelp() {
 function step(study, by) {
   const { layer, unit } = shownPage().place ?? {};
   if (layer && unit !== undefined) {
-    location.hash = urls.unit(layer.name, (unit + by + layer.units) % layer.units);
+    location.hash = urls.unit(layer.name, unitBeside(layer, unit, by));
     return;
   }
   const tiles = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("main .tile, main .matrix-unit")]);

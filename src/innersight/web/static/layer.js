@@ -80,6 +80,27 @@ export function patternIndex(layer, unit) {
   return places.get(layer).get(unit) ?? -1;
 }
 
+/**
+ * The units of a layer that this study or report shows.
+ * @param {LayerDocument} layer
+ * @returns {number[]}
+ */
+export function unitsOf(layer) {
+  return layer.shown ?? [...Array(layer.units).keys()];
+}
+
+/** The unit `by` places further, from the last on to the first. */
+export function unitBeside(layer, unit, by) {
+  const units = unitsOf(layer);
+  return units[(units.indexOf(unit) + by + units.length) % units.length];
+}
+
+/** Why a unit of this number is not shown; null where it is. */
+export function whyNoUnit(layer, unit) {
+  if (!Number.isInteger(unit) || unit < 0 || unit >= layer.units) return `${layer.name} has the units 0 to ${layer.units - 1}.`;
+  return unitsOf(layer).includes(unit) ? null : `Of ${layer.name} this file shows the units ${unitsOf(layer).join(", ")}.`;
+}
+
 /** How units can be sorted under a lens, as [value, label] pairs; only what there is. */
 export function orders(layer, lens) {
   return [["number", "by number"],
@@ -90,7 +111,7 @@ export function orders(layer, lens) {
 }
 
 /**
- * Units in one of these orders, highest first; those without a value come last.
+ * Units in one of these orders: by number, or the highest first; those without a value come last.
  * @param {LayerDocument} layer
  * @param {number[]} units
  * @param {string} order
@@ -105,7 +126,7 @@ export function sortUnits(layer, units, order, id, lens) {
     selectivity: (unit) => layer.scan?.selectivity?.index[unit],
     score: (unit) => (lens === "patterns" ? patternScore(layer, unit) : ranked.get(unit)),
   }[order];
-  if (!values) return units;
+  if (!values) return [...units].sort((a, b) => a - b);
   const value = new Map(units.map((unit) => [unit, values(unit) ?? -Infinity]));
   return [...units].sort((a, b) => value.get(b) - value.get(a) || a - b);
 }

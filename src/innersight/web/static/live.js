@@ -1,10 +1,11 @@
 /** The page of the app is alive: what is missing can be computed from where it is missed, and pictures dropped on it. */
 
-import { fill, h, select } from "./dom.js";
+import { byId, fill, h, select } from "./dom.js";
 import { dropPictures } from "./drop.js";
 import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
 import { estimate, heatmaps, offerFor, offersBelow } from "./offers.js";
-import { parseHash, shownPage } from "./router.js";
+import { picturePins, pins, setPins, unitPins } from "./pins.js";
+import { parseHash, setQuery, shownPage } from "./router.js";
 import { offer as hand } from "./save.js";
 import { forget, getDocument } from "./source.js";
 
@@ -62,6 +63,8 @@ export async function startLive(study, main) {
   const observer = new MutationObserver(() => decorate());
   observer.observe(main, { childList: true });
   dropPictures(host, study);
+  const problem = h("span", { class: "bad-text", role: "alert" });
+  byId("tray-actions").prepend(problem, exportButton("Export", () => ({ units: unitPins(), pictures: picturePins() }), problem));
   await takeUp();
   await decorate();
 
@@ -69,7 +72,7 @@ export async function startLive(study, main) {
     const address = parseHash(location.hash);
     if (!address) return;
     const { parts, query } = address;
-    for (const panel of main.querySelectorAll(".empty[data-missing]:not([data-offered])")) {
+    for (const panel of main.querySelectorAll("[data-missing]:not([data-offered])")) {
       panel.dataset.offered = "";
       const offer = await offerFor(study, panel.dataset.missing, parts);
       if (offer) panel.append(offerPanel(offer, host));
@@ -82,6 +85,7 @@ export async function startLive(study, main) {
     for (const offer of below) page.append(offerPanel(offer, host));
     if (parts[1] === "x") page.append(exportRow());
     if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
+    if (parts[1] === "i" && parts[2].startsWith("d") && page.querySelector(".picture-page")) page.append(forgetRow(parts[2], host));
   }
 }
 
@@ -89,27 +93,47 @@ export async function startLive(study, main) {
 function offerPanel(offer, host) {
   if (!host.compute) return h("span", { class: "offer-row quiet" }, ` ${host.why}`);
   const button = h("button", { type: "button", class: "button offer", "data-asks": JSON.stringify(offer.asks),
-    onclick: () => start(offer, button, problem) }, offer.text);
+    onclick: async () => {
+      if (await start(offer, button, problem)) offer.asked?.();
+    } }, offer.text);
   const problem = h("span", { class: "bad-text", role: "alert" });
   mark(button);
   return h("span", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, [offer.note, estimate(host, offer.cost)].filter(Boolean).join(" ")), problem);
 }
 
-/** A report of what is pinned, as a file to send to somebody. */
-function exportRow() {
-  const problem = h("span", { class: "bad-text", role: "alert" });
-  const button = h("button", { type: "button", class: "button offer", "data-asks": "[]", onclick: async () => {
-    const { units = [], pictures = [] } = shownPage().place ?? {};
+/** A button that hands the reader a report of the units and pictures that `chosen()` names; `problem` says why not. */
+function exportButton(text, chosen, problem) {
+  const button = h("button", { type: "button", class: "button", onclick: async () => {
+    const { units = [], pictures = [] } = chosen();
     fill(problem, units.length ? null : "There is no unit in this view: pin one first.");
     if (!units.length) return;
+    button.disabled = true;
     const wanted = new URLSearchParams([...units.map((unit) => ["units", unit]), ...pictures.map((id) => ["imgs", id])]);
     const response = await fetch(`api/report?${wanted}`, { method: "POST" });
+    button.disabled = false;
     if (!response.ok) fill(problem, (await response.json()).detail);
     else hand(await response.blob(), "innersight-view.html");
-  } }, "Export this view");
+  } }, text);
+  return button;
+}
+
+/** A report of what is shown side by side, as a file to send to somebody. */
+function exportRow() {
+  const problem = h("span", { class: "bad-text", role: "alert" });
+  const button = exportButton("Export this view", () => shownPage().place ?? {}, problem);
   return h("div", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, "One HTML file of these units and pictures alone; it opens without a network."), problem);
+}
+
+/** A picture that was dropped onto the page leaves the study again. */
+function forgetRow(picture, host) {
+  return h("section", { class: "question", "aria-label": "Take this picture out" }, offerPanel({
+    text: "Take this picture out of the study", note: "It was added later; what was computed for it alone goes too.",
+    asks: [{ kind: "forget", picture }], cost: ["forget", 1], asked: () => {
+      setPins(pins().filter((address) => address !== picture));
+      location.hash = "#/";
+    } }, host));
 }
 
 /** Why this class, or this one and not that: any question about a picture. */
@@ -119,8 +143,15 @@ function questionForm(study, picture, host) {
   const labels = study.model.labels.map((label, number) => [String(number), label]);
   /** @type {(text: string) => number | null} */
   const number = (text) => (text === "" ? null : Number(text));
-  const offer = () => fill(place, offerPanel(heatmaps(study, [picture], {
-    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), host));
+  // The answer comes where the others stand: the reader is taken there.
+  const show = () => {
+    const predicted = study.pictures.find((entry) => entry.id === picture)?.prediction[0]?.class;
+    setQuery({ target: `${asked.target || predicted}${asked.versus && `-${asked.versus}`}` });
+    document.querySelector(".why")?.scrollIntoView();
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [picture], {
+    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), asked: show }, host));
   const choose = (key) => (value) => {
     asked[key] = value;
     offer();
@@ -140,9 +171,11 @@ async function start(offer, button, problem) {
   fill(problem);
   try {
     for (const ask of offer.asks) await compute(ask);
+    return true;
   } catch (error) {
     fill(problem, error.message);
     button.disabled = false;
+    return false;
   }
 }
 
@@ -154,7 +187,8 @@ function mark(button) {
   button.toggleAttribute("data-busy", busy);
 }
 
-function essence(ask) {
+/** What tells one ask from another; of some units of a layer only the layer, since what is left of it is changing. */
+function essence({ units, ...ask }) {
   return JSON.stringify(Object.entries(ask).filter(([, value]) => value !== null).sort());
 }
 
@@ -173,18 +207,33 @@ function jobRow(study, first) {
       bar.hidden = over(job);
       stop.hidden = over(job);
       close.hidden = job.state !== "failed";
-      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${job.what}` : ""].join(""));
+      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${atWork(job.what)}` : ""].join(""));
     },
   };
+}
+
+/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/PICTURE/maps/LAYER". */
+function atWork(what) {
+  const [, units] = /\/asked\/([\d,]+)$/.exec(what) ?? [];
+  if (units) return `${units.includes(",") ? "units" : "unit"} ${units.replaceAll(",", ", ")}`;
+  const [, kind, rest] = /^(?:added\/[^/]+\/)?([a-z]+)\/(.+)$/.exec(what) ?? [];
+  return kind === "maps" || kind === "ablation" ? `${kind} of ${rest}` : kind === "heatmaps" ? rest.split("/")[1] : what.split("/")[0];
 }
 
 function title(study, ask) {
   if (ask.kind === "picture") return `Picture ${ask.name}`;
   if (ask.kind === "patterns") return `Patterns of ${ask.layer}`;
   if (ask.kind === "connections") return `Connections of ${ask.layer}`;
+  if (ask.kind === "negatives") return `What switches units of ${ask.layer} off`;
+  if (ask.kind === "ablation") return `Switching units of ${ask.layer} off`;
+  if (ask.kind === "forget") return `Taking ${nameOf(study, ask.picture)} out`;
   if (ask.kind === "maps") return `Maps of ${ask.layer}`;
   if (ask.kind === "heatmaps") {
-    return `Heatmaps of ${study.pictures.find((picture) => picture.id === ask.picture)?.name ?? ask.picture}`;
+    return `Heatmaps of ${nameOf(study, ask.picture)}`;
   }
   return "Patterns of classes";
+}
+
+function nameOf(study, id) {
+  return study.pictures.find((picture) => picture.id === id)?.name ?? id;
 }

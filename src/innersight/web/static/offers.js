@@ -12,7 +12,10 @@ export async function offerFor(study, what, parts) {
   const [, kind, name, , unit] = parts;
   if (kind === "l" && (what === "maps" || what === "compare")) return maps(study, [name]);
   if (kind === "l" && what === "patterns") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
-  if (kind === "l" && what === "connections" && unit !== undefined) return connections(name, Number(unit));
+  if (kind === "l" && what === "connections" && unit !== undefined) return connections(name, [Number(unit)]);
+  if (kind === "l" && what === "negatives" && unit !== undefined) return negatives(name, [Number(unit)]);
+  if (kind === "l" && what === "ablation") return ablation(study, [name]);
+  if (kind === "i" && what === "ablation") return ablation(study, await switched(study));
   if (kind === "i" && what === "heatmaps") return heatmaps(study, [name], {});
   const number = kind === "c" && what === "class" ? classNumber(study, name) : null;
   if (number !== null) return classes([number]);
@@ -78,8 +81,33 @@ async function patterns(study, name, wanted) {
   };
 }
 
-function connections(layer, unit) {
-  return { text: "Compute what this unit is connected to", asks: [{ kind: "connections", layer, units: [unit] }], cost: ["connections", 1] };
+function connections(layer, units) {
+  const text = units.length === 1 ? "Compute what this unit is connected to" : `Compute what ${plural(units.length, "unit")} of ${layer} are connected to`;
+  return { text, asks: [{ kind: "connections", layer, units }], cost: ["connections", units.length] };
+}
+
+function negatives(layer, units) {
+  const text = units.length === 1 ? "Draw what switches it off" : `Draw what switches ${plural(units.length, "unit")} of ${layer} off`;
+  return { text, asks: [{ kind: "negatives", layer, units }], cost: ["negatives", units.length] };
+}
+
+/** The layers whose units are switched off already; else the last of the story. */
+async function switched(study) {
+  const layers = await Promise.all(study.story.map((name) => loadLayer(study, name)));
+  const found = study.story.filter((_, i) => layers[i]?.ablation);
+  return found.length ? found : study.layers.filter(({ name, grid }) => study.story.includes(name) && grid[0] * grid[1] > 1)
+    .slice(-2).map(({ name }) => name);
+}
+
+/** Only layers with places are switched off unit by unit. */
+function ablation(study, names) {
+  const gridded = study.layers.filter(({ name, grid }) => names.includes(name) && grid[0] * grid[1] > 1);
+  if (!gridded.length) return null;
+  return {
+    text: gridded.length === 1 ? `Switch the units of ${gridded[0].name} off, one by one` : `Switch the units of ${gridded.length} layers off, one by one`,
+    asks: gridded.map(({ name }) => ({ kind: "ablation", layer: name })),
+    cost: ["ablation", gridded.length],
+  };
 }
 
 function classes(numbers) {
@@ -93,10 +121,35 @@ function classes(numbers) {
 async function story(study, what) {
   if (what === "maps") return maps(study, study.story);
   if (what === "heatmaps") return heatmaps(study, study.pictures.map((picture) => picture.id), {});
-  if (what === "patterns" && study.story.length) return patterns(study, study.story.at(-1), null);
+  if (what === "patterns") return firstOf(study, async (name) => named(await patterns(study, name, null), name));
+  if (what === "negatives" || what === "connections") {
+    const ask = { negatives, connections }[what];
+    return firstOf(study, async (name) => {
+      const layer = await loadLayer(study, name);
+      const known = new Set((what === "negatives" ? layer?.patterns?.negatives : layer?.connections)?.units ?? []);
+      const left = (layer?.patterns?.units ?? []).filter((unit) => !known.has(unit)).slice(0, AT_ONCE);
+      return left.length ? ask(name, left) : null;
+    });
+  }
+  if (what === "ablation") {
+    return firstOf(study, async (name) => ((await loadLayer(study, name))?.ablation ? null : ablation(study, [name])));
+  }
   if (what !== "class") return null;
   const predicted = study.pictures.map((picture) => picture.prediction[0]?.class).filter((number) => number !== undefined);
-  const known = (await getDocument("classes"))?.patterns.classes ?? [];
-  const numbers = [...new Set(predicted)].filter((number) => !known.includes(number)).slice(0, AT_ONCE);
+  const known = (await getDocument("classes"))?.patterns?.classes ?? [];
+  const numbers = [...new Set([...predicted, ...study.model.labels.keys()])].filter((number) => !known.includes(number)).slice(0, AT_ONCE);
   return numbers.length ? classes(numbers) : null;
+}
+
+/** The offer for the deepest layer of the story that still lacks something. */
+async function firstOf(study, offer) {
+  for (const name of [...study.story].reverse()) {
+    const found = await offer(name);
+    if (found) return found;
+  }
+  return null;
+}
+
+function named(offer, layer) {
+  return offer && { ...offer, text: `${offer.text} of ${layer}` };
 }

@@ -3,6 +3,10 @@
 import { h } from "./dom.js";
 
 const LEAST = 640; // pixels of a saved map's longer side
+const CELL = 128; // pixels of a saved tile's width
+const LINE = 20; // and of the line below it
+const GAP = 8;
+const MOST = 600; // tiles of a saved sheet
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-linecap", "stroke-dasharray", "font",
   "text-anchor", "visibility", "opacity"];
 
@@ -14,6 +18,58 @@ export function saveButton(find, name) {
       const source = find();
       if (source) offer(kind() === "SVG" ? svgFile(source) : await pngFile(source), `${fileName(name)}.${kind().toLowerCase()}`);
     } }, "↓");
+}
+
+/**
+ * A button that saves many tiles as one picture. `cells()` gives [{tile, name}] row by row, without a tile where
+ * there is none; of very many the first are saved, and the file's name says how many.
+ * @param {() => {tile: any, name: string}[]} cells
+ * @param {string} name
+ * @param {number | null} columns
+ */
+export function sheetButton(cells, name, columns = null) {
+  const button = h("button", { class: "button", type: "button", onclick: async () => {
+    button.disabled = true;
+    try {
+      const all = cells();
+      const shown = all.slice(0, MOST);
+      const file = fileName(shown.length < all.length ? `${name} first ${MOST}` : name);
+      offer(await sheetFile(shown, columns ?? Math.ceil(Math.sqrt(shown.length * 1.6))), `${file}.png`);
+    } finally {
+      button.disabled = false;
+    }
+  } }, "Save as PNG");
+  return button;
+}
+
+/** Tiles of one width on one canvas, in the page's colours, each with its name below. */
+async function sheetFile(cells, columns) {
+  const canvases = [];
+  for (const { tile } of cells) canvases.push(tile ? await tile.drawn(CELL) : null);
+  const heights = canvases.map((canvas) => (canvas ? Math.round((CELL * canvas.height) / canvas.width) : 0));
+  const height = Math.max(...heights, CELL / 2) + LINE;
+  const sheet = h("canvas", { width: columns * (CELL + GAP) + GAP, height: Math.ceil(cells.length / columns) * (height + GAP) + GAP });
+  const pen = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
+  const { backgroundColor, color, fontFamily } = getComputedStyle(document.body);
+  pen.fillStyle = backgroundColor;
+  pen.fillRect(0, 0, sheet.width, sheet.height);
+  pen.fillStyle = color;
+  pen.font = `${LINE - 6}px ${fontFamily}`;
+  cells.forEach(({ tile, name }, i) => {
+    const x = GAP + (i % columns) * (CELL + GAP);
+    const y = GAP + Math.floor(i / columns) * (height + GAP);
+    pen.imageSmoothingEnabled = !tile?.classList.contains("crisp");
+    if (canvases[i]) pen.drawImage(canvases[i], x, y, CELL, heights[i]);
+    pen.fillText(clipped(pen, name), x, y + height - 5, CELL);
+  });
+  return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
+}
+
+function clipped(pen, text) {
+  if (pen.measureText(text).width <= CELL) return text;
+  let length = text.length;
+  while (length > 1 && pen.measureText(`${text.slice(0, length)}…`).width > CELL) length--;
+  return `${text.slice(0, length)}…`;
 }
 
 /** Hand the reader a file. */

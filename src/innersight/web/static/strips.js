@@ -20,7 +20,7 @@ export function layerStrips(title, rows, clock) {
   const values = known.flatMap((row) => row.value.filter(Number.isFinite));
   const positive = values.filter((value) => value > 0);
   const [low, high] = [positive.reduce((a, b) => Math.min(a, b), Infinity), positive.reduce((a, b) => Math.max(a, b), 0)];
-  const logarithmic = high / low > 100;
+  const logarithmic = high / low > 10;
   const share = (value) => {
     if (!(value > 0) || !high) return 0;
     return logarithmic ? Math.log(value / low) / Math.log(high / low) : value / high;

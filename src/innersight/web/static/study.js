@@ -1,7 +1,7 @@
 /** The study: what there is, where its pages are, and why something is missing. */
 
 import { joinAddresses } from "./address.js";
-import { empty } from "./dom.js";
+import { empty, h } from "./dom.js";
 import { getDocument } from "./source.js";
 
 /**
@@ -71,6 +71,11 @@ export function missing(study, what, fallback) {
   const panel = empty(reason(study, what, fallback));
   panel.dataset.missing = what;
   return panel;
+}
+
+/** The same as a quiet line. */
+export function lacking(what, why) {
+  return h("p", { class: "quiet", "data-missing": what }, why);
 }
 
 /** Hash URLs of all pages; names may hold any character. */

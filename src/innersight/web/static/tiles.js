@@ -30,6 +30,13 @@ class InsTile extends HTMLElement {
     if (this.#near) this.#paint();
   }
 
+  /** Draw the same on a canvas of its own, whether or not the tile is near. */
+  async drawn(width) {
+    const canvas = h("canvas", {});
+    await this.#painter(canvas, width);
+    return canvas;
+  }
+
   set near(near) {
     if (near === this.#near) return;
     this.#near = near;

@@ -2,7 +2,7 @@
 
 import { unitOf } from "./address.js";
 import { fill, h } from "./dom.js";
-import { mapTile, patternIndex, pictureTile, seenTile, unitScale } from "./layer.js";
+import { mapTile, patternIndex, pictureTile, seenTile, unitScale, whyNoUnit } from "./layer.js";
 import { onPins, picturePins, pins, setPins, togglePin, unitPins } from "./pins.js";
 import { loadLayer, urls } from "./study.js";
 
@@ -40,7 +40,7 @@ async function chip(study, address) {
 /** What a unit looks like at a glance: its pattern, else its map over the first picture. */
 async function unitThumb(study, { layer: name, unit }) {
   const layer = await loadLayer(study, name);
-  if (!layer || unit >= layer.units) return null;
+  if (!layer || whyNoUnit(layer, unit)) return null;
   const at = patternIndex(layer, unit);
   if (layer.patterns && at >= 0) return pictureTile(layer.patterns.sheet, at);
   const first = study.pictures.find((picture) => layer.maps[picture.id]);

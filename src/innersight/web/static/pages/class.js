@@ -79,11 +79,12 @@ function confusions(study, train, number) {
 /** The pictures of the study by how sure the network is of the class: the surest, and those it misses or doubts. */
 function pictureRows(study, number, label) {
   const sure = (picture) => picture.prediction.find((entry) => entry.class === number);
-  const known = study.pictures.filter((picture) => sure(picture) || picture.truth === label)
+  const takenFor = (picture) => picture.prediction[0]?.class === number;
+  const known = study.pictures.filter((picture) => takenFor(picture) || (picture.truth === null ? sure(picture) : picture.truth === label))
     .sort((a, b) => (sure(b)?.logit ?? -Infinity) - (sure(a)?.logit ?? -Infinity));
-  if (!known.length) return empty("In no picture of this study is this class among the best five, or the truth.");
-  const best = known.filter((picture) => picture.prediction[0].class === number).slice(0, SHOWN);
-  const worst = known.filter((picture) => !best.includes(picture)).reverse().slice(0, SHOWN);
+  if (!known.length) return empty("No picture of this study is of this class or taken for it.");
+  const best = known.filter((picture) => takenFor(picture)).slice(0, SHOWN);
+  const worst = known.filter((picture) => !takenFor(picture)).reverse().slice(0, SHOWN);
   const row = (title, pictures) => (pictures.length ? h("div", { class: "group" }, h("h3", {}, title), h("div", { class: "strip" },
     pictures.map((picture) => h("figure", { "data-address": picture.id },
       h("a", { href: urls.picture(picture.id) }, seenTile(study, picture.id, picture.name)),
@@ -94,7 +95,8 @@ function pictureRows(study, number, label) {
 function said(picture, own) {
   const best = picture.prediction[0];
   const share = !own ? "not among the best five" : own.probability === null ? signed(own.logit) : percent(own.probability);
-  return own && best.class === own.class ? share : `${share}; taken for ${best.label}`;
+  const is = picture.truth !== null && picture.truth !== best.label ? `; is ${picture.truth}` : "";
+  return own && best.class === own.class ? share + is : `${share}; taken for ${best.label}`;
 }
 
 /** The mean of a method's maps over the pictures, in the frame of the network's input. */

@@ -3,15 +3,17 @@
 import { choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleTile, exampleUnits, unitExamples, whyNoExamples } from "../examples.js";
 import { count, number, plural, size } from "../format.js";
-import { layerScale, orders, pictureTile, seenTile, sortUnits } from "../layer.js";
+import { layerScale, orders, pictureTile, seenTile, sortUnits, unitsOf } from "../layer.js";
 import { legend, ownLegend } from "../legend.js";
 import { lost, register, setQuery } from "../router.js";
+import { sheetButton } from "../save.js";
 import { compareRows, definition } from "../sections/compare.js";
 import { mapItem } from "../sections/maps.js";
 import { patternItem } from "../sections/patterns.js";
 import { loadLayer, missing, reason, shownLayers, urls } from "../study.js";
 import { longGrid } from "../tiles.js";
 
+const EXAMPLES = 6; // of a unit, in a saved sheet
 const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["examples", "Examples"], ["weights", "Weights"],
   ["compare", "Compare"]];
 const LENS_PANELS = { maps: mapsPanel, patterns: patternsPanel, examples: examplesPanel, weights: weightsPanel,
@@ -77,7 +79,7 @@ function layerHead(study, layer) {
       layer.field ? ` A place sees ${size(layer.field.size)} px of the network's input, mostly ${size(layer.field.effective)}.`
         : null),
     layer.scan ? h("p", { class: "badges" }, [
-      [layer.scan.dead, "dead: positive nowhere on", "bad"], [layer.scan.always_on, "always on: positive on all of", ""],
+      [layer.scan.dead, "dead: positive nowhere on any of", "bad"], [layer.scan.always_on, "always on: positive somewhere on each of", ""],
     ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
 }
 
@@ -85,9 +87,9 @@ function mapsPanel(study, layer, state, change) {
   const { picture } = state;
   if (!picture || !layer.maps[picture.id]) return missing(study, "maps",
     "No maps of this layer were computed for this picture.");
-  const all = layer.maps[picture.id].lo.map((_, unit) => unit);
-  const units = sortUnits(layer, all, state.sort, picture.id, "maps");
+  const units = sortUnits(layer, unitsOf(layer), state.sort, picture.id, "maps");
   const scale = state.scale === "shared" ? layerScale(layer, [picture.id]) : null;
+  const make = (i) => mapItem(study, layer, units[i], picture, { scale, overlay: state.overlay });
   return [
     h("div", { class: "toolbar" },
       picturePicker(study, layer, picture, (next) => change({ picture: next })),
@@ -96,11 +98,11 @@ function mapsPanel(study, layer, state, change) {
         (next) => change({ scale: next })),
       choice("Background", [[false, "Map"], [true, "Over the picture"]].map(([value, text]) => [String(value), text]),
         String(state.overlay),
-        (overlay) => change({ overlay: overlay === "true" }))),
+        (overlay) => change({ overlay: overlay === "true" })),
+      saveAll(units, make, `${layer.name} maps ${picture.name}`)),
     scale ? legend(scale, "activation", `shared by all units over ${picture.name}`)
       : ownLegend(layer.signed, "activation"),
-    longGrid(units.length, (i) => mapItem(study, layer, units[i], picture, { scale, overlay: state.overlay }),
-      { label: `Maps of ${layer.name}` }),
+    longGrid(units.length, make, { label: `Maps of ${layer.name}` }),
   ];
 }
 
@@ -116,12 +118,14 @@ function patternsPanel(study, layer, state, change) {
   if (!layer.patterns?.units.length) return missing(study, "patterns",
     "No patterns of this layer were computed.");
   const units = sortUnits(layer, layer.patterns.units, state.sort, state.picture?.id, "patterns");
+  const make = (i) => patternItem(study, layer, units, i);
   return [
     h("div", { class: "toolbar" },
-      select("Sort", orders(layer, "patterns"), state.sort, (next) => change({ sort: next }))),
+      select("Sort", orders(layer, "patterns"), state.sort, (next) => change({ sort: next })),
+      saveAll(units, make, `${layer.name} patterns`)),
     units.length < layer.units
       ? h("p", { class: "quiet" }, `Patterns of ${count(units.length)} of ${plural(layer.units, "unit")}.`) : null,
-    longGrid(units.length, (i) => patternItem(study, layer, units, i), { label: `Patterns of ${layer.name}` }),
+    longGrid(units.length, make, { label: `Patterns of ${layer.name}` }),
   ];
 }
 
@@ -131,11 +135,27 @@ function examplesPanel(study, layer, state, change) {
   const units = sortUnits(layer, known, state.sort, state.picture?.id, "examples");
   return [
     h("div", { class: "toolbar" },
-      select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next }))),
+      select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next })),
+      sheetButton(() => units.flatMap((unit) => bestExamples(layer, unit)), `${layer.name} examples`, EXAMPLES)),
     h("p", { class: "quiet" }, `What ${count(known.length)} of ${plural(layer.units, "unit")} see of the pictures that excite `
       + `them most, of ${count(layer.scan.pictures)} scanned; dark where the unit does not answer.`),
     h("ul", { class: "example-units" }, units.map((unit) => exampleRow(layer, unit))),
   ];
+}
+
+/** The highest examples of a unit as a row of a saved sheet. */
+function bestExamples(layer, unit) {
+  const rows = (unitExamples(layer, unit).get("top") ?? []).slice(0, EXAMPLES);
+  return Array.from({ length: EXAMPLES }, (_, at) => (rows[at] ? { tile: exampleTile(layer, rows[at].i), name: `${unit}: ${number(rows[at].value)}` }
+    : { tile: null, name: "" }));
+}
+
+/** A button that saves a grid of tiles, in its order. */
+function saveAll(units, make, name) {
+  return sheetButton(() => units.map((_, i) => {
+    const { tile, name: own, note } = make(i);
+    return { tile, name: [own, note].filter(Boolean).join("  ") };
+  }), name);
 }
 
 function exampleRow(layer, unit) {
@@ -157,13 +177,16 @@ function comparePanel(study, layer) {
 function weightsPanel(study, layer) {
   if (!layer.kernels) return missing(study, "weights",
     "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours.");
-  return longGrid(layer.kernels.sheet.count, (unit) => ({
+  const make = (unit) => ({
     tile: crispTile(layer.kernels.sheet, unit),
     name: String(unit),
     label: `weights of unit ${unit} of ${layer.name}`,
     href: urls.unit(layer.name, unit),
     address: `${layer.name}:${unit}`,
-  }), { label: `Weights of ${layer.name}`, small: true });
+  });
+  const all = unitsOf(layer);
+  return [h("div", { class: "toolbar" }, saveAll(all, (i) => make(all[i]), `${layer.name} weights`)),
+    longGrid(all.length, (i) => make(all[i]), { label: `Weights of ${layer.name}`, small: true })];
 }
 
 function crispTile(sheet, i) {

@@ -3,11 +3,12 @@
 import { joinAddresses, splitAddresses, unitOf } from "../address.js";
 import { choice, empty, fill, h } from "../dom.js";
 import { number } from "../format.js";
-import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale } from "../layer.js";
+import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale, whyNoUnit } from "../layer.js";
 import { gradient } from "../colour.js";
 import { crosshair } from "../crosshair.js";
 import { picturePins, pinButton, setPins, pins, unitPins } from "../pins.js";
 import { register, setQuery } from "../router.js";
+import { sheetButton } from "../save.js";
 import { loadLayer, storyLayers, urls } from "../study.js";
 import { suggestions } from "../suggest.js";
 
@@ -43,7 +44,8 @@ register("/x", async ({ study, query }) => {
           choice("View", [["overlay", "Over the picture"], ["map", "Map"]], state.view, (view) => change({ view })),
           picker(study, state, change),
           h("button", { class: "button", type: "button",
-            onclick: () => setPins([...pins(), ...state.units, ...state.pictures]) }, "Pin all of these")),
+            onclick: () => setPins([...pins(), ...state.units, ...state.pictures]) }, "Pin all of these"),
+          sheetButton(() => cellsOf(study, rows, pictures, state), "side by side", 1 + pictures.length)),
         matrix(study, rows, pictures, state, change),
       ] : empty("No unit is pinned yet. Pin units with p or the pin on a tile, or start with those below."),
       suggestions(study, layers, state.units, (units) => {
@@ -71,7 +73,8 @@ function row(layers, address) {
   const layer = named ? layers.get(named.layer) : null;
   if (!named) return { why: `${address} is no unit: write LAYER:NUMBER.` };
   if (!layer) return { why: `Nothing was computed for the layer ${named.layer}.` };
-  if (named.unit >= layer.units) return { why: `${named.layer} has the units 0 to ${layer.units - 1}.` };
+  const why = whyNoUnit(layer, named.unit);
+  if (why) return { why };
   return { layer, unit: named.unit };
 }
 
@@ -100,6 +103,18 @@ function matrix(study, rows, pictures, state, change) {
     rows.map((entry) => (entry.why ? missingRow(entry, drop) : unitRow(study, entry, pictures, state, cross, drop))))),
     cross.readout,
   ];
+}
+
+/** The matrix as rows of a saved sheet: each unit's pattern, then its maps. */
+function cellsOf(study, rows, pictures, state) {
+  const heads = [{ tile: null, name: "" }, ...pictures.map(({ id, name }) => ({ tile: seenTile(study, id), name }))];
+  return [heads, ...rows.filter(({ layer }) => layer).map(({ address, layer, unit }) => {
+    const scale = unitScale(layer, unit, pictures.filter(({ id }) => layer.maps[id]).map(({ id }) => id));
+    const at = patternIndex(layer, unit);
+    return [{ tile: at >= 0 ? pictureTile(layer.patterns.sheet, at) : null, name: address }, ...pictures.map(({ id }) => (layer.maps[id]
+      ? { tile: mapTile(study, layer, unit, id, { scale, overlay: state.view === "overlay" }), name: `up to ${number(layer.maps[id].hi[unit])}` }
+      : { tile: null, name: "no map" }))];
+  })].flat();
 }
 
 function missingRow({ address, why }, drop) {

@@ -4,7 +4,7 @@ import { probabilityBars } from "../charts.js";
 import { choice, facts, fill, h } from "../dom.js";
 import { barList } from "../effects.js";
 import { percent, signed } from "../format.js";
-import { seenTile } from "../layer.js";
+import { seenTile, unitsOf } from "../layer.js";
 import { pinButton } from "../pins.js";
 import { lost, register, setQuery } from "../router.js";
 import { evidence, question, questionText, trustNote } from "../sections/evidence.js";
@@ -46,7 +46,7 @@ register("/i/:id", async ({ study, params, query }) => {
             ["notes", picture.notes.join("; ")],
           ]),
           h("div", { class: "kernel" }, seenTile(study, picture.id, "what the network sees")))),
-      h("h2", {}, "Which part decided"),
+      h("h2", { class: "why" }, "Which part decided"),
       entries.length ? [why(study, heatmaps, trust, entries, query.get("target")), trustNote(study, trust)]
         : missing(study, "heatmaps", "No heatmaps of this picture were computed."),
       h("h2", {}, "The units the answer hangs on"), causes(study, layers, picture),
@@ -90,7 +90,7 @@ function causes(study, layers, picture) {
 
 function strongest(study, layer, picture) {
   const { hi } = layer.maps[picture.id];
-  const units = hi.map((_, unit) => unit).sort((a, b) => hi[b] - hi[a]).slice(0, UNITS);
+  const units = [...unitsOf(layer)].sort((a, b) => hi[b] - hi[a]).slice(0, UNITS);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name, { picture: picture.id, sort: "activity" }) }, layer.name)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, picture, { overlay: true })),

@@ -15,11 +15,11 @@ import { picturesSection } from "../sections/pictures.js";
 import { trainingSection } from "../sections/training.js";
 
 register("/", async ({ study, query }) => {
-  const [layers, classes, heatmaps, train] = await Promise.all([
-    storyDocuments(study), getDocument("classes"), getDocument("heatmaps"), getDocument("train")]);
+  const [layers, classes, heatmaps, train, trust] = await Promise.all([
+    storyDocuments(study), ...["classes", "heatmaps", "train", "trust"].map(getDocument)]);
   const body = h("div", { class: "story" },
     opening(study, layers),
-    modelSection(study, layers, heatmaps, train),
+    modelSection(study, layers, { classes, heatmaps, train, trust }),
     picturesSection(study),
     mapsSection(study, layers),
     compareSection(study, layers),

@@ -25,7 +25,7 @@ register("/train", async ({ study }) => {
 function metrics({ metrics: found }) {
   if (!found) return null;
   const interval = found.interval
-    ? ` (95 % interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
+    ? ` (95% interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
   return h("p", { class: "lead after" },
     `Right on ${percent(found.accuracy)} of ${count(found.pictures)} pictures it was not trained on${interval}.`);
 }

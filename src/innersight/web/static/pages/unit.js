@@ -5,25 +5,24 @@ import { classHistogram, connected, switchedOff } from "../effects.js";
 import { patternFacts } from "../enlarged.js";
 import { exampleBands } from "../examples.js";
 import { number, percent, plural, signed } from "../format.js";
-import { mapLabel, mapTile, patternIndex, pictureTile, unitMap, unitScale } from "../layer.js";
+import { mapLabel, mapTile, patternIndex, pictureTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
 import { legend } from "../legend.js";
 import { pinButton } from "../pins.js";
 import { probe, probeHint } from "../probe.js";
 import { lost, register } from "../router.js";
 import { saveButton } from "../save.js";
-import { loadLayer, missing, urls } from "../study.js";
+import { lacking, loadLayer, missing, urls } from "../study.js";
 import { unknownLayer } from "./layer.js";
 
 register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
   const layer = await loadLayer(study, params.layer);
   if (!layer) return unknownLayer(study, params.layer);
   const unit = Number(params.unit);
-  if (!/^\d+$/.test(params.unit) || unit >= layer.units) {
-    return lost(`${layer.name}:${params.unit}`, `${layer.name} has the units 0 to ${layer.units - 1}.`);
-  }
+  const why = whyNoUnit(layer, /^\d+$/.test(params.unit) ? unit : NaN);
+  if (why) return lost(`${layer.name}:${params.unit}`, why);
   const address = `${layer.name}:${unit}`;
   const go = (step) => {
-    location.hash = urls.unit(layer.name, (unit + step + layer.units) % layer.units);
+    location.hash = urls.unit(layer.name, unitBeside(layer, unit, step));
   };
   document.addEventListener("keydown", (event) => {
     const busy = event.defaultPrevented || /** @type {Element} */ (event.target).closest?.("input, select, textarea")
@@ -65,7 +64,7 @@ function standing(layer, unit) {
   const at = rank.findIndex((entry) => entry.unit === unit);
   const { scan } = layer;
   const badges = [
-    at >= 0 ? [h("span", { class: "badge" }, `rank ${at + 1} of ${rank.length}`),
+    at >= 0 ? [h("span", { class: "badge" }, `rank ${rank[at].place ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
       h("span", {}, `score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
     scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead in the scan") : null,
     scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan`) : null,
@@ -97,8 +96,7 @@ function otherSeeds(layer, unit, i) {
 function negative(layer, unit) {
   const found = layer.patterns.negatives;
   const i = found?.units.indexOf(unit) ?? -1;
-  if (i < 0) return h("p", { class: "quiet" }, found ? `What switches a unit off is drawn for ${found.units.length} units of this layer.`
-    : "What switches it off was not drawn.");
+  if (i < 0) return [h("h3", {}, "What switches it off"), lacking("negatives", "It was not drawn.")];
   const score = found.score[i];
   return [h("h3", {}, "What switches it off"),
     h("div", { class: "seeds" }, pictureTile(found.sheet, i, `pattern that switches unit ${unit} off`)),

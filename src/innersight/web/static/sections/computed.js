@@ -2,10 +2,12 @@
 
 import { h } from "../dom.js";
 import { count, plural, seconds, size } from "../format.js";
-import { mapTile, patternIndex, pictureTile, unitScale } from "../layer.js";
+import { mapTile, patternIndex, pictureTile, unitScale, unitsOf } from "../layer.js";
 import { reason, shownLayers, urls } from "../study.js";
 
 const THOUSAND = 1000;
+/** What an app can compute from here. */
+const OFFERED = new Set(["maps", "patterns", "class", "negatives", "connections", "ablation"]);
 
 /** A strip of the story's layers: what its best unit looks like, and how many units say nothing or too much. */
 export function layerStrip(study, layers) {
@@ -18,7 +20,7 @@ export function layerStrip(study, layers) {
 
 function thumb(study, layer) {
   const first = study.pictures.find((picture) => layer.maps[picture.id]);
-  const best = layer.compare?.rank[0]?.unit ?? layer.patterns?.units[0] ?? 0;
+  const best = layer.compare?.rank[0]?.unit ?? layer.patterns?.units[0] ?? unitsOf(layer)[0];
   const at = patternIndex(layer, best);
   if (at >= 0) return pictureTile(layer.patterns.sheet, at);
   return first ? mapTile(study, layer, best, first.id, { scale: unitScale(layer, best, [first.id]) }) : null;
@@ -43,16 +45,19 @@ function health(study, layer) {
 }
 
 /** A table of everything a study can hold. */
-export function computedTable(study, layers, heatmaps, train) {
-  const rows = holdings(study, [...layers.values()], heatmaps, train);
+/** `documents` are those of the study that are no layers: heatmaps, train, classes, trust. */
+export function computedTable(study, layers, documents) {
+  const rows = holdings(study, [...layers.values()], documents);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What is computed" }, h("table", { class: "computed" },
     h("thead", {}, h("tr", {}, ["", "There is", "It took", "Missing", "It would take about"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, rows.map(({ what, title, there, took, missing, cost }) => h("tr", { "data-what": what },
       h("th", { scope: "row" }, title), h("td", {}, there), h("td", { class: "tabular" }, took === null ? "" : seconds(took)),
-      h("td", {}, missing), h("td", { class: "tabular" }, cost === null ? "" : seconds(cost)))))));
+      h("td", {}, missing),
+      h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
+        cost === null || !OFFERED.has(what) ? null : h("span", { class: "in-table", "data-missing": what })))))));
 }
 
-function holdings(study, layers, heatmaps, train) {
+function holdings(study, layers, { heatmaps, train, classes, trust }) {
   const spent = (kind) => {
     const parts = study.timing.filter(({ what }) => what === kind || what.startsWith(`${kind}/`));
     return parts.length ? parts.reduce((sum, part) => sum + (part.seconds ?? 0), 0) : null;
@@ -68,6 +73,11 @@ function holdings(study, layers, heatmaps, train) {
   const scanned = layers.filter((layer) => layer.scan);
   const gridded = layers.filter((layer) => layer.grid[0] * layer.grid[1] > 1).length;
   const methods = Object.keys(heatmaps?.methods ?? {}).length;
+  const told = classes?.patterns?.classes.length ?? 0;
+  const untold = study.model.labels.length - told;
+  const negated = layers.reduce((sum, layer) => sum + (layer.patterns?.negatives?.units.length ?? 0), 0);
+  const linked = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
+  const units = layers.reduce((sum, layer) => sum + layer.units, 0);
   return [
     { what: "maps", title: "Feature maps", there: shown ? `${plural(shown, "layer")}, ${plural(study.pictures.length, "picture")}` : "none",
       took: spent("maps"), missing: others ? `${plural(others, "layer")}` : "nothing", cost: times(each("maps", shown), others) },
@@ -76,9 +86,18 @@ function holdings(study, layers, heatmaps, train) {
     { what: "patterns", title: "Patterns", there: drawn ? plural(drawn, "unit") : "none", took: spent("patterns"),
       missing: undrawn ? `${plural(undrawn, "unit")} of these layers` : "nothing", cost: times(each("patterns", drawn), undrawn) },
     { what: "heatmaps", title: "Heatmaps", there: methods ? `${plural(methods, "method")}` : "none", took: spent("heatmaps"),
-      missing: methods ? "other methods" : reason(study, "heatmaps", "None were asked for."), cost: each("heatmaps", methods) },
+      missing: methods ? `${plural(Object.keys(study.methods ?? {}).length - methods, "other method")}, each from a picture's page` : reason(study, "heatmaps", "None were asked for."),
+      cost: null },
+    { what: "class", title: "Patterns of classes", there: told ? plural(told, "class", "classes") : "none", took: spent("classes"),
+      missing: untold ? plural(untold, "class", "classes") : "nothing", cost: times(each("classes", told), untold) },
+    { what: "negatives", title: "What switches units off", there: negated ? plural(negated, "unit") : "none", took: spent("negatives"),
+      missing: negated < units ? `${plural(units - negated, "unit")} of these layers` : "nothing", cost: times(each("negatives", negated), units - negated) },
     { what: "ablation", title: "Switching units off", there: ablated ? plural(ablated, "layer") : "none", took: spent("ablation"),
       missing: gridded > ablated ? plural(gridded - ablated, "layer") : "nothing", cost: times(each("ablation", ablated), gridded - ablated) },
+    { what: "connections", title: "Connections", there: linked ? plural(linked, "unit") : "none", took: spent("connections"),
+      missing: linked < units ? `${plural(units - linked, "unit")} of these layers` : "nothing", cost: times(each("connections", linked), units - linked) },
+    { what: "trust", title: "Trust in heatmaps", there: trust ? `${plural(trust.pictures, "picture")}` : "none", took: spent("trust"),
+      missing: trust ? "nothing" : reason(study, "trust", "It was not measured."), cost: null },
     { what: "examples", title: "Examples", there: scanned.length ? `${plural(scanned.length, "layer")} over ${count(scanned[0].scan.pictures)} pictures` : "none",
       took: spent("examples"), missing: scanned.length ? "nothing" : `a scan of a data set, for ${count(THOUSAND)} pictures`,
       cost: scanned.length ? null : times(each("maps", study.pictures.length), THOUSAND) },

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { number, plural, size } from "../format.js";
-import { mapLabel, mapTile, unitScale } from "../layer.js";
+import { mapLabel, mapTile, unitScale, unitsOf } from "../layer.js";
 import { ownLegend } from "../legend.js";
 import { section } from "../section.js";
 import { missing, storyLayers, urls } from "../study.js";
@@ -25,14 +25,14 @@ export function mapsSection(study, layers) {
 }
 
 function layerMaps(study, layer, picture) {
-  const units = layer.maps[picture.id].lo.map((_, unit) => unit).slice(0, UNITS);
+  const units = unitsOf(layer).slice(0, UNITS);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name) }, layer.name),
       h("span", { class: "quiet" }, ` ${plural(layer.units, "unit")}, ${size(layer.grid)} cells`)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, picture)),
       { label: `Maps of ${layer.name}`, small: true }),
     ownLegend(layer.signed, "activation"),
-    moreLink(layer, units.length, layer.units, "maps"));
+    moreLink(layer, units.length, unitsOf(layer).length, "maps"));
 }
 
 /**

@@ -3,7 +3,7 @@
 import { scaleOf } from "../colour.js";
 import { facts, h } from "../dom.js";
 import { certainty, compact, count, day, percent, plural, size } from "../format.js";
-import { mapTile, patternIndex, pictureTile, seenTile } from "../layer.js";
+import { mapTile, patternIndex, pictureTile, seenTile, unitsOf } from "../layer.js";
 import { section } from "../section.js";
 import { computedTable, layerStrip } from "./computed.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
@@ -45,7 +45,7 @@ function journey(study, layers) {
 function stop(study, layer, id) {
   const maps = layer.maps[id];
   const stuck = (unit) => (layer.patterns?.score[patternIndex(layer, unit)]?.flags.some((flag) => ["stuck", "dead"].includes(flag)) ? 1 : 0);
-  const units = maps.hi.map((_, unit) => unit).filter((unit) => !layer.patterns || patternIndex(layer, unit) >= 0)
+  const units = unitsOf(layer).filter((unit) => !layer.patterns || patternIndex(layer, unit) >= 0)
     .sort((a, b) => stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
   return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name) }, layer.name),
     units.map((unit) => h("a", {
@@ -54,8 +54,8 @@ function stop(study, layer, id) {
   patternIndex(layer, unit) >= 0 ? pictureTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
 }
 
-/** The model card and the list of layers. */
-export function modelSection(study, layers, heatmaps, train) {
+/** The model card, the list of layers, and what there is; `documents` as in `computedTable`. */
+export function modelSection(study, layers, documents) {
   const { model } = study;
   const { input } = model;
   const kept = input.fit === "squash" ? "the whole picture, resized"
@@ -75,7 +75,7 @@ export function modelSection(study, layers, heatmaps, train) {
       ]),
       layerList(study)),
     h("h3", { class: "apart" }, "Layer by layer"), layerStrip(study, layers),
-    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable(study, layers, heatmaps, train),
+    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable(study, layers, documents),
   ]);
 }
 

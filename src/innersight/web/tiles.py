@@ -1,0 +1,48 @@
+"""Some tiles of the sheets of a study, as sheets of their own."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from innersight.errors import InnersightError
+
+
+class Cutter:
+    """Cuts tiles out of sheets; what it made is in `files`, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: dict[str, bytes] = {}
+
+    def cut(self, sheet: dict[str, Any], kept: Sequence[int], columns: int = 16) -> dict[str, Any]:
+        """Return the description of a sheet with these tiles of another, in this order; values stay as they are."""
+        width, height = sheet["tile"]
+        columns = max(1, min(columns, len(kept)))
+        grey = self._open(sheet["files"][0]).mode == "L"
+        made = Image.new("L" if grey else "RGB", (width * columns, height * max(1, -(-len(kept) // columns))))
+        opened: dict[str, Image.Image] = {}
+        for at, i in enumerate(kept):
+            name, place = sheet["files"][i // sheet["per_file"]], i % sheet["per_file"]
+            if name not in opened:
+                opened[name] = self._open(name).convert(made.mode)
+            left, top = place % sheet["columns"] * width, place // sheet["columns"] * height
+            tile = opened[name].crop((left, top, left + width, top + height))
+            made.paste(tile, (at % columns * width, at // columns * height))
+        buffer = io.BytesIO()
+        # The front end reads values from greyscale PNG.
+        made.save(buffer, "PNG") if grey else made.save(buffer, "WEBP", lossless=True)
+        name = f"selected-{len(self.files)}.{'png' if grey else 'webp'}"
+        self.files[name] = buffer.getvalue()
+        return {**sheet, "files": [name], "columns": columns, "per_file": max(1, len(kept)), "count": len(kept)}
+
+    def _open(self, name: str) -> Image.Image:
+        # Only what lies in the folder itself: no path is ever made from what a document says.
+        path = next((path for path in self._folder.iterdir() if path.name == name and not path.is_symlink()), None)
+        if path is None:
+            raise InnersightError(f"{self._folder} has no file {name!r}, which a document names; run the study again")
+        with Image.open(path) as image:
+            image.load()
+            return image
