@@ -37,7 +37,8 @@ SCROLL = """() => new Promise((resolve) => {
 
 def measure() -> list[Row]:
     """Return rows in seconds; the last ones of each size are memory in MB, and say so."""
-    from browser import launched, run
+    from browser import launched
+    from serving import Serving
     from web_fixture import write_study
 
     rows = []
@@ -46,7 +47,7 @@ def measure() -> list[Row]:
         for units in UNITS:
             study = write_study(Path(folder) / str(units), many=units)
             report = write_report(study, study / "report.html")
-            port = stack.enter_context(run(create_app(study)))
+            port = stack.enter_context(Serving(create_app(study)))
             hosts = {"report": report.as_uri(), "app": f"http://127.0.0.1:{port}/"}
             found = {host: [_visit(chromium, url + PAGE) for _ in range(ROUNDS)] for host, url in hosts.items()}
             size = f"{units} units, {report.stat().st_size / 1e6:.1f} MB"

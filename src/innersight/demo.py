@@ -6,24 +6,35 @@ from pathlib import Path
 from PIL import Image
 
 from innersight import toons
+from innersight.scan import scan
 from innersight.sources import load
 from innersight.study import Plan, study
 
 CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)
+SCANNED = range(91_000, 91_006)
+PLAN = Plan(units=8, steps=80, negatives=2, trust=10)
 
 
 def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = None) -> Path:
     """Draw two pictures of one character, study the embedded network on them, and return the report's path.
 
-    The pictures are written to `out`/pictures; their seeds are not among those the network was trained on.
+    Six pictures of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
+    their seeds are not among those the network was trained on.
     """
-    folder = Path(out) / "pictures" / CHARACTER
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for seed in SEEDS:
-        file = folder / f"{CHARACTER}-{seed}.png"
-        Image.fromarray(toons.draw(CHARACTER, seed).pixels).save(file)
-        files.append(file)
-    made = study(load("toon"), files, out, plan=Plan(units=8, steps=80, negatives=2), watch=watch)
+    model = load("toon")
+    files = [_drawn(Path(out) / "pictures", CHARACTER, seed) for seed in SEEDS]
+    for name in toons.CLASSES:
+        for seed in SCANNED:
+            _drawn(Path(out) / "dataset", name, seed)
+    scan(model, Path(out) / "dataset", PLAN.settled(model).layers, out=out)
+    made = study(model, files, out, plan=PLAN, watch=watch)
     return made.report(Path(out) / "report.html")
+
+
+def _drawn(folder: Path, name: str, seed: int) -> Path:
+    file = folder / name / f"{name}-{seed}.png"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(toons.draw(name, seed).pixels).save(file)
+    return file

@@ -164,7 +164,7 @@ def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
     name = f"{toons.CLASSES[0]} against {toons.CLASSES[1]}"
     assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
     visit.wait(DRAWN, "main .heatmap")
-    page.locator(".question").scroll_into_view_if_needed()
+    page.get_by_role("region", name="Ask another question").scroll_into_view_if_needed()
     visit.shot("live-question")
     visit.page.goto(visit.page.url.partition("#")[0])
     visit.page.wait_for_selector("html[data-ready=page]")

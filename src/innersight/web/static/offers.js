@@ -119,7 +119,11 @@ function classes(numbers) {
 }
 
 async function story(study, what) {
-  if (what === "maps") return maps(study, study.story);
+  if (what === "maps") {
+    const left = study.layers.filter(({ document }) => !document).map(({ name }) => name);
+    const first = study.story.filter((name) => left.includes(name));
+    return left.length ? maps(study, first.length ? first : left.slice(0, AT_ONCE)) : null;
+  }
   if (what === "heatmaps") return heatmaps(study, study.pictures.map((picture) => picture.id), {});
   if (what === "patterns") return firstOf(study, async (name) => named(await patterns(study, name, null), name));
   if (what === "negatives" || what === "connections") {

@@ -61,8 +61,8 @@ register("/x", async ({ study, query }) => {
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Side by side"),
         h("h1", {}, "The same units, on the same pictures"),
-        h("p", { class: "lead" }, "One row is one unit, on one scale for all pictures. Point at a place, or focus a map and "
-          + "use the arrow keys: every row shows its value there, and what it sees of the picture.")),
+        h("p", { class: "lead" }, "One row is one unit, on one scale. Point at a place, or use the arrow keys on a map: every row shows "
+          + "its value there, and what it sees.")),
       panel),
   };
 });

@@ -5,7 +5,7 @@ import { classHistogram, connected, switchedOff } from "../effects.js";
 import { patternFacts } from "../enlarged.js";
 import { exampleBands } from "../examples.js";
 import { number, percent, plural, signed } from "../format.js";
-import { mapLabel, mapTile, patternIndex, pictureTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
+import { mapLabel, mapTile, objections, patternIndex, pictureTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
 import { legend } from "../legend.js";
 import { pinButton } from "../pins.js";
 import { probe, probeHint } from "../probe.js";
@@ -101,7 +101,7 @@ function negative(layer, unit) {
   return [h("h3", {}, "What switches it off"),
     h("div", { class: "seeds" }, pictureTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
     h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
-      score.flags.length ? `; ${score.flags.join(", ")}` : "", "."),
+      objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
     h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
 }
 
