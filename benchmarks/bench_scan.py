@@ -37,7 +37,7 @@ def measure() -> list[Row]:
                     "bare forward": lambda: model.net(x),
                     "bare forward, channels last": lambda: model.net(x.to(memory_format=torch.channels_last)),
                 },
-                rounds=5,
+                rounds=15,
                 target="the bare forward at least 0.9x",
             ),
             race(

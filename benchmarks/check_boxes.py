@@ -25,7 +25,8 @@ from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.statistics import bootstrap
 from innersight.trust.baselines import baselines
-from innersight.trust.case import Maps, baseline_maps, widened
+from innersight.trust.case import baseline_maps, widened
+from innersight.trust.likeness import Maps
 from innersight.trust.metrics.boxes import highest_inside, positive_inside
 from innersight.trust.regions import read_regions
 
