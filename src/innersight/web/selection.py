@@ -68,7 +68,9 @@ def _of_units(layer: dict[str, Any], units: list[int], cutter: Cutter) -> dict[s
     found: dict[str, Any] = {**layer, "shown": units}
 
     def at_units(sheet: dict[str, Any]) -> dict[str, Any]:
-        return {**cutter.cut(sheet, units), "at": units}
+        # A block's weights are those of its first layer, which may have fewer units.
+        there = [unit for unit in units if unit < sheet["count"]]
+        return {**cutter.cut(sheet, there), "at": there}
 
     found["maps"] = {key: {**maps, "sheet": at_units(maps["sheet"])} for key, maps in layer["maps"].items()}
     if layer["kernels"]:

@@ -184,7 +184,8 @@ function weightsPanel(study, layer) {
     href: urls.unit(layer.name, unit),
     address: `${layer.name}:${unit}`,
   });
-  const all = unitsOf(layer);
+  const { sheet } = layer.kernels;
+  const all = sheet.at ?? [...Array(sheet.count).keys()];
   return [h("div", { class: "toolbar" }, saveAll(all, (i) => make(all[i]), `${layer.name} weights`)),
     longGrid(all.length, (i) => make(all[i]), { label: `Weights of ${layer.name}`, small: true })];
 }

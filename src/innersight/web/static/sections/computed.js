@@ -44,8 +44,7 @@ function health(study, layer) {
   return found;
 }
 
-/** A table of everything a study can hold. */
-/** `documents` are those of the study that are no layers: heatmaps, train, classes, trust. */
+/** A table of everything a study can hold; `documents` are those of the study that are no layers: heatmaps, train, classes, trust. */
 export function computedTable(study, layers, documents) {
   const rows = holdings(study, [...layers.values()], documents);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What is computed" }, h("table", { class: "computed" },
@@ -54,7 +53,7 @@ export function computedTable(study, layers, documents) {
       h("th", { scope: "row" }, title), h("td", {}, there), h("td", { class: "tabular" }, took === null ? "" : seconds(took)),
       h("td", {}, missing),
       h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
-        cost === null || !OFFERED.has(what) ? null : h("span", { class: "in-table", "data-missing": what })))))));
+        missing === "nothing" || !OFFERED.has(what) ? null : h("span", { class: "in-table", "data-missing": what })))))));
 }
 
 function holdings(study, layers, { heatmaps, train, classes, trust }) {
