@@ -62,6 +62,14 @@ def test_many_pictures_make_batches_and_classes_may_be_named() -> None:
     assert torch.allclose(found.change[17], alone.change[0], atol=1e-5)
 
 
+def test_scores_that_are_not_finite_are_told() -> None:
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.head.bias[0] = torch.nan
+    with pytest.raises(InnersightError, match=r"relu2: the scores of 2 of 2 pictures, or what they do .* not finite"):
+        ins.ablate(model, [picture(1), picture(2)], "relu2")
+
+
 def test_errors() -> None:
     model = tiny("in-place")
     with pytest.raises(InnersightError, match="did you mean birch"):

@@ -172,3 +172,11 @@ def test_saving(tmp_path) -> None:
     assert "value.in.weight.input" in load_file(found.save(tmp_path / "a.safetensors"))
     assert found._repr_html_().startswith("<img")
     assert "by weight, from input (weights of conv1), batch norm folded in" in terminal.connections(found)
+
+
+def test_effects_that_are_not_finite_are_told() -> None:
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.conv2.weight[0] = torch.nan
+    with pytest.raises(InnersightError, match="not finite on 2 of 2 pictures"):
+        ins.connections(model, "conv2:0", [picture(1), picture(2)])

@@ -156,6 +156,16 @@ def test_what_is_no_box_is_refused(text: str, said: str) -> None:
         ins.find(tiny("in-place"), text)
 
 
+def test_maps_that_are_not_finite_are_counted_by_layer() -> None:
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.conv2.weight[0] = torch.nan
+    with pytest.raises(InnersightError, match=r"not finite, of relu2 on 2 of 2 pictures"):
+        ins.find(
+            model, [(picture(1), (0.1, 0.1, 0.5, 0.5)), (picture(2), (0.1, 0.1, 0.5, 0.5))], layers=["relu1", "relu2"]
+        )
+
+
 def test_errors() -> None:
     model, one = tiny("in-place"), picture(1)
     with pytest.raises(InnersightError, match="needs a region"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,38 @@ WEB: dict[str, Callable[[Any], Any]] = {
 def test_streams_of_webdataset(form: str, model: Model, folder: Path, tar: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     check(model, folder, WEB[form](webdataset.WebDataset(str(tar), shardshuffle=False)))
+
+
+class Holed:
+    """A data set of files of which one entry cannot be had."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = files(folder)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> tuple[Image.Image, str]:
+        if number == 7:
+            raise OSError("broken file")
+        return Image.open(self.files[number]).convert("RGB"), self.files[number].parent.name
+
+
+def test_an_entry_that_cannot_be_had_is_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
+    result = scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s")
+    assert result.skipped == ("#7: the data set gives no entry (OSError: broken file)",)
+    assert result.pictures == COUNT - 1
+    # It is the same one when the scan goes on.
+    assert same(result, scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s"))
+
+
+def test_a_tar_file_that_is_cut_off_gives_what_came_before(model: Model, tar: Path) -> None:
+    with tarfile.open(tar) as whole:
+        middle = [member for member in whole if member.name.endswith(".png")][COUNT // 2]
+    tar.write_bytes(tar.read_bytes()[: middle.offset_data + 600])
+    result = scan(model, tar, LAYERS)
+    assert 0 < result.pictures < COUNT
+    assert len(result.skipped) == 1
+    assert "cannot be read as a tar file" in result.skipped[0]
+    with pytest.raises(PictureError, match="cannot be read again"):
+        result.crops("relu2:1", result.examples("relu2:1"))

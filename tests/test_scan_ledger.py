@@ -343,4 +343,19 @@ def test_nothing_to_scan_is_told_and_leaves_no_scan(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="a folder without picture files"):
         run(tmp_path / "empty", tmp_path / "s")
     store = Store.create(tmp_path / "s")
-    assert Ledger(store).progress() is not None  # that the folder was read is kept, as one entry that could not be
+    assert Ledger(store).progress() is None
+
+
+def test_a_folder_without_a_readable_picture_does_not_stand_in_the_way(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no such file"):
+        run(tmp_path / "mistyped", tmp_path / "s")
+    assert run(folder, tmp_path / "s").pictures == COUNT
+    # Files that cannot be read before the first that can belong to the scan.
+    late = tmp_path / "late"
+    late.mkdir()
+    for i in range(SHARD + 2):
+        (late / f"{i:02}.png").write_bytes(b"no picture")
+    shutil.copy(next(folder.rglob("00.png")), late / "99.png")
+    assert len(run(late, tmp_path / "t").skipped) == SHARD + 2
+    again = run(late, tmp_path / "t")
+    assert (again.pictures, len(again.skipped)) == (1, SHARD + 2)

@@ -207,8 +207,8 @@ def ablate(
 
     classes : those to tell about, by label or number; by default those the pictures are taken for. All are computed.
 
-    Raises InnersightError for an unknown layer or class, a layer without units, or another `to`; PictureError when
-    no picture could be read.
+    Raises InnersightError for an unknown layer or class, a layer without units, another `to`, or scores that are not
+    finite; PictureError when no picture could be read.
     """
     if to not in TO:
         raise InnersightError(f"to={to!r}: choose {' or '.join(TO)}")
@@ -219,8 +219,15 @@ def ablate(
     with tap.untouched(model):
         fill = _mean(model, x, layer) if to == "mean" else None
         parts = [_batch(model, one, layer, fill) for one in torch.split(x, BATCH)]
-    change, logits, closed = zip(*parts, strict=True)
-    return Ablation(model, layer, loaded, torch.cat(change), torch.cat(logits), to, all(closed), asked, skipped)
+    changes, scores, closed = zip(*parts, strict=True)
+    change, logits = torch.cat(changes), torch.cat(scores)
+    broken = int((~(change.flatten(1).isfinite().all(1) & logits.isfinite().all(1))).sum())
+    if broken:
+        raise InnersightError(
+            f"{layer}: the scores of {broken} of {len(loaded)} pictures, or what they do without a unit, are not "
+            "finite: nothing can be read from them"
+        )
+    return Ablation(model, layer, loaded, change, logits, to, all(closed), asked, skipped)
 
 
 def _mean(model: Model, x: Tensor, layer: str) -> Float[Tensor, " units"]:

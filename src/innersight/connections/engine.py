@@ -68,14 +68,24 @@ def connections(
             notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
         else:
             parts = [into(model, batch, before, layer, units, of=of) for batch in batches]
-            effects.append(Link.of_effects("in", before, torch.cat(parts)))
+            effects.append(Link.of_effects("in", before, _finite(torch.cat(parts), before, layer)))
         parts = [out_of(model, batch, layer, after, units, of=of) for batch in batches]
-        effects.append(Link.of_effects("out", after, torch.cat(parts)))
+        effects.append(Link.of_effects("out", after, _finite(torch.cat(parts), layer, after)))
     for link in effects:
         if not link.size.any():
             ends = (link.layer, layer) if link.direction == "in" else (layer, link.layer)
             notes += ("the places of {} have no effect on {}".format(*ends),)
     return Connections(model, layer, units, loaded, of, (*effects, *links), notes, skipped)
+
+
+def _finite(effects: Tensor, source: str, target: str) -> Tensor:
+    broken = int((~effects.flatten(1).isfinite().all(1)).sum())
+    if broken:
+        raise InnersightError(
+            f"the effects of {source} on {target} are not finite on {broken} of {len(effects)} pictures: "
+            "nothing can be read from them"
+        )
+    return effects
 
 
 def into(

@@ -85,6 +85,7 @@ class _Ranking:
         self._done = 0
         self._strongest: dict[str, Strongest] = {}
         self._fit: dict[str, list[Tensor]] = {}
+        self._broken: dict[str, int] = {}
         self._high: dict[str, Tensor] = {}
         self._low: dict[str, Tensor] = {}
         self._maps: dict[str, list[Tensor]] = {}
@@ -114,10 +115,17 @@ class _Ranking:
             high, low = values.amax((0, 2, 3)), values.amin((0, 2, 3))
             self._high[layer] = torch.maximum(high, self._high.get(layer, high))
             self._low[layer] = torch.minimum(low, self._low.get(layer, low))
+            broken = int((~values.isfinite()).flatten(1).any(1).sum())
+            self._broken[layer] = self._broken.get(layer, 0) + broken
         self._done += count
 
     def found(self) -> Finding:
-        """Return the ranking of all units of all layers."""
+        """Return the ranking of all units of all layers. Raises InnersightError for maps that are not finite."""
+        broken = [f"{layer} on {number} of {self._done}" for layer, number in self._broken.items() if number]
+        if broken:
+            raise InnersightError(
+                f"maps that are not finite, of {', '.join(broken)} pictures: nothing is found by them"
+            )
         share = {layer: kept.share(self._possible) for layer, kept in self._strongest.items()}
         fit = {layer: torch.cat(parts).mean(0) for layer, parts in self._fit.items()}
         answers = {layer: self._high[layer] > self._low[layer] for layer in share}

@@ -54,13 +54,16 @@ def one(name: str) -> Picture:
     for folder in whole.parents:
         if folder.suffix.lower() == ".tar" and folder.is_file():
             inside = name[len(os.fspath(folder)) + 1 :]
-            with tarfile.open(folder) as tar:
-                try:
+            try:
+                with tarfile.open(folder) as tar:
                     file = tar.extractfile(inside)
-                except KeyError:
-                    break
-                if file is not None:
-                    return decode_picture(file.read(), name)
+                    data = None if file is None else file.read()
+            except KeyError:
+                break
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise PictureError(f"{printable(name)}: cannot be read again ({printable(error)})") from error
+            if data is not None:
+                return decode_picture(data, name)
     raise PictureError(f"{printable(name)}: no longer there")
 
 

@@ -92,10 +92,14 @@ def scan(
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
         shards = here(model, plan, source, work.layers) if ray is None else there(model, plan, source, ray)
+        waiting: list[Record] = []
         for parts, records in stack.enter_context(closing(shards)):
             work.take(parts, records)
-            if ledger is not None:
-                ledger.commit(settings, work.done, work.pictures, work.tensors(), records)
+            waiting += records
+            # Where nothing can be read nothing is begun: a mistyped folder does not stand in the way of the right one.
+            if ledger is not None and work.pictures:
+                ledger.commit(settings, work.done, work.pictures, work.tensors(), waiting)
+                waiting = []
             if watch is not None:
                 watch(work.done, 0, printable(records[-1].name))
     if not work.pictures:

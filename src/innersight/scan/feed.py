@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,17 @@ from innersight.files import find_pictures
 from innersight.image import PictureError, load_picture
 from innersight.model import InputSpec, Model
 from innersight.scan.archive import members
-from innersight.scan.dataset import Content, Label, class_names, content, content_bytes, entry, is_dataset, rows
+from innersight.scan.dataset import (
+    Content,
+    Label,
+    class_names,
+    content,
+    content_bytes,
+    entry,
+    is_dataset,
+    numbered,
+    rows,
+)
 
 GROUP = 8  # pictures decoded by one call of a worker
 AHEAD = 4  # such groups waiting for each worker
@@ -130,11 +140,23 @@ def _stamp(path: Path) -> str:
 
 def _of_dataset(dataset: Any) -> Iterator[Item]:
     names = class_names(dataset)
-    for number, row in enumerate(rows(dataset)):
+    entries = rows(dataset)
+    for number in count():
+        name = f"#{number}"
+        try:
+            row = next(entries)
+        except StopIteration:
+            return
+        except Exception as error:
+            # One entry that cannot be read is like a file that cannot; a stream that failed has ended.
+            if not numbered(dataset):
+                raise
+            broken = PictureError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})")
+            yield Item(number, name, None, None, partial(_fail, broken), bytes)
+            continue
         picture, label = entry(row, number)
         if names is not None and isinstance(label, int) and 0 <= label < len(names):
             label = names[label]
-        name = f"#{number}"
         yield Item(
             number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name), row=row
         )

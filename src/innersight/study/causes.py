@@ -24,7 +24,12 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
     classes : up to 6 that pictures are taken for, with the mean change (units,) over these pictures and a note on them.
     own : per picture, the change (units,) of the class it is taken for.
     """
-    found = ablate(model, pictures, layer)
+    try:
+        found = ablate(model, pictures, layer)
+    except InnersightError:
+        # A study of a network whose scores are not finite goes on without.
+        nothing: dict[str, Any] = {"classes": [], "own": {}}
+        return {"to": "zero", "unit": model.head.unit, "definition": DEFINITION, "closed": False, **nothing}, {}
     best = found.logits.argmax(1).tolist()
     classes = []
     for label in found.shown():

@@ -183,7 +183,8 @@ def _ablation(store: Store, layer: str) -> dict[str, Any] | None:
     own = dict(found.document["own"])
     for item in _added(store):
         if one := store.get(f"{item.key}/ablation/{layer}"):
-            own[item.document["picture"]["id"]] = one.document["own"]["p0"]
+            name = item.document["picture"]["id"]
+            own |= {name: change for change in one.document["own"].values()}
     return {**found.document, "own": own}
 
 

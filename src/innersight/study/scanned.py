@@ -106,6 +106,9 @@ def _chosen(scan: Scan, unit: Address) -> list[tuple[bool, list[tuple[str | floa
     low: list[tuple[str | float, Example]] = [
         ("low", example) for example in scan.examples(unit, count=LOW, lowest=True)
     ]
+    # Behind a ReLU every picture has the same lowest place, zero: which come first says nothing.
+    if len(low) > 1 and len({example.value for _, example in low}) == 1:
+        low = []
     return [(False, [*high, *scan.bands(unit, MIDDLE)]), (True, low)]
 
 
