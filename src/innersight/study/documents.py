@@ -183,8 +183,8 @@ def _ablation(store: Store, layer: str) -> dict[str, Any] | None:
     own = dict(found.document["own"])
     for item in _added(store):
         if one := store.get(f"{item.key}/ablation/{layer}"):
-            name = item.document["picture"]["id"]
-            own |= {name: change for change in one.document["own"].values()}
+            for change in one.document["own"].values():
+                own[item.document["picture"]["id"]] = change
     return {**found.document, "own": own}
 
 
