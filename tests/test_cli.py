@@ -335,7 +335,7 @@ def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     finished = len(list(kept.glob("*.safetensors")))
     assert f"{finished} finished pictures are kept in a.json.kept: the same command goes on" in said
     assert 0 < finished < 64
