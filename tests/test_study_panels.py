@@ -19,6 +19,7 @@ from innersight.heatmaps import explain
 from innersight.receptive import fields
 from innersight.scan import scan
 from innersight.study import Plan, Study, study
+from innersight.study.causes import ablation
 from innersight.trust import trust
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
@@ -127,6 +128,15 @@ def test_trust_in_the_pictures_of_a_study_is_measured_once(tmp_path: Path) -> No
     again = run(pictures=[picture(i) for i in range(12)])
     assert again.computed == 0
     assert json.loads((again.render() / "documents" / "trust.json").read_text())["pictures"] == 12
+
+
+def test_a_study_says_why_no_unit_could_be_switched_off() -> None:
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.conv2.weight[0] = torch.nan
+    found, _ = ablation(model, PICTURES, "relu1")
+    assert "not finite" in found["why"]
+    assert found["own"] == {}
 
 
 def test_without_ten_pictures_the_study_says_what_trust_takes(tmp_path: Path) -> None:

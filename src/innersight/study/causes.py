@@ -22,14 +22,21 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
     """Return what the predicted classes lose when each unit of `layer` is set to zero; see `innersight.ablate`.
 
     classes : up to 6 that pictures are taken for, with the mean change (units,) over these pictures and a note on them.
-    own : per picture, the change (units,) of the class it is taken for.
+    own : per picture, the change (units,) of the class it is taken for. why : only where nothing could be computed.
     """
     try:
         found = ablate(model, pictures, layer)
-    except InnersightError:
-        # A study of a network whose scores are not finite goes on without.
-        nothing: dict[str, Any] = {"classes": [], "own": {}}
-        return {"to": "zero", "unit": model.head.unit, "definition": DEFINITION, "closed": False, **nothing}, {}
+    except InnersightError as error:
+        # A study goes on without; its pages say why.
+        return {
+            "to": "zero",
+            "unit": model.head.unit,
+            "definition": DEFINITION,
+            "closed": False,
+            "classes": [],
+            "own": {},
+            "why": str(error),
+        }, {}
     best = found.logits.argmax(1).tolist()
     classes = []
     for label in found.shown():

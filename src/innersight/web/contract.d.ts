@@ -43,7 +43,7 @@ interface ScanCounts {
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
 }
 interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }
-interface Ablation {
+interface Ablation { why?: string;
   to: string; unit: string; definition: string; closed: boolean;
   classes: { class: number; label: string; note: string; mean: number[] }[];
   own: Record<string, { class: number; label: string; change: number[] }>;

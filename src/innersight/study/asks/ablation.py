@@ -23,8 +23,10 @@ class Ablation(Ask):
 
     def items(self, scene: Scene) -> Iterator[Work]:
         """Yield the pictures of the study together, and one item for each added picture."""
+        from innersight.layers import check_layers
         from innersight.study.causes import ablation
 
+        check_layers(scene.model, [self.layer])
         yield f"ablation/{self.layer}", scene.base, partial(ablation, scene.model, scene.pictures, self.layer)
         for name, picture in scene.added.items():
             make = partial(ablation, scene.model, (picture,), self.layer)

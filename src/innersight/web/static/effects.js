@@ -43,6 +43,7 @@ export function switchedOff(study, layer, unit) {
   const { ablation } = layer;
   if (!ablation) return missing(study, "ablation", layer.grid[0] * layer.grid[1] > 1 ? "The units of this layer were not switched off one by one."
     : "Only layers with places are switched off unit by unit.");
+  if (ablation.why) return empty(ablation.why);
   const pictures = study.pictures.filter((picture) => ablation.own[picture.id]);
   const others = study.pictures.length - pictures.length;
   return [
