@@ -80,7 +80,8 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
 
 def _driver(title: str, model: Model, folder: Path) -> Row:
     """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
-    plan = Plan(check_layers(model, tuple(story(model))), 9, 32, 512, 0, (), False, digests=True)
+    described = check_layers(model, tuple(story(model)))
+    plan = Plan(described, top=9, alike=1, batch=32, shard=512, workers=0, correlate=(), class_maps=False, digests=True)
     away, source, work = Away(plan), list(items(folder / "pictures")), _Work(model, plan)
     half = PICTURES // 2
     first, answer = away(model, source[:half]), away(model, source[half:])

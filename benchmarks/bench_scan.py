@@ -15,6 +15,7 @@ from innersight.layers import layers
 from innersight.model import Model
 from innersight.scan.feed import items, network_input, stream
 from innersight.scan.kinds.extremes import decode
+from innersight.scan.likeness import likeness
 from innersight.scan.rooms import rooms
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering
@@ -68,7 +69,8 @@ class _Scanned:
                 part.tensors()  # sorts what waits
 
     def run(self, x: Tensor) -> None:
-        batch = Batch(torch.arange(self.count, self.count + len(x)) + 1_000_000, torch.full((len(x),), -1))
+        hashes = likeness(self.model.input.denormalise(x))
+        batch = Batch(torch.arange(self.count, self.count + len(x)) + 1_000_000, torch.full((len(x),), -1), hashes)
         self.count += len(x)
         readers = {name: lambda maps, part=part: part.add(maps, batch) for name, part in self.parts.items()}
         tap.read(self.model, x.to(memory_format=torch.channels_last), readers)
@@ -86,7 +88,8 @@ def _seasoned(part: Gathering, pictures: int, generator: torch.Generator) -> Non
         drawn = torch.randint(0, BATCH, (100,), generator=generator)
         noise = 1 + 0.1 * torch.randn(100, len(high), generator=generator)
         maps = torch.stack([high[:, drawn].T * noise, low[:, drawn].T * noise], 2)[..., None]
-        part.add(maps, Batch(torch.arange(start, start + 100), torch.full((100,), -1)))
+        hashes = torch.randint(1 << 62, (100,), generator=generator)
+        part.add(maps, Batch(torch.arange(start, start + 100), torch.full((100,), -1), hashes))
 
 
 def _peer(model: Model, names: list[str], x: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from innersight.image import PictureError, load_picture, stack
 from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.scan import Scan, scan
-from innersight.scan.rooms import SPARE
 from innersight.sources import load
 
 COUNT = 60
@@ -100,7 +99,7 @@ def test_dead_units_have_no_examples(model: Model, folder: Path) -> None:
 def test_only_what_is_kept_stays_in_memory(model: Model, folder: Path) -> None:
     one, many = (scan(model, p, LAYERS, top=1, batch=4) for p in (sorted(folder.rglob("*.png"))[:8], folder))
     for layer in LAYERS:
-        assert one.layers[layer].value.shape == many.layers[layer].value.shape == (many.layers[layer].units, SPARE)
+        assert one.layers[layer].value.shape == many.layers[layer].value.shape == (many.layers[layer].units, 2)
     used = {
         int(n)
         for tally in many.layers.values()

@@ -97,7 +97,9 @@ def test_a_stream_goes_on_where_it_was_stopped(model: Model, folder: Path, tmp_p
 
 def test_a_shuffled_stream_has_no_crops(model: Model, folder: Path) -> None:
     result = scan(model, Streamed(folder, shuffle=True), LAYERS)
-    with pytest.raises(PictureError, match="gives another picture on another pass: give it without shuffling"):
+    with pytest.raises(
+        PictureError, match="it is another picture than was scanned: give the data set without shuffling"
+    ):
         result.crops("relu2:1", result.examples("relu2:1"))
 
 

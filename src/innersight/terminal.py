@@ -26,6 +26,7 @@ EXTRAS = {
     "tiff": ("tifffile", "imagecodecs"),
     "captum": ("captum", "sklearn"),
     "ray": ("ray",),
+    "datasets": ("datasets",),
     "train": ("lightning", "tensorboard"),
     "bench": ("lucent", "pytorch_grad_cam", "captum"),
     "test": ("pytest", "hypothesis", "playwright"),

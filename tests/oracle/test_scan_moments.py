@@ -35,12 +35,15 @@ def layers_of(count: int, grid: tuple[int, int] = (3, 4)) -> tuple[Tensor, Tenso
 def gathered(layers: tuple[Tensor, Tensor], cuts: list[int], batch: int) -> Tally:
     first, second = layers
     grid = second.shape[2], second.shape[3]
-    rooms = Room(OTHERS, 2, CLASSES, CPU, "first"), Room(UNITS, 2, CLASSES, CPU, "second", ("first", "second"), True)
+    rooms = (
+        Room(OTHERS, 2, 1, CLASSES, CPU, "first"),
+        Room(UNITS, 2, 1, CLASSES, CPU, "second", ("first", "second"), True),
+    )
     wholes = [Gathering(room, grid) for room in rooms]
     for start, end in itertools.pairwise([0, *cuts, len(first)]):
         parts = [whole.shard() for whole in wholes]
         for numbers in torch.arange(start, end).split(batch):
-            together = Batch(numbers, numbers % (CLASSES + 1) - 1)
+            together = Batch(numbers, numbers % (CLASSES + 1) - 1, torch.zeros_like(numbers))
             for part, maps in zip(parts, layers, strict=True):
                 part.add(maps[numbers], together)
         for whole, part in zip(wholes, parts, strict=True):

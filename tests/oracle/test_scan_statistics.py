@@ -17,13 +17,13 @@ from innersight.scan.kinds.bands import SAMPLE, priority
 from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.extremes import decode, encode
 from innersight.scan.kinds.sketch import BUCKETS, ERROR, PLACES, bucket, drawn, middles, quantile
-from innersight.scan.likeness import NO_LIKENESS, alike, groups, likeness
+from innersight.scan.likeness import NO_LIKENESS, alike, copies, distinct, likeness, near
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering, Tally
 
 UNITS, KEEP, CLASSES = 5, 4, 3
 CPU = torch.device("cpu")
-ROOM = Room(UNITS, KEEP, CLASSES, CPU, "own", ("own",), class_maps=True)
+ROOM = Room(UNITS, KEEP, 1, CLASSES, CPU, "own", ("own",), class_maps=True)
 
 
 def maps_of(count: int, seed: int = 0, h: int = 3, w: int = 4) -> Tensor:
@@ -40,17 +40,32 @@ def classes_of(count: int) -> Tensor:
     return torch.arange(count) % (CLASSES + 1) - 1
 
 
-def gathered(maps: Tensor, shards: list[int], batch: int, *, channels_last: bool = False) -> Gathering:
-    """Scan maps in shards that end at `shards`, merged in order."""
-    whole = Gathering(ROOM, (maps.shape[2], maps.shape[3]))
+def unlike(count: int) -> Tensor:
+    """Return hashes of pictures that are like no other."""
+    return torch.full((count,), NO_LIKENESS)
+
+
+def gathered(
+    maps: Tensor,
+    shards: list[int],
+    batch: int,
+    *,
+    channels_last: bool = False,
+    hashes: Tensor | None = None,
+    room: Room = ROOM,
+    informed: bool = True,
+) -> Gathering:
+    """Scan maps in shards that end at `shards`, merged in order. informed : shards know what was found before."""
+    whole = Gathering(room, (maps.shape[2], maps.shape[3]))
+    hashes = unlike(len(maps)) if hashes is None else hashes
     classes = classes_of(len(maps))
     for start, end in itertools.pairwise([0, *shards, len(maps)]):
-        part = whole.shard()
+        part = whole.shard() if informed else Gathering(room, whole.grid)
         for numbers in torch.arange(start, end).split(batch):
             some = maps[numbers]
             if channels_last:
                 some = some.to(memory_format=torch.channels_last)
-            part.add(some, Batch(numbers, classes[numbers]))
+            part.add(some, Batch(numbers, classes[numbers], hashes[numbers]))
         whole.merge(part)
     return whole
 
@@ -233,7 +248,7 @@ def test_merging_is_associative(count: int, first: int, second: int) -> None:
         found = []
         for start, end in bounds:
             part = Gathering(ROOM, (3, 4))
-            part.add(maps[start:end], Batch(torch.arange(start, end), classes[start:end]))
+            part.add(maps[start:end], Batch(torch.arange(start, end), classes[start:end], unlike(end - start)))
             found.append(part)
         return found
 
@@ -260,7 +275,7 @@ def test_what_was_stored_goes_on() -> None:
     assert same(half, again)
     part = again.shard()
     for numbers in torch.arange(20, 40).split(8):
-        part.add(maps[numbers], Batch(numbers, classes_of(40)[numbers]))
+        part.add(maps[numbers], Batch(numbers, classes_of(40)[numbers], unlike(len(numbers))))
     again.merge(part)
     assert same(whole, again)
 
@@ -309,15 +324,85 @@ def test_near_duplicates_are_told_from_other_pictures() -> None:
     assert all(alike(a, b) for a, b in zip(first, second, strict=True))
     assert sum(alike(a, b) for a, b in zip(first, third, strict=True)) >= 30
     assert not any(alike(a, b) for a, b in itertools.combinations(first, 2))
-    assert groups([first[0], first[1], second[0], second[1], third[0]]) == [0, 1, 0, 1, 0]
+    assert copies(np.array(first), np.array(first + second)).tolist() == [2] * 40
 
 
 def test_pictures_without_structure_are_like_no_other() -> None:
     flat = torch.stack([torch.full((3, 20, 20), value) for value in (0.0, 0.5, 0.5)])
     hashes = likeness(flat).tolist()
     assert hashes == [NO_LIKENESS] * 3
-    assert groups(hashes) == [0, 1, 2]
+    assert distinct(torch.tensor([hashes]), 1).tolist() == [[0, 1, 2]]
+    assert copies(np.array(hashes), np.array(hashes)).tolist() == [1, 1, 1]
+
+
+def scenes(count: int, seed: int, *, of: int) -> Tensor:
+    """Return hashes of pictures of `of` scenes: those of one scene differ in at most 6 bits of 64."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.randint(1, 1 << 62, (of,), generator=generator)
+    bits = torch.randint(0, 64, (count, 3), generator=generator)
+    flips = torch.zeros(count, dtype=torch.int64)
+    for i in range(3):
+        flips ^= torch.ones_like(flips) << bits[:, i]
+    return base[torch.arange(count) // 7 % of] ^ flips
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 1 << 20))
+def test_which_near_duplicates_stay(count: int, most: int, seed: int) -> None:
+    """Against the definition, one picture after the other; also chains, of which the ends are not alike."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.ones(count, dtype=torch.int64) << torch.randint(0, 64, (count,), generator=generator)
+    chain = torch.tensor(list(itertools.accumulate(steps.tolist(), lambda a, b: a ^ b))) ^ 0x123456789
+    for hashes in (scenes(count, seed, of=4), chain):
+        leaders: dict[int, int] = {}
+        stay = []
+        for i, own in enumerate(hashes.tolist()):
+            leader = next((j for j in leaders if alike(own, int(hashes[j]))), i)
+            leaders[leader] = leaders.get(leader, 0) + 1
+            if leaders[leader] <= most:
+                stay.append(i)
+        assert distinct(hashes[None], most)[0].tolist() == stay + [-1] * (count - len(stay))
+    pairs = [[alike(a, b) for a in hashes.tolist()] for b in hashes.tolist()]
+    assert near(hashes[None])[0].tolist() == pairs
+    assert copies(hashes.numpy(), hashes.numpy()).tolist() == [sum(row) for row in pairs]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_scene_takes_the_place_of_no_other(most: int) -> None:
+    """Hundreds of frames of a few scenes: the best of each, however many frames beat them and wherever shards end."""
+    count, of = 700, 12
+    maps, hashes = maps_of(count), scenes(count, 3, of=of)
+    room = Room(UNITS, 20, most, CLASSES, CPU, "own")
+    peaks = maps.flatten(2).amax(2)
+    for shards in ([], [100, 400], [256, 512]):
+        tally = Tally(gathered(maps, shards, 16, hashes=hashes, room=room).tensors(), count, (3, 4))
+        for unit in range(UNITS):
+            order = sorted(range(count), key=lambda i: (-float(peaks[i, unit]), i))
+            seen = dict.fromkeys(range(of), 0)
+            best = []
+            for i in order:
+                scene = i // 7 % of
+                seen[scene] += 1
+                if seen[scene] <= most:
+                    best.append(i)
+            found = [number for number in tally.picture[unit].tolist() if number >= 0]
+            assert found == best[:20]
+
+
+def test_a_shard_gives_the_same_with_and_without_what_was_found_before() -> None:
+    """Workers elsewhere know less of earlier pictures; also where alike pictures form chains."""
+    count = 600
+    generator = torch.Generator().manual_seed(5)
+    steps = torch.randint(0, 64, (count, 2), generator=generator)
+    chain = [0x5A5A5A5A12345678]
+    for a, b in steps[1:].tolist():
+        chain.append((chain[-1] ^ (1 << a) ^ (1 << b)) % (1 << 62) + 1)
+    maps, hashes = maps_of(count), torch.tensor(chain)
+    room = Room(UNITS, 6, 1, CLASSES, CPU, "own")
+    found = [gathered(maps, [200, 400], 16, hashes=hashes, room=room, informed=i) for i in (True, False)]
+    assert same(*found)
+    assert (found[0].tensors()["highest/hashes"] != NO_LIKENESS).any()
 
 
 def test_every_statistic_is_gathered() -> None:
-    assert set(Gathering(Room(1, 1, 1, CPU), (1, 1)).parts) == set(KINDS)
+    assert set(Gathering(Room(1, 1, 1, 1, CPU), (1, 1)).parts) == set(KINDS)

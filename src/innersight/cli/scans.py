@@ -17,6 +17,7 @@ def scan(
     layer: Layers = None,
     all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
     top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
+    alike: Annotated[int, typer.Option(help="at most so many of those are nearly the same picture")] = 1,
     batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
     workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
     correlate: Annotated[
@@ -45,8 +46,8 @@ def scan(
     names = [found.name for found in listed(opened)] if all_ else layer
     with progress("scan") as watch:
         result = run(
-            opened, list(pictures), names, top=top, batch=batch, correlate=correlate, class_maps=class_maps,
-            workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
+            opened, list(pictures), names, top=top, alike=alike, batch=batch, correlate=correlate,
+            class_maps=class_maps, workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
         )  # fmt: skip
     if not json_:
         from innersight import terminal

@@ -4,6 +4,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from innersight.errors import printable
@@ -35,8 +36,7 @@ def members(path: Path) -> Iterator[Member]:
     Raises PictureError for a file that is no tar file, or is cut off.
     """
     try:
-        found = path.stat()
-        written = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+        written = _written(path)
         with tarfile.open(path, "r|*") as tar:
             for parts in _samples(tar):
                 label = next((data for name, data in parts if name.lower().endswith(".cls")), None)
@@ -44,27 +44,54 @@ def members(path: Path) -> Iterator[Member]:
                 for name, data in parts:
                     if os.path.splitext(name)[1].lower() in SUFFIXES:
                         yield Member(f"{path}/{name}", data, text, written)
+        ended = _ended(path)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise PictureError(f"{printable(path)}: cannot be read as a tar file ({printable(error)})") from error
+    if not ended:
+        raise PictureError(f"{printable(path)}: has no end, as if it were cut off between two files, or still written")
 
 
-def one(name: str) -> Picture:
-    """Read the picture `TAR/MEMBER` again. Raises PictureError where it is gone."""
-    whole = Path(name)
-    for folder in whole.parents:
+def one(name: str) -> Member:
+    """Read the picture `TAR/MEMBER` again, without its label. Raises PictureError where it is gone."""
+    for folder in Path(name).parents:
         if folder.suffix.lower() == ".tar" and folder.is_file():
             inside = name[len(os.fspath(folder)) + 1 :]
             try:
+                written = _written(folder)
+                info = _index(folder, written).get(inside)
+                if info is None:
+                    break
                 with tarfile.open(folder) as tar:
-                    file = tar.extractfile(inside)
-                    data = None if file is None else file.read()
-            except KeyError:
-                break
+                    file = tar.extractfile(info)
+                    data = b"" if file is None else file.read()
             except (tarfile.TarError, EOFError, OSError) as error:
                 raise PictureError(f"{printable(name)}: cannot be read again ({printable(error)})") from error
-            if data is not None:
-                return decode_picture(data, name)
+            return Member(name, data, None, written)
     raise PictureError(f"{printable(name)}: no longer there")
+
+
+def _written(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+@lru_cache(4)
+def _index(path: Path, written: str) -> dict[str, tarfile.TarInfo]:
+    """Return where each member is; kept, as reading the headers of a large file takes longer than one picture."""
+    with tarfile.open(path) as tar:
+        return {info.name: info for info in tar if info.isfile()}
+
+
+def _ended(path: Path) -> bool:
+    """Say whether a tar file has the two empty blocks that end it; one that is compressed has an end of its own."""
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.ReadError:
+        return True
+    with path.open("rb") as file:
+        file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
+        last = file.read()
+    return len(last) == 1024 and not any(last)
 
 
 def _samples(tar: tarfile.TarFile) -> Iterator[list[tuple[str, bytes]]]:

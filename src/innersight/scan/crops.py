@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.errors import InnersightError
-from innersight.image import Box, Picture, PictureError, load_picture
+from innersight.errors import InnersightError, printable
+from innersight.image import Box, Picture, PictureError
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
-from innersight.scan import archive
-from innersight.scan.dataset import Content, content, entry, numbered, rows_of
+from innersight.scan.dataset import Content, content, entry, rows_of
+from innersight.scan.feed import Item, again
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness
 
@@ -55,23 +55,31 @@ class Crop:
 
 
 def reopen(records: Sequence[Record], model: Model, dataset: Any) -> list[Opened]:
-    """Read pictures of a scan again. Raises PictureError when one is gone, or a stream gives another in its place."""
+    """Read pictures of a scan again. Raises PictureError when one is gone, or another is in its place."""
+    if not records:
+        return []
     if dataset is None:
-        return [
-            _opened(archive.one(one.name) if ".tar/" in one.name.lower() else load_picture(one.name), model.input)
-            for one in records
-        ]
-    rows = rows_of(dataset, [one.number for one in records])
-    found = [_opened(content(entry(rows[one.number], one.number)[0], one.name), model.input) for one in records]
-    if not numbered(dataset):
-        hashes = likeness(model.input.denormalise(torch.stack([one.x for one in found]))).tolist()
-        for record, now in zip(records, hashes, strict=True):
-            # Rounding, of another type or device, may turn a bit of the same picture's.
-            if now != record.likeness and not alike(now, record.likeness):
-                raise PictureError(
-                    f"{record.name}: the stream gives another picture on another pass: give it without shuffling"
-                )
+        contents = [_same(again(one.name), one).load() for one in records]
+    else:
+        rows = rows_of(dataset, [one.number for one in records])
+        contents = [content(entry(rows[one.number], one.number)[0], one.name) for one in records]
+    found = [_opened(one, model.input) for one in contents]
+    hashes = likeness(model.input.denormalise(torch.stack([one.x for one in found]))).tolist()
+    for record, now in zip(records, hashes, strict=True):
+        # Rounding, of another type or device, may turn a bit of the same picture's.
+        if now != record.likeness and not alike(now, record.likeness):
+            raise PictureError(
+                f"{printable(record.name)}: it is another picture than was scanned: "
+                + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
+            )
     return found
+
+
+def _same(item: Item, record: Record) -> Item:
+    """Return the item, after comparing its content where the scan kept a digest. Raises PictureError."""
+    if record.digest and item.stamp() != record.stamp and item.digest() not in ("", record.digest):
+        raise PictureError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
+    return item
 
 
 def _opened(found: Content, spec: InputSpec) -> Opened:

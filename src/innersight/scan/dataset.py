@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from innersight.errors import InnersightError
 from innersight.image import SUFFIXES, Picture, PictureError, as_picture, decode_picture, load_picture
+from innersight.model import InputSpec
 
 Content = Picture | Tensor
 Label = str | int | None
@@ -85,6 +86,24 @@ def entry(row: Any, number: int) -> tuple[Any, Label]:
     elif isinstance(label, bytes):
         label = label.decode("utf-8", "replace").strip()
     return row, label if isinstance(label, str | int) else None
+
+
+def unscaled(dataset: Any, spec: InputSpec) -> str | None:
+    """Return a note where the first entry looks like pixels that nobody brought to the network's mean and deviation."""
+    if not numbered(dataset) or not len(dataset) or (set(spec.mean) == {0.0} and set(spec.std) == {1.0}):
+        return None
+    try:
+        picture = entry(dataset[0], 0)[0]
+    except Exception:  # noqa: BLE001 - whatever a data set raises is told when its entries are read
+        return None
+    if not isinstance(picture, Tensor) or not picture.is_floating_point() or not picture.numel():
+        return None
+    if not (float(picture.min()) >= 0 and float(picture.max()) <= 1):
+        return None
+    return (
+        "float Tensors are taken for the network's own input, and the first one lies between 0 and 1: if the data set "
+        "does not normalise its pictures, give PIL images or uint8 Tensors"
+    )
 
 
 def content(picture: Any, name: str) -> Content:

@@ -1,11 +1,14 @@
 """`scan`: one pass over a data set that keeps, for every unit, what excites it; a fixed amount of memory."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +17,10 @@ from innersight.errors import InnersightError, nearest, printable
 from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Model
-from innersight.scan.dataset import is_dataset
+from innersight.scan.dataset import is_dataset, unscaled
 from innersight.scan.feed import Item, items, threads
 from innersight.scan.kinds.extremes import decode
-from innersight.scan.ledger import Ledger, Record
+from innersight.scan.ledger import Ledger, Progress, Record
 from innersight.scan.result import Scan
 from innersight.scan.rooms import Pairs
 from innersight.scan.shards import Parts, Plan, here, there
@@ -25,7 +28,7 @@ from innersight.scan.tally import Tally
 from innersight.store import Store
 
 SHARD = 512
-FORMAT = 2  # of what is stored; raise it when that changes
+FORMAT = 3  # of what is stored; raise it when that changes
 Watch = Callable[[int, int, str], None]
 
 
@@ -35,6 +38,7 @@ def scan(
     layers: Sequence[str] | None = None,
     *,
     top: int = 9,
+    alike: int = 1,
     batch: int = 32,
     correlate: Pairs = False,
     class_maps: bool = False,
@@ -48,9 +52,10 @@ def scan(
     """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
 
     pictures : files, folders, `.tar` files (WebDataset), or one data set of torch, Hugging Face or webdataset; see
-    `innersight.scan.feed.items`. layers : those that tell the story when None. top : examples of each unit. batch :
-    pictures in one forward pass, which ends at the deepest layer. workers : threads that decode; one for each core,
-    up to 4, when None. watch : called with (entries done, 0, name of the last one).
+    `innersight.scan.feed.items`. layers : those that tell the story when None. top : examples of each unit, of which at
+    most `alike` are nearly the same picture. batch : pictures in one forward pass, which ends at the deepest layer.
+    workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
+    the last one).
 
     correlate : also how the peaks of the units go together, within every layer and with the layer before it, or for
     the pairs of layers named; see `innersight.scan.kinds.correlation`. class_maps : also the mean map of every unit for
@@ -63,18 +68,23 @@ def scan(
     `innersight.remote`. Pictures must be found under the same path there. `out` is written here, with the bytes that
     this machine would give on such a processor and with as many threads: a scan may begin here and end there.
 
-    A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures. Raises
+    A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures, but for 8 bytes
+    of each where there is no `out`. Raises
     InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, while another
     process works there, where what is asked for would keep more than 1 GiB, and what `innersight.remote.spread` raises;
     PictureError when no picture could be read.
     """
-    if top < 1 or batch < 1 or shard < 1:
-        raise InnersightError(f"top is {top}, batch is {batch} and shard is {shard}; all are at least 1")
+    sizes = {"top": top, "alike": alike, "batch": batch, "shard": shard}
+    for name, size in sizes.items():
+        if size < 1:
+            raise InnersightError(f"{name} is {size}, and at least 1")
     threads(workers)
     described = check_layers(model, tuple(layers) if layers else story(model))
     if isinstance(pictures, Iterator):
         pictures = list(pictures)
-    plan = Plan(described, top, batch, shard, workers, correlate, class_maps, digests=out is not None)
+    plan = Plan(
+        described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
+    )  # fmt: skip
     work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[Item] = items(pictures, frozenset(model.labels))
@@ -84,11 +94,14 @@ def scan(
             stack.enter_context(store.locked())
             settings = {
                 "format": FORMAT, "version": __version__, "model": model.digest(), "layers": list(work.layers),
-                "top": top, "batch": batch, "shard": shard, "class_maps": class_maps,
+                **sizes, "class_maps": class_maps,
                 "correlate": {name: list(part.room.partners) for name, part in work.layers.items()},
             }  # fmt: skip
             ledger = Ledger.open(store, settings, overwrite=overwrite)
-            _go_on(work, ledger, source)
+            before = ledger.progress()
+            if before is not None:
+                ledger.check(source, before.done)
+                work.go_on(ledger, before)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
         shards = here(model, plan, source, work.layers) if ray is None else there(model, plan, source, ray)
@@ -104,7 +117,7 @@ def scan(
                 watch(work.done, 0, printable(records[-1].name))
     if not work.pictures:
         raise PictureError(work.skipped[0] if work.skipped else "no pictures given")
-    return work.result(pictures)
+    return work.result(pictures, ledger)
 
 
 def stored(model: Model, study: str | Path) -> Scan | None:
@@ -118,41 +131,29 @@ def stored(model: Model, study: str | Path) -> Scan | None:
     if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
         return None
     pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
-    top, batch, shard = (settings[name] for name in ("top", "batch", "shard"))
+    sizes = {name: settings[name] for name in ("top", "alike", "batch", "shard")}
     layers = check_layers(model, settings["layers"])
-    work = _Work(model, Plan(layers, top, batch, shard, None, pairs, settings["class_maps"], digests=True))
-    work.load(before.done, before.pictures, before.tensors)
-    work.records = ledger.records(work.kept())
-    work.skipped = ledger.broken()
-    return work.result(None)
-
-
-def _go_on(work: "_Work", ledger: Ledger, source: Iterator[Item]) -> None:
-    """Take up the work where the ledger says it stopped, after comparing the pictures done with those there are."""
-    before = ledger.progress()
-    if before is None:
-        return
-    ledger.check(source, before.done)
-    work.load(before.done, before.pictures, before.tensors)
-    work.records = ledger.records(work.kept())
-    work.skipped = ledger.broken()
-    work.strangers = Counter(ledger.strangers())
-    work.labelled = ledger.labelled()
+    plan = Plan(layers, **sizes, workers=None, correlate=pairs, class_maps=settings["class_maps"], digests=True)
+    work = _Work(model, plan)
+    work.go_on(ledger, before)
+    return work.result(None, ledger)
 
 
 class _Work:
     """A scan while it runs: sums, and the records of those pictures that are kept.
 
-    done : entries of the source that were looked at. pictures : those that could be read. strangers : labels that are
-    no class of the model, and how many pictures have them.
+    done : entries of the source that were looked at. pictures : those that could be read. labels : how many of them
+    have a label and the number of its class, -1 for one that is no class of the model. hashes : of all of them, where
+    the ledger does not keep them.
     """
 
     def __init__(self, model: Model, plan: Plan) -> None:
         self.model, self.top, self.layers = model, plan.top, plan.empty(model)
         self.records: dict[int, Record] = {}
+        self.hashes: array[int] | None = None if plan.digests else array("q")
         self.skipped: list[str] = []
-        self.strangers: Counter[str] = Counter()
-        self.done = self.pictures = self.labelled = 0
+        self.labels: Counter[tuple[str, int]] = Counter()
+        self.done = self.pictures = 0
 
     def take(self, parts: Parts, records: Sequence[Record]) -> None:
         """Take in a shard, the next one in order."""
@@ -162,8 +163,9 @@ class _Work:
         self.done += len(records)
         self.pictures += len(read)
         self.skipped += [record.broken for record in records if record.broken is not None]
-        self.labelled += sum(record.class_ >= 0 for record in read)
-        self.strangers.update(r.label for r in read if r.class_ < 0 and r.label is not None)
+        self.labels.update((record.label, record.class_) for record in read if record.label is not None)
+        if self.hashes is not None:
+            self.hashes.extend(record.likeness for record in read)
         self.records |= {record.number: record for record in read}
         self.records = {number: self.records[number] for number in self.kept()}
 
@@ -181,15 +183,21 @@ class _Work:
         """Return all sums by `LAYER/STATISTIC/name`."""
         return {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
 
-    def load(self, done: int, pictures: int, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from stored sums."""
-        self.done, self.pictures = done, pictures
+    def go_on(self, ledger: Ledger, before: Progress) -> None:
+        """Take up the work where the ledger says it stopped."""
+        self.done, self.pictures = before.done, before.pictures
         for name, gathering in self.layers.items():
             own = f"{name}/"
-            gathering.load({key[len(own) :]: value for key, value in tensors.items() if key.startswith(own)})
+            gathering.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
+        self.records = ledger.records(self.kept())
+        self.skipped = ledger.broken()
+        self.labels = Counter(ledger.labels())
 
-    def result(self, pictures: Any) -> Scan:
+    def result(self, pictures: Any, ledger: Ledger | None) -> Scan:
         """Return what was found."""
+        note = unscaled(pictures, self.model.input) if is_dataset(pictures) else None
+        notes = () if note is None else (note,)
+        hashes = partial(np.asarray, self.hashes, np.int64) if ledger is None else ledger.hashes
         tallies = {name: Tally(part.tensors(), self.pictures, part.grid) for name, part in self.layers.items()}
         return Scan(
             self.model,
@@ -198,19 +206,31 @@ class _Work:
             self.top,
             self.pictures,
             tuple(self.skipped),
-            tuple(self._notes(tallies)),
+            (*notes, *self._notes(tallies)),
+            hashes,
             pictures if is_dataset(pictures) else None,
         )
 
     def _notes(self, tallies: Mapping[str, Tally]) -> Iterator[str]:
-        if self.strangers:
-            first = next(iter(self.strangers))
-            names = ", ".join(map(printable, list(self.strangers)[:3]))
-            more = f" and {len(self.strangers) - 3} more" if len(self.strangers) > 3 else ""
-            none = "" if self.labelled else ", so there is no class selectivity"
+        own = self.model.labels
+        strangers = {label: count for (label, class_), count in self.labels.items() if class_ < 0}
+        if strangers:
+            none = "" if len(self.labels) > len(strangers) else ", so there is no class selectivity"
             yield (
-                f"{self.strangers.total()} pictures are labelled {names}{more}, which is no class of "
-                f"{self.model.name}: they count for no class{none}; {nearest(first, self.model.labels)}"
+                f"{sum(strangers.values())} pictures are labelled {_few(list(strangers))}, which is no class of "
+                f"{self.model.name}: they count for no class{none}; {nearest(next(iter(strangers)), own)}"
+            )
+        # Numbers that a data set or a `.cls` gives are meant as such; folders may be named by anything.
+        folders = [
+            (one.label, own[one.class_])
+            for one in self.records.values()
+            if one.class_ >= 0 and one.label not in (None, own[one.class_]) and one.label == Path(one.name).parent.name
+        ]
+        if folders:
+            label, class_ = folders[0]
+            yield (
+                f"folders such as {printable(label)} are named like no class and taken for the numbers of classes: "
+                f"{printable(label)} is {printable(class_)}"
             )
         for name, tally in tallies.items():
             if tally.not_finite:
@@ -220,3 +240,8 @@ class _Work:
                     f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units hold "
                     f"NaN or an infinity, first on {where}; they are left out of all that is counted"
                 )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(printable, names[:3])) + more

@@ -20,7 +20,7 @@ from innersight.errors import InnersightError, printable
 from innersight.files import find_pictures
 from innersight.image import PictureError, load_picture
 from innersight.model import InputSpec, Model
-from innersight.scan.archive import members
+from innersight.scan.archive import Member, members, one
 from innersight.scan.dataset import (
     Content,
     Label,
@@ -114,12 +114,21 @@ def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> 
     )  # fmt: skip
 
 
+def again(name: str) -> Item:
+    """Return the picture of this name, of a file or inside of a tar file. Raises PictureError where it is gone."""
+    if ".tar/" not in name.lower() or os.path.isfile(name):
+        return _of_file(0, Path(name), Path(name), ())
+    return _of_member(0, one(name))
+
+
+def _of_member(number: int, member: Member) -> Item:
+    return Item(number, member.name, None, member.label, member.load, partial(getattr, member, "data"), member.stamp)
+
+
 def _of_tar(number: int, path: Path) -> Iterator[Item]:
     try:
         for member in members(path):
-            yield Item(
-                number, member.name, None, member.label, member.load, partial(getattr, member, "data"), member.stamp
-            )
+            yield _of_member(number, member)
             number += 1
     except PictureError as error:
         # What was read before stays: the rest is one more file that cannot be read.

@@ -43,14 +43,14 @@ def _title(scan: "Scan", layer: str, lowest: bool) -> str:
     return (
         f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {scan.pictures:,} pictures{left}: what each unit "
         f"sees, dark where it answers less than half\n{row['units']} units, {row['dead']} never positive, "
-        f"{row['always_on']} positive on every picture"
+        f"{row['always_on']} positive at every place"
     )
 
 
 def _told(scan: "Scan", layer: str, unit: int) -> str:
     tally = scan.layers[layer]
     share = int(tally.positive[unit]) / max(1, int(tally.raw["presence/finite"][unit]))
-    lines = [f"unit {unit}", f"on in {share:.0%}"]
+    lines = [f"unit {unit}", f"on in {share:.0%} of pictures", f"at {float(tally.on[unit]):.0%} of places"]
     classes: Any = tally.selectivity
     if classes is not None and int(classes["best"][unit]) >= 0 and float(classes["index"][unit]) > 0:
         lines.append(f"most for {_short(scan.model.labels[int(classes['best'][unit])], 16)}")

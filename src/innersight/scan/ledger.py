@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 from torch import Tensor
 
@@ -161,7 +162,7 @@ class Ledger:
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
         """Return the records of these pictures, in order."""
         found: dict[int, Record] = {}
-        query = "SELECT number, name, label, class, likeness FROM scan_pictures WHERE number = ?"
+        query = "SELECT number, name, label, class, likeness, stamp, digest FROM scan_pictures WHERE number = ?"
         with told(self.store.folder), closing(self.store.connect()) as db:
             for number in numbers:
                 found[number] = Record(*db.execute(query, (number,)).fetchone())
@@ -171,17 +172,19 @@ class Ledger:
         """Return one sentence for each file that could not be read."""
         return [row[0] for row in self._rows("SELECT broken FROM scan_pictures WHERE broken NOT NULL ORDER BY number")]
 
-    def strangers(self) -> dict[str, int]:
-        """Return the labels that are no class of the model, with how many pictures have each."""
+    def labels(self) -> dict[tuple[str, int], int]:
+        """Return how many of the pictures read have each label and number of its class, -1 for none of the model's."""
         query = (
-            "SELECT label, COUNT(*) FROM scan_pictures WHERE class < 0 AND label NOT NULL AND broken IS NULL "
-            "GROUP BY label"
+            "SELECT label, class, COUNT(*) FROM scan_pictures WHERE label NOT NULL AND broken IS NULL "
+            "GROUP BY label, class ORDER BY MIN(number)"
         )
-        return dict(self._rows(query))
+        return {(label, class_): count for label, class_, count in self._rows(query)}
 
-    def labelled(self) -> int:
-        """Return how many pictures are of a class of the model."""
-        return int(self._rows("SELECT COUNT(*) FROM scan_pictures WHERE class >= 0")[0][0])
+    def hashes(self) -> np.ndarray:
+        """Return the perceptual hashes of all pictures that could be read, int64."""
+        with told(self.store.folder), closing(self.store.connect()) as db:
+            rows = db.execute("SELECT likeness FROM scan_pictures WHERE broken IS NULL")
+            return np.fromiter((row[0] for row in rows), np.int64)
 
     def _scan(self) -> tuple[int, int, str, str] | None:
         with told(self.store.folder), closing(self.store.connect()) as db:

@@ -1,10 +1,10 @@
 """Which pictures are nearly the same: 64 bits that small changes of a picture hardly touch."""
 
 import math
-from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,6 +13,7 @@ SIDE, KEPT = 32, 8
 # one scene, at 10 the first were not. A frame stored anew differs in at most 4 bits; cropped by 2%, 95% in up to 8.
 NEAR = 8
 NO_LIKENESS = 0  # of a picture without structure, which is like no other
+CHUNK = 1 << 22  # numbers looked at in one go
 FLAT = 1e-3  # of the range of pixels: contrast below which a picture has no structure
 
 
@@ -37,13 +38,60 @@ def alike(first: int, second: int) -> bool:
     return NO_LIKENESS not in (first, second) and ((first ^ second) & mask).bit_count() <= NEAR
 
 
-def groups(hashes: Sequence[int]) -> list[int]:
-    """Return for each hash the position of the first one it is a near-duplicate of; its own where there is none.
+def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
+    """Return in each row the positions of the pictures that stay, in order, and -1 for every one that does not.
 
-    >>> groups([0b1111, 0b1110, 1 << 63 | 0xFFFFFF])
-    [0, 0, 2]
+    The first one stays, and each that is no near-duplicate of one that leads: those that are follow the first such one,
+    and `most` of a leader and its followers stay.
+
+    >>> distinct(torch.tensor([[0b1111, 0b1110, 1 << 40 | 0xFFFFFF]]), 1)
+    tensor([[ 0,  2, -1]])
     """
-    found: list[int] = []
-    for i, own in enumerate(hashes):
-        found.append(next((j for j in range(i) if found[j] == j and alike(own, hashes[j])), i))
-    return found
+    rows, n = hashes.shape
+    step = max(1, CHUNK // max(1, 64 * n))
+    some = torch.cat([_crowded(part) for part in torch.split(hashes, step)])
+    order = torch.arange(n, device=hashes.device).expand(rows, n)
+    if not some.any():
+        return order
+    stays = torch.ones_like(hashes, dtype=torch.bool)
+    stays[some] = torch.cat([_staying(near(part), most) for part in torch.split(hashes[some], step)])
+    first = (~stays).int().sort(dim=1, stable=True)
+    return first.indices.masked_fill(first.values.bool(), -1)
+
+
+def near(hashes: Int[Tensor, "rows n"]) -> Bool[Tensor, "rows n n"]:
+    """Say which pictures of a row are near-duplicates of one another."""
+    bits = (hashes[..., None] >> torch.arange(64, device=hashes.device)).bitwise_and_(1).float().mul_(2).sub_(1)
+    there = hashes != NO_LIKENESS
+    # As signs their product is the bits that agree less those that differ.
+    return (bits @ bits.mT >= 64 - 2 * NEAR) & there[:, :, None] & there[:, None, :]
+
+
+def copies(own: np.ndarray, all_: np.ndarray) -> np.ndarray:
+    """Return how many of the hashes `all_` are near-duplicates of each of `own`, itself included; int64 both."""
+    found = np.zeros(len(own), np.int64)
+    step = max(1, CHUNK // max(1, len(own)))
+    for start in range(0, len(all_), step):
+        part = all_[start : start + step]
+        # Of signed numbers the bits of the absolute value would be counted.
+        close = np.bitwise_count((own[:, None] ^ part[None]).view(np.uint64)) <= NEAR
+        found += (close & (part != NO_LIKENESS)[None]).sum(1)
+    return np.where(own == NO_LIKENESS, 1, found)
+
+
+def _crowded(hashes: Tensor) -> Tensor:
+    return near(hashes).triu(1).flatten(1).any(1)
+
+
+def _staying(near_: Tensor, most: int) -> Tensor:
+    rows, n, _ = near_.shape
+    every = torch.arange(rows, device=near_.device)
+    leads, stays = (torch.zeros(rows, n, dtype=torch.bool, device=near_.device) for _ in range(2))
+    size = torch.zeros(rows, n, dtype=torch.int64, device=near_.device)
+    for i in range(n):
+        like = near_[:, i] & leads
+        leads[:, i] = ~like.any(1)
+        group = torch.where(leads[:, i], i, like.int().argmax(1))
+        stays[:, i] = size[every, group] < most
+        size[every, group] += 1
+    return stays

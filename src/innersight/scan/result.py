@@ -1,11 +1,12 @@
 """What a scan found: examples of every unit, and numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,7 +18,7 @@ from innersight.receptive import fields
 from innersight.render import figures
 from innersight.scan.crops import Crop, crops, reopen
 from innersight.scan.ledger import Record
-from innersight.scan.likeness import groups
+from innersight.scan.likeness import copies
 from innersight.scan.tally import Tally
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Example:
 
     path : of the file; TAR/MEMBER in a tar file, #NUMBER in a data set. value : the peak of the unit's map (its lowest
     place among the lowest), raw. place : (y, x) of it in the layer's grid. number : of the picture in the scan.
-    copies : near-duplicates of it that the unit ranks lower and that are left out.
+    copies : other pictures of the scan that are nearly the same, by perceptual hash.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class Scan:
 
     layers : one `Tally` per layer. records : of the pictures that any unit keeps, by number. top : examples asked for.
     pictures : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
-    dataset : the data set they came from, where it was one.
+    hashes : reads the perceptual hashes of all of them, int64. dataset : the one they came from, where it was one.
     """
 
     model: Model
@@ -69,28 +70,30 @@ class Scan:
     pictures: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
     dataset: Any = field(default=None, repr=False)
 
     def examples(
-        self, address: str | Address, *, count: int | None = None, lowest: bool = False, alike: int = 1
+        self, address: str | Address, *, count: int | None = None, lowest: bool = False
     ) -> tuple[Example, ...]:
         """Return the pictures that excite the unit `layer:unit` most, highest peak first.
 
-        At most `count` (`top` when None), and at most `alike` of any pictures that are nearly the same: the others are
-        counted in `copies`. Pictures on which the unit is positive nowhere do not excite it, so there may be fewer, or
-        none. lowest : those with the lowest places instead. Raises InnersightError for a layer that was not scanned or
-        a unit it does not have.
+        At most `count` (`top` when None). Pictures on which the unit is positive nowhere do not excite it, so there may
+        be fewer, or none. lowest : those with the lowest places instead. Raises InnersightError for a layer that was
+        not scanned or a unit it does not have.
         """
         one = self._address(address)
         tally = self._tally(one.layer, [one.unit])
         kind = "low_" if lowest else ""
         value, place, picture = (getattr(tally, f"{kind}{key}")[one.unit] for key in ("value", "place", "picture"))
         there = (picture >= 0) if lowest else (picture >= 0) & (value > 0)
-        found = [
-            Example(Path(self.records[n].name), v, (y, x), n)
-            for n, v, (y, x) in zip(picture[there].tolist(), value[there].tolist(), place[there].tolist(), strict=True)
-        ]
-        return self._distinct(found, alike)[: self.top if count is None else count]
+        shown = slice(self.top if count is None else count)
+        numbers, values, places = (some[there][shown].tolist() for some in (picture, value, place))
+        alike = self._copies(numbers)
+        return tuple(
+            Example(Path(self.records[n].name), v, (y, x), n, c)
+            for n, v, (y, x), c in zip(numbers, values, places, alike, strict=True)
+        )
 
     def bands(self, address: str | Address, shares: Sequence[float] = BANDS) -> tuple[tuple[float, Example], ...]:
         """Return (share, example) for each share of the pictures that the unit's peak on the example is as high as.
@@ -106,7 +109,8 @@ class Scan:
         for share in shares if order else ():
             i = order[round(share * (len(order) - 1))]
             number, (y, x) = int(numbers[i]), places[i].tolist()
-            found.append((share, Example(Path(self.records[number].name), float(peaks[i]), (y, x), number)))
+            copies_ = self._copies([number])[0]
+            found.append((share, Example(Path(self.records[number].name), float(peaks[i]), (y, x), number, copies_)))
         return tuple(found)
 
     def crops(self, address: str | Address, examples: Sequence[Example], *, lowest: bool = False) -> list[Crop]:
@@ -169,7 +173,7 @@ class Scan:
         return self.class_maps(address)[self.model.class_index(class_)]
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return per layer how many units are dead (positive nowhere) and always on (positive on every picture).
+        """Return per layer how many units are dead (positive nowhere) and always on (positive everywhere).
 
         selective : units of which the class explains at least a tenth of the peaks; None where no class is known.
         twins : units that correlate by 0.9 or more with another unit of the layer; None where that was not asked for.
@@ -227,7 +231,7 @@ class Scan:
         return draw_class_maps(self, layer, list(units) or [0])
 
     def to_json(self) -> dict[str, Any]:
-        """Return per unit its mean, how often it is on, its range, the class it tells, and its examples."""
+        """Return per unit its mean, how often it is positive, its range, the class it tells, and its examples."""
         return {
             "model": self.model.name,
             "pictures": self.pictures,
@@ -281,23 +285,25 @@ class Scan:
                 raise InnersightError(f"{layer} has units 0-{tally.units - 1}, not {unit}")
         return tally
 
-    def _distinct(self, found: Sequence[Example], alike: int) -> tuple[Example, ...]:
-        if alike < 1:
-            raise InnersightError(f"alike is {alike}: of pictures that are nearly the same at least 1 is shown")
-        first = groups([self.records[example.number].likeness for example in found])
-        kept: dict[int, list[Example]] = {}
-        for example, group in zip(found, first, strict=True):
-            kept.setdefault(group, []).append(example)
-        shown = {e.number: len(same) - alike for same in kept.values() for e in same[:alike]}
-        leaders = {same[0].number for same in kept.values()}
-        return tuple(
-            Example(e.path, e.value, e.place, e.number, max(0, shown[e.number]) if e.number in leaders else 0)
-            for e in found
-            if e.number in shown
-        )
+    @cached_property
+    def _hashes(self) -> np.ndarray:
+        return self.hashes()
+
+    @cached_property
+    def _counted(self) -> dict[int, int]:
+        return {}
+
+    def _copies(self, numbers: Sequence[int]) -> list[int]:
+        """Return how many other pictures of the scan are nearly the same as each of these."""
+        new = [number for number in dict.fromkeys(numbers) if number not in self._counted]
+        if new:
+            own = np.array([self.records[number].likeness for number in new], np.int64)
+            self._counted.update(zip(new, (copies(own, self._hashes) - 1).tolist(), strict=True))
+        return [self._counted[number] for number in numbers]
 
     def _rows(self, name: str, tally: Tally) -> list[dict[str, Any]]:
         ranges = torch.stack([tally.quantile(share) for share in QUANTILES], 1).tolist()
+        on = tally.on.tolist()
         classes = tally.selectivity
         correlated = name in tally.correlations
         rows = []
@@ -306,6 +312,7 @@ class Scan:
                 "address": f"{name}:{unit}",
                 "mean": float(tally.mean[unit]),
                 "positive": int(tally.positive[unit]) / max(1, int(tally.raw["presence/finite"][unit])),
+                "on": on[unit] if on[unit] == on[unit] else None,
                 "quantiles": dict(zip(map(str, QUANTILES), ranges[unit], strict=True)),
                 "class": None if classes is None else self._class(classes, unit),
                 "examples": [_plain(example) for example in self.examples(Address(name, unit))],

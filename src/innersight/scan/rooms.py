@@ -9,15 +9,14 @@ from innersight.model import Layer, Model
 from innersight.scan.kinds import Room
 from innersight.scan.kinds.classmaps import pooled_grid
 
-SPARE = 3  # times as many pictures are kept as are asked for: near-duplicates among them are merged afterwards
 LARGEST = 1 << 30  # bytes of what is kept on request
 Pairs = bool | Sequence[tuple[str, str]]
 
 
 def rooms(
-    model: Model, layers: Sequence[Layer], top: int, correlate: Pairs = False, class_maps: bool = False
+    model: Model, layers: Sequence[Layer], top: int, alike: int = 1, correlate: Pairs = False, class_maps: bool = False
 ) -> dict[str, Room]:
-    """Return what the statistics of each layer are told.
+    """Return what the statistics of each layer are told; half as many pictures again are kept as are asked for.
 
     Raises InnersightError for pairs of layers that are not scanned, and where correlations or class maps would take
     more than 1 GiB.
@@ -30,7 +29,9 @@ def rooms(
         places = sum(units[name] * h * w for name, (h, w) in grids.items())
         _fits("class_maps", 8 * len(model.labels) * places)
     return {
-        name: Room(count, SPARE * top, len(model.labels), model.device, name, partners[name], class_maps)
+        name: Room(
+            count, top + (top + 1) // 2, alike, len(model.labels), model.device, name, partners[name], class_maps
+        )
         for name, count in units.items()
     }
 

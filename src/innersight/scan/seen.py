@@ -16,12 +16,13 @@ T = TypeVar("T")
 class Batch:
     """The pictures that pass the network together, in the order of their numbers.
 
-    numbers : (B,) int64. classes : (B,) int64, -1 where unknown. peaks : (B, units) of each layer reached so far, as in
-    `Seen`.
+    numbers : (B,) int64. classes : (B,) int64, -1 where unknown. likeness : (B,) int64, perceptual hashes, see
+    `innersight.scan.likeness`. peaks : (B, units) of each layer reached so far, as in `Seen`.
     """
 
     numbers: Int[Tensor, " B"]
     classes: Int[Tensor, " B"]
+    likeness: Int[Tensor, " B"]
     peaks: dict[str, Float[Tensor, "B units"]] = field(default_factory=dict, repr=False)
     _made: dict[object, object] = field(default_factory=dict, repr=False)
 

@@ -31,11 +31,13 @@ Shard = tuple[Parts, list[Record]]
 class Plan:
     """How shards are worked through. shard, batch : pictures. workers : threads that decode; by the cores when None.
 
-    top, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of pictures are wanted too.
+    top, alike, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of pictures are
+    wanted too.
     """
 
     layers: tuple[Layer, ...]
     top: int
+    alike: int
     batch: int
     shard: int
     workers: int | None
@@ -45,7 +47,7 @@ class Plan:
 
     def empty(self, model: Model) -> Parts:
         """Return what is gathered before the first picture. Raises InnersightError as `innersight.scan.rooms` does."""
-        given = rooms(model, self.layers, self.top, self.correlate, self.class_maps)
+        given = rooms(model, self.layers, self.top, self.alike, self.correlate, self.class_maps)
         return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
 
 
@@ -141,13 +143,13 @@ def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded])
     x = network_input(loaded, model)
     classes = [class_of(one.item.label, model) for one in loaded]
     numbers, known = (torch.tensor(values, device=x.device) for values in ([i.item.number for i in loaded], classes))
-    batch = Batch(numbers, known)
+    hashes = likeness(model.input.denormalise(x.float()))
+    batch = Batch(numbers, known, hashes)
     readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
     tap.read(model, x, readers)
-    hashes = likeness(model.input.denormalise(x.float())).tolist()
     return [
         Record(one.item.number, one.item.name, _text(one.item.label), class_, hash_, one.stamp, one.digest)
-        for one, class_, hash_ in zip(loaded, classes, hashes, strict=True)
+        for one, class_, hash_ in zip(loaded, classes, hashes.tolist(), strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.correlation import correlation, stored
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.kinds.presence import NEVER
-from innersight.scan.kinds.sketch import quantile, unpacked
+from innersight.scan.kinds.sketch import quantile, share_above_zero, unpacked
 from innersight.scan.seen import Batch, look
 
 
@@ -134,8 +134,13 @@ class Tally:
 
     @property
     def always_on(self) -> Tensor:
-        """(units,) bool: positive somewhere on every picture."""
-        return (self.positive == self.raw["presence/finite"]) & (self.positive > 0)
+        """(units,) bool: positive at every place of every picture."""
+        return (self.raw["presence/everywhere"] == self.raw["presence/finite"]) & (self.positive > 0)
+
+    @property
+    def on(self) -> Float[Tensor, " units"]:
+        """Share of places at which the unit is positive, 0 to 1, of those that `quantile` counts; NaN where of none."""
+        return share_above_zero(self._counts)
 
     @property
     def not_finite(self) -> int:

@@ -17,6 +17,7 @@ from innersight.receptive import fields
 from innersight.render.sheets import colour_sheet, value_sheet
 from innersight.scan import Example, Scan, Tally, stored
 from innersight.scan.crops import crops, reopen
+from innersight.scan.engine import FORMAT
 from innersight.scan.ledger import Ledger
 from innersight.store import Item, Store
 
@@ -31,7 +32,9 @@ def scan_settings(store: Store) -> dict[str, Any] | None:
     """Return what tells one scan in the study's folder from another; None where there is none."""
     ledger = Ledger(store)
     settings, before = ledger.settings(), ledger.progress()
-    return None if settings is None or before is None else {**settings, "done": before.done}
+    if settings is None or before is None or settings["format"] != FORMAT:
+        return None
+    return {**settings, "done": before.done}
 
 
 def examples(model: Model, layer: str, units: Sequence[int], store: Store) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -91,6 +94,7 @@ def scan_document(store: Store, row: Mapping[str, Any], card: Item) -> dict[str,
         "pictures": before.pictures,
         "dead": tally.dead.nonzero()[:, 0].tolist(),
         "always_on": tally.always_on.nonzero()[:, 0].tolist(),
+        "on": tally.on.nan_to_num().tolist(),
         "positive": (tally.positive / raw["presence/finite"].clamp(min=1)).tolist(),
         "mean": tally.mean.tolist(),
         "highest": tally.value[:, 0].tolist(),

@@ -39,7 +39,7 @@ interface UnitPatterns extends Drawn {
 interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Place; effective: Place; stride: Place; middle: Place }
 interface ScanCounts {
-  pictures: number; dead: number[]; always_on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
+  pictures: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
 }
 interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }

@@ -7,52 +7,62 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
+from innersight.scan.likeness import NO_LIKENESS, distinct
 from innersight.scan.seen import Seen, places
 
 NONE = torch.iinfo(torch.int64).min
 LAST = (1 << 32) - 1  # picture numbers are below this
+FIRST, OFTEN = 32, 128  # pictures of a shard after which what waits is sorted in for the first time, and later
 
 
 class Highest:
     """For each unit the `keep` pictures with the highest peak; of equal peaks the earlier picture ranks first.
 
     Value and picture are one integer that sorts like (value, -number), so that every order of merging gives the same.
+    Of pictures that are nearly the same at most `alike` stay, the highest, so that no scene takes the place of others.
+    What was once below the last of a full row stays out: a row whose scenes turn out to be one is one shorter, and
+    what a worker gives does not depend on how much it knew of earlier pictures. For that reason, too, it is the number
+    of pictures that says when candidates are sorted in. keys, hashes : (units, keep) int64. places : int32. floor :
+    (units,) int64, the key of the last one kept.
     """
 
     lowest = False
 
     def __init__(self, room: Room) -> None:
         self.keys = torch.full((room.units, room.keep), NONE, device=room.device)
-        self.places = torch.zeros(room.units, room.keep, dtype=torch.int32, device=room.device)
-        self.floor = decode(self.keys[:, -1])[0]
+        self.hashes = torch.full_like(self.keys, NO_LIKENESS)
+        self.places = torch.zeros_like(self.keys, dtype=torch.int32)
+        self._alike = room.alike
+        self._rise(self.keys[:, -1])
         self._waiting: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        self._count = 0
+        self._count, self._often = 0, FIRST
 
     def expect(self, before: "Highest") -> None:
         """Leave out what cannot be among the pictures kept, given what is known from earlier ones."""
         before.settle()
-        self.floor = torch.maximum(self.floor, before.floor)
+        self._rise(torch.maximum(self.floor, before.floor))
 
     def add(self, seen: Seen) -> None:
         """Take in one batch. Maps that hold anything but finite numbers are no candidates."""
         values = -seen.low if self.lowest else seen.peak
         # What only equals the floor comes after the picture there, and loses.
-        rows, units = (values > self.floor).nonzero(as_tuple=True)
-        if not len(rows):
-            return
-        found = places(seen, rows, units, lowest=self.lowest)
-        self._waiting.append((units, values[rows, units], seen.batch.numbers[rows], found))
-        self._count += len(rows)
-        if self._count > self.keys.numel() // 2:
+        rows, units = (values > self._least).nonzero(as_tuple=True)
+        if len(rows):
+            keys = encode(values[rows, units], seen.batch.numbers[rows])
+            found = places(seen, rows, units, lowest=self.lowest)
+            self._waiting.append((units, keys, seen.batch.likeness[rows], found))
+        self._count += len(values)
+        if self._count >= self._often:
+            self._often = OFTEN
             self.settle()
 
     def settle(self) -> None:
         """Sort what waits into what is kept."""
+        self._count = 0
         if not self._waiting:
             return
-        units, values, numbers, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
-        keys = encode(values, numbers)
-        self._waiting, self._count = [], 0
+        units, keys, hashes, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
+        self._waiting = []
         units, order = units.sort()
         counts = torch.bincount(units, minlength=len(self.keys))
         rank = torch.arange(len(units), device=units.device) - (counts.cumsum(0) - counts)[units]
@@ -60,35 +70,45 @@ class Highest:
         row = (touched.cumsum(0) - 1)[units]
         shape = int(touched.sum()), int(counts.max())
         fresh = torch.full(shape, NONE, device=keys.device)
-        fresh_places = torch.zeros(shape, dtype=torch.int32, device=keys.device)
-        fresh[row, rank] = keys[order]
-        fresh_places[row, rank] = places_[order]
-        self._take(touched, fresh, fresh_places)
+        fresh_hashes = torch.full_like(fresh, NO_LIKENESS)
+        fresh_places = torch.zeros_like(fresh, dtype=torch.int32)
+        for into, values in ((fresh, keys), (fresh_hashes, hashes), (fresh_places, places_)):
+            into[row, rank] = values[order]
+        self._take(touched, fresh, fresh_hashes, fresh_places)
 
     def merge(self, later: "Highest") -> None:
         """Take in what another one kept."""
         self.settle()
         later.settle()
-        self._take(torch.ones_like(self.keys[:, 0], dtype=torch.bool), later.keys, later.places)
+        self._take(torch.ones_like(self.floor, dtype=torch.bool), later.keys, later.hashes, later.places)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the keys, highest first, and the places, y * w + x."""
+        """Return the keys, highest first, perceptual hashes of the pictures, the places, y * w + x, and the floor."""
         self.settle()
-        return {"keys": self.keys, "places": self.places}
+        return {key: getattr(self, key) for key in ("keys", "hashes", "places", "floor")}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what was stored."""
-        self.keys, self.places = (tensors[key].to(self.keys.device) for key in ("keys", "places"))
-        self.floor = decode(self.keys[:, -1])[0]
+        keys, hashes, places_ = (tensors[key].to(self.keys.device) for key in ("keys", "hashes", "places"))
+        self.keys, self.hashes, self.places = keys, hashes, places_
+        self._rise(tensors["floor"].to(self.keys.device))
 
-    def _take(self, touched: Tensor, keys: Tensor, places_: Tensor) -> None:
-        keys = torch.cat([self.keys[touched], keys], 1)
-        # Keys are all different, except for NONE: which of those is taken does not matter.
-        best, order = keys.topk(self.keys.shape[1], dim=1)
-        self.keys[touched] = best
-        self.places[touched] = torch.cat([self.places[touched], places_], 1).gather(1, order)
-        self.places.masked_fill_(self.keys == NONE, 0)
-        self.floor = torch.maximum(self.floor, decode(self.keys[:, -1])[0])
+    def _take(self, touched: Tensor, keys: Tensor, hashes: Tensor, places_: Tensor) -> None:
+        keys = keys.masked_fill(keys < self.floor[touched, None], NONE)
+        # Keys are all different, except for NONE: which of those comes first does not matter.
+        keys, order = torch.cat([self.keys[touched], keys], 1).sort(1, descending=True)
+        hashes = torch.cat([self.hashes[touched], hashes], 1).gather(1, order).masked_fill(keys == NONE, NO_LIKENESS)
+        places_ = torch.cat([self.places[touched], places_], 1).gather(1, order).masked_fill(keys == NONE, 0)
+        rank = distinct(hashes, self._alike)[:, : self.keys.shape[1]]
+        left = rank < 0
+        rank = rank.clamp(min=0)
+        self.keys[touched] = keys.gather(1, rank).masked_fill(left, NONE)
+        self.hashes[touched] = hashes.gather(1, rank).masked_fill(left, NO_LIKENESS)
+        self.places[touched] = places_.gather(1, rank).masked_fill(left, 0)
+        self._rise(torch.maximum(self.floor, self.keys[:, -1]))
+
+    def _rise(self, floor: Tensor) -> None:
+        self.floor, self._least = floor, decode(floor)[0]
 
 
 class Lowest(Highest):

@@ -14,13 +14,15 @@ from innersight.scan.seen import Seen
 class Room:
     """The sizes that the memory of a statistic depends on; the number of pictures is none of them.
 
-    units : of the layer. keep : pictures kept at either end. classes : of the model. device : where they are counted.
+    units : of the layer. keep : pictures kept at either end. alike : at most so many of those are nearly the same.
+    classes : of the model. device : where they are counted.
     layer : its name. partners : layers reached no later than it with whose units its own are correlated. class_maps :
     whether the mean map of each class is wanted.
     """
 
     units: int
     keep: int
+    alike: int
     classes: int
     device: torch.device
     layer: str = ""
@@ -31,8 +33,8 @@ class Room:
 class Statistic(Protocol):
     """One statistic of one layer, over some pictures.
 
-    Merging is associative but for the rounding of sums: shards that are merged in order give the same bytes, whoever
-    computed them and however often the work was interrupted.
+    Merging is associative but for the rounding of sums, and for pictures that are nearly the same. Shards that are
+    merged in order give the same bytes, whoever computed them and however often the work was interrupted.
     """
 
     def add(self, seen: Seen) -> None:

@@ -96,6 +96,12 @@ def quantile(counts: Int[Tensor, "units buckets"], share: float) -> Float[Tensor
     return found.masked_fill(total[:, 0] == 0, math.nan)
 
 
+def share_above_zero(counts: Int[Tensor, "units buckets"]) -> Float[Tensor, " units"]:
+    """Return the share of the places counted whose value is above zero, by 2 ** LEAST or more; NaN without any."""
+    sums = counts.long()
+    return (sums[:, SIDE + 1 :].sum(1) / sums.sum(1)).float()
+
+
 def _chosen(batch: Batch, total: int, count: int) -> Tensor:
     return drawn(batch.numbers, total, count)
 

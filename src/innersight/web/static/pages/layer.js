@@ -79,7 +79,7 @@ function layerHead(study, layer) {
       layer.field ? ` A place sees ${size(layer.field.size)} px of the network's input, mostly ${size(layer.field.effective)}.`
         : null),
     layer.scan ? h("p", { class: "badges" }, [
-      [layer.scan.dead, "dead: positive nowhere on any of", "bad"], [layer.scan.always_on, "always on: positive somewhere on each of", ""],
+      [layer.scan.dead, "dead: positive nowhere on any of", "bad"], [layer.scan.always_on, "always on: positive at every place of", ""],
     ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
 }
 

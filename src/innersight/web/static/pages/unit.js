@@ -67,7 +67,7 @@ function standing(layer, unit) {
     at >= 0 ? [h("span", { class: "badge" }, `rank ${rank[at].place ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
       h("span", {}, `score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
     scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead in the scan") : null,
-    scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan`) : null,
+    scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan, at ${percent(scan.on[unit])} of places`) : null,
   ].filter(Boolean);
   return badges.length ? h("p", { class: "badges" }, badges) : null;
 }
