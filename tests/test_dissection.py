@@ -122,20 +122,20 @@ def test_false_labels_are_as_rare_as_stated_and_true_ones_are_found() -> None:
         middle = torch.ones(3, 3).mul(0.5)
         maps = (torch.rand(20, 6, 3, 3, generator=generator) < middle).to(torch.uint8) * 255
         masks = (torch.rand(20, 3, 3, 3, generator=generator) < middle).to(torch.uint8) * 255
-        false += bool((corrected(maps, masks, tested, shuffles=99, seed=seed) < 0.05).any())
+        false += bool((corrected([maps], masks, [tested], shuffles=99, seed=seed)[0] < 0.05).any())
     assert false <= 11  # 5 expected; more than 11 in one of 200 such tests
     maps[:, 2] = masks[:, 1]
-    p = corrected(maps, masks, tested, seed=1)
+    p = corrected([maps], masks, [tested], seed=1)[0]
     assert p[2, 1] == pytest.approx(0.001)
     assert p.flatten().argmin() == 7
     assert (p < 0.05).sum() == 1
     tested[2, 1] = False
-    assert corrected(maps, masks, tested)[2, 1].isnan()
+    assert corrected([maps], masks, [tested])[0][2, 1].isnan()
 
 
 def test_nothing_to_test_is_no_error() -> None:
     maps, masks = (torch.zeros(9, n, 12, 12, dtype=torch.uint8) for n in (3, 2))
-    p = corrected(maps, masks, torch.zeros(3, 2, dtype=torch.bool))
+    (p,) = corrected([maps], masks, [torch.zeros(3, 2, dtype=torch.bool)])
     assert p.shape == (3, 2)
     assert bool(p.isnan().all())
 

@@ -3,6 +3,7 @@ import torch
 from networks import NETS, tiny
 from torch import Tensor, nn
 
+import innersight as ins
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.model import InputSpec, Model
@@ -46,6 +47,8 @@ def test_joined_and_added_layers_have_no_weights_of_their_own() -> None:
     assert tap.wires(model, "step2.1")[0] == (
         "step2.1 is not the output of one convolution or matrix: no weights lead into it alone"
     )
+    inside = str(tap.wires(ins.load("toon"), "stage3")[0])
+    assert inside.endswith("; ask for one inside it, such as stage3.conv2 or stage3.shortcut.0")
     assert "what head reads is the output of no layer" in str(tap.wires(model, "head")[0])
     assert "what conv2 reads is the output of no layer" in str(tap.wires(tiny("functional"), "conv2")[0])
 

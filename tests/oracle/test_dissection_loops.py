@@ -102,7 +102,9 @@ def test_the_test_by_shuffles() -> None:
             skew = max((z**3).mean(), 1e-3)
             scores[:, unit, part] = 6 / skew * (np.maximum(1 + skew * z / 2, 0) ** (1 / 3) - 1) + skew / 6
     highest = [max(scores[r][tested.numpy()]) for r in range(1, len(orders))]
-    fast = corrected(maps, masks, tested, shuffles=shuffles, seed=5)
+    (fast,) = corrected([maps], masks, [tested], shuffles=shuffles, seed=5)
+    parted = corrected([maps[:, :1], maps[:, 1:]], masks, [tested[:1], tested[1:]], shuffles=shuffles, seed=5)
+    assert torch.equal(torch.cat(parted).nan_to_num(9), fast.nan_to_num(9))
     for unit in range(3):
         for part in range(2):
             if not tested[unit, part]:

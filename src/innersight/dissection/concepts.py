@@ -176,7 +176,7 @@ def label(
 
     After CLIP-Dissect (Oikarinen and Weng 2023, arXiv:2204.10965): a unit's response to a picture is the mean of its
     map; words and pictures are compared by an encoder of both. Here by Pearson's correlation, with p-values from
-    shuffled pictures, corrected for all units of the layer and all words.
+    shuffled pictures, corrected for all units of the layers together and all words.
 
     pictures : as for `scan`; the encoder is shown what the network sees. words : at least one, all different. encode :
     from a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`. layers : those that tell
@@ -225,11 +225,12 @@ def label(
     if done < FEWEST:
         raise InnersightError(f"{done} pictures are too few to correlate over; give at least {FEWEST}, better hundreds")
     near = torch.cat(nearness)
-    found = {name: _correlated(torch.cat(parts), near, seed) for name, parts in responses.items()}
-    return Concepts(
-        model, words, {name: r for name, (r, _) in found.items()}, {name: p for name, (_, p) in found.items()}, done,
-        level, tuple(skipped),
-    )  # fmt: skip
+    every = [torch.cat(parts) for parts in responses.values()]
+    units = [own.shape[1] for own in every]
+    found, p = (
+        dict(zip(names, torch.split(one, units), strict=True)) for one in _correlated(torch.cat(every, 1), near, seed)
+    )
+    return Concepts(model, words, found, p, done, level, tuple(skipped))
 
 
 def read_words(path: str | Path) -> tuple[str, ...]:

@@ -75,9 +75,14 @@ def dissect(
         heights = {name: found.above(top) for name, found in levels.items()}
         overlaps, areas = work.measure(heights)
     parts = tuple(work.parts)
-    found = {}
-    for name, overlap in overlaps.items():
-        found[name] = _dissected(overlap, areas, name, described, least, seed)
+    # What is tested must not depend on which masks go with which pictures: the sizes of both do not.
+    tested = [_ceiling(overlap, areas) > least for overlap in overlaps.values()]
+    p = shuffles.corrected([overlap.sample for overlap in overlaps.values()], areas.sample, tested, seed=seed)
+    grids = {layer.name: layer.grid for layer in described}
+    found = {
+        name: _dissected(overlap, areas, grids[name], own)
+        for (name, overlap), own in zip(overlaps.items(), p, strict=True)
+    }
     return Dissection(
         model=model, parts=parts, layers=found, area=areas.share(), records=work.records, pictures=work.pictures,
         top=top, least=least, level=level, grid=work.grid, sampled=len(areas.sample), source=work.source,
@@ -227,18 +232,18 @@ class _Work:
         self.records = {number: item for number, item in self.records.items() if number in shown}
 
 
-def _dissected(
-    overlap: Overlap, areas: Areas, name: str, layers: Sequence[Layer], least: float, seed: int
-) -> Dissected:
+def _ceiling(overlap: Overlap, areas: Areas) -> Tensor:
+    """Return the highest overlap that every unit and part could have, given their sizes."""
+    on, area = overlap.on.cpu(), areas.total
+    return torch.minimum(on[:, None], area) / torch.maximum(on[:, None], area).clamp(min=1)
+
+
+def _dissected(overlap: Overlap, areas: Areas, grid: tuple[int, int], p: Tensor) -> Dissected:
     both, on, area = overlap.both.cpu(), overlap.on.cpu(), areas.total
-    ceiling = torch.minimum(on[:, None], area) / torch.maximum(on[:, None], area).clamp(min=1)
     drawn = share(overlap.both_drawn.cpu(), overlap.on_drawn.cpu(), areas.drawn)
     low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975]), dim=0)
-    # What is tested must not depend on which masks go with which pictures: the sizes of both do not.
-    p = shuffles.corrected(overlap.sample, areas.sample, ceiling > least, seed=seed)
-    layer = next(layer for layer in layers if layer.name == name)
     return Dissected(
-        grid=layer.grid, level=overlap.level.cpu(), share=(overlap.above / max(1, overlap.places)).float().cpu(),
+        grid=grid, level=overlap.level.cpu(), share=(overlap.above / max(1, overlap.places)).float().cpu(),
         area=(on / max(1, areas.places)).float(), overlap=share(both, on, area), low=low, high=high, p=p,
         shown=overlap.shown.cpu(),
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Would the overlap be as large with the masks of other pictures? A permutation test of every unit with every part."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,14 +14,16 @@ LEAST_SKEW = 1e-3  # less makes no difference, and none would be divided by
 
 
 def corrected(
-    maps: UInt8[Tensor, "pictures units h w"],
+    maps: Sequence[UInt8[Tensor, "pictures _units h w"]],
     masks: UInt8[Tensor, "pictures parts h w"],
-    tested: Bool[Tensor, "units parts"],
+    tested: Sequence[Bool[Tensor, "_units parts"]],
     *,
     shuffles: int = SHUFFLES,
     seed: int = 0,
-) -> Float[Tensor, "units parts"]:
+) -> list[Float[Tensor, "_units parts"]]:
     """Return p-values of "maps do not go with the masks of their own picture", corrected for all pairs tested.
+
+    maps, tested : one for each layer; what is returned, too. The correction is for the pairs of all layers together.
 
     Statistic: the sum over cells of map times mask, which rises with the intersection over union, since shuffling masks
     among pictures leaves the sizes of both as they are. It is standardised by its own shuffles, and compared
@@ -27,21 +31,25 @@ def corrected(
     shuffles), single-step maxT (Westfall and Young 1993; Phipson and Smyth 2010, arXiv:1603.05766). The chance that any
     pair without a relation has p below 0.05 is at most 0.05. NaN for pairs not tested.
     """
-    if not tested.any():
-        return torch.full(tested.shape, torch.nan)
-    count = len(maps)
+    count = len(masks)
     rng = np.random.default_rng(seed)
     orders = torch.from_numpy(np.stack([np.arange(count), *(rng.permutation(count) for _ in range(shuffles))]))
     highest = torch.full((shuffles + 1,), -torch.inf)
-    found = torch.full(tested.shape, torch.nan)
-    for units in torch.split(tested.any(1).nonzero()[:, 0], UNITS):
-        scores = _standardised(_overlaps(maps[:, units], masks, orders))
-        scores = scores.masked_fill(~tested[units], -torch.inf)
-        highest = torch.maximum(highest, scores.flatten(1).amax(1))
-        found[units] = scores[0]
+    found = [torch.full(pairs.shape, torch.nan) for pairs in tested]
+    for own, pairs, into in zip(maps, tested, found, strict=True):
+        for units in torch.split(pairs.any(1).nonzero()[:, 0], UNITS):
+            if not len(units):
+                continue
+            scores = _standardised(_overlaps(own[:, units], masks, orders))
+            scores = scores.masked_fill(~pairs[units], -torch.inf)
+            highest = torch.maximum(highest, scores.flatten(1).amax(1))
+            into[units] = scores[0]
     # Scores that are equal on paper must count as equal in floating point.
-    reached = (highest[1:] >= found[..., None] - 1e-4).sum(2)
-    return ((1 + reached) / (1 + shuffles)).masked_fill(~tested, torch.nan)
+    reached = [(highest[1:] >= own[..., None] - 1e-4).sum(2) for own in found]
+    return [
+        ((1 + count) / (1 + shuffles)).masked_fill(~pairs, torch.nan)
+        for count, pairs in zip(reached, tested, strict=True)
+    ]
 
 
 def _overlaps(maps: Tensor, masks: Tensor, orders: Tensor) -> Float[Tensor, "orders units parts"]:

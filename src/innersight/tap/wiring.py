@@ -172,7 +172,9 @@ class _Trace(TorchFunctionMode):
                 keys.add(call.read)
         made = [product for product in self._products if product.gave in keys]
         if not made:
-            return f"{layer} is not the output of one convolution or matrix: no weights lead into it alone"
+            inside = [product.layer for product in self._products if product.layer.startswith(f"{layer}.")]
+            there = f"; ask for one inside it, such as {' or '.join(inside[-2:])}" if inside else ""
+            return f"{layer} is not the output of one convolution or matrix: no weights lead into it alone{there}"
         return self._wire(made[-1])
 
     def outgoing(self, layer: str) -> tuple[Wire, ...] | str:
