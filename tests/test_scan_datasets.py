@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from innersight.errors import InnersightError
 from innersight.image import PictureError
 from innersight.model import Model
-from innersight.scan import Scan, scan
+from innersight.scan import Scan, scan, stored
+from innersight.scan.named import pictures_named
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")
@@ -164,6 +166,57 @@ def test_splits_of_hugging_face_are_told(model: Model, folder: Path) -> None:
     datasets = pytest.importorskip("datasets")
     with pytest.raises(InnersightError, match="made of 'train': give one of them"):
         scan(model, datasets.DatasetDict(train=rows_of(folder)), LAYERS)
+
+
+NAMED = "from test_scan_datasets import Streamed, rows_of\nfrom pathlib import Path\nFOLDER = Path({folder!r})\n"
+NAMED += "def made():\n    return rows_of(FOLDER)\nstream = Streamed(FOLDER)\nbroken = 1 + 1\n"
+NAMED += "def fails():\n    raise KeyError('no')\n"
+
+
+def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    whole = scan(model, folder, LAYERS)
+    rows = rows_of(folder)
+    rows.save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict(train=rows, test=rows.select(range(6))).save_to_disk(tmp_path / "several")
+    rows.rename_columns({"image": "photo", "label": "tree"}).save_to_disk(tmp_path / "renamed")
+    (tmp_path / "files").mkdir()
+    rows.to_parquet(tmp_path / "files" / "data.parquet")
+    monkeypatch.chdir(tmp_path)
+    Path("named_sets.py").write_text(NAMED.format(folder=str(folder)))
+    for text in (
+        "hf:saved", "hf:several?split=train", "hf:renamed?image=photo&label=tree", "hf:files", "python:named_sets:made",
+        "python:named_sets:stream",
+    ):  # fmt: skip
+        assert same(whole, scan(model, pictures_named([text]), LAYERS)), text
+    assert pictures_named(["a", "b.png"]) == ["a", "b.png"]
+    for text, message in (
+        ("hf:several", "has the splits train, test: write hf:several"),
+        ("hf:several?split=tset", "no split 'tset'; did you mean test"),
+        ("hf:saved?split=train", "has no splits"),
+        ("hf:saved?image=photo", "has no column 'photo'"),
+        ("hf:saved?colum=photo", "no option 'colum' for a data set"),
+        ("hf:./absent", "hf:./absent cannot be opened: "),
+        ("python:named_sets:broken", "is a int: name a data set"),
+        ("python:named_sets:fails", "raised KeyError"),
+        ("python:named_sets:mades", "did you mean made"),
+    ):
+        with pytest.raises(InnersightError, match=re.escape(message)):
+            pictures_named([text])
+    with pytest.raises(InnersightError, match="hf:saved is a data set: give one, and nothing beside it"):
+        pictures_named(["hf:saved", "a"])
+
+
+def test_what_a_named_data_set_left_in_a_study_has_no_crops(model: Model, folder: Path, tmp_path: Path) -> None:
+    source = Streamed(folder)
+    made = scan(model, source, LAYERS, out=tmp_path / "s")
+    kept = stored(model, tmp_path / "s")
+    assert kept is not None
+    example = made.examples("relu2:1")
+    assert kept.examples("relu2:1") == example
+    assert len(made.crops("relu2:1", example)) == len(example)
+    with pytest.raises(PictureError, match="an entry of a data set; crops can be made where that is given"):
+        kept.crops("relu2:1", example)
 
 
 @pytest.fixture

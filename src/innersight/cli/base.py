@@ -33,6 +33,13 @@ ModelName = Annotated[
     ),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="picture files or folders")]
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PICTURES...",
+        help="folders, .tar files or picture files; or one data set, hf:NAME_OR_DIR?split=train or python:MODULE:NAME",
+    ),
+]
 Weights = Annotated[str | None, typer.Option(help="'hub' or a weight file; nothing is ever unpickled")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps ...; the GPU where there is one")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from innersight.cli.base import Device, Json, Layers, ModelName, Out, Weights, app, load
+from innersight.cli.base import Data, Device, Json, Layers, ModelName, Out, Weights, app, load
 from innersight.commands import deliver, progress
 from innersight.errors import InnersightError, printable
 
@@ -13,7 +13,7 @@ from innersight.errors import InnersightError, printable
 @app.command()
 def dissect(
     model: ModelName,
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="folders, .tar files or picture files")],
+    pictures: Data,
     masks: Annotated[
         Path | None, typer.Option(help="folder of masks: pictures of numbers with parts.json, or PART/NAME.png")
     ] = None,
@@ -40,21 +40,23 @@ def dissect(
     if (concepts is None) != (clip is None):
         raise InnersightError("--concepts FILE and --clip DIR belong together: the model tells how near words are")
     from innersight import terminal
+    from innersight.scan.named import pictures_named
 
+    given = pictures_named(pictures)
     opened = load(model, weights, device)
     with progress("dissect") as watch:
         if concepts is None or clip is None:
             from innersight.dissection import dissect as run
 
             result: Any = run(
-                opened, list(pictures), masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
+                opened, given, masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
                 watch=watch,
             )  # fmt: skip
         else:
             from innersight.dissection import clip_encoder, label, read_words
 
             result = label(
-                opened, list(pictures), read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
+                opened, given, read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
                 seed=seed, watch=watch,
             )  # fmt: skip
     if not json_:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Device, Json, Layers, ModelName, Ray, Weights, app, load
+from innersight.cli.base import Data, Device, Json, Layers, ModelName, Ray, Weights, app, load
 from innersight.commands import deliver, progress, study_and_files
 from innersight.errors import printable
 
@@ -13,7 +13,7 @@ from innersight.errors import printable
 @app.command()
 def scan(
     model: ModelName,
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="folders, .tar files or picture files")],
+    pictures: Data,
     layer: Layers = None,
     all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
     top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
@@ -40,13 +40,15 @@ def scan(
     """
     from innersight.layers import layers as listed
     from innersight.scan import scan as run
+    from innersight.scan.named import pictures_named
 
     folders, files = study_and_files(out)
     opened = load(model, weights, device)
     names = [found.name for found in listed(opened)] if all_ else layer
+    given = pictures_named(pictures)
     with progress("scan") as watch:
         result = run(
-            opened, list(pictures), names, top=top, alike=alike, batch=batch, correlate=correlate,
+            opened, given, names, top=top, alike=alike, batch=batch, correlate=correlate,
             class_maps=class_maps, workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
         )  # fmt: skip
     if not json_:

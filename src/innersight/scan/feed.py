@@ -116,6 +116,8 @@ def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> 
 
 def again(name: str) -> Item:
     """Return the picture of this name, of a file or inside of a tar file. Raises PictureError where it is gone."""
+    if name.startswith("#") and not os.path.exists(name):
+        raise PictureError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
     if ".tar/" not in name.lower() or os.path.isfile(name):
         return _of_file(0, Path(name), Path(name), ())
     return _of_member(0, one(name))

@@ -1,0 +1,89 @@
+"""Data sets by name, for the command line: `hf:NAME_OR_DIR?split=test` and `python:MODULE:NAME`."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from innersight.errors import InnersightError, nearest, printable
+from innersight.scan.dataset import is_dataset
+from innersight.sources.python import find
+from innersight.sources.query import split
+
+_OPTIONS = ("split", "config", "image", "label")
+
+
+def pictures_named(texts: Sequence[str]) -> Any:
+    """Return the data set that a text names, or the texts as the files and folders they are.
+
+    `hf:NAME_OR_DIR` is one of Hugging Face `datasets`: of its hub or cache, a folder of data files, or one that
+    `save_to_disk` wrote. Behind `?`: split, where it has several; config; image and label, the names of their columns
+    where those are not the usual ones. `python:MODULE:NAME` is a data set of one's own, or a function that returns one.
+
+    Raises InnersightError for a data set among other things, one that cannot be opened, and unknown options.
+    """
+    named = [text for text in texts if text.partition(":")[0] in _ORIGINS and not Path(text).exists()]
+    if not named:
+        return list(texts)
+    if len(texts) > 1:
+        raise InnersightError(f"{printable(named[0])} is a data set: give one, and nothing beside it")
+    origin, name, options = split(named[0])
+    return _ORIGINS[origin](name, options)
+
+
+def _of_hf(name: str, options: dict[str, str]) -> Any:
+    unknown = [key for key in options if key not in _OPTIONS]
+    if unknown:
+        raise InnersightError(f"hf:{name}: no option {unknown[0]!r} for a data set; {nearest(unknown[0], _OPTIONS)}")
+    if importlib.util.find_spec("datasets") is None:
+        raise InnersightError("data sets of Hugging Face need: pip install 'innersight[datasets]'")
+    import datasets
+
+    saved = any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
+    try:
+        found: Any = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, options.get("config"))
+    except Exception as error:  # whatever the library raises for names, networks and files is told
+        raise InnersightError(f"hf:{name} cannot be opened: {type(error).__name__}: {error}") from error
+    found = _part(found, name, options.get("split"))
+    for key in ("image", "label"):
+        column = options.get(key)
+        if column is None:
+            continue
+        if column not in found.column_names:
+            raise InnersightError(f"hf:{name} has no column {column!r}; {nearest(column, found.column_names)}")
+        if column != key:
+            found = found.remove_columns([key] if key in found.column_names else []).rename_column(column, key)
+    for column, feature in found.features.items():
+        if isinstance(feature, datasets.Image):
+            # Bytes are decoded by all threads; entries are asked for one after the other.
+            found = found.cast_column(column, datasets.Image(decode=False))
+    return found
+
+
+def _part(found: Any, name: str, wanted: str | None) -> Any:
+    if not isinstance(found, dict):
+        if wanted is not None:
+            raise InnersightError(f"hf:{name} has no splits: leave out split={wanted}")
+        return found
+    if wanted is None and len(found) > 1:
+        raise InnersightError(f"hf:{name} has the splits {', '.join(found)}: write hf:{name}?split={next(iter(found))}")
+    if wanted is not None and wanted not in found:
+        raise InnersightError(f"hf:{name} has no split {wanted!r}; {nearest(wanted, found)}")
+    return found[wanted] if wanted is not None else next(iter(found.values()))
+
+
+def _of_python(name: str, options: dict[str, str]) -> Any:
+    if options:
+        raise InnersightError(f"python:{name}: a data set of your own takes no options here, {printable(options)}")
+    made = find(name, f"python:{name}", "python:MODULE:NAME")
+    if callable(made) and (isinstance(made, type) or not is_dataset(made)):
+        try:
+            made = made()
+        except Exception as error:  # the user's own code may raise anything; it is told, not swallowed
+            raise InnersightError(f"python:{name} raised {type(error).__name__}: {error}") from error
+    if not is_dataset(made):
+        raise InnersightError(f"python:{name} is a {type(made).__name__}: name a data set, or a function returning one")
+    return made
+
+
+_ORIGINS: dict[str, Callable[[str, dict[str, str]], Any]] = {"hf": _of_hf, "python": _of_python}
