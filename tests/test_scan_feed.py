@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import io
 import json
 import shutil
@@ -26,6 +27,7 @@ from innersight.model import Model
 from innersight.scan import Scan, scan, stored
 from innersight.scan.feed import Item, items, stream
 from innersight.scan.shards import class_of
+from innersight.scan.sprites import GAP, SIDE
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")
@@ -312,6 +314,70 @@ def test_a_small_change_is_seen_where_the_scan_was_kept(model: Model, folder: Pa
     Image.fromarray(pixels).save(example.path)
     with pytest.raises(PictureError, match="changed since it was scanned: put it back, or scan anew"):
         stored(model, tmp_path / "study").crops("relu2:0", [example])
+
+
+def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.no_grad():
+        model.net.conv2.weight[3] = 0
+        model.net.conv2.bias[3] = -1
+    result = scan(model, folder, LAYERS, top=4, out=tmp_path / "s")
+    told: list[tuple[int, int, str]] = []
+    sheets = result.sprites(tmp_path / "s", lambda *state: told.append(state))
+    assert [sheet.name for sheet in sheets] == ["relu1-00000.webp", "relu2-00000.webp"]
+    assert told[-1][0] == told[-1][1] == len({e.number for x in LAYERS for u in range(units(result, x))
+                                              for e in result.examples(f"{x}:{u}")})  # fmt: skip
+    sheet = np.asarray(Image.open(sheets[1])).astype(float)
+    step = SIDE + GAP
+    assert sheet.shape == (8 * step, 5 * step, 3)
+    for unit in range(8):
+        examples = result.examples(f"relu2:{unit}")
+        for rank in range(4):
+            tile = sheet[unit * step :, (rank + 1) * step :][:SIDE, :SIDE]
+            if rank >= len(examples):
+                assert tile.min() > 250
+                continue
+            crop = Image.fromarray(result.crops(f"relu2:{unit}", [examples[rank]])[0].masked())
+            wanted = np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).astype(float)
+            assert np.abs(tile - wanted).mean() < 12  # what WebP loses of noise
+    assert result.examples("relu2:3") == ()
+    # They are made once, and those of another scan take their place.
+    module = importlib.import_module("innersight.scan.sprites")
+    monkeypatch.setattr(module, "_tiles", lambda *_: pytest.fail("made again"))
+    assert stored(model, tmp_path / "s").sprites(tmp_path / "s") == sheets
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "s" / "sprites").iterdir()) == [
+        "made.json",
+        *(s.name for s in sheets),
+    ]
+    other = scan(model, folder, LAYERS[:1], out=tmp_path / "s", overwrite=True)
+    files(folder)[0].touch()
+    assert [sheet.name for sheet in other.sprites(tmp_path / "s")] == ["relu1-00000.webp"]
+
+
+def units(result: Scan, layer: str) -> int:
+    return result.layers[layer].units
+
+
+def test_old_sprites_stay_until_new_ones_are_there(model: Model, folder: Path, tmp_path: Path) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = scan(model, folder, LAYERS, out=tmp_path / "s").sprites(tmp_path / "s")
+    result = scan(model, folder, LAYERS, top=2, out=tmp_path / "s", overwrite=True)
+    with pytest.raises(KeyboardInterrupt):
+        result.sprites(tmp_path / "s", stop)
+    assert all(sheet.is_file() for sheet in before)
+    after = result.sprites(tmp_path / "s")
+    assert Image.open(after[0]).width == 3 * (SIDE + GAP)
+    assert not (tmp_path / "s" / "sprites.partial").exists()
+
+
+def test_sprites_of_every_source(model: Model, folder: Path, tmp_path: Path) -> None:
+    wanted = scan(model, folder, LAYERS).sprites(tmp_path)
+    pixels = [sheet.read_bytes() for sheet in wanted]
+    for i, source in enumerate((tar_of(folder, tmp_path / "a.tar"), Pairs(folder))):
+        (tmp_path / str(i)).mkdir()
+        assert [sheet.read_bytes() for sheet in scan(model, source, LAYERS).sprites(tmp_path / str(i))] == pixels
 
 
 def test_folders_named_by_numbers_are_told(model: Model, folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The command for a whole data set."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from innersight.cli.base import Data, Device, Json, Layers, ModelName, Ray, Weights, app, load
 from innersight.commands import deliver, progress, study_and_files
 from innersight.errors import printable
+
+if TYPE_CHECKING:
+    from innersight.scan import Scan
 
 
 @app.command()
@@ -24,6 +27,9 @@ def scan(
         bool, typer.Option("--correlate", help="also which units go together, in a layer and with the one before it")
     ] = False,
     class_maps: Annotated[bool, typer.Option("--class-maps", help="also each unit's mean map for each class")] = False,
+    sprites: Annotated[
+        bool, typer.Option("--sprites/--no-sprites", help="write sheets of every unit's examples into the study")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew in a study that has a scan")] = False,
     ray: Ray = None,
     weights: Weights = None,
@@ -37,6 +43,7 @@ def scan(
     """Find what excites each unit in a whole folder of pictures, and which classes it tells apart.
 
     With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
+    What each unit of every layer sees of its examples is in STUDY/sprites then.
     """
     from innersight.layers import layers as listed
     from innersight.scan import scan as run
@@ -59,6 +66,8 @@ def scan(
         typer.echo(f"note: {printable(note)}", err=True)
     beside = folders or Path()
     deliver(result, json_, files or None, str(beside / "scan.png"))
+    if folders is not None and sprites:
+        _write_sprites(result, folders)
     if files or json_:
         return
     for asked, name, draw in (
@@ -68,3 +77,16 @@ def scan(
         if asked:
             draw().savefig(beside / name)
             typer.echo(f"wrote {printable(beside / name)}")
+
+
+def _write_sprites(result: "Scan", study: Path) -> None:
+    """Write sheets of the examples; a scan of pictures that are not there twice has none, and says so."""
+    from innersight.image import PictureError
+
+    try:
+        with progress("sprites") as watch:
+            sheets = result.sprites(study, watch)
+    except PictureError as error:
+        typer.echo(f"note: no sprites are written: {printable(error)}", err=True)
+    else:
+        typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", err=True)

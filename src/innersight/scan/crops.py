@@ -1,7 +1,8 @@
 """Crops: the part of a picture that a unit sees at a place, in source pixels, with the unit's map as a mask."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from innersight.errors import InnersightError, printable
 from innersight.image import Box, Picture, PictureError
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
-from innersight.scan.dataset import Content, content, entry, rows_of
-from innersight.scan.feed import Item, again
+from innersight.scan.dataset import Content
+from innersight.scan.feed import Item, again, ahead, entries
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness
 
@@ -56,30 +57,40 @@ class Crop:
 
 def reopen(records: Sequence[Record], model: Model, dataset: Any) -> list[Opened]:
     """Read pictures of a scan again. Raises PictureError when one is gone, or another is in its place."""
-    if not records:
-        return []
+    found = {record.number: one for record, one in opened(records, model, dataset)}
+    return [found[record.number] for record in records]
+
+
+def opened(
+    records: Sequence[Record], model: Model, dataset: Any, workers: int = 0
+) -> Generator[tuple[Record, Opened], None, None]:
+    """Yield pictures of a scan, read again, by their numbers; each once. `workers` threads read ahead.
+
+    Raises PictureError when one is gone, or another is in its place.
+    """
+    known = {record.number: record for record in sorted(records, key=lambda record: record.number)}
     if dataset is None:
-        contents = [_same(again(one.name), one).load() for one in records]
+        source = (replace(again(record.name), number=number) for number, record in known.items())
     else:
-        rows = rows_of(dataset, [one.number for one in records])
-        contents = [content(entry(rows[one.number], one.number)[0], one.name) for one in records]
-    found = [_opened(one, model.input) for one in contents]
-    hashes = likeness(model.input.denormalise(torch.stack([one.x for one in found]))).tolist()
-    for record, now in zip(records, hashes, strict=True):
-        # Rounding, of another type or device, may turn a bit of the same picture's.
-        if now != record.likeness and not alike(now, record.likeness):
-            raise PictureError(
-                f"{printable(record.name)}: it is another picture than was scanned: "
-                + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
-            )
-    return found
+        source = (item for item in entries(dataset, list(known)))
+    with closing(ahead(source, lambda item: _read(item, known[item.number], model.input, dataset), workers)) as stream:
+        for number, one in stream:
+            yield known[number], one
 
 
-def _same(item: Item, record: Record) -> Item:
-    """Return the item, after comparing its content where the scan kept a digest. Raises PictureError."""
+def _read(item: Item, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
+    """Read a picture and compare it: its content where the scan kept a digest, and what it looks like."""
     if record.digest and item.stamp() != record.stamp and item.digest() not in ("", record.digest):
         raise PictureError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
-    return item
+    one = _opened(item.load(), spec)
+    now = int(likeness(spec.denormalise(one.x[None].float()))[0])
+    # Rounding, of another type or device, may turn a bit of the same picture's.
+    if now != record.likeness and not alike(now, record.likeness):
+        raise PictureError(
+            f"{printable(record.name)}: it is another picture than was scanned: "
+            + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
+        )
+    return item.number, one
 
 
 def _opened(found: Content, spec: InputSpec) -> Opened:
@@ -115,17 +126,22 @@ def crops(
 ) -> list[Crop]:
     """Return what the unit sees at one place of each picture; one forward pass. lowest : its map counts downwards."""
     maps = compute(model, torch.stack([one.x for one in opened]), [layer])[layer][:, unit]
-    found = []
-    for one, place, own in zip(opened, places, maps, strict=True):
-        effective, whole = boxes(field, (own.shape[0], own.shape[1]), place, model.input, one.box)
-        height, width = one.image.shape[:2]
-        top, left = max(0, round(effective.top)), max(0, round(effective.left))
-        bottom, right = min(height, round(effective.bottom)), min(width, round(effective.right))
-        if bottom <= top or right <= left:
-            raise InnersightError(f"the place {place} of {layer} lies outside of a picture of {width}x{height} pixels")
-        mask = _mask(-own if lowest else own, one.box, (top, bottom, left, right))
-        found.append(Crop(one.image[top:bottom, left:right], mask, effective, whole))
-    return found
+    return [
+        cut(one, -own if lowest else own, place, field, model.input)
+        for one, place, own in zip(opened, places, maps, strict=True)
+    ]
+
+
+def cut(opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], field: Field, spec: InputSpec) -> Crop:
+    """Return what a unit with this map, which rises upwards, sees at a place of a picture."""
+    effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), place, spec, opened.box)
+    height, width = opened.image.shape[:2]
+    top, left = max(0, round(effective.top)), max(0, round(effective.left))
+    bottom, right = min(height, round(effective.bottom)), min(width, round(effective.right))
+    if bottom <= top or right <= left:
+        raise InnersightError(f"the place {place} lies outside of a picture of {width}x{height} pixels")
+    mask = _mask(map_, opened.box, (top, bottom, left, right))
+    return Crop(opened.image[top:bottom, left:right], mask, effective, whole)
 
 
 def _span(size: int, middle: float, side: int) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from innersight.errors import InnersightError
-from innersight.image import SUFFIXES, Picture, PictureError, as_picture, decode_picture, load_picture
+from innersight.image import SUFFIXES, Picture, as_picture, decode_picture, load_picture
 from innersight.model import InputSpec
 
 Content = Picture | Tensor
@@ -39,21 +38,6 @@ def numbered(dataset: Any) -> bool:
 def rows(dataset: Any) -> Iterator[Any]:
     """Yield the entries of a data set in order."""
     return map(dataset.__getitem__, range(len(dataset))) if numbered(dataset) else iter(dataset)
-
-
-def rows_of(dataset: Any, numbers: Sequence[int]) -> dict[int, Any]:
-    """Return some entries by their numbers. A stream is read again from its beginning up to the last of them.
-
-    Raises PictureError for a stream that ends before it.
-    """
-    if numbered(dataset):
-        return {number: dataset[number] for number in numbers}
-    last = max(numbers, default=-1)
-    wanted = set(numbers)
-    found = {number: row for number, row in enumerate(islice(rows(dataset), last + 1)) if number in wanted}
-    if last >= 0 and last not in found:
-        raise PictureError(f"#{last}: the stream ends before it now")
-    return found
 
 
 def class_names(dataset: Any) -> Sequence[str] | None:

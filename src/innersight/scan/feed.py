@@ -165,12 +165,34 @@ def _of_dataset(dataset: Any) -> Iterator[Item]:
             broken = PictureError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})")
             yield Item(number, name, None, None, partial(_fail, broken), bytes)
             continue
-        picture, label = entry(row, number)
-        if names is not None and isinstance(label, int) and 0 <= label < len(names):
-            label = names[label]
-        yield Item(
-            number, name, None, label, partial(content, picture, name), partial(content_bytes, picture, name), row=row
-        )
+        yield _of_entry(number, row, names)
+
+
+def entries(dataset: Any, numbers: Sequence[int]) -> Iterator[Item]:
+    """Yield entries of a data set by their numbers, which rise; a stream is read from its beginning.
+
+    Raises PictureError for a stream that ends before the last of them.
+    """
+    names = class_names(dataset)
+    if numbered(dataset):
+        yield from (_of_entry(number, dataset[number], names) for number in numbers)
+        return
+    wanted, found = set(numbers), 0
+    for number, row in enumerate(islice(rows(dataset), numbers[-1] + 1 if numbers else 0)):
+        if number in wanted:
+            found += 1
+            yield _of_entry(number, row, names)
+    if found < len(wanted):
+        raise PictureError(f"#{numbers[-1]}: the stream ends before it now")
+
+
+def _of_entry(number: int, row: Any, names: Sequence[str] | None) -> Item:
+    name = f"#{number}"
+    picture, label = entry(row, number)
+    if names is not None and isinstance(label, int) and 0 <= label < len(names):
+        label = names[label]
+    load, read = partial(content, picture, name), partial(content_bytes, picture, name)
+    return Item(number, name, None, label, load, read, row=row)
 
 
 def stream(source: Iterable[Item], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:

@@ -1,5 +1,6 @@
 """What a scan found: examples of every unit, and numbers."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -125,6 +126,21 @@ class Scan:
         seen = self._fields[one.layer]
         places = [example.place for example in examples]
         return crops(self.model, one.layer, one.unit, seen, opened, places, lowest=lowest)
+
+    def sprites(self, study: str | Path, watch: Callable[[int, int, str], None] | None = None) -> list[Path]:
+        """Write sheets of what every unit sees of its examples into a study's folder; see `innersight.scan.sprites`."""
+        from innersight.scan.sprites import write
+
+        return write(self, Path(study), watch)
+
+    def digest(self) -> str:
+        """Return what tells this scan from another: a digest of its examples, of the network and of the settings."""
+        found = hashlib.blake2b(f"{self.model.digest()} {self.top} {self.pictures}".encode(), digest_size=16)
+        for name, tally in self.layers.items():
+            found.update(name.encode())
+            for end in ("highest/keys", "highest/places"):
+                found.update(tally.raw[end].contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def correlation(self, layer: str, other: str | None = None) -> Float[Tensor, "units others"]:
         """Return how the peaks of a layer's units go together with those of another one's, or with each other's.

@@ -1,0 +1,134 @@
+"""Sprites: sheets of what every unit of every layer sees of its examples, written beside a scan that is kept."""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from innersight import tap
+from innersight.errors import printable
+from innersight.model import Field
+from innersight.receptive import fields
+from innersight.scan.crops import Opened, cut, opened
+from innersight.scan.feed import threads
+from innersight.store import told
+
+if TYPE_CHECKING:
+    from innersight.scan.result import Scan
+
+SIDE, GAP = 64, 4  # pixels of a tile, and between two
+ROWS = 64  # units on a sheet
+BATCH = 16
+FOLDER, MADE = "sprites", "made.json"
+Places = dict[int, list[tuple[int, int, tuple[int, int]]]]
+"""By the number of a picture: unit, rank among its examples, and place."""
+
+
+def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | None = None) -> list[Path]:
+    """Write `STUDY/sprites/LAYER-FIRST.webp`, a row for each unit from FIRST on; return the files.
+
+    In a row stand the number of the unit and what it sees of its examples, highest peak first, dark where it answers
+    with less than half of it; tiles of 64 pixels, 4 apart. The pictures that any unit keeps are read again and pass the
+    network once. Sheets of the same scan are left as they are; those of another one stay until new ones are finished.
+    Raises PictureError when a picture is gone or changed, InnersightError for a full disk.
+    """
+    folder, state = study / FOLDER, {"settings": scan.digest(), "side": SIDE, "top": scan.top}
+    with told(study):
+        if _made(folder) == state:
+            return sorted(folder.glob("*.webp"))
+        partial_ = study / f"{FOLDER}.partial"
+        shutil.rmtree(partial_, ignore_errors=True)
+        partial_.mkdir()
+        tiles = _tiles(scan, partial_, watch)
+        for layer, drawn in tiles.items():
+            for first in range(0, len(drawn), ROWS):
+                sheet = _sheet(first, drawn[first : first + ROWS])
+                sheet.save(partial_ / f"{quote(layer, safe='')}-{first:05}.webp", quality=85, method=2)
+        tiles.clear()
+        for file in partial_.glob("*.npy"):
+            file.unlink()
+        (partial_ / MADE).write_text(json.dumps(state))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial_, folder)
+    return sorted(folder.glob("*.webp"))
+
+
+def _made(folder: Path) -> Any:
+    try:
+        return json.loads((folder / MADE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> dict[str, np.ndarray]:
+    """Return by layer (units, top, SIDE, SIDE, 3) uint8, on the disk: of many units they are more than memory holds."""
+    seen, model = fields(scan.model, list(scan.layers)), scan.model
+    wanted: dict[str, Places] = {}
+    found: dict[str, np.ndarray] = {}
+    for i, (layer, tally) in enumerate(scan.layers.items()):
+        wanted[layer] = defaultdict(list)
+        for unit in range(tally.units):
+            for rank, example in enumerate(scan.examples(f"{layer}:{unit}")):
+                wanted[layer][example.number].append((unit, rank, example.place))
+        shape = (tally.units, scan.top, SIDE, SIDE, 3)
+        found[layer] = np.lib.format.open_memmap(folder / f"{i}.npy", "w+", np.uint8, shape)
+        found[layer][:] = 255
+    numbers = sorted(set().union(*wanted.values()))
+    records = [scan.records[number] for number in numbers]
+    done = 0
+    with closing(opened(records, model, scan.dataset, threads(None))) as stream, tap.untouched(model), torch.no_grad():
+        while some := list(islice(stream, BATCH)):
+            pictures = {record.number: one for record, one in some}
+            x = torch.stack([one.x for one in pictures.values()]).to(model.device, model.dtype)
+            readers = {
+                layer: partial(
+                    _draw, pictures=pictures, wanted=wanted[layer], into=found[layer], cutter=_cutter(scan, seen[layer])
+                )
+                for layer in scan.layers
+            }
+            tap.read(model, x, readers)
+            done += len(some)
+            if watch is not None:
+                watch(done, len(records), printable(some[-1][0].name))
+    return found
+
+
+def _cutter(scan: "Scan", field: Field) -> Callable[[Opened, Tensor, tuple[int, int]], np.ndarray]:
+    def tile(one: Opened, map_: Tensor, place: tuple[int, int]) -> np.ndarray:
+        masked = Image.fromarray(cut(one, map_, place, field, scan.model.input).masked())
+        return np.asarray(masked.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+    return tile
+
+
+def _draw(
+    activation: Tensor, *, pictures: dict[int, Opened], wanted: Places, into: np.ndarray,
+    cutter: Callable[[Opened, Tensor, tuple[int, int]], np.ndarray],
+) -> None:  # fmt: skip
+    for maps, (number, one) in zip(activation, pictures.items(), strict=True):
+        for unit, rank, place in wanted.get(number, ()):
+            into[unit, rank] = cutter(one, maps[unit].float().cpu(), place)
+
+
+def _sheet(first: int, tiles: np.ndarray) -> Image.Image:
+    rows, columns = tiles.shape[:2]
+    step = SIDE + GAP
+    sheet = Image.new("RGB", ((columns + 1) * step, rows * step), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for row in range(rows):
+        pen.text((SIDE - 8, row * step + SIDE / 2), str(first + row), "#555", font, anchor="rm")
+        for column in range(columns):
+            sheet.paste(Image.fromarray(tiles[row, column]), ((column + 1) * step, row * step))
+    return sheet
