@@ -1,10 +1,11 @@
 """What a scan of all layers adds to the bare forward pass, against hooks into lists; and what binds a small one."""
 
 import importlib
+import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,30 +28,46 @@ from innersight.scan.rooms import rooms
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering
 
-BATCH, TOP, BATCHES = 16, 16, 8
+BATCH, TOP, BATCHES, TURNS = 16, 16, 16, 5
 
 
 def measure() -> list[Row]:
     model = efficientnet()
     names = [layer.name for layer in layers(model)]
     generator = torch.Generator().manual_seed(0)
+    # Scenes of their own, and not one batch again and again: of pictures that are alike a scan keeps one.
+    fresh = iter([torch.randn(BATCH, *model.input.shape, generator=generator) for _ in range((TURNS + 1) * BATCHES)])
     x = torch.randn(BATCH, *model.input.shape, generator=generator)
     with tap.untouched(model), torch.inference_mode():
-        early, late = _Scanned(model, names, 0), _Scanned(model, names, 2_000)
+        drawn = [torch.randn(BATCH, *model.input.shape, generator=generator) for _ in range(BATCHES)]
+        late, video = _Scanned(model, names, 2_000), _Scanned(model, names, 2_000)
         rows = [
             race(
-                f"EfficientNet-Lite0, {BATCH} pictures, {len(names)} layers, top-{TOP}: after 2,000 pictures",
+                f"EfficientNet-Lite0, {BATCH * BATCHES} pictures, {len(names)} layers, top-{TOP}: after 2,000 pictures",
                 {
-                    "innersight": lambda: late.run(x),
-                    "bare forward": lambda: model.net(x),
-                    "bare forward, channels last": lambda: model.net(x.to(memory_format=torch.channels_last)),
+                    "innersight": lambda: late.several(itertools.islice(fresh, BATCHES)),
+                    "bare forward": lambda: [model.net(x) for _ in range(BATCHES)],
+                    "bare forward, channels last": lambda: [
+                        model.net(x.to(memory_format=torch.channels_last)) for _ in range(BATCHES)
+                    ],
                 },
-                rounds=15,
+                rounds=TURNS,
                 target="the bare forward at least 0.9x",
             ),
             race(
+                f"the same, of {BATCH} scenes that come again and again",
+                {
+                    "innersight": lambda: video.several([x] * BATCHES),
+                    "bare forward": lambda: [model.net(x) for _ in range(BATCHES)],
+                },
+                rounds=2,
+            ),
+            race(
                 f"the first {BATCH * BATCHES} pictures",
-                {"innersight": early.several, "hooks into lists, then topk": lambda: _peer(model, names, x)},
+                {
+                    "innersight": lambda: _Scanned(model, names, 0).several(drawn),
+                    "hooks into lists, then topk": lambda: _peer(model, names, x),
+                },
                 rounds=2,
             ),
         ]
@@ -82,9 +99,9 @@ class _Scanned:
         readers = {name: lambda maps, part=part: part.add(maps, batch) for name, part in self.parts.items()}
         tap.read(self.model, x.to(memory_format=torch.channels_last), readers)
 
-    def several(self) -> None:
-        for _ in range(BATCHES):
-            self.run(torch.randn(BATCH, *self.model.input.shape, generator=self.generator))
+    def several(self, batches: Iterable[Tensor]) -> None:
+        for x in batches:
+            self.run(x)
 
 
 def _seasoned(part: Gathering, pictures: int, generator: torch.Generator) -> None:

@@ -17,7 +17,7 @@ from innersight.scan.kinds.bands import SAMPLE, priority
 from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.extremes import decode, encode
 from innersight.scan.kinds.sketch import BUCKETS, ERROR, PLACES, bucket, drawn, middles, quantile
-from innersight.scan.likeness import NO_LIKENESS, alike, copies, distinct, likeness, near
+from innersight.scan.likeness import NO_LIKENESS, alike, beside, copies, distinct, likeness, near, together
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering, Tally
 
@@ -363,7 +363,13 @@ def test_which_near_duplicates_stay(count: int, most: int, seed: int) -> None:
                 stay.append(i)
         assert distinct(hashes[None], most)[0].tolist() == stay + [-1] * (count - len(stay))
     pairs = [[alike(a, b) for a in hashes.tolist()] for b in hashes.tolist()]
-    assert near(hashes[None])[0].tolist() == pairs
+    assert near(hashes[None], hashes[None])[0].tolist() == pairs
+    for start in range(count):
+        alone = not any(pairs[i][j] for i in range(start, count) for j in range(i))
+        rows = torch.zeros(count - start, dtype=torch.int64)
+        found = beside(rows, hashes[start:], hashes[None, :start]) if start else torch.zeros(1, dtype=torch.bool)
+        found |= together(rows, torch.arange(start, count), hashes[start:], 1)
+        assert found.tolist() == [not alone]
     assert copies(hashes.numpy(), hashes.numpy()).tolist() == [sum(row) for row in pairs]
 
 

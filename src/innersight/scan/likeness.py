@@ -13,7 +13,7 @@ SIDE, KEPT = 32, 8
 # one scene, at 10 the first were not. A frame stored anew differs in at most 4 bits; cropped by 2%, 95% in up to 8.
 NEAR = 8
 NO_LIKENESS = 0  # of a picture without structure, which is like no other
-CHUNK = 1 << 22  # numbers looked at in one go
+CHUNK = 1 << 20  # pairs compared in one go
 FLAT = 1e-3  # of the range of pixels: contrast below which a picture has no structure
 
 
@@ -39,7 +39,7 @@ def alike(first: int, second: int) -> bool:
 
 
 def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
-    """Return in each row the positions of the pictures that stay, in order, and -1 for every one that does not.
+    """Return in each row the positions of the pictures that stay, in order, and then -1 for every one that does not.
 
     The first one stays, and each that is no near-duplicate of one that leads: those that are follow the first such one,
     and `most` of a leader and its followers stay.
@@ -47,24 +47,46 @@ def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
     >>> distinct(torch.tensor([[0b1111, 0b1110, 1 << 40 | 0xFFFFFF]]), 1)
     tensor([[ 0,  2, -1]])
     """
-    rows, n = hashes.shape
-    step = max(1, CHUNK // max(1, 64 * n))
-    some = torch.cat([_crowded(part) for part in torch.split(hashes, step)])
-    order = torch.arange(n, device=hashes.device).expand(rows, n)
-    if not some.any():
-        return order
-    stays = torch.ones_like(hashes, dtype=torch.bool)
-    stays[some] = torch.cat([_staying(near(part), most) for part in torch.split(hashes[some], step)])
+    step = max(1, CHUNK // hashes.shape[1] ** 2)
+    stays = torch.cat([_staying(near(part, part), most) for part in torch.split(hashes, step)])
     first = (~stays).int().sort(dim=1, stable=True)
     return first.indices.masked_fill(first.values.bool(), -1)
 
 
-def near(hashes: Int[Tensor, "rows n"]) -> Bool[Tensor, "rows n n"]:
-    """Say which pictures of a row are near-duplicates of one another."""
-    bits = (hashes[..., None] >> torch.arange(64, device=hashes.device)).bitwise_and_(1).float().mul_(2).sub_(1)
-    there = hashes != NO_LIKENESS
-    # As signs their product is the bits that agree less those that differ.
-    return (bits @ bits.mT >= 64 - 2 * NEAR) & there[:, :, None] & there[:, None, :]
+def near(first: Int[Tensor, "rows n"], second: Int[Tensor, "rows m"]) -> Bool[Tensor, "rows n m"]:
+    """Say which pictures of a row are near-duplicates of which others."""
+    one, two = first[:, :, None], second[:, None, :]
+    return (_differing(one ^ two) <= NEAR) & (one != NO_LIKENESS) & (two != NO_LIKENESS)
+
+
+def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, "m kept"]) -> Bool[Tensor, " m"]:
+    """Say into which of m rows a near-duplicate of an old picture comes. rows : of each new picture, with its hash."""
+    found = torch.zeros(len(old), dtype=torch.bool, device=old.device)
+    for row, new in zip(*(torch.split(part, max(1, CHUNK // old.shape[1])) for part in (rows, hashes)), strict=True):
+        found[row[near(new[:, None], old[row])[:, 0].any(1)]] = True
+    return found
+
+
+def together(
+    rows: Int[Tensor, " n"], pictures: Int[Tensor, " n"], hashes: Int[Tensor, " n"], count: int
+) -> Bool[Tensor, " count"]:
+    """Say into which of `count` rows several new pictures may come that are near-duplicates of one another.
+
+    Never false where they do. rows, pictures : of each new entry the row it comes into, and the picture's number.
+    """
+    numbers, place = torch.unique(pictures, return_inverse=True)
+    own = torch.empty_like(numbers)
+    own[place] = hashes
+    close = near(own[None], own[None])[0].fill_diagonal_(False).any(1)
+    return torch.bincount(rows[close[place]], minlength=count) > 1
+
+
+def _differing(bits: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+    """Return how many bits are set of each (Warren 2012, Hacker's Delight, section 5-1)."""
+    bits = bits - ((bits >> 1) & 0x5555555555555555)
+    bits = (bits & 0x3333333333333333) + ((bits >> 2) & 0x3333333333333333)
+    bits = (bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0F
+    return (bits * 0x0101010101010101) >> 56
 
 
 def copies(own: np.ndarray, all_: np.ndarray) -> np.ndarray:
@@ -77,10 +99,6 @@ def copies(own: np.ndarray, all_: np.ndarray) -> np.ndarray:
         close = np.bitwise_count((own[:, None] ^ part[None]).view(np.uint64)) <= NEAR
         found += (close & (part != NO_LIKENESS)[None]).sum(1)
     return np.where(own == NO_LIKENESS, 1, found)
-
-
-def _crowded(hashes: Tensor) -> Tensor:
-    return near(hashes).triu(1).flatten(1).any(1)
 
 
 def _staying(near_: Tensor, most: int) -> Tensor:

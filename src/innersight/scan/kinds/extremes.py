@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
-from innersight.scan.likeness import NO_LIKENESS, distinct
+from innersight.scan.likeness import NO_LIKENESS, beside, distinct, together
 from innersight.scan.seen import Seen, places
 
 NONE = torch.iinfo(torch.int64).min
 LAST = (1 << 32) - 1  # picture numbers are below this
-FIRST, OFTEN = 32, 128  # pictures of a shard after which what waits is sorted in for the first time, and later
+FIRST, OFTEN = 32, 256  # pictures of a shard after which what waits is sorted in for the first time, and later
 
 
 class Highest:
@@ -59,28 +59,19 @@ class Highest:
     def settle(self) -> None:
         """Sort what waits into what is kept."""
         self._count = 0
-        if not self._waiting:
-            return
-        units, keys, hashes, places_ = (torch.cat(part) for part in zip(*self._waiting, strict=True))
-        self._waiting = []
-        units, order = units.sort()
-        counts = torch.bincount(units, minlength=len(self.keys))
-        rank = torch.arange(len(units), device=units.device) - (counts.cumsum(0) - counts)[units]
-        touched = counts > 0
-        row = (touched.cumsum(0) - 1)[units]
-        shape = int(touched.sum()), int(counts.max())
-        fresh = torch.full(shape, NONE, device=keys.device)
-        fresh_hashes = torch.full_like(fresh, NO_LIKENESS)
-        fresh_places = torch.zeros_like(fresh, dtype=torch.int32)
-        for into, values in ((fresh, keys), (fresh_hashes, hashes), (fresh_places, places_)):
-            into[row, rank] = values[order]
-        self._take(touched, fresh, fresh_hashes, fresh_places)
+        if self._waiting:
+            units, *rest = (torch.cat(part) for part in zip(*self._waiting, strict=True))
+            self._waiting = []
+            self._take(units, *rest, apart=False)
 
     def merge(self, later: "Highest") -> None:
         """Take in what another one kept."""
         self.settle()
         later.settle()
-        self._take(torch.ones_like(self.floor, dtype=torch.bool), later.keys, later.hashes, later.places)
+        there = (later.keys >= self.floor[:, None]) & (later.keys != NONE)
+        units = there.nonzero()[:, 0]
+        if len(units):
+            self._take(units, later.keys[there], later.hashes[there], later.places[there], apart=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the keys, highest first, perceptual hashes of the pictures, the places, y * w + x, and the floor."""
@@ -93,18 +84,30 @@ class Highest:
         self.keys, self.hashes, self.places = keys, hashes, places_
         self._rise(tensors["floor"].to(self.keys.device))
 
-    def _take(self, touched: Tensor, keys: Tensor, hashes: Tensor, places_: Tensor) -> None:
-        keys = keys.masked_fill(keys < self.floor[touched, None], NONE)
+    def _take(self, units: Tensor, keys: Tensor, hashes: Tensor, places_: Tensor, *, apart: bool) -> None:
+        """Sort pictures in, one for each of `units`. apart : those of one unit are known to be no more than `alike`."""
+        counts = torch.bincount(units, minlength=len(self.keys))
+        touched = counts > 0
+        row = (touched.cumsum(0) - 1)[units]
+        old = self.hashes[touched]
+        some = beside(row, hashes, old)
+        if not apart:
+            some |= together(row, keys & LAST, hashes, len(old))
+        order = units.argsort(stable=True)
+        rank = torch.empty_like(units)
+        rank[order] = torch.arange(len(units), device=units.device) - (counts.cumsum(0) - counts)[units[order]]
+        into = row, self.keys.shape[1] + rank
+        spare = int(counts.max())
         # Keys are all different, except for NONE: which of those comes first does not matter.
-        keys, order = torch.cat([self.keys[touched], keys], 1).sort(1, descending=True)
-        hashes = torch.cat([self.hashes[touched], hashes], 1).gather(1, order).masked_fill(keys == NONE, NO_LIKENESS)
-        places_ = torch.cat([self.places[touched], places_], 1).gather(1, order).masked_fill(keys == NONE, 0)
-        rank = distinct(hashes, self._alike)[:, : self.keys.shape[1]]
-        left = rank < 0
-        rank = rank.clamp(min=0)
-        self.keys[touched] = keys.gather(1, rank).masked_fill(left, NONE)
-        self.hashes[touched] = hashes.gather(1, rank).masked_fill(left, NO_LIKENESS)
-        self.places[touched] = places_.gather(1, rank).masked_fill(left, 0)
+        keys, best = _filled(self.keys[touched], spare, NONE, into, keys).sort(1, descending=True)
+        hashes = _filled(old, spare, NO_LIKENESS, into, hashes).gather(1, best)
+        places_ = _filled(self.places[touched], spare, 0, into, places_).gather(1, best)
+        if some.any():
+            stay = distinct(hashes[some], self._alike)
+            for values, nothing in ((keys, NONE), (hashes, NO_LIKENESS), (places_, 0)):
+                values[some] = values[some].gather(1, stay.clamp(min=0)).masked_fill(stay < 0, nothing)
+        keep = self.keys.shape[1]
+        self.keys[touched], self.hashes[touched], self.places[touched] = (v[:, :keep] for v in (keys, hashes, places_))
         self._rise(torch.maximum(self.floor, self.keys[:, -1]))
 
     def _rise(self, floor: Tensor) -> None:
@@ -115,6 +118,13 @@ class Lowest(Highest):
     """For each unit the `keep` pictures with the lowest place; of equal ones the earlier picture ranks first."""
 
     lowest = True
+
+
+def _filled(old: Tensor, spare: int, nothing: int, into: tuple[Tensor, Tensor], values: Tensor) -> Tensor:
+    """Return `old` with `spare` more columns that hold `nothing`, and `values` put in."""
+    wide = torch.nn.functional.pad(old, (0, spare), value=nothing)
+    wide[into] = values
+    return wide
 
 
 def encode(values: Float[Tensor, "*n"], numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
