@@ -10,12 +10,24 @@ from safetensors.torch import load_file
 import innersight as ins
 from innersight.boxes import Box
 from innersight.errors import InnersightError
-from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank, strongest
-from innersight.find.score import Strongest
+from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank
+from innersight.find.colours import own_colours
+from innersight.find.score import Strongest, most
 from innersight.image import PictureError, stack
 from innersight.maps import compute
 
 BOX = (0.1, 0.2, 0.6, 0.7)
+
+
+def strongest(maps: torch.Tensor, region: torch.Tensor, counts: torch.Tensor, shown: int) -> torch.Tensor:
+    """The share of every unit, of maps (pictures, units, h, w) at once."""
+    found = Strongest(STRONGEST * float(counts[:shown].sum()))
+    found.add(maps.transpose(0, 1).flatten(1), counts.flatten(), region.flatten())
+    return found.share(possible(region, counts, shown))
+
+
+def possible(region: torch.Tensor, counts: torch.Tensor, shown: int) -> float:
+    return min(STRONGEST * float(counts[:shown].sum()), float(region.double().sum()))
 
 
 def slow_share(values: np.ndarray, region: np.ndarray, counts: np.ndarray, shown: int) -> float:
@@ -57,7 +69,7 @@ def test_share_is_the_same_in_portions(steps: int) -> None:
     streamed = Strongest(STRONGEST * float(counts[:3].sum()))
     for part in torch.arange(6).chunk(steps):
         streamed.add(values[part].transpose(0, 1).flatten(1), counts[part].flatten(), region[part].flatten())
-    assert torch.allclose(streamed.share(float(region.double().sum())), whole, atol=1e-6)
+    assert torch.allclose(streamed.share(possible(region, counts, 3)), whole, atol=1e-6)
     slow = [slow_share(*(part.double().numpy() for part in (values[:, i], region, counts)), 3) for i in range(20)]
     assert np.allclose(whole, slow, atol=1e-5)
 
@@ -82,6 +94,43 @@ def test_equal_places_share_what_is_left() -> None:
     # A unit that is the same everywhere finds a region of 4 places in 100 by its area.
     assert flat == pytest.approx(0.05)
     assert own == pytest.approx(1, abs=0.01)
+
+
+def test_what_places_could_hold_is_the_best_of_them() -> None:
+    region = torch.tensor([[[0.2, 1.0], [0.5, 0.0]]])
+    assert most(region, 1.5) == pytest.approx(1.25)
+    assert most(region, 4) == most(region, 9) == pytest.approx(1.7)
+
+
+def test_colours_that_lie_in_the_box_alone_are_the_thing() -> None:
+    pixels = np.full((10, 10, 3), 200, np.uint8)
+    pixels[2:6, 2:6] = (250, 20, 20)
+    pixels[2:6, 5] = (10, 10, 10)
+    pixels[9] = (10, 10, 10)
+    inside = torch.zeros(10, 10)
+    inside[2:6, 1:6] = 1
+    thing = own_colours(Image.fromarray(pixels), inside)
+    assert (thing[2:6, 2:5] == 1).all()
+    assert thing[2:6, 5].tolist() == pytest.approx([(4 / 14) ** 2] * 4)
+    assert thing[2:6, 1].tolist() == pytest.approx([(4 / 74) ** 2] * 4)
+    assert float(thing[inside == 0].sum()) == 0
+    # In a picture of one colour nothing tells the thing from what surrounds it.
+    flat = own_colours(Image.new("L", (10, 10), 7), inside)
+    assert flat[inside == 1].unique().tolist() == pytest.approx([0.04])
+
+
+def test_a_unit_that_answers_to_the_things_colour_ranks_before_one_that_fills_the_box() -> None:
+    pixels = np.full((24, 24, 3), 200, np.uint8)
+    pixels[6:14, 6:10] = (250, 20, 20)
+    shown = Query(ins.image.as_picture(pixels), (Box(0.25, 0.25, 14 / 24, 14 / 24),))
+    model = tiny("in-place")
+    maps = torch.zeros(1, 6, 24, 24)
+    maps[0, 1, 6:14, 6:10] = 1
+    maps[0, 4, 6:14, 10:14] = 1
+    found, alike = (rank(model, (shown,), {"relu1": maps}, colours=colours) for colours in (True, False))
+    assert found.order[0] == ("relu1", 1)
+    assert float(found.share["relu1"][1]) == pytest.approx(1, abs=0.01)
+    assert float(alike.share["relu1"][1]) == pytest.approx(float(alike.share["relu1"][4]))
 
 
 def test_fit_asks_for_the_sides_of_the_box() -> None:
@@ -178,6 +227,9 @@ def test_errors() -> None:
         ins.find(model, (picture(1, width=90), (0, 0, 0.1, 1)))
     with pytest.raises(InnersightError, match="--not takes all of it off"):
         ins.find(model, (one, BOX), but_not=one)
+    with pytest.raises(InnersightError, match="all of every picture"):
+        ins.find(model, (one, (0, 0, 1, 1)))
+    assert ins.find(model, (one, (0, 0, 1, 1)), pictures=picture(2)).area == 1
     with pytest.raises(PictureError, match="no such file"):
         ins.find(model, "missing.png@0,0,1,0.5")
 

@@ -65,6 +65,9 @@ def find(
         typer.Option("--not", metavar="PICTURE[@x0,y0,x1,y1]", help="what the thing is not; may be repeated"),
     ] = None,
     layer: Layers = None,
+    colours: Annotated[
+        bool, typer.Option(help="count the box's own colours for more; not where all around has them as well")
+    ] = True,
     top: Annotated[int, typer.Option(help="units to list")] = 8,
     weights: Weights = None,
     device: Device = None,
@@ -74,7 +77,8 @@ def find(
     """Find the filter that answers to a region of a picture, such as the hair."""
     from innersight.find import find as run
 
-    result = run(load(model, weights, device), like, but_not=not_ or (), layers=layer, pictures=pictures or ())
+    network, rest = load(model, weights, device), pictures or ()
+    result = run(network, like, but_not=not_ or (), layers=layer, pictures=rest, colours=colours)
     if not json_:
         typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
         for row in result.rank(top):

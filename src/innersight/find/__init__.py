@@ -3,7 +3,7 @@
 from innersight.find.engine import find, rank
 from innersight.find.regions import Query, parse_region
 from innersight.find.result import DEFINITION, Finding
-from innersight.find.score import STRONGEST, average_precision, fits, strongest
+from innersight.find.score import STRONGEST, average_precision, fits
 
 __all__ = [
     "DEFINITION",
@@ -15,5 +15,4 @@ __all__ = [
     "fits",
     "parse_region",
     "rank",
-    "strongest",
 ]

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.files import given, read_pictures
+from innersight.find.colours import own_colours
 from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
 from innersight.find.result import SHOWN, Finding
-from innersight.find.score import STRONGEST, Strongest, at, fits
+from innersight.find.score import STRONGEST, Strongest, at, fits, most
 from innersight.image import Picture, stack
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH, compute
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from innersight.find.regions import Asked
 
 AT_ONCE = 16
+ALL = 0.99
 
 
 def find(
@@ -32,18 +34,21 @@ def find(
     but_not: "Asked | str | Path | Picture | Sequence[Asked | str | Path | Picture]" = (),
     layers: Sequence[str] | None = None,
     pictures: "Sequence[str | Path | Picture] | str | Path | Picture" = (),
+    colours: bool = True,
 ) -> Finding:
     """Rank the units of `layers` by how well they answer to a region; without `layers` those that tell the story.
 
     like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
     as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
-    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all.
+    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all. colours :
+    whether the colours of a box that are found in it more than elsewhere in its picture count for more; False where the
+    thing has the colours of what surrounds it.
 
     The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
     (Bau et al. 2017, arXiv:1704.05796) without its fixed threshold, and the fit of projections to the sides of a box
     (Tian et al. 2021, arXiv:2012.02310). Raises InnersightError for text that is no box, a box outside the picture or
-    outside what the network sees of it, no box at all, and layers without places; PictureError for a picture of `like`
-    or `but_not` that cannot be read.
+    outside what the network sees of it, no box at all, boxes round all there is, and layers without places;
+    PictureError for a picture of `like` or `but_not` that cannot be read.
     """
     queries = read_queries(model.input, several(like), several(but_not))
     context, skipped = read_pictures(pictures, model.input) if given(pictures) else ((), ())
@@ -53,35 +58,44 @@ def find(
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no region can be found in it; choose another")
-    ranking = _Ranking(model, queries, max((layer.grid for layer in described), key=lambda grid: grid[0] * grid[1]))
+    ranking = _Ranking(model, queries, max((layer.grid for layer in described), key=_size), colours)
     for start in range(0, len(queries), BATCH):
         x = stack([query.picture for query in queries[start : start + BATCH]], model.input)
         ranking.add(compute(model, x, names))
     return replace(ranking.found(), skipped=skipped)
 
 
-def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor]) -> Finding:
+def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor], *, colours: bool = True) -> Finding:
     """Score maps already computed, per layer (pictures, units, h, w); the pictures with `like` come first."""
     grids = [(values.shape[2], values.shape[3]) for values in maps.values()]
-    ranking = _Ranking(model, queries, max(grids, key=lambda grid: grid[0] * grid[1]))
+    ranking = _Ranking(model, queries, max(grids, key=_size), colours)
     ranking.add(maps)
     return ranking.found()
+
+
+def _size(grid: tuple[int, int]) -> int:
+    return grid[0] * grid[1]
 
 
 class _Ranking:
     """What is kept of every unit while the pictures go by, those that show the region first.
 
-    finest : the grid to which the maps of all layers are brought.
+    finest : the grid to which the maps of all layers are brought. colours : see `find`.
     """
 
-    def __init__(self, model: Model, queries: tuple[Query, ...], finest: tuple[int, int]) -> None:
-        self._model, self._queries, self._finest = model, queries, finest
+    def __init__(self, model: Model, queries: tuple[Query, ...], finest: tuple[int, int], colours: bool) -> None:
+        self._model, self._queries, self._finest, self._colours = model, queries, finest, colours
         self._shown = sum(bool(query.like) for query in queries)
-        parts = [coverage(query, model.input) for query in queries[: self._shown]]
-        inside, counts = (torch.stack(part) for part in zip(*parts, strict=True))
+        parts = [self._asked(query) for query in queries[: self._shown]]
+        inside, thing, counts = (torch.stack(part) for part in zip(*parts, strict=True))
         self._area = float(inside.mean())
-        self._possible = float(at(inside, finest).double().sum())
+        if self._area > ALL and self._shown == len(queries):
+            raise InnersightError(
+                "the region is all of every picture, so there is nothing that it could be told from; "
+                "draw the box round the thing, or give pictures without it"
+            )
         self._wanted = STRONGEST * float(at(counts, finest).sum())
+        self._possible = most(at(thing, finest), self._wanted)
         self._done = 0
         self._strongest: dict[str, Strongest] = {}
         self._fit: dict[str, list[Tensor]] = {}
@@ -94,10 +108,8 @@ class _Ranking:
         """Take in the maps (B, units, h, w) of the next pictures, by layer."""
         count = len(next(iter(maps.values())))
         own = self._queries[self._done : self._done + count]
-        inside, counts = (
-            torch.stack(part) for part in zip(*(coverage(q, self._model.input) for q in own), strict=True)
-        )
-        region, places = (at(part, self._finest).flatten() for part in (inside, counts))
+        inside, thing, counts = (torch.stack(part) for part in zip(*map(self._asked, own), strict=True))
+        region, places = (at(part, self._finest).flatten() for part in (thing, counts))
         shown, drawn = (max(0, least - self._done) for least in (self._shown, SHOWN))
         for layer, values in maps.items():
             kept = self._strongest.setdefault(layer, Strongest(self._wanted))
@@ -118,6 +130,13 @@ class _Ranking:
             broken = int((~values.isfinite()).flatten(1).any(1).sum())
             self._broken[layer] = self._broken.get(layer, 0) + broken
         self._done += count
+
+    def _asked(self, query: Query) -> tuple[Tensor, Tensor, Tensor]:
+        """Return of each pixel how much lies in the region, is likely the thing, and counts at all (H, W), 0 to 1."""
+        spec = self._model.input
+        inside, counts = coverage(query, spec)
+        weighed = self._colours and bool(query.like)
+        return inside, own_colours(query.picture.seen(spec), inside) if weighed else inside, counts
 
     def found(self) -> Finding:
         """Return the ranking of all units of all layers. Raises InnersightError for maps that are not finite."""

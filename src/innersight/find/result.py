@@ -19,7 +19,9 @@ SHOWN = 6
 DEFINITION = (
     "Score: the geometric mean of share, share again, and fit. Share: of the unit's strongest places over all "
     "pictures, how many lie in the region, relative to how many could; as many places as 5% of the pictures that "
-    "show the region, with the maps of all layers brought to the finest grid. Fit: of every row and column of "
+    "show the region, with the maps of all layers brought to the finest grid. A place counts by its colour (one of "
+    "16x16x16): by the square of the share of that colour's pixels in the picture that lie in the region (unless "
+    "colours are not asked for). Fit: of every row and column of "
     "such a picture the unit's highest place is taken; the average precision with which these tell the rows and "
     "columns that the region reaches from the others (geometric mean of both, averaged over the pictures): a box "
     "is drawn tightly round a thing, so the thing reaches its sides."
@@ -50,8 +52,8 @@ class Finding:
         """Say in one sentence why the unit ranks where it does."""
         share, fit = float(self.share[layer][unit]), float(self.fit[layer][unit])
         return (
-            f"{share:.0%} of its strongest places lie in the region ({self.area:.0%} of the area), "
-            f"and they reach its sides to {fit:.2f}"
+            f"its strongest places hold {share:.0%} of what they could of the thing (region: {self.area:.0%} of the "
+            f"area), and reach its sides to {fit:.2f}"
         )
 
     def rank(self, count: int | None = None) -> list[dict[str, Any]]:

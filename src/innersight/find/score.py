@@ -49,9 +49,9 @@ class Strongest:
         self._kept = kept[0], kept[1], kept[2]
 
     def share(self, possible: float) -> Float[Tensor, " units"]:
-        """Return how many of the places taken lie in the region, 0 to 1, relative to how many could.
+        """Return how much of the region the places taken hold, 0 to 1, as a part of `possible`: what they could.
 
-        possible : the places of the region. Places of equal value share what is left to take.
+        Places of equal value share what is left to take.
         """
         assert self._kept is not None
         values, weights, within = self._kept
@@ -59,20 +59,13 @@ class Strongest:
         above, level = (values > least).double(), (values == least).double()
         left = (self._wanted - (above * weights).sum(1)) / (level * weights).sum(1).clamp(min=1e-12)
         taken = (above * within).sum(1) + left.clamp(0, 1) * (level * within).sum(1)
-        return (taken / min(self._wanted, possible)).clamp(0, 1).float()
+        return (taken / possible).clamp(0, 1).float()
 
 
-def strongest(
-    maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"], counts: Float[Tensor, "P h w"], shown: int
-) -> Float[Tensor, " units"]:
-    """Return how many of each unit's strongest places lie in the region, 0 to 1, relative to how many could.
-
-    region, counts : how much of each place lies in the region, and how much counts at all, 0 to 1. shown : the first
-    pictures, that show the region; their places times `STRONGEST` are how many are taken, of all pictures.
-    """
-    found = Strongest(STRONGEST * float(counts[:shown].sum()))
-    found.add(maps.transpose(0, 1).flatten(1), counts.flatten(), region.flatten())
-    return found.share(float(region.double().sum()))
+def most(region: Float[Tensor, "P h w"], wanted: float) -> float:
+    """Return how much of the region `wanted` places could hold; `region`: how much of each lies in it, 0 to 1."""
+    ordered = region.double().flatten().sort(descending=True).values
+    return float((ordered * (wanted - torch.arange(len(ordered))).clamp(0, 1)).sum())
 
 
 def fits(maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"]) -> Float[Tensor, "P units"]:
