@@ -15,10 +15,10 @@ from PIL import Image
 import innersight as ins
 from benchmarks.networks import efficientnet
 from benchmarks.timing import Row, race
+from innersight.feed import items, stream
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.scan.engine import _Work
-from innersight.scan.feed import items, stream
 from innersight.scan.ledger import Ledger
 from innersight.scan.shards import Answer, Away, Parts, Plan
 from innersight.store import Store

@@ -19,9 +19,9 @@ from benchmarks.networks import efficientnet
 from benchmarks.scan_memory import measured
 from benchmarks.timing import Row, race
 from innersight import tap, toons
+from innersight.feed import Loaded, items, network_input, stream
 from innersight.layers import layers
 from innersight.model import Model
-from innersight.scan.feed import Loaded, items, network_input, stream
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.likeness import likeness
 from innersight.scan.rooms import rooms

@@ -14,7 +14,7 @@ from innersight.image import PictureError
 
 def made(change: torch.Tensor, logits: torch.Tensor) -> Ablation:
     model = tiny("in-place")
-    return Ablation(model, "relu2", tuple(picture(i) for i in range(len(logits))), change, logits, "zero")
+    return Ablation(model, "relu2", tuple(f"{i}.png" for i in range(len(logits))), change, logits, "zero")
 
 
 def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:

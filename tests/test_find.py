@@ -78,8 +78,11 @@ def test_many_pictures_give_what_all_at_once_give_and_only_those_drawn_are_kept(
     model = tiny("dense")
     context = [picture(i) for i in range(2, 40)]
     found = ins.find(model, (picture(1), BOX), pictures=context)
-    x = stack([query.picture for query in found.queries], model.input)
-    whole = rank(model, found.queries, compute(model, x, list(found.maps)))
+    assert len(found.queries) == 1
+    assert len(found.context) == 38
+    queries = [*found.queries, *(Query(one, but_not=(Box(0, 0, 1, 1),)) for one in context)]
+    x = stack([query.picture for query in queries], model.input)
+    whole = rank(model, tuple(queries), compute(model, x, list(found.maps)))
     for layer in found.maps:
         assert torch.allclose(found.score[layer], whole.score[layer], atol=1e-6)
         assert len(found.maps[layer]) == 6
@@ -177,9 +180,10 @@ def test_boxes_of_one_picture_are_joined_and_context_counts_as_not(tmp_path) -> 
         but_not=[f"{first}@0.5,0.5,0.7,0.7", second],
         pictures=picture(5),
     )
-    assert [len(query.like) for query in found.queries] == [2, 0, 0]
+    assert [len(query.like) for query in found.queries] == [2, 0]
+    assert found.context == (picture(5).name,)
+    assert [query.but_not for query in found.shown[1:]] == [(Box(0, 0, 1, 1),)] * 2
     assert found.queries[0].but_not == (Box(0.5, 0.5, 0.7, 0.7),)
-    assert found.queries[1].but_not == found.queries[2].but_not == (Box(0, 0, 1, 1),)
     assert list(found.maps) == ["relu1", "relu2"]
     assert len(found.order) == 14
 

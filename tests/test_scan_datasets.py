@@ -16,10 +16,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from innersight.errors import InnersightError
+from innersight.feed.named import pictures_named
 from innersight.image import PictureError
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
-from innersight.scan.named import pictures_named
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")

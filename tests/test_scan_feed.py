@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from innersight.errors import InnersightError
+from innersight.feed import Item, items, stream
 from innersight.image import PictureError, decode_picture, load_picture
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
-from innersight.scan.feed import Item, items, stream
 from innersight.scan.shards import class_of
 from innersight.scan.sprites import GAP, SIDE
 

@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight import tap
-from innersight.errors import InnersightError
-from innersight.files import read_pictures
-from innersight.image import Picture, stack
+from innersight.errors import InnersightError, printable
+from innersight.feed import batches
+from innersight.feed.dataset import gathered
+from innersight.image import PictureError
 from innersight.layers import check_layers
 from innersight.maps import BATCH
 from innersight.model import Model
@@ -41,14 +42,15 @@ class Ablation:
 
     change : (pictures, units, classes) float32, in the unit of the model's head: score without the unit less score with
     it. logits : (pictures, classes) of the untouched network. to : what took the place of a unit's map.
-    closed : whether the scores are an affine function of the layer, so that no unit needed runs of its own.
+    pictures : their names, in the order of the rows. closed : whether the scores are an affine function of the layer,
+    so that no unit needed runs of its own.
     asked : the labels of the classes to tell about; those the pictures are taken for where none were named.
     skipped : one sentence for each file that could not be read.
     """
 
     model: Model
     layer: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[str, ...]
     change: Tensor
     logits: Tensor
     to: str
@@ -164,7 +166,7 @@ class Ablation:
             "layer": self.layer,
             "to": self.to,
             "unit": self.model.head.unit,
-            "pictures": [picture.name for picture in self.pictures],
+            "pictures": list(self.pictures),
             "closed_form": self.closed,
             "skipped": list(self.skipped),
             "definition": DEFINITION,
@@ -191,13 +193,15 @@ class Ablation:
 
 def ablate(
     model: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     layer: str,
     *,
     to: str = "zero",
     classes: "Sequence[int | str] | None" = None,
 ) -> Ablation:
     """Switch off every unit of `layer`, one at a time, and return what every class score does.
+
+    pictures : files, folders, `.tar` files or a data set, see `innersight.feed.items`; gone through twice for "mean".
 
     to : "zero", or "mean": the unit's mean over all pictures and places (mean ablation keeps what the network always
     adds). The network before the layer runs once for each batch of pictures and only the rest for each unit; class
@@ -214,27 +218,36 @@ def ablate(
         raise InnersightError(f"to={to!r}: choose {' or '.join(TO)}")
     asked = tuple(dict.fromkeys(model.labels[model.class_index(name)] for name in classes or ()))
     check_layers(model, [layer])
-    loaded, skipped = read_pictures(pictures, model.input)
-    x = stack(loaded, model.input).to(model.device, model.dtype)
+    pictures = gathered(pictures)
+    names: list[str] = []
+    skipped: list[str] = []
+    parts = []
     with tap.untouched(model):
-        fill = _mean(model, x, layer) if to == "mean" else None
-        parts = [_batch(model, one, layer, fill) for one in torch.split(x, BATCH)]
+        fill = _mean(model, pictures, layer) if to == "mean" else None
+        for items, x in batches(model, pictures, BATCH, skipped):
+            names += [printable(item.name) for item in items]
+            parts.append(_batch(model, x, layer, fill))
+    if not parts:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
     changes, scores, closed = zip(*parts, strict=True)
     change, logits = torch.cat(changes), torch.cat(scores)
     broken = int((~(change.flatten(1).isfinite().all(1) & logits.isfinite().all(1))).sum())
     if broken:
         raise InnersightError(
-            f"{layer}: the scores of {broken} of {len(loaded)} pictures, or what they do without a unit, are not "
+            f"{layer}: the scores of {broken} of {len(names)} pictures, or what they do without a unit, are not "
             "finite: nothing can be read from them"
         )
-    return Ablation(model, layer, loaded, change, logits, to, all(closed), asked, skipped)
+    return Ablation(model, layer, tuple(names), change, logits, to, all(closed), asked, tuple(skipped))
 
 
-def _mean(model: Model, x: Tensor, layer: str) -> Float[Tensor, " units"]:
+def _mean(model: Model, pictures: Any, layer: str) -> Float[Tensor, " units"] | None:
+    """Return the mean of every unit over all pictures and places; None where no picture can be read."""
+    total, count = None, 0
     with torch.no_grad():
-        batches = torch.split(x, BATCH)
-        sums = [tap.capture(model, one, [layer]).activations[layer].double().mean((2, 3)).sum(0) for one in batches]
-    return torch.stack(sums).sum(0) / len(x)
+        for items, x in batches(model, pictures, BATCH, []):
+            own = tap.capture(model, x, [layer]).activations[layer].double().mean((2, 3)).sum(0)
+            total, count = own if total is None else total + own, count + len(items)
+    return None if total is None else total / count
 
 
 def _batch(

@@ -11,8 +11,8 @@ from networks import tiny
 import innersight as ins
 from innersight.dissection.overlap import RESAMPLES, Overlap, draws, share
 from innersight.dissection.shuffles import corrected
+from innersight.feed import Item
 from innersight.maps import compute
-from innersight.scan.feed import Item
 
 TOP, COUNT = 0.05, 6
 

@@ -40,7 +40,7 @@ def dissect(
     if (concepts is None) != (clip is None):
         raise InnersightError("--concepts FILE and --clip DIR belong together: the model tells how near words are")
     from innersight import terminal
-    from innersight.scan.named import pictures_named
+    from innersight.feed.named import pictures_named
 
     given = pictures_named(pictures)
     opened = load(model, weights, device)

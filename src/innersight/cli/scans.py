@@ -45,9 +45,9 @@ def scan(
     With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
     What each unit of every layer sees of its examples is in STUDY/sprites then.
     """
+    from innersight.feed.named import pictures_named
     from innersight.layers import layers as listed
     from innersight.scan import scan as run
-    from innersight.scan.named import pictures_named
 
     folders, files = study_and_files(out)
     opened = load(model, weights, device)

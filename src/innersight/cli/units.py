@@ -1,11 +1,10 @@
 """Commands for units: maps, comparisons, and what they answer to, depend on and become."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Device, Files, Json, Layers, ModelName, Out, Weights, app, load
+from innersight.cli.base import Data, Device, Files, Json, Layers, ModelName, Out, Weights, app, load
 from innersight.commands import deliver
 from innersight.errors import printable
 
@@ -58,7 +57,7 @@ def find(
         typer.Option(metavar="PICTURE@x0,y0,x1,y1", help="tight box round the thing, 0 to 1; may be repeated"),
     ],
     pictures: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PICTURES]...", help="files or folders that do not show the thing")
+        list[str] | None, typer.Argument(metavar="[PICTURES]...", help="those that do not show the thing; as for scan")
     ] = None,
     not_: Annotated[
         list[str] | None,
@@ -75,9 +74,10 @@ def find(
     out: Out = None,
 ) -> None:
     """Find the filter that answers to a region of a picture, such as the hair."""
+    from innersight.feed.named import pictures_named
     from innersight.find import find as run
 
-    network, rest = load(model, weights, device), pictures or ()
+    network, rest = load(model, weights, device), pictures_named(pictures or [])
     result = run(network, like, but_not=not_ or (), layers=layer, pictures=rest, colours=colours)
     if not json_:
         typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
@@ -89,7 +89,7 @@ def find(
 @app.command()
 def ablate(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="label or number; may be repeated [default: those predicted]")
@@ -103,8 +103,9 @@ def ablate(
 ) -> None:
     """Switch off every unit of a layer in turn, to see which ones a class depends on."""
     from innersight.ablation import ablate as run
+    from innersight.feed.named import pictures_named
 
-    result = run(load(model, weights, device), list(pictures), layer, to=to, classes=class_)
+    result = run(load(model, weights, device), pictures_named(pictures), layer, to=to, classes=class_)
     if not json_:
         from innersight import terminal
 
@@ -117,7 +118,7 @@ def connections(
     model: ModelName,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="layer:7, layer:0-3, or a layer")],
     pictures: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PICTURES]...", help="files or folders, for attribution")
+        list[str] | None, typer.Argument(metavar="[PICTURES]...", help="for attribution; as for scan")
     ] = None,
     before: Annotated[str | None, typer.Option(help="layer that drives [default: the one before in the story]")] = None,
     after: Annotated[str | None, typer.Option(help="layer that is driven [default: the one after, or classes]")] = None,
@@ -130,8 +131,10 @@ def connections(
 ) -> None:
     """Show which units drive a unit and which it drives, by weight and, over pictures, by attribution."""
     from innersight.connections import connections as run
+    from innersight.feed.named import pictures_named
 
-    result = run(load(model, weights, device), address, pictures or (), before=before, after=after, of=of)
+    given = pictures_named(pictures or [])
+    result = run(load(model, weights, device), address, given, before=before, after=after, of=of)
     if not json_:
         from innersight import terminal
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,9 +13,10 @@ from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.connections.link import CLASSES, Link
 from innersight.connections.result import Connections
-from innersight.errors import InnersightError
-from innersight.files import given, read_pictures
-from innersight.image import Picture, stack
+from innersight.errors import InnersightError, printable
+from innersight.feed import Item, batches
+from innersight.files import given
+from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH
 from innersight.model import Model
@@ -26,7 +27,7 @@ OF = ("mean", "peak")
 def connections(
     model: Model,
     address: str,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture" = (),
+    pictures: Any = (),
     *,
     before: str | None = None,
     after: str | None = None,
@@ -34,7 +35,8 @@ def connections(
 ) -> Connections:
     """Return the strongest incoming and outgoing connections of units, by weight and, over pictures, by attribution.
 
-    address : `layer:7`, `layer:0-3`, or `layer` for all of its units.
+    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. pictures : files, folders, `.tar` files or a data
+    set, see `innersight.feed.items`.
 
     By weight: of the convolution or matrix that gives the units, and of those that read them: see
     `innersight.tap.wires`. By attribution: gradient times activation (Shrikumar et al. 2016, arXiv:1605.01713) between
@@ -57,25 +59,48 @@ def connections(
         if before is not None or after is not None:
             raise InnersightError("before= and after= are for attribution: give pictures too")
         return Connections(model, layer, units, (), of, links, notes)
-    loaded, skipped = read_pictures(pictures, model.input)
     first, last = _neighbours(model, layer)
     before, after = before or first, after or last
-    x = stack(loaded, model.input).to(model.device, model.dtype)
-    effects: list[Link] = []
+    skipped: list[str] = []
+    names: list[str] = []
+    incoming: list[Tensor] = []
+    outgoing: list[Tensor] = []
+    best: dict[int, tuple[float, Item]] = {}
     with tap.untouched(model):
-        batches = torch.split(x, BATCH)
-        if before is None:
-            notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
-        else:
-            parts = [into(model, batch, before, layer, units, of=of) for batch in batches]
-            effects.append(Link.of_effects("in", before, _finite(torch.cat(parts), before, layer)))
-        parts = [out_of(model, batch, layer, after, units, of=of) for batch in batches]
-        effects.append(Link.of_effects("out", after, _finite(torch.cat(parts), layer, after)))
+        for items, x in batches(model, pictures, BATCH, skipped):
+            names += [printable(item.name) for item in items]
+            if before is not None:
+                incoming.append(into(model, x, before, layer, units, of=of))
+            outgoing.append(out_of(model, x, layer, after, units, of=of))
+            _keep_best(best, items, _peaks(model, x, layer), units)
+    if not names:
+        raise PictureError(skipped[0] if skipped else "no pictures given")
+    effects: list[Link] = []
+    if before is None:
+        notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
+    else:
+        effects.append(Link.of_effects("in", before, _finite(torch.cat(incoming), before, layer)))
+    effects.append(Link.of_effects("out", after, _finite(torch.cat(outgoing), layer, after)))
     for link in effects:
         if not link.size.any():
             ends = (link.layer, layer) if link.direction == "in" else (layer, link.layer)
             notes += ("the places of {} have no effect on {}".format(*ends),)
-    return Connections(model, layer, units, loaded, of, (*effects, *links), notes, skipped)
+    shown = tuple(best[unit][1] for unit in units)
+    return Connections(model, layer, units, tuple(names), of, (*effects, *links), notes, tuple(skipped), shown)
+
+
+def _peaks(model: Model, x: Float[Tensor, "B C H W"], layer: str) -> Float[Tensor, "B units"]:
+    with torch.no_grad():
+        return tap.capture(model, x, [layer]).activations[layer].amax((2, 3)).float().cpu()
+
+
+def _keep_best(
+    best: dict[int, tuple[float, Item]], items: Sequence[Item], peaks: Float[Tensor, "B units"], units: Sequence[int]
+) -> None:
+    values, rows = peaks.max(0)
+    for unit in units:
+        if unit not in best or float(values[unit]) > best[unit][0]:
+            best[unit] = (float(values[unit]), items[int(rows[unit])])
 
 
 def _finite(effects: Tensor, source: str, target: str) -> Tensor:

@@ -1,5 +1,6 @@
 """The picture of connections: the unit in the middle, what drives it at the left, what it drives at the right."""
 
+import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ import numpy as np
 
 from innersight import tap
 from innersight.connections.link import CLASSES, Link
-from innersight.image import stack
-from innersight.maps import compute, seen_array
+from innersight.errors import printable
+from innersight.feed import seen
+from innersight.image import Picture
+from innersight.maps import compute
 from innersight.render import figures
 from innersight.render.colour import scale_of
 
@@ -158,17 +161,15 @@ def _tile(figure: "Figure", maps: dict[str, Any], layer: str, unit: int, x: floa
 
 def _maps(found: "Connections", block: _Block) -> dict[str, Any]:
     """Return the maps by layer on the picture that the unit in the middle answers to most, "" for the picture."""
-    if not found.pictures:
+    if not found.best:
         return {}
-    x = stack(list(found.pictures), found.model.input)
-    own = compute(found.model, x, [found.layer])[found.layer][:, block.unit].flatten(1)
-    best = int(own.amax(1).argmax())
+    item, spec = found.best[found.units.index(block.unit)], found.model.input
+    read = item.load()
+    x = (read.tensor(spec) if isinstance(read, Picture) else read.float())[None]
     ends = {link.layer for link in (block.left, block.right) if link is not None} - {CLASSES, tap.PICTURE}
-    maps: dict[str, Any] = {
-        layer: values[0] for layer, values in compute(found.model, x[best : best + 1], [found.layer, *ends]).items()
-    }
+    maps: dict[str, Any] = {layer: values[0] for layer, values in compute(found.model, x, [found.layer, *ends]).items()}
     maps = {layer: values for layer, values in maps.items() if layer == found.layer or values.shape[1:] != (1, 1)}
     return maps | {
-        "name": found.pictures[best].name,
-        "": np.ascontiguousarray(seen_array(found.pictures[best], found.model)),
+        "name": printable(os.path.basename(item.name)),
+        "": np.asarray(seen(read, spec)),
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 from innersight.connections.figure import draw
 from innersight.connections.link import CLASSES, DEFINITION, Link
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.feed import Item
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import bootstrap
@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 class Connections:
     """The connections of units of one layer.
 
-    units : those asked for, in the order of the rows of every link. pictures : over which attributions are; none
-    without. of : "mean" or "peak" of the driven unit's map. links : by attribution first. notes : why a link is
-    missing. skipped : one sentence for each file that could not be read.
+    units : those asked for, in the order of the rows of every link. pictures : names of those over which attributions
+    are; none without. of : "mean" or "peak" of the driven unit's map. links : by attribution first. notes : why a link
+    is missing. skipped : one sentence for each file that could not be read. best : for each of the units the picture
+    with the highest place of its map, where there are any.
     """
 
     model: Model
     layer: str
     units: tuple[int, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[str, ...]
     of: str
     links: tuple[Link, ...]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    best: tuple[Item, ...] = ()
 
     def rank(self, link: Link, unit: int, count: int | None = 10) -> list[dict[str, Any]]:
         """Return the `count` strongest connections (all when None) of a unit in one of `links`, as plain rows.
@@ -84,7 +86,7 @@ class Connections:
             "model": self.model.name,
             "layer": self.layer,
             "of": self.of,
-            "pictures": [picture.name for picture in self.pictures],
+            "pictures": list(self.pictures),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "definition": DEFINITION,

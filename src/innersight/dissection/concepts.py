@@ -17,12 +17,12 @@ from torch import Tensor
 from innersight import tap
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
+from innersight.feed import Item, Loaded, ahead, items, network_input, seen, threads
 from innersight.image import Picture, PictureError
 from innersight.layers import check_layers, story
 from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.scan.engine import Watch
-from innersight.scan.feed import Item, Loaded, ahead, items, network_input, threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,7 +193,6 @@ def label(
     check_layers(model, names)
     text = _embedded(encode, list(words), "texts")
     decoders = threads(workers)
-    pictures = list(pictures) if isinstance(pictures, Iterator) else pictures
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
     nearness: list[Tensor] = []
     skipped: list[str] = []
@@ -261,15 +260,14 @@ def _read(item: Item, spec: InputSpec) -> tuple[Loaded, Image.Image | None]:
     try:
         found = item.load()
         if isinstance(found, Picture):
-            return Loaded(item, found.values(spec), None, "", ""), found.seen(spec).convert("RGB")
+            return Loaded(item, found.values(spec), None, "", ""), seen(found, spec)
         if tuple(found.shape) != spec.shape:
             raise PictureError(
                 f"{printable(item.name)}: a Tensor of {tuple(found.shape)}; the network takes {spec.shape}"
             )
     except PictureError as error:
         return Loaded(item, None, str(error), "", ""), None
-    pixels = spec.denormalise(found[None].float())[0].clamp(0, 1).mul(255).round().to(torch.uint8)
-    shown = Image.fromarray(np.ascontiguousarray(pixels[list(spec.shown)].permute(1, 2, 0).cpu().numpy()))
+    shown = seen(found, spec)
     return Loaded(item, found, None, "", ""), shown
 
 

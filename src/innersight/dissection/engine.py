@@ -16,11 +16,11 @@ from innersight.dissection.levels import Levels
 from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, draws, share
 from innersight.dissection.result import Dissected, Dissection
 from innersight.errors import InnersightError, printable
+from innersight.feed import Item, Loaded, ahead, items, network_input, threads
 from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Layer, Model
 from innersight.scan.engine import Watch
-from innersight.scan.feed import Item, Loaded, ahead, items, network_input, threads
 
 TOP = 0.005
 LEAST = 0.04

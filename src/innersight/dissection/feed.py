@@ -11,11 +11,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
+from innersight.feed import Item
+from innersight.feed.dataset import is_dataset
 from innersight.image import Box, Picture, PictureError
 from innersight.masks import Masks, check_size, laid, read_masks
 from innersight.model import InputSpec
-from innersight.scan.dataset import is_dataset
-from innersight.scan.feed import Item
 
 Asked = str | Path | Callable[[str], Mapping[str, Any] | None] | None
 Parts = Mapping[str, np.ndarray]
@@ -38,7 +38,7 @@ class Source:
 class Masked:
     """A picture that was read, with its parts, or the reason why not.
 
-    values : as in `innersight.scan.feed.Loaded`. parts : of each part that is on it, (h, w) bool in the grid that
+    values : as in `innersight.feed.Loaded`. parts : of each part that is on it, (h, w) bool in the grid that
     overlaps are counted in. unmasked : it could be read but has no mask.
     """
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.scan.feed import Item
+from innersight.feed import Item
 
 RESAMPLES = 400
 COARSE = 12

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from innersight.dissection.feed import Source
 from innersight.errors import InnersightError, nearest
+from innersight.feed import Item
 from innersight.model import Model
 from innersight.render import figures
-from innersight.scan.feed import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

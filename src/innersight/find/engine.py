@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.errors import InnersightError
-from innersight.files import given, read_pictures
+from innersight.errors import InnersightError, printable
+from innersight.feed import Item, batches, seen
+from innersight.files import given
 from innersight.find.colours import own_colours
 from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
 from innersight.find.result import SHOWN, Finding
 from innersight.find.score import STRONGEST, Strongest, at, fits, most
-from innersight.image import Picture, stack
+from innersight.image import Picture, as_picture, stack
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH, compute
-from innersight.model import Model
+from innersight.model import InputSpec, Model
 
 if TYPE_CHECKING:
     from innersight.find.regions import Asked
@@ -33,16 +34,16 @@ def find(
     *,
     but_not: "Asked | str | Path | Picture | Sequence[Asked | str | Path | Picture]" = (),
     layers: Sequence[str] | None = None,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture" = (),
+    pictures: Any = (),
     colours: bool = True,
 ) -> Finding:
     """Rank the units of `layers` by how well they answer to a region; without `layers` those that tell the story.
 
     like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
     as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
-    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all. colours :
-    whether the colours of a box that are found in it more than elsewhere in its picture count for more; False where the
-    thing has the colours of what surrounds it.
+    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all, as many as
+    wanted, see `innersight.feed.items`. colours : whether the colours of a box that are found in it more than elsewhere
+    in its picture count for more; False where the thing has the colours of what surrounds it.
 
     The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
     (Bau et al. 2017, arXiv:1704.05796) without its fixed threshold, and the fit of projections to the sides of a box
@@ -51,8 +52,6 @@ def find(
     PictureError for a picture of `like` or `but_not` that cannot be read.
     """
     queries = read_queries(model.input, several(like), several(but_not))
-    context, skipped = read_pictures(pictures, model.input) if given(pictures) else ((), ())
-    queries += tuple(Query(picture, but_not=(WHOLE,)) for picture in context)
     names = tuple(dict.fromkeys(layers)) if layers else story(model)
     described = check_layers(model, names)
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
@@ -61,15 +60,28 @@ def find(
     ranking = _Ranking(model, queries, max((layer.grid for layer in described), key=_size), colours)
     for start in range(0, len(queries), BATCH):
         x = stack([query.picture for query in queries[start : start + BATCH]], model.input)
-        ranking.add(compute(model, x, names))
-    return replace(ranking.found(), skipped=skipped)
+        ranking.add(compute(model, x, names), queries[start : start + BATCH])
+    skipped: list[str] = []
+    context: list[str] = []
+    shown = list(queries[:SHOWN])
+    if given(pictures):
+        for items, x in batches(model, pictures, BATCH, skipped):
+            ranking.add(compute(model, x, names))
+            context += [printable(item.name) for item in items]
+            shown += [Query(_picture(item, model.input), but_not=(WHOLE,)) for item in items[: SHOWN - len(shown)]]
+    return replace(ranking.found(), shown=tuple(shown), context=tuple(context), skipped=tuple(skipped))
+
+
+def _picture(item: Item, spec: InputSpec) -> Picture:
+    found = item.load()
+    return found if isinstance(found, Picture) else as_picture(seen(found, spec), name=item.name)
 
 
 def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor], *, colours: bool = True) -> Finding:
     """Score maps already computed, per layer (pictures, units, h, w); the pictures with `like` come first."""
     grids = [(values.shape[2], values.shape[3]) for values in maps.values()]
     ranking = _Ranking(model, queries, max(grids, key=_size), colours)
-    ranking.add(maps)
+    ranking.add(maps, queries)
     return ranking.found()
 
 
@@ -85,15 +97,10 @@ class _Ranking:
 
     def __init__(self, model: Model, queries: tuple[Query, ...], finest: tuple[int, int], colours: bool) -> None:
         self._model, self._queries, self._finest, self._colours = model, queries, finest, colours
-        self._shown = sum(bool(query.like) for query in queries)
-        parts = [self._asked(query) for query in queries[: self._shown]]
+        parts = [self._asked(query) for query in queries if query.like]
+        self._shown = len(parts)
         inside, thing, counts = (torch.stack(part) for part in zip(*parts, strict=True))
         self._area = float(inside.mean())
-        if self._area > ALL and self._shown == len(queries):
-            raise InnersightError(
-                "the region is all of every picture, so there is nothing that it could be told from; "
-                "draw the box round the thing, or give pictures without it"
-            )
         self._wanted = STRONGEST * float(at(counts, finest).sum())
         self._possible = most(at(thing, finest), self._wanted)
         self._done = 0
@@ -104,11 +111,14 @@ class _Ranking:
         self._low: dict[str, Tensor] = {}
         self._maps: dict[str, list[Tensor]] = {}
 
-    def add(self, maps: dict[str, Tensor]) -> None:
-        """Take in the maps (B, units, h, w) of the next pictures, by layer."""
+    def add(self, maps: dict[str, Tensor], queries: Sequence[Query] = ()) -> None:
+        """Take in the maps (B, units, h, w) of the next pictures, by layer; without queries of pictures without it."""
         count = len(next(iter(maps.values())))
-        own = self._queries[self._done : self._done + count]
-        inside, thing, counts = (torch.stack(part) for part in zip(*map(self._asked, own), strict=True))
+        if queries:
+            inside, thing, counts = (torch.stack(part) for part in zip(*map(self._asked, queries), strict=True))
+        else:
+            inside = thing = torch.zeros(count, self._model.input.height, self._model.input.width)
+            counts = torch.ones_like(inside)
         region, places = (at(part, self._finest).flatten() for part in (thing, counts))
         shown, drawn = (max(0, least - self._done) for least in (self._shown, SHOWN))
         for layer, values in maps.items():
@@ -140,6 +150,11 @@ class _Ranking:
 
     def found(self) -> Finding:
         """Return the ranking of all units of all layers. Raises InnersightError for maps that are not finite."""
+        if self._area > ALL and self._done == self._shown:
+            raise InnersightError(
+                "the region is all of every picture, so there is nothing that it could be told from; "
+                "draw the box round the thing, or give pictures without it"
+            )
         broken = [f"{layer} on {number} of {self._done}" for layer, number in self._broken.items() if number]
         if broken:
             raise InnersightError(
@@ -153,4 +168,4 @@ class _Ranking:
         best = torch.cat(list(score.values())).argsort(descending=True, stable=True).tolist()
         maps = {layer: torch.cat(parts) for layer, parts in self._maps.items()}
         order = tuple(addresses[i] for i in best)
-        return Finding(self._model, self._queries, maps, order, score, share, fit, self._area)
+        return Finding(self._model, self._queries, maps, order, score, share, fit, self._area, self._queries[:SHOWN])

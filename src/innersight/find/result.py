@@ -32,8 +32,8 @@ DEFINITION = (
 class Finding:
     """Units of several layers, ranked by how well they answer to a region.
 
-    queries : the pictures, those with the region first. maps : per layer (pictures, units, h, w) float32, of the
-    first 6.
+    queries : the pictures asked about, those with the region first. context : names of those that do not show it.
+    shown : the first 6 of all. maps : per layer (pictures, units, h, w) float32, of these.
     order : (layer, unit), best first. score, share, fit : per layer (units,) in 0..1; `DEFINITION` defines them.
     area : the region's share of the pictures that show it, 0..1. skipped : one sentence for each file not read.
     """
@@ -46,6 +46,8 @@ class Finding:
     share: dict[str, Tensor]
     fit: dict[str, Tensor]
     area: float
+    shown: tuple[Query, ...] = ()
+    context: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
     def reason(self, layer: str, unit: int) -> str:
@@ -73,9 +75,9 @@ class Finding:
 
     def figure(self, *, count: int = 8) -> "Figure":
         """Draw the best units as columns over up to 6 pictures, the boxes outlined; each unit on one scale."""
-        best, shown = self.order[:count], self.queries[:SHOWN]
+        best, shown = self.order[:count], self.shown
         figure = figures.new_figure(max(5.0, (len(best) + 1) * 1.3), len(shown) * 1.32 + 0.7)
-        rest = len(self.queries) - len(shown)
+        rest = len(self.queries) + len(self.context) - len(shown)
         more = f"; {rest} more pictures not shown" if rest else ""
         title = f"The units that answer to the region (solid; dashed: not this), best first{more}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=9)
@@ -107,7 +109,8 @@ class Finding:
                     "not": [[box.x0, box.y0, box.x1, box.y1] for box in query.but_not],
                 }
                 for query in self.queries
-            ],
+            ]
+            + [{"name": name, "like": [], "not": [[0, 0, 1, 1]]} for name in self.context],
             "area": self.area,
             "skipped": list(self.skipped),
             "definition": DEFINITION,

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
+from innersight.feed import Item, again, ahead, entries, seen
+from innersight.feed.dataset import Content
 from innersight.image import Box, Picture, PictureError
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
-from innersight.scan.dataset import Content
-from innersight.scan.feed import Item, again, ahead, entries
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness
 
@@ -96,9 +96,8 @@ def _read(item: Item, record: Record, spec: InputSpec, dataset: Any) -> tuple[in
 def _opened(found: Content, spec: InputSpec) -> Opened:
     if isinstance(found, Picture):
         return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
-    pixels = spec.denormalise(found[None].float())[0].clamp(0, 1).mul(255).round().to(torch.uint8)
-    shown = pixels[list(spec.shown)].permute(1, 2, 0).cpu().numpy()
-    return Opened(found.float(), np.ascontiguousarray(shown), Box(0, 0, spec.width, spec.height))
+    shown = np.asarray(seen(found, spec))
+    return Opened(found.float(), shown, Box(0, 0, spec.width, spec.height))
 
 
 def boxes(field: Field, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: Box) -> tuple[Box, Box]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from innersight import __version__, tap
 from innersight.errors import InnersightError, nearest, printable
+from innersight.feed import Item, items, threads
+from innersight.feed.dataset import gathered, is_dataset, unscaled
 from innersight.image import PictureError
 from innersight.layers import check_layers, story
 from innersight.model import Model
-from innersight.scan.dataset import is_dataset, unscaled
-from innersight.scan.feed import Item, items, threads
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Progress, Record
 from innersight.scan.result import Scan
@@ -52,7 +52,7 @@ def scan(
     """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
 
     pictures : files, folders, `.tar` files (WebDataset), or one data set of torch, Hugging Face or webdataset; see
-    `innersight.scan.feed.items`. layers : those that tell the story when None. top : examples of each unit, of which at
+    `innersight.feed.items`. layers : those that tell the story when None. top : examples of each unit, of which at
     most `alike` are nearly the same picture. batch : pictures in one forward pass, which ends at the deepest layer.
     workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
     the last one).
@@ -80,8 +80,7 @@ def scan(
             raise InnersightError(f"{name} is {size}, and at least 1")
     threads(workers)
     described = check_layers(model, tuple(layers) if layers else story(model))
-    if isinstance(pictures, Iterator):
-        pictures = list(pictures)
+    pictures = gathered(pictures)
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip

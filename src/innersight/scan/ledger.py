@@ -14,7 +14,7 @@ import safetensors.torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.scan.feed import Item
+from innersight.feed import Item
 from innersight.store import Store, told
 
 _SCHEMA = """
@@ -35,7 +35,7 @@ class Record:
     """A picture of the scan.
 
     label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
-    `innersight.scan.likeness`. stamp, digest : see `innersight.scan.feed.Item`. broken : why it could not be read.
+    `innersight.scan.likeness`. stamp, digest : see `innersight.feed.Item`. broken : why it could not be read.
     """
 
     number: int

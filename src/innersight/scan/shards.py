@@ -13,10 +13,10 @@ import torch
 
 from innersight import tap
 from innersight.errors import InnersightError, printable
+from innersight.feed import Item, Loaded, network_input, stream, threads
+from innersight.feed.dataset import Label
 from innersight.model import Layer, Model
 from innersight.remote import spread
-from innersight.scan.dataset import Label
-from innersight.scan.feed import Item, Loaded, network_input, stream, threads
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import likeness
 from innersight.scan.rooms import Pairs, rooms

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import printable
+from innersight.feed import threads
 from innersight.model import Field
 from innersight.receptive import fields
 from innersight.scan.crops import Opened, cut, opened
-from innersight.scan.feed import threads
 from innersight.store import told
 
 if TYPE_CHECKING:

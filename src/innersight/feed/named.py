@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, nearest, printable
-from innersight.scan.dataset import is_dataset
+from innersight.feed.dataset import is_dataset
 from innersight.sources.python import find
 from innersight.sources.query import split
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from innersight.errors import InnersightError
+from innersight.files import expand
 from innersight.image import SUFFIXES, Picture, as_picture, decode_picture, load_picture
 from innersight.model import InputSpec
 
@@ -19,6 +21,15 @@ PICTURES = ("image", "img", "picture")
 LABELS = ("label", "labels", "fine_label", "cls")
 
 
+def gathered(pictures: Any) -> Any:
+    """Return what can be gone through twice: one picture as a list, a list of more than files without its folders."""
+    if isinstance(pictures, Iterator):
+        pictures = list(pictures)
+    if isinstance(pictures, Picture | Image.Image) or (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim < 4):
+        return [pictures]
+    return list(expand(pictures)) if isinstance(pictures, list | tuple) and is_dataset(pictures) else pictures
+
+
 def is_dataset(pictures: Any) -> bool:
     """Say whether it is a data set and not names of files. Raises InnersightError for what holds data sets."""
     if isinstance(pictures, DataLoader):
@@ -26,7 +37,9 @@ def is_dataset(pictures: Any) -> bool:
     if isinstance(pictures, Mapping):
         names = ", ".join(map(repr, pictures)) or "nothing"
         raise InnersightError(f"the data set is made of {names}: give one of them")
-    plain = isinstance(pictures, str | Path | list | tuple | set | Iterator)
+    if isinstance(pictures, list | tuple):
+        return any(not isinstance(one, str | Path) for one in pictures)
+    plain = isinstance(pictures, str | Path | set | Iterator)
     return not plain and (numbered(pictures) or hasattr(pictures, "__iter__"))
 
 
