@@ -122,7 +122,7 @@ def test_find_ranks_units_for_a_box(pictures, tmp_path, monkeypatch, capsys):
     words = ["--like", f"{pictures[0]}@0.3,0.2,0.6,0.5", "--not", f"{pictures[0]}@0.3,0.4,0.6,0.5", "-l", "stage1"]
     said = run("find", "small:4", pictures[1], *words, "--top", "2", *(f"--out={out}" for out in outs)).stdout
     assert "units of stage1" in said
-    assert said.count("of its strongest places") == 2
+    assert said.count("its strongest places hold") == 2
     assert len(json.loads(outs[1].read_text())["pictures"]) == 2
     assert "outside the picture" in fail(monkeypatch, capsys, "find", "small:4", "--like", f"{pictures[0]}@3,2,6,5")
 

@@ -1,0 +1,155 @@
+"""Whatever pictures are given as, those who go through them see the same pictures, and keep none."""
+
+import gc
+import io
+import tarfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import picture, tiny
+from PIL import Image
+
+import innersight as ins
+from innersight.errors import InnersightError
+from innersight.feed import batches
+from innersight.image import Picture, PictureError, load_picture
+from innersight.model import Model
+
+BOX = (0.1, 0.2, 0.6, 0.7)
+COUNT = 20
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny("in-place")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(COUNT):
+        picture(i).image.save(folder / f"{i:02}.png")
+    (folder / "99.png").write_bytes(b"no picture")
+    return folder
+
+
+def tar_of(folder: Path) -> Path:
+    with tarfile.open(folder.parent / "pictures.tar", "w") as tar:
+        for file in sorted(folder.iterdir()):
+            info = tarfile.TarInfo(file.name)
+            info.size = file.stat().st_size
+            tar.addfile(info, io.BytesIO(file.read_bytes()))
+    return folder.parent / "pictures.tar"
+
+
+def readable(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())[:COUNT]
+
+
+WAYS: dict[str, Callable[[Path], Any]] = {
+    "folder": lambda folder: folder,
+    "files": lambda folder: sorted(folder.iterdir()),
+    "generator": lambda folder: iter(sorted(folder.iterdir())),
+    "tar": tar_of,
+    "pairs": lambda folder: [(Image.open(file), "ash") for file in readable(folder)],
+    "dicts": lambda folder: [{"image": file, "label": 0} for file in sorted(folder.iterdir())],
+    "arrays": lambda folder: [np.asarray(Image.open(file)) for file in readable(folder)],
+    "mixed": lambda folder: [load_picture(folder / "00.png"), *readable(folder)[1:9], Image.open(folder / "09.png"),
+                             *readable(folder)[10:]],
+    "input": lambda folder: [load_picture(file).tensor(tiny("in-place").input) for file in readable(folder)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_give_the_same(way: str, model: Model, folder: Path, tmp_path: Path) -> None:
+    def given() -> Any:
+        return WAYS[way](folder)
+
+    pictures = [load_picture(file) for file in readable(folder)]
+    whole, found = (ins.ablate(model, one, "relu2", to="mean") for one in (pictures, given()))
+    assert torch.allclose(found.change, whole.change, atol=1e-5)
+    assert len(found.pictures) == COUNT
+    lost = found.skipped
+    assert len(lost) == (way in ("folder", "files", "generator", "tar", "dicts"))
+    assert all("99.png" in sentence for sentence in lost)
+
+    first, second = (ins.connections(model, "relu2", one) for one in (pictures, given()))
+    for link, other in zip(first.links, second.links, strict=True):
+        assert torch.allclose(link.value, other.value, atol=1e-5)
+    for one, other in zip(first.best, second.best, strict=True):
+        assert one.number == other.number
+    assert second.skipped == lost
+    if way in ("tar", "input"):
+        second.save(tmp_path / "a.png")
+
+    alone, context = (ins.find(model, (picture(40), BOX), pictures=one) for one in (pictures, given()))
+    assert all(torch.allclose(context.score[name], alone.score[name], atol=1e-5) for name in alone.score)
+    assert len(context.context) == COUNT
+    assert len(context.shown) == 6
+    assert context.skipped == lost
+    assert [len(entry["like"]) for entry in context.to_json()["pictures"]] == [1] + [0] * COUNT
+    if way in ("tar", "input"):
+        context.save(tmp_path / "b.png")
+
+
+def test_one_picture_is_enough(model: Model, folder: Path) -> None:
+    file = folder / "03.png"
+    whole = ins.ablate(model, file, "relu2")
+    for one in (load_picture(file), Image.open(file), np.asarray(Image.open(file)), str(file), [file]):
+        found = ins.ablate(model, one, "relu2")
+        assert torch.allclose(found.change, whole.change, atol=1e-5)
+        assert len(found.pictures) == 1
+
+
+def test_a_folder_among_pictures_is_gone_through(model: Model, folder: Path) -> None:
+    found = ins.ablate(model, [picture(50), folder], "relu2")
+    assert len(found.pictures) == COUNT + 1
+    assert found.pictures[0] == picture(50).name
+
+
+def test_a_list_of_pictures_can_be_scanned(model: Model, folder: Path) -> None:
+    whole = ins.scan(model, folder, ["relu2"])
+    listed = ins.scan(model, [load_picture(file) for file in readable(folder)], ["relu2"])
+    assert whole.layers["relu2"].raw.keys() == listed.layers["relu2"].raw.keys()
+    assert all(torch.equal(value, listed.layers["relu2"].raw[key]) for key, value in whole.layers["relu2"].raw.items())
+    assert listed.crops("relu2:1", listed.examples("relu2:1", count=2))
+
+
+@pytest.mark.parametrize("what", ["ablate", "connections", "find"])
+def test_no_picture_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    asked = {
+        "ablate": lambda: ins.ablate(model, [folder] * 6, "relu2"),
+        "connections": lambda: ins.connections(model, "relu2", [folder] * 6),
+        "find": lambda: ins.find(model, (picture(40), BOX), pictures=[folder] * 6),
+    }[what]
+    module = {"ablate": "ablation", "connections": "connections.engine", "find": "find.engine"}[what]
+
+    def counted(*args: Any, **named: Any) -> Any:
+        nonlocal most
+        for one in batches(*args, **named):
+            gc.collect()
+            most = max(most, sum(type(thing) is Picture for thing in gc.get_objects()))
+            yield one
+
+    before = sum(type(thing) is Picture for thing in gc.get_objects())
+    monkeypatch.setattr(import_module(f"innersight.{module}"), "batches", counted)
+    assert asked() is not None
+    # The threads hold no picture but what they are at, and `find` those it draws.
+    assert most - before < 24
+
+
+def test_what_holds_no_pictures_is_told(model: Model, tmp_path: Path) -> None:
+    said = "a folder without picture files"
+    with pytest.raises(PictureError, match=said):
+        ins.ablate(model, tmp_path, "relu2", to="mean")
+    with pytest.raises(PictureError, match=said):
+        ins.connections(model, "relu2", tmp_path)
+    assert said in ins.find(model, (picture(40), BOX), pictures=tmp_path).skipped[0]
+    with pytest.raises(InnersightError, match="made of 'train': give one of them"):
+        ins.ablate(model, {"train": [picture(1)]}, "relu2")
