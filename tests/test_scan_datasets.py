@@ -189,6 +189,18 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         "python:named_sets:stream",
     ):  # fmt: skip
         assert same(whole, scan(model, pictures_named([text]), LAYERS)), text
+    for text in ("hf:several?split=train", "python:named_sets:made"):
+        made = scan(model, pictures_named([text]), LAYERS, out=tmp_path / "study", overwrite=True)
+        kept, examples = stored(model, tmp_path / "study"), made.examples("relu2:1")
+        assert kept is not None
+        first, again = made.crops("relu2:1", examples), kept.crops("relu2:1", examples)
+        assert first
+        assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(first, again, strict=True))
+    made = scan(model, pictures_named(["python:named_sets:stream"]), LAYERS, out=tmp_path / "study", overwrite=True)
+    kept = stored(model, tmp_path / "study")
+    assert kept is not None
+    with pytest.raises(PictureError, match="an entry of a stream; crops can be made after the scan"):
+        kept.crops("relu2:1", made.examples("relu2:1"))
     assert pictures_named(["a", "b.png"]) == ["a", "b.png"]
     for text, message in (
         ("hf:several", "has the splits train, test: write hf:several"),
@@ -207,7 +219,7 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         pictures_named(["hf:saved", "a"])
 
 
-def test_what_a_named_data_set_left_in_a_study_has_no_crops(model: Model, folder: Path, tmp_path: Path) -> None:
+def test_what_a_nameless_data_set_left_in_a_study_has_no_crops(model: Model, folder: Path, tmp_path: Path) -> None:
     source = Streamed(folder)
     made = scan(model, source, LAYERS, out=tmp_path / "s")
     kept = stored(model, tmp_path / "s")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ PICTURES = ("image", "img", "picture")
 LABELS = ("label", "labels", "fine_label", "cls")
 
 
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A data set that a text names, by which its entries are found again."""
+
+    name: str
+    rows: Any
+
+
+def apart(pictures: Any) -> tuple[str, Any]:
+    """Return the name of a data set, "" where it has none, and the data set."""
+    return (pictures.name, pictures.rows) if isinstance(pictures, Named) else ("", pictures)
+
+
 def gathered(pictures: Any) -> Any:
     """Return what can be gone through twice: one picture as a list, a list of more than files without its folders."""
     if isinstance(pictures, Iterator):
@@ -32,6 +46,7 @@ def gathered(pictures: Any) -> Any:
 
 def is_dataset(pictures: Any) -> bool:
     """Say whether it is a data set and not names of files. Raises InnersightError for what holds data sets."""
+    pictures = apart(pictures)[1]
     if isinstance(pictures, DataLoader):
         raise InnersightError("a DataLoader gives batches: give its data set, loader.dataset")
     if isinstance(pictures, Mapping):
@@ -87,6 +102,7 @@ def entry(row: Any, number: int) -> tuple[Any, Label]:
 
 def unscaled(dataset: Any, spec: InputSpec) -> str | None:
     """Return a note where the first entry looks like pixels that nobody brought to the network's mean and deviation."""
+    dataset = apart(dataset)[1]
     if not numbered(dataset) or not len(dataset) or (set(spec.mean) == {0.0} and set(spec.std) == {1.0}):
         return None
     try:

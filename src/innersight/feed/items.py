@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from innersight.feed.archive import Member, members, one
 from innersight.feed.dataset import (
     Content,
     Label,
+    apart,
     class_names,
     content,
     content_bytes,
@@ -23,8 +25,11 @@ from innersight.feed.dataset import (
     numbered,
     rows,
 )
+from innersight.feed.named import opened
 from innersight.files import find_pictures
 from innersight.image import Picture, PictureError, load_picture
+
+_ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#(\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,31 @@ def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> 
 
 
 def again(name: str) -> Item:
-    """Return the picture of this name, of a file or inside of a tar file. Raises PictureError where it is gone."""
-    if name.startswith("#") and not os.path.exists(name):
-        raise PictureError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
+    """Return the picture of this name: of a file, inside of a tar file, or of a data set that has a name.
+
+    Raises PictureError where it is gone.
+    """
+    entry = _ENTRY.fullmatch(name)
+    if entry and not os.path.exists(name):
+        return _of_named(entry[1], int(entry[2]))
     if ".tar/" not in name.lower() or os.path.isfile(name):
         return _of_file(0, Path(name), Path(name), ())
     return _of_member(0, one(name))
+
+
+def _of_named(text: str, number: int) -> Item:
+    name = f"{printable(text)}#{number}"
+    if not text:
+        raise PictureError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
+    try:
+        found = opened(text)
+        if not numbered(found.rows):
+            raise PictureError(f"{name}: an entry of a stream; crops can be made after the scan, where that is at hand")
+        return next(entries(found, [number]))
+    except PictureError:
+        raise
+    except Exception as error:  # of a library or the user's own code
+        raise PictureError(f"{name}: cannot be had again ({printable(error)})") from error
 
 
 def _of_member(number: int, member: Member) -> Item:
@@ -127,10 +151,11 @@ def _stamp(path: Path) -> str:
 
 
 def _of_dataset(dataset: Any) -> Iterator[Item]:
+    text, dataset = apart(dataset)
     names = class_names(dataset)
     entries = rows(dataset)
     for number in count():
-        name = f"#{number}"
+        name = f"{text}#{number}"
         try:
             row = next(entries)
         except StopIteration:
@@ -142,7 +167,7 @@ def _of_dataset(dataset: Any) -> Iterator[Item]:
             broken = PictureError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})")
             yield Item(number, name, None, None, partial(_fail, broken), bytes)
             continue
-        yield _of_entry(number, row, names)
+        yield _of_entry(number, row, names, text)
 
 
 def entries(dataset: Any, numbers: Sequence[int]) -> Iterator[Item]:
@@ -150,25 +175,26 @@ def entries(dataset: Any, numbers: Sequence[int]) -> Iterator[Item]:
 
     Raises PictureError for a stream that ends before the last of them.
     """
+    text, dataset = apart(dataset)
     names = class_names(dataset)
     if numbered(dataset):
-        yield from (_of_entry(number, dataset[number], names) for number in numbers)
+        yield from (_of_entry(number, dataset[number], names, text) for number in numbers)
         return
     wanted, found = set(numbers), 0
     for number, row in enumerate(islice(rows(dataset), numbers[-1] + 1 if numbers else 0)):
         if number in wanted:
             found += 1
-            yield _of_entry(number, row, names)
+            yield _of_entry(number, row, names, text)
     if found < len(wanted):
         raise PictureError(f"#{numbers[-1]}: the stream ends before it now")
 
 
-def _of_entry(number: int, row: Any, names: Sequence[str] | None) -> Item:
+def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> Item:
     picture, label = entry(row, number)
     if names is not None and isinstance(label, int) and 0 <= label < len(names):
         label = names[label]
     if isinstance(picture, str | Path):
         return replace(_of_file(number, Path(picture), Path(picture), ()), label=label, row=row)
-    name = picture.name if isinstance(picture, Picture) else f"#{number}"
+    name = picture.name if isinstance(picture, Picture) else f"{text}#{number}"
     load, read = partial(content, picture, name), partial(content_bytes, picture, name)
     return Item(number, name, None, label, load, read, row=row)

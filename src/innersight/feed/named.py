@@ -2,11 +2,12 @@
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, nearest, printable
-from innersight.feed.dataset import is_dataset
+from innersight.feed.dataset import Named, is_dataset
 from innersight.sources.python import find
 from innersight.sources.query import split
 
@@ -28,7 +29,13 @@ def pictures_named(texts: Sequence[str]) -> Any:
     if len(texts) > 1:
         raise InnersightError(f"{printable(named[0])} is a data set: give one, and nothing beside it")
     origin, name, options = split(named[0])
-    return _ORIGINS[origin](name, options)
+    return Named(named[0], _ORIGINS[origin](name, options))
+
+
+@lru_cache(1)
+def opened(text: str) -> Any:
+    """Return the data set that a text names; the last one stays open. Raises InnersightError as `pictures_named`."""
+    return pictures_named([text])
 
 
 def _of_hf(name: str, options: dict[str, str]) -> Any:

@@ -122,7 +122,8 @@ def scan(
 def stored(model: Model, study: str | Path) -> Scan | None:
     """Return what the scan kept in a study's folder has found so far; None where there is none of this model.
 
-    Its pictures are read again only when their crops are asked for; those of a torch or Hugging Face data set cannot.
+    Its pictures are read again only when their crops are asked for; those of a data set only where it has a name
+    (`hf:`, `python:`).
     Raises InnersightError where there is no study, or its file is damaged.
     """
     ledger = Ledger(Store.open(study))
