@@ -122,7 +122,7 @@ def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
     incoming, outgoing = found.links[:2]
     assert len(found.rank(incoming, 1)) == 6
     assert found.rank(outgoing, 1) == []
-    assert "the places of last have no effect on class" in found.notes
+    assert "the places of last:1 have no effect on class" in found.notes
     assert found.figure().axes
 
 

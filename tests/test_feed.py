@@ -144,6 +144,26 @@ def test_no_picture_outlives_its_batch(what: str, model: Model, folder: Path, mo
     assert most - before < 24
 
 
+def test_pictures_that_are_asked_about_are_no_context(model: Model, folder: Path) -> None:
+    asked = f"{folder / '03.png'}@0.1,0.2,0.6,0.7"
+    found = ins.find(model, asked, pictures=folder)
+    rest = ins.find(model, asked, pictures=[file for file in readable(folder) if file.name != "03.png"])
+    assert len(found.context) == COUNT - 1
+    assert any("03.png: asked about already" in sentence for sentence in found.skipped)
+    assert found.order == rest.order
+    assert ins.find(model, asked, pictures=folder / "03.png").order == ins.find(model, asked, pictures=None).order
+
+
+def test_units_without_effect_are_named(folder: Path) -> None:
+    model = tiny("in-place")
+    with torch.no_grad():
+        model.net.conv2.weight[3] = 0
+        model.net.conv2.bias[3] = -1
+    notes = ins.connections(model, "relu2:2,3", folder).notes
+    assert "the places of relu2:3 have no effect on class" in notes
+    assert not any("relu2:2" in note for note in notes)
+
+
 def test_what_holds_no_pictures_is_told(model: Model, tmp_path: Path) -> None:
     said = "a folder without picture files"
     with pytest.raises(PictureError, match=said):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from networks import tiny
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
+from innersight import image
 from innersight.errors import InnersightError
 from innersight.feed.named import pictures_named
 from innersight.image import PictureError
@@ -217,6 +220,30 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
             pictures_named([text])
     with pytest.raises(InnersightError, match="hf:saved is a data set: give one, and nothing beside it"):
         pictures_named(["hf:saved", "a"])
+
+
+def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Path, tmp_path: Path) -> None:
+    good = [Image.open(file) for file in files(folder)[:3]]
+    broken = Image.open(io.BytesIO(files(folder)[0].read_bytes()[:900]))
+    rows = [*good, None, broken, (), 7, {"bytes": None, "path": None}, torch.zeros(9, 9, dtype=torch.uint8)]
+    result = scan(model, [{"image": row} for row in rows], LAYERS, out=tmp_path / "s")
+    assert result.pictures == 3
+    assert [sentence.split(":")[0] for sentence in result.skipped] == [f"#{i}" for i in range(3, 9)]
+    assert "cannot be read as a picture" in result.skipped[1]
+    assert not (tmp_path / "s" / "scan.partial").exists()
+
+
+def test_bytes_are_decoded_once(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, seen = importlib.import_module("innersight.feed.dataset"), []
+    monkeypatch.setattr(
+        dataset, "decode_picture", lambda data, name: seen.append(name) or image.decode_picture(data, name)
+    )
+    scan(model, [{"image": {"bytes": file.read_bytes(), "path": None}} for file in files(folder)], LAYERS, out=tmp_path)
+    assert len(seen) == COUNT
+
+
+def test_a_folder_of_tar_files(model: Model, folder: Path, tar: Path) -> None:
+    assert same(scan(model, tar.parent, LAYERS), scan(model, folder, LAYERS))
 
 
 def test_what_a_nameless_data_set_left_in_a_study_has_no_crops(model: Model, folder: Path, tmp_path: Path) -> None:

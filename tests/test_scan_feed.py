@@ -28,6 +28,7 @@ from innersight.model import Model
 from innersight.scan import Scan, scan, stored
 from innersight.scan.shards import class_of
 from innersight.scan.sprites import GAP, SIDE
+from innersight.store import Store
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")
@@ -362,14 +363,31 @@ def test_old_sprites_stay_until_new_ones_are_there(model: Model, folder: Path, t
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = scan(model, folder, LAYERS, out=tmp_path / "s").sprites(tmp_path / "s")
-    result = scan(model, folder, LAYERS, top=2, out=tmp_path / "s", overwrite=True)
+    shutil.copytree(folder, tmp_path / "own")
+    before = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s").sprites(tmp_path / "s")
+    Image.effect_mandelbrot((30, 26), (-2, -1.5, 1, 1.5), 50).save(tmp_path / "own" / "zzz.png")
+    result = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s")
+    assert result.pictures == COUNT + 1
     with pytest.raises(KeyboardInterrupt):
         result.sprites(tmp_path / "s", stop)
     assert all(sheet.is_file() for sheet in before)
+    old = [sheet.read_bytes() for sheet in before]
     after = result.sprites(tmp_path / "s")
-    assert Image.open(after[0]).width == 3 * (SIDE + GAP)
+    assert [sheet.read_bytes() for sheet in after] != old
     assert not (tmp_path / "s" / "sprites.partial").exists()
+
+
+def test_sprites_go_with_their_scan_and_are_made_by_one_process(model: Model, folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "new" / "study"
+    assert scan(model, folder, LAYERS).sprites(study)
+    result = scan(model, folder, LAYERS, top=2, out=study, overwrite=True)
+    assert result.sprites(study)
+    anew = scan(model, folder, LAYERS[:1], out=study, overwrite=True)
+    assert not (study / "sprites").exists()
+    with Store.open(study).locked(), pytest.raises(InnersightError, match="another process is at work"):
+        anew.sprites(study)
+    (sheet,) = anew.sprites(study)
+    assert Image.open(sheet).width == 10 * (SIDE + GAP)
 
 
 def test_sprites_of_every_source(model: Model, folder: Path, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def read_pictures(sources: "Sequence[Source] | Source", spec: InputSpec) -> tupl
 
 
 def given(sources: "Sequence[Source] | Source") -> bool:
-    """Say whether there are any sources: everything but an empty list."""
-    return not isinstance(sources, list | tuple) or len(sources) > 0
+    """Say whether there are any sources: everything but None and an empty list."""
+    return sources is not None and (not isinstance(sources, list | tuple) or len(sources) > 0)
 
 
 def reader(spec: InputSpec) -> "Callable[[Source], Picture]":

@@ -270,7 +270,10 @@ def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, nam
         if source.dtype != np.uint8 or not colour or not source.size:
             return _from_array(source, name, None)
         source = Image.fromarray(source)
-    image, notes = _eight_bit(source, printable(name))
+    try:
+        image, notes = _eight_bit(source, printable(name))
+    except (OSError, SyntaxError, EOFError, struct.error) as error:  # of a file that is decoded only now
+        raise PictureError(f"{printable(name)}: cannot be read as a picture ({printable(error)})") from error
     return Picture(image, printable(name), None, notes)
 
 

@@ -22,6 +22,7 @@ from innersight.maps import BATCH
 from innersight.model import Model
 
 OF = ("mean", "peak")
+SILENT = 8  # units without effect that a note names
 
 
 def connections(
@@ -53,6 +54,7 @@ def connections(
     if of not in OF:
         raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
     layer, units = _units(model, address)
+    (described,) = check_layers(model, [layer])
     check_layers(model, [name for name in (before, after) if name is not None])
     links, notes = _weights(model, layer, units)
     if not given(pictures):
@@ -82,8 +84,11 @@ def connections(
         effects.append(Link.of_effects("in", before, _finite(torch.cat(incoming), before, layer)))
     effects.append(Link.of_effects("out", after, _finite(torch.cat(outgoing), layer, after)))
     for link in effects:
-        if not link.size.any():
-            ends = (link.layer, layer) if link.direction == "in" else (layer, link.layer)
+        silent = [unit for unit, size in zip(units, link.size, strict=True) if not size.any()]
+        if silent:
+            some = f"{layer}:{','.join(map(str, silent[:SILENT]))}" + (" and others" if len(silent) > SILENT else "")
+            own = layer if len(silent) == described.units else some
+            ends = (link.layer, own) if link.direction == "in" else (own, link.layer)
             notes += ("the places of {} have no effect on {}".format(*ends),)
     shown = tuple(best[unit][1] for unit in units)
     return Connections(model, layer, units, tuple(names), of, (*effects, *links), notes, tuple(skipped), shown)

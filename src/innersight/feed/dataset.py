@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from innersight.errors import InnersightError
 from innersight.files import expand
-from innersight.image import SUFFIXES, Picture, as_picture, decode_picture, load_picture
+from innersight.image import SUFFIXES, Picture, PictureError, as_picture, decode_picture, load_picture
 from innersight.model import InputSpec
 
 Content = Picture | Tensor
@@ -89,7 +89,7 @@ def entry(row: Any, number: int) -> tuple[Any, Label]:
             )
         label = next((row[name] for name in LABELS if name in row), None)
         row = row[key]
-    elif isinstance(row, tuple | list):
+    elif isinstance(row, tuple | list) and row:
         row, label = row[0], row[1] if len(row) > 1 else None
     if isinstance(label, Tensor):
         label = label.item() if label.numel() == 1 else None
@@ -122,24 +122,38 @@ def unscaled(dataset: Any, spec: InputSpec) -> str | None:
 def content(picture: Any, name: str) -> Content:
     """Return an entry's picture; a float Tensor is the network's input and stays as it is.
 
-    Bytes are those of a picture file, also in a dict with `bytes` and `path`, as Hugging Face keeps them.
+    Bytes are those of a picture file, also in a dict with `bytes` and `path`, as Hugging Face keeps them. Raises
+    PictureError for what is no picture.
     """
     if isinstance(picture, Tensor):
         if picture.is_floating_point():
             return picture
+        if picture.ndim != 3:
+            raise PictureError(f"{name}: a Tensor of {tuple(picture.shape)} is no picture; give (C, H, W)")
         return as_picture(picture.permute(1, 2, 0).squeeze(2).cpu().numpy(), name=name)
     if isinstance(picture, Mapping) and "bytes" in picture:
-        data = picture["bytes"]
-        return load_picture(picture["path"]) if data is None else decode_picture(data, picture.get("path") or name)
+        data, path = picture["bytes"], picture.get("path")
+        if data is not None:
+            return decode_picture(data, path or name)
+        if path is None:
+            raise PictureError(f"{name}: an entry without a picture")
+        return load_picture(path)
     if isinstance(picture, bytes):
         return decode_picture(picture, name)
     if isinstance(picture, str | Path):
         return load_picture(picture)
+    if not isinstance(picture, Picture | Image.Image | np.ndarray):
+        raise PictureError(
+            f"{name}: an entry whose picture is a {type(picture).__name__}; give a PIL image or an array"
+        )
     return as_picture(picture, name=name)
 
 
 def content_bytes(picture: Any, name: str) -> bytes:
-    """Return what tells one picture from another."""
+    """Return what tells one picture from another: of a file that was not decoded its bytes."""
+    data = picture.get("bytes") if isinstance(picture, Mapping) else picture
+    if isinstance(data, bytes):
+        return data
     found = content(picture, name)
     return found.cpu().contiguous().numpy().tobytes() if isinstance(found, Tensor) else found.digest().encode()
 

@@ -80,11 +80,17 @@ def items(pictures: Any, classes: Collection[str] = ()) -> Iterator[Item]:
 def _of_files(paths: Iterable[str | Path], classes: Collection[str]) -> Iterator[Item]:
     number = 0
     for given in map(Path, paths):
-        for path in find_pictures([given]):
+        for path in _with_shards(given):
             tar = path.suffix.lower() == ".tar" and not os.path.isdir(path)
             for item in _of_tar(number, path) if tar else [_of_file(number, path, given, classes)]:
                 yield item
                 number += 1
+
+
+def _with_shards(given: Path) -> Iterator[Path]:
+    """Yield the pictures of a folder, or its `.tar` files where it has no pictures."""
+    for path in find_pictures([given]):
+        yield from (sorted(path.glob("*.tar")) if os.path.isdir(path) else ()) or [path]
 
 
 def _of_file(number: int, path: Path, given: Path, classes: Collection[str]) -> Item:

@@ -1,6 +1,7 @@
 """Data sets by name, for the command line: `hf:NAME_OR_DIR?split=test` and `python:MODULE:NAME`."""
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,12 @@ def pictures_named(texts: Sequence[str]) -> Any:
     if len(texts) > 1:
         raise InnersightError(f"{printable(named[0])} is a data set: give one, and nothing beside it")
     origin, name, options = split(named[0])
-    return Named(named[0], _ORIGINS[origin](name, options))
+    found = _ORIGINS[origin](name, options)
+    if origin == "hf" and os.path.isdir(name):
+        # The name is kept, and may be asked for elsewhere.
+        name = os.path.abspath(name)
+    stated = "&".join(f"{key}={value}" for key, value in options.items())
+    return Named(f"{origin}:{name}" + (f"?{stated}" if stated else ""), found)
 
 
 @lru_cache(1)

@@ -1,7 +1,9 @@
 """Rank units by how well they answer to a region: one pass over the pictures, keeping only what ranks."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +44,9 @@ def find(
     like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
     as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
     not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all, as many as
-    wanted, see `innersight.feed.items`. colours : whether the colours of a box that are found in it more than elsewhere
-    in its picture count for more; False where the thing has the colours of what surrounds it.
+    wanted, see `innersight.feed.items`; files that are asked about are left out. colours : whether the colours of a box
+    that are found in it more than elsewhere in its picture count for more; False where the thing has the colours of
+    what surrounds it.
 
     The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
     (Bau et al. 2017, arXiv:1704.05796) without its fixed threshold, and the fit of projections to the sides of a box
@@ -65,8 +68,18 @@ def find(
     context: list[str] = []
     shown = list(queries[:SHOWN])
     if given(pictures):
+        asked = {os.path.realpath(query.picture.path) for query in queries if query.picture.path is not None}
         for items, x in batches(model, pictures, BATCH, skipped):
-            ranking.add(compute(model, x, names))
+            others = [item.path is None or os.path.realpath(item.path) not in asked for item in items]
+            skipped += [
+                f"{printable(item.name)}: asked about already, so it is not taken for one without it"
+                for item, other in zip(items, others, strict=True)
+                if not other
+            ]
+            items = list(compress(items, others))
+            if not items:
+                continue
+            ranking.add(compute(model, x[torch.tensor(others)], names))
             context += [printable(item.name) for item in items]
             shown += [Query(_picture(item, model.input), but_not=(WHOLE,)) for item in items[: SHOWN - len(shown)]]
     return replace(ranking.found(), shown=tuple(shown), context=tuple(context), skipped=tuple(skipped))

@@ -28,7 +28,7 @@ from innersight.scan.tally import Tally
 from innersight.store import Store
 
 SHARD = 512
-FORMAT = 3  # of what is stored; raise it when that changes
+FORMAT = 4  # of what is stored; raise it when that changes
 Watch = Callable[[int, int, str], None]
 
 

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS scan_pictures (
 );
 """
 _PREFIX, _PARTIAL = "scan-", "scan.partial"
+SPRITES = "sprites"  # the folder of sheets of its examples
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Ledger:
             if row is not None and overwrite:
                 db.execute("DELETE FROM scan")
                 db.execute("DELETE FROM scan_pictures")
+                shutil.rmtree(store.folder / SPRITES, ignore_errors=True)
                 row = None
         if row is not None:
             _same(json.loads(row[0]), settings, store)
@@ -125,6 +127,7 @@ class Ledger:
             with partial.open("rb+") as written:
                 os.fsync(written.fileno())
             partial.replace(folder / file)
+            partial.parent.rmdir()
             with closing(self.store.connect()) as db, db:
                 db.executemany("INSERT INTO scan_pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 db.execute(

@@ -23,7 +23,8 @@ from innersight.feed import threads
 from innersight.model import Field
 from innersight.receptive import fields
 from innersight.scan.crops import Opened, cut, opened
-from innersight.store import told
+from innersight.scan.ledger import SPRITES
+from innersight.store import Store, told
 
 if TYPE_CHECKING:
     from innersight.scan.result import Scan
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SIDE, GAP = 64, 4  # pixels of a tile, and between two
 ROWS = 64  # units on a sheet
 BATCH = 16
-FOLDER, MADE = "sprites", "made.json"
+MADE = "made.json"
 Places = dict[int, list[tuple[int, int, tuple[int, int]]]]
 """By the number of a picture: unit, rank among its examples, and place."""
 
@@ -42,13 +43,14 @@ def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | No
     In a row stand the number of the unit and what it sees of its examples, highest peak first, dark where it answers
     with less than half of it; tiles of 64 pixels, 4 apart. The pictures that any unit keeps are read again and pass the
     network once. Sheets of the same scan are left as they are; those of another one stay until new ones are finished.
-    Raises PictureError when a picture is gone or changed, InnersightError for a full disk.
+    Raises PictureError when a picture is gone or changed, InnersightError for a full disk, and while another process
+    works there.
     """
-    folder, state = study / FOLDER, {"settings": scan.digest(), "side": SIDE, "top": scan.top}
-    with told(study):
+    folder, state = study / SPRITES, {"settings": scan.digest(), "side": SIDE, "top": scan.top}
+    with Store.create(study).locked(), told(study):
         if _made(folder) == state:
             return sorted(folder.glob("*.webp"))
-        partial_ = study / f"{FOLDER}.partial"
+        partial_ = study / f"{SPRITES}.partial"
         shutil.rmtree(partial_, ignore_errors=True)
         partial_.mkdir()
         tiles = _tiles(scan, partial_, watch)
