@@ -231,11 +231,21 @@ def test_errors() -> None:
         ins.find(model, (picture(1, width=90), (0, 0, 0.1, 1)))
     with pytest.raises(InnersightError, match="--not takes all of it off"):
         ins.find(model, (one, BOX), but_not=one)
+    with pytest.raises(InnersightError, match="--not takes all of it off"):
+        ins.find(model, (one, (0.11, 0.13, 0.57, 0.61)), but_not=(one, (0.11, 0.13, 0.57, 0.61)))
     with pytest.raises(InnersightError, match="all of every picture"):
         ins.find(model, (one, (0, 0, 1, 1)))
     assert ins.find(model, (one, (0, 0, 1, 1)), pictures=picture(2)).area == 1
     with pytest.raises(PictureError, match="no such file"):
         ins.find(model, "missing.png@0,0,1,0.5")
+
+
+def test_one_file_named_in_two_ways_is_one_picture(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(1).image.save("a.png")
+    found = ins.find(tiny("in-place"), "a.png@0.1,0.1,0.9,0.6", but_not="./a.png@0.1,0.1,0.9,0.4")
+    (query,) = found.queries
+    assert query.but_not == (Box(0.1, 0.1, 0.9, 0.4),)
 
 
 def test_saving(tmp_path) -> None:

@@ -223,7 +223,7 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
 
 
 def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Path, tmp_path: Path) -> None:
-    good = [Image.open(file) for file in files(folder)[:3]]
+    good = [np.asarray(Image.open(file)) for file in files(folder)[:3]]
     broken = Image.open(io.BytesIO(files(folder)[0].read_bytes()[:900]))
     rows = [*good, None, broken, (), 7, {"bytes": None, "path": None}, torch.zeros(9, 9, dtype=torch.uint8)]
     result = scan(model, [{"image": row} for row in rows], LAYERS, out=tmp_path / "s")
@@ -231,6 +231,15 @@ def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Pa
     assert [sentence.split(":")[0] for sentence in result.skipped] == [f"#{i}" for i in range(3, 9)]
     assert "cannot be read as a picture" in result.skipped[1]
     assert not (tmp_path / "s" / "scan.partial").exists()
+
+
+def test_labels_that_changed_are_told(model: Model, folder: Path, tmp_path: Path) -> None:
+    def labelled(label: str) -> list[Any]:
+        return [(np.asarray(Image.open(file)), label) for file in files(folder)]
+
+    scan(model, labelled("ash"), LAYERS, out=tmp_path / "s")
+    with pytest.raises(InnersightError, match=r"#0 was labelled ash when it was scanned into .* and is birch now"):
+        scan(model, labelled("birch"), LAYERS, out=tmp_path / "s")
 
 
 def test_bytes_are_decoded_once(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Regions: what is asked of each picture, and how much of each pixel and place that covers."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -
             source, box = _asked(asked)
             if box is None and kind == "like":
                 raise InnersightError(f"like={printable(source)!r} has no box; write PICTURE@x0,y0,x1,y1, 0 to 1")
-            key = str(source) if isinstance(source, str | Path) else id(source)
+            key = os.path.realpath(source) if isinstance(source, str | Path) else id(source)
             query = found.get(key) or Query(as_picture(source).checked(spec))
             if kind == "like":
                 found[key] = replace(query, like=(*query.like, box or WHOLE))
@@ -111,7 +112,7 @@ def coverage(query: Query, spec: InputSpec) -> tuple[Float[Tensor, "H W"], Float
     """Return how much of each pixel of the network's input lies in the region, and how much counts at all, 0 to 1."""
     inside = _union(query.like, query.picture, spec)
     excluded = _union(query.but_not, query.picture, spec)
-    return torch.minimum(inside, 1 - excluded), torch.ones_like(inside) if query.like else excluded
+    return (inside - excluded).clamp(min=0), torch.ones_like(inside) if query.like else excluded
 
 
 def _union(boxes: Sequence[Box], picture: Picture, spec: InputSpec) -> Float[Tensor, "H W"]:

@@ -17,7 +17,7 @@ def draw(scan: "Scan", layer: str, units: list[int], *, lowest: bool) -> "Figure
     """Draw one row per unit, with what there is to know of it at the left."""
     found = [scan.examples(Address(layer, unit), lowest=lowest) for unit in units]
     columns = max([1, *map(len, found)])
-    figure = figures.new_figure(1.05 * columns + 1.6, 1.22 * len(units) + 0.62)
+    figure = figures.new_figure(max(4.4, 1.05 * columns + 1.6), 1.22 * len(units) + 0.78)
     figure.suptitle(_title(scan, layer, lowest), x=0.01, ha="left", fontsize=8.5)
     axes = figure.subplots(len(units), columns, squeeze=False)
     for line, unit, examples in zip(axes, units, found, strict=True):
@@ -41,9 +41,9 @@ def _title(scan: "Scan", layer: str, lowest: bool) -> str:
     left = f", {len(scan.skipped)} file{'s' * (len(scan.skipped) != 1)} skipped" if scan.skipped else ""
     what = "lowest places" if lowest else "highest peaks"
     return (
-        f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {scan.pictures:,} pictures{left}: what each unit "
-        f"sees, dark where it answers less than half\n{row['units']} units, {row['dead']} never positive, "
-        f"{row['always_on']} positive at every place"
+        f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {scan.pictures:,} pictures{left}\n"
+        f"what each unit sees, dark where it answers less than half\n{row['units']} units, {row['dead']} never "
+        f"positive, {row['always_on']} positive at every place"
     )
 
 

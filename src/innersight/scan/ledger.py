@@ -142,10 +142,10 @@ class Ledger:
         """Take the first `done` entries from `source` and compare them with those that were scanned.
 
         An entry whose stamp is the same is taken to be the same; any other is read and its digest compared. Raises
-        InnersightError that names the first that changed, or is missing or new.
+        InnersightError that names the first that changed, or is missing, new or labelled otherwise.
         """
         with told(self.store.folder), closing(self.store.connect()) as db:
-            rows = db.execute("SELECT name, stamp, digest FROM scan_pictures ORDER BY number")
+            rows = db.execute("SELECT name, stamp, digest, label FROM scan_pictures ORDER BY number")
             items = (next(source, None) for _ in range(done))
             for row, item in zip_longest(rows, items):
                 if row is None or item is None or row[0] != item.name:
@@ -160,6 +160,12 @@ class Ledger:
                     raise InnersightError(
                         f"{printable(item.name)} changed since it was scanned into {self.store.folder}; "
                         "put it back, or scan anew with --overwrite"
+                    )
+                label = None if item.label is None else str(item.label)
+                if label != row[3]:
+                    raise InnersightError(
+                        f"{printable(item.name)} was labelled {printable(row[3])} when it was scanned into "
+                        f"{self.store.folder} and is {printable(label)} now; scan anew with --overwrite"
                     )
 
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
