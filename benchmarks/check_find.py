@@ -1,7 +1,7 @@
 """Does the unit that `find` ranks first answer to the part asked for? Checked against part masks of toons.
 
-    python -m benchmarks.check_find            # all of it, 5 minutes
-    python -m benchmarks.check_find 5          # with five pictures a query
+    python -m benchmarks.check_find            # with 1, 3, 5 and 10 pictures a query
+    python -m benchmarks.check_find 5          # with five: 2.5 minutes
 
 For every character and part: the box round the part in a few pictures is the query; on other pictures of the character
 each unit's map, above its own quantile, is held against the true mask of the part. The share of queries whose top unit
@@ -32,7 +32,7 @@ SEEDS = {
     "the score was chosen on these": (90_000, 110_000, 130_000, 150_000),
     "others": (200_000, 220_000, 240_000, 260_000),
 }
-"""Of the first pictures; up to 200 on are asked for, and those from 5,000 on are held against the masks."""
+"""Of the first picture asked about; those from 5,000 further on are held against the masks."""
 SEEN = 0.005
 """Share of a picture that a part must have to be asked for."""
 

@@ -110,7 +110,8 @@ class _Ranking:
 
     def __init__(self, model: Model, queries: tuple[Query, ...], finest: tuple[int, int], colours: bool) -> None:
         self._model, self._queries, self._finest, self._colours = model, queries, finest, colours
-        parts = [self._asked(query) for query in queries if query.like]
+        self._masks = {query: self._asked(query) for query in queries}
+        parts = [self._masks[query] for query in queries if query.like]
         self._shown = len(parts)
         inside, thing, counts = (torch.stack(part) for part in zip(*parts, strict=True))
         self._area = float(inside.mean())
@@ -128,7 +129,9 @@ class _Ranking:
         """Take in the maps (B, units, h, w) of the next pictures, by layer; without queries of pictures without it."""
         count = len(next(iter(maps.values())))
         if queries:
-            inside, thing, counts = (torch.stack(part) for part in zip(*map(self._asked, queries), strict=True))
+            inside, thing, counts = (
+                torch.stack(part) for part in zip(*(self._masks[query] for query in queries), strict=True)
+            )
         else:
             inside = thing = torch.zeros(count, self._model.input.height, self._model.input.width)
             counts = torch.ones_like(inside)

@@ -55,21 +55,26 @@ def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | No
         shutil.rmtree(partial_, ignore_errors=True)
         partial_.mkdir()
         try:
-            tiles = _tiles(scan, partial_, watch)
+            _make(scan, partial_, watch)
         except OSError:
             shutil.rmtree(partial_, ignore_errors=True)
             raise
-        for layer, drawn in tiles.items():
-            for first in range(0, len(drawn), ROWS):
-                sheet = _sheet(first, drawn[first : first + ROWS])
-                sheet.save(partial_ / f"{quote(layer, safe='')}-{first:05}.webp", quality=85, method=2)
-        tiles.clear()
-        for file in partial_.glob("*.npy"):
-            file.unlink()
         (partial_ / MADE).write_text(json.dumps(state))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial_, folder)
     return sorted(folder.glob("*.webp"))
+
+
+def _make(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> None:
+    """Write all sheets into an empty folder."""
+    tiles = _tiles(scan, folder, watch)
+    for layer, drawn in tiles.items():
+        for first in range(0, len(drawn), ROWS):
+            sheet = _sheet(first, drawn[first : first + ROWS])
+            sheet.save(folder / f"{quote(layer, safe='')}-{first:05}.webp", quality=85, method=2)
+    tiles.clear()
+    for file in folder.glob("*.npy"):
+        file.unlink()
 
 
 def _made(folder: Path) -> Any:
