@@ -38,15 +38,13 @@ def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str
 
 def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
     """Print JSON, write the files asked for (or the default one), and list the files that were skipped."""
+    from innersight.render.figures import save
+
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
     paths = out or ([Path(default)] if default and not as_json else [])
     for path in paths:
-        if drawing and path.suffix in (".png", ".svg", ".pdf"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            result.figure(**drawing).savefig(path)
-        else:
-            result.save(path)
+        save(result, path, **drawing)
         typer.echo(f"wrote {printable(path)}", err=as_json)
     list_skipped(result.skipped)
 

@@ -9,6 +9,7 @@ from innersight import toons
 from innersight.scan import scan
 from innersight.sources import load
 from innersight.study import Plan, study
+from innersight.writing import replacing
 
 CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)
@@ -35,6 +36,6 @@ def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = Non
 def _drawn(folder: Path, name: str, seed: int) -> Path:
     file = folder / name / f"{name}-{seed}.png"
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(toons.draw(name, seed).pixels).save(file)
+        with replacing(file) as partial:
+            Image.fromarray(toons.draw(name, seed).pixels).save(partial)
     return file

@@ -15,6 +15,15 @@ class MissingExtraError(InnersightError):
         super().__init__(f"{library} is not installed; install it with: pip install 'innersight[{extra}]'")
 
 
+class WriteError(InnersightError):
+    """Raised when a file cannot be written. path : of the file. full : whether there is no room for it."""
+
+    def __init__(self, path: object, reason: str, *, full: bool) -> None:
+        remedy = "free some space and run the same command again" if full else "name another place"
+        super().__init__(f"{printable(path)} cannot be written ({reason}): {remedy}")
+        self.path, self.full = path, full
+
+
 def printable(text: object) -> str:
     r"""Return text with everything that is not printable escaped: newlines, control characters, broken names of files.
 

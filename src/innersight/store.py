@@ -1,6 +1,5 @@
 """The index of a study's folder: one SQLite row and one safetensors file for each finished item, in one transaction."""
 
-import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from innersight.errors import InnersightError
+from innersight.writing import is_full, write_tensors
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -111,9 +111,7 @@ class Store:
         with told(self.folder):
             if tensors:
                 file = f"values/{quote(key, safe='')}.safetensors"
-                partial = self.folder / f"{file}.partial"
-                save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
-                partial.replace(self.folder / file)
+                write_tensors(self.folder / file, tensors)
             with closing(self.connect()) as db, db:
                 db.execute(_UPSERT, (key, _text(settings), _text(document), file, seconds))
 
@@ -170,7 +168,7 @@ def told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        if is_full(error):
             raise InnersightError(f"the disk of {folder} is full; free some space and run again to go on") from error
         raise InnersightError(f"{folder} cannot be written: {error}") from error
     except sqlite3.Error as error:

@@ -71,7 +71,7 @@ Out = Annotated[list[Path] | None, _out("COMMAND.png", ".png .svg .pdf figure, .
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and status 2, a full disk and its like with status 1."""
+    """Run the command line; bad input, a full disk and their like end with one sentence and status 2."""
     # Names of files may hold what the terminal's encoding cannot write.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -82,7 +82,7 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         typer.echo(f"innersight: {printable(error)}", err=True)
-        sys.exit(1)
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("innersight: stopped; finished work is kept", err=True)
         sys.exit(130)

@@ -70,12 +70,14 @@ def scan(
         _write_sprites(result, folders)
     if files or json_:
         return
+    from innersight.render.figures import save_figure
+
     for asked, name, draw in (
         (correlate, "correlation.png", result.correlation_figure),
         (class_maps, "class-maps.png", result.class_figure),
     ):
         if asked:
-            draw().savefig(beside / name)
+            save_figure(draw(), beside / name)
             typer.echo(f"wrote {printable(beside / name)}")
 
 

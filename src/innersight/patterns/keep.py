@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import save_file
 from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.patterns.objectives import Term
 from innersight.patterns.slots import Drawn, Job
+from innersight.writing import write_tensors
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,10 @@ class Kept:
         return Drawn(job, begun, pixels, importance, facts["steps"], facts["converged"], facts["still"])
 
     def put(self, one: Drawn) -> None:
-        """Write a finished job under its final name in one go. Raises InnersightError where there is no room."""
-        path = self._path(one.job)
-        partial = path.with_suffix(".partial")
+        """Write a finished job. Raises WriteError where there is no room."""
         facts = {"steps": one.steps, "converged": one.converged, "still": one.still, "what": str(one.job.objective)}
         tensors = {"begun": one.begun, "pixels": one.pixels, "importance": one.importance}
-        try:
-            save_file({k: t.contiguous() for k, t in tensors.items()}, partial, {"facts": json.dumps(facts)})
-            partial.replace(path)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InnersightError(f"{self.folder}: a pattern cannot be kept there ({error})") from error
+        write_tensors(self._path(one.job), tensors, {"facts": json.dumps(facts)})
 
     def _path(self, job: Job) -> Path:
         # The text of an objective says neither which direction or picture it holds, nor its weights in full.

@@ -35,8 +35,7 @@ class Progress:
             labels = [what for what, rows in found for _ in rows]
             images = as_colour(torch.cat([rows for _, rows in found]), self.model.input.shown)
             title = f"{self.model.name}: {self.done} of {self.total} finished"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figures.picture_grid(images, labels, title=title).savefig(path)
+            figures.save_figure(figures.picture_grid(images, labels, title=title), path)
 
 
 @dataclass(frozen=True)

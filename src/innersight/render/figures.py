@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from innersight.render import formats
 from innersight.render.colour import Scale, paint, scale_of
+from innersight.writing import replacing, write_tensors, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Result(Protocol):
     """What every result offers."""
 
-    def figure(self) -> "Figure":
+    @property
+    def figure(self) -> "Callable[..., Figure]":
         """Draw the result."""
 
     def to_json(self) -> dict[str, Any]:
@@ -31,19 +33,24 @@ class Result(Protocol):
         """Return the raw values by name."""
 
 
-def save(result: Result, path: str | Path) -> Path:
-    """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values."""
+def save(result: Result, path: str | Path, **drawing: Any) -> Path:
+    """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values.
+
+    drawing : arguments of `result.figure`. Raises WriteError where the file cannot be written.
+    """
     path = Path(path)
     formats.check([path])
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in formats.FIGURES:
-        result.figure().savefig(path)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(result.to_json(), indent=1) + "\n")
-    else:
-        from safetensors.torch import save_file
+        return save_figure(result.figure(**drawing), path)
+    if path.suffix == ".json":
+        return write_text(path, json.dumps(result.to_json(), indent=1) + "\n")
+    return write_tensors(path, result.tensors())
 
-        save_file({k: v.detach().cpu().contiguous() for k, v in result.tensors().items()}, path)
+
+def save_figure(figure: "Figure", path: Path) -> Path:
+    """Write a figure in the format that the file's ending names."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
     return path
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from innersight.writing import write_bytes
+
 MAX_SIDE = 4096
 
 
@@ -66,11 +68,8 @@ def _save(folder: Path, image: Image.Image, suffix: str) -> str:
     else:
         image.save(buffer, "PNG", optimize=True)
     name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.{suffix}"
-    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(folder / name)
+        write_bytes(folder / name, buffer.getvalue())
     return name
 
 

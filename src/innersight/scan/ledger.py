@@ -1,7 +1,6 @@
 """The scan on disk: after each shard its sums and pictures in one transaction, to go on from after a kill."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +15,7 @@ from torch import Tensor
 from innersight.errors import InnersightError, printable
 from innersight.feed import Item
 from innersight.store import Store, told
+from innersight.writing import remove_leftovers, write_tensors
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scan (
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS scan_pictures (
     stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
 );
 """
-_PREFIX, _PARTIAL = "scan-", "scan.partial"
+_PREFIX = "scan-"
 SPRITES = "sprites"  # the folder of sheets of its examples
 
 
@@ -82,7 +82,7 @@ class Ledger:
         if row is not None:
             _same(json.loads(row[0]), settings, store)
         with told(store.folder):
-            shutil.rmtree(store.folder / _PARTIAL, ignore_errors=True)
+            remove_leftovers(store.folder / "values")
             for file in (store.folder / "values").glob(f"{_PREFIX}*"):
                 if row is None or file.name != row[1]:
                     file.unlink()
@@ -120,14 +120,7 @@ class Ledger:
             for r in records
         ]  # fmt: skip
         with told(self.store.folder):
-            # In a folder of its own: safetensors writes by way of a hidden file, which a kill leaves behind.
-            partial = self.store.folder / _PARTIAL / file
-            partial.parent.mkdir(exist_ok=True)
-            safetensors.torch.save_file(dict(tensors), partial)
-            with partial.open("rb+") as written:
-                os.fsync(written.fileno())
-            partial.replace(folder / file)
-            partial.parent.rmdir()
+            write_tensors(folder / file, tensors, durable=True)
             with closing(self.store.connect()) as db, db:
                 db.executemany("INSERT INTO scan_pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 db.execute(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +24,7 @@ from innersight.receptive import fields
 from innersight.scan.crops import Opened, cut, opened
 from innersight.scan.ledger import SPRITES
 from innersight.store import Store, told
+from innersight.writing import replacing
 
 if TYPE_CHECKING:
     from innersight.scan.result import Scan
@@ -51,17 +51,10 @@ def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | No
     with Store.create(study).locked(), told(study):
         if _made(folder) == state:
             return sorted(folder.glob("*.webp"))
-        partial_ = study / f"{SPRITES}.partial"
-        shutil.rmtree(partial_, ignore_errors=True)
-        partial_.mkdir()
-        try:
+        with replacing(folder) as partial_:
+            partial_.mkdir()
             _make(scan, partial_, watch)
-        except OSError:
-            shutil.rmtree(partial_, ignore_errors=True)
-            raise
-        (partial_ / MADE).write_text(json.dumps(state))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial_, folder)
+            (partial_ / MADE).write_text(json.dumps(state))
     return sorted(folder.glob("*.webp"))
 
 

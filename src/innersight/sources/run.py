@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from innersight.errors import InnersightError
 from innersight.model import InputSpec, Model
+from innersight.writing import write_tensors, write_text
 
 FORMAT = 1
 
@@ -35,19 +35,11 @@ class RunCard:
 def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
     """Write `run.json`, `README.md` (the model card) and `weights.safetensors`; `half` stores float16."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous()
-        for name, t in net.state_dict().items()
-    }
-    partial = folder / "weights.safetensors.partial"
-    save_file(tensors, partial)
-    partial.replace(folder / "weights.safetensors")
+    tensors = {name: t.half() if half and t.is_floating_point() else t for name, t in net.state_dict().items()}
+    write_tensors(folder / "weights.safetensors", tensors)
     if card.metrics:
-        (folder / "README.md").write_text(card_text(card))
-    partial = folder / "run.json.partial"
-    partial.write_text(json.dumps(asdict(card), indent=1) + "\n")
-    partial.replace(folder / "run.json")
+        write_text(folder / "README.md", card_text(card))
+    write_text(folder / "run.json", json.dumps(asdict(card), indent=1) + "\n")
 
 
 def card_text(card: RunCard) -> str:

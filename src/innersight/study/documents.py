@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from innersight.study.costs import costs
 from innersight.study.plan import ITEMS
 from innersight.study.scanned import examples_document, scan_document
 from innersight.study.trusted import LEAST
+from innersight.writing import write_text
 
 FORMAT = 1
 
@@ -86,11 +86,8 @@ def _path(web: Path, key: str) -> Path:
 
 def _put(web: Path, key: str, document: dict[str, Any]) -> set[str]:
     """Write a document and return the names of the files it refers to."""
-    path = _path(web, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":")))
-    os.replace(partial, path)
+    text = json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":"))
+    write_text(_path(web, key), text)
     return files_of(document)
 
 

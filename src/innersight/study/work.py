@@ -23,6 +23,7 @@ from innersight.study.plan import Plan
 from innersight.study.run import Watch, carry_out
 from innersight.study.scanned import scan_settings
 from innersight.study.trusted import sources, trusted
+from innersight.writing import naming
 
 FIRST_PICTURES = 8
 
@@ -69,9 +70,12 @@ class Study:
     def export(self, to: str, out: str | Path) -> Path:
         """Write the study for another tool, a name in `innersight.study.exports.exports`, into the folder `out`.
 
-        Raises InnersightError for an unknown name, MissingExtraError without the tool's library.
+        Raises InnersightError for an unknown name, MissingExtraError without the tool's library, WriteError where it
+        cannot be written.
         """
-        exports[to](content_of(Store.open(self.folder)), Path(out))
+        make, content = exports[to], content_of(Store.open(self.folder))
+        with naming(Path(out)):
+            make(content, Path(out))
         return Path(out)
 
     def to_tensorboard(self, logdir: str | Path) -> Path:

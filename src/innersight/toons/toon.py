@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from innersight.writing import filling, remove_leftovers
 
 from .backdrop import paint_before, paint_behind
 from .canvas import PARTS, Canvas
@@ -124,28 +127,33 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
     size : pixels to a side
     masks : folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names
 
-    Raises FileExistsError if a folder holds anything, ValueError as `draw` does, for `per_class` below 1, or for one
+    Nothing is left in them where it ends before all are drawn. Raises FileExistsError if a folder holds anything,
+    WriteError if one cannot be written, ValueError as `draw` does, for `per_class` below 1, or for one
     folder inside the other, where masks would be taken for pictures.
     """
     if per_class < 1:
         raise ValueError(f"per_class is {per_class}; write at least 1 picture of each class")
     folders = [Path(folder)] if masks is None else [Path(folder), Path(masks)]
     for one in folders:
+        if one.is_dir():
+            remove_leftovers(one)
         if one.exists() and any(one.iterdir()):
             raise FileExistsError(f"{one} is not empty; name a new or empty folder to write toons to")
     if masks is not None:
         pictures, parts = (one.resolve() for one in folders)
         if pictures.is_relative_to(parts) or parts.is_relative_to(pictures):
             raise ValueError(f"masks={str(masks)!r}: name a folder beside {str(folder)!r}; neither may be in the other")
-        Path(masks).mkdir(parents=True, exist_ok=True)
-        (Path(masks) / "parts.json").write_text(json.dumps(PARTS) + "\n")
-    for name in CLASSES:
-        for one in folders:
-            (one / name).mkdir(parents=True, exist_ok=True)
-        for s in range(seed, seed + per_class):
-            toon = draw(name, s, size=size)
-            for one, values in zip(folders, (toon.pixels, toon.parts), strict=False):
-                Image.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
+    with ExitStack() as stack:
+        parts_of = [stack.enter_context(filling(one)) for one in folders]
+        if masks is not None:
+            (parts_of[1] / "parts.json").write_text(json.dumps(PARTS) + "\n")
+        for name in CLASSES:
+            for one in parts_of:
+                (one / name).mkdir()
+            for s in range(seed, seed + per_class):
+                toon = draw(name, s, size=size)
+                for one, values in zip(parts_of, (toon.pixels, toon.parts), strict=False):
+                    Image.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
     return len(CLASSES) * per_class
 
 

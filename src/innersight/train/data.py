@@ -16,6 +16,7 @@ from torch import Tensor
 from innersight.errors import InnersightError, printable
 from innersight.image import SUFFIXES, PictureError, load_picture
 from innersight.model import InputSpec
+from innersight.writing import replacing, write_text
 
 _CACHE_FORMAT = 1
 
@@ -114,8 +115,8 @@ def decode(
         folder is decoded again. It can be deleted at any time.
     workers : threads that decode; one for each core, at most 8, when not given.
 
-    Raises InnersightError when nothing can be read, and for a network of other than 1 or 3 channels; OSError when the
-    cache cannot be written.
+    Raises InnersightError when nothing can be read, and for a network of other than 1 or 3 channels; WriteError when
+    the cache cannot be written.
     """
     if spec.channels not in (1, 3):
         raise InnersightError(
@@ -126,7 +127,6 @@ def decode(
     shape = (len(listing.files), spec.height, spec.width, spec.channels)
     stem = folder / _key(listing, spec)
     if not (stem.with_suffix(".json").is_file() and stem.with_suffix(".u8").is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
         megabytes = np.prod(shape, dtype=np.int64) / 1e6
         say(f"decoding {shape[0]:,} pictures to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
         _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
@@ -289,25 +289,18 @@ def _key(listing: Listing, spec: InputSpec) -> str:
 def _reserve(path: Path, size: int) -> None:
     """Create a file of real blocks: a full disk is then an OSError here and not a bus error at a later write."""
     with path.open("wb") as file:
-        if not hasattr(os, "posix_fallocate"):
-            file.truncate(size)
-            return
-        try:
+        if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            error.filename = str(path)
-            raise
+        else:
+            file.truncate(size)
 
 
 def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...], workers: int) -> None:
-    """Write STEM.u8 and STEM.json, each by renaming a complete file; leave nothing behind on failure."""
-    parts = [stem.with_name(f"{stem.name}.{os.getpid()}.{suffix}.partial") for suffix in ("u8", "json")]
-    with ExitStack() as undo:
-        for part in parts:
-            undo.callback(part.unlink, missing_ok=True)
-        _reserve(parts[0], int(np.prod(shape, dtype=np.int64)))
-        pixels = np.memmap(parts[0], dtype=np.uint8, mode="r+", shape=shape)
-        broken: dict[str, str] = {}
+    """Write STEM.u8 and then STEM.json, each complete under its name."""
+    broken: dict[str, str] = {}
+    with replacing(stem.with_suffix(".u8")) as partial, ExitStack() as undo:
+        _reserve(partial, int(np.prod(shape, dtype=np.int64)))
+        pixels = np.memmap(partial, dtype=np.uint8, mode="r+", shape=shape)
 
         def read(number: int) -> None:
             path = listing.root / listing.files[number]
@@ -321,6 +314,4 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
         for done in [pool.submit(read, number) for number in range(shape[0])]:
             done.result()
         pixels.flush()
-        parts[1].write_text(json.dumps({"broken": dict(sorted(broken.items()))}))
-        for part, suffix in zip(parts, (".u8", ".json"), strict=True):
-            part.replace(stem.with_suffix(suffix))
+    write_text(stem.with_suffix(".json"), json.dumps({"broken": dict(sorted(broken.items()))}))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from safetensors.torch import save
 
 from innersight.sources.run import epoch_file
+from innersight.writing import write_tensors
 
 
 class Keeper(Checkpoint):  # type: ignore[misc]
@@ -53,10 +53,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
         )
 
     def _keep(self, learner: Any, name: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        tensors = {n: t.detach().cpu().contiguous() for n, t in learner.net.state_dict().items()}
-        with _whole(self._folder / name) as partial:
-            partial.write_bytes(save(tensors))
+        write_tensors(self._folder / name, learner.net.state_dict())
 
 
 class LateStopping(EarlyStopping):  # type: ignore[misc]

@@ -1,6 +1,5 @@
 """Ctrl-C and a full disk while training: what is told, and what stays."""
 
-import errno
 import shutil
 import signal
 import threading
@@ -9,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, WriteError
+from innersight.writing import is_full
 
 
 @contextmanager
@@ -50,11 +48,12 @@ def clear_about_full_disk(out: Path) -> Iterator[None]:
     """Turn a full disk into one sentence that says what is kept."""
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (WriteError, OSError, RuntimeError) as error:
         if not _is_full_disk(error):
             raise
         # Of a copy, filename2 is the target.
-        name = Path(str(getattr(error, "filename2", None) or getattr(error, "filename", None) or out))
+        named = (getattr(error, key, None) for key in ("path", "filename2", "filename"))
+        name = Path(str(next(filter(None, named), out)))
         place = next((p for p in (name, *name.parents) if p.is_dir()), Path())
         kept = out / "checkpoints" / "last.ckpt"
         state = (
@@ -70,9 +69,7 @@ def clear_about_full_disk(out: Path) -> Iterator[None]:
 
 def _is_full_disk(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if isinstance(error, SafetensorError | RuntimeError) and "No space left on device" in str(error):
+        if is_full(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -21,6 +21,7 @@ from innersight.train import answers, data
 from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
 from innersight.train.continuation import checkpoint_of
 from innersight.train.interruptions import clear_about_full_disk, interruptible
+from innersight.writing import write_text
 
 SEEN, SEEN_FINE = 80_000, 20_000
 
@@ -315,10 +316,7 @@ def _keep_split(out: Path, task: Any, *, continued: bool) -> None:
             f"the pictures changed since the run in {out} began: restore them, "
             "or begin anew with overwrite=True (--overwrite)"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / "split.json.partial"
-    partial.write_text(json.dumps(held, indent=0) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(held, indent=0) + "\n")
 
 
 def _report(task: Any) -> Iterator[str]:

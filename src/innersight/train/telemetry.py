@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from innersight.errors import InnersightError, MissingExtraError
+from innersight.writing import write_text
 
 FORMAT = 1
 BINS = 32
@@ -144,13 +145,8 @@ class Telemetry:
         """Write `telemetry.json` (the old file stays until the new one is complete) and flush the event files."""
         data = self.data()
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = self._folder / "telemetry.json.partial"
-            try:
-                partial.write_text(json.dumps(data, separators=(",", ":"), allow_nan=False))
-                partial.replace(self._folder / "telemetry.json")
-            finally:
-                partial.unlink(missing_ok=True)
+            text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+            write_text(self._folder / "telemetry.json", text)
         if self._writer is not None:
             self._writer.flush()
         self._written = time.monotonic()

@@ -4,9 +4,7 @@ import base64
 import hashlib
 import json
 import mimetypes
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from innersight.web import shell
 from innersight.web.selection import selected
+from innersight.writing import replacing, write_text
 
 LARGEST = 25_000_000
 
@@ -33,12 +32,12 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
     out = Path(out)
     html = report_page(Path(study_folder), units, pictures)
     beside = out.with_name(f"{out.stem}_parts")
-    large = len(html) > LARGEST
-    if large:
-        html = _in_parts(Path(study_folder), beside, units, pictures)
-    _replace(out, html)
-    if not large:
+    if len(html) <= LARGEST:
+        write_text(out, html)
         _forget(beside)
+        return out
+    with replacing(out) as page, replacing(beside) as parts:
+        page.write_bytes(_in_parts(Path(study_folder), parts, units, pictures).encode())
     return out
 
 
@@ -48,25 +47,11 @@ def _forget(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _replace(out: Path, text: str) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def _in_parts(study_folder: Path, folder: Path, units: Sequence[str], pictures: Sequence[str]) -> str:
     """Write documents and files as scripts into `folder`, and return the page that loads each when it is needed."""
     documents, files = selected(shell.study_web(study_folder), units, pictures)
     keys = {key: f"document-{i}" for i, key in enumerate(sorted(documents))}
-    _forget(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     for key, name in keys.items():
         (folder / f"{name}.js").write_text(f'innersightPart("{name}", {_text(documents[key])});\n', encoding="utf-8")
     for name, data in files.items():

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
 from innersight.study.asks.picture import Picture
+from innersight.writing import write_bytes
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
@@ -41,10 +42,7 @@ def keep(data: bytes, name: str, folder: Path) -> Picture:
     file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     path = folder / FOLDER / file
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_bytes(path, data)
     return Picture(kind="picture", file=file, name=printable(name)[:200])
 
 

@@ -7,6 +7,7 @@ import torch
 from innersight.errors import MissingExtraError
 from innersight.study.content import Content
 from innersight.study.exports import register
+from innersight.writing import filling
 
 
 @register
@@ -19,7 +20,7 @@ def tensorboard(content: Content, out: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError("tensorboard", "train") from error
-    with SummaryWriter(str(out)) as writer:
+    with filling(out) as folder, SummaryWriter(str(folder)) as writer:
         for tag, sheet in content.sheets.items():
             writer.add_image(tag, sheet, dataformats="HWC")
         for tag, (steps, values) in content.curves.items():

@@ -7,6 +7,7 @@ from typing import Literal
 from innersight.errors import MissingExtraError
 from innersight.study.content import Content
 from innersight.study.exports import register
+from innersight.writing import filling
 
 
 @register
@@ -19,11 +20,10 @@ def wandb(content: Content, out: Path) -> None:
         import wandb as library
     except ImportError as error:
         raise MissingExtraError("wandb", "wandb") from error
-    out.mkdir(parents=True, exist_ok=True)
     mode: Literal["offline"] | None = None if "WANDB_MODE" in os.environ else "offline"
     settings = library.Settings(silent=True, console="off", x_disable_stats=True)
-    with library.init(
-        project="innersight", name=content.title, dir=str(out), mode=mode, config=content.settings,
+    with filling(out) as folder, library.init(
+        project="innersight", name=content.title, dir=str(folder), mode=mode, config=content.settings,
         settings=settings,
     ) as run:  # fmt: skip
         for step, row in content.by_step().items():
