@@ -204,7 +204,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert seen[0] == finished
     assert torch.equal(found.images, expected.images)
     assert found.scores == expected.scores
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".innersight-*"))
 
 
 def test_what_is_kept_of_other_settings_or_weights_is_not_taken(tmp_path: Path) -> None:

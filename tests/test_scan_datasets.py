@@ -230,7 +230,7 @@ def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Pa
     assert result.pictures == 3
     assert [sentence.split(":")[0] for sentence in result.skipped] == [f"#{i}" for i in range(3, 9)]
     assert "cannot be read as a picture" in result.skipped[1]
-    assert not (tmp_path / "s" / "scan.partial").exists()
+    assert not list((tmp_path / "s").rglob(".innersight-*"))
 
 
 def test_labels_that_changed_are_told(model: Model, folder: Path, tmp_path: Path) -> None:

@@ -374,7 +374,7 @@ def test_old_sprites_stay_until_new_ones_are_there(model: Model, folder: Path, t
     old = [sheet.read_bytes() for sheet in before]
     after = result.sprites(tmp_path / "s")
     assert [sheet.read_bytes() for sheet in after] != old
-    assert not (tmp_path / "s" / "sprites.partial").exists()
+    assert not list((tmp_path / "s").rglob(".innersight-*"))
 
 
 def test_sprites_go_with_their_scan_and_are_made_by_one_process(model: Model, folder: Path, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_a_run_survives_being_written(half: bool, tmp_path: Path) -> None:
     x = batch(model)
     with torch.no_grad():
         assert torch.allclose(model.net(x), net(x), rtol=0.02 if half else 0, atol=0.02 if half else 0)
-    assert not list((tmp_path / "run").glob("*.partial"))
+    assert not list((tmp_path / "run").glob(".innersight-*"))
     with pytest.raises(InnersightError, match="has 3 classes; train again"):
         load(f"run:{tmp_path / 'run'}", classes=4)
 

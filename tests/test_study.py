@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "save_file", full)
+        patch.setattr(store_module, "write_tensors", full)
         with pytest.raises(InnersightError, match=r"full|free"):
             study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN)
     assert study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN).reused == 3

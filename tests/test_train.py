@@ -55,7 +55,7 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     assert all(0 <= share < 1 for share in telemetry["layers"]["stem.0"]["dead"])
     assert int(model.net.state_dict()["stem.1.num_batches_tracked"]) >= 5  # trained in training mode
     assert list((tmp_path / "run" / "tensorboard").iterdir())
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".innersight-*"))
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints",
     }  # fmt: skip
@@ -199,7 +199,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
         monkeypatch = undo
         train(tree, run, say=Said(epoch_1=fill), **{**QUICK, "epochs": 8})
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".innersight-*"))
     said = Said()
     assert train(tree, run, say=said, **{**QUICK, "epochs": 8}).epochs == 8
     assert "going on" in said[0]

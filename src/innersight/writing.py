@@ -3,13 +3,15 @@
 import errno
 import os
 import platform
+import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
@@ -108,11 +110,28 @@ def naming(path: Path) -> Iterator[None]:
         raise WriteError(path, _reason(error), full=is_full(error)) from error
 
 
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Inside, threads that fail to write print no traceback: those who gave them the work raise the error again."""
+    before = threading.excepthook
+
+    def hook(args: Any) -> None:
+        if not isinstance(args.exc_value, OSError):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 def is_full(error: BaseException) -> bool:
     """Tell whether an error says that there is no room for a file: the disk, a quota or a limit of sizes is reached."""
     if isinstance(error, OSError):
         return error.errno in FULL
-    return "No space left on device" in str(error)
+    number = re.search(r"os error (\d+)", str(error))
+    return "No space left on device" in str(error) or (number is not None and int(number[1]) in FULL)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -170,6 +189,6 @@ def _about_writing(error: Exception, path: Path) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    if is_full(error):
-        return "the disk is full" if getattr(error, "errno", None) != errno.EFBIG else "files may not be so large here"
+    if is_full(error) and getattr(error, "errno", None) != errno.EFBIG:
+        return "the disk is full"
     return printable(getattr(error, "strerror", None) or error)

@@ -1,6 +1,7 @@
 """What all commands share: the program, its arguments, and how it ends."""
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,12 +77,18 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except InnersightError as error:
         typer.echo(f"innersight: {printable(error)}", err=True)
         sys.exit(2)
     except OSError as error:
-        typer.echo(f"innersight: {printable(error)}", err=True)
+        named = "" if error.filename is not None else "what is printed cannot be written: "
+        typer.echo(f"innersight: {named}{printable(error)}", err=True)
+        # What could not be written is still waiting, and Python would try again on its way out.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("innersight: stopped; finished work is kept", err=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight.render import formats
 from innersight.render.colour import Scale, paint, scale_of
-from innersight.writing import replacing, write_tensors, write_text
+from innersight.writing import write_bytes, write_tensors, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,9 +49,10 @@ def save(result: Result, path: str | Path, **drawing: Any) -> Path:
 
 def save_figure(figure: "Figure", path: Path) -> Path:
     """Write a figure in the format that the file's ending names."""
-    with replacing(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:])
-    return path
+    # Drawn first: where a file cannot be written the libraries raise errors of their own, or none.
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:])
+    return write_bytes(path, buffer.getvalue())
 
 
 def html(figure: "Figure") -> str:

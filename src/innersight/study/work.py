@@ -23,7 +23,7 @@ from innersight.study.plan import Plan
 from innersight.study.run import Watch, carry_out
 from innersight.study.scanned import scan_settings
 from innersight.study.trusted import sources, trusted
-from innersight.writing import naming
+from innersight.writing import naming, quiet_writers
 
 FIRST_PICTURES = 8
 
@@ -74,7 +74,7 @@ class Study:
         cannot be written.
         """
         make, content = exports[to], content_of(Store.open(self.folder))
-        with naming(Path(out)):
+        with naming(Path(out)), quiet_writers():
             make(content, Path(out))
         return Path(out)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, WriteError
-from innersight.writing import is_full
+from innersight.writing import is_full, quiet_writers
 
 
 @contextmanager
@@ -47,7 +47,8 @@ def _inside_loop(frame: Any) -> bool:
 def clear_about_full_disk(out: Path) -> Iterator[None]:
     """Turn a full disk into one sentence that says what is kept."""
     try:
-        yield
+        with quiet_writers():
+            yield
     except (WriteError, OSError, RuntimeError) as error:
         if not _is_full_disk(error):
             raise
