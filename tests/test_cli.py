@@ -265,14 +265,14 @@ def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
 
 def test_what_cannot_be_written_at_the_end_is_kept(tmp_path, monkeypatch, capsys):
     out = tmp_path / "a.png"
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", _full)
     sentence = fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", "--steps", "2", "--out", str(out))
     assert "a.png cannot be written (the disk is full)" in sentence
     assert not out.exists()
     assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 4
 
 
-def _full(figure, path, **options):
+def _full(path, data):
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
