@@ -22,7 +22,7 @@ from innersight.sources import load
 from innersight.sources.run import read_card
 from innersight.sources.weights import read_weights
 from innersight.statistics import wilson
-from innersight.train import RunResult, data, train
+from innersight.train import RunResult, data, epochs, telemetry, train
 from innersight.train.augment import Augmentation, augment
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -48,11 +48,11 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     held = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
     assert len(held) == 4
     assert all((tree / file).is_file() for file in held)
-    telemetry = json.loads((tmp_path / "run" / "telemetry.json").read_text())
-    assert telemetry["scalars"]["val/accuracy"]["step"] == [5, 10, 15]
-    assert len(telemetry["scalars"]["train/loss"]["value"]) == 15
-    assert telemetry["layers"]["stem.0"]["step"] == [2, 4, 6, 8, 10, 12, 14]
-    assert all(0 <= share < 1 for share in telemetry["layers"]["stem.0"]["dead"])
+    told = json.loads((tmp_path / "run" / "telemetry.json").read_text())
+    assert told["scalars"]["val/accuracy"]["step"] == [5, 10, 15]
+    assert len(told["scalars"]["train/loss"]["value"]) == 15
+    assert told["layers"]["stem.0"]["step"] == [2, 4, 6, 8, 10, 12, 14]
+    assert all(0 <= share < 1 for share in told["layers"]["stem.0"]["dead"])
     assert int(model.net.state_dict()["stem.1.num_batches_tracked"]) >= 5  # trained in training mode
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert not list(tmp_path.rglob(".innersight-*"))
@@ -193,7 +193,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(
         if where == "last":
             monkeypatch.setattr(pl.Trainer, "save_checkpoint", fail)
         else:
-            monkeypatch.setattr(Path, "write_bytes" if where == "best" else "write_text", fail)
+            module, name = (epochs, "write_tensors") if where == "best" else (telemetry, "write_text")
+            monkeypatch.setattr(module, name, fail)
 
     with monkeypatch.context() as undo, pytest.raises(InnersightError, match=r"disk is full.*last\.ckpt") as caught:  # noqa: PT012
         monkeypatch = undo
