@@ -191,7 +191,11 @@ def test_a_function_that_is_a_sigmoid_is_not_applied_twice() -> None:
     several = ended(lambda maps: torch.sigmoid(maps.mean((2, 3)) - 2), classes=5)
     with torch.no_grad():
         assert torch.allclose(several.probabilities(several.logits(x)), several.net(x), atol=1e-5)
-    assert "taken for probabilities of independent classes (if they are scores: head=)" in " ".join(several.notes)
+    assert "the network ends in a sigmoid: each class is independent" in several.notes
+    by_hand = ended(lambda maps: 1 / (1 + (2 - maps.mean((2, 3))).exp()), classes=5)
+    with torch.no_grad():
+        assert torch.allclose(by_hand.probabilities(by_hand.logits(x)), by_hand.net(x), atol=1e-5)
+    assert "taken for probabilities of independent classes (if they are scores: head=)" in " ".join(by_hand.notes)
 
 
 def test_scores_that_happen_to_lie_between_0_and_1_stay_scores() -> None:

@@ -19,7 +19,7 @@ from innersight.model import InputSpec, Model
         ({"height": 0}, "3x0x8 must be positive"),
         ({"width": -1}, "must be positive"),
         ({"channels": 0, "mean": (), "std": ()}, "0x8x8 must be positive"),
-        ({"channels": 1}, "one value for each of 1 channels"),
+        ({"channels": 1, "mean": (0.5, 0.5, 0.5)}, "one value for each of 1 channels"),
         ({"mean": (0.5, 0.5)}, "one value for each of 3 channels"),
         ({"std": (1.0, 0.0, 1.0)}, "finite and positive"),
         ({"mean": (0.0, float("nan"), 0.0)}, "must be finite"),

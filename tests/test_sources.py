@@ -142,8 +142,10 @@ def test_labels_must_be_as_many_as_outputs() -> None:
 
 
 def test_a_stated_input_replaces_the_origins_own() -> None:
-    spec = InputSpec(40, 60)
+    spec = InputSpec(40, 60, mean=0, std=1, fit="crop")
     assert load("small:4", input=spec).input == spec
+    # Of what is left away the origin knows better.
+    assert load("small:4", input=InputSpec(40, 60)).input == InputSpec(40, 60, mean=0.5, std=0.25, fit="squash")
 
 
 # A bare module ------------------------------------------------------------------------------------------------------
@@ -155,11 +157,16 @@ def test_a_bare_module_is_kept_and_its_input_inferred() -> None:
     assert model.net is net
     assert net.training
     assert model.input.shape == (3, 224, 224)
-    assert model.input.guessed == ("height", "width", "mean", "std")
-    assert model.notes == (
-        "input size 224x224 is a guess: state it with size= or input=InputSpec(...)",
-        "normalisation is a guess (mean 0, std 1): state it with mean= and std=, or input=InputSpec(...)",
-    )
+    assert model.input.guessed == ("height", "width", "mean", "std", "fit")
+    assert model.input.fit == "squash"
+    assert [note.partition(" is a guess")[0] for note in model.notes] == [
+        "input size 224x224",
+        "normalisation",
+        "how images of other proportions are fitted",
+    ]
+    assert "(mean 0, std 1, for pixels in 0..1)" in model.notes[1]
+    assert "mean=0&std=0.00392 for a network that takes 0..255" in model.notes[1]
+    assert "(the whole image is squashed to the size): state it with fit=crop or fit=squash" in model.notes[2]
     assert (model.name, model.labels) == ("InPlace", tuple("abcd"))
 
 
@@ -171,7 +178,7 @@ def test_a_grey_network_of_fixed_size_is_recognised() -> None:
 
 
 def test_a_stated_input_is_believed() -> None:
-    spec = InputSpec(20, 34)
+    spec = InputSpec(20, 34, mean=0, std=1, fit="crop")
     model = load(InPlace(), input=spec)
     assert (model.input, model.notes) == (spec, ())
 

@@ -14,7 +14,7 @@ from innersight.heads import multilabel, region, similarity
 from innersight.model import InputSpec
 from innersight.sources import load
 
-SPEC = InputSpec(24, 24)
+SPEC = InputSpec(24, 24, mean=0, std=1, fit="crop")
 
 
 def small(*last: nn.Module, outputs: int = 4) -> nn.Sequential:

@@ -94,7 +94,7 @@ def test_processors_of_every_kind(name: str, options: Any, fields: Any, tmp_path
 def test_a_folder_without_a_processor_is_guessed(tmp_path: Path) -> None:
     vit(tmp_path, id2label={0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2", 3: "LABEL_3"}, num_channels=1)
     model = load(f"hf:{tmp_path}", device="cpu")
-    assert (model.input.shape, model.input.guessed) == ((1, 32, 32), ("mean", "std"))
+    assert (model.input.shape, model.input.guessed) == ((1, 32, 32), ("mean", "std", "fit"))
     assert model.labels == ("0", "1", "2", "3")
     assert "no image processor comes with it" in model.notes[1]
     assert "normalisation is a guess" in model.notes[2]

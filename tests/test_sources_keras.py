@@ -214,9 +214,9 @@ def test_the_input_comes_from_the_shape(tmp_path: Path) -> None:
     assert opened(sequential, tmp_path)[1].input.shape == (3, 20, 24)
     _, free = opened(functional, tmp_path)
     assert free.input.shape == (1, 224, 224)
-    assert free.input.guessed == ("height", "width", "mean", "std")
+    assert free.input.guessed == ("height", "width", "mean", "std", "fit")
     model = load(f"keras:{tmp_path / 'net.keras'}?size=32&mean=0.5&std=0.5", device="cpu")
-    assert (model.input.shape, model.input.mean, model.input.guessed) == ((1, 32, 32), (0.5,), ())
+    assert (model.input.shape, model.input.mean, model.input.guessed) == ((1, 32, 32), (0.5,), ("fit",))
 
 
 @pytest.mark.parametrize("build", [sequential, nested, channels_first])

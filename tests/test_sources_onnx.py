@@ -169,8 +169,8 @@ def test_pictures_with_the_channels_last(tmp_path: Path) -> None:
 def test_a_size_that_is_free_is_guessed(tmp_path: Path) -> None:
     nodes, stored = conv()
     source = saved(graph(nodes, shape=("n", 3, "h", "w"), stored=stored), tmp_path)
-    assert load(source, device="cpu").input.guessed == ("height", "width", "mean", "std")
-    assert load(f"{source}?size=16&mean=0&std=1", device="cpu").input.guessed == ()
+    assert load(source, device="cpu").input.guessed == ("height", "width", "mean", "std", "fit")
+    assert load(f"{source}?size=16&mean=0&std=1&fit=crop", device="cpu").input.guessed == ()
 
 
 def test_networks_that_are_refused(tmp_path: Path) -> None:

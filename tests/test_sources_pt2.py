@@ -108,7 +108,7 @@ def test_gradients_reach_picture_and_layers(plain: Any) -> None:
 
 def test_a_size_that_is_free_is_guessed(tmp_path: Path) -> None:
     saved(Net(), tmp_path / "net.pt2", {0: FREE, 2: FREE, 3: FREE})
-    assert load(f"pt2:{tmp_path / 'net.pt2'}", device="cpu").input.guessed == ("height", "width", "mean", "std")
+    assert load(f"pt2:{tmp_path / 'net.pt2'}", device="cpu").input.guessed == ("height", "width", "mean", "std", "fit")
     assert load(f"pt2:{tmp_path / 'net.pt2'}?size=20x30", device="cpu").input.shape == (3, 20, 30)
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -13,36 +15,83 @@ from torch import nn
 from innersight.errors import InnersightError, nearest
 from innersight.heads import PLAIN, Head
 
+Fit = Literal["crop", "squash"]
+Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+FITS, RESAMPLES = get_args(Fit), get_args(Resample)
 Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "other"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class InputSpec:
-    """What a network expects of a picture.
+    """What a network expects of an image.
+
+    A field that is not stated, or is None, is listed in `guessed` and takes the value below; `innersight.load` puts
+    what the origin of a network states in its place.
 
     height, width : pixels of the network's input.
-    channels : 1 for greyscale, 3 for colour, any other number for pictures with that many bands.
-    mean, std : one value per channel, for pixels in 0..1; the network is fed `(pixel - mean) / std`.
-    fit : "crop" keeps the aspect ratio and takes the centre; "squash" resizes the whole picture.
-    crop : fraction of the largest centred window that is kept (224/256 for most ImageNet networks); "crop" only.
-    resample : name of a PIL resampling filter.
+    channels : 1 for greyscale, 3 for colour (the default), any other number for images with that many bands.
+    mean, std : one value per channel, or one for all of them, for pixels in 0..1; the network is fed
+        `(pixel - mean) / std`. 0 and 1 by default. A network for pixels in 0..255 has mean 0 and std 1/255.
+    fit : "crop" (the default) keeps the aspect ratio and takes the centre; "squash" resizes the whole image.
+    crop : fraction of the largest centred window that is kept (224/256 for most ImageNet networks), 1 by default;
+        "crop" only.
+    resample : name of a PIL resampling filter, "bilinear" by default.
     display : three bands to show as red, green and blue. Where nothing is stated, the first three; of one or two
         channels the first, in grey.
-    guessed : names of the fields that nobody stated.
+    guessed : names of the fields that nobody stated. It counts in no comparison of two contracts.
+
+    Raises InnersightError naming the field and the value that cannot be.
+
+    Examples
+    --------
+    >>> from innersight.model import InputSpec
+    >>> spec = InputSpec(96, 96, mean=0.5)
+    >>> spec.mean, spec.std, "mean" in spec.guessed, "std" in spec.guessed
+    ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0), False, True)
+
     """
 
     height: int
     width: int
-    channels: int = 3
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    fit: Literal["crop", "squash"] = "crop"
-    crop: float = 1.0
-    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
-    display: tuple[int, ...] = ()
-    guessed: tuple[str, ...] = ()
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: Fit
+    crop: float
+    resample: Resample
+    display: tuple[int, ...]
+    guessed: tuple[str, ...] = field(compare=False)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        channels: int | None = None,
+        mean: "float | Sequence[float] | None" = None,
+        std: "float | Sequence[float] | None" = None,
+        fit: Fit | None = None,
+        crop: float | None = None,
+        resample: Resample | None = None,
+        display: "Sequence[int] | None" = None,
+        guessed: "Sequence[str] | None" = None,
+    ) -> None:
+        given = {"channels": channels, "mean": mean, "std": std, "fit": fit}
+        given |= {"crop": crop, "resample": resample, "display": display}
+        left = tuple(name for name, value in given.items() if value is None)
+        told = {name: value for name, value in given.items() if value is not None}
+        values: dict[str, Any] = {**_DEFAULTS, **told, "height": height, "width": width}
+        for name in ("height", "width", "channels"):
+            values[name] = _whole(name, values[name])
+        for name in ("mean", "std"):
+            values[name] = _each(name, values[name], values["channels"])
+        values["crop"] = _each("crop", values["crop"], 1)[0]
+        values["display"] = tuple(_whole("display", band) for band in values["display"])
+        values["guessed"] = left if guessed is None else tuple(guessed)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         if self.height < 1 or self.width < 1 or self.channels < 1:
             raise InnersightError(f"input size {self.channels}x{self.height}x{self.width} must be positive")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -51,6 +100,9 @@ class InputSpec:
             )
         if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
             raise InnersightError(f"mean {self.mean} must be finite and std {self.std} finite and positive")
+        for name, words in (("fit", FITS), ("resample", RESAMPLES)):
+            if getattr(self, name) not in words:
+                raise InnersightError(f"{name}={getattr(self, name)!r}: give {' or '.join(words)}")
         if not 0 < self.crop <= 1:
             raise InnersightError(f"crop {self.crop} is a fraction of the picture: give 0 < crop <= 1")
         if self.display and (len(self.display) != 3 or not all(0 <= band < self.channels for band in self.display)):
@@ -80,6 +132,33 @@ class InputSpec:
 
     def _stats(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return _row(self.mean, like.dtype, like.device), _row(self.std, like.dtype, like.device)
+
+
+_DEFAULTS: dict[str, Any] = {
+    "channels": 3,
+    "mean": (0.0,),
+    "std": (1.0,),
+    "fit": "crop",
+    "crop": 1.0,
+    "resample": "bilinear",
+    "display": (),
+}
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise InnersightError(f"{name}={value!r} is no whole number") from error
+
+
+def _each(name: str, value: Any, channels: int) -> tuple[float, ...]:
+    """Return one number for each channel; a single one stands for all of them."""
+    try:
+        row = tuple(float(v) for v in value) if hasattr(value, "__len__") else (float(value),)
+    except (TypeError, ValueError) as error:
+        raise InnersightError(f"{name}={value!r}: give one number, or one for each channel") from error
+    return row * channels if len(row) == 1 else row
 
 
 @cache
@@ -173,8 +252,11 @@ class Model:
         return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
 
     def digest(self) -> str:
-        """Return a digest of the weights, the input contract and the labels: what is computed depends on these."""
-        digest = hashlib.sha256(repr((self.input, self.labels)).encode())
+        """Return a digest of the weights, the input contract, the labels and the head: results depend on these."""
+        # Who stated the contract does not matter; how scores are read does.
+        spec = {name: value for name, value in vars(self.input).items() if name != "guessed"}
+        head = (self.head.link, self.head.unit, self.head.mark)
+        digest = hashlib.sha256(repr((spec, self.labels, head)).encode())
         for name, tensor in self.net.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().numpy().tobytes())
@@ -198,8 +280,16 @@ class Model:
         return modules[layer], 1
 
     def class_index(self, target: int | str) -> int:
-        """Return the class number for a label or number. Raises InnersightError with the nearest labels."""
+        """Return the class number for a label or number.
+
+        Raises InnersightError for a label that several classes share, and with the nearest labels for an unknown one.
+        """
         if isinstance(target, str) and target in self.labels:
+            same = [str(number) for number, label in enumerate(self.labels) if label == target]
+            if len(same) > 1:
+                raise InnersightError(
+                    f"{self.name} has {len(same)} classes called {target!r}: give one of the numbers {', '.join(same)}"
+                )
             return self.labels.index(target)
         number = int(target) if isinstance(target, int) or target.isdecimal() else -1
         if 0 <= number < len(self.labels):

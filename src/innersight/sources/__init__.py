@@ -3,7 +3,8 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -14,7 +15,7 @@ from innersight.errors import InnersightError, nearest
 from innersight.heads import Head
 from innersight.model import InputSpec, Model
 from innersight.sources import query
-from innersight.sources.bare import with_head, wrap
+from innersight.sources.bare import check, guesses, with_head, wrap
 from innersight.sources.weights import not_finite
 
 # Modules of this package that are no origin.
@@ -46,7 +47,7 @@ def load(
     source: "str | nn.Module | Model",
     *,
     input: InputSpec | None = None,
-    labels: "tuple[str, ...] | list[str] | None" = None,
+    labels: "Sequence[str] | None" = None,
     classes: int | None = None,
     weights: str | None = None,
     device: str | None = None,
@@ -54,14 +55,15 @@ def load(
 ) -> Model:
     """Return a Model for a network.
 
-    source : an `nn.Module` (kept as it is, never copied or moved), or text: `torchvision:NAME`, `timm:NAME`,
+    source : an `nn.Module` (kept as it is, never copied or moved), a Model (what is stated here takes the place of its
+        own), or text: `torchvision:NAME`, `timm:NAME`,
         `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`,
         `python:MODULE:FUNCTION`, `run:DIR` (what `train` wrote; `?epoch=3` where epochs were kept), `toon` (the
         embedded example), `small:WIDTH` (our own architecture, untrained). Options may follow as
         `?key=value&key=value`: checkpoint, classes, labels (a file with one name per line), and the input contract:
         size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
-    input : the input contract; the origin's own, or inferred and said in `Model.notes`, when not given.
-    labels : one name per class.
+    input : the input contract; fields left away are the origin's own, or guessed and said in `Model.notes`.
+    labels : one name per class; of a network with a single output the name of what it says yes to is enough.
     classes : build the architecture with this many outputs instead of its own number.
     weights : "hub" for the origin's pretrained weights, a file (.safetensors, or a .pt/.pth state dict, never unpickled
         into code), or None: random weights for an architecture, its own for an origin that always has some.
@@ -72,11 +74,16 @@ def load(
     Raises InnersightError for an unknown origin, name or option, weights that do not fit, and labels of the wrong
     number.
     """
+    if isinstance(source, Model | nn.Module) and (classes is not None or weights is not None or device is not None):
+        raise InnersightError(
+            f"a given {'Model' if isinstance(source, Model) else 'nn.Module'} stays as it is: set its classes, weights "
+            "and device before load()"
+        )
     if isinstance(source, Model):
-        return source
+        if input is None and labels is None and head is None:
+            return source
+        return _relabel(_restated(source, _fields(input), head), labels)
     if isinstance(source, nn.Module):
-        if classes is not None or weights is not None or device is not None:
-            raise InnersightError("a given nn.Module stays as it is: set its classes, weights and device before load()")
         return _relabel(_noted(wrap(source, _fields(input), head=head)), labels)
     origin, name, options = query.split(source)
     if origin not in origins():
@@ -84,7 +91,8 @@ def load(
     module = cast(Source, importlib.import_module(f"{__name__}.{origin}"))
     asked = query.read(options, own=_own_options(module))
     stated = {**asked.stated, **_fields(input)}
-    heads: dict[str, Any] = {"head": head} if "head" in inspect.signature(module.open_model).parameters else {}
+    looks = "head" in inspect.signature(module.open_model).parameters
+    heads: dict[str, Any] = {"head": head} if looks else {}
     model = module.open_model(
         name,
         classes=classes if classes is not None else asked.classes,
@@ -94,11 +102,25 @@ def load(
         **asked.own,
     )
     again = query.joined(source, checkpoint=weights, classes=classes)
-    model = replace(model, source=again, input=query.with_stated(model.input, stated))
-    if head is not None:
-        model = with_head(model, head)
+    model = _restated(model, stated, None if looks else head, looked=looks)
     model.net.to(usable(device) if device else best_device()).eval()
-    return _relabel(_noted(model), labels if labels is not None else asked.labels)
+    model = _noted(replace(model, source=again))
+    if "crop" in asked.stated and model.input.fit == "squash":
+        model = replace(model, notes=(*model.notes, "crop= cuts nothing off: the whole image is squashed (fit=squash)"))
+    return _relabel(model, labels if labels is not None else asked.labels)
+
+
+def _restated(model: Model, stated: Mapping[str, Any], head: Head | None, *, looked: bool = False) -> Model:
+    """Return a model with the stated fields and head in place of its own, tried on random images.
+
+    looked : its origin did so itself.
+    """
+    model = replace(model, input=query.with_stated(model.input, stated))
+    if head is not None:
+        return with_head(model, head)
+    if not looked and stated.keys() & {"channels", "height", "width"}:
+        check(model.net, model.input)
+    return model
 
 
 def best_device() -> str:
@@ -132,8 +154,8 @@ def _fields(spec: InputSpec | None) -> dict[str, Any]:
 
 
 def _noted(model: Model) -> Model:
-    """Note weights that are no numbers, and which bands are shown where that is a choice."""
-    notes = [not_finite(model.net)]
+    """Note what of the input contract is a guess, weights that are no numbers, and which bands are shown by choice."""
+    notes = [*guesses(model.input), not_finite(model.net)]
     if model.input.channels not in (1, 3):
         red, green, blue = model.input.shown
         stated = "" if model.input.display else ": state others with display="
@@ -141,9 +163,19 @@ def _noted(model: Model) -> Model:
     return replace(model, notes=(*model.notes, *filter(None, notes)))
 
 
-def _relabel(model: Model, labels: "tuple[str, ...] | list[str] | None") -> Model:
-    if labels is None:
-        return model
-    if model.labels and len(labels) != len(model.labels):
-        raise InnersightError(f"{len(labels)} labels given but {model.name} has {len(model.labels)} outputs")
-    return replace(model, labels=tuple(labels))
+def _relabel(model: Model, labels: "Sequence[str] | None") -> Model:
+    if labels is not None:
+        if isinstance(labels, str):
+            raise InnersightError(f"labels={labels!r} is one text: give a list with a name for each class")
+        named = tuple(map(str, labels))
+        if model.labels == ("no", "yes") and len(named) == 1:
+            named = (f"not {named[0]}", *named)
+        if model.labels and len(named) != len(model.labels):
+            raise InnersightError(f"{len(named)} labels given but {model.name} has {len(model.labels)} outputs")
+        model = replace(model, labels=named)
+    shared = [label for label, count in Counter(model.labels).items() if count > 1]
+    if shared:
+        more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+        said = f"several classes are called {', '.join(shared[:3])}{more}: name them by their numbers"
+        model = replace(model, notes=(*(note for note in model.notes if note != said), said))
+    return model

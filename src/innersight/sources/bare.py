@@ -1,56 +1,116 @@
 """A bare `nn.Module`: unwrapped, refused where nothing can be seen, its input contract and head recognised."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from innersight.ending import Ending
 from innersight.errors import InnersightError
-from innersight.heads import PLAIN, Head, numbered, recognise
+from innersight.heads import PLAIN, Fitted, Head, Outputs, recognise
 from innersight.model import InputSpec, Model
 from innersight.sources.query import with_stated
 
+IMAGES = 3
+GUESSES = ("height", "width", "mean", "std", "fit")
 SIZES = (224, 96, 64, 48, 32, 28, 80, 128, 160, 256, 299, 384, 512)
 
 
-def wrap(net: nn.Module, stated: Mapping[str, Any], *, name: str | None = None, head: Head | None = None) -> Model:
+def wrap(
+    net: nn.Module,
+    stated: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    head: Head | None = None,
+    usual: Mapping[str, Any] | None = None,
+) -> Model:
     """Return a Model around `net`, unchanged and where it is.
 
-    stated : the fields of the input contract that are known. Channels that are not stated are read from the first
-        convolution, and the size is the first of 224, 96, 64 ... that the network accepts; mean and std are then taken
-        as 0 and 1, and the notes say so. Without `head` the output is looked at, see `innersight.heads.recognise`.
+    stated : the fields of the input contract that are known. The others are guessed: the channels of the first
+    convolution, the first size of 224, 96, 64 ... that the network accepts, mean 0 and std 1, and the whole image
+    squashed to that size, since nothing of it is lost. usual : what the framework does where nothing is stated, in
+    place of these. Without `head` the output is looked at, see `innersight.heads.recognise`.
     Raises InnersightError when no size fits, the output cannot be read, or nothing can be seen inside the network.
     """
     net, notes = _unwrap(net)
-    channels = stated.get("channels", _channels(net))
-    stats = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
-    known = "height" in stated and "width" in stated
-    guessed = (() if known else ("height", "width")) + tuple(key for key in stats if key not in stated)
     failures: list[str] = []
-    for size in SIZES:
-        spec = with_stated(InputSpec(size, size, channels, **stats, guessed=guessed), stated)
+    for spec in _contracts(net, stated, usual or {}):
         try:
-            recognised, labels, said = _try(net, spec, head)
+            found = _try(net, spec, head)
         except InnersightError as error:
-            if known:
+            if "height" not in spec.guessed:
                 raise
             failures.append(str(error))
             continue
-        notes += said
-        if not known:
-            notes += (f"input size {spec.height}x{spec.width} is a guess: state it with size= or input=InputSpec(...)",)
-        if "mean" not in stated:
-            notes += (
-                "normalisation is a guess (mean 0, std 1): state it with mean= and std=, or input=InputSpec(...)",
-            )
         title = name or type(net).__name__
-        return Model(net, spec, labels, title, f"nn.Module {title}", notes, head=recognised)
-    raise InnersightError(
+        notes += found.notes
+        return Model(net, spec, found.labels, title, f"nn.Module {title}", notes, head=found.head)
+    raise InnersightError(_none_fits(net, failures[0]))
+
+
+def fitting(net: nn.Module, stated: Mapping[str, Any]) -> InputSpec:
+    """Return the first input contract that `net` accepts, whatever it returns; see `wrap`."""
+    failures: list[str] = []
+    for spec in _contracts(net, stated, {}):
+        try:
+            _run(net, spec)
+        except InnersightError as error:
+            if "height" not in spec.guessed:
+                raise
+            failures.append(str(error))
+        else:
+            return spec
+    raise InnersightError(_none_fits(net, failures[0]))
+
+
+def _contracts(net: nn.Module, stated: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[InputSpec]:
+    """Yield the input contracts to try, likeliest first."""
+    known = "height" in stated and "width" in stated
+    if "channels" in stated:
+        possible = [stated["channels"]]
+    else:
+        convs = [m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
+        # The first convolution in the list need not be the first to be called.
+        possible = list(dict.fromkeys([*convs[:1], 3, 1]))
+    spec = with_stated(InputSpec(1, 1, fit="squash"), usual)
+    for channels in possible:
+        for size in SIZES[:1] if known else SIZES:
+            tried = replace(
+                spec, height=size, width=size, channels=channels, mean=spec.mean[:1], std=spec.std[:1], guessed=GUESSES
+            )
+            yield with_stated(tried, stated)
+
+
+def _none_fits(net: nn.Module, first: str) -> str:
+    return (
         f"{type(net).__name__}: no input of size {', '.join(map(str, SIZES))} fits; "
-        f"pass input=InputSpec(height, width) (for {SIZES[0]}: {failures[0]})"
+        f"pass input=InputSpec(height, width) (for {SIZES[0]}: {first})"
     )
+
+
+def guesses(spec: InputSpec) -> tuple[str, ...]:
+    """Return a sentence for each part of the input contract that nobody stated."""
+    kept = "only the centre of an image is seen" if spec.fit == "crop" else "the whole image is squashed to the size"
+    other = "squash" if spec.fit == "crop" else "crop"
+    said = {
+        "height": f"input size {spec.height}x{spec.width} is a guess: state it with size= or input=InputSpec(...)",
+        "mean": (
+            f"normalisation is a guess ({_stats(spec)}, for pixels in 0..1): state it with mean= and std=, or "
+            "input=InputSpec(...); mean=0&std=0.00392 for a network that takes 0..255"
+        ),
+        "fit": (
+            f"how images of other proportions are fitted is a guess ({kept}): state it with fit={other} or "
+            f"fit={spec.fit}"
+        ),
+    }
+    return tuple(text for name, text in said.items() if name in spec.guessed)
+
+
+def _stats(spec: InputSpec) -> str:
+    rows = ((name, dict.fromkeys(f"{v:.3g}" for v in getattr(spec, name))) for name in ("mean", "std"))
+    return ", ".join(f"{name} {', '.join(values)}" for name, values in rows)
 
 
 def check(net: nn.Module, spec: InputSpec) -> None:
@@ -63,8 +123,9 @@ def with_head(model: Model, head: Head) -> Model:
 
     Raises InnersightError when the head cannot read the network's output.
     """
-    _, labels, _ = _try(model.net, model.input, head)
-    return replace(model, head=head, labels=model.labels if len(model.labels) == len(labels) else labels)
+    found = _try(model.net, model.input, head)
+    labels = model.labels if len(model.labels) == len(found.labels) else found.labels
+    return replace(model, head=found.head, labels=labels, notes=(*model.notes, *found.notes))
 
 
 def as_built(model: Model, *, classes: int | None, weights: str | None = None, notes: tuple[str, ...] = ()) -> Model:
@@ -104,50 +165,33 @@ def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     return net, notes
 
 
-def _channels(net: nn.Module) -> int:
-    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-    return first.in_channels if first is not None else 3
+def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> Fitted:
+    """Run random images through an untouched `net`; return its head, labels, and what was assumed."""
+    outputs = _run(net, spec)
+    try:
+        with torch.no_grad():
+            return recognise(outputs, head)
+    except InnersightError as error:
+        raise InnersightError(f"{type(net).__name__}: {error}") from error
 
 
-def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> tuple[Head, tuple[str, ...], tuple[str, ...]]:
-    """Run random pictures through an untouched `net`; return its head, labels, and what was assumed."""
+def _run(net: nn.Module, spec: InputSpec) -> Outputs:
+    """Run random images through an untouched `net`. Raises InnersightError when it refuses them."""
     parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
-    pixels = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(IMAGES, *spec.shape, generator=torch.Generator().manual_seed(0))
     x = spec.normalise(pixels).to(parameter.device, parameter.dtype)
     training = {m: m.training for m in net.modules()}
+    ending = Ending(net.parameters())
     try:
         with torch.no_grad(), torch.random.fork_rng():
             for module in training:
                 module.training = False
-            output, wild, one = net(x), net(x * 100), net(x[:1])
+            with ending:
+                output, strong = net(x), net(x * 100)
+            one = net(x[:1])
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         raise InnersightError(f"{type(net).__name__} refuses an input of {spec.shape}: {error}") from error
     finally:
         for module, mode in training.items():
             module.training = mode
-    said: tuple[str, ...] = ()
-    if head is None:
-        ends = isinstance(_last(net), nn.Sigmoid)
-        head, labels, said = recognise(output, wild, one, size=(spec.height, spec.width), sigmoid=ends)
-    else:
-        labels = numbered(head.read(output).shape[1])
-    _check_one(net, head, one, len(labels))
-    return head, labels, said
-
-
-def _check_one(net: nn.Module, head: Head, one: Any, classes: int) -> None:
-    """Raise InnersightError when the scores of a single picture are no row of `classes`."""
-    try:
-        shape = tuple(head.read(one).shape)
-    except (RuntimeError, IndexError, ValueError) as error:
-        raise InnersightError(f"{type(net).__name__} gives no scores for a single picture: {error}") from error
-    if shape != (1, classes):
-        raise InnersightError(
-            f"{type(net).__name__} gives {shape} for a single picture instead of {(1, classes)}: "
-            "squeeze only the dimensions meant, as in squeeze(-1)"
-        )
-
-
-def _last(net: nn.Module) -> nn.Module:
-    children = list(net.children())
-    return _last(children[-1]) if children else net
+    return Outputs(output, strong, one, IMAGES, (spec.height, spec.width), ending)

@@ -131,7 +131,7 @@ def _contract(name: str, options: Mapping[str, Any], config: Any) -> tuple[dict[
     except (OSError, ValueError, ImportError) as error:
         return own, [f"no image processor comes with it ({' '.join(str(error).split('. ')[0].split())[:200]})"]
     if hasattr(processor, "data_config"):
-        return dict(vars(contract(processor.data_config))), []
+        return {key: value for key, value in vars(contract(processor.data_config)).items() if key != "guessed"}, []
     stated, notes = processor.to_dict(), []
     size, crop = stated.get("size") or {}, stated.get("crop_size") or {}
     edge = size.get("shortest_edge")

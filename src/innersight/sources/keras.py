@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
-from innersight.sources.bare import as_built, wrap
+from innersight.sources.bare import as_built, fitting, wrap
 from innersight.sources.python import import_from_here
 
 # Older versions run code that a file brings along although asked not to (CVE-2025-1550, -8747, -9905, -9906, -49655).
 MINIMUM = (3, 12)
+# What its own loaders do: image_dataset_from_directory resizes whole images.
+USUAL = {"fit": "squash", "resample": "bilinear"}
 # Layers that carry code: a Python lambda, or the network of another library with its pickled weights.
 CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
@@ -78,14 +80,11 @@ def open_model(
     known: dict[str, Any] = {"channels": channels, **_range(keras, network, channels)}
     if height and width:
         known |= {"height": height, "width": width}
-    model = wrap(net, {**known, **stated}, name=path.stem, head=head)
-    link, outputs = _open_end(keras, net, model.input)
-    if not link:
-        return as_built(model, classes=classes, weights=weights)
-    several = link == model.head.link == "sigmoid" and outputs > 1
-    model = wrap(net, {**known, **stated}, name=path.stem, head=head or (multilabel() if several else None))
-    note = f"the {link} at the end is taken off: the scores are logits"
-    return as_built(model, classes=classes, weights=weights, notes=(note,))
+    link = _open_end(keras, net, fitting(net, {**known, **stated}))
+    head = head or (multilabel() if link == "sigmoid" else None)
+    model = wrap(net, {**known, **stated}, name=path.stem, head=head, usual=USUAL)
+    notes = (f"the {link} at the end is taken off: the scores are logits",) if link else ()
+    return as_built(model, classes=classes, weights=weights, notes=notes)
 
 
 def library() -> Any:
@@ -232,8 +231,8 @@ def _range(keras: Any, network: Any, channels: int) -> dict[str, Any]:
     return {}
 
 
-def _open_end(keras: Any, net: Channels, spec: InputSpec) -> tuple[str, int]:
-    """Take a softmax or sigmoid off the end of the network; return which, and the number of outputs.
+def _open_end(keras: Any, net: Channels, spec: InputSpec) -> str:
+    """Take a softmax or sigmoid off the end of the network; return which.
 
     "" when there is none, or when what is left, with the same function behind it, is not the network as it was.
     """
@@ -244,7 +243,7 @@ def _open_end(keras: Any, net: Channels, spec: InputSpec) -> tuple[str, int]:
     elif activation in (keras.activations.softmax, keras.activations.sigmoid):
         link, name, neutral = activation.__name__, "activation", keras.activations.linear
     else:
-        return "", 0
+        return ""
     pixels = torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = net(spec.normalise(pixels))
@@ -254,11 +253,11 @@ def _open_end(keras: Any, net: Channels, spec: InputSpec) -> tuple[str, int]:
     if isinstance(before, Tensor) and before.ndim == 2:
         again = after.softmax(1) if link == "softmax" else after.sigmoid()
         if torch.allclose(again, before, atol=1e-5):
-            return link, before.shape[1]
+            return link
     del last.__dict__[name]
     if kept is not None:
         last.__dict__[name] = kept
-    return "", 0
+    return ""
 
 
 def _as_it_is(inputs: Any, mask: Any = None) -> Any:

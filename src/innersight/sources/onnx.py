@@ -15,7 +15,7 @@ from innersight.errors import InnersightError, MissingExtraError
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
 from innersight.nested import leaves
-from innersight.sources.bare import as_built, wrap
+from innersight.sources.bare import as_built, fitting, wrap
 
 AGAIN = "export it again with torch.onnx.export(net, (x,), FILE, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -53,20 +53,20 @@ def open_model(
     net = _build(graph, path, last=last)
     known = {"channels": channels or 3} | ({"height": height, "width": width} if height and width else {})
     try:
-        model = wrap(net, {**known, **stated}, name=path.stem, head=head)
+        spec = fitting(net, {**known, **stated})
     except InnersightError as error:
         if batch == 1:
             raise InnersightError(
                 f"{path} takes one picture at a time and cannot be made to take more: {AGAIN}"
             ) from error
         raise
-    _compare(net, _session(untouched, path), model.input, path, single=batch == 1, last=last)
+    _compare(net, _session(untouched, path), spec, path, single=batch == 1, last=last)
     link = _open_end(net)
     notes = [f"rebuilt from ONNX: the scores are those of onnxruntime within {TOLERANCE:g} of the largest"]
     if link:
         notes.append(f"the {link} at the end is taken off: the scores are logits")
-        several = link == "sigmoid" and model.head.link == "sigmoid" and model.labels != ("no", "yes")
-        model = wrap(net, {**known, **stated}, name=path.stem, head=head or (multilabel() if several else None))
+    head = head or (multilabel() if link == "sigmoid" else None)
+    model = wrap(net, {**known, **stated}, name=path.stem, head=head)
     return as_built(model, classes=classes, weights=weights, notes=tuple(notes))
 
 

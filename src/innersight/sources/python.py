@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -12,7 +13,8 @@ from torch import nn
 from innersight.errors import InnersightError, nearest
 from innersight.heads import Head
 from innersight.model import Model
-from innersight.sources.bare import as_built, wrap
+from innersight.sources.bare import as_built, with_head, wrap
+from innersight.sources.query import with_stated
 from innersight.sources.weights import fit_weights, read_weights
 
 
@@ -42,7 +44,11 @@ def open_model(
     notes: tuple[str, ...] = ()
     if weights is not None:
         notes = (fit_weights(net, read_weights(weights), origin=weights),)
-    model = made if isinstance(made, Model) else wrap(net, stated, head=head)
+    if isinstance(made, Model):
+        model = replace(made, input=with_stated(made.input, stated))
+        model = with_head(model, head or made.head) if head or stated else model
+    else:
+        model = wrap(net, stated, head=head)
     return as_built(model, classes=classes, notes=notes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, nearest
-from innersight.model import InputSpec
+from innersight.model import FITS, RESAMPLES, InputSpec
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,24 @@ def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
 
 
 def with_stated(spec: InputSpec, stated: Mapping[str, Any]) -> InputSpec:
-    """Return `spec` with the stated fields in place of its own; one mean or std stands for every channel."""
+    """Return `spec` with the stated fields in place of its own; one mean or std stands for every channel.
+
+    A stated crop below 1 stands for `fit="crop"` too. Where other channels are stated, a mean and std that are not are
+    guessed.
+    """
     if not stated:
         return spec
-    channels = stated.get("channels", spec.channels)
     values = dict(stated)
+    if stated.get("crop", 1.0) < 1:
+        values.setdefault("fit", "crop")
+    guessed = [name for name in spec.guessed if name not in values]
+    channels = stated.get("channels", spec.channels)
     for key, neutral in (("mean", 0.0), ("std", 1.0)):
-        given = values.get(key, getattr(spec, key))
-        if len(given) == 1 or (key not in stated and len(given) != channels):
-            given = (given[0] if key in stated or len(given) == 1 else neutral,) * channels
-        values[key] = tuple(given)
-    guessed = tuple(name for name in spec.guessed if name not in stated)
-    return replace(spec, **{**values, "guessed": guessed})
+        own = getattr(spec, key)
+        if key not in stated and len(own) != channels:
+            values[key] = (own[0] if len(set(own)) == 1 else neutral,)
+            guessed += [key] if key not in guessed else []
+    return replace(spec, **{**values, "guessed": tuple(guessed)})
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -128,9 +134,9 @@ _KEYS: dict[str, Callable[[str], Any]] = {
     "channels": int,
     "mean": _numbers,
     "std": _numbers,
-    "fit": _choice("crop", "squash"),
+    "fit": _choice(*FITS),
     "crop": float,
-    "resample": _choice("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
+    "resample": _choice(*RESAMPLES),
     "display": _bands,
 }
 _HELP = {

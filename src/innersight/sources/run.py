@@ -109,10 +109,13 @@ def open_model(
     if epoch is not None and weights is not None:
         raise InnersightError("give an epoch or a file of weights, not both")
     file = weights or str(Path(name) / "weights.safetensors" if epoch is None else _kept(Path(name), epoch))
-    model = load(card.net, input=card.input, classes=len(card.labels), weights=file, device="cpu")
+    model = load(card.net, input=replace(card.input, guessed=()), classes=len(card.labels), weights=file, device="cpu")
     when = "" if epoch is None else f", epoch {epoch}"
     title = f"{Path(name).name} ({model.name}{when})"
-    return replace(model, input=card.input, labels=card.labels, name=title, notes=(), run=Path(name))
+    # What it was trained with, whoever stated it.
+    return replace(
+        model, input=replace(card.input, guessed=()), labels=card.labels, name=title, notes=(), run=Path(name)
+    )
 
 
 def _kept(folder: Path, epoch: str) -> Path:

@@ -70,5 +70,5 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     note = "random weights: nothing was learned yet"
     if weights is not None:
         note = fit_weights(net, read_weights(weights), origin=weights)
-    spec = InputSpec(80, 80, channels, (0.5,) * channels, (0.25,) * channels, fit="squash")
+    spec = InputSpec(80, 80, channels, (0.5,) * channels, (0.25,) * channels, fit="squash", guessed=())
     return Model(net.eval(), spec, tuple(map(str, range(outputs))), f"small-{width}", f"small:{width}", (note,))

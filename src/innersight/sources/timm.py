@@ -6,8 +6,6 @@ from typing import Any
 from innersight.errors import InnersightError, MissingExtraError, nearest
 from innersight.heads import numbered
 from innersight.model import InputSpec, Model
-from innersight.sources.bare import check
-from innersight.sources.query import with_stated
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
@@ -36,8 +34,6 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     elif classes is not None:
         net.reset_classifier(classes)
     spec = contract(timm.data.resolve_data_config(model=net), channels=stated.get("channels"))
-    if stated.keys() & {"channels", "height", "width"}:
-        check(net, with_stated(spec, stated))
     outputs = classes or net.num_classes
     labels = _labels(timm, net, outputs)
     return Model(net.eval(), spec, labels, name, f"timm:{name}", tuple(notes))

@@ -7,9 +7,9 @@ from torch import nn
 
 from innersight.errors import InnersightError, nearest
 from innersight.model import InputSpec, Model
-from innersight.sources.bare import check
-from innersight.sources.query import with_stated
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
@@ -52,23 +52,27 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
             _replace_head(net, classes)
         labels = tuple(map(str, range(classes)))
     spec = _input(best)
-    if stated.keys() & {"height", "width"}:
-        check(net.eval(), with_stated(spec, stated))
     return Model(net.eval(), spec, labels, name, f"torchvision:{name}", tuple(notes))
 
 
 def _input(best: Any) -> InputSpec:
     if best is None:
-        return InputSpec(224, 224, guessed=("height", "width", "mean", "std"))
+        # What torchvision's own recipes do.
+        return InputSpec(
+            224, 224, 3, MEAN, STD, "crop", 0.875, "bilinear", (), guessed=("height", "width", "mean", "std", "fit")
+        )
     preset = best.transforms()
     size, resize = preset.crop_size[0], preset.resize_size[0]
     return InputSpec(
         size,
         size,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        crop=min(1.0, size / resize),
-        resample=preset.interpolation.value,
+        3,
+        tuple(preset.mean),
+        tuple(preset.std),
+        "crop",
+        min(1.0, size / resize),
+        preset.interpolation.value,
+        guessed=(),
     )
 
 
