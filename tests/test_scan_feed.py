@@ -416,6 +416,10 @@ def test_pixels_given_as_network_input_are_told(model: Model) -> None:
     scaled = Listed([torch.randn(3, 24, 24) for _ in range(3)])
     assert "the first one lies between 0 and 1" in scan(model, own, LAYERS).notes[0]
     assert scan(model, scaled, LAYERS).notes == ()
+    # Whatever the first one happens to be.
+    for entries in ([torch.zeros(3, 24, 24), *scaled], [torch.rand(3, 24, 24), torch.randn(3, 24, 24)]):
+        assert scan(model, Listed(entries), LAYERS).notes == ()
+    assert "as do 2 others" in scan(model, own, LAYERS).notes[0]
 
 
 def test_wrong_entries_are_told(model: Model) -> None:

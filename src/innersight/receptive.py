@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,28 +14,39 @@ ENERGY = 0.95
 
 
 def fields(model: Model, layers: Sequence[str]) -> dict[str, Field]:
-    """Return the receptive field of each layer's middle place: where the picture has a gradient from its units.
+    """Return the receptive field of each layer's middle location.
 
-    Size and stride are those of the places where that gradient is not zero, on two random pictures; the effective part
-    follows Luo et al. 2016 (arXiv:1701.04128). Where a field reaches the border of the picture or is shared by
-    neighbours (windows), the stride is that of the grid. One backward pass for each layer.
+    Size and stride are those of the pixels that the location is wired to: where a gradient of its units is not zero,
+    however silent they or the layers before are on the images tried, and though a branch may begin with weights that
+    are all zero. The effective part follows Luo et al. 2016 (arXiv:1701.04128): it holds 95% of the energy of the
+    gradient itself, on two random images. Where a field reaches the border of the image or is shared by neighbours
+    (windows), the stride is that of the grid. Two backward passes for each layer.
     """
     if not layers:
         return {}
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(2, *model.input.shape, generator=generator)
     with tap.untouched(model), torch.enable_grad():
-        x = model.input.normalise(pixels).to(model.device, model.dtype).requires_grad_(True)
-        captured = tap.capture(model, x, layers, stop=False)
-        return {layer: _field(captured.activations[layer], x, generator) for layer in layers}
+        x, captured = _reached(model, layers, generator)
+        felt = {layer: _energy(captured[layer], x, (0, 0), generator) for layer in layers}
+        with tap.wired(model), tap.linearised():
+            x, captured = _reached(model, layers, generator)
+            wiring = {layer: _energy(captured[layer], x, (0, 1), generator) for layer in layers}
+    grids = {layer: (activation.shape[2], activation.shape[3]) for layer, activation in captured.items()}
+    return {layer: _field(wiring[layer], felt[layer].sum(0), grids[layer]) for layer in layers}
 
 
 def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
-    """Say for each layer whether a change at its places changes the logits, by one backward pass."""
+    """Say for each layer whether its places are wired to the logits, by one backward pass.
+
+    So they are where a change at them could change the logits, however silent the units behind them are on the images
+    tried; not through weights that are zero.
+    """
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(1, *model.input.shape, generator=generator)
-    with tap.untouched(model), torch.enable_grad():
-        x = model.input.normalise(pixels).to(model.device, model.dtype).requires_grad_(True)
+    with tap.untouched(model), torch.enable_grad(), tap.linearised():
+        pixels = torch.rand(2, *model.input.shape, generator=generator)
+        x = model.input.normalise(pixels).to(model.device, model.dtype)
+        # A weak image too: probabilities of exactly 0 and 1 have no gradient.
+        x = torch.cat([x[:1], x[1:] / 100]).requires_grad_(True)
         captured = tap.capture(model, x, layers, stop=False)
         logits = captured.logits()
         signs = torch.randn(logits.shape[1], generator=generator).to(logits.device, logits.dtype)
@@ -59,25 +71,43 @@ def shares(model: Model) -> dict[str, float]:
     return {name: counts.get(f"{root}.{name}", 0) / total for name, _ in model.net.named_modules() if name}
 
 
-def _field(activation: Tensor, x: Tensor, generator: torch.Generator) -> Field:
-    """Differentiate the middle place in the first picture and its neighbour in the second."""
+def _reached(model: Model, layers: Sequence[str], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return two random images, and the activations of layers on them with a graph."""
+    pixels = torch.rand(2, *model.input.shape, generator=generator)
+    x = model.input.normalise(pixels).to(model.device, model.dtype).requires_grad_(True)
+    return x, tap.capture(model, x, layers, stop=False).activations
+
+
+def _energy(
+    activation: Tensor, x: Tensor, shifts: tuple[int, int], generator: torch.Generator
+) -> Float[Tensor, "2 H W"]:
+    """Return the squared gradient of two images, each of a location `shifts` steps down and right of the middle one."""
     units, h, w = activation.shape[1:]
-    signs = torch.randn(units, generator=generator).to(activation.device, activation.dtype)
-    y, x_ = (h - 1) // 2, (w - 1) // 2
-    middle = activation[0, :, y, x_] @ signs
-    beside = activation[1, :, min(y + 1, h - 1), min(x_ + 1, w - 1)] @ signs
     energy = torch.zeros_like(x)
     if activation.requires_grad:
-        (energy,) = torch.autograd.grad(middle + beside, x, retain_graph=True)
-    energy = energy.detach().float().square().sum(1).cpu()
-    rows, columns = (_extent(energy.sum(axis), n) for axis, n in ((2, h), (1, w)))
+        signs = torch.randn(2, units, generator=generator).to(activation.device, activation.dtype)
+        places = [(min((h - 1) // 2 + shift, h - 1), min((w - 1) // 2 + shift, w - 1)) for shift in shifts]
+        summed = torch.stack([activation[i, :, y, x_] @ signs[i] for i, (y, x_) in enumerate(places)]).sum()
+        (energy,) = torch.autograd.grad(summed, x, retain_graph=True)
+    # In double precision: the square of a small gradient is no zero.
+    return energy.detach().double().square().sum(1).cpu()
+
+
+def _field(wiring: Float[Tensor, "2 H W"], felt: Float[Tensor, "H W"], grid: tuple[int, int]) -> Field:
+    """Return the field from the energy of two neighbours as they are wired, and from what the first one feels."""
+    # A unit that is silent on all images feels nothing: then what it is wired to tells.
+    felt = felt if bool(felt.any()) else wiring[0]
+    rows, columns = (_extent(wiring.sum(1 + side), felt.sum(side), grid[1 - side]) for side in (1, 0))
     return Field(
         (rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]), (float(rows[3]), float(columns[3]))
     )
 
 
-def _extent(energy: Tensor, places: int) -> tuple[int, int, int, float]:
-    """Return size, effective size, stride and middle along one side, from the energy (2, pixels) of two neighbours."""
+def _extent(energy: Tensor, felt: Tensor, places: int) -> tuple[int, int, int, float]:
+    """Return size, effective size, stride and middle along one side.
+
+    energy : (2, pixels) of two neighbours. felt : (pixels,), whose energy counts for the effective size.
+    """
     pixels = energy.shape[1]
     (first, last), (after, _) = (_ends(row) for row in energy)
     if places == 1:
@@ -87,7 +117,7 @@ def _extent(energy: Tensor, places: int) -> tuple[int, int, int, float]:
         # Neighbours in a window share one field, or lie in fields a window apart: then only the grid tells.
         if min(first, after) > 0 and last < pixels - 1 and 0 < after - first <= 2 * stride:
             stride = after - first
-    share = energy[0].cumsum(0) / energy[0].sum().clamp(min=torch.finfo(torch.float32).tiny)
+    share = felt.cumsum(0) / felt.sum().clamp(min=torch.finfo(felt.dtype).tiny)
     outside = (1 - ENERGY) / 2
     start, end = int((share < outside).sum()), int((share < 1 - outside).sum())
     # What the border of the picture cuts off would pull the middle of the whole field inwards.

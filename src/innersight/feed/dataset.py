@@ -18,6 +18,7 @@ from innersight.model import InputSpec
 
 Content = Picture | Tensor
 Label = str | int | None
+LOOKED_AT = 16  # entries of a data set, to see whether it normalises its images
 PICTURES = ("image", "img", "picture")
 LABELS = ("label", "labels", "fine_label", "cls")
 
@@ -101,21 +102,33 @@ def entry(row: Any, number: int) -> tuple[Any, Label]:
 
 
 def unscaled(dataset: Any, spec: InputSpec) -> str | None:
-    """Return a note where the first entry looks like pixels that nobody brought to the network's mean and deviation."""
+    """Return a note where the entries look like pixels that nobody brought to the network's mean and deviation.
+
+    Of up to `LOOKED_AT` entries, spread over the data set: one image alone may lie between 0 and 1 by chance, and the
+    first of a data set that does not may be black.
+    """
     dataset = apart(dataset)[1]
     if not numbered(dataset) or not len(dataset) or (set(spec.mean) == {0.0} and set(spec.std) == {1.0}):
         return None
-    try:
-        picture = entry(dataset[0], 0)[0]
-    except Exception:  # noqa: BLE001 - whatever a data set raises is told when its entries are read
+    count = min(LOOKED_AT, len(dataset))
+    seen = 0
+    for number in range(count):
+        at = number * (len(dataset) - 1) // max(1, count - 1)
+        try:
+            picture = entry(dataset[at], at)[0]
+        except Exception:  # noqa: BLE001 - whatever a data set raises is told when its entries are read
+            continue
+        if not isinstance(picture, Tensor) or not picture.is_floating_point() or not picture.numel():
+            continue
+        if not (float(picture.min()) >= 0 and float(picture.max()) <= 1):
+            return None
+        seen += 1
+    if not seen:
         return None
-    if not isinstance(picture, Tensor) or not picture.is_floating_point() or not picture.numel():
-        return None
-    if not (float(picture.min()) >= 0 and float(picture.max()) <= 1):
-        return None
+    others = f", as do {seen - 1} others that were looked at" if seen > 1 else ""
     return (
-        "float Tensors are taken for the network's own input, and the first one lies between 0 and 1: if the data set "
-        "does not normalise its pictures, give PIL images or uint8 Tensors"
+        f"float Tensors are taken for the network's own input, and the first one lies between 0 and 1{others}: if the "
+        "data set does not normalise its pictures, give PIL images or uint8 Tensors"
     )
 
 

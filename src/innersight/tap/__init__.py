@@ -9,6 +9,7 @@ from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
+from innersight.tap.linear import linearised, wired
 from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
@@ -36,11 +37,13 @@ __all__ = [
     "layouts",
     "leaf",
     "lean",
+    "linearised",
     "read",
     "redirected",
     "replace",
     "resume",
     "trials",
     "untouched",
+    "wired",
     "wires",
 ]

@@ -25,6 +25,7 @@ PICTURE = "input"
 
 _PRODUCTS: frozenset[Callable[..., Any]] = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear})
 _GROUPS_AT = 6
+DRAWS = 3  # random inputs by which a module is seen to keep units apart: on one, a unit may be silent
 _Key = tuple[int, int, int, int]
 
 
@@ -51,7 +52,8 @@ def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]
     One forward pass in which tensors are followed by their place in memory and the number of times it was written to:
     weights are told only where a convolution or matrix product reads exactly what a layer gave. Layers that keep every
     unit to itself (norms, activations, pools) may lie between the layer and its product: they are found by changing
-    every second unit of what they read. Weights are those that the product used, whatever made them.
+    one half of the units of what they read after another, so that an effect of any unit on any other would show.
+    Weights are those that the product used, whatever made them.
 
     Raises InnersightError for an unknown layer, LayoutError for one without units.
     """
@@ -226,20 +228,40 @@ class _Trace(TorchFunctionMode):
         if len(call.shape) not in (2, len(source.axes)):
             return False
         axis = 1 if len(call.shape) == 2 else source.axes.index("u")
-        generator = torch.Generator().manual_seed(0)
-        one, other = torch.randn(2, *call.shape, generator=generator).to(self._model.device, self._model.dtype)
-        units = torch.arange(1, gives.units, 2, device=one.device)
-        other = other.index_copy(axis, units, one.index_select(axis, units))
         try:
-            first, second = (gives.read(call.module(x)) for x in (one, other))
+            return all(
+                self._untouched(call, gives, axis, kept, seed) for seed in range(DRAWS) for kept in _halves(gives.units)
+            )
         except DEFEATED:
             return False
+
+    def _untouched(self, call: _Call, gives: Layout, axis: int, kept: list[int], seed: int) -> bool:
+        """Say whether the units `kept` of what a module gives stay as they are when all others of its input change."""
+        generator = torch.Generator().manual_seed(seed)
+        one, other = torch.randn(2, *call.shape, generator=generator).to(self._model.device, self._model.dtype)
+        units = torch.tensor(kept, device=one.device)
+        other = other.index_copy(axis, units, one.index_select(axis, units))
+        first, second = (gives.read(call.module(x)) for x in (one, other))
         return torch.equal(first[:, units], second[:, units])
 
     def _key(self, tensor: Tensor) -> _Key:
         """Know a tensor by its memory, and by how often that was written to: one written in place is another one."""
         self._held.append(tensor)
         return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.numel(), tensor._version
+
+
+def _halves(units: int) -> list[list[int]]:
+    """Return halves of the units, so that of any two units each is once in a half that lacks the other.
+
+    >>> _halves(3)
+    [[0, 2], [1], [0, 1], [2]]
+    """
+    halves = [
+        [unit for unit in range(units) if (unit >> bit) % 2 == side]
+        for bit in range(max(1, (units - 1).bit_length()))
+        for side in (0, 1)
+    ]
+    return [half for half in halves if half]
 
 
 def _spread(values: Float[Tensor, "targets some"], groups: int) -> Float[Tensor, "targets sources"]:

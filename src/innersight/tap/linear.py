@@ -1,0 +1,136 @@
+"""What could pass a network: ReLUs that let every gradient through, pools that hand it to all they look at."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from innersight.model import Model
+
+# Flat on a part of the numbers: a unit there would block every gradient.
+_FLAT = {
+    "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "threshold", "clamp", "clamp_min", "clamp_max", "clip",
+    "hardshrink", "softshrink",
+}  # fmt: skip
+_NAMED: dict[Any, str] = {F.max_pool2d: "max_pool2d", F.adaptive_max_pool2d: "adaptive_max_pool2d"}
+SMALL = 0.1
+
+
+class linearised(TorchFunctionMode):  # noqa: N801
+    """Inside, no gradient is blocked by a unit that is silent, or that another one outdoes.
+
+    Values are unchanged. A function that is flat somewhere (ReLU, ReLU6, clamp, hard swish ...) passes the gradient on
+    as it comes, a maximum spreads it over all that it is taken of. So where the gradient is not zero is what a network
+    is wired to, whatever it is fed.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer a flat function or a maximum; anything else is passed on."""
+        given = dict(kwargs or {})
+        name = _name(func)
+        x = args[0] if args else given.get("input", given.get("self"))
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return func(*args, **given)
+        if name in _FLAT:
+            return _straight(func, x, args, given)
+        linear = _LINEAR.get(name)
+        mean = None if linear is None else linear(x, args[1:], given)
+        output = func(*args, **given)
+        return output if mean is None else _with_gradient(output, mean)
+
+
+@contextmanager
+def wired(model: Model) -> Iterator[None]:
+    """Inside, weights that are zero throughout are not: what a residual branch begins with does not unwire it."""
+    # Their memory is exchanged, not written to: a graph that the caller holds stays valid.
+    zero = [(p, p.data) for p in model.net.parameters() if p.is_floating_point() and not bool(p.any())]
+    try:
+        for parameter, before in zero:
+            parameter.data = torch.full_like(before, SMALL)
+        yield
+    finally:
+        for parameter, before in zero:
+            parameter.data = before
+
+
+def _name(func: Callable[..., Any]) -> str:
+    if func in _NAMED:
+        return _NAMED[func]
+    schema = getattr(func, "_schema", None)
+    name = str(schema.name).rpartition("::")[2] if schema is not None else getattr(func, "__name__", "")
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def _straight(func: Callable[..., Any], x: Tensor, args: tuple[Any, ...], given: dict[str, Any]) -> Tensor:
+    copy = x.detach().clone()
+    if args:
+        output = func(copy, *args[1:], **given)
+    else:
+        output = func(**{key: copy if value is x else value for key, value in given.items()})
+    passed: Tensor = output.detach() + (x - x.detach())
+    # Who else holds the input of a function that writes into it sees it changed too.
+    return x.copy_(passed) if output is copy else passed
+
+
+def _with_gradient(output: Any, mean: Tensor) -> Any:
+    """Return an output, or its first part, with the gradient of `mean`."""
+    first = output if isinstance(output, Tensor) else output[0]
+    if first.shape != mean.shape:
+        return output
+    changed = first.detach() + (mean - mean.detach())
+    if isinstance(output, Tensor):
+        return changed
+    parts = [changed, *output[1:]]
+    return tuple(parts) if type(output) is tuple else type(output)(parts)
+
+
+def _over_windows(x: Tensor, rest: tuple[Any, ...], given: Mapping[str, Any]) -> Tensor | None:
+    asked = dict(zip(("kernel_size", "stride", "padding", "dilation", "ceil_mode"), rest, strict=False)) | dict(given)
+    if x.ndim not in (3, 4):
+        return None
+    kernel = _sides(asked["kernel_size"], (1, 1))
+    stride = _sides(asked.get("stride"), kernel)
+    padding, dilation = _sides(asked.get("padding"), (0, 0)), _sides(asked.get("dilation"), (1, 1))
+    batch = x if x.ndim == 4 else x[None]
+    if asked.get("ceil_mode", False):
+        # The last window may stand over the edge.
+        batch = F.pad(batch, (0, stride[1] - 1, 0, stride[0] - 1))
+    ones = batch.new_ones(batch.shape[1], 1, *kernel)
+    sums = F.conv2d(batch, ones, None, stride, padding, dilation, batch.shape[1])
+    return sums if x.ndim == 4 else sums[0]
+
+
+def _sides(value: Any, own: tuple[int, int]) -> tuple[int, int]:
+    sides = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+    return (int(sides[0]), int(sides[-1])) if sides else own
+
+
+def _over_bins(x: Tensor, rest: tuple[Any, ...], given: Mapping[str, Any]) -> Tensor:
+    return F.adaptive_avg_pool2d(x, rest[0] if rest else given["output_size"])
+
+
+def _over_axes(x: Tensor, rest: tuple[Any, ...], given: Mapping[str, Any]) -> Tensor | None:
+    asked = dict(zip(("dim", "keepdim"), rest, strict=False)) | dict(given)
+    if isinstance(asked.get("dim"), Tensor) or "other" in asked:
+        other = asked.get("other", asked.get("dim"))
+        return (x + other) / 2 if isinstance(other, Tensor) and other.is_floating_point() else None
+    dim = asked.get("dim")
+    if dim is None or dim in ((), []):
+        return x.mean()
+    return x.mean(dim, keepdim=asked.get("keepdim", False))
+
+
+_LINEAR: dict[str, Callable[[Tensor, tuple[Any, ...], Mapping[str, Any]], Tensor | None]] = {
+    "max_pool2d": _over_windows,
+    "max_pool2d_with_indices": _over_windows,
+    "adaptive_max_pool2d": _over_bins,
+    "amax": _over_axes,
+    "max": _over_axes,
+    "maximum": _over_axes,
+}
