@@ -347,7 +347,7 @@ def test_a_layer_that_does_not_reach_the_class_is_said_also_where_it_is_named() 
     with torch.no_grad():
         net[-1].weight.zero_()
     said = ins.explain(model, picture(1), 1, ["gradcam"], layers="1")
-    assert said.why == "as asked; its places do not reach the class scores"
+    assert said.entries[0].verdict == "gradcam finds no evidence: it gives every place the value zero."
     assert "none of them reaches the class" in ins.explain(model, picture(1), 1, ["gradcam"]).why
 
 

@@ -34,7 +34,6 @@ from innersight.heatmaps.target import Aim, Target, check_target, likeness, targ
 from innersight.image import Picture, as_picture, stack
 from innersight.layers import check_layers, last_grid
 from innersight.model import Model
-from innersight.receptive import gradients_reach
 
 ALL = "all"
 QUICK = "quick"
@@ -76,7 +75,7 @@ def explain(
     if asked:
         check_places(model, asked, chosen)
     last, reason = last_grid(model) if like is not None or not asked else ("", "")
-    where, why = (tuple(dict.fromkeys(asked)), _as_asked(model, asked)) if asked else ((last,), reason)
+    where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last,), reason)
     also = (last,) if like is not None else ()
     check_target(model, target, versus, of, like)
     left_out: dict[str, str] = {}
@@ -92,14 +91,6 @@ def explain(
         part = answer(model, x, aim, where, parsed, seed, left_out if everything else None, also=also)
         entries += [_entry(model, picture, row, part, key) for row, picture in enumerate(batch) for key in part.found]
     return Heatmaps(model, tuple(entries), where, why, shared, tuple(left_out.values()), skipped)
-
-
-def _as_asked(model: Model, layers: Sequence[str]) -> str:
-    """Say why these layers are read, and which of them the class scores do not depend on."""
-    reached = gradients_reach(model, list(dict.fromkeys(layers)))
-    idle = [layer for layer, reaches in reached.items() if not reaches]
-    whose = "its places do" if len(reached) == 1 else f"the places of {', '.join(idle)} do"
-    return f"as asked; {whose} not reach the class scores" if idle else "as asked"
 
 
 @dataclass(frozen=True)
