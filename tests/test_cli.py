@@ -247,15 +247,26 @@ def test_broken_picture_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 
 def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
-    said = run("patterns", "small:4?size=24", "stem", "--estimate", "--picture", pictures[0]).output
+    said = run("patterns", "small:4?size=24", "stem", "--negatives", "--estimate", "--picture", pictures[0]).output
     assert "4 objectives, 16 pictures: about" in said
-    words = ("--no-negatives", "--estimate", "--json")
+    words = ("--estimate", "--json")
     planned = json.loads(run("patterns", "small:4?size=24", "stem", *words).stdout)
     assert planned["pictures"] == 8
     assert planned["seconds"] > 0
     out, preview = tmp_path / "a.json", tmp_path / "now.png"
     words = ("--picture", pictures[0], "--begin", pictures[0], "--preview", str(preview))
-    run("patterns", "small:4?size=24", "stem:0", "dream(stage1)", "--steps", "3", *words, "--out", str(out))
+    run(
+        "patterns",
+        "small:4?size=24",
+        "stem:0",
+        "dream(stage1)",
+        "--negatives",
+        "--steps",
+        "3",
+        *words,
+        "--out",
+        str(out),
+    )
     document = json.loads(out.read_text())
     assert [row["address"] for row in document["patterns"]] == ["stem:0", "dream(stage1)"]
     assert [row["address"] for row in document["negatives"]] == ["-stem:0", "-dream(stage1)"]
@@ -269,7 +280,7 @@ def test_what_cannot_be_written_at_the_end_is_kept(tmp_path, monkeypatch, capsys
     sentence = fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", "--steps", "2", "--out", str(out))
     assert "a.png cannot be written (the disk is full)" in sentence
     assert not out.exists()
-    assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 4
+    assert len(list(out.with_name("a.png.kept").glob("*.safetensors"))) == 2
 
 
 def _full(path, data):
@@ -325,8 +336,7 @@ def test_interpretability_of_chosen_units(tmp_path, by):
 
 
 def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
-    words = ["patterns", "toon", "stage1:0-31", "--size", "24", "--steps", "48", "--until", "steps", "--out", "a.json",
-             "--no-negatives"]  # fmt: skip
+    words = ["patterns", "toon", "stage1:0-31", "--size", "24", "--steps", "48", "--until", "steps", "--out", "a.json"]
     command = [sys.executable, "-m", "innersight.cli", *words]
     kept = tmp_path / "a.json.kept"
     # A test run that a shell put in the background has Ctrl-C ignored, and would pass that on.

@@ -163,9 +163,12 @@ def part_overlap(maps: torch.Tensor, drawn: list) -> torch.Tensor:
     [
         ({"units": [3]}, "first has units 0-2, not 3"),
         ({"units": []}, "not none at all"),
+        ({"layer": "first:0-1", "units": [0]}, "name the units once"),
+        ({"layer": "class:a"}, "name a layer, or some of its units"),
+        ({"by": "patterns", "negatives": torch.rand(3, 3, 8, 8)}, "these belong to patterns that are given"),
         ({"tasks": 0}, "tasks=0 and explanations=4 must be at least 1"),
         ({"tasks": 40}, "40 tasks and 4 examples a side need 88 pictures, but 60 could be read"),
-        ({"by": "guess"}, "by='guess': give 'examples', or patterns"),
+        ({"by": "guess"}, "by='guess': choose examples or patterns"),
         ({"by": torch.rand(2, 3, 8, 8)}, r"patterns are \(2, 3, 8, 8\); give \(3, 3, H, W\)"),
         ({"by": torch.rand(3, 3, 8, 8) * 3}, "give 0 to 1"),
         ({"distance": lambda a, b: a}, "must return finite ones of the shape"),
@@ -173,7 +176,7 @@ def part_overlap(maps: torch.Tensor, drawn: list) -> torch.Tensor:
 )
 def test_errors(options: dict, why: str, model: Model, pictures: list[Picture]) -> None:
     with pytest.raises(InnersightError, match=why):
-        interpretability(model, "first", pictures, **{"tasks": 12, **options})
+        interpretability(model, **{"layer": "first", "pictures": pictures, "tasks": 12, **options})
 
 
 def test_unknown_layers_are_named() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from innersight.model import InputSpec as InputSpec
     from innersight.model import Layer as Layer
     from innersight.model import Model as Model
+    from innersight.patterns import interpretability as interpretability
     from innersight.patterns import patterns as patterns
     from innersight.predict import predict as predict
     from innersight.scan import scan as scan
@@ -39,6 +40,7 @@ _HOME = {
     "dissect": "innersight.dissection",
     "explain": "innersight.heatmaps",
     "find": "innersight.find",
+    "interpretability": "innersight.patterns",
     "layers": "innersight.layers",
     "load": "innersight.sources",
     "load_picture": "innersight.image",

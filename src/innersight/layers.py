@@ -15,12 +15,12 @@ FEWEST = 3
 _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear", "Dense": "linear"}
 
 
-def layers(model: Model, *, all: bool = False, measure: bool = False) -> tuple[Layer, ...]:
+def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[Layer, ...]:
     """Return the layers whose output has units, in the order they are reached; see `innersight.tap.Layout`.
 
     Convolutions, linear layers and blocks (modules made of several); with `all` also activations, norms and pools.
     Found by one forward pass. measure : also measure what a place of each layer sees and the share of compute, by one
-    backward pass for each layer.
+    backward pass for each layer; False spares them.
     """
     found = survey(model)
     kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))

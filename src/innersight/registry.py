@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import keyword
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,27 @@ from innersight.errors import InnersightError, nearest
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def word(identifier: str) -> str:
+    """Return how a Python name is written on the command line, in addresses and as a name of a registry.
+
+    The only function that does, with `identifier` as its inverse.
+
+    >>> [word(name) for name in ("class_maps", "lambda_", "rise")]
+    ['class-maps', 'lambda', 'rise']
+    """
+    return identifier.strip("_").replace("_", "-")
+
+
+def identifier(word: str) -> str:
+    """Return the Python name that `word` writes: a keyword of Python has `_` behind it. Underscores are taken too.
+
+    >>> [identifier(name) for name in ("class-maps", "lambda", "lambda_", "n_masks")]
+    ['class_maps', 'lambda_', 'lambda_', 'n_masks']
+    """
+    plain = word.replace("-", "_").strip("_")
+    return f"{plain}_" if keyword.iskeyword(plain) else plain
 
 
 class Registry(Generic[F]):
@@ -28,10 +50,14 @@ class Registry(Generic[F]):
         self._loaded = False
 
     def register(self, function: F) -> F:
-        """Add a function under its own name, `_` written as `-`; use as a decorator."""
+        """Add a function under the `word` of its name; use as a decorator."""
         if not function.__doc__:
             raise TypeError(f"{self.kind} {function.__name__} has no docstring")
-        self._entries[function.__name__.strip("_").replace("_", "-")] = function
+        options = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        for name in (function.__name__, *options):
+            if identifier(word(name)) != name:
+                raise TypeError(f"{self.kind} {function.__name__}: name it {identifier(word(name))}, not {name}")
+        self._entries[word(function.__name__)] = function
         return function
 
     def __iter__(self) -> Iterator[str]:
@@ -66,9 +92,9 @@ def converted(whose: str, texts: Mapping[str, str], defaults: Mapping[str, Any])
     """Turn option texts into values of the types of the defaults. Raises InnersightError naming the option."""
     values: dict[str, Any] = {}
     for key, text in texts.items():
-        option = key.replace("-", "_")
+        option = identifier(key)
         if option not in defaults:
-            hint = nearest(option, defaults) if defaults else "it takes no options"
+            hint = nearest(word(option), map(word, defaults)) if defaults else "it takes no options"
             raise InnersightError(f"{whose} has no option {key!r}; {hint}")
         try:
             values[option] = _convert(text, defaults[option])

@@ -15,6 +15,7 @@ from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
 from innersight.predict import Prediction
+from innersight.registry import word
 from innersight.scan import Scan
 from innersight.trust import Trust, about
 
@@ -256,7 +257,7 @@ def methods() -> str:
         text = textwrap.fill(
             " ".join((registry[name].__doc__ or "").split()), 96, initial_indent="    ", subsequent_indent="    "
         )
-        options = "".join(f"\n    --{name}.{key}={value}" for key, value in registry.options(name).items())
+        options = "".join(f"\n    --{name}.{word(key)}={value}" for key, value in registry.options(name).items())
         parts.append(f"{name} (reads {reads(name)}; {unit_of(name, 'TARGET')})\n{text}{options}")
     return "\n\n".join(parts)
 

@@ -57,6 +57,9 @@ CASES: dict[str, Case] = {
     "find": lambda model, pictures, out: ins.find(
         model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], pictures=pictures[1:], layers=[last_grid(model)[0]]
     ),
+    "interpretability": lambda model, pictures, out: ins.interpretability(
+        model, f"{last_grid(model)[0]}:0-1", pictures, by="patterns", steps=2, tasks=1, explanations=1
+    ),
     "layers": lambda model, pictures, out: ins.layers(model, all=True),
     "load": lambda model, pictures, out: ins.load(model.net),
     "maps": lambda model, pictures, out: ins.maps(model, pictures),

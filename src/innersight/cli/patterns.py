@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def patterns(
     ] = "photographs",
     seed: Annotated[int, typer.Option(help="of the random pixels")] = 0,
     seeds: Annotated[int, typer.Option(help="pictures drawn of each; the strongest is shown")] = 2,
-    negatives: Annotated[bool, typer.Option(help="also what switches each off; half of the time")] = True,
+    negatives: Annotated[bool, typer.Option(help="also what switches each off; takes twice as long")] = False,
     variants: Annotated[int, typer.Option(help="pictures of each that are to differ")] = 1,
     picture: Annotated[list[Path] | None, typer.Option(help="for natural maxima and examples; file or folder")] = None,
     scan: Annotated[
@@ -106,26 +106,14 @@ def interpretability(
 ) -> None:
     """Say whether the examples or patterns of a unit tell what drives it from what does not (forced choice)."""
     from innersight import terminal
-    from innersight.address import Address, ClassAddress, parse
     from innersight.patterns import interpretability as run
-    from innersight.patterns import patterns as draw
 
-    if by not in ("examples", "patterns"):
-        raise InnersightError(f"by={by!r}: choose examples or patterns")
-    first, *others = parse(what)
-    if isinstance(first, ClassAddress) or first.place is not None:
-        raise InnersightError(f"{what!r}: name a layer, or some of its units such as stage2:0-15")
-    units = [address.unit for address in (first, *others) if isinstance(address, Address) and address.unit is not None]
     opened = load(model, weights, device)
-    shown: dict[str, Any] = {}
-    if by == "patterns":
-        with drawing("patterns", None) as watch:
-            drawn = draw(opened, what, steps=steps, seed=seed, seeds=explanations, negatives=True, progress=watch)
-        assert drawn.negatives is not None
-        shown = {"by": drawn.every, "negatives": drawn.negatives.every}
-    result = run(
-        opened, first.layer, list(pictures), units or None, tasks=tasks, explanations=explanations, seed=seed, **shown
-    )  # fmt: skip
+    with drawing("patterns", None) as watch:
+        result = run(
+            opened, what, list(pictures), by=by, tasks=tasks, explanations=explanations, steps=steps, seed=seed,
+            progress=watch,
+        )  # fmt: skip
     if not json_:
         typer.echo(terminal.interpretability(result))
     deliver(result, json_, out, "interpretability.png")

@@ -51,7 +51,7 @@ def scan(
 
     folders, files = study_and_files(out)
     opened = load(model, weights, device)
-    names = [found.name for found in listed(opened)] if all_ else layer
+    names = [found.name for found in listed(opened, measure=False)] if all_ else layer
     given = pictures_named(pictures)
     with progress("scan") as watch:
         result = run(

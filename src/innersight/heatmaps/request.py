@@ -13,7 +13,7 @@ from innersight import tap
 from innersight.errors import InnersightError
 from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
-from innersight.registry import Registry
+from innersight.registry import Registry, word
 
 BATCH = 16
 
@@ -271,7 +271,7 @@ def register(reads: Reads, unit: str, *, at_layer: bool = False, slow: bool = Fa
 
     def add(function: F) -> F:
         methods.register(function)  # type: ignore[arg-type]
-        name = function.__name__.strip("_").replace("_", "-")
+        name = word(function.__name__)
         _READS[name], _UNITS[name] = reads, unit
         if at_layer or reads == "layer":
             _AT_LAYER.add(name)

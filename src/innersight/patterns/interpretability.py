@@ -14,11 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight import tap
+from innersight.address import Address, ClassAddress, parse
 from innersight.errors import InnersightError
 from innersight.files import batches, expand
 from innersight.image import Picture, PictureError, as_picture
 from innersight.layers import check_layers, story, survey
 from innersight.model import Model
+from innersight.patterns.engine import patterns
+from innersight.patterns.progress import Progress
 from innersight.render import figures
 from innersight.statistics import wilson
 
@@ -124,8 +127,10 @@ def interpretability(
     negatives: Tensor | None = None,
     tasks: int = 20,
     explanations: int = 4,
+    steps: int = 256,
     distance: Distance | None = None,
     seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Interpretability:
     """Return how well explanations of each unit tell the pictures that drive it most from those that drive it least.
 
@@ -134,15 +139,18 @@ def interpretability(
     with the highest peaks of the unit's map and one of those with the lowest; each picture is in one task. Chosen is
     the one nearer to the unit's explanations, by its mean distance to them less that to the counter-explanations.
 
+    layer : its name, or some of its units, such as "stage2:0-15". units : numbers of these, all when None.
     by : "examples", the `explanations` pictures with the highest peaks and against them those with the lowest, none of
-        which is in a task; or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, pixels in 0..1.
+        which is in a task; "patterns", as many drawn by `innersight.patterns` in `steps` updates at most, and against
+        them as many that switch the unit off; or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, in 0..1.
     negatives : counter-explanations to patterns, of that form; without, only nearness to the patterns counts.
     distance : from pixels (A, C, H, W) and (B, C, H, W) in 0..1, of the network's input size and on its device, to
         (A, B), such as LPIPS or DreamSim. The default is `features` of the layers that tell the story, without the
         first of them that holds or follows the unit's layer if others remain. It needs no other network but is no
         independent judge: it sees what this network sees, deeper layers are made of this unit too, and it compares
         place by place, so that one part in two places counts as different. Compare such scores within one network.
-    seed : draws the pairs, and which of equal peaks ranks first.
+    seed : draws the pairs, and which of equal peaks ranks first; the first of the patterns that are drawn.
+    progress : called while patterns are drawn.
 
     The paper fits ALPHA to human answers, which are not known here, and draws new explanations for every task; here
     they are those one would be shown. The fewer pictures, the less the two sides differ and the lower every score.
@@ -150,15 +158,27 @@ def interpretability(
     Raises InnersightError for unknown layers and units, too few pictures and values that do not fit, and PictureError
     when no picture could be read.
     """
+    layer, named = _units_of(layer)
+    if named and units is not None:
+        raise InnersightError(f"units={list(units)} and {layer}:{named[0]}...: name the units once")
     described = check_layers(model, [layer])[0]
-    chosen = tuple(range(described.units) if units is None else units)
+    chosen = tuple(named or range(described.units) if units is None else units)
     wrong = [unit for unit in chosen if not 0 <= unit < described.units]
     if wrong or not chosen:
         raise InnersightError(f"{layer} has units 0-{described.units - 1}, not {wrong[0] if wrong else 'none at all'}")
     if tasks < 1 or explanations < 1:
         raise InnersightError(f"tasks={tasks} and explanations={explanations} must be at least 1")
-    if isinstance(by, str) and (by != "examples" or negatives is not None):
-        raise InnersightError(f"by={by!r}{' with negatives' * (negatives is not None)}: give 'examples', or patterns")
+    if isinstance(by, str) and by not in ("examples", "patterns"):
+        raise InnersightError(f"by={by!r}: choose examples or patterns, or give the patterns")
+    if isinstance(by, str) and negatives is not None:
+        raise InnersightError(f"by={by!r} with negatives: these belong to patterns that are given")
+    if isinstance(by, str) and by == "patterns":
+        found = patterns(
+            model, [f"{layer}:{unit}" for unit in chosen], steps=steps, seed=seed, seeds=explanations, negatives=True,
+            progress=progress,
+        )  # fmt: skip
+        assert found.negatives is not None
+        by, negatives = found.every, found.negatives.every
     drawn = None if isinstance(by, str) else _checked(model, by, len(chosen), "patterns")
     against = None if negatives is None else _checked(model, negatives, len(chosen), "negatives")
     judge = distance or features(model, _others(model, layer))
@@ -189,6 +209,15 @@ def interpretability(
     kind, count = ("examples", explanations) if drawn is None else ("patterns", drawn.shape[1])
     told = kind, count, getattr(judge, "__name__", type(judge).__name__), len(sources), skipped
     return Interpretability(layer, chosen, score, soft, low, high, counts.long(), *told)
+
+
+def _units_of(text: str) -> tuple[str, list[int]]:
+    """Return the layer that a text names, and the units of it where it names some."""
+    addresses = parse(text)
+    first = addresses[0]
+    if isinstance(first, ClassAddress) or first.place is not None:
+        raise InnersightError(f"{text!r}: name a layer, or some of its units such as stage2:0-15")
+    return first.layer, [a.unit for a in addresses if isinstance(a, Address) and a.unit is not None]
 
 
 def features(model: Model, layers: Sequence[str]) -> Distance:

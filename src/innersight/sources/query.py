@@ -7,6 +7,7 @@ from typing import Any
 
 from innersight.errors import InnersightError, nearest
 from innersight.model import FITS, RESAMPLES, InputSpec
+from innersight.registry import identifier, word
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,12 @@ def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
     own : options that the origin declares itself (`class_` is written `class`).
     """
     asked = Asked()
-    names = {name.rstrip("_"): name for name in own}
     for key, text in options.items():
-        if key in names:
-            asked.own[names[key]] = text
+        if identifier(key) in own:
+            asked.own[identifier(key)] = text
             continue
         if key not in _KEYS:
-            raise InnersightError(f"no option {key!r} for a model; {nearest(key, [*_KEYS, *names])}")
+            raise InnersightError(f"no option {key!r} for a model; {nearest(key, [*_KEYS, *map(word, own)])}")
         try:
             value = _KEYS[key](text)
         except InnersightError:

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from innersight.registry import word
 from innersight.statistics import wilson
 from innersight.train import data
 
 DEFAULTS: dict[str, Any] = {
-    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 32, "lr": None,
+    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 64, "lr": None,
     "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "robust": 0.0,
     "telemetry_every": 25, "keep_epochs": False, "half": False,
 }  # fmt: skip
 
-
 STATED = ("seed", "batch")
-"""Said in the command even where they are the default, which on the command line is another than in Python."""
+"""Written into the command even where they are the default: whoever reads a card looks for them."""
 
 
 def skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
@@ -70,7 +70,7 @@ def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device:
 
     words = ["innersight", "train", str(folder), "--out", str(out)]
     for key, value in given.items():
-        option = key.replace("_", "-")
+        option = word(key)
         if isinstance(value, bool):
             words += [f"--{option}" if value else f"--no-{option}"] if value != DEFAULTS[key] else []
         elif value is not None and (value != DEFAULTS[key] or key in STATED):

@@ -68,7 +68,7 @@ def train(
     holdout: float = 0.1,
     epochs: int | None = None,
     size: int | None = None,
-    batch: int = 32,
+    batch: int = 64,
     lr: float | None = None,
     patience: int = 10,
     seed: int = 0,

@@ -14,7 +14,7 @@ from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.layers import check_layers
 from innersight.model import Layer, Model
-from innersight.registry import Registry
+from innersight.registry import Registry, word
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def register(takes: Takes, given: type | None = None, *, alone: bool = True) -> 
     """
 
     def add(make: Make) -> Make:
-        name = make.__name__.strip("_").replace("_", "-")
+        name = word(make.__name__)
         _takes[name] = takes, given
         if not alone:
             _helpers.add(name)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from innersight.registry import Registry
+from innersight.registry import Registry, word
 from innersight.trust.case import Case
 from innersight.trust.column import Better, Column, first_line
 
@@ -41,7 +41,7 @@ def register(
 
     def add(function: F) -> F:
         metrics.register(function)
-        name = function.__name__.replace("_", "-")
+        name = word(function.__name__)
         columns[name] = Column(title, better, first_line(function), against)
         if fill is not None:
             fills[name] = fill

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
 
-from innersight.registry import Registry
+from innersight.registry import Registry, word
 from innersight.trust.column import Better, Column, first_line
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def register(title: str, better: Better, *, against: str) -> Callable[[F], F]:
 
     def add(function: F) -> F:
         truths.register(function)  # type: ignore[arg-type]
-        columns[function.__name__.replace("_", "-")] = Column(title, better, first_line(function), against)
+        columns[word(function.__name__)] = Column(title, better, first_line(function), against)
         return function
 
     return add
