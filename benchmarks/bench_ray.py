@@ -15,7 +15,7 @@ from PIL import Image
 import innersight as ins
 from benchmarks.networks import efficientnet
 from benchmarks.timing import Row, race
-from innersight.feed import items, stream
+from innersight.inputs import entries, stream
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.scan.engine import _Work
@@ -82,7 +82,7 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
     """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
     described = check_layers(model, tuple(story(model)))
     plan = Plan(described, top=9, alike=1, batch=32, shard=512, workers=0, correlate=(), class_maps=False, digests=True)
-    away, source, work = Away(plan), list(items(folder / "pictures")), _Work(model, plan)
+    away, source, work = Away(plan), list(entries(folder / "pictures")), _Work(model, plan)
     half = PICTURES // 2
     first, answer = away(model, source[:half]), away(model, source[half:])
     ledger = Ledger.open(Store.create(folder / title), {}, overwrite=True)
@@ -106,7 +106,7 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
 
 def _decoding(model: Model, folder: Path, mean: float) -> Row:
     def decode() -> None:
-        for _ in stream(items(folder), model.input, 0, digests=True):
+        for _ in stream(entries(folder), model.input, 0, digests=True):
             pass
 
     return race(

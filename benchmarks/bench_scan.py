@@ -19,7 +19,7 @@ from benchmarks.networks import efficientnet
 from benchmarks.scan_memory import measured
 from benchmarks.timing import Row, race
 from innersight import tap, toons
-from innersight.feed import Loaded, items, network_input, stream
+from innersight.inputs import Loaded, entries, network_input, stream
 from innersight.layers import layers
 from innersight.model import Model
 from innersight.scan.kinds.extremes import decode
@@ -155,7 +155,7 @@ def _small() -> list[Row]:
     model = ins.load("toon")
     with tempfile.TemporaryDirectory() as folder:
         toons.write(Path(folder), per_class=40, seed=0)
-        loaded = list(stream(items(folder), model.input, 0, digests=False))
+        loaded = list(stream(entries(folder), model.input, 0, digests=False))
         batches = [network_input(loaded[i : i + 32], model) for i in range(0, len(loaded), 32)]
 
         def forwards() -> None:
@@ -164,7 +164,7 @@ def _small() -> list[Row]:
                     model.net(x)
 
         def decoded(workers: int) -> None:
-            for _ in stream(items(folder), model.input, workers, digests=False):
+            for _ in stream(entries(folder), model.input, workers, digests=False):
                 pass
 
         waits = statistics.median(_waits(model, folder) for _ in range(3))

@@ -78,7 +78,7 @@ def test_errors() -> None:
         ins.ablate(model, picture(1), "conv3")
     with pytest.raises(InnersightError, match="choose zero or mean"):
         ins.ablate(model, picture(1), "relu1", to="noise")
-    with pytest.raises(PictureError, match="no pictures"):
+    with pytest.raises(PictureError, match="no images"):
         ins.ablate(model, [], "relu1")
 
 

@@ -13,10 +13,10 @@ from networks import picture, tiny
 from PIL import Image
 
 import innersight as ins
-from innersight import files
 from innersight.cli import main
-from innersight.files import find_pictures, read_pictures
 from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.inputs import files, read
+from innersight.inputs.files import find_images
 from innersight.model import InputSpec, Model
 from innersight.study import Plan
 
@@ -37,7 +37,7 @@ def test_the_first_picture_comes_before_the_last_folder_is_listed(
     listed: list[str] = []
     original = os.scandir
     monkeypatch.setattr(files.os, "scandir", lambda folder: (listed.append(Path(folder).name), original(folder))[1])
-    found = find_pictures([tmp_path])
+    found = find_images([tmp_path])
     assert next(found) == tmp_path / "a" / "1.png"
     assert listed == [tmp_path.name, "a"]
     assert [path.parent.name for path in found] == ["b", "c"]
@@ -52,8 +52,8 @@ def test_a_hundred_thousand_files_stream(tmp_path: Path) -> None:
     for i in range(100):
         (tmp_path / f"part{i:02}").symlink_to(folder)
     # One folder linked a hundred times is one folder.
-    assert sum(1 for _ in find_pictures([tmp_path])) == 1000
-    assert list(itertools.islice(find_pictures([tmp_path] * 100), 3)) == sorted(folder.iterdir())[:3]
+    assert sum(1 for _ in find_images([tmp_path])) == 1000
+    assert list(itertools.islice(find_images([tmp_path] * 100), 3)) == sorted(folder.iterdir())[:3]
 
 
 def test_links_that_lead_in_circles(tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_links_that_lead_in_circles(tmp_path: Path) -> None:
     (tmp_path / "a" / "gone.png").symlink_to("nothing.png")
     save(tmp_path / "elsewhere" / "2.png")
     (tmp_path / "a" / "linked").symlink_to(tmp_path / "elsewhere")
-    found = [str(path.relative_to(tmp_path)) for path in find_pictures([tmp_path / "a"])]
+    found = [str(path.relative_to(tmp_path)) for path in find_images([tmp_path / "a"])]
     assert found == ["a/1.png", "a/gone.png", "a/linked/2.png"]
-    pictures, skipped = read_pictures(tmp_path / "a", SPEC)
-    assert [one.name for one in pictures] == ["1.png", "2.png"]
-    assert "gone.png: no such file" in skipped[0]
+    images = read(tmp_path / "a", SPEC)
+    assert [one.name for one in images.pictures] == ["1.png", "2.png"]
+    assert "gone.png: no such file" in images.skipped[0]
 
 
 NAMES = [
@@ -154,7 +154,7 @@ def test_folders_nested_deeper_than_the_stack_of_python(tmp_path: Path, monkeypa
     finally:
         os.chdir(before)
     monkeypatch.chdir(tmp_path)
-    assert [path.name for path in find_pictures(["."])] == ["p.png"]
+    assert [path.name for path in find_images(["."])] == ["p.png"]
     while (tmp_path / os.listdir(tmp_path)[0]).is_dir():  # the fixture's own clean-up calls itself for each folder
         top = tmp_path / "a"
         top.rename(tmp_path / "b")
@@ -270,11 +270,11 @@ def status() -> int:
 
 def test_pictures_that_are_given_pass_through() -> None:
     given: list[Picture] = [picture(1), picture(2)]
-    assert read_pictures(given, SPEC) == (tuple(given), ())
-    assert read_pictures(given[0], SPEC) == ((given[0],), ())
-    assert read_pictures(np.zeros((4, 4, 3), np.uint8), SPEC)[0][0].width == 4
-    with pytest.raises(PictureError, match="no pictures given"):
-        read_pictures([], SPEC)
+    assert read(given, SPEC).pictures == tuple(given)
+    assert read(given[0], SPEC).pictures == (given[0],)
+    assert read(np.zeros((4, 4, 3), np.uint8), SPEC).pictures[0].width == 4
+    with pytest.raises(PictureError, match="no images given"):
+        read([], SPEC)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

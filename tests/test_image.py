@@ -14,8 +14,9 @@ from PIL import Image
 
 from innersight import image as module
 from innersight.errors import InnersightError
-from innersight.files import find_pictures, read_pictures
 from innersight.image import Picture, PictureError, as_picture, load_picture, stack
+from innersight.inputs import read
+from innersight.inputs.files import find_images
 from innersight.model import InputSpec
 
 SPEC = InputSpec(24, 24)
@@ -219,16 +220,16 @@ def test_folders_stand_for_the_pictures_below_them(tmp_path: Path) -> None:
         Image.fromarray(quarters()).save(tmp_path / name)
     (tmp_path / "a" / "notes.txt").write_text("nothing")
     (tmp_path / "b" / "broken.png").write_bytes(b"")
-    names = [str(path.relative_to(tmp_path)) for path in find_pictures([tmp_path])]
+    names = [str(path.relative_to(tmp_path)) for path in find_images([tmp_path])]
     assert names == ["a/3.webp", "b/1.JPG", "b/2.png", "b/broken.png"]
     (tmp_path / "empty").mkdir()
-    loaded, skipped = read_pictures([tmp_path / "empty", tmp_path, tmp_path / "none.png"], SPEC)
-    assert [one.name for one in loaded] == ["3.webp", "1.JPG", "2.png"]
-    assert [text.split(":")[0].rsplit("/", 1)[-1] for text in skipped] == ["empty", "broken.png", "none.png"]
+    images = read([tmp_path / "empty", tmp_path, tmp_path / "none.png"], SPEC)
+    assert [one.name for one in images.pictures] == ["3.webp", "1.JPG", "2.png"]
+    assert [text.split(":")[0].rsplit("/", 1)[-1] for text in images.skipped] == ["empty", "broken.png", "none.png"]
     with pytest.raises(PictureError, match="empty: a folder without picture files"):
-        read_pictures([tmp_path / "empty"], SPEC)
+        read([tmp_path / "empty"], SPEC)
     with pytest.raises(PictureError, match=r"none\.png: no such file"):
-        read_pictures([tmp_path / "none.png"], SPEC)
+        read([tmp_path / "none.png"], SPEC)
 
 
 sides = st.integers(9, 70)

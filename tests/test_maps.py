@@ -94,7 +94,7 @@ def test_figures(small_model: Model, two_pictures: list[Picture]) -> None:
 def test_errors(small_model: Model, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"no layer 'conv9'; did you mean conv"):
         maps(small_model, picture(0), ["conv9"])
-    with pytest.raises(InnersightError, match="no pictures given"):
+    with pytest.raises(InnersightError, match="no images given"):
         maps(small_model, [])
     with pytest.raises(PictureError, match="no such file"):
         maps(small_model, tmp_path / "none.png")

@@ -101,7 +101,7 @@ def test_the_same_pictures_one_by_one(small_model: Model, tree: Path) -> None:
 
 
 def test_nothing_to_predict(small_model: Model, tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match="no pictures given"):
+    with pytest.raises(InnersightError, match="no images given"):
         predict(small_model, [])
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(PictureError, match=r"a\.png: not a picture"):

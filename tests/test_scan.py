@@ -124,7 +124,7 @@ def test_broken_files_are_skipped_and_listed(model: Model, folder: Path, tmp_pat
     ]
     with pytest.raises(PictureError, match="absent"):
         scan(model, tmp_path / "absent.png")
-    with pytest.raises(PictureError, match="no pictures given"):
+    with pytest.raises(PictureError, match="no images given"):
         scan(model, [])
 
 

@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from innersight import image
 from innersight.errors import InnersightError
-from innersight.feed.named import pictures_named
 from innersight.image import PictureError
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
@@ -63,7 +62,7 @@ def check(model: Model, folder: Path, source: Any) -> None:
     """The scan of a source is that of the folder, with its labels and the crops of its examples."""
     whole, result = scan(model, folder, LAYERS, batch=5), scan(model, source, LAYERS, batch=5)
     assert same(whole, result)
-    assert not result.notes
+    assert set(result.notes) <= set(whole.notes)
     assert not result.skipped
     one, other = (found.crops("relu2:1", found.examples("relu2:1")) for found in (whole, result))
     assert one
@@ -132,8 +131,8 @@ def test_bytes_that_are_no_picture_are_skipped(model: Model, folder: Path) -> No
 
 
 def test_what_holds_data_sets_is_told(model: Model, folder: Path) -> None:
-    with pytest.raises(InnersightError, match=r"a DataLoader gives batches: give its data set, loader\.dataset"):
-        scan(model, DataLoader(Streamed(folder)), LAYERS)
+    with pytest.raises(InnersightError, match=r"has a collate_fn of its own.*write images=loader\.dataset"):
+        scan(model, DataLoader(Streamed(folder), collate_fn=list), LAYERS)
     with pytest.raises(InnersightError, match="made of 'train', 'test': give one of them"):
         scan(model, {"train": Streamed(folder), "test": Streamed(folder)}, LAYERS)
 
@@ -191,20 +190,19 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         "hf:saved", "hf:several?split=train", "hf:renamed?image=photo&label=tree", "hf:files", "python:named_sets:made",
         "python:named_sets:stream",
     ):  # fmt: skip
-        assert same(whole, scan(model, pictures_named([text]), LAYERS)), text
+        assert same(whole, scan(model, [text], LAYERS)), text
     for text in ("hf:several?split=train", "python:named_sets:made"):
-        made = scan(model, pictures_named([text]), LAYERS, out=tmp_path / "study", overwrite=True)
+        made = scan(model, [text], LAYERS, out=tmp_path / "study", overwrite=True)
         kept, examples = stored(model, tmp_path / "study"), made.examples("relu2:1")
         assert kept is not None
         first, again = made.crops("relu2:1", examples), kept.crops("relu2:1", examples)
         assert first
         assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(first, again, strict=True))
-    made = scan(model, pictures_named(["python:named_sets:stream"]), LAYERS, out=tmp_path / "study", overwrite=True)
+    made = scan(model, "python:named_sets:stream", LAYERS, out=tmp_path / "study", overwrite=True)
     kept = stored(model, tmp_path / "study")
     assert kept is not None
     with pytest.raises(PictureError, match="an entry of a stream; crops can be made after the scan"):
         kept.crops("relu2:1", made.examples("relu2:1"))
-    assert pictures_named(["a", "b.png"]) == ["a", "b.png"]
     for text, message in (
         ("hf:several", "has the splits train, test: write hf:several"),
         ("hf:several?split=tset", "no split 'tset'; did you mean test"),
@@ -217,18 +215,18 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         ("python:named_sets:mades", "did you mean made"),
     ):
         with pytest.raises(InnersightError, match=re.escape(message)):
-            pictures_named([text])
+            scan(model, text, LAYERS)
     with pytest.raises(InnersightError, match="hf:saved is a data set: give one, and nothing beside it"):
-        pictures_named(["hf:saved", "a"])
+        scan(model, ["hf:saved", "a"], LAYERS)
 
 
 def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Path, tmp_path: Path) -> None:
     good = [np.asarray(Image.open(file)) for file in files(folder)[:3]]
     broken = Image.open(io.BytesIO(files(folder)[0].read_bytes()[:900]))
-    rows = [*good, None, broken, (), 7, {"bytes": None, "path": None}, torch.zeros(9, 9, dtype=torch.uint8)]
+    rows = [*good, None, broken, (), 7, {"bytes": None, "path": None}, torch.zeros(9, dtype=torch.uint8)]
     result = scan(model, [{"image": row} for row in rows], LAYERS, out=tmp_path / "s")
     assert result.pictures == 3
-    assert [sentence.split(":")[0] for sentence in result.skipped] == [f"#{i}" for i in range(3, 9)]
+    assert [sentence.split(":")[0] for sentence in result.skipped] == [f"image {i}" for i in range(3, 9)]
     assert "cannot be read as a picture" in result.skipped[1]
     assert not list((tmp_path / "s").rglob(".innersight-*"))
 
@@ -238,12 +236,12 @@ def test_labels_that_changed_are_told(model: Model, folder: Path, tmp_path: Path
         return [(np.asarray(Image.open(file)), label) for file in files(folder)]
 
     scan(model, labelled("ash"), LAYERS, out=tmp_path / "s")
-    with pytest.raises(InnersightError, match=r"#0 was labelled ash when it was scanned into .* and is birch now"):
+    with pytest.raises(InnersightError, match=r"image 0 was labelled ash when it was scanned into .* and is birch now"):
         scan(model, labelled("birch"), LAYERS, out=tmp_path / "s")
 
 
 def test_bytes_are_decoded_once(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, seen = importlib.import_module("innersight.feed.dataset"), []
+    dataset, seen = importlib.import_module("innersight.inputs.datasets"), []
     monkeypatch.setattr(
         dataset, "decode_picture", lambda data, name: seen.append(name) or image.decode_picture(data, name)
     )
@@ -329,5 +327,5 @@ def test_a_tar_file_that_is_cut_off_gives_what_came_before(model: Model, tar: Pa
     assert 0 < result.pictures < COUNT
     assert len(result.skipped) == 1
     assert "cannot be read as a tar file" in result.skipped[0]
-    with pytest.raises(PictureError, match="cannot be read again"):
-        result.crops("relu2:1", result.examples("relu2:1"))
+    # What can be read is read again too.
+    assert len(result.crops("relu2:1", result.examples("relu2:1"))) == len(result.examples("relu2:1"))

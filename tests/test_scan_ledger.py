@@ -79,7 +79,7 @@ def test_kept_or_not_the_result_is_the_same(folder: Path, finished: Path) -> Non
 
 def test_nothing_is_read_twice(folder: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(finished)
-    feed = importlib.import_module("innersight.feed.items")
+    feed = importlib.import_module("innersight.inputs.entry")
     monkeypatch.setattr(feed, "load_picture", lambda path: pytest.fail(f"{path} was read again"))
     run(folder, finished)
     assert stored(finished) == before

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError, printable
-from innersight.feed import batches
-from innersight.feed.dataset import gathered
-from innersight.image import PictureError
+from innersight.inputs import Given, ImageReader, network_input, repeatable
 from innersight.layers import check_layers
 from innersight.maps import BATCH
 from innersight.model import Model
@@ -45,7 +43,7 @@ class Ablation:
     pictures : their names, in the order of the rows. closed : whether the scores are an affine function of the layer,
     so that no unit needed runs of its own.
     asked : the labels of the classes to tell about; those the pictures are taken for where none were named.
-    skipped : one sentence for each file that could not be read.
+    skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
@@ -57,6 +55,7 @@ class Ablation:
     closed: bool = False
     asked: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def shown(self) -> tuple[str, ...]:
         """Return the labels of the classes asked for, or of up to 6 that most pictures are taken for."""
@@ -169,6 +168,7 @@ class Ablation:
             "pictures": list(self.pictures),
             "closed_form": self.closed,
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
             "definition": DEFINITION,
             "classes": {
                 label: {
@@ -201,7 +201,7 @@ def ablate(
 ) -> Ablation:
     """Switch off every unit of `layer`, one at a time, and return what every class score does.
 
-    pictures : files, folders, `.tar` files or a data set, see `innersight.feed.items`; gone through twice for "mean".
+    pictures : whatever holds images, see `innersight.inputs.entries`; gone through twice for "mean".
 
     to : "zero", or "mean": the unit's mean over all pictures and places (mean ablation keeps what the network always
     adds). The network before the layer runs once for each batch of pictures and only the rest for each unit; class
@@ -218,17 +218,15 @@ def ablate(
         raise InnersightError(f"to={to!r}: choose {' or '.join(TO)}")
     asked = tuple(dict.fromkeys(model.labels[model.class_index(name)] for name in classes or ()))
     check_layers(model, [layer])
-    pictures = gathered(pictures)
+    images = repeatable(pictures)
     names: list[str] = []
-    skipped: list[str] = []
     parts = []
+    reading = ImageReader(images, model.input)
     with tap.untouched(model):
-        fill = _mean(model, pictures, layer) if to == "mean" else None
-        for items, x in batches(model, pictures, BATCH, skipped):
-            names += [printable(item.name) for item in items]
-            parts.append(_batch(model, x, layer, fill))
-    if not parts:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
+        fill = _mean(model, images, layer) if to == "mean" else None
+        for loaded in reading.batches(BATCH):
+            names += [printable(one.entry.name) for one in loaded]
+            parts.append(_batch(model, network_input(loaded, model), layer, fill))
     changes, scores, closed = zip(*parts, strict=True)
     change, logits = torch.cat(changes), torch.cat(scores)
     broken = int((~(change.flatten(1).isfinite().all(1) & logits.isfinite().all(1))).sum())
@@ -237,17 +235,18 @@ def ablate(
             f"{layer}: the scores of {broken} of {len(names)} pictures, or what they do without a unit, are not "
             "finite: nothing can be read from them"
         )
-    return Ablation(model, layer, tuple(names), change, logits, to, all(closed), asked, tuple(skipped))
+    read = reading.skipped, reading.notes
+    return Ablation(model, layer, tuple(names), change, logits, to, all(closed), asked, *read)
 
 
-def _mean(model: Model, pictures: Any, layer: str) -> Float[Tensor, " units"] | None:
-    """Return the mean of every unit over all pictures and places; None where no picture can be read."""
-    total, count = None, 0
+def _mean(model: Model, images: Given, layer: str) -> Float[Tensor, " units"]:
+    """Return the mean of every unit over all pictures and places. Raises PictureError where none can be read."""
+    total, count = torch.zeros(()), 0
     with torch.no_grad():
-        for items, x in batches(model, pictures, BATCH, []):
-            own = tap.capture(model, x, [layer]).activations[layer].double().mean((2, 3)).sum(0)
-            total, count = own if total is None else total + own, count + len(items)
-    return None if total is None else total / count
+        for loaded in ImageReader(images, model.input).batches(BATCH):
+            maps = tap.capture(model, network_input(loaded, model), [layer]).activations[layer]
+            total, count = total.to(maps.device) + maps.double().mean((2, 3)).sum(0), count + len(loaded)
+    return total / count
 
 
 def _batch(

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str
 
 
 def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
-    """Print JSON, write the files asked for (or the default one), and list the files that were skipped."""
+    """Print JSON, write the files asked for (or the default one), and list notes and the files that were skipped."""
     from innersight.render.figures import save
 
     if as_json:
@@ -46,7 +46,14 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
     for path in paths:
         save(result, path, **drawing)
         typer.echo(f"wrote {printable(path)}", err=as_json)
+    list_notes(result.notes)
     list_skipped(result.skipped)
+
+
+def list_notes(sentences: Sequence[str]) -> None:
+    """List what a reader of the result must know."""
+    for sentence in sentences:
+        typer.echo(f"note: {printable(sentence)}", err=True)
 
 
 def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
@@ -59,7 +66,7 @@ def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
     return (folders[0] if folders else None), [path for path in out or () if path not in folders]
 
 
-def list_skipped(sentences: tuple[str, ...]) -> None:
+def list_skipped(sentences: Sequence[str]) -> None:
     """List the files that could not be read."""
     for sentence in sentences:
         typer.echo(f"skipped {sentence}", err=True)

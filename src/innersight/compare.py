@@ -1,6 +1,5 @@
 """The same units over several pictures: which of them see the same thing in all."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.files import read_pictures
 from innersight.image import Picture, stack
+from innersight.inputs import read
 from innersight.layers import check_layers, last_grid
 from innersight.maps import compute, seen_array
 from innersight.model import Model
@@ -37,7 +36,7 @@ class Comparison:
 
     maps : (pictures, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
     strength, sparsity : (units, pictures) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
-    could not be read.
+    could not be read. notes : how the images were understood.
     """
 
     model: Model
@@ -50,6 +49,7 @@ class Comparison:
     sparsity: Tensor
     agreement: Tensor
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def reason(self, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""
@@ -99,6 +99,7 @@ class Comparison:
             "layer": self.layer,
             "pictures": [picture.name for picture in self.pictures],
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
             "definition": DEFINITION,
             "rank": self.rank(),
         }
@@ -121,8 +122,10 @@ class Comparison:
         return figures.html(self.figure())
 
 
-def compare(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path | Picture", layer: str) -> Comparison:
+def compare(model: Model, pictures: Any, layer: str) -> Comparison:
     """Rank the units of `layer` by how surely they see the same thing in two or more pictures.
+
+    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
     The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
     `innersight.compare.DEFINITION`; sparsity follows Hoyer 2004 (JMLR 5, 1457-1469). The features that decide the
@@ -130,9 +133,10 @@ def compare(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
 
     Raises InnersightError for fewer than two pictures, or a layer whose grid is 1x1.
     """
-    loaded, skipped = read_pictures(pictures, model.input)
+    found = read(pictures, model.input)
+    loaded = found.pictures
     if len(loaded) < 2:
-        left = f": {skipped[0]}" if skipped else ""
+        left = f": {found.skipped[0]}" if found.skipped else ""
         raise InnersightError(f"compare needs two pictures or more{left}")
     (described,) = check_layers(model, [layer])
     if described.grid == (1, 1):
@@ -140,7 +144,7 @@ def compare(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path
     context = last_grid(model)[0]
     values = compute(model, stack(loaded, model.input), [layer, context])
     ranked = rank(model, layer, loaded, values[layer], values[context], own=layer == context)
-    return replace(ranked, skipped=skipped)
+    return replace(ranked, skipped=found.skipped, notes=found.notes)
 
 
 def rank(

@@ -70,6 +70,8 @@ class Picture:
     notes : what loading changed, for people ("transparent parts laid on white").
     bands : (H, W, C) float32 in 0..1 of a picture that is more than 8-bit colour or grey, else None.
     colour : whether `image` is the picture in its own colours or grey, which networks of 1 or 3 channels can take.
+    network : of a picture given as the network's own input that input; `image` shows it then.
+    label : what its source calls its class, a name or a number. folder : whether that is the name of a folder.
     """
 
     image: Image.Image
@@ -78,6 +80,9 @@ class Picture:
     notes: tuple[str, ...] = field(default=())
     bands: np.ndarray | None = None
     colour: bool = True
+    network: "NetworkInput | None" = None
+    label: str | int | None = None
+    folder: bool = False
 
     @property
     def width(self) -> int:
@@ -95,7 +100,7 @@ class Picture:
         A map of grid (h, w) laid over exactly this box lies on the picture: cell (y, x) covers
         `left + x * box.width / w` onwards.
         """
-        if spec.fit == "squash":
+        if spec.fit == "squash" or self.network is not None:
             return Box(0, 0, self.width, self.height)
         scale = min(self.width / spec.width, self.height / spec.height) * spec.crop
         w, h = spec.width * scale, spec.height * scale
@@ -106,6 +111,8 @@ class Picture:
         """Return a digest of the name and the pixels."""
         digest = hashlib.sha256(f"{self.name} {self.image.size}".encode())
         digest.update(np.asarray(self.image if self.bands is None else self.bands).tobytes())
+        if self.network is not None:
+            digest.update(self.network.values.numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def seen(self, spec: InputSpec) -> Image.Image:
@@ -113,6 +120,8 @@ class Picture:
 
         Of many bands those that `spec.shown` names as red, green and blue.
         """
+        if self.network is not None:
+            return self.image
         if self._colour(spec):
             return self._fitted(self.image.convert("L" if spec.channels == 1 else "RGB"), spec)
         return _painted(self._bands(spec), spec)
@@ -129,21 +138,29 @@ class Picture:
         Raises PictureError for a picture with another number of bands than the network takes.
         """
         array = self.values(spec)
+        if isinstance(array, Tensor):
+            return array
         scaled = array.astype(np.float32) / 255.0 if array.dtype == np.uint8 else array
         pixels = torch.from_numpy(scaled).permute(2, 0, 1)
         return spec.normalise(pixels.unsqueeze(0)).squeeze(0).contiguous()
 
-    def values(self, spec: InputSpec) -> np.ndarray:
+    def values(self, spec: InputSpec) -> np.ndarray | Tensor:
         """Return what the network sees, (H, W, C): uint8 in 0..255, or float32 in 0..1 of a picture with other bands.
 
-        Raises PictureError for a picture with another number of bands than the network takes.
+        Of a picture given as the network's input that input, (C, H, W), as a Tensor. Raises PictureError for a picture
+        with another number of bands than the network takes.
         """
+        if self.network is not None:
+            return self.network.fed_to(spec, self.name)
         array = np.asarray(self.seen(spec)) if self._colour(spec) else self._bands(spec)
         return array.reshape(spec.height, spec.width, spec.channels)
 
     def checked(self, spec: InputSpec) -> "Picture":
         """Return this picture. Raises PictureError where it has another number of bands than the network takes."""
-        self._colour(spec)
+        if self.network is not None:
+            self.network.fed_to(spec, self.name)
+        else:
+            self._colour(spec)
         return self
 
     def _colour(self, spec: InputSpec) -> bool:
@@ -172,6 +189,28 @@ class Picture:
             resample=Image.Resampling[spec.resample.upper()],
             box=(max(0.0, box.left), max(0.0, box.top), min(self.width, box.right), min(self.height, box.bottom)),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """What a network is fed, made by somebody else. values : (C, H, W) float32. spec : the network's input contract."""
+
+    values: Tensor
+    spec: InputSpec
+
+    def picture(self, name: str) -> Picture:
+        """Return it as a Picture, which shows what the mean and std of the network make of it."""
+        pixels = self.spec.denormalise(self.values[None])[0].clamp(0, 1).permute(1, 2, 0).numpy()
+        image = _painted(pixels, self.spec)
+        return Picture(image if self.spec.channels >= 3 else image.convert("L"), name, network=self)
+
+    def fed_to(self, spec: InputSpec, name: str) -> Float[Tensor, "C H W"]:
+        """Return it for a network of this or another mean and std. Raises PictureError for another shape."""
+        if tuple(self.values.shape) != spec.shape:
+            raise PictureError(f"{name}: a Tensor of {tuple(self.values.shape)} where the network takes {spec.shape}")
+        if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
+            return self.values
+        return spec.normalise(self.spec.denormalise(self.values[None]))[0]
 
 
 def load_picture(path: str | Path, *, background: str = "white") -> Picture:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.files import read_pictures
 from innersight.image import Picture, stack
+from innersight.inputs import read
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.render import figures
@@ -28,13 +28,14 @@ class FeatureMaps:
     """Maps of whole layers over pictures.
 
     values : per layer (pictures, units, h, w) float32, as the network computed them: signed, unscaled.
-    skipped : one sentence for each file that could not be read.
+    skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
     pictures: tuple[Picture, ...]
     values: dict[str, Tensor]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
         """Draw a contact sheet: for each layer and picture its first `limit` units, cells crisp.
@@ -58,6 +59,7 @@ class FeatureMaps:
             "model": self.model.name,
             "pictures": [picture.name for picture in self.pictures],
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
             "layers": {
                 layer: {
                     "units": values.shape[1],
@@ -83,18 +85,21 @@ class FeatureMaps:
 
 def maps(
     model: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     layers: Sequence[str] | None = None,
 ) -> FeatureMaps:
     """Return the maps of every unit of `layers` over `pictures`; without `layers` those that tell the story.
 
+    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+
     One forward pass per batch of 16 pictures, ended at the deepest layer asked for. Raises InnersightError for unknown
     layers and PictureError when no picture could be read.
     """
-    loaded, skipped = read_pictures(pictures, model.input)
+    found = read(pictures, model.input)
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
-    return FeatureMaps(model, loaded, compute(model, stack(loaded, model.input), names), skipped)
+    values = compute(model, stack(found.pictures, model.input), names)
+    return FeatureMaps(model, found.pictures, values, found.skipped, found.notes)
 
 
 def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Integer
 from PIL import Image, ImageOps
 
 from innersight.errors import InnersightError, printable
-from innersight.files import find_pictures
 from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, PictureError, load_picture
+from innersight.inputs.files import find_images
 
 LEGEND = "parts.json"
 EXACT = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".npy")
@@ -201,7 +201,7 @@ def files_by_end(folder: Path) -> dict[str, Path]:
     """Return the picture files below a folder, by their path in it without ending."""
     return {
         file.relative_to(folder).with_suffix("").as_posix(): file
-        for file in find_pictures([folder])
+        for file in find_images([folder])
         if file.suffix.lower() in SUFFIXES
     }
 

@@ -1,6 +1,5 @@
 """Predictions: probabilities for pictures; accuracy and confusions for a class-per-folder tree."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.files import batches, expand, reader
-from innersight.image import Picture, PictureError, stack
+from innersight.inputs import ImageReader, class_of, network_input
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import wilson
@@ -27,7 +25,7 @@ class Prediction:
     """What the network says.
 
     names : one per picture. logits : (pictures, classes) float32. truth : class number per picture, -1 where unknown.
-    skipped : one sentence for each file that could not be read.
+    skipped : one sentence for each file that could not be read. notes : how images and labels were understood.
     """
 
     model: Model
@@ -35,6 +33,7 @@ class Prediction:
     logits: Tensor
     truth: tuple[int, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def probabilities(self) -> Tensor:
@@ -103,6 +102,7 @@ class Prediction:
             ],
             "summary": self.summary(),
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -117,23 +117,22 @@ class Prediction:
         return figures.html(self.figure())
 
 
-def predict(model: Model, pictures: "Sequence[str | Path | Picture] | str | Path | Picture") -> Prediction:
-    """Return the prediction for pictures, given as files, folders or Pictures.
+def predict(model: Model, pictures: Any) -> Prediction:
+    """Return the prediction for images.
 
-    A picture's truth is known when the folder it lies in is named like one of the model's classes. Files that cannot be
-    read are skipped and listed. Raises PictureError when none could be read.
+    pictures : whatever holds images, see `innersight.inputs.entries`; only a batch at a time is held. The truth is what
+    a data set says, or a folder that a file lies in and that is named like one of the model's classes; the notes say
+    how that was read. Files that cannot be read are skipped and listed. Raises PictureError when none could be read.
     """
     names: list[str] = []
     truth: list[int] = []
-    skipped: list[str] = []
     logits: list[Tensor] = []
-    for batch in batches(expand(pictures), reader(model.input), BATCH, skipped):
-        names += [picture.name for picture in batch]
-        truth += [truth_of(picture, model) for picture in batch]
-        logits.append(run(model, stack(batch, model.input)))
-    if not logits:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
-    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), tuple(skipped))
+    reading = ImageReader(pictures, model.input, model.labels)
+    for loaded in reading.batches(BATCH):
+        names += [one.name for one in loaded]
+        truth += [class_of(one.entry.label, model.labels) for one in loaded]
+        logits.append(run(model, network_input(loaded, model)))
+    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), reading.skipped, reading.notes)
 
 
 def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]:
@@ -141,12 +140,6 @@ def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]
     with tap.untouched(model), torch.no_grad():
         output: Tensor = model.logits(x.to(model.device, model.dtype))
     return output.float().cpu()
-
-
-def truth_of(picture: Picture, model: Model) -> int:
-    """Return the class number whose label is the name of the picture's folder, or -1."""
-    folder = picture.path.resolve().parent.name if picture.path else ""
-    return model.labels.index(folder) if folder in model.labels else -1
 
 
 def _draw_confusion(prediction: Prediction) -> "Figure":

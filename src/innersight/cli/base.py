@@ -33,12 +33,11 @@ ModelName = Annotated[
         "lightning:FILE?class=MODULE:CLASS or python:MODULE:FUNCTION; then ?checkpoint=FILE&size=96&mean=0.5 ...",
     ),
 ]
-Files = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="picture files or folders")]
 Data = Annotated[
     list[str],
     typer.Argument(
         metavar="PICTURES...",
-        help="folders, .tar files or picture files; or one data set, hf:NAME_OR_DIR?split=train or python:MODULE:NAME",
+        help="image files, folders, .tar files; or one data set, hf:NAME_OR_DIR?split=train or python:MODULE:NAME",
     ),
 ]
 Weights = Annotated[str | None, typer.Option(help="'hub' or a weight file; nothing is ever unpickled")]

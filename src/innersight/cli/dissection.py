@@ -7,7 +7,7 @@ import typer
 
 from innersight.cli.base import Data, Device, Json, Layers, ModelName, Out, Weights, app, load
 from innersight.commands import deliver, progress
-from innersight.errors import InnersightError, printable
+from innersight.errors import InnersightError
 
 
 @app.command()
@@ -40,27 +40,23 @@ def dissect(
     if (concepts is None) != (clip is None):
         raise InnersightError("--concepts FILE and --clip DIR belong together: the model tells how near words are")
     from innersight import terminal
-    from innersight.feed.named import pictures_named
 
-    given = pictures_named(pictures)
     opened = load(model, weights, device)
     with progress("dissect") as watch:
         if concepts is None or clip is None:
             from innersight.dissection import dissect as run
 
             result: Any = run(
-                opened, given, masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
+                opened, pictures, masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
                 watch=watch,
             )  # fmt: skip
         else:
             from innersight.dissection import clip_encoder, label, read_words
 
             result = label(
-                opened, given, read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
+                opened, pictures, read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
                 seed=seed, watch=watch,
             )  # fmt: skip
     if not json_:
         typer.echo(terminal.dissection(result))
-    for note in result.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
     deliver(result, json_, out, "dissect.png")

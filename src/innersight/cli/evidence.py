@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Device, Files, Json, ModelName, Out, Target, Weights, app, load
+from innersight.cli.base import Data, Device, Json, ModelName, Out, Target, Weights, app, load
 from innersight.commands import deliver, method_options, progress
 from innersight.errors import printable
 
@@ -19,7 +19,7 @@ def _methods(chosen: list[str] | None, default: list[str] | str) -> list[str] | 
 @app.command(context_settings={"ignore_unknown_options": True})
 def explain(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     target: Target = None,
     method: Annotated[
         list[str] | None,
@@ -47,7 +47,7 @@ def explain(
     from innersight.heatmaps import explain as run
 
     # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
-    files, options = method_options([str(path) for path in pictures])
+    files, options = method_options(pictures)
     names = _methods(method, ["gradcam", "saliency"])
     result = run(
         load(model, weights, device), files, target, names, layers=layer, versus=versus,
@@ -65,7 +65,7 @@ def explain(
 @app.command(context_settings={"ignore_unknown_options": True})
 def trust(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     target: Target = None,
     method: Annotated[
         list[str] | None,
@@ -94,7 +94,7 @@ def trust(
     from innersight import terminal
     from innersight.trust import trust as run
 
-    files, options = method_options([str(path) for path in pictures])
+    files, options = method_options(pictures)
     opened = load(model, weights, device)
     other = None if against is None else load(against, None, device)
     with progress("trust") as watch:

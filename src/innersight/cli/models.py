@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Device, Files, Json, ModelName, Out, Weights, app, load
+from innersight.cli.base import Data, Device, Json, ModelName, Out, Weights, app, load
 from innersight.commands import (
     deliver,
     desktop,
@@ -73,7 +73,7 @@ def train(
 @app.command()
 def predict(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -82,7 +82,7 @@ def predict(
     """Say what the network sees; for class-per-folder trees also accuracy and confusions."""
     from innersight.predict import predict as run
 
-    result = run(load(model, weights, device), list(pictures))
+    result = run(load(model, weights, device), pictures)
     if not json_:
         from innersight import terminal
 

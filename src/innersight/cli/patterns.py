@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innersight.cli.base import Device, Files, Json, ModelName, Out, Ray, Weights, app, load
+from innersight.cli.base import Data, Device, Json, ModelName, Out, Ray, Weights, app, load
 from innersight.commands import deliver, drawing, kept_beside
 from innersight.errors import InnersightError
 from innersight.render.formats import FIGURES, check
@@ -43,7 +43,9 @@ def patterns(
     seeds: Annotated[int, typer.Option(help="pictures drawn of each; the strongest is shown")] = 2,
     negatives: Annotated[bool, typer.Option(help="also what switches each off; takes twice as long")] = False,
     variants: Annotated[int, typer.Option(help="pictures of each that are to differ")] = 1,
-    picture: Annotated[list[Path] | None, typer.Option(help="for natural maxima and examples; file or folder")] = None,
+    picture: Annotated[
+        list[str] | None, typer.Option(help="for natural maxima and examples; file, folder, .tar file or data set")
+    ] = None,
     scan: Annotated[
         Path | None, typer.Option(metavar="STUDY", help="study with a scan: natural maxima from all its pictures")
     ] = None,
@@ -93,7 +95,7 @@ def patterns(
 def interpretability(
     model: ModelName,
     what: Annotated[str, typer.Argument(metavar="WHAT", help="layer, or some of its units: layer:0-15")],
-    pictures: Files,
+    pictures: Data,
     by: Annotated[str, typer.Option(help="what explains a unit: examples, or patterns drawn for it")] = "examples",
     tasks: Annotated[int, typer.Option(help="pairs of pictures to tell apart, for each unit")] = 20,
     explanations: Annotated[int, typer.Option(help="examples, or patterns, shown for each unit")] = 4,
@@ -111,7 +113,7 @@ def interpretability(
     opened = load(model, weights, device)
     with drawing("patterns", None) as watch:
         result = run(
-            opened, what, list(pictures), by=by, tasks=tasks, explanations=explanations, steps=steps, seed=seed,
+            opened, what, pictures, by=by, tasks=tasks, explanations=explanations, steps=steps, seed=seed,
             progress=watch,
         )  # fmt: skip
     if not json_:

@@ -45,25 +45,21 @@ def scan(
     With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
     What each unit of every layer sees of its examples is in STUDY/sprites then.
     """
-    from innersight.feed.named import pictures_named
     from innersight.layers import layers as listed
     from innersight.scan import scan as run
 
     folders, files = study_and_files(out)
     opened = load(model, weights, device)
     names = [found.name for found in listed(opened, measure=False)] if all_ else layer
-    given = pictures_named(pictures)
     with progress("scan") as watch:
         result = run(
-            opened, given, names, top=top, alike=alike, batch=batch, correlate=correlate,
+            opened, pictures, names, top=top, alike=alike, batch=batch, correlate=correlate,
             class_maps=class_maps, workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
         )  # fmt: skip
     if not json_:
         from innersight import terminal
 
         typer.echo(terminal.scan(result))
-    for note in result.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
     beside = folders or Path()
     deliver(result, json_, files or None, str(beside / "scan.png"))
     if folders is not None and sprites:

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Device, Files, Layers, ModelName, Target, Weights, app, load
-from innersight.commands import list_skipped, progress
+from innersight.cli.base import Data, Device, Layers, ModelName, Target, Weights, app, load
+from innersight.commands import list_notes, list_skipped, progress
 from innersight.errors import printable
 
 
 @app.command()
 def study(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="study folder; made, or gone on with")] = Path("study"),
     layer: Layers = None,
     units: Annotated[int, typer.Option(help="patterns for each layer; 0 for none")] = 24,
@@ -42,9 +42,10 @@ def study(
     plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds, trust=trust)
     opened = load(model, weights, device)
     with progress("study") as watch:
-        result = run(opened, list(pictures), out, plan=plan, watch=watch)
+        result = run(opened, pictures, out, plan=plan, watch=watch)
     typer.echo(f"computed {result.computed} items, reused {result.reused}")
     typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
+    list_notes(result.notes)
     list_skipped(result.skipped)
 
 

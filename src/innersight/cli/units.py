@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Data, Device, Files, Json, Layers, ModelName, Out, Weights, app, load
+from innersight.cli.base import Data, Device, Json, Layers, ModelName, Out, Weights, app, load
 from innersight.commands import deliver
 from innersight.errors import printable
 
@@ -12,7 +12,7 @@ from innersight.errors import printable
 @app.command()
 def maps(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     layer: Layers = None,
     shared: Annotated[bool, typer.Option(help="one colour scale for all units of a layer")] = False,
     overlay: Annotated[bool, typer.Option(help="lay the maps over the picture")] = False,
@@ -24,14 +24,14 @@ def maps(
     """Show what every unit of chosen layers responds to in a picture."""
     from innersight.maps import maps as run
 
-    result = run(load(model, weights, device), list(pictures), layer)
+    result = run(load(model, weights, device), pictures, layer)
     deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
 
 
 @app.command()
 def compare(
     model: ModelName,
-    pictures: Files,
+    pictures: Data,
     layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
     top: Annotated[int, typer.Option(help="units to list")] = 10,
     weights: Weights = None,
@@ -42,7 +42,7 @@ def compare(
     """Rank the units that see the same thing in two or more pictures."""
     from innersight.compare import compare as run
 
-    result = run(load(model, weights, device), list(pictures), layer)
+    result = run(load(model, weights, device), pictures, layer)
     if not json_:
         for row in result.rank(top):
             typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
@@ -74,11 +74,10 @@ def find(
     out: Out = None,
 ) -> None:
     """Find the filter that answers to a region of a picture, such as the hair."""
-    from innersight.feed.named import pictures_named
     from innersight.find import find as run
 
-    network, rest = load(model, weights, device), pictures_named(pictures or [])
-    result = run(network, like, but_not=not_ or (), layers=layer, pictures=rest, colours=colours)
+    network = load(model, weights, device)
+    result = run(network, like, but_not=not_ or (), layers=layer, pictures=pictures or (), colours=colours)
     if not json_:
         typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
         for row in result.rank(top):
@@ -103,9 +102,8 @@ def ablate(
 ) -> None:
     """Switch off every unit of a layer in turn, to see which ones a class depends on."""
     from innersight.ablation import ablate as run
-    from innersight.feed.named import pictures_named
 
-    result = run(load(model, weights, device), pictures_named(pictures), layer, to=to, classes=class_)
+    result = run(load(model, weights, device), pictures, layer, to=to, classes=class_)
     if not json_:
         from innersight import terminal
 
@@ -131,10 +129,8 @@ def connections(
 ) -> None:
     """Show which units drive a unit and which it drives, by weight and, over pictures, by attribution."""
     from innersight.connections import connections as run
-    from innersight.feed.named import pictures_named
 
-    given = pictures_named(pictures or [])
-    result = run(load(model, weights, device), address, given, before=before, after=after, of=of)
+    result = run(load(model, weights, device), address, pictures or (), before=before, after=after, of=of)
     if not json_:
         from innersight import terminal
 
@@ -146,7 +142,7 @@ def connections(
 def match(
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="a checkpoint, as MODEL elsewhere; run:DIR?epoch=3")],
     after: Annotated[str, typer.Argument(metavar="AFTER", help="another one of the same network")],
-    pictures: Files,
+    pictures: Data,
     layer: Layers = None,
     seed: Annotated[int, typer.Option(help="of the order of the pictures")] = 0,
     device: Device = None,
@@ -156,11 +152,9 @@ def match(
     """Match the units of two checkpoints of one network: what stayed, moved, was born or died in training."""
     from innersight.matching import match as run
 
-    result = run(load(before, None, device), load(after, None, device), list(pictures), layer, seed=seed)
+    result = run(load(before, None, device), load(after, None, device), pictures, layer, seed=seed)
     if not json_:
         from innersight import terminal
 
         typer.echo(terminal.matching(result))
-    for note in result.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
     deliver(result, json_, out, "match.png")

@@ -14,9 +14,7 @@ from innersight.address import Address, ClassAddress, parse
 from innersight.connections.link import CLASSES, Link
 from innersight.connections.result import Connections
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item, batches
-from innersight.files import given
-from innersight.image import PictureError
+from innersight.inputs import Entry, ImageReader, is_empty, network_input
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH
 from innersight.model import Model
@@ -36,8 +34,8 @@ def connections(
 ) -> Connections:
     """Return the strongest incoming and outgoing connections of units, by weight and, over pictures, by attribution.
 
-    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. pictures : files, folders, `.tar` files or a data
-    set, see `innersight.feed.items`.
+    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. pictures : whatever holds images,
+    see `innersight.inputs.entries`.
 
     By weight: of the convolution or matrix that gives the units, and of those that read them: see
     `innersight.tap.wires`. By attribution: gradient times activation (Shrikumar et al. 2016, arXiv:1605.01713) between
@@ -57,26 +55,25 @@ def connections(
     (described,) = check_layers(model, [layer])
     check_layers(model, [name for name in (before, after) if name is not None])
     links, notes = _weights(model, layer, units)
-    if not given(pictures):
+    if is_empty(pictures):
         if before is not None or after is not None:
             raise InnersightError("before= and after= are for attribution: give pictures too")
         return Connections(model, layer, units, (), of, links, notes)
     first, last = _neighbours(model, layer)
     before, after = before or first, after or last
-    skipped: list[str] = []
     names: list[str] = []
     incoming: list[Tensor] = []
     outgoing: list[Tensor] = []
-    best: dict[int, tuple[float, Item]] = {}
+    best: dict[int, tuple[float, Entry]] = {}
+    reading = ImageReader(pictures, model.input)
     with tap.untouched(model):
-        for items, x in batches(model, pictures, BATCH, skipped):
-            names += [printable(item.name) for item in items]
+        for loaded in reading.batches(BATCH):
+            x, entries = network_input(loaded, model), [one.entry for one in loaded]
+            names += [printable(entry.name) for entry in entries]
             if before is not None:
                 incoming.append(into(model, x, before, layer, units, of=of))
             outgoing.append(out_of(model, x, layer, after, units, of=of))
-            _keep_best(best, items, _peaks(model, x, layer), units)
-    if not names:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
+            _keep_best(best, entries, _peaks(model, x, layer), units)
     effects: list[Link] = []
     if before is None:
         notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
@@ -91,7 +88,8 @@ def connections(
             ends = (link.layer, own) if link.direction == "in" else (own, link.layer)
             notes += ("the places of {} have no effect on {}".format(*ends),)
     shown = tuple(best[unit][1] for unit in units)
-    return Connections(model, layer, units, tuple(names), of, (*effects, *links), notes, tuple(skipped), shown)
+    notes, every = (*notes, *reading.notes), (*effects, *links)
+    return Connections(model, layer, units, tuple(names), of, every, notes, reading.skipped, shown)
 
 
 def _peaks(model: Model, x: Float[Tensor, "B C H W"], layer: str) -> Float[Tensor, "B units"]:
@@ -100,12 +98,15 @@ def _peaks(model: Model, x: Float[Tensor, "B C H W"], layer: str) -> Float[Tenso
 
 
 def _keep_best(
-    best: dict[int, tuple[float, Item]], items: Sequence[Item], peaks: Float[Tensor, "B units"], units: Sequence[int]
+    best: dict[int, tuple[float, Entry]],
+    entries: Sequence[Entry],
+    peaks: Float[Tensor, "B units"],
+    units: Sequence[int],
 ) -> None:
     values, rows = peaks.max(0)
     for unit in units:
         if unit not in best or float(values[unit]) > best[unit][0]:
-            best[unit] = (float(values[unit]), items[int(rows[unit])])
+            best[unit] = (float(values[unit]), entries[int(rows[unit])])
 
 
 def _finite(effects: Tensor, source: str, target: str) -> Tensor:

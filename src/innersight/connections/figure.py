@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from innersight import tap
 from innersight.connections.link import CLASSES, Link
 from innersight.errors import printable
-from innersight.feed import seen
-from innersight.image import Picture
-from innersight.maps import compute
+from innersight.maps import compute, seen_array
 from innersight.render import figures
 from innersight.render.colour import scale_of
 
@@ -163,13 +159,13 @@ def _maps(found: "Connections", block: _Block) -> dict[str, Any]:
     """Return the maps by layer on the picture that the unit in the middle answers to most, "" for the picture."""
     if not found.best:
         return {}
-    item, spec = found.best[found.units.index(block.unit)], found.model.input
-    read = item.load()
-    x = (read.tensor(spec) if isinstance(read, Picture) else read.float())[None]
+    entry, spec = found.best[found.units.index(block.unit)], found.model.input
+    read = entry.load(spec)
+    x = read.tensor(spec)[None]
     ends = {link.layer for link in (block.left, block.right) if link is not None} - {CLASSES, tap.PICTURE}
     maps: dict[str, Any] = {layer: values[0] for layer, values in compute(found.model, x, [found.layer, *ends]).items()}
     maps = {layer: values for layer, values in maps.items() if layer == found.layer or values.shape[1:] != (1, 1)}
     return maps | {
-        "name": printable(os.path.basename(item.name)),
-        "": np.asarray(seen(read, spec)),
+        "name": printable(os.path.basename(entry.name)),
+        "": seen_array(read, found.model),
     }

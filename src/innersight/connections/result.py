@@ -10,7 +10,7 @@ from torch import Tensor
 from innersight.connections.figure import draw
 from innersight.connections.link import CLASSES, DEFINITION, Link
 from innersight.errors import InnersightError
-from innersight.feed import Item
+from innersight.inputs import Entry
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import bootstrap
@@ -37,7 +37,7 @@ class Connections:
     links: tuple[Link, ...]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    best: tuple[Item, ...] = ()
+    best: tuple[Entry, ...] = ()
 
     def rank(self, link: Link, unit: int, count: int | None = 10) -> list[dict[str, Any]]:
         """Return the `count` strongest connections (all when None) of a unit in one of `links`, as plain rows.

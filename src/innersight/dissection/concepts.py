@@ -1,10 +1,8 @@
 """Labels without masks: the word whose nearness to each picture, as a model of the user's tells it, a unit follows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +15,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
-from innersight.feed import Item, Loaded, ahead, items, network_input, seen, threads
-from innersight.image import Picture, PictureError
+from innersight.inputs import Entry, ImageReader, Loaded, batched, network_input
 from innersight.layers import check_layers, story
 from innersight.model import InputSpec, Model
 from innersight.render import figures
@@ -178,7 +175,8 @@ def label(
     map; words and pictures are compared by an encoder of both. Here by Pearson's correlation, with p-values from
     shuffled pictures, corrected for all units of the layers together and all words.
 
-    pictures : as for `scan`; the encoder is shown what the network sees. words : at least one, all different. encode :
+    pictures : whatever holds images, see `innersight.inputs.entries`; the encoder is shown what the
+    network sees. words : at least one, all different. encode :
     from a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`. layers : those that tell
     the story when None. level : of p.
 
@@ -192,23 +190,16 @@ def label(
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
     text = _embedded(encode, list(words), "texts")
-    decoders = threads(workers)
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
     nearness: list[Tensor] = []
-    skipped: list[str] = []
+    reading = ImageReader(pictures, model.input, workers=workers)
 
     def take(name: str) -> Callable[[Tensor], None]:
         return lambda activation: responses[name].append(finite(activation).mean((2, 3)).cpu())
 
-    source = items(pictures, frozenset(model.labels))
     done = 0
-    with (
-        closing(ahead(source, partial(_read, spec=model.input), decoders)) as stream,
-        tap.untouched(model),
-        torch.no_grad(),
-    ):
-        good = _readable(stream, skipped)
-        while loaded := list(islice(good, batch)):
+    with tap.untouched(model), torch.no_grad():
+        for loaded in batched(reading.each(partial(_read, spec=model.input)), batch):
             image = _embedded(encode, [one for _, one in loaded], "images")
             if image.shape[1] != text.shape[1]:
                 raise InnersightError(
@@ -218,9 +209,7 @@ def label(
             tap.read(model, network_input([one for one, _ in loaded], model), {name: take(name) for name in names})
             done += len(loaded)
             if watch is not None:
-                watch(done, 0, printable(loaded[-1][0].item.name))
-    if not nearness:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
+                watch(done, 0, printable(loaded[-1][0].entry.name))
     if done < FEWEST:
         raise InnersightError(f"{done} pictures are too few to correlate over; give at least {FEWEST}, better hundreds")
     near = torch.cat(nearness)
@@ -229,7 +218,7 @@ def label(
     found, p = (
         dict(zip(names, torch.split(one, units), strict=True)) for one in _correlated(torch.cat(every, 1), near, seed)
     )
-    return Concepts(model, words, found, p, done, level, tuple(skipped))
+    return Concepts(model, words, found, p, done, level, reading.skipped, reading.notes)
 
 
 def read_words(path: str | Path) -> tuple[str, ...]:
@@ -256,29 +245,9 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _read(item: Item, spec: InputSpec) -> tuple[Loaded, Image.Image | None]:
-    try:
-        found = item.load()
-        if isinstance(found, Picture):
-            return Loaded(item, found.values(spec), None, "", ""), seen(found, spec)
-        if tuple(found.shape) != spec.shape:
-            raise PictureError(
-                f"{printable(item.name)}: a Tensor of {tuple(found.shape)}; the network takes {spec.shape}"
-            )
-    except PictureError as error:
-        return Loaded(item, None, str(error), "", ""), None
-    shown = seen(found, spec)
-    return Loaded(item, found, None, "", ""), shown
-
-
-def _readable(
-    stream: Iterator[tuple[Loaded, Image.Image | None]], skipped: list[str]
-) -> Iterator[tuple[Loaded, Image.Image]]:
-    for one, shown in stream:
-        if shown is not None:
-            yield one, shown
-        elif one.broken is not None:
-            skipped.append(one.broken)
+def _read(entry: Entry, spec: InputSpec) -> tuple[Loaded, Image.Image]:
+    found = entry.load(spec)
+    return Loaded(entry, found.values(spec), None), found.seen(spec).convert("RGB")
 
 
 def _embedded(encode: Encode, given: Any, what: str) -> Float[Tensor, "n d"]:

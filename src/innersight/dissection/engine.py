@@ -1,9 +1,8 @@
 """`dissect`: which part of the pictures each unit answers to, by masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ import torch
 from torch import Tensor
 
 from innersight import tap
-from innersight.dissection import feed, shuffles
+from innersight.dissection import masked, shuffles
 from innersight.dissection.levels import Levels
 from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, draws, share
 from innersight.dissection.result import Dissected, Dissection
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item, Loaded, ahead, items, network_input, threads
 from innersight.image import PictureError
+from innersight.inputs import Entry, Given, ImageReader, Loaded, batched, network_input, repeatable, threads
 from innersight.layers import check_layers, story
 from innersight.model import Layer, Model
 from innersight.scan.engine import Watch
@@ -31,7 +30,7 @@ GRID = 112
 def dissect(
     model: Model,
     pictures: Any,
-    masks: feed.Asked = None,
+    masks: masked.Asked = None,
     layers: Sequence[str] | None = None,
     *,
     top: float = TOP,
@@ -50,7 +49,8 @@ def dissect(
     over union, summed over all pictures. Its label is the part of highest overlap among those above `least` and with a
     corrected p-value below `level`; see `innersight.dissection.shuffles`.
 
-    pictures : as for `scan`. masks : a folder, see `innersight.masks.read_masks`; a function that takes a picture's
+    pictures : whatever holds images, see `innersight.inputs.entries`.
+    masks : a folder, see `innersight.masks.read_masks`; a function that takes a picture's
     path (`#NUMBER` in a data set) and returns {part: (H, W) truths}, or None; by default the `masks` of a data set's
     entries. Masks have the picture's own size and go through its crop. layers : those that tell the story when None.
     grid : overlaps are counted at the network's input size, scaled down to at most so many places a side. workers :
@@ -66,9 +66,8 @@ def dissect(
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no part can be seen in it; choose another")
-    if isinstance(pictures, Iterator):
-        pictures = list(pictures)
-    work = _Work(model, pictures, masks, feed.grid_of(model.input, grid), batch, threads(workers), watch)
+    images = repeatable(pictures)
+    work = _Work(model, images, masks, masked.grid_of(model.input, grid), batch, threads(workers), watch)
     with tap.untouched(model), torch.no_grad():
         levels = work.survey(described)
         work.check()
@@ -86,7 +85,7 @@ def dissect(
     return Dissection(
         model=model, parts=parts, layers=found, area=areas.share(), records=work.records, pictures=work.pictures,
         top=top, least=least, level=level, grid=work.grid, sampled=len(areas.sample), source=work.source,
-        skipped=tuple(work.skipped), notes=tuple(_notes(work, areas, levels, top, least)),
+        skipped=tuple(map(str, work.errors)), notes=(*work.notes, *_notes(work, areas, levels, top, least)),
     )  # fmt: skip
 
 
@@ -129,18 +128,19 @@ class _Work:
     """Both passes over the pictures, and what they have in common."""
 
     def __init__(
-        self, model: Model, pictures: Any, masks: feed.Asked, grid: tuple[int, int], batch: int, threads: int,
+        self, model: Model, images: Given, masks: masked.Asked, grid: tuple[int, int], batch: int, threads: int,
         watch: Watch | None,
     ) -> None:  # fmt: skip
-        self.model, self.given, self.grid, self.batch, self.threads = model, pictures, grid, batch, threads
-        self.source = feed.source(masks, pictures)
+        self.model, self.given, self.grid, self.batch, self.threads = model, images, grid, batch, threads
+        self.source = masked.source(masks, images)
         self.watch = watch
         self.parts = list(self.source.parts)
         self.used: dict[str, str] = {}
-        self.skipped: list[str] = []
-        self.unmasked, self.anything = 0, False
+        self.errors: list[PictureError] = []
+        self.notes: tuple[str, ...] = ()
+        self.anything = False
         self.pictures = 0
-        self.records: dict[int, Item] = {}
+        self.records: dict[int, Entry] = {}
 
     def survey(self, layers: Sequence[Layer]) -> dict[str, Levels]:
         """Return the distribution of every unit; learns which parts and how many pictures there are."""
@@ -164,11 +164,11 @@ class _Work:
         for loaded in self._batches("overlaps"):
             rows = [place.get(before + i) for i in range(len(loaded))]
             before += len(loaded)
-            masks = feed.stacked(loaded, self.parts, self.grid).float()
-            own = [one.item for one in loaded]
+            masks = masked.stacked(loaded, self.parts, self.grid).float()
+            own = [one.entry for one in loaded]
             drawn = draws(own)
             areas.add(masks, drawn, rows, self.grid)
-            there: dict[str, Any] = {"masks": masks.to(device), "items": own, "drawn": drawn.to(device), "rows": rows}
+            there: dict[str, Any] = {"masks": masks.to(device), "entries": own, "drawn": drawn.to(device), "rows": rows}
             readers = {name: partial(overlap.add, **there) for name, overlap in found.items()}
             tap.read(self.model, self._input(loaded), readers)
             self._keep(own, found)
@@ -181,55 +181,47 @@ class _Work:
     def check(self) -> None:
         """Raise an error where nothing was read, no picture has a mask, or no mask shows anything."""
         if not self.pictures:
-            first = self.skipped[0] if self.skipped else "no pictures given"
-            if not self.unmasked:
-                raise PictureError(first)
+            unmasked = sum(isinstance(error, masked.NoMaskError) for error in self.errors)
+            if not unmasked:
+                raise self.errors[0] if self.errors else PictureError("no images given")
             files = self.source.files
             named = f"; masks are named like {min(files.ends)!r}" if files else ""
-            raise InnersightError(f"{first}; none of {self.unmasked} pictures has one{named}")
+            raise InnersightError(f"{self.errors[0]}; none of {unmasked} pictures has one{named}")
         if not self.anything:
             raise InnersightError(
                 f"the masks of all {self.pictures} pictures are empty where the network looks; where a part is they "
                 "must not be 0, and of a picture that is not square the network may see the middle only"
             )
 
-    def _batches(self, title: str) -> Iterator[list[feed.Masked]]:
-        source = items(self.given, frozenset(self.model.labels))
-        reader = partial(feed.read, spec=self.model.input, masks=self.source, grid=self.grid)
+    def _batches(self, title: str) -> Iterator[list[masked.Masked]]:
+        reading = ImageReader(self.given, self.model.input, workers=self.threads, required=False)
+        reader = partial(masked.read, spec=self.model.input, masks=self.source, grid=self.grid)
         surveying, done = title == "levels", 0
-        with closing(ahead(source, reader, self.threads)) as stream:
-            good = self._readable(stream, surveying)
-            while loaded := list(islice(good, self.batch)):
-                yield loaded
-                done += len(loaded)
-                if self.watch is not None:
-                    self.watch(done, 0 if surveying else self.pictures, f"{title}, {printable(loaded[-1].item.name)}")
+        for loaded in batched(reading.each(reader), self.batch):
+            yield loaded
+            done += len(loaded)
+            if self.watch is not None:
+                self.watch(done, 0 if surveying else self.pictures, f"{title}, {printable(loaded[-1].entry.name)}")
+        if surveying:
+            self.errors, self.notes = reading.errors, reading.notes
 
-    def _readable(self, stream: Iterator[feed.Masked], surveying: bool) -> Iterator[feed.Masked]:
-        for one in stream:
-            if one.broken is None:
-                yield one
-            elif surveying:
-                self.skipped.append(one.broken)
-                self.unmasked += one.unmasked
+    def _input(self, loaded: Sequence[masked.Masked]) -> Tensor:
+        return network_input([Loaded(one.entry, one.values, None) for one in loaded], self.model)
 
-    def _input(self, loaded: Sequence[feed.Masked]) -> Tensor:
-        return network_input([Loaded(one.item, one.values, None, "", "") for one in loaded], self.model)
-
-    def _learn(self, one: feed.Masked) -> None:
+    def _learn(self, one: masked.Masked) -> None:
         self.parts += [part for part in one.parts if part not in self.parts]
         self.anything = self.anything or any(mask.any() for mask in one.parts.values())
-        end = None if self.source.files is None else self.source.files.end(one.item.name)
-        if end is not None and self.used.setdefault(end, one.item.name) != one.item.name:
+        end = None if self.source.files is None else self.source.files.end(one.entry.name)
+        if end is not None and self.used.setdefault(end, one.entry.name) != one.entry.name:
             raise InnersightError(
-                f"{printable(self.used[end])} and {printable(one.item.name)} have one mask, {end!r}; put masks in "
+                f"{printable(self.used[end])} and {printable(one.entry.name)} have one mask, {end!r}; put masks in "
                 "subfolders named like those of the pictures"
             )
 
-    def _keep(self, own: Sequence[Item], found: Mapping[str, Overlap]) -> None:
+    def _keep(self, own: Sequence[Entry], found: Mapping[str, Overlap]) -> None:
         shown = set(chain.from_iterable(overlap.shown.flatten().tolist() for overlap in found.values()))
-        self.records |= {item.number: item for item in own}
-        self.records = {number: item for number, item in self.records.items() if number in shown}
+        self.records |= {entry.number: entry for entry in own}
+        self.records = {number: entry for number, entry in self.records.items() if number in shown}
 
 
 def _ceiling(overlap: Overlap, areas: Areas) -> Tensor:

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.dissection import feed
+from innersight.dissection import masked
 from innersight.dissection.overlap import answer, finite
 from innersight.errors import printable
-from innersight.image import Picture
-from innersight.maps import compute
+from innersight.maps import compute, seen_array
 from innersight.render import figures
 
 if TYPE_CHECKING:
@@ -202,14 +201,10 @@ def _blank(axes: Any) -> None:
 
 
 def _open(found: "Dissection", number: int) -> Opened:
-    spec, item = found.model.input, found.records[number]
-    content = item.load()
-    size = (spec.height, spec.width)
-    one = feed.read(item, spec, found.source, size)
-    if isinstance(content, Picture):
-        return Opened(content.tensor(spec), np.asarray(content.seen(spec).convert("RGB")), one.parts)
-    pixels = spec.denormalise(content[None].float())[0].clamp(0, 1).mul(255).round().to(torch.uint8)
-    return Opened(content.float(), pixels[list(spec.shown)].permute(1, 2, 0).cpu().numpy(), one.parts)
+    spec, entry = found.model.input, found.records[number]
+    read = entry.load(spec)
+    one = masked.read(entry, spec, found.source, (spec.height, spec.width))
+    return Opened(read.tensor(spec), seen_array(read, found.model), one.parts)
 
 
 def _maps(found: "Dissection", layer: str, opened: Mapping[int, Opened]) -> dict[int, Tensor]:

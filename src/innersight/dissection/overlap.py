@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.feed import Item
+from innersight.inputs import Entry
 
 RESAMPLES = 400
 COARSE = 12
@@ -42,13 +42,13 @@ class Overlap:
         self,
         activation: Float[Tensor, "B units h w"],
         masks: Float[Tensor, "B parts places"],
-        items: Sequence[Item],
+        entries: Sequence[Entry],
         drawn: Float[Tensor, "resamples B"],
         rows: Sequence[int | None],
     ) -> None:
         """Take in one batch.
 
-        masks : 0 or 1. items : the pictures. drawn : how often each is in each draw. rows : its place in the sample.
+        masks : 0 or 1. entries : the pictures. drawn : how often each is in each draw. rows : its place in the sample.
         """
         maps = finite(activation)
         self.above += (maps > self.level[:, None, None]).sum((0, 2, 3))
@@ -68,10 +68,10 @@ class Overlap:
         self.on += on.sum(0).long()
         self.both_drawn += torch.einsum("rb,bup->rup", drawn, both)
         self.on_drawn += drawn @ on
-        self._show(on, items)
+        self._show(on, entries)
 
-    def _show(self, on: Float[Tensor, "B units"], items: Sequence[Item]) -> None:
-        numbers = torch.tensor([item.number for item in items], device=on.device)
+    def _show(self, on: Float[Tensor, "B units"], entries: Sequence[Entry]) -> None:
+        numbers = torch.tensor([entry.number for entry in entries], device=on.device)
         most = torch.cat([self._most, on.T], 1)
         pictures = torch.cat([self.shown, numbers.expand(len(self.shown), -1)], 1).masked_fill(most == 0, -1)
         order = most.argsort(dim=1, descending=True, stable=True)[:, :SHOWN]
@@ -97,9 +97,9 @@ def coarse(truths: Float[Tensor, "n H W"]) -> Tensor:
     return F.adaptive_avg_pool2d(truths[None], COARSE)[0].mul(255).round().to(torch.uint8)
 
 
-def draws(items: Sequence[Item]) -> Float[Tensor, "resamples B"]:
+def draws(entries: Sequence[Entry]) -> Float[Tensor, "resamples B"]:
     """Return how often each picture is in each resample: Poisson of mean 1, decided by its number alone."""
-    rows = [np.random.default_rng([item.number, 17]).poisson(1.0, RESAMPLES) for item in items]
+    rows = [np.random.default_rng([entry.number, 17]).poisson(1.0, RESAMPLES) for entry in entries]
     return torch.from_numpy(np.stack(rows, 1).astype(np.float32))
 
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from innersight.dissection.feed import Source
+from innersight.dissection.masked import Source
 from innersight.errors import InnersightError, nearest
-from innersight.feed import Item
+from innersight.inputs import Entry
 from innersight.model import Model
 from innersight.render import figures
 
@@ -69,7 +69,7 @@ class Dissection:
     parts: tuple[str, ...]
     layers: dict[str, Dissected]
     area: Float[Tensor, " parts"]
-    records: Mapping[int, Item]
+    records: Mapping[int, Entry]
     pictures: int
     sampled: int
     top: float

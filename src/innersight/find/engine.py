@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item, batches, seen
-from innersight.files import given
 from innersight.find.colours import own_colours
 from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
 from innersight.find.result import SHOWN, Finding
 from innersight.find.score import STRONGEST, Strongest, at, fits, most
-from innersight.image import Picture, as_picture, stack
+from innersight.image import Picture, stack
+from innersight.inputs import ImageReader, is_empty, network_input
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH, compute
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 if TYPE_CHECKING:
     from innersight.find.regions import Asked
@@ -44,8 +42,8 @@ def find(
     like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
     as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
     not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all, as many as
-    wanted, see `innersight.feed.items`; files that are asked about are left out. colours : whether the colours of a box
-    that are found in it more than elsewhere in its picture count for more; False where the thing has the colours of
+    wanted, see `innersight.inputs.entries`; files that are asked about are left out. colours : whether the colours of a
+    box that are found in it more than elsewhere in its picture count for more; False where the thing has the colours of
     what surrounds it.
 
     The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
@@ -64,30 +62,24 @@ def find(
     for start in range(0, len(queries), BATCH):
         x = stack([query.picture for query in queries[start : start + BATCH]], model.input)
         ranking.add(compute(model, x, names), queries[start : start + BATCH])
-    skipped: list[str] = []
     context: list[str] = []
     shown = list(queries[:SHOWN])
-    if given(pictures):
+    reading = ImageReader(() if is_empty(pictures) else pictures, model.input, required=False)
+    if not is_empty(pictures):
         asked = {os.path.realpath(query.picture.path) for query in queries if query.picture.path is not None}
-        for items, x in batches(model, pictures, BATCH, skipped):
-            others = [item.path is None or os.path.realpath(item.path) not in asked for item in items]
-            skipped += [
-                f"{printable(item.name)}: asked about already, so it is not taken for one without it"
-                for item, other in zip(items, others, strict=True)
-                if not other
-            ]
-            items = list(compress(items, others))
-            if not items:
+        for loaded in reading.batches(BATCH):
+            others = [one for one in loaded if one.entry.path is None or os.path.realpath(one.entry.path) not in asked]
+            for one in loaded:
+                if one not in others:
+                    reading.skip(one.entry, "asked about already, so it is not taken for one without it")
+            if not others:
                 continue
-            ranking.add(compute(model, x[torch.tensor(others)], names))
-            context += [printable(item.name) for item in items]
-            shown += [Query(_picture(item, model.input), but_not=(WHOLE,)) for item in items[: SHOWN - len(shown)]]
-    return replace(ranking.found(), shown=tuple(shown), context=tuple(context), skipped=tuple(skipped))
-
-
-def _picture(item: Item, spec: InputSpec) -> Picture:
-    found = item.load()
-    return found if isinstance(found, Picture) else as_picture(seen(found, spec), name=item.name)
+            ranking.add(compute(model, network_input(others, model), names))
+            entries = [one.entry for one in others]
+            context += [printable(entry.name) for entry in entries]
+            shown += [Query(e.load(model.input), but_not=(WHOLE,)) for e in entries[: SHOWN - len(shown)]]
+    found = replace(ranking.found(), shown=tuple(shown), context=tuple(context))
+    return replace(found, skipped=reading.skipped, notes=reading.notes)
 
 
 def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor], *, colours: bool = True) -> Finding:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture, as_picture
+from innersight.image import Picture
+from innersight.inputs import read_one
 from innersight.model import InputSpec
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -
             if box is None and kind == "like":
                 raise InnersightError(f"like={printable(source)!r} has no box; write PICTURE@x0,y0,x1,y1, 0 to 1")
             key = os.path.realpath(source) if isinstance(source, str | Path) else id(source)
-            query = found.get(key) or Query(as_picture(source).checked(spec))
+            query = found.get(key) or Query(read_one(source, spec))
             if kind == "like":
                 found[key] = replace(query, like=(*query.like, box or WHOLE))
             else:

@@ -36,6 +36,7 @@ class Finding:
     shown : the first 6 of all. maps : per layer (pictures, units, h, w) float32, of these.
     order : (layer, unit), best first. score, share, fit : per layer (units,) in 0..1; `DEFINITION` defines them.
     area : the region's share of the pictures that show it, 0..1. skipped : one sentence for each file not read.
+    notes : how the images were understood.
     """
 
     model: Model
@@ -49,6 +50,7 @@ class Finding:
     shown: tuple[Query, ...] = ()
     context: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def reason(self, layer: str, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""
@@ -113,6 +115,7 @@ class Finding:
             + [{"name": name, "like": [], "not": [[0, 0, 1, 1]]} for name in self.context],
             "area": self.area,
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
             "definition": DEFINITION,
             "rank": self.rank(),
         }

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.files import read_pictures
 from innersight.heatmaps.masked import batch_of, pooled
 from innersight.heatmaps.request import (
     BATCH,
@@ -31,7 +29,8 @@ from innersight.heatmaps.request import (
 from innersight.heatmaps.request import methods as registry
 from innersight.heatmaps.result import Heatmap, Heatmaps
 from innersight.heatmaps.target import Aim, Target, check_target, likeness, target_of
-from innersight.image import Picture, as_picture, stack
+from innersight.image import Picture, stack
+from innersight.inputs import read, read_one
 from innersight.layers import check_layers, last_grid
 from innersight.model import Model
 
@@ -41,19 +40,21 @@ QUICK = "quick"
 
 def explain(
     model: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     target: "int | str | Callable[[Tensor], Tensor] | None" = None,
     methods: "Sequence[str] | str" = ("gradcam", "saliency"),
     *,
     layers: "Sequence[str] | str | None" = None,
     versus: int | str | None = None,
     of: str = "logit",
-    like: "str | Path | Picture | None" = None,
+    like: Any = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     shared: bool = False,
 ) -> Heatmaps:
     """Return how much each place counts for a class or another target, raw and signed.
+
+    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
     target : a class for all pictures, or a function from the outputs (B, classes) to one number for each row; by
     default each picture's own predicted class, less its runner-up where the picture lies in a folder named like another
@@ -68,7 +69,8 @@ def explain(
     parts of the picture fill their batches together. Raises InnersightError for unknown classes, methods, layers and
     options, and for a method that cannot read this network.
     """
-    loaded, skipped = read_pictures(pictures, model.input)
+    images = read(pictures, model.input, model.labels)
+    loaded = images.pictures
     everything, chosen = methods in (ALL, QUICK), named(methods)
     parsed = options_of(chosen, options)
     asked = [layers] if isinstance(layers, str) else layers
@@ -83,14 +85,15 @@ def explain(
     for i in range(0, len(loaded), BATCH):
         batch = loaded[i : i + BATCH]
         aim = (
-            likeness(model, as_picture(like), last)
+            likeness(model, read_one(like, model.input, "like"), last)
             if like is not None
             else partial(target_of, model, batch, target=target, versus=versus, of=of)
         )
         x = stack(batch, model.input).to(model.device, model.dtype)
         part = answer(model, x, aim, where, parsed, seed, left_out if everything else None, also=also)
         entries += [_entry(model, picture, row, part, key) for row, picture in enumerate(batch) for key in part.found]
-    return Heatmaps(model, tuple(entries), where, why, shared, tuple(left_out.values()), skipped)
+    left = tuple(left_out.values())
+    return Heatmaps(model, tuple(entries), where, why, shared, left, images.skipped, images.notes)
 
 
 @dataclass(frozen=True)

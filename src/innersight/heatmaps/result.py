@@ -60,7 +60,7 @@ class Heatmaps:
 
     layers : those that were read, and why : the reason for the first. shared : whether pictures share the scale of a
     method and layer. left_out : one sentence for each method that cannot read this network. skipped : one sentence for
-    each file that could not be read.
+    each file that could not be read. notes : how the images and their labels were understood.
     """
 
     model: Model
@@ -70,6 +70,7 @@ class Heatmaps:
     shared: bool = False
     left_out: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def layer(self) -> str:
@@ -100,6 +101,7 @@ class Heatmaps:
             "heatmaps": [_row(self.model, entry) for entry in self.entries],
             "left out": list(self.left_out),
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
         }
 
     def tensors(self) -> dict[str, Tensor]:

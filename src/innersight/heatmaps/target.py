@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.image import Picture, stack
+from innersight.inputs import class_of
 from innersight.model import Model
-from innersight.predict import truth_of
 
 OF = ("logit", "probability")
 RUNNER_UP = "runner-up"
@@ -60,7 +60,7 @@ def target_of(
         rivals = second if versus == RUNNER_UP else torch.full_like(classes, model.class_index(versus))
     elif target is None and logits.shape[1] > 1:
         # A mistake is explained as a choice: why this class and not the next.
-        truth = torch.tensor([truth_of(picture, model) for picture in pictures])
+        truth = torch.tensor([class_of(picture.label, model.labels) for picture in pictures])
         wrong = (truth >= 0) & (truth != predicted)
         rivals = torch.where(wrong, second, rivals)
     if bool(((rivals == classes) & logits.isfinite().all(1)).any()):

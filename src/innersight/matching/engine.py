@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.files import batches, expand, reader
-from innersight.image import Picture, PictureError, stack
+from innersight.inputs import ImageReader, network_input, repeatable
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH
 from innersight.matching.assign import assign
@@ -29,14 +27,15 @@ CHANCE = 0.05
 def match(
     before: Model,
     after: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     layers: Sequence[str] | None = None,
     *,
     seed: int = 0,
 ) -> Matching:
     """Match the units of two checkpoints of one network by how they answer to the same pictures.
 
-    layers : without them those that tell the story. seed : of the order of the pictures.
+    pictures : whatever holds images, see `innersight.inputs.entries`. layers : without them those that tell the story.
+    seed : of the order of the pictures.
 
     In one pass over the pictures, with memory that does not grow with their number, every unit's map before is
     correlated with every unit's map after, over all places of all pictures (Li et al. 2015, arXiv:1511.07543). Pairs
@@ -52,28 +51,24 @@ def match(
     """
     names = _layers(before, after, layers)
     spec = _as_before(before.input, after.input)
-    files = list(expand(pictures))
-    order = np.random.default_rng(seed).permutation(len(files))
-    skipped: list[str] = []
     gathered: dict[str, _Gathered] = {name: _Gathered() for name in names}
     read = 0
-    with ExitStack() as stack_, torch.no_grad():
-        stack_.enter_context(tap.untouched(before))
-        stack_.enter_context(tap.untouched(after))
-        # Shuffled: neighbours in a folder are often alike, and chance is measured on neighbours.
-        for several in batches((files[i] for i in order), reader(after.input), BATCH, skipped):
-            first = _maps(before, several, spec, names)
-            second = _maps(after, several, after.input, names)
+    # Shuffled: neighbours in a folder are often alike, and chance is measured on neighbours.
+    reading = ImageReader(repeatable(pictures), after.input, shuffle=seed)
+    with ExitStack() as stack, torch.no_grad():
+        stack.enter_context(tap.untouched(before))
+        stack.enter_context(tap.untouched(after))
+        for several in reading.batches(BATCH):
+            first = tap.capture(before, network_input(several, before, after.input, spec), names).activations
+            second = tap.capture(after, network_input(several, after), names).activations
             for name in names:
                 gathered[name].add(first[name], second[name], read, name)
             read += len(several)
-    if not read:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
     if read < 2:
         raise InnersightError("match needs two pictures or more: correlations are over them, and so is chance")
     found = {name: gathered[name].matched(name) for name in names}
-    notes = _notes(before.input, after.input)
-    return Matching(before, after, read, found, notes, tuple(skipped))
+    notes = (*_notes(before.input, after.input), *reading.notes)
+    return Matching(before, after, read, found, notes, reading.skipped)
 
 
 @dataclass(eq=False)
@@ -133,11 +128,6 @@ class _Gathered:
 def _grow(kept: dict[int, Moments], key: int, a: Tensor, b: Tensor) -> None:
     found = Moments.of(a, b)
     kept[key] = kept[key] + found if key in kept else found
-
-
-def _maps(model: Model, pictures: list[Picture], spec: InputSpec, names: Sequence[str]) -> dict[str, Tensor]:
-    x = stack(pictures, spec).to(model.device, model.dtype)
-    return tap.capture(model, x, names).activations
 
 
 def _layers(before: Model, after: Model, layers: Sequence[str] | None) -> tuple[str, ...]:

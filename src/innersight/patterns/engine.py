@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,8 +13,8 @@ import torch
 from innersight import tap
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.files import expand, read_pictures
-from innersight.image import Picture, as_picture
+from innersight.image import Picture
+from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.patterns import natural
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 PRECISIONS = ("float32", "bfloat16")
-Pictures = Sequence[str | Path | Picture] | str | Path | Picture
 
 
 def patterns(
@@ -47,7 +46,7 @@ def patterns(
     *,
     steps: int = 256,
     size: int | tuple[int, int] | None = None,
-    pictures: Pictures | None = None,
+    pictures: Any = None,
     scan: "Scan | None" = None,
     parameterize: str = "fourier",
     seed: int = 0,
@@ -55,8 +54,8 @@ def patterns(
     negatives: bool = False,
     variants: int = 1,
     diversity: float = 1.0,
-    of: "str | Path | Picture | None" = None,
-    begin: "str | Path | Picture | None" = None,
+    of: Any = None,
+    begin: Any = None,
     views: Views | None = None,
     statistics: natural.Statistics | str = "photographs",
     until: str = "converged",
@@ -79,8 +78,9 @@ def patterns(
         in early layers (see `innersight.patterns.windows`). until : "converged" ends a picture when it stops rising,
         "steps" makes all.
     size : side in pixels, or (height, width); the model's own by default.
-    pictures : for the natural maximum in the scores and the examples beside the patterns. scan : the result of
-        `innersight.scan`, whose maxima and percentiles the scores of its units take instead.
+    pictures : whatever holds images, see `innersight.inputs.entries`, for the natural maximum in the scores
+        and the examples beside the patterns. scan : the result of `innersight.scan`, whose maxima and percentiles the
+        scores of its units take instead.
     parameterize : "fourier", "maco" or "pixels". statistics : colours and spectrum, "photographs" or "pictures" (those
         given), or of `natural.measure`.
     seed : the first. seeds : pictures drawn of each objective; the one with the highest response is shown.
@@ -103,8 +103,13 @@ def patterns(
         until=until, rate=rate, precision=precision, compile=compile, begin=begin,
     )  # fmt: skip
     _check_counts(seeds, variants)
-    targets = resolve(model, what, None if of is None else as_picture(of), recipe.shape[1:])
-    settings = _settings(recipe, seed, seeds, variants, diversity, begin, of)
+    shown = {
+        key: _read_one(model, image, recipe.shape, key)
+        for key, image in (("begin", begin), ("of", of))
+        if image is not None
+    }
+    targets = resolve(model, what, shown.get("of"), recipe.shape[1:])
+    settings = _settings(recipe, seed, seeds, variants, diversity, shown)
     with tap.untouched(model), tap.lean():
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
@@ -132,19 +137,28 @@ def patterns(
             torch.empty(0) if beside is None else beside.pixels,
             () if beside is None else beside.examples,
             naturals.skipped,
+            naturals.notes,
         )
 
     off = part(slice(len(targets), None)) if negatives else None
     return part(slice(len(targets)), off, naturals)
 
 
-def _naturals(model: Model, wanted: Sequence[Objective], pictures: Any, size: tuple[int, int], shown: int) -> Naturals:
+def _naturals(
+    model: Model,
+    wanted: Sequence[Objective],
+    pictures: Any,
+    size: tuple[int, int],
+    shown: int,
+    numbers: Sequence[int] | None = None,
+) -> Naturals:
     if pictures is None:
         return nothing(len(wanted))
     placed = sorted(
         {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.place}
     )
-    return naturals_of(model, wanted, pictures, size, EXAMPLES, shown, grids(model, placed, size) if placed else {})
+    known = grids(model, placed, size) if placed else {}
+    return naturals_of(model, wanted, pictures, size, EXAMPLES, shown, known, numbers)
 
 
 def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **options: Any) -> Estimate:
@@ -159,7 +173,8 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
     recipe = recipe_of(model, checked["pictures"], **{name: checked[name] for name in _RECIPE})
     _check_counts(checked["seeds"], checked["variants"])
     of = checked["of"]
-    targets = resolve(model, what, None if of is None else as_picture(of), recipe.shape[1:])
+    like = None if of is None else _read_one(model, of, recipe.shape, "of")
+    targets = resolve(model, what, like, recipe.shape[1:])
     with tap.untouched(model), tap.lean():
         everything = (*targets, *(-target for target in targets)) if checked["negatives"] else targets
         references = references_of(model, everything, recipe.shape[1:])
@@ -183,11 +198,11 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
             respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
             seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
         if checked["pictures"] is not None:
-            sources = list(expand(checked["pictures"]))
-            begun = time.perf_counter()
-            some = sources[:BATCH]
-            _naturals(model, everything, some, recipe.shape[1:], len(targets))
-            seconds += (time.perf_counter() - begun) / len(some) * len(sources)
+            images = repeatable(checked["pictures"])
+            begun, whole = time.perf_counter(), count(images)
+            some = min(BATCH, whole)
+            _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
+            seconds += (time.perf_counter() - begun) / max(1, some) * whole
     return Estimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
@@ -205,7 +220,7 @@ def _seconds(slots: Slots) -> float:
 
 def recipe_of(
     model: Model,
-    pictures: "Pictures | None",
+    pictures: Any,
     *,
     steps: int,
     size: int | tuple[int, int] | None,
@@ -216,7 +231,7 @@ def recipe_of(
     rate: float | None,
     precision: str,
     compile: bool | str,
-    begin: "str | Path | Picture | None",
+    begin: Any,
 ) -> Recipe:
     """Return the checked recipe of a run; see `patterns`."""
     if steps < 1:
@@ -238,8 +253,8 @@ def recipe_of(
     if statistics == "photographs":
         statistics = natural.default(model.input.channels)
     elif statistics == "pictures":
-        read = () if pictures is None else read_pictures(pictures, model.input)[0]
-        statistics = natural.measure(read, model.input)
+        shown = () if pictures is None else read(pictures, model.input).pictures
+        statistics = natural.measure(shown, model.input)
     elif isinstance(statistics, str):
         raise InnersightError(
             f"statistics={statistics!r}: choose photographs or pictures, or give natural.measure(...)"
@@ -255,7 +270,7 @@ def recipe_of(
     first = None
     if begin is not None:
         spec = replace(model.input, height=height, width=width)
-        first = spec.denormalise(as_picture(begin).tensor(spec)[None])[0].clamp(0, 1)
+        first = spec.denormalise(read_one(begin, spec, "begin").tensor(spec)[None])[0].clamp(0, 1)
     return Recipe(shape, steps, parameterize, statistics, views or Views(), until, rate, precision, backend, first)
 
 
@@ -335,8 +350,7 @@ def _settings(
     seeds: int,
     variants: int,
     diversity: float,
-    begin: "str | Path | Picture | None",
-    of: "str | Path | Picture | None",
+    shown: Mapping[str, Picture],
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "steps": recipe.steps,
@@ -354,10 +368,11 @@ def _settings(
     }
     if variants > 1:
         settings |= {"variants": variants, "diversity": diversity}
-    for key, picture in (("begin", begin), ("of", of)):
-        if picture is not None:
-            settings[key] = f"{as_picture(picture).name} {as_picture(picture).digest()}"
-    return settings
+    return settings | {key: f"{picture.name} {picture.digest()}" for key, picture in shown.items()}
+
+
+def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) -> Picture:
+    return read_one(image, replace(model.input, height=shape[1], width=shape[2]), name)
 
 
 def _check_counts(seeds: int, variants: int) -> None:

@@ -1,7 +1,7 @@
 """What the user's own pictures make of objectives: how high they drive them, and which parts do so most."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.files import batches, expand, reader
-from innersight.image import Picture, PictureError, stack
+from innersight.inputs import Given, ImageReader, chosen, count, network_input, repeatable
 from innersight.model import Field, Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, references_of
@@ -50,13 +49,15 @@ class Naturals:
     """What the pictures make of every objective.
 
     highest : of each objective, None where no response was a number. examples : of each, highest first. pixels :
-    (n, k, C, H, W) in 0..1, the parts of the pictures that do so. skipped : a sentence for each file not read.
+    (n, k, C, H, W) in 0..1, the parts of the pictures that do so. skipped : a sentence for each file not read. notes :
+    how the images were understood.
     """
 
     highest: tuple[Natural | None, ...]
     examples: tuple[tuple[Example, ...], ...]
     pixels: Tensor
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -107,42 +108,32 @@ def naturals_of(
     wanted: Sequence[Objective],
     pictures: Any,
     size: Grid,
-    count: int,
+    examples: int,
     shown: int,
     grids: Mapping[str, Grid],
+    numbers: Sequence[int] | None = None,
 ) -> Naturals:
     """Return what pictures make of objectives, in one pass over them; a batch at a time is held.
 
-    pictures : files, folders or Pictures. size : (H, W) of the parts. count : of examples, for the first `shown` of
-    the objectives. grids : of the layers at the size that places were asked for; a place stands for what lies there in
-    the grid of the network's own size. Raises PictureError where no picture can be read.
+    pictures : whatever holds images; gone through once, and those that are shown are read again. numbers : of those
+    that count; all when None. size : (H, W) of the parts. examples : how many, for the first `shown` of the objectives.
+    grids : of the layers at the size that places were asked for; a place stands for what lies there in the grid of the
+    network's own size. Raises PictureError where no picture can be read.
     """
-    sources = list(expand(pictures))
+    images = repeatable(pictures)
+    total = count(images) if numbers is None else len(numbers)
     references = references_of(model, wanted, (model.input.height, model.input.width))
     tallies = [_Tally(torch.empty(0), 0, []) for _ in wanted]
-    skipped: list[str] = []
-    numbers = iter(range(len(sources)))
-    read, done = _numbered(reader(model.input), numbers), 0
+    done = 0
     responses = _Responses(model, wanted, references, grids)
-    for loaded in batches(sources, read, BATCH, skipped):
+    reading = ImageReader(images, model.input, numbers=numbers)
+    for loaded in reading.batches(BATCH):
         done += len(loaded)
-        x = stack([picture for _, picture in loaded], model.input).to(model.device, model.dtype)
+        x = network_input(loaded, model)
         for tally, values in zip(tallies, responses(x), strict=True):
-            _add(tally, values, [number for number, _ in loaded], count, len(sources) / done)
-    if not done:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
-    pixels, examples = _parts(model, wanted[:shown], tallies[:shown], sources, size, count)
-    return Naturals(tuple(map(_natural, tallies)), examples, pixels, tuple(skipped))
-
-
-def _numbered(read: Callable[[Any], Picture], numbers: Any) -> Callable[[Any], tuple[int, Picture]]:
-    """Return what reads the next source, with its number."""
-
-    def both(source: Any) -> tuple[int, Picture]:
-        number = next(numbers)
-        return number, read(source)
-
-    return both
+            _add(tally, values, [one.entry.number for one in loaded], examples, total / done)
+    pixels, best = _parts(model, wanted[:shown], tallies[:shown], images, size, examples)
+    return Naturals(tuple(map(_natural, tallies)), best, pixels, reading.skipped, reading.notes)
 
 
 class _Responses:
@@ -213,7 +204,7 @@ def _natural(tally: _Tally) -> Natural | None:
 
 
 def _parts(
-    model: Model, wanted: Sequence[Objective], tallies: Sequence[_Tally], sources: Sequence[Any], size: Grid, count: int
+    model: Model, wanted: Sequence[Objective], tallies: Sequence[_Tally], images: Given, size: Grid, count: int
 ) -> tuple[Tensor, tuple[tuple[Example, ...], ...]]:
     """Return the parts of pictures that units prefer, (n, k, C, H, W), white where there are fewer than k, and names.
 
@@ -221,15 +212,14 @@ def _parts(
     the network sees it where an objective has no place.
     """
     needed = sorted({number for tally in tallies for _, number, _ in tally.best})
-    read = reader(model.input)
     most = min(count, max((len(tally.best) for tally in tallies), default=0))
     pixels = torch.ones(len(wanted), most, model.input.channels, *size)
     names: dict[int, str] = {}
     layers = sorted({one.single.layer for one in wanted if one.single is not None and one.single.layer is not None})
     seen = fields(model, layers)
     # Picture by picture, so that one at a time is held.
-    for number in needed:
-        picture = read(sources[number])
+    for entry in chosen(images, needed):
+        picture, number = entry.load(model.input), entry.number
         names[number] = picture.name
         whole = model.input.denormalise(picture.tensor(model.input)[None])[0].clamp(0, 1)
         for i, tally in enumerate(tallies):

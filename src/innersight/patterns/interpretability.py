@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.errors import InnersightError
-from innersight.files import batches, expand
-from innersight.image import Picture, PictureError, as_picture
+from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
 from innersight.layers import check_layers, story, survey
 from innersight.model import Model
 from innersight.patterns.engine import patterns
@@ -44,7 +43,7 @@ class Interpretability:
     deviations of the unit's distances. low, high : (n,) float64, 95% Wilson interval of `score` over queries, for these
     explanations. tasks : (n,) int64, how many pairs the unit itself tells apart; NaN above where it is 0.
     by : "examples" or "patterns". explanations : of each unit. distance : its name. pictures : how many were read.
-    skipped : one sentence for each file that could not be read.
+    skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     layer: str
@@ -59,6 +58,7 @@ class Interpretability:
     distance: str
     pictures: int
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def unscored(self) -> tuple[str, ...]:
@@ -76,6 +76,7 @@ class Interpretability:
             for unit, count, *values in rows
         ]
         listed = {"units": units, "unscored": list(self.unscored), "skipped": list(self.skipped)}
+        listed["notes"] = list(self.notes)
         return {key: getattr(self, key) for key in keys} | listed
 
     def rank(self) -> list[int]:
@@ -120,7 +121,7 @@ class Interpretability:
 def interpretability(
     model: Model,
     layer: str,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     units: Sequence[int] | None = None,
     *,
     by: str | Tensor = "examples",
@@ -185,14 +186,16 @@ def interpretability(
     held = explanations if drawn is None else 0
     rows = []
     with tap.untouched(model), torch.no_grad():
-        sources, peaks, skipped = _peaks(model, layer, chosen, pictures)
-        if len(sources) < 2 * (tasks + held):
+        images = repeatable(pictures)
+        numbers, peaks, reading = _peaks(model, layer, chosen, images)
+        if len(numbers) < 2 * (tasks + held):
             need = f"{tasks} tasks and {held} examples a side need {2 * (tasks + held)} pictures"
-            raise InnersightError(f"{need}, but {len(sources)} could be read: give more, or ask for fewer tasks")
+            raise InnersightError(f"{need}, but {len(numbers)} could be read: give more, or ask for fewer tasks")
+        entry_of = by_number(images)
 
         @lru_cache(KEPT)
         def load(number: int) -> Tensor:
-            x = as_picture(sources[number]).tensor(model.input)[None]
+            x = entry_of(numbers[number]).load(model.input).tensor(model.input)[None]
             return model.input.denormalise(x)[0].clamp(0, 1).to(model.device)
 
         for i, unit in enumerate(chosen):
@@ -207,8 +210,8 @@ def interpretability(
             rows.append(_score(torch.stack([load(number) for number in queries]), near, far, judge))
     score, soft, low, high, counts = torch.tensor(rows, dtype=torch.float64).unbind(1)
     kind, count = ("examples", explanations) if drawn is None else ("patterns", drawn.shape[1])
-    told = kind, count, getattr(judge, "__name__", type(judge).__name__), len(sources), skipped
-    return Interpretability(layer, chosen, score, soft, low, high, counts.long(), *told)
+    told = kind, count, getattr(judge, "__name__", type(judge).__name__), len(numbers)
+    return Interpretability(layer, chosen, score, soft, low, high, counts.long(), *told, reading.skipped, reading.notes)
 
 
 def _units_of(text: str) -> tuple[str, list[int]]:
@@ -256,24 +259,17 @@ def _others(model: Model, layer: str) -> tuple[str, ...]:
 
 
 def _peaks(
-    model: Model, layer: str, units: Sequence[int], pictures: Any
-) -> tuple[list[Any], Float[Tensor, "N n"], tuple[str, ...]]:
-    """Return the sources that could be read, the peak of each unit on each, and a sentence for each other source."""
-    sources: list[Any] = []
+    model: Model, layer: str, units: Sequence[int], images: Given
+) -> tuple[list[int], Float[Tensor, "N n"], ImageReader]:
+    """Return the numbers of the images that could be read, the peak of each unit on each, and what read them."""
+    numbers: list[int] = []
     peaks: list[Tensor] = []
-    skipped: list[str] = []
-
-    def read(source: Any) -> tuple[Any, Tensor]:
-        return source, as_picture(source).tensor(model.input)
-
-    for loaded in batches(expand(pictures), read, BATCH, skipped):
-        sources += [source for source, _ in loaded]
-        x = torch.stack([tensor for _, tensor in loaded]).to(model.device, model.dtype)
-        maps = tap.capture(model, x, [layer]).activations[layer][:, list(units)]
+    reading = ImageReader(images, model.input)
+    for loaded in reading.batches(BATCH):
+        numbers += [one.entry.number for one in loaded]
+        maps = tap.capture(model, network_input(loaded, model), [layer]).activations[layer][:, list(units)]
         peaks.append(maps.flatten(2).amax(2).float().cpu())
-    if not sources:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
-    return sources, torch.cat(peaks), tuple(skipped)
+    return numbers, torch.cat(peaks), reading
 
 
 def _sides(peaks: np.ndarray, tasks: int, held: int, rng: np.random.Generator) -> tuple[list[int], ...]:

@@ -32,7 +32,7 @@ class Patterns:
     settings : everything that reproduces them. negatives : what switches each target off, where it was asked for.
     examples : (n, k, C, H, W) in 0..1, the parts of the pictures given that drive each target most, highest first; k is
     0 without pictures. natural : the names and values of these.
-    skipped : one sentence for each file that could not be read.
+    skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
@@ -47,6 +47,7 @@ class Patterns:
     examples: Tensor = field(default_factory=lambda: torch.empty(0))
     natural: tuple[tuple[Example, ...], ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def figure(self, *, columns: int = 8, transparent: bool = False) -> "Figure":
         """Draw the patterns with address, response and flags.
@@ -92,7 +93,8 @@ class Patterns:
         ]
         for row, examples in zip(rows, self.natural, strict=False):
             row["examples"] = [vars(one) for one in examples]
-        found = {"model": self.model.name, "settings": self.settings, "patterns": rows, "skipped": list(self.skipped)}
+        found = {"model": self.model.name, "settings": self.settings, "patterns": rows}
+        found |= {"skipped": list(self.skipped), "notes": list(self.notes)}
         return found if self.negatives is None else {**found, "negatives": self.negatives.to_json()["patterns"]}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Crops: the part of a picture that a unit sees at a place, in source pixels, with the unit's map as a mask."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item, again, ahead, entries, seen
-from innersight.feed.dataset import Content
 from innersight.image import Box, Picture, PictureError
+from innersight.inputs import Entry, again, ahead, chosen
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
 from innersight.scan.ledger import Record
@@ -70,19 +69,23 @@ def opened(
     """
     known = {record.number: record for record in sorted(records, key=lambda record: record.number)}
     if dataset is None:
-        source = (replace(again(record.name), number=number) for number, record in known.items())
+        source: Iterator[Entry] = (replace(again(record.name), number=number) for number, record in known.items())
     else:
-        source = (item for item in entries(dataset, list(known)))
-    with closing(ahead(source, lambda item: _read(item, known[item.number], model.input, dataset), workers)) as stream:
+        source = chosen(dataset, list(known), model.labels)
+
+    def read(entry: Entry) -> tuple[int, Opened]:
+        return _read(entry, known[entry.number], model.input, dataset)
+
+    with closing(ahead(source, read, workers)) as stream:
         for number, one in stream:
             yield known[number], one
 
 
-def _read(item: Item, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
+def _read(entry: Entry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
     """Read a picture and compare it: its content where the scan kept a digest, and what it looks like."""
-    if record.digest and item.stamp() != record.stamp and item.digest() not in ("", record.digest):
+    if record.digest and entry.stamp() != record.stamp and entry.digest() not in ("", record.digest):
         raise PictureError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
-    one = _opened(item.load(), spec)
+    one = _opened(entry.load(spec), spec)
     now = int(likeness(spec.denormalise(one.x[None].float()))[0])
     # Rounding, of another type or device, may turn a bit of the same picture's.
     if now != record.likeness and not alike(now, record.likeness):
@@ -90,14 +93,11 @@ def _read(item: Item, record: Record, spec: InputSpec, dataset: Any) -> tuple[in
             f"{printable(record.name)}: it is another picture than was scanned: "
             + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
         )
-    return item.number, one
+    return entry.number, one
 
 
-def _opened(found: Content, spec: InputSpec) -> Opened:
-    if isinstance(found, Picture):
-        return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
-    shown = np.asarray(seen(found, spec))
-    return Opened(found.float(), shown, Box(0, 0, spec.width, spec.height))
+def _opened(found: Picture, spec: InputSpec) -> Opened:
+    return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
 
 
 def boxes(field: Field, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: Box) -> tuple[Box, Box]:

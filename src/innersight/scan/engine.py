@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from innersight import __version__, tap
-from innersight.errors import InnersightError, nearest, printable
-from innersight.feed import Item, items, threads
-from innersight.feed.dataset import gathered, is_dataset, unscaled
+from innersight.errors import InnersightError, printable
 from innersight.image import PictureError
+from innersight.inputs import Assumed, Entry, Given, entries, label_notes, repeatable, threads
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.scan.kinds.extremes import decode
@@ -51,8 +50,8 @@ def scan(
 ) -> Scan:
     """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
 
-    pictures : files, folders, `.tar` files (WebDataset), or one data set of torch, Hugging Face or webdataset; see
-    `innersight.feed.items`. layers : those that tell the story when None. top : examples of each unit, of which at
+    pictures : whatever holds images, see `innersight.inputs.entries`.
+    layers : those that tell the story when None. top : examples of each unit, of which at
     most `alike` are nearly the same picture. batch : pictures in one forward pass, which ends at the deepest layer.
     workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
     the last one).
@@ -80,13 +79,13 @@ def scan(
             raise InnersightError(f"{name} is {size}, and at least 1")
     threads(workers)
     described = check_layers(model, tuple(layers) if layers else story(model))
-    pictures = gathered(pictures)
+    images, assumed = repeatable(pictures), Assumed(model.input)
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip
     work = _Work(model, plan)
     with ExitStack() as stack:
-        source: Iterator[Item] = items(pictures, frozenset(model.labels))
+        source: Iterator[Entry] = map(assumed.add, entries(images, model.labels))
         ledger = None
         if out is not None:
             store = Store.create(out)
@@ -115,8 +114,8 @@ def scan(
             if watch is not None:
                 watch(work.done, 0, printable(records[-1].name))
     if not work.pictures:
-        raise PictureError(work.skipped[0] if work.skipped else "no pictures given")
-    return work.result(pictures, ledger)
+        raise PictureError(work.skipped[0] if work.skipped else "no images given")
+    return work.result(images, ledger, assumed.notes())
 
 
 def stored(model: Model, study: str | Path) -> Scan | None:
@@ -193,10 +192,9 @@ class _Work:
         self.skipped = ledger.broken()
         self.labels = Counter(ledger.labels())
 
-    def result(self, pictures: Any, ledger: Ledger | None) -> Scan:
-        """Return what was found."""
-        note = unscaled(pictures, self.model.input) if is_dataset(pictures) else None
-        notes = () if note is None else (note,)
+    def result(self, images: Given | None, ledger: Ledger | None, assumed: Sequence[str] = ()) -> Scan:
+        """Return what was found. assumed : notes on what was assumed of tensors."""
+        notes = (*(() if images is None else images.notes), *assumed)
         hashes = partial(np.asarray, self.hashes, np.int64) if ledger is None else ledger.hashes
         tallies = {name: Tally(part.tensors(), self.pictures, part.grid) for name, part in self.layers.items()}
         return Scan(
@@ -208,30 +206,13 @@ class _Work:
             tuple(self.skipped),
             (*notes, *self._notes(tallies)),
             hashes,
-            pictures if is_dataset(pictures) else None,
+            images if images is not None and not images.of_files else None,
         )
 
     def _notes(self, tallies: Mapping[str, Tally]) -> Iterator[str]:
-        own = self.model.labels
-        strangers = {label: count for (label, class_), count in self.labels.items() if class_ < 0}
-        if strangers:
-            none = "" if len(self.labels) > len(strangers) else ", so there is no class selectivity"
-            yield (
-                f"{sum(strangers.values())} pictures are labelled {_few(list(strangers))}, which is no class of "
-                f"{self.model.name}: they count for no class{none}; {nearest(next(iter(strangers)), own)}"
-            )
         # Numbers that a data set or a `.cls` gives are meant as such; folders may be named by anything.
-        folders = [
-            (one.label, own[one.class_])
-            for one in self.records.values()
-            if one.class_ >= 0 and one.label not in (None, own[one.class_]) and one.label == Path(one.name).parent.name
-        ]
-        if folders:
-            label, class_ = folders[0]
-            yield (
-                f"folders such as {printable(label)} are named like no class and taken for the numbers of classes: "
-                f"{printable(label)} is {printable(class_)}"
-            )
+        folders = {one.label for one in self.records.values() if one.label in Path(one.name).parts[:-1]}
+        yield from label_notes(self.labels, folders, self.model.labels)
         for name, tally in tallies.items():
             if tally.not_finite:
                 first_number = tally.first_not_finite
@@ -240,8 +221,3 @@ class _Work:
                     f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units hold "
                     f"NaN or an infinity, first on {where}; they are left out of all that is counted"
                 )
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(printable, names[:3])) + more

@@ -13,7 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item
+from innersight.inputs import Entry
 from innersight.store import Store, told
 from innersight.writing import remove_leftovers, write_tensors
 
@@ -36,7 +36,7 @@ class Record:
     """A picture of the scan.
 
     label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
-    `innersight.scan.likeness`. stamp, digest : see `innersight.feed.Item`. broken : why it could not be read.
+    `innersight.scan.likeness`. stamp, digest : see `innersight.inputs.Entry`. broken : why it could not be read.
     """
 
     number: int
@@ -131,7 +131,7 @@ class Ledger:
                 if other.name != file:
                     other.unlink()
 
-    def check(self, source: Iterator[Item], done: int) -> None:
+    def check(self, source: Iterator[Entry], done: int) -> None:
         """Take the first `done` entries from `source` and compare them with those that were scanned.
 
         An entry whose stamp is the same is taken to be the same; any other is read and its digest compared. Raises

@@ -13,8 +13,7 @@ import torch
 
 from innersight import tap
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item, Loaded, network_input, stream, threads
-from innersight.feed.dataset import Label
+from innersight.inputs import Entry, Label, Loaded, class_of, network_input, stream, threads
 from innersight.model import Layer, Model
 from innersight.remote import spread
 from innersight.scan.ledger import Record
@@ -51,23 +50,23 @@ class Plan:
         return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
 
 
-def here(model: Model, plan: Plan, source: Iterator[Item], before: Parts) -> Generator[Shard, None, None]:
+def here(model: Model, plan: Plan, source: Iterator[Entry], before: Parts) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it."""
     with closing(stream(source, model.input, threads(plan.workers), digests=plan.digests)) as loaded:
-        for _, entries in groupby(loaded, key=lambda one: one.item.number // plan.shard):
+        for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.shard):
             parts = {name: gathering.shard() for name, gathering in before.items()}
             yield parts, gather(model, parts, entries, plan.batch)
 
 
-def there(model: Model, plan: Plan, source: Iterator[Item], cluster: str) -> Generator[Shard, None, None]:
+def there(model: Model, plan: Plan, source: Iterator[Entry], cluster: str) -> Generator[Shard, None, None]:
     """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
 
     Raises InnersightError where a worker does not find a file that is here.
     """
     # A row of a data set may be large, or not be sent at all, and only its picture is looked at.
     pieces = (
-        [replace(item, row=None) for item in entries]
-        for _, entries in groupby(source, key=lambda item: item.number // plan.shard)
+        [replace(entry, row=None, image=None) for entry in entries]
+        for _, entries in groupby(source, key=lambda entry: entry.number // plan.shard)
     )
     with closing(spread(cluster, model, Away(plan), pieces, _told)) as answers:
         for answer in answers:
@@ -102,22 +101,22 @@ class Away:
     def __init__(self, plan: Plan) -> None:
         self._plan, self._before, self._last = plan, Parts(), -1
 
-    def __call__(self, model: Model, items: Sequence[Item]) -> Answer:
+    def __call__(self, model: Model, entries: Sequence[Entry]) -> Answer:
         """Gather a shard."""
         plan = self._plan
-        if not self._before or items[0].number < self._last:
+        if not self._before or entries[0].number < self._last:
             self._before = plan.empty(model)
         decoders = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
         parts = {name: gathering.shard() for name, gathering in self._before.items()}
-        loaded = stream(items, model.input, decoders, digests=plan.digests)
+        loaded = stream(entries, model.input, decoders, digests=plan.digests)
         with closing(loaded), tap.untouched(model), torch.no_grad():
             records = gather(model, parts, loaded, plan.batch)
         packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}
         for name, gathering in self._before.items():
             gathering.expect(parts[name])
-        self._last = items[-1].number
+        self._last = entries[-1].number
         broken = {record.number for record in records if record.broken is not None}
-        paths = [os.fspath(item.path) for item in items if item.number in broken and item.path is not None]
+        paths = [os.fspath(one.path) for one in entries if one.number in broken and one.path is not None]
         return Answer(socket.gethostname(), packed, records, [path for path in paths if not os.path.exists(path)])
 
 
@@ -129,8 +128,8 @@ def gather(model: Model, parts: Mapping[str, Gathering], entries: Iterable[Loade
         if one.broken is None:
             waiting.append(one)
         else:
-            label = _text(one.item.label)
-            records.append(Record(one.item.number, one.item.name, label, -1, 0, one.stamp, one.digest, one.broken))
+            label = _text(one.entry.label)
+            records.append(Record(one.entry.number, one.entry.name, label, -1, 0, one.stamp, one.digest, one.broken))
         if len(waiting) == batch:
             records += _add(model, parts, waiting)
             waiting = []
@@ -141,29 +140,21 @@ def gather(model: Model, parts: Mapping[str, Gathering], entries: Iterable[Loade
 
 def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded]) -> list[Record]:
     x = network_input(loaded, model)
-    classes = [class_of(one.item.label, model) for one in loaded]
-    numbers, known = (torch.tensor(values, device=x.device) for values in ([i.item.number for i in loaded], classes))
+    classes = [class_of(one.entry.label, model.labels) for one in loaded]
+    numbers, known = (torch.tensor(values, device=x.device) for values in ([i.entry.number for i in loaded], classes))
     hashes = likeness(model.input.denormalise(x.float()))
     batch = Batch(numbers, known, hashes)
     readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
     tap.read(model, x, readers)
     return [
-        Record(one.item.number, one.item.name, _text(one.item.label), class_, hash_, one.stamp, one.digest)
+        Record(one.entry.number, one.entry.name, _text(one.entry.label), class_, hash_, one.stamp, one.digest)
         for one, class_, hash_ in zip(loaded, classes, hashes.tolist(), strict=True)
     ]
-
-
-def class_of(label: Label, model: Model) -> int:
-    """Return the number of the model's class that a label names, or -1."""
-    if label in model.labels:
-        return model.labels.index(label)
-    number = int(label) if isinstance(label, int) or (isinstance(label, str) and label.isdecimal()) else -1
-    return number if 0 <= number < len(model.labels) else -1
 
 
 def _text(label: Label) -> str | None:
     return None if label is None else str(label)
 
 
-def _told(items: Sequence[Item]) -> str:
-    return f"the pictures from {printable(items[0].name)} to {printable(items[-1].name)}"
+def _told(entries: Sequence[Entry]) -> str:
+    return f"the pictures from {printable(entries[0].name)} to {printable(entries[-1].name)}"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.errors import printable
-from innersight.feed import threads
+from innersight.inputs import threads
 from innersight.model import Field
 from innersight.receptive import fields
 from innersight.scan.crops import Opened, cut, opened

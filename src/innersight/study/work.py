@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 from innersight.errors import InnersightError
-from innersight.files import batches, expand, reader
 from innersight.image import Picture, PictureError
+from innersight.inputs import Given, ImageReader, given
 from innersight.layers import survey
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.store import Store
 from innersight.study import items
 from innersight.study.ask import Scene, Work
@@ -30,12 +33,17 @@ FIRST_PICTURES = 8
 
 @dataclass(frozen=True)
 class Study:
-    """A study on disk. computed, reused : items of the last run. skipped : one sentence per unreadable file."""
+    """A study on disk.
+
+    computed, reused : items of the last run. skipped : one sentence per unreadable file. notes : how the images and
+    their labels were understood.
+    """
 
     folder: Path
     computed: int = 0
     reused: int = 0
     skipped: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     @classmethod
     def open(cls, folder: str | Path) -> "Study":
@@ -99,7 +107,7 @@ class Study:
 
 def study(
     model: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     out: str | Path,
     *,
     plan: Plan | None = None,
@@ -107,7 +115,8 @@ def study(
 ) -> Study:
     """Compute predictions, maps, comparison, patterns and heatmaps into the folder `out`.
 
-    pictures : files, folders (their first 8 pictures, in order), or Pictures. plan : what to compute.
+    pictures : whatever holds images, see `innersight.inputs.entries`; of a folder, tar file or data set
+    the first 8. plan : what to compute.
     watch : called with (items done, items in all, name of the next one).
 
     Every finished item is kept: after a kill or Ctrl-C the same call goes on where it stopped, and items whose model,
@@ -115,7 +124,7 @@ def study(
     can be read, and InnersightError for a plan that does not fit the model, a full disk, or while another process works
     on this study.
     """
-    loaded, skipped = _load(pictures, model.input)
+    loaded, skipped, notes = _load(pictures, model)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
     with store.locked():
@@ -139,21 +148,35 @@ def study(
         note(store, fitting)
         store.drop_others({*made, ASKED} if fitting else set(made))
     computed = sum(made.values())
-    return Study(store.folder, computed, len(made) - computed, tuple(skipped))
+    return Study(store.folder, computed, len(made) - computed, tuple(skipped), notes)
 
 
-def _load(
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture", spec: InputSpec
-) -> tuple[tuple[Picture, ...], list[str]]:
-    if isinstance(pictures, str | Path | Picture):
-        pictures = [pictures]
+def _load(pictures: Any, model: Model) -> tuple[tuple[Picture, ...], list[str], tuple[str, ...]]:
+    """Return the first 8 images of every folder, tar file and data set, all others, and what was skipped and noted."""
+    own = given(pictures)
     loaded: list[Picture] = []
-    skipped: list[str] = []
-    for item in pictures:
-        loaded += next(batches(expand(item), reader(spec), FIRST_PICTURES, skipped), [])
+    errors: list[PictureError] = []
+    notes: list[str] = []
+    for several in _parts(own):
+        reading = ImageReader(several, model.input, model.labels, required=False)
+        most = None if isinstance(several, list) else FIRST_PICTURES
+        with closing(reading.pictures()) as read:
+            loaded += islice(read, most)
+        errors += reading.errors
+        notes += reading.notes
     if not loaded:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
-    return _distinct(loaded), skipped
+        raise errors[0] if errors else PictureError("no images given")
+    return _distinct(loaded), list(map(str, errors)), tuple(dict.fromkeys(notes))
+
+
+def _parts(own: Given) -> Iterator[Any]:
+    """Yield one by one what is read in part: a data set, and each path; other things as lists."""
+    if own.things is None:
+        yield own
+        return
+    for named, several in groupby(own.things, lambda thing: isinstance(thing, str | Path)):
+        things = list(several)
+        yield from things if named else [things]
 
 
 def _distinct(pictures: list[Picture]) -> tuple[Picture, ...]:

@@ -1,6 +1,6 @@
 """`trust`: which heatmap methods may be believed on this network, before anybody reads a heatmap."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.files import batches, expand, reader
 from innersight.heatmaps.engine import QUICK, SURE, readable
-from innersight.image import Picture, PictureError, stack
+from innersight.image import PictureError, stack
+from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.judge import Judged, judge
@@ -28,7 +28,7 @@ Watch = Callable[[int, int, str], None]
 
 def trust(
     model: Model,
-    pictures: "Iterable[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     methods: Sequence[str] | str = QUICK,
     *,
     target: int | str | None = None,
@@ -49,7 +49,8 @@ def trust(
     insertion, Petsiuk et al. 2018, arXiv:1806.07421); and, where there is a truth, against chance: see `trust.truths`.
     `trust.metrics` has what else is measured. The order of methods is compared over protocols.
 
-    pictures : files, folders or Pictures; files that cannot be read are skipped and listed. methods : names; "quick"
+    pictures : whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and
+    listed. methods : names; "quick"
     for all that take few passes, "all" for every one that can read this network (without the extra `captum`). target :
     a class for all; by default each picture's predicted class. steps : in how many portions the pixels go. baseline :
     what takes the place of removed pixels; see `trust.replacements`. seed : of all that is random. layer, options : as
@@ -63,24 +64,27 @@ def trust(
     asked = checked(model, methods, target, steps, baseline, seed, layer, options, regions, against)
     if most is not None and most < 1:
         raise InnersightError(f"most={most}: give a number of pictures of 1 or more")
-    sources = list(expand(pictures))
-    given = len(sources)
+    images = repeatable(pictures)
+    given = count(images)
+    numbers = list(range(given))
     if most is not None and given > most:
-        drawn = np.random.default_rng(seed).choice(given, most, replace=False)
-        sources = [sources[i] for i in sorted(drawn)]
-    if asked.regions is not None and not any(map(asked.regions.covers, filter(None, map(_file, sources)))):
-        raise InnersightError(
-            f"{printable(str(regions))} names none of the {len(sources)} pictures; `file` is the end of a picture's "
-            "path, such as cats/7.jpg"
-        )
+        numbers = sorted(np.random.default_rng(seed).choice(given, most, replace=False).tolist())
+    if asked.regions is not None:
+        files = (entry.path for entry in chosen(images, numbers))
+        if not any(map(asked.regions.covers, filter(None, files))):
+            raise InnersightError(
+                f"{printable(str(regions))} names none of the {len(numbers)} pictures; `file` is the end of a "
+                "picture's path, such as cats/7.jpg"
+            )
     skipped: list[str] = []
     names: list[str] = []
     judged: list[Judged] = []
     kept: list[tuple[Tensor, Tensor]] = []
     doubts = 0
     norms: Tensor | None = None
-    for loaded in batches(sources, reader(model.input), CHUNK, skipped):
-        _tell(watch, len(names), len(sources), "pictures")
+    reading = ImageReader(images, model.input, numbers=numbers, required=False)
+    for loaded in batched(reading.pictures(), CHUNK):
+        _tell(watch, len(names), len(numbers), "pictures")
         x = stack(loaded, model.input)
         norms = x if norms is None else norms
         found = asked.answers(x)
@@ -100,8 +104,9 @@ def trust(
             kept.append((x, model.probabilities(found.logits)))
         doubts += int((model.probabilities(found.logits).amax(1) < SURE).sum())
         names += [picture.name for picture in loaded]
+    skipped = [*reading.skipped, *skipped]
     if not names:
-        raise PictureError(skipped[0] if skipped else "no pictures given")
+        raise PictureError(skipped[0] if skipped else "no images given")
     if regions is not None and not any("mass" in one.numbers for one in judged):
         raise InnersightError(
             f"{printable(str(regions))} has no region of the class asked about, in the part that the network sees, on "
@@ -144,11 +149,8 @@ def trust(
         facts,
         (*(asked.left_out or {}).values(), *asked.unknown),
         tuple(skipped),
+        reading.notes,
     )
-
-
-def _file(source: object) -> Path | None:
-    return Path(source) if isinstance(source, str | Path) else getattr(source, "path", None)
 
 
 def _tell(watch: Watch | None, done: int, total: int, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.files import read_pictures
 from innersight.heatmaps.engine import answer, options_of
 from innersight.heatmaps.target import class_target
-from innersight.image import Picture, stack
+from innersight.image import stack
+from innersight.inputs import read
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.trust.likeness import likeness
@@ -74,7 +74,7 @@ def _measure_norms(model: Model, x: Tensor) -> None:
 
 def cascade(
     model: Model,
-    pictures: "Sequence[str | Path | Picture] | str | Path | Picture",
+    pictures: Any,
     methods: Sequence[str] = ("gradcam", "saliency"),
     *,
     stages: int = 5,
@@ -87,8 +87,7 @@ def cascade(
     class that it predicts; stage k has `(k + 1) / stages` of the modules with weights shuffled. NaN where a map is
     constant. A method that shows what the network learned falls to about 0.
     """
-    loaded, _ = read_pictures(pictures, model.input)
-    x = stack(loaded, model.input).to(model.device, model.dtype)
+    x = stack(read(pictures, model.input).pictures, model.input).to(model.device, model.dtype)
     parsed, where = options_of(list(dict.fromkeys(methods)), None), layer or last_grid(model)[0]
     first = answer(model, x, lambda logits: class_target(model, logits.argmax(1)), [where], parsed, seed)
     classes = first.target.classes

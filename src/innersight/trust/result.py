@@ -79,7 +79,7 @@ class Trust:
     pictures, the way of the table first. agreement : (methods, methods) mean rank correlation of the maps of two
     methods. settings : everything that reproduces them. facts : further numbers: pictures given, and what truths add.
     left_out : one sentence for each method that cannot read this network and each class of the boxes that it does not
-    know, and skipped : for each file that could not be read.
+    know, and skipped : for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
@@ -98,6 +98,7 @@ class Trust:
     facts: dict[str, float]
     left_out: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def scores(self) -> Tensor:
@@ -342,6 +343,7 @@ class Trust:
             ],
             "left out": list(self.left_out),
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
         }  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:

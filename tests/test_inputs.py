@@ -4,7 +4,6 @@ import gc
 import io
 import tarfile
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from PIL import Image
 
 import innersight as ins
 from innersight.errors import InnersightError
-from innersight.feed import batches
 from innersight.image import Picture, PictureError, load_picture
+from innersight.inputs import reading
 from innersight.model import Model
+from innersight.patterns import interpretability
 
 BOX = (0.1, 0.2, 0.6, 0.7)
 COUNT = 20
@@ -120,28 +120,32 @@ def test_a_list_of_pictures_can_be_scanned(model: Model, folder: Path) -> None:
     assert listed.crops("relu2:1", listed.examples("relu2:1", count=2))
 
 
-@pytest.mark.parametrize("what", ["ablate", "connections", "find"])
-def test_no_picture_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    most = 0
-    asked = {
-        "ablate": lambda: ins.ablate(model, [folder] * 6, "relu2"),
-        "connections": lambda: ins.connections(model, "relu2", [folder] * 6),
-        "find": lambda: ins.find(model, (picture(40), BOX), pictures=[folder] * 6),
-    }[what]
-    module = {"ablate": "ablation", "connections": "connections.engine", "find": "find.engine"}[what]
+HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
+    "ablate": lambda model, images: ins.ablate(model, images, "relu2"),
+    "connections": lambda model, images: ins.connections(model, "relu2", images),
+    "find": lambda model, images: ins.find(model, (picture(40), BOX), pictures=images),
+    "interpretability": lambda model, images: interpretability(model, "relu2", images, [0], tasks=2, explanations=1),
+    "match": lambda model, images: ins.match(model, model, images, ["relu2"]),
+    "patterns": lambda model, images: ins.patterns(model, "relu2:0", steps=1, pictures=images),
+    "predict": lambda model, images: ins.predict(model, images),
+    "scan": lambda model, images: ins.scan(model, images, ["relu2"]),
+}
+
+
+@pytest.mark.parametrize("what", HOLDS_NONE)
+def test_no_image_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most, before = 0, sum(type(thing) is Picture for thing in gc.get_objects())
+    original = reading._loaded
 
     def counted(*args: Any, **named: Any) -> Any:
         nonlocal most
-        for one in batches(*args, **named):
-            gc.collect()
-            most = max(most, sum(type(thing) is Picture for thing in gc.get_objects()))
-            yield one
+        most = max(most, sum(type(thing) is Picture for thing in gc.get_objects()) - before)
+        return original(*args, **named)
 
-    before = sum(type(thing) is Picture for thing in gc.get_objects())
-    monkeypatch.setattr(import_module(f"innersight.{module}"), "batches", counted)
-    assert asked() is not None
-    # The threads hold no picture but what they are at, and `find` those it draws.
-    assert most - before < 24
+    monkeypatch.setattr(reading, "_loaded", counted)
+    assert HOLDS_NONE[what](model, [folder] * 6) is not None
+    # The threads hold no image but what they are at, and `find` those it draws.
+    assert most < 24
 
 
 def test_pictures_that_are_asked_about_are_no_context(model: Model, folder: Path) -> None:

@@ -2,46 +2,41 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, nearest, printable
-from innersight.feed.dataset import Named, is_dataset
+from innersight.inputs.datasets import Named, numbered
 from innersight.sources.python import find
 from innersight.sources.query import split
 
 _OPTIONS = ("split", "config", "image", "label")
 
 
-def pictures_named(texts: Sequence[str]) -> Any:
-    """Return the data set that a text names, or the texts as the files and folders they are.
+def is_named(text: str) -> bool:
+    """Say whether a text names a data set, and is not the name of a file."""
+    return text.partition(":")[0] in _ORIGINS and not os.path.lexists(text)
+
+
+@lru_cache(1)
+def opened(text: str) -> Named:
+    """Return the data set that a text names; the last one stays open.
 
     `hf:NAME_OR_DIR` is one of Hugging Face `datasets`: of its hub or cache, a folder of data files, or one that
     `save_to_disk` wrote. Behind `?`: split, where it has several; config; image and label, the names of their columns
     where those are not the usual ones. `python:MODULE:NAME` is a data set of one's own, or a function that returns one.
 
-    Raises InnersightError for a data set among other things, one that cannot be opened, and unknown options.
+    Raises InnersightError for one that cannot be opened, and for unknown options.
     """
-    named = [text for text in texts if text.partition(":")[0] in _ORIGINS and not Path(text).exists()]
-    if not named:
-        return list(texts)
-    if len(texts) > 1:
-        raise InnersightError(f"{printable(named[0])} is a data set: give one, and nothing beside it")
-    origin, name, options = split(named[0])
+    origin, name, options = split(text)
     found = _ORIGINS[origin](name, options)
     if origin == "hf" and os.path.isdir(name):
         # The name is kept, and may be asked for elsewhere.
         name = os.path.abspath(name)
     stated = "&".join(f"{key}={value}" for key, value in options.items())
     return Named(f"{origin}:{name}" + (f"?{stated}" if stated else ""), found)
-
-
-@lru_cache(1)
-def opened(text: str) -> Any:
-    """Return the data set that a text names; the last one stays open. Raises InnersightError as `pictures_named`."""
-    return pictures_named([text])
 
 
 def _of_hf(name: str, options: dict[str, str]) -> Any:
@@ -89,14 +84,18 @@ def _of_python(name: str, options: dict[str, str]) -> Any:
     if options:
         raise InnersightError(f"python:{name}: a data set of your own takes no options here, {printable(options)}")
     made = find(name, f"python:{name}", "python:MODULE:NAME")
-    if callable(made) and (isinstance(made, type) or not is_dataset(made)):
+    if callable(made) and (isinstance(made, type) or not _holds_entries(made)):
         try:
             made = made()
         except Exception as error:  # the user's own code may raise anything; it is told, not swallowed
             raise InnersightError(f"python:{name} raised {type(error).__name__}: {error}") from error
-    if not is_dataset(made):
+    if not _holds_entries(made):
         raise InnersightError(f"python:{name} is a {type(made).__name__}: name a data set, or a function returning one")
     return made
+
+
+def _holds_entries(made: Any) -> bool:
+    return not isinstance(made, str | Path | dict) and (numbered(made) or hasattr(made, "__iter__"))
 
 
 _ORIGINS: dict[str, Callable[[str, dict[str, str]], Any]] = {"hf": _of_hf, "python": _of_python}

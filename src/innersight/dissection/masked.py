@@ -11,9 +11,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.feed import Item
-from innersight.feed.dataset import is_dataset
-from innersight.image import Box, Picture, PictureError
+from innersight.image import PictureError
+from innersight.inputs import Entry, given
 from innersight.masks import Masks, check_size, laid, read_masks
 from innersight.model import InputSpec
 
@@ -30,33 +29,35 @@ class Source:
     """
 
     parts: tuple[str, ...]
-    of: Callable[[Item], Parts | None]
+    of: Callable[[Entry], Parts | None]
     files: Masks | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Masked:
-    """A picture that was read, with its parts, or the reason why not.
+    """An image that was read, with its parts.
 
-    values : as in `innersight.feed.Loaded`. parts : of each part that is on it, (h, w) bool in the grid that
-    overlaps are counted in. unmasked : it could be read but has no mask.
+    values : as in `innersight.inputs.Loaded`. parts : of each part that is on it, (h, w) bool in the grid that
+    overlaps are counted in.
     """
 
-    item: Item
-    values: np.ndarray | Tensor | None
+    entry: Entry
+    values: np.ndarray | Tensor
     parts: Parts
-    broken: str | None = None
-    unmasked: bool = False
+
+
+class NoMaskError(PictureError):
+    """Raised for an image that can be read but has no mask."""
 
 
 def source(masks: Asked, pictures: Any) -> Source:
     """Return where masks come from: a folder, a function of a picture's name, or the entries of a data set."""
     if isinstance(masks, str | Path):
         found = read_masks(masks)
-        return Source(found.parts, lambda item: found.of(item.name), found)
+        return Source(found.parts, lambda entry: found.of(entry.name), found)
     if callable(masks):
-        return Source((), lambda item: _arrays(masks(item.name), item.name))
-    if masks is None and is_dataset(pictures):
+        return Source((), lambda entry: _arrays(masks(entry.name), entry.name))
+    if masks is None and _has_rows(pictures):
         return Source((), _of_row)
     if masks is None:
         raise InnersightError(
@@ -72,20 +73,20 @@ def grid_of(spec: InputSpec, most: int) -> tuple[int, int]:
     return max(1, round(spec.height * scale)), max(1, round(spec.width * scale))
 
 
-def read(item: Item, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
-    """Read a picture and its masks. Raises InnersightError for a mask that cannot be used."""
-    try:
-        found = item.load()
-        values = found if isinstance(found, Tensor) else found.values(spec)
-        box, size = _seen(found, item.name, spec)
-    except PictureError as error:
-        return Masked(item, None, {}, str(error))
-    parts = masks.of(item)
+def read(entry: Entry, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
+    """Read an image and its masks.
+
+    Raises PictureError for an image that cannot be read, NoMaskError for one without a mask, and InnersightError for a
+    mask that cannot be used.
+    """
+    found = entry.load(spec)
+    values, name = found.values(spec), printable(entry.name)
+    parts = masks.of(entry)
     if parts is None:
-        return Masked(item, None, {}, f"{printable(item.name)}: there is no mask for it", unmasked=True)
+        raise NoMaskError(f"{name}: there is no mask for it")
     for mask in parts.values():
-        check_size(mask, size, printable(item.name))
-    return Masked(item, values, {part: laid(mask, box, grid) for part, mask in parts.items()})
+        check_size(mask, (found.height, found.width), name)
+    return Masked(entry, values, {part: laid(mask, found.box(spec), grid) for part, mask in parts.items()})
 
 
 def stacked(loaded: Sequence[Masked], parts: Sequence[str], grid: tuple[int, int]) -> Bool[Tensor, "B parts places"]:
@@ -95,24 +96,21 @@ def stacked(loaded: Sequence[Masked], parts: Sequence[str], grid: tuple[int, int
     return torch.from_numpy(np.stack(rows)).flatten(2)
 
 
-def _seen(found: Picture | Tensor, name: str, spec: InputSpec) -> tuple[Box, tuple[int, int]]:
-    """Return what the network sees of a picture, and the (height, width) its masks must have."""
-    if isinstance(found, Picture):
-        return found.box(spec), (found.height, found.width)
-    if tuple(found.shape) != spec.shape:
-        raise PictureError(f"{printable(name)}: a Tensor of {tuple(found.shape)}; the network takes {spec.shape}")
-    return Box(0, 0, spec.width, spec.height), (spec.height, spec.width)
+def _has_rows(pictures: Any) -> bool:
+    """Say whether entries may bring their masks: those of a data set, and dicts in a list."""
+    own = given(pictures)
+    return own.things is None or any(isinstance(thing, Mapping) for thing in own.things)
 
 
-def _of_row(item: Item) -> Parts | None:
-    row = item.row
+def _of_row(entry: Entry) -> Parts | None:
+    row = entry.row
     if not isinstance(row, dict) or "masks" not in row:
         has = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise InnersightError(
-            f"entry {item.number} of the data set has no 'masks' (it has {has}); make its entries dicts of 'image' and "
-            "'masks', which name each part and where it is, (H, W) of truths; or give masks="
+            f"entry {entry.number} of the data set has no 'masks' (it has {has}); make its entries dicts of 'image' "
+            "and 'masks', which name each part and where it is, (H, W) of truths; or give masks="
         )
-    return _arrays(row["masks"], item.name)
+    return _arrays(row["masks"], entry.name)
 
 
 def _arrays(found: Any, name: str) -> Parts | None:

@@ -1,0 +1,47 @@
+"""The one way to be given images: files, folders, tar files, data sets, arrays, tensors; decoded ahead by threads."""
+
+from innersight.inputs.entry import Entry, again, by_number, chosen, count, entries
+from innersight.inputs.kinds import Given, given, is_empty, repeatable
+from innersight.inputs.labels import Label, class_of, label_notes
+from innersight.inputs.reading import (
+    ImageReader,
+    Images,
+    Loaded,
+    ahead,
+    batched,
+    load,
+    network_input,
+    read,
+    read_one,
+    stream,
+    threads,
+)
+from innersight.inputs.tensors import Assumed
+
+__all__ = [
+    "Assumed",
+    "Entry",
+    "Given",
+    "ImageReader",
+    "Images",
+    "Label",
+    "Loaded",
+    "again",
+    "ahead",
+    "batched",
+    "by_number",
+    "chosen",
+    "class_of",
+    "count",
+    "entries",
+    "given",
+    "is_empty",
+    "label_notes",
+    "load",
+    "network_input",
+    "read",
+    "read_one",
+    "repeatable",
+    "stream",
+    "threads",
+]

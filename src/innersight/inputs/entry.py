@@ -1,0 +1,329 @@
+"""Where images come from, one after the other: folders, tar files, data sets, lists; nothing is read yet."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count as counting
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from innersight.errors import printable
+from innersight.image import Picture, PictureError, load_picture
+from innersight.inputs.archive import Member, members, one
+from innersight.inputs.datasets import (
+    class_names,
+    content_bytes,
+    is_row_batch,
+    numbered,
+    picture,
+    row_of,
+    rows,
+    rows_of_batch,
+)
+from innersight.inputs.files import TARS, find_images, is_tar
+from innersight.inputs.kinds import given
+from innersight.inputs.labels import Label, label_in_archive, label_of_path
+from innersight.inputs.named import opened
+from innersight.inputs.tensors import is_batch
+from innersight.model import InputSpec
+
+BUFFER = 1024
+_ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#(\d+)|image (\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image that was not read yet.
+
+    number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
+    label : name or number of its class, as given. folder : whether that is the name of a folder. load : reads it for a
+    network's input. bytes : what tells whether it changed. stamp : a text that changes when it may have changed, cheap
+    to get; "" where nothing cheap tells. row : the entry of a data set that it comes from, else None. image : as it was
+    given, where it is in memory.
+    """
+
+    number: int
+    name: str
+    path: Path | None
+    label: Label
+    load: Callable[[InputSpec], Picture]
+    bytes: Callable[[], bytes]
+    stamp: Callable[[], str] = str
+    folder: bool = False
+    row: Any = None
+    image: Any = None
+
+    def digest(self) -> str:
+        """Return a digest of the content; "" where it cannot be read."""
+        try:
+            return hashlib.blake2b(self.bytes(), digest_size=16).hexdigest()
+        except (OSError, PictureError):
+            return ""
+
+
+def entries(images: Any, labels: Sequence[str] = ()) -> Iterator[Entry]:
+    """Yield the images of whatever holds images, in their order.
+
+    images : one of these, or a list of them:
+
+    - a file, a folder (all image files below it, or its tar files where it has none), a pattern such as `a/*/1.png`,
+      a tar file, also a compressed one;
+    - a PIL image; an array (H, W), (H, W, C) or (B, H, W, C); a Picture; the bytes of a file;
+    - a tensor: uint8 pixels (C, H, W), (H, W, C) or (B, ...); or floats (C, H, W) or (B, C, H, W), which are the
+      network's own input as it is;
+    - a batch with labels as a DataLoader gives it, (images, labels);
+
+    or one data set: anything with `len` and numbered entries, or a stream of entries, of torch, of Hugging Face
+    `datasets`, of `webdataset`; a DataLoader, whose data set is gone through; `hf:NAME_OR_DIR?split=test` or
+    `python:MODULE:NAME`. Its entries are images, (image, label), or dicts with `image`, `img`, or an ending such as
+    `png`, and perhaps `label` or `cls`.
+
+    labels : the network's classes. The label of a file is a folder that it lies in, see
+    `innersight.inputs.labels.folder_label`; of a file in a tar file what its `.cls` says, else a folder inside.
+    """
+    own = given(images)
+    if own.things is None:
+        return _of_dataset(own.dataset, own.name)
+    return _of_things(own.things, tuple(labels))
+
+
+def count(images: Any) -> int:
+    """Return how many entries there are; what has no length is gone through."""
+    own = given(images)
+    return sum(1 for _ in entries(own)) if own.count is None else own.count
+
+
+def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> Iterator[Entry]:
+    """Yield entries by their numbers, which rise; what has no numbers is gone through from its beginning.
+
+    Raises PictureError where there are fewer than the last of them.
+    """
+    own = given(images)
+    if own.count is not None:
+        names = class_names(own.dataset)
+        yield from (_of_entry(number, own.dataset[number], names, own.name) for number in numbers)
+        return
+    wanted, found = set(numbers), 0
+    for entry in islice(entries(own, labels), numbers[-1] + 1 if numbers else 0):
+        if entry.number in wanted:
+            found += 1
+            yield entry
+    if found < len(wanted):
+        raise PictureError(f"#{numbers[-1]}: there are fewer images now, as a stream that ends before it")
+
+
+def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], Entry]:
+    """Return what gives an entry by its number, in any order. Of a stream, which has one order, all are held."""
+    own = given(images)
+    if own.count is not None:
+        return lambda number: next(chosen(own, [number]))
+    return [_light(entry) for entry in entries(own, labels)].__getitem__
+
+
+def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Entry]:
+    """Yield all entries in random order, without holding the images.
+
+    Only of a stream, which has one order, at most BUFFER entries are held and drawn from.
+    """
+    rng, own = np.random.default_rng(seed), given(images)
+    if own.count is not None or own.things is not None:
+        own = replace(own, things=list(own.things)) if own.things is not None else own
+        yield from map(by_number(own, labels), rng.permutation(count(own)).tolist())
+    else:
+        held: list[Entry] = []
+        for entry in entries(own, labels):
+            held.append(entry)
+            if len(held) > BUFFER:
+                yield held.pop(int(rng.integers(len(held))))
+        yield from (held[i] for i in rng.permutation(len(held)))
+
+
+def again(name: str) -> Entry:
+    """Return the image of this name: of a file, inside of a tar file, or of a data set that has a name.
+
+    Raises PictureError where it is gone.
+    """
+    entry = _ENTRY.fullmatch(name)
+    if entry and not os.path.exists(name):
+        return _of_named(entry[1] or "", int(entry[2] or entry[3]))
+    if not any(f"{ending}/" in name.lower() for ending in TARS) or os.path.isfile(name):
+        return _of_file(0, Path(name), Path(name), ())
+    return _of_member(0, one(name), None)
+
+
+def _of_things(things: Iterable[Any], labels: tuple[str, ...]) -> Iterator[Entry]:
+    number = 0
+    for thing in things:
+        if isinstance(thing, str | Path):
+            found = _of_path(number, Path(thing), labels)
+        elif is_batch(thing):
+            found = (_of_row(number + i, image) for i, image in enumerate(thing))
+        elif is_row_batch(thing):
+            found = (_of_row(number + i, row) for i, row in enumerate(rows_of_batch(thing)))
+        elif isinstance(thing, Picture):
+            found = iter([_of_picture(number, thing, labels)])
+        else:
+            found = iter([_of_row(number, thing)])
+        for entry in found:
+            yield entry
+            number += 1
+
+
+def _of_path(number: int, named: Path, labels: tuple[str, ...]) -> Iterator[Entry]:
+    for path in find_images([named]):
+        for file in _shards(path):
+            # A pattern names files, not a folder that they lie in.
+            root = named if os.path.lexists(named) else file
+            each = _of_tar(number, file, labels) if is_tar(file) else iter([_of_file(number, file, root, labels)])
+            for entry in each:
+                yield entry
+                number += 1
+
+
+def _shards(path: Path) -> list[Path]:
+    """Return the tar files of a folder without images, else the path itself."""
+    tars = sorted(file for file in path.iterdir() if is_tar(file)) if _listable(path) else []
+    return tars or [path]
+
+
+def _listable(path: Path) -> bool:
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
+
+
+def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> Entry:
+    return Entry(
+        number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path), path.read_bytes,
+        partial(_stamp, path), folder=True,
+    )  # fmt: skip
+
+
+def _load_file(path: Path, spec: InputSpec) -> Picture:
+    del spec
+    return load_picture(path)
+
+
+def _of_named(text: str, number: int) -> Entry:
+    name = f"{printable(text)}#{number}"
+    if not text:
+        raise PictureError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
+    try:
+        found = opened(text)
+        if not numbered(found.rows):
+            raise PictureError(f"{name}: an entry of a stream; crops can be made after the scan, where that is at hand")
+        return next(chosen(found, [number]))
+    except PictureError:
+        raise
+    except Exception as error:  # of a library or the user's own code
+        raise PictureError(f"{name}: cannot be had again ({printable(error)})") from error
+
+
+def _of_member(number: int, member: Member, label: Label) -> Entry:
+    return Entry(
+        number, member.name, None, label, partial(_load_member, member), member.content, member.stamp,
+        folder=member.label is None,
+    )  # fmt: skip
+
+
+def _light(entry: Entry) -> Entry:
+    """Return the entry of a tar file without the bytes, which are read again when they are wanted."""
+    if not isinstance(entry.load, partial) or entry.load.func is not _load_member:
+        return entry
+    return replace(entry, load=partial(_load_again, entry.name), bytes=lambda: one(entry.name).content())
+
+
+def _load_again(name: str, spec: InputSpec) -> Picture:
+    del spec
+    return one(name).load()
+
+
+def _load_member(member: Member, spec: InputSpec) -> Picture:
+    del spec
+    return member.load()
+
+
+def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+    try:
+        for member in members(path):
+            inside = member.name[len(os.fspath(path)) + 1 :]
+            label = label_in_archive(inside, labels) if member.label is None else member.label
+            yield _of_member(number, member, label)
+            number += 1
+    except PictureError as error:
+        # What was read before stays: the rest is one more file that cannot be read.
+        yield _broken(number, os.fspath(path), error)
+
+
+def _broken(number: int, name: str, error: PictureError) -> Entry:
+    return Entry(number, name, None, None, partial(_fail, error), bytes)
+
+
+def _fail(error: PictureError, spec: InputSpec) -> Picture:
+    del spec
+    raise error
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _of_dataset(dataset: Any, text: str) -> Iterator[Entry]:
+    names = class_names(dataset)
+    each = rows(dataset)
+    for number in counting():
+        name = f"{text}#{number}"
+        try:
+            row = next(each)
+        except StopIteration:
+            return
+        except Exception as error:
+            # One entry that cannot be read is like a file that cannot; a stream that failed has ended.
+            if not numbered(dataset):
+                raise
+            yield _broken(
+                number, name,
+                PictureError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})"),
+            )  # fmt: skip
+            continue
+        yield _of_entry(number, row, names, text)
+
+
+def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> Entry:
+    entry = _of_row(number, row, f"{text}#{number}")
+    label = entry.label
+    if names is not None and isinstance(label, int) and 0 <= label < len(names):
+        label = names[label]
+    return replace(entry, label=label)
+
+
+def _of_row(number: int, row: Any, name: str = "") -> Entry:
+    """Return an image, (image, label), or a dict of them; name : of an image without one of its own."""
+    image, label = row_of(row, number)
+    if isinstance(image, str | Path):
+        return replace(_of_file(number, Path(image), Path(image), ()), label=label, folder=False, row=row)
+    if isinstance(image, Picture):
+        return replace(_of_picture(number, image, ()), label=image.label if label is None else label, row=row)
+    name = name or f"image {number}"
+    load, read = partial(_load_image, image, name), partial(content_bytes, image, name)
+    return Entry(number, name, None, label, load, read, row=row, image=image)
+
+
+def _load_image(image: Any, name: str, spec: InputSpec) -> Picture:
+    return picture(image, name, spec)
+
+
+def _of_picture(number: int, image: Picture, labels: Sequence[str]) -> Entry:
+    label, folder = image.label, image.folder
+    if label is None and image.path is not None and labels:
+        label, folder = label_of_path(image.path, image.path, labels), True
+    load, read = partial(_load_image, image, image.name), partial(content_bytes, image, image.name)
+    return Entry(number, image.name, image.path, label, load, read, folder=folder, image=image)

@@ -1,0 +1,155 @@
+"""Labels: which class of the network an image's label or folder stands for, and how that was read, in words."""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePath
+
+from innersight.errors import nearest, printable
+
+Label = str | int | None
+SHOWN = 3
+
+
+def class_of(label: Label, labels: Sequence[str]) -> int:
+    """Return the number of the class that a label names, or -1.
+
+    A label names a class by its name, by a name that differs in case, spaces, `_` and `-` only, or by its number.
+
+    >>> [class_of(label, ("ash_tree", "birch")) for label in ("birch", "Ash Tree", 1, "1", 2, "oak", None)]
+    [1, 0, 1, 1, -1, -1, -1]
+    """
+    if isinstance(label, str):
+        own = _named(label, tuple(labels))
+        if own >= 0:
+            return own
+    number = int(label) if isinstance(label, int) or (isinstance(label, str) and _digits(label)) else -1
+    return number if 0 <= number < len(labels) else -1
+
+
+def folder_label(inside: Sequence[str], outside: Sequence[str], labels: Sequence[str]) -> str | None:
+    """Return which of the folders that an image lies in is its label.
+
+    inside : those below what was named, the nearest first. outside : that itself and those above it, which are labels
+    only where they are named like a class.
+
+    It is the nearest one that is named like a class, else the nearest of `inside` that is the number of one, else the
+    nearest of `inside`.
+
+    >>> folder_label(["2", "ash"], ["train"], ("ash", "birch", "cedar"))
+    'ash'
+    """
+    known = tuple(labels)
+    for folder in (*inside, *outside):
+        if _named(folder, known) >= 0:
+            return folder
+    for folder in inside:
+        if class_of(folder, known) >= 0:
+            return folder
+    return inside[0] if inside else None
+
+
+def label_of_path(path: str | Path, named: str | Path, labels: Sequence[str]) -> str | None:
+    """Return the label of a file by its folders; named : the folder that was given, or the file itself."""
+    own, root = Path(os.path.abspath(path)), Path(os.path.abspath(named))
+    if own == root:
+        # Of a file given by itself its folder and the one above it, as links have them and as they are.
+        return folder_label((), [*own.parts[1:-1][::-1][:2], _real(str(own.parent))], labels)
+    try:
+        inside = own.relative_to(root).parts[:-1][::-1]
+    except ValueError:
+        inside = (own.parent.name,)
+    return folder_label(inside, [root.name, _real(str(root))], labels)
+
+
+@lru_cache(64)
+def _real(folder: str) -> str:
+    """Return the name of a folder, of a link that of what it leads to."""
+    try:
+        return os.path.basename(os.path.realpath(folder))
+    except (OSError, ValueError):  # of a name that no folder can have
+        return ""
+
+
+def label_in_archive(name: str, labels: Sequence[str]) -> str | None:
+    """Return the label of a file inside of an archive by its folders there."""
+    return folder_label([part for part in PurePath(name).parts[:-1][::-1] if part != "."], (), labels)
+
+
+def label_notes(
+    counts: Mapping[tuple[str, int], int], folders: Collection[str], labels: Sequence[str]
+) -> Iterator[str]:
+    """Yield in words how labels were read.
+
+    counts : images by label and number of the class, -1 for none. folders : those of the labels that are folders.
+    """
+    strange = {label: count for (label, number), count in counts.items() if number < 0}
+    if strange:
+        none = "" if len(counts) > len(strange) else "; no image has a label that is a class"
+        where = "lie in folders named" if set(strange) <= set(folders) else "are labelled"
+        yield (
+            f"{sum(strange.values()):,} images {where} {_few(list(strange))}, which is no class of the network: they "
+            f"count for no class{none}; {nearest(next(iter(strange)), labels)}"
+        )
+    read: dict[str, dict[str, int]] = {"name": {}, "spelling": {}, "number": {}}
+    for label, number in counts:
+        if number >= 0 and label in folders:
+            read[_way(label, number, labels)][label] = number
+    if read["number"]:
+        pairs = [f"{label} is {_shown(labels[number])}" for label, number in _ordered(read["number"])]
+        yield f"folders are read as the numbers of classes, which count from 0: {_few(pairs)}"
+    if read["spelling"]:
+        pairs = [f"{label} is {labels[number]}" for label, number in read["spelling"].items()]
+        yield f"folders are matched to classes though they are spelled differently: {_few(pairs)}"
+    if read["name"]:
+        total = sum(count for (label, _), count in counts.items() if label in read["name"])
+        yield f"labels are the names of folders: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
+
+
+def counted(pairs: Iterator[tuple[Label, int]]) -> Counter[tuple[str, int]]:
+    """Return how many images have each label and number of its class, of those that have a label."""
+    return Counter((str(label), number) for label, number in pairs if label is not None)
+
+
+def _way(label: str, number: int, labels: Sequence[str]) -> str:
+    # Where nobody stated names the classes are named by their numbers.
+    if label.isdecimal() and (labels[number] != label or all(map(_digits, labels))):
+        return "number"
+    return "name" if label == labels[number] else "spelling"
+
+
+def _ordered(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(numbers.items(), key=lambda pair: pair[1])
+
+
+def _shown(label: str) -> str:
+    return f"class {label}" if _digits(label) else label
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(printable, names[:SHOWN])) + more
+
+
+def _named(text: str, labels: tuple[str, ...]) -> int:
+    exact, spelled = _lookup(labels)
+    return exact.get(text, spelled.get(_plain(text), -1))
+
+
+def _plain(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(folded.replace("_", " ").replace("-", " ").split())
+
+
+@lru_cache(16)
+def _lookup(labels: tuple[str, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of each class by its name, and by its plain spelling where that is no other class's too."""
+    plain = Counter(map(_plain, labels))
+    exact = {label: number for number, label in reversed(list(enumerate(labels)))}
+    return exact, {_plain(label): number for label, number in exact.items() if plain[_plain(label)] == 1}
