@@ -133,7 +133,7 @@ def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: 
     for source in (files(folder), tar, by_number, Pairs(folder), Rows(folder), Inputs(folder, model)):
         result = scan(model, source, LAYERS, batch=5)
         assert alike(whole, result), source
-        taken = ("float tensors are taken for the network's own input, normalised already: 24 images",)
+        taken = ("float tensors are taken for the network's own input, normalised already: 24",)
         assert set(result.notes) <= {*whole.notes, *taken}
     assert whole.notes == ("labels are the names of folders: 24 images, ash, birch, cedar",)
     assert whole.layers["relu2"].selectivity is not None
@@ -421,8 +421,8 @@ def test_pixels_given_as_network_input_are_told(model: Model) -> None:
     own = Listed([torch.rand(3, 24, 24) for _ in range(3)])
     scaled = Listed([torch.randn(3, 24, 24) for _ in range(3)])
     (note,) = scan(model, own, LAYERS).notes
-    assert "but all 3, the first #0, lie between 0 and 1" in note
-    taken = ("float tensors are taken for the network's own input, normalised already: 3 images",)
+    assert "3; but all of them lie between 0 and 1" in note
+    taken = ("float tensors are taken for the network's own input, normalised already: 3",)
     # Whatever the first one happens to be.
     for given in (scaled, Listed([torch.zeros(3, 24, 24), *scaled.rows[:2]])):
         assert scan(model, given, LAYERS).notes == taken

@@ -88,7 +88,6 @@ class Assumed:
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
         self._input = self._scaled = 0
-        self._first = ""
 
     def add(self, entry: Any) -> Any:
         """Take in an entry and return it."""
@@ -96,9 +95,7 @@ class Assumed:
         if isinstance(given, Tensor) and given.is_floating_point() and given.numel() and given.layout == torch.strided:
             self._input += 1
             plain = given.detach()
-            if not given.is_meta and float(plain.min()) >= 0 and float(plain.max()) <= 1:
-                self._first = self._first if self._scaled else entry.name
-                self._scaled += 1
+            self._scaled += not given.is_meta and float(plain.min()) >= 0 and float(plain.max()) <= 1
         return entry
 
     def notes(self) -> tuple[str, ...]:
@@ -106,12 +103,12 @@ class Assumed:
         if not self._input:
             return ()
         spec = self._spec
+        taken = f"float tensors are taken for the network's own input, normalised already: {self._input:,}"
         # One image alone may lie between 0 and 1 by chance, and the first of a set that is not normalised may be black.
         if self._scaled < self._input or (set(spec.mean) == {0.0} and set(spec.std) == {1.0}):
-            return (f"float tensors are taken for the network's own input, normalised already: {self._input:,} images",)
+            return (taken,)
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
         return (
-            f"float tensors are taken for the network's own input, normalised already; but all "
-            f"{self._input:,}, the first {self._first}, lie between 0 and 1, as if they were not: if so, give uint8 "
-            f"pixels or PIL images, or normalise by mean {mean} and std {std}",
+            f"{taken}; but all of them lie between 0 and 1, as if they were not: if so, give uint8 pixels or PIL "
+            f"images, or normalise them by mean {mean} and std {std}",
         )
