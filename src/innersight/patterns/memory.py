@@ -35,7 +35,8 @@ def bytes_of(model: Model, job: Job, recipe: Recipe, references: References) -> 
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # An output that is kept with its own graph would hold itself: such a circle is never freed.
+        return tensor.detach()
 
     shape = recipe.shape if job.window is None else (recipe.shape[0], job.window.height, job.window.width)
     x = torch.full((1, *shape), 0.5, device=model.device, requires_grad=True)
