@@ -93,8 +93,9 @@ def test_a_network_without_any_grid() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.ReLU(), nn.Linear(8, 3))
     model = Model(net, InputSpec(4, 4), ("a", "b", "c"), "plain", "a test")
     assert [layer.name for layer in layers(model)] == ["1", "3"]
-    with pytest.raises(InnersightError, match="plain has no layer with a grid; name the layers"):
-        story(model)
+    assert story(model) == ("2", "3")
+    with pytest.raises(InnersightError, match=r"no layer of plain has maps larger than 1x1: 0, 1, 2 and 1 more give"):
+        last_grid(model)
 
 
 def test_names_are_checked_and_kept_in_order() -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, network_input, repeatable
 from innersight.layers import check_layers
@@ -191,6 +192,7 @@ class Ablation:
         return figures.html(self.figure())
 
 
+@public(target="classes", targets="classes")
 def ablate(
     model: Model,
     pictures: Any,
@@ -276,7 +278,10 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     # alone, as most layers are left there.
     every = torch.arange(output.shape[1])
     for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
-        slopes = _slopes(suffix, classes)
+        try:
+            slopes = _slopes(suffix, classes)
+        except tap.NetworkError:  # runs need no gradient
+            return None
         flat = slopes.flatten(1).T
         base = output[:, classes] - activation.flatten(1) @ flat
         foretold = [base + trial.flatten(1) @ flat for trial in tried]
@@ -294,7 +299,7 @@ def _slopes(suffix: tap.Suffix, classes: Int[Tensor, " n"]) -> Float[Tensor, "n 
         scores = suffix(rows, torch.zeros_like(classes))[torch.arange(len(classes)), classes]
     if not scores.requires_grad:
         return torch.zeros_like(rows)
-    (slopes,) = torch.autograd.grad(scores, rows, torch.ones_like(scores), allow_unused=True)
+    (slopes,) = tap.gradients(suffix.model, scores, [rows], torch.ones_like(scores), allow_unused=True)
     return torch.zeros_like(rows) if slopes is None else slopes
 
 

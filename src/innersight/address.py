@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from innersight.errors import InnersightError
+from innersight.scalars import integer, is_integer
 
 _UNITS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _PLACE = re.compile(r"(\d+),(\d+)")
@@ -21,6 +22,13 @@ class Address:
     unit: int | None = None
     place: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.unit is not None:
+            object.__setattr__(self, "unit", integer(self.unit, f"the unit of {self.layer}"))
+        if self.place is not None:
+            y, x = (integer(one, f"the place in {self.layer}") for one in self.place)
+            object.__setattr__(self, "place", (y, x))
+
     def __str__(self) -> str:
         text = self.layer if self.unit is None else f"{self.layer}:{self.unit}"
         return text if self.place is None else f"{text}@{self.place[0]},{self.place[1]}"
@@ -35,6 +43,10 @@ class ClassAddress:
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        if is_integer(self.name):
+            object.__setattr__(self, "name", str(integer(self.name, "the class")))
 
     def __str__(self) -> str:
         return f"class:{self.name}"

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.image import Picture, stack
 from innersight.inputs import read
@@ -122,6 +123,7 @@ class Comparison:
         return figures.html(self.figure())
 
 
+@public()
 def compare(model: Model, pictures: Any, layer: str) -> Comparison:
     """Rank the units of `layer` by how surely they see the same thing in two or more pictures.
 

@@ -8,6 +8,10 @@ class InnersightError(ValueError):
     """Raised for input that cannot be used. The command line prints it as one sentence and exits with status 2."""
 
 
+class UnusableError(InnersightError):
+    """Raised for a network that no other size of its input would make usable."""
+
+
 class MissingExtraError(InnersightError):
     """Raised when an optional library is needed but not installed."""
 

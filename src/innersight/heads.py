@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from innersight.ending import Ending
 from innersight.errors import InnersightError
 from innersight.nested import leaves
+from innersight.outputs import check_output, check_scores
 
 Link = Literal["softmax", "sigmoid", "none"]
 LINKS = get_args(Link)
@@ -254,9 +255,9 @@ def _fitted(
     independent : every class is known to stand for itself. grid : the output is known to have places, and mask : which
     of them count.
     """
+    check_output(outputs.several)
     where, found = tensor_of(outputs.several)
-    if found.ndim not in (1, 2, 4):
-        raise InnersightError(f"the network returned {tuple(found.shape)}; one row of logits per picture is needed")
+    check_scores(found)
     arrange, said = _arrangement(tuple(found.shape), outputs.size)
     scores = arrange(found)
     strong = arrange(tensor_of(outputs.strong)[1])

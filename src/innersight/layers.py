@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from innersight import tap
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model, Role
 from innersight.receptive import fields, gradients_reach, shares
@@ -15,6 +16,7 @@ FEWEST = 3
 _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Linear": "linear", "Dense": "linear"}
 
 
+@public()
 def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[Layer, ...]:
     """Return the layers whose output has units, in the order they are reached; see `innersight.tap.Layout`.
 
@@ -47,9 +49,10 @@ def story(model: Model, count: int = STEPS) -> tuple[str, ...]:
     The parts at the top of the network are taken, containers opened where their parts differ, and blocks too as long as
     there are fewer than three parts; a convolution with its norm and activation counts once, after the activation;
     pools and what learns nothing do not count. `count` of these are spread evenly over the depth, first and last
-    included. Raises InnersightError for a network without any map larger than 1x1.
+    included. Of a network without any map larger than 1x1, such as an MLP, these are layers of single values. Raises
+    InnersightError for a network without any layer that can be read.
     """
-    steps = _steps(model)
+    steps = _steps(model) or _flat(model)
     if len(steps) > count:
         last = len(steps) - 1
         steps = [steps[round(i * last / (count - 1))] for i in range(count)] if count > 1 else [steps[-1]]
@@ -60,18 +63,39 @@ def last_grid(model: Model) -> tuple[str, str]:
     """Return the layer that class heatmaps are read from, and why: the last one whose places still reach the class.
 
     In a network that reads the class from a class token the places of the last block reach nothing: it is passed over.
+    Raises InnersightError for a network without any map larger than 1x1.
     """
     known = {layer.name: layer for layer in survey(model)}
     steps = [step.name for step in _steps(model)]
+    if not steps:
+        raise InnersightError(without_grid(model))
     reached = gradients_reach(model, steps)
     name = next((step for step in reversed(steps) if reached[step]), steps[-1])
     grid = f"{known[name].grid[0]}x{known[name].grid[1]}"
     if not any(reached.values()):
-        return name, f"the last layer with places ({grid}); none of them reaches the class: its weights are zero"
+        return name, f"the last layer with places ({grid}); no gradient of the class reaches any of them"
     if name == steps[-1]:
         return name, f"the last layer that still has places ({grid}) before they are pooled away"
     behind = "only other tokens are read" if known[steps[-1]].prefix else "places do not count for these scores"
     return name, f"the last layer whose places ({grid}) reach the class: behind it, {behind}"
+
+
+def has_grid(model: Model) -> bool:
+    """Say whether any layer has maps larger than 1x1."""
+    return bool(_steps(model))
+
+
+def without_grid(model: Model) -> str:
+    """Return the sentence on a network without any map larger than 1x1: what its layers give instead."""
+    flat = [layer.name for layer in survey(model)]
+    reasons = unreadable(model)
+    why = [f"{_some(flat)} give{'s' * (len(flat) == 1)} single values for the whole image"] if flat else []
+    why += [f"{name} {reasons[name]}" for name in list(reasons)[:1]]
+    return f"no layer of {model.name} has maps larger than 1x1{': ' * bool(why)}{'; '.join(why)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def check_layers(model: Model, names: Sequence[str]) -> tuple[Layer, ...]:
@@ -113,7 +137,7 @@ def _role(module: nn.Module) -> Role:
 
 
 def _steps(model: Model) -> list[Layer]:
-    """Return the steps of the story, all of them."""
+    """Return the steps of the story with maps, all of them."""
     known = {layer.name: layer for layer in survey(model)}
     order = {name: i for i, name in enumerate(known)}
     parts = _open(model.net, "", known)
@@ -124,9 +148,16 @@ def _steps(model: Model) -> list[Layer]:
             break
         opened = max(richer, key=lambda part: part.parameters)
         parts = [part for part in parts if part is not opened] + inside[opened.name]
-    steps = _merged(parts, order)
+    return _merged(parts, order)
+
+
+def _flat(model: Model) -> list[Layer]:
+    """Return the steps of a network that has no maps: what learns, each with the norm and activation behind it."""
+    known = survey(model)
+    order = {layer.name: i for i, layer in enumerate(known)}
+    steps = _merged([layer for layer in known if layer.role in ("conv", "linear", "norm", "activation")], order)
     if not steps:
-        raise InnersightError(f"{model.name} has no layer with a grid; name the layers to look at")
+        raise InnersightError(f"nothing can be seen inside {model.name}: {without_grid(model)}")
     return steps
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.image import Picture, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, story
@@ -83,6 +84,7 @@ class FeatureMaps:
         return figures.html(self.figure())
 
 
+@public()
 def maps(
     model: Model,
     pictures: Any,

@@ -3,17 +3,25 @@
 import hashlib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, SupportsIndex, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from innersight.errors import InnersightError, nearest
+from innersight import ambient
+from innersight.address import ClassAddress
+from innersight.errors import InnersightError, nearest, printable
 from innersight.heads import PLAIN, Head
+from innersight.scalars import integer, is_integer
+
+DIGITS = 18
+"""Longer numbers are no class, and Python does not read those of thousands of digits."""
 
 Fit = Literal["crop", "squash"]
 Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -161,6 +169,52 @@ def _each(name: str, value: Any, channels: int) -> tuple[float, ...]:
     return row * channels if len(row) == 1 else row
 
 
+# What a network throws when it is fed what it does not expect.
+DEFEATED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+
+
+# Whether a network writes into its input, where that is known.
+_writes: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
+
+
+class NetworkError(InnersightError):
+    """Raised where the user's network, or the head that reads its output, fails."""
+
+
+def run(net: nn.Module, x: torch.Tensor, name: str) -> Any:
+    """Return what a network gives for input `x` (B, C, H, W), under the caller's defaults of torch.
+
+    A network that writes into its input gets copies of it, and the first time every network does, which tells it from
+    others. Raises NetworkError.
+    """
+    fed = x if _writes.get(net) is False else x.clone()
+    version = fed._version
+    try:
+        with failing(f"{name} fails on an input of {tuple(x.shape)}"), ambient.callers():
+            return net(fed)
+    finally:
+        if net not in _writes or fed._version != version:
+            _writes[net] = fed._version != version
+
+
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Inside, what the user's network or head throws becomes a NetworkError that says what failed."""
+    try:
+        yield
+    except DEFEATED as error:
+        if isinstance(error, InnersightError) or no_memory(error):
+            raise
+        lines = str(error).strip().splitlines()
+        said = f": {printable(lines[0])[:300]}" if lines else ""
+        raise NetworkError(f"{what}: {type(error).__name__}{said}") from error
+
+
+def no_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @cache
 def _row(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return (1, C, 1, 1) numbers on a device, copied there once: a copy makes a GPU's host wait."""
@@ -230,7 +284,16 @@ class Model:
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Return the class scores (B, classes) for network input `x` (B, C, H, W), in the unit `head` states."""
-        return self.head.read(self.net(x))
+        output = self.output(x)
+        with failing(f"the head of {self.name} cannot read the output"):
+            return self.head.read(output)
+
+    def output(self, x: torch.Tensor) -> Any:
+        """Return what the network gives for network input `x` (B, C, H, W), as it gives it.
+
+        Raises NetworkError where it fails.
+        """
+        return run(self.net, x, self.name)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the probabilities (B, classes) that class scores stand for; NaN where they stand for none."""
@@ -279,21 +342,34 @@ class Model:
             raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, filter(None, modules))}")
         return modules[layer], 1
 
-    def class_index(self, target: int | str) -> int:
-        """Return the class number for a label or number.
+    def class_index(self, target: "int | str | SupportsIndex | ClassAddress") -> int:
+        """Return the class number for a label, a number (of NumPy or torch too), or an address `class:NAME`.
 
         Raises InnersightError for a label that several classes share, and with the nearest labels for an unknown one.
         """
-        if isinstance(target, str) and target in self.labels:
-            same = [str(number) for number, label in enumerate(self.labels) if label == target]
+        given = target.name if isinstance(target, ClassAddress) else target
+        if isinstance(given, str):
+            return self._labelled(given)
+        if not is_integer(given):
+            raise InnersightError(f"{given!r} is no class of {self.name}: give a label, or a whole number")
+        return self._numbered(integer(given, "the class"))
+
+    def _labelled(self, text: str) -> int:
+        name = text.removeprefix("class:")
+        for label in (text, name):
+            same = [number for number, own in enumerate(self.labels) if own == label]
             if len(same) > 1:
+                numbers = ", ".join(map(str, same))
                 raise InnersightError(
-                    f"{self.name} has {len(same)} classes called {target!r}: give one of the numbers {', '.join(same)}"
+                    f"{self.name} has {len(same)} classes called {label!r}: give one of the numbers {numbers}"
                 )
-            return self.labels.index(target)
-        number = int(target) if isinstance(target, int) or target.isdecimal() else -1
+            if same:
+                return same[0]
+        if not name.isdecimal() or len(name) > DIGITS:
+            raise InnersightError(f"{self.name} has no class {text!r}; {nearest(name, self.labels)}")
+        return self._numbered(int(name))
+
+    def _numbered(self, number: int) -> int:
         if 0 <= number < len(self.labels):
             return number
-        if isinstance(target, int) or target.isdecimal():
-            raise InnersightError(f"class {target} is out of range: {self.name} has classes 0-{len(self.labels) - 1}")
-        raise InnersightError(f"{self.name} has no class {target!r}; {nearest(target, self.labels)}")
+        raise InnersightError(f"class {number} is out of range: {self.name} has classes 0-{len(self.labels) - 1}")

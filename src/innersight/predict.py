@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.inputs import ImageReader, class_of, network_input
 from innersight.model import Model
 from innersight.render import figures
@@ -117,6 +118,7 @@ class Prediction:
         return figures.html(self.figure())
 
 
+@public()
 def predict(model: Model, pictures: Any) -> Prediction:
     """Return the prediction for images.
 

@@ -27,10 +27,10 @@ def fields(model: Model, layers: Sequence[str]) -> dict[str, Field]:
     generator = torch.Generator().manual_seed(0)
     with tap.untouched(model), torch.enable_grad():
         x, captured = _reached(model, layers, generator)
-        felt = {layer: _energy(captured[layer], x, (0, 0), generator) for layer in layers}
+        felt = {layer: _energy(model, captured[layer], x, (0, 0), generator) for layer in layers}
         with tap.wired(model), tap.linearised():
             x, captured = _reached(model, layers, generator)
-            wiring = {layer: _energy(captured[layer], x, (0, 1), generator) for layer in layers}
+            wiring = {layer: _energy(model, captured[layer], x, (0, 1), generator) for layer in layers}
     grids = {layer: (activation.shape[2], activation.shape[3]) for layer, activation in captured.items()}
     return {layer: _field(wiring[layer], felt[layer].sum(0), grids[layer]) for layer in layers}
 
@@ -47,13 +47,19 @@ def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
         x = model.input.normalise(pixels).to(model.device, model.dtype)
         # A weak image too: probabilities of exactly 0 and 1 have no gradient.
         x = torch.cat([x[:1], x[1:] / 100]).requires_grad_(True)
-        captured = tap.capture(model, x, layers, stop=False)
+        try:
+            captured = tap.capture(model, x, layers, stop=False)
+        except tap.NetworkError:  # a network that runs only without gradients
+            return dict.fromkeys(layers, False)
         logits = captured.logits()
         signs = torch.randn(logits.shape[1], generator=generator).to(logits.device, logits.dtype)
         after = {layer: values for layer, values in captured.activations.items() if values.requires_grad}
         if not after or not logits.requires_grad:  # a network that cuts its own gradient
             return dict.fromkeys(layers, False)
-        found = torch.autograd.grad((logits * signs).sum(), list(after.values()), allow_unused=True)
+        try:
+            found = tap.gradients(model, (logits * signs).sum(), list(after.values()), allow_unused=True)
+        except tap.NetworkError:
+            return dict.fromkeys(layers, False)
     reached = {
         layer: gradient is not None and bool(gradient.any()) for layer, gradient in zip(after, found, strict=True)
     }
@@ -64,7 +70,7 @@ def shares(model: Model) -> dict[str, float]:
     """Return each module's share of the multiplications of one forward pass, 0 to 1 (torch's flop counter)."""
     counter = FlopCounterMode(display=False)
     with tap.untouched(model), torch.no_grad(), counter:
-        model.net(torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype))
+        model.output(torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype))
     counts = {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
     root = type(model.net).__name__
     total = max(1, counter.get_total_flops())
@@ -79,7 +85,7 @@ def _reached(model: Model, layers: Sequence[str], generator: torch.Generator) ->
 
 
 def _energy(
-    activation: Tensor, x: Tensor, shifts: tuple[int, int], generator: torch.Generator
+    model: Model, activation: Tensor, x: Tensor, shifts: tuple[int, int], generator: torch.Generator
 ) -> Float[Tensor, "2 H W"]:
     """Return the squared gradient of two images, each of a location `shifts` steps down and right of the middle one."""
     units, h, w = activation.shape[1:]
@@ -88,7 +94,7 @@ def _energy(
         signs = torch.randn(2, units, generator=generator).to(activation.device, activation.dtype)
         places = [(min((h - 1) // 2 + shift, h - 1), min((w - 1) // 2 + shift, w - 1)) for shift in shifts]
         summed = torch.stack([activation[i, :, y, x_] @ signs[i] for i, (y, x_) in enumerate(places)]).sum()
-        (energy,) = torch.autograd.grad(summed, x, retain_graph=True)
+        (energy,) = tap.gradients(model, summed, [x], retain_graph=True)
     # In double precision: the square of a small gradient is no zero.
     return energy.detach().double().square().sum(1).cpu()
 

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
+from innersight.call import public
 from innersight.connections.link import CLASSES, Link
 from innersight.connections.result import Connections
 from innersight.errors import InnersightError, printable
@@ -23,6 +24,7 @@ OF = ("mean", "peak")
 SILENT = 8  # units without effect that a note names
 
 
+@public(layer="address", layers="address")
 def connections(
     model: Model,
     address: str,
@@ -129,7 +131,7 @@ def into(
             return torch.zeros(len(x), len(units), start.shape[1])
         found = []
         for unit in units:
-            (slope,) = torch.autograd.grad(end[:, unit].sum(), start, retain_graph=True)
+            (slope,) = tap.gradients(model, end[:, unit].sum(), [start], retain_graph=True)
             found.append((slope * start.detach()).sum((2, 3)))
     return torch.stack(found, 1).float().cpu()
 
@@ -147,12 +149,12 @@ def out_of(
         if not end.requires_grad:
             return torch.zeros(len(x), len(units), end.shape[1])
         weights = torch.zeros_like(end, requires_grad=True)
-        (slope,) = torch.autograd.grad(end, start, weights, create_graph=True)
+        (slope,) = tap.gradients(model, end, [start], weights, create_graph=True)
         found = []
         for unit in units:
             along = torch.zeros_like(start)
             along[:, unit] = start[:, unit].detach()
-            (changes,) = torch.autograd.grad(slope, weights, along, retain_graph=True)
+            (changes,) = tap.gradients(model, slope, [weights], along, retain_graph=True)
             found.append(changes)
     return torch.stack(found, 1).float().cpu()
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
 from innersight.inputs import Entry, ImageReader, Loaded, batched, network_input
@@ -156,6 +157,7 @@ class Concepts:
         return figures.html(self.figure())
 
 
+@public()
 def label(
     model: Model,
     pictures: Any,

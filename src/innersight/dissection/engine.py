@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.dissection import masked, shuffles
 from innersight.dissection.levels import Levels
 from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, draws, share
@@ -27,6 +28,7 @@ LEVEL = 0.05
 GRID = 112
 
 
+@public()
 def dissect(
     model: Model,
     pictures: Any,

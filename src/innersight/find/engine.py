@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.find.colours import own_colours
 from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
@@ -28,6 +29,7 @@ AT_ONCE = 16
 ALL = 0.99
 
 
+@public()
 def find(
     model: Model,
     like: "Asked | Sequence[Asked]",

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.heatmaps.masked import batch_of, pooled
 from innersight.heatmaps.request import (
@@ -28,24 +28,32 @@ from innersight.heatmaps.request import (
 )
 from innersight.heatmaps.request import methods as registry
 from innersight.heatmaps.result import Heatmap, Heatmaps
-from innersight.heatmaps.target import Aim, Target, check_target, likeness, target_of
+from innersight.heatmaps.target import (
+    Aim,
+    Classes,
+    Target,
+    aims,
+    check_target,
+    likeness,
+)
 from innersight.image import Picture, stack
 from innersight.inputs import read, read_one
-from innersight.layers import check_layers, last_grid
+from innersight.layers import check_layers, has_grid, last_grid, without_grid
 from innersight.model import Model
 
 ALL = "all"
 QUICK = "quick"
 
 
+@public()
 def explain(
     model: Model,
     pictures: Any,
-    target: "int | str | Callable[[Tensor], Tensor] | None" = None,
-    methods: "Sequence[str] | str" = ("gradcam", "saliency"),
+    target: Classes | Callable[[Tensor], Tensor] = None,
+    methods: Sequence[str] | str = ("gradcam", "saliency"),
     *,
-    layers: "Sequence[str] | str | None" = None,
-    versus: int | str | None = None,
+    layers: Sequence[str] | str | None = None,
+    versus: Classes = None,
     of: str = "logit",
     like: Any = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -56,9 +64,10 @@ def explain(
 
     pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
-    target : a class for all pictures, or a function from the outputs (B, classes) to one number for each row; by
-    default each picture's own predicted class, less its runner-up where the picture lies in a folder named like another
-    class. versus : a class, or "runner-up", whose score is taken off: why this one and not that. of : "logit" or
+    target : a class for all pictures, a list, array or tensor with one for each, or a function from the outputs
+    (B, classes) to one number for each row; by default, and where it is None in a list, each picture's own predicted
+    class, less its runner-up where the picture lies in a folder named like another class. versus : a class, or
+    "runner-up", whose score is taken off, or a list of them: why this one and not that. of : "logit" or
     "probability". like : the target is the likeness to this picture, the cosine of the mean maps of the last layer with
     a grid. methods : names of the registry; "all" that can read this network (without the extra `captum`), or "quick"
     for those of them that take few passes. layers : where class activation maps are read; by default the last layer
@@ -66,32 +75,27 @@ def explain(
     draw all pictures of a method on one scale.
 
     All methods and layers share one forward and one backward pass, which ends at the first layer named; those that hide
-    parts of the picture fill their batches together. Raises InnersightError for unknown classes, methods, layers and
-    options, and for a method that cannot read this network.
+    parts of the picture fill their batches together. A method that cannot read this network is left out, and listed.
+    Raises InnersightError for unknown classes, methods, layers and options, and where no method can read this network.
     """
     images = read(pictures, model.input, model.labels)
     loaded = images.pictures
-    everything, chosen = methods in (ALL, QUICK), named(methods)
-    parsed = options_of(chosen, options)
-    asked = [layers] if isinstance(layers, str) else layers
-    if asked:
-        check_places(model, asked, chosen)
-    last, reason = last_grid(model) if like is not None or not asked else ("", "")
-    where, why = (tuple(dict.fromkeys(asked)), "as asked") if asked else ((last,), reason)
-    also = (last,) if like is not None else ()
+    parsed = options_of(named(methods), options)
+    where, why, left_out = located(model, layers, list(parsed))
+    parsed = {name: own for name, own in parsed.items() if name not in left_out}
     check_target(model, target, versus, of, like)
-    left_out: dict[str, str] = {}
+    also = [] if like is None else [last_grid(model)[0]]
+    liked = None if like is None else likeness(model, read_one(like, model.input, "like"), also[0])
+    aim_of = aims(model, images, target, versus, of)
     entries: list[Heatmap] = []
     for i in range(0, len(loaded), BATCH):
         batch = loaded[i : i + BATCH]
-        aim = (
-            likeness(model, read_one(like, model.input, "like"), last)
-            if like is not None
-            else partial(target_of, model, batch, target=target, versus=versus, of=of)
-        )
         x = stack(batch, model.input).to(model.device, model.dtype)
-        part = answer(model, x, aim, where, parsed, seed, left_out if everything else None, also=also)
+        aim = liked or aim_of(slice(i, i + BATCH))
+        part = answer(model, x, aim, where, parsed, seed, left_out, also=also)
         entries += [_entry(model, picture, row, part, key) for row, picture in enumerate(batch) for key in part.found]
+    if not entries:
+        raise unfit(left_out)
     left = tuple(left_out.values())
     return Heatmaps(model, tuple(entries), where, why, shared, left, images.skipped, images.notes)
 
@@ -119,31 +123,33 @@ def answer(
 ) -> Answers:
     """Return what each method found for a batch, by method and layer, methods in the order of `options`.
 
-    x : (B, C, H, W) network input. aim, also : see `Pass`. options : keyword arguments of each method to ask.
+    x : (B, C, H, W) network input. aim, also : see `Pass`. layers : none where no method reads one. options : keyword
+    arguments of each method to ask.
     left_out : takes the sentence of a method that cannot read this network, where that is no error.
     """
     plain = [name for name in options if reads(name) != "masks"]
     masks = [name for name in options if reads(name) == "masks"]
     found: dict[tuple[str, str | None], Answer] = {}
+    read: Sequence[str | None] = layers or (None,)
     with tap.untouched(model), tap.lean():
         pixels = any(reads(name) == "pixels" for name in plain)
         shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
-        requests = {layer: Request(shared, layer, seed) for layer in layers}
+        requests = {layer: Request(shared, layer, seed) for layer in read}
         for name in plain:
-            for layer in layers:
+            for layer in read:
                 key = name, layer_of(name, layer)
                 if key in found or name in (left_out or ()):
                     continue
                 try:
                     given = registry[name](requests[layer], **options[name])
-                except UnfitError as error:
+                except (UnfitError, tap.NetworkError) as error:
                     if left_out is None:
                         raise
                     left_out[name] = f"{name}: {error}"
                 else:
                     found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
         shared.settle()
-        places = [(name, one) for name in masks for one in layers if layer_of(name, one) or one == layers[0]]
+        places = [(name, one) for name in masks for one in read if layer_of(name, one) or one == read[0]]
         count = len(x)
         asked = [
             registry[name](Trial(requests[layer], i), **options[name]) for name, layer in places for i in range(count)
@@ -152,7 +158,7 @@ def answer(
         told: list[Answer] = pooled(
             asked,  # type: ignore[arg-type]
             lambda place, shown: x[place % count] * shown.to(x)[:, None],
-            lambda inputs, owners: requests[layers[0]].run(inputs, (owners % count).to(x.device)),
+            lambda inputs, owners: requests[read[0]].run(inputs, (owners % count).to(x.device)),
             batch_of(model),
         )
         for at, (name, layer) in enumerate(places):
@@ -177,6 +183,32 @@ def _settled(one: Answer) -> Answer:
     return Answer(one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()})
 
 
+def located(
+    model: Model, layers: Sequence[str] | None, methods: Sequence[str]
+) -> tuple[tuple[str, ...], str, dict[str, str]]:
+    """Return the layers whose maps are read, why these, and a sentence for each method that is left out.
+
+    Where no layer has places these are the methods that read a layer; without any other method they are an error.
+    """
+    if layers:
+        check_places(model, layers, methods)
+        return tuple(dict.fromkeys(layers)), "as asked", {}
+    if has_grid(model):
+        last, why = last_grid(model)
+        return (last,), why, {}
+    why = without_grid(model)
+    left_out = {name: f"{name} reads maps: {why}" for name in methods if layer_of(name, "") is not None}
+    if len(left_out) == len(methods):
+        raise UnfitError(f"{', '.join(methods)}: {why}; methods that read pixels fit, such as saliency or occlusion")
+    return (), why, left_out
+
+
+def unfit(left_out: Mapping[str, str]) -> UnfitError:
+    """Return the error where every method was left out."""
+    first, *others = left_out.values()
+    return UnfitError(first + (f" (nor do {', '.join(list(left_out)[1:])} fit)" if others else ""))
+
+
 def check_places(model: Model, layers: Sequence[str], methods: Sequence[str]) -> None:
     """Raise InnersightError where maps of layers are asked for and a layer has no places."""
     reading = [name for name in methods if layer_of(name, layers[0]) is not None]
@@ -190,7 +222,7 @@ def check_places(model: Model, layers: Sequence[str], methods: Sequence[str]) ->
 
 def named(methods: Sequence[str] | str) -> list[str]:
     """Return the methods that were named, each once; of "all" and "quick" those they stand for."""
-    if methods in (ALL, QUICK):
+    if isinstance(methods, str) and methods in (ALL, QUICK):
         return [name for name in registry if reads(name) != "captum" and not (methods == QUICK and slow(name))]
     return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 

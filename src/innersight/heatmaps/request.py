@@ -106,12 +106,14 @@ class Pass:
             self._gradients[name] = dict.fromkeys(sources)
             if values.requires_grad:
                 each = torch.ones_like(values)
-                slopes = torch.autograd.grad(values, list(sources.values()), each, allow_unused=True, retain_graph=True)
+                read = list(sources.values())
+                slopes = tap.gradients(self.model, values, read, each, allow_unused=True, retain_graph=True)
                 self._gradients[name] = dict(zip(sources, slopes, strict=True))
         found = self._gradients[name][layer]
         if found is None:
             where = "the pixels" if layer is None else f"layer {layer}"
-            raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}")
+            why = "" if self.scores.requires_grad else f": {tap.CUT}"
+            raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}{why}")
         return found
 
     def suffix(self, layer: str) -> tap.Suffix:
@@ -131,10 +133,10 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A batch of pictures to explain at one layer."""
+    """A batch of pictures to explain at one layer, or at none where the method reads pixels."""
 
     shared: Pass
-    layer: str
+    layer: str | None
     seed: int = 0
 
     @property
@@ -148,14 +150,20 @@ class Request:
         return self.shared.x.detach()
 
     @property
+    def _read(self) -> str:
+        if self.layer is None:
+            raise UnfitError(f"no layer of {self.model.name} is read here")
+        return self.layer
+
+    @property
     def activation(self) -> Float[Tensor, "B units h w"]:
         """The layer's activations."""
-        return self.shared.captured.activations[self.layer].detach()
+        return self.shared.captured.activations[self._read].detach()
 
     @property
     def gradient(self) -> Float[Tensor, "B units h w"]:
         """The gradient of the target at the layer."""
-        return self.shared.gradient(self.layer)
+        return self.shared.gradient(self._read)
 
     @property
     def pixel_gradient(self) -> Float[Tensor, "B C H W"]:
@@ -204,15 +212,15 @@ class Request:
             captured = tap.capture(self.model, pixels, target.layers, stop=False)
             values = target.score(captured, index)
         if not values.requires_grad:
-            raise UnfitError(f"no gradient of the target reaches the pixels in {self.model.name}")
-        (gradient,) = torch.autograd.grad(values, pixels, torch.ones_like(values))
+            raise UnfitError(f"no gradient of the target reaches the pixels in {self.model.name}: {tap.CUT}")
+        (gradient,) = tap.gradients(self.model, values, [pixels], torch.ones_like(values))
         return values.detach(), gradient
 
     def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
         """Return the target with other outputs of the layer: only the network behind it is run."""
         if self.shared.target.layers:
             raise UnfitError("methods that change a layer's output read class scores, not a likeness")
-        suffix = self.shared.suffix(self.layer)
+        suffix = self.shared.suffix(self._read)
         found = []
         with torch.no_grad():
             for part, rows in zip(torch.split(variants, 4 * BATCH), torch.split(index, 4 * BATCH), strict=True):
@@ -294,7 +302,7 @@ def slow(name: str) -> bool:
     return name in _SLOW
 
 
-def layer_of(name: str, layer: str) -> str | None:
+def layer_of(name: str, layer: str | None) -> str | None:
     """Return the layer that a method's map belongs to: `layer`, or None where it reads none."""
     methods[name]
     return layer if name in _AT_LAYER else None

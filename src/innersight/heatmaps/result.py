@@ -58,9 +58,9 @@ class Heatmap:
 class Heatmaps:
     """Heatmaps for pictures by method and layer.
 
-    layers : those that were read, and why : the reason for the first. shared : whether pictures share the scale of a
-    method and layer. left_out : one sentence for each method that cannot read this network. skipped : one sentence for
-    each file that could not be read. notes : how the images and their labels were understood.
+    layers : those that were read, and why : the reason for the first, or for none. shared : whether pictures share the
+    scale of a method and layer. left_out : one sentence for each method that cannot read this network. skipped : one
+    sentence for each file that could not be read. notes : how the images and their labels were understood.
     """
 
     model: Model
@@ -73,9 +73,9 @@ class Heatmaps:
     notes: tuple[str, ...] = ()
 
     @property
-    def layer(self) -> str:
-        """The first layer that was read."""
-        return self.layers[0]
+    def layer(self) -> str | None:
+        """The first layer that was read; None where no layer of the network has places."""
+        return self.layers[0] if self.layers else None
 
     def scale(self, entry: Heatmap) -> Scale:
         """Return the colours of one of the heatmaps: its own scale, or that of all pictures."""
@@ -160,7 +160,7 @@ def _draw(result: Heatmaps) -> "Figure":
     wide = min(COLUMNS, len(columns))
     lines = -(-len(columns) // wide)
     figure = figures.new_figure(2.3 * (wide + 1), 2.9 * len(pictures) * lines + 0.3)
-    figure.suptitle(f"{result.model.name}: {', '.join(result.layers)}, {result.why}", fontsize=8)
+    figure.suptitle(f"{result.model.name}: {', '.join((*result.layers, result.why))}", fontsize=8)
     axes = figure.subplots(len(pictures) * lines, wide + 1, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")

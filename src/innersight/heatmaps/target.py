@@ -1,16 +1,19 @@
 """What a heatmap explains: a number that the network gives every picture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from innersight import tap
+from innersight.address import ClassAddress
 from innersight.errors import InnersightError
 from innersight.image import Picture, stack
-from innersight.inputs import class_of
+from innersight.inputs import Images, class_of
 from innersight.model import Model
 
 OF = ("logit", "probability")
@@ -34,50 +37,97 @@ class Target:
     layers: tuple[str, ...] = ()
 
 
+Class = int | str | SupportsIndex | ClassAddress
+Classes = Class | Iterable[Class | None] | None
+"""A class for all images or one for each, by label, number or address; None for what the network takes them for."""
 Aim = Callable[[Tensor], Target]
 """From the outputs (B, classes) of the pictures to what is explained."""
+
+
+def is_several(target: object) -> bool:
+    """Say whether a target is a list, array or tensor of them: one for each image."""
+    one = isinstance(target, str | ClassAddress) or callable(target) or not isinstance(target, Iterable)
+    return not one and getattr(target, "ndim", 1) > 0
+
+
+def each(model: Model, target: Classes, count: int, word: str = "target") -> tuple[int | str | None, ...]:
+    """Return the class that each of `count` images is asked about; None for its own prediction.
+
+    target : one for all, or a list, array or tensor with one for each image. word : "versus" may also be "runner-up",
+    which stays as it is. Raises InnersightError for unknown classes, and another number of targets than of images.
+    """
+    if not is_several(target):
+        return (_class(model, target, word),) * count
+    if getattr(target, "ndim", 1) > 1:
+        raise InnersightError(
+            f"{word}= has the shape {tuple(target.shape)}: give one class number for each image, "  # type: ignore[union-attr]
+            "such as scores.argmax(1)"
+        )
+    found = tuple(_class(model, one, word) for one in target)  # type: ignore[union-attr]
+    if len(found) != count:
+        raise InnersightError(
+            f"{word}= names {len(found)} classes for {count} image{'s' * (count != 1)}: give one, or one for each"
+        )
+    return found
+
+
+def _class(model: Model, one: Any, word: str) -> int | str | None:
+    if one is None or (word == "versus" and isinstance(one, str) and one == RUNNER_UP):
+        return one
+    return model.class_index(one)
+
+
+def aims(
+    model: Model, images: Images, target: Classes | Callable[[Tensor], Tensor], versus: Classes, of: str
+) -> Callable[[slice], Aim]:
+    """Return what makes the aim of some of the images that were read."""
+    if callable(target):
+        return lambda _: partial(of_function, target)
+    targets, rivals = (each(model, one, images.given, word) for one, word in ((target, "target"), (versus, "versus")))
+
+    def aim(part: slice) -> Aim:
+        own = images.numbers[part]
+        asked, less = [targets[i] for i in own], [rivals[i] for i in own]
+        return lambda logits: target_of(model, images.pictures[part], logits, asked, less, of)
+
+    return aim
 
 
 def target_of(
     model: Model,
     pictures: Sequence[Picture],
     logits: Tensor,
-    target: "int | str | Callable[[Tensor], Tensor] | None" = None,
-    *,
-    versus: int | str | None = None,
+    targets: Sequence[int | str | None],
+    rivals: Sequence[int | str | None],
     of: str = "logit",
 ) -> Target:
-    """Return the target that `explain` was asked for; see there. logits : (B, classes) of the pictures."""
+    """Return the target that `explain` was asked for; see there.
+
+    logits : (B, classes) of the pictures. targets, rivals : of each, see `each`.
+    """
     logits = logits.float().cpu()
-    if callable(target):
-        return _function(target, logits)
     predicted = logits.argmax(1)
-    classes = predicted if target is None else torch.full((len(logits),), model.class_index(target))
-    rivals = torch.full_like(classes, -1)
-    words = ["the predicted class" if target is None else "the class asked for"] * len(logits)
+    classes = torch.tensor([int(p) if t is None else int(t) for p, t in zip(predicted, targets, strict=True)])
     second = logits.scatter(1, classes[:, None], -torch.inf).argmax(1)
-    if versus is not None:
-        rivals = second if versus == RUNNER_UP else torch.full_like(classes, model.class_index(versus))
-    elif target is None and logits.shape[1] > 1:
-        # A mistake is explained as a choice: why this class and not the next.
-        truth = torch.tensor([class_of(picture.label, model.labels) for picture in pictures])
-        wrong = (truth >= 0) & (truth != predicted)
-        rivals = torch.where(wrong, second, rivals)
-    if bool(((rivals == classes) & logits.isfinite().all(1)).any()):
-        raise InnersightError(f"versus={versus!r} is the class itself for some pictures; name another class")
-    words = [
-        word if rival < 0 else f"{word}, less {model.labels[rival]}"
-        for word, rival in zip(words, rivals.tolist(), strict=True)
-    ]
-    return _classes(model, classes, rivals, tuple(words), of)
+    less, words = [], []
+    for i, (picture, target, rival) in enumerate(zip(pictures, targets, rivals, strict=True)):
+        if rival is None and target is None and logits.shape[1] > 1:
+            # A mistake is explained as a choice: why this class and not the next.
+            truth = class_of(picture.label, model.labels)
+            rival = RUNNER_UP if truth >= 0 and truth != predicted[i] else None
+        less.append(-1 if rival is None else int(second[i]) if rival == RUNNER_UP else int(rival))
+        word = "the predicted class" if target is None else "the class asked for"
+        words.append(word if less[i] < 0 else f"{word}, less {model.labels[less[i]]}")
+    taken = torch.tensor(less)
+    same = (taken == classes) & logits.isfinite().all(1)
+    if bool(same.any()):
+        label = model.labels[int(taken[same][0])]
+        raise InnersightError(f"versus={label!r} is the class itself for some images; name another class")
+    return _classes(model, classes, taken, tuple(words), of)
 
 
 def check_target(
-    model: Model,
-    target: "int | str | Callable[[Tensor], Tensor] | None",
-    versus: int | str | None,
-    of: str,
-    like: object,
+    model: Model, target: Classes | Callable[[Tensor], Tensor], versus: Classes, of: str, like: object
 ) -> None:
     """Raise InnersightError for what `explain` cannot be asked, before anything is run."""
     if of not in OF:
@@ -86,13 +136,8 @@ def check_target(
         raise InnersightError(f"the scores of {model.name} ({model.head.unit}) stand for no probability; use logit")
     if like is not None and (target is not None or versus is not None or of != "logit"):
         raise InnersightError("like= compares pictures and takes no class: leave out target, versus and of")
-    if callable(target):
-        if versus is not None or of != "logit":
-            raise InnersightError("a function is the whole target: leave out versus and of")
-    elif target is not None:
-        model.class_index(target)
-    if versus not in (None, RUNNER_UP):
-        model.class_index(versus)
+    if callable(target) and (versus is not None or of != "logit"):
+        raise InnersightError("a function is the whole target: leave out versus and of")
 
 
 def class_target(model: Model, classes: Tensor) -> Target:
@@ -116,7 +161,8 @@ def _classes(model: Model, classes: Tensor, rivals: Tensor, questions: tuple[str
     return Target(score, questions, unit, classes, rivals)
 
 
-def _function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
+def of_function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
+    """Return the target that a function from the outputs (B, classes) to (B,) numbers gives."""
     name = getattr(function, "__name__", "function")
 
     def score(captured: tap.Captured, index: Tensor) -> Tensor:

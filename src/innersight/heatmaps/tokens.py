@@ -21,7 +21,7 @@ class Attentions:
         with torch.enable_grad(), tap.attention() as mode:
             captured = tap.capture(model, x, target.layers, stop=False)
             self.scores = target.score(captured, request.each)
-        self._used = mode.weights
+        self._model, self._used = model, mode.weights
         self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
         # In windows there are more rows than pictures, or fewer tokens than the grid has places.
         if any(rows != len(x) for rows in mode.rows) or any(w.shape[-1] != self.tokens for w in mode.weights):
@@ -30,7 +30,8 @@ class Attentions:
 
     def gradients(self) -> list[Float[Tensor, "B heads N N"]]:
         """Return the gradient of the target at every block's weights."""
-        found = torch.autograd.grad(self.scores, self._used, torch.ones_like(self.scores), allow_unused=True)
+        ones = torch.ones_like(self.scores)
+        found = tap.gradients(self._model, self.scores, self._used, ones, allow_unused=True)
         filled = [torch.zeros_like(w) if g is None else g for w, g in zip(self._used, found, strict=True)]
         return [tap.heads(gradient, len(self.scores)) for gradient in filled]
 

@@ -47,11 +47,14 @@ class Loaded:
 class Images:
     """Images that were read and are held.
 
-    pictures : in order. skipped : one sentence for each that could not be read, or that the network cannot take.
-    notes : how labels were read, and what was assumed of tensors.
+    pictures : in order. numbers : the place of each among the `given` images, some of which may not have been read.
+    skipped : one sentence for each that could not be read, or that the network cannot take. notes : how labels were
+    read, and what was assumed of tensors.
     """
 
     pictures: tuple[Picture, ...]
+    numbers: tuple[int, ...]
+    given: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -114,6 +117,10 @@ class ImageReader:
         """Yield what could be read as Pictures, which hold the whole image."""
         return self.each(partial(_picture, spec=self._spec))
 
+    def numbered(self) -> Generator[tuple[int, Picture], None, None]:
+        """Yield what could be read as Pictures, each with its place among all that was given."""
+        return self.each(lambda entry: (entry.number, _picture(entry, self._spec)))
+
     def each(self, read: Callable[[Entry], T]) -> Generator[T, None, None]:
         """Yield what `read` makes of each entry; an image for which it raises PictureError is skipped."""
 
@@ -157,8 +164,9 @@ def read(images: Any, spec: InputSpec, labels: Sequence[str] = ()) -> Images:
     See `entries` for what is taken. labels : the network's classes. Raises PictureError when none could be read.
     """
     reading = ImageReader(images, spec, labels)
-    pictures = tuple(reading.pictures())
-    return Images(pictures, reading.skipped, reading.notes)
+    found = dict(reading.numbered())
+    count = len(found) + len(reading.skipped)
+    return Images(tuple(found.values()), tuple(found), count, reading.skipped, reading.notes)
 
 
 def read_one(image: Any, spec: InputSpec, name: str = "image") -> Picture:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.inputs import ImageReader, network_input, repeatable
 from innersight.layers import check_layers, story
@@ -24,6 +25,7 @@ SHIFTS = 4
 CHANCE = 0.05
 
 
+@public()
 def match(
     before: Model,
     after: Model,

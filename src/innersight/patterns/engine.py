@@ -12,6 +12,7 @@ import torch
 
 from innersight import tap
 from innersight.address import Address
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.inputs import count, read, read_one, repeatable
@@ -40,6 +41,7 @@ EXAMPLES = 3
 PRECISIONS = ("float32", "bfloat16")
 
 
+@public(layer="what", layers="what", target="what", targets="what")
 def patterns(
     model: Model,
     what: "str | Target | Sequence[str | Target]",
@@ -161,6 +163,7 @@ def _naturals(
     return naturals_of(model, wanted, pictures, size, EXAMPLES, shown, known, numbers)
 
 
+@public(layer="what", layers="what", target="what", targets="what")
 def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **options: Any) -> Estimate:
     """Say how long `patterns` would take with the same arguments, by doing a little of everything it does.
 
@@ -384,7 +387,7 @@ def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
     """Run one picture of another size than the network's own."""
     try:
         with tap.untouched(model), torch.no_grad():
-            model.net(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
+            model.output(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
     except tap.DEFEATED as error:
         own = f"{model.input.height}x{model.input.width}"
         raise InnersightError(

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
 from innersight.layers import check_layers, story, survey
@@ -118,6 +119,7 @@ class Interpretability:
         return figures.html(self.figure())
 
 
+@public()
 def interpretability(
     model: Model,
     layer: str,

@@ -159,13 +159,18 @@ def scored(
     return best, scores
 
 
-def beside(model: Model, wanted: Sequence[Objective]) -> list[str]:
-    """Return the layer in which pictures of each objective are compared: its own, for a class the last with places."""
+def beside(model: Model, wanted: Sequence[Objective]) -> list[str | None]:
+    """Return the layer in which pictures of each objective are compared: its own, for a class the last with places.
+
+    None for a class of a network without any layer that can be read.
+    """
     own = [objective.terms[0].layer for objective in wanted]
     if all(own):
-        return [layer for layer in own if layer]
+        return own
     known = survey(model)
-    last = story(model)[-1] if any(layer.grid != (1, 1) for layer in known) else known[-1].name
+    last = known[-1].name if known else None
+    if any(layer.grid != (1, 1) for layer in known):
+        last = story(model)[-1]
     return [layer or last for layer in own]
 
 
@@ -194,22 +199,23 @@ def grain(pixels: Tensor) -> Tensor:
     return share
 
 
-def _means(model: Model, layers: Sequence[str], pixels: Tensor) -> list[Tensor]:
+def _means(model: Model, layers: Sequence[str | None], pixels: Tensor) -> list[Tensor]:
     """Return the mean and the lowest place of every unit of each picture's own layer: (units, 2) each."""
     found: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(layers), BATCH):
             own = layers[start : start + BATCH]
             x = model.input.normalise(pixels[start : start + BATCH].to(model.device)).to(model.dtype)
-            captured = tap.capture(model, x, sorted(set(own)))
-            maps = [captured.activations[layer][row].float() for row, layer in enumerate(own)]
-            found += [torch.stack([m.mean((1, 2)), m.amin((1, 2))], 1).cpu() for m in maps]
+            captured = tap.capture(model, x, sorted({layer for layer in own if layer is not None}))
+            none = x.new_zeros(0, 1, 1)
+            maps = [none if layer is None else captured.activations[layer][row] for row, layer in enumerate(own)]
+            found += [torch.stack([m.float().mean((1, 2)), m.float().amin((1, 2))], 1).cpu() for m in maps]
     return found
 
 
 def _agreement(objective: Objective, begun: Sequence[Tensor], ended: Sequence[Tensor]) -> float | None:
     """Return how far the seeds changed the other units of the layer alike."""
-    if len(ended) < 2:
+    if len(ended) < 2 or not len(ended[0]):
         return None
     change = torch.stack([after[:, 0] - before[:, 0] for after, before in zip(ended, begun, strict=True)])
     address = objective.terms[0].address

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from innersight import tap
-from innersight.model import Model
+from innersight.model import Model, no_memory
 from innersight.patterns.natural import Statistics
 from innersight.patterns.objectives import Objective
 from innersight.patterns.parameterize import Parameterization, parameterizations
@@ -163,7 +163,7 @@ class Slots:
             try:
                 self.advance(CHECK)
             except RuntimeError as error:
-                if not _no_memory(error) or self.share <= threads():
+                if not no_memory(error) or self.share <= threads():
                     raise
                 # The step is made again from its beginning, in smaller parts.
                 self.share = whole(self.share // 2)
@@ -280,8 +280,8 @@ class Slots:
             half = torch.autocast(seen.device.type, torch.bfloat16) if recipe.precision == "bfloat16" else nullcontext()
             with half:
                 values = part.reading(seen, part.waking)
-            of_pixels, of_free = torch.autograd.grad(
-                -values[:count].sum(), [pixels, free], allow_unused=True, materialize_grads=True
+            of_pixels, of_free = tap.gradients(
+                self._model, -values[:count].sum(), [pixels, free], allow_unused=True, materialize_grads=True
             )
         # A gradient that is no number moves nothing.
         return values.detach(), of_pixels, of_free.nan_to_num(0, 0, 0)
@@ -340,10 +340,6 @@ def _noise(slot: _Slot, like: Tensor) -> Tensor:
     """Return the noise of a slot's present step, the same however often it is asked for."""
     generator = torch.Generator(like.device).manual_seed(zlib.crc32(f"{slot.name} noise {slot.age}".encode()))
     return torch.randn(like.shape[1:], generator=generator, device=like.device)
-
-
-def _no_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _fused(model: Model) -> bool:

@@ -107,7 +107,7 @@ def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: t
     with torch.enable_grad():
         leaf = x.clone().requires_grad_(True)
         values = tap.capture(model, leaf, [layer]).activations[layer][:, :, place[0], place[1]]
-        (gradient,) = torch.autograd.grad(values.square().sum(), leaf)
+        (gradient,) = tap.gradients(model, values.square().sum(), [leaf])
     lit = gradient.abs().sum((0, 1)) > 0
     if not lit.any():
         return None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from innersight import __version__, tap
+from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import PictureError
 from innersight.inputs import Assumed, Entry, Given, entries, label_notes, repeatable, threads
@@ -31,6 +32,7 @@ FORMAT = 4  # of what is stored; raise it when that changes
 Watch = Callable[[int, int, str], None]
 
 
+@public()
 def scan(
     model: Model,
     pictures: Any,

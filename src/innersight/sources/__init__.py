@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import nn
 
+from innersight.call import public
 from innersight.errors import InnersightError, nearest
 from innersight.heads import Head
 from innersight.model import InputSpec, Model
@@ -19,7 +20,7 @@ from innersight.sources.bare import check, guesses, with_head, wrap
 from innersight.sources.weights import not_finite
 
 # Modules of this package that are no origin.
-HELPERS = ("bare", "query", "weights")
+HELPERS = ("bare", "query", "refusal", "weights")
 
 
 @runtime_checkable
@@ -43,6 +44,7 @@ def origins() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in HELPERS)
 
 
+@public()
 def load(
     source: "str | nn.Module | Model",
     *,

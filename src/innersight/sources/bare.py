@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from innersight import ambient
 from innersight.ending import Ending
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, UnusableError
 from innersight.heads import PLAIN, Fitted, Head, Outputs, recognise
-from innersight.model import InputSpec, Model
+from innersight.model import InputSpec, Model, NetworkError, run
 from innersight.sources.query import with_stated
+from innersight.sources.refusal import check_weights, refused
 
 IMAGES = 3
 GUESSES = ("height", "width", "mean", "std", "fit")
@@ -39,6 +41,8 @@ def wrap(
     for spec in _contracts(net, stated, usual or {}):
         try:
             found = _try(net, spec, head)
+        except UnusableError:
+            raise
         except InnersightError as error:
             if "height" not in spec.guessed:
                 raise
@@ -56,6 +60,8 @@ def fitting(net: nn.Module, stated: Mapping[str, Any]) -> InputSpec:
     for spec in _contracts(net, stated, {}):
         try:
             _run(net, spec)
+        except UnusableError:
+            raise
         except InnersightError as error:
             if "height" not in spec.guessed:
                 raise
@@ -172,7 +178,8 @@ def _try(net: nn.Module, spec: InputSpec, head: Head | None) -> Fitted:
         with torch.no_grad():
             return recognise(outputs, head)
     except InnersightError as error:
-        raise InnersightError(f"{type(net).__name__}: {error}") from error
+        kind = UnusableError if isinstance(error, UnusableError) else InnersightError
+        raise kind(f"{type(net).__name__}: {error}") from error
 
 
 def _run(net: nn.Module, spec: InputSpec) -> Outputs:
@@ -180,17 +187,18 @@ def _run(net: nn.Module, spec: InputSpec) -> Outputs:
     parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     pixels = torch.rand(IMAGES, *spec.shape, generator=torch.Generator().manual_seed(0))
     x = spec.normalise(pixels).to(parameter.device, parameter.dtype)
+    check_weights(net)
     training = {m: m.training for m in net.modules()}
     ending = Ending(net.parameters())
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), ambient.uncompiled(net):
             for module in training:
                 module.training = False
             with ending:
-                output, strong = net(x), net(x * 100)
-            one = net(x[:1])
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        raise InnersightError(f"{type(net).__name__} refuses an input of {spec.shape}: {error}") from error
+                output, strong = run(net, x, type(net).__name__), run(net, x * 100, type(net).__name__)
+            one = run(net, x[:1], type(net).__name__)
+    except NetworkError as error:
+        raise refused(net, spec.shape, x[:1], error) from error
     finally:
         for module, mode in training.items():
             module.training = mode

@@ -9,6 +9,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.image import Picture, PictureError
 from innersight.inputs import Given, ImageReader, given
@@ -105,6 +106,7 @@ class Study:
         return embed(self.folder)
 
 
+@public()
 def study(
     model: Model,
     pictures: Any,

@@ -4,26 +4,30 @@ Every function leaves the network as it was, also after an exception or Ctrl-C. 
 which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
 """
 
+from innersight.model import DEFEATED, NetworkError
 from innersight.tap.affine import affine, trials
 from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
+from innersight.tap.gradient import CUT, gradients
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
 from innersight.tap.linear import linearised, wired
 from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
-from innersight.tap.state import DEFEATED, untouched
+from innersight.tap.state import untouched
 from innersight.tap.suffix import Suffix, resume
 from innersight.tap.wiring import PICTURE, Wire, wires
 
 __all__ = [
+    "CUT",
     "DEFEATED",
     "PICTURE",
     "Captured",
     "Compiled",
     "Layout",
     "LayoutError",
+    "NetworkError",
     "Suffix",
     "Unreadable",
     "Wire",
@@ -31,6 +35,7 @@ __all__ = [
     "attention",
     "capture",
     "ending",
+    "gradients",
     "guided",
     "heads",
     "layout",

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from innersight.errors import InnersightError
-from innersight.model import Model
+from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
 from innersight.tap.layout import Layout
-from innersight.tap.state import DEFEATED, untouched
+from innersight.tap.state import untouched
 
 # (y, x) of the corners, as signs. The first of the pictures is unchanged.
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -93,7 +93,7 @@ def _measure(model: Model) -> dict[str, Layout | Unreadable]:
                 hook = lambda module, _inputs, output, name=name: look(module, output, name)  # noqa: E731
                 stack.callback(module.register_forward_hook(hook).remove)
         try:
-            model.net(x)
+            model.output(x)
         except DEFEATED as error:
             raise InnersightError(
                 f"{model.name} cannot be looked at: it refuses {PICTURES} pictures of {tuple(x.shape[1:])} ({error})"

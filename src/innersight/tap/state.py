@@ -5,19 +5,27 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from innersight import ambient
 from innersight.model import Model
-
-# What a network throws when it is fed what it does not expect.
-DEFEATED = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
 @contextmanager
 def untouched(model: Model) -> Iterator[None]:
-    """Inside: eval mode, all parameters frozen. Afterwards modes, requires_grad, and torch's RNG are as before."""
-    training = [(module, module.training) for module in model.net.modules()]
-    frozen = [p for p in model.net.parameters() if p.requires_grad]
+    """Inside: eval mode, all parameters frozen, torch as in `ambient.plain`.
+
+    Afterwards modes, requires_grad, and torch's RNG are as before. Weights made in inference mode, which no gradient
+    may pass, are replaced by copies meanwhile; parts behind torch.compile, which calls no hooks, run uncompiled.
+    """
+    with ambient.plain(), _differentiable(model.net), ambient.uncompiled(model.net), _frozen(model.net):
+        yield
+
+
+@contextmanager
+def _frozen(net: nn.Module) -> Iterator[None]:
+    training = [(module, module.training) for module in net.modules()]
+    frozen = [p for p in net.parameters() if p.requires_grad]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         try:
@@ -31,6 +39,26 @@ def untouched(model: Model) -> Iterator[None]:
                 parameter.requires_grad_(True)
             for module, mode in training:
                 module.training = mode
+
+
+@contextmanager
+def _differentiable(net: nn.Module) -> Iterator[None]:
+    """Inside, parameters and buffers that were made in inference mode are ordinary copies."""
+    copies: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for module in net.modules():
+            for held in (module._parameters, module._buffers):
+                for name, tensor in held.items():
+                    if tensor is None or not tensor.is_inference():
+                        continue
+                    if id(tensor) not in copies:
+                        copy = tensor.detach().clone()
+                        parameter = isinstance(tensor, nn.Parameter)
+                        copies[id(tensor)] = nn.Parameter(copy, requires_grad=False) if parameter else copy
+                    kept: dict[str, Any] = held
+                    stack.callback(kept.__setitem__, name, tensor)
+                    kept[name] = copies[id(tensor)]
+        yield
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from innersight.errors import InnersightError
-from innersight.model import Model
+from innersight.model import DEFEATED, Model
 from innersight.nested import transform
 from innersight.tap.layout import Layout
 from innersight.tap.passes import Reached, layout, replace
-from innersight.tap.state import DEFEATED, forwards
+from innersight.tap.state import forwards
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Suffix:
         module, call = self.model.call(self.layer)
         own = _spread(self._own, index, pictures, copy=False, main=read)
         answers[module, call - 1] = read.write(variants, own)
-        with _answering(answers), torch.inference_mode(mode=False):
+        with _answering(answers):
             return self.model.logits(x)
 
 
@@ -132,7 +132,7 @@ def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, 
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         with suppress(Reached):
-            model.net(x)
+            model.output(x)
     if not own:
         raise InnersightError(f"layer {layer} of {model.name} was not called in the forward pass; choose another")
     return dict(finished), own[0]

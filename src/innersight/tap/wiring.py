@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from innersight.model import Model
+from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
 from innersight.tap.layout import Layout
 from innersight.tap.lean import batch_norm, scale_and_shift
 from innersight.tap.passes import layout
 from innersight.tap.probe import layouts
-from innersight.tap.state import DEFEATED, untouched
+from innersight.tap.state import untouched
 
 PICTURE = "input"
 """What the picture is called where a layer reads it: its units are the bands."""
@@ -140,7 +140,7 @@ class _Trace(TorchFunctionMode):
                     stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
                     stack.callback(module.register_forward_hook(leave).remove)
             with self:
-                self._model.net(x)
+                self._model.output(x)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -247,7 +247,8 @@ class _Trace(TorchFunctionMode):
     def _key(self, tensor: Tensor) -> _Key:
         """Know a tensor by its memory, and by how often that was written to: one written in place is another one."""
         self._held.append(tensor)
-        return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.numel(), tensor._version
+        written = 0 if tensor.is_inference() else tensor._version  # a network may run a part of itself so
+        return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.numel(), written
 
 
 def _halves(units: int) -> list[list[int]]:

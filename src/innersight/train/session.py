@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from innersight.call import public
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.model import InputSpec
 from innersight.sources import load
@@ -58,6 +59,7 @@ class RunResult:
         )
 
 
+@public()
 def train(
     folder: str | Path,
     out: str | Path,

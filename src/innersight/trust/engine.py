@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from innersight.call import public
 from innersight.errors import InnersightError, printable
-from innersight.heatmaps.engine import QUICK, SURE, readable
+from innersight.heatmaps.engine import QUICK, SURE, readable, unfit
+from innersight.heatmaps.target import Classes, each, is_several
 from innersight.image import PictureError, stack
 from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
@@ -26,12 +28,13 @@ POOL = 128
 Watch = Callable[[int, int, str], None]
 
 
+@public()
 def trust(
     model: Model,
     pictures: Any,
     methods: Sequence[str] | str = QUICK,
     *,
-    target: int | str | None = None,
+    target: Classes = None,
     steps: int = 10,
     baseline: str = "blur",
     seed: int = 0,
@@ -52,8 +55,9 @@ def trust(
     pictures : whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and
     listed. methods : names; "quick"
     for all that take few passes, "all" for every one that can read this network (without the extra `captum`). target :
-    a class for all; by default each picture's predicted class. steps : in how many portions the pixels go. baseline :
-    what takes the place of removed pixels; see `trust.replacements`. seed : of all that is random. layer, options : as
+    a class for all, or a list of one for each, None for its predicted class, which is the default. steps : in how many
+    portions the pixels go. baseline : what takes the place of removed pixels; see `trust.replacements`. seed : of all
+    that is random. layer, options : as
     in `explain`. regions : a CSV file of boxes or a folder of masks, see `read_regions`. against : the same network
     trained on shuffled labels, for the label-randomization test (Adebayo et al. 2018). most : pictures drawn at random
     where there are more; None for all. watch : called with (done, total, what). The norms of the network with shuffled
@@ -61,11 +65,12 @@ def trust(
 
     Raises InnersightError for unknown names and wrong boxes, and PictureError when no picture could be read.
     """
-    asked = checked(model, methods, target, steps, baseline, seed, layer, options, regions, against)
+    asked = checked(model, methods, steps, baseline, seed, layer, options, regions, against)
     if most is not None and most < 1:
         raise InnersightError(f"most={most}: give a number of pictures of 1 or more")
     images = repeatable(pictures)
     given = count(images)
+    classes = each(model, target, given)
     numbers = list(range(given))
     if most is not None and given > most:
         numbers = sorted(np.random.default_rng(seed).choice(given, most, replace=False).tolist())
@@ -83,11 +88,16 @@ def trust(
     doubts = 0
     norms: Tensor | None = None
     reading = ImageReader(images, model.input, numbers=numbers, required=False)
-    for loaded in batched(reading.pictures(), CHUNK):
+    for several in batched(reading.numbered(), CHUNK):
         _tell(watch, len(names), len(numbers), "pictures")
+        loaded = [picture for _, picture in several]
+        asking = [classes[number] for number, _ in several]
+        own = torch.tensor([-1 if class_ is None else int(class_) for class_ in asking])
         x = stack(loaded, model.input)
         norms = x if norms is None else norms
-        found = asked.answers(x)
+        found = asked.answers(x, own)
+        if not asked.methods:
+            raise unfit(asked.left_out)
         sure = readable(found.logits) & found.scores.isfinite()
         if not bool(sure.all()):
             skipped += [
@@ -98,7 +108,7 @@ def trust(
             loaded, x = [p for p, good in zip(loaded, sure.tolist(), strict=True) if good], x[sure]
             if not loaded:
                 continue
-            found = asked.answers(x)
+            found = asked.answers(x, own[sure])
         judged += judge(asked, loaded, x, found, norms, len(names))
         if len(names) < POOL:
             kept.append((x, model.probabilities(found.logits)))
@@ -141,13 +151,13 @@ def trust(
             "baseline": baseline,
             "seed": seed,
             "layer": asked.layer,
-            "target": target,
+            "target": list(classes) if is_several(target) else classes[0],
             "regions": None if regions is None else str(regions),
             "against": None if against is None else against.name,
             "options": {name: dict(extra) for name, extra in (options or {}).items()},
         },
         facts,
-        (*(asked.left_out or {}).values(), *asked.unknown),
+        (*asked.left_out.values(), *asked.unknown),
         tuple(skipped),
         reading.notes,
     )

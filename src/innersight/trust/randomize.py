@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from innersight import tap
+from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import answer, options_of
+from innersight.heatmaps.engine import answer, located, named, options_of
 from innersight.heatmaps.target import class_target
 from innersight.image import stack
 from innersight.inputs import read
-from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.trust.likeness import likeness
 
@@ -66,12 +66,13 @@ def _measure_norms(model: Model, x: Tensor) -> None:
         try:
             for norm in norms:
                 norm.training, norm.momentum = True, 1.0
-            model.net(x)
+            model.output(x)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
 
 
+@public()
 def cascade(
     model: Model,
     pictures: Any,
@@ -88,15 +89,17 @@ def cascade(
     constant. A method that shows what the network learned falls to about 0.
     """
     x = stack(read(pictures, model.input).pictures, model.input).to(model.device, model.dtype)
-    parsed, where = options_of(list(dict.fromkeys(methods)), None), layer or last_grid(model)[0]
-    first = answer(model, x, lambda logits: class_target(model, logits.argmax(1)), [where], parsed, seed)
+    parsed = options_of(named(methods), None)
+    where, _, missing = located(model, None if layer is None else [layer], list(parsed))
+    parsed = {name: own for name, own in parsed.items() if name not in missing}
+    first = answer(model, x, lambda logits: class_target(model, logits.argmax(1)), where, parsed, seed)
     classes = first.target.classes
     assert classes is not None
     target = class_target(model, classes)
     found: dict[str, list[Tensor]] = {name: [] for name in parsed}
     for stage in range(stages):
         with shuffled_weights(model, x, share=(stage + 1) / stages, seed=seed):
-            maps = answer(model, x, lambda _: target, [where], parsed, seed)
+            maps = answer(model, x, lambda _: target, where, parsed, seed)
         for key, one in first.found.items():
             found[key[0]].append(likeness(list(one.values), list(maps.found[key].values)))
     return {name: torch.stack(values, 1) for name, values in found.items()}

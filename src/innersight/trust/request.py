@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import ALL, QUICK, Answers, answer, check_places, named, options_of
+from innersight.heatmaps.engine import Answers, answer, located, named, options_of
 from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
 from innersight.image import Picture
-from innersight.layers import check_layers, last_grid
+from innersight.layers import check_layers
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.case import baseline_maps
@@ -30,27 +30,26 @@ CHUNK = 16
 class Asked:
     """What does not change from picture to picture.
 
-    options : of each method. fixed : the class for all pictures, None for the predicted one. left_out : takes the
-    sentence of a method that cannot read this network; None where that is an error. unknown : a sentence for each
+    options : of each method. layer : None where no layer of the network has places. left_out : takes the
+    sentence of a method that cannot read this network. unknown : a sentence for each
     class of the boxes that the network does not know.
     """
 
     model: Model
     options: dict[str, dict[str, Any]]
-    layer: str
+    layer: str | None
     steps: int
     baseline: str
     seed: int
-    fixed: int | None
     regions: Regions | None
     against: Model | None
-    left_out: dict[str, str] | None
+    left_out: dict[str, str]
     unknown: tuple[str, ...]
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Those that can read the network."""
-        return tuple(name for name in self.options if name not in (self.left_out or {}))
+        return tuple(name for name in self.options if name not in self.left_out)
 
     def region(self, picture: Picture, target: int) -> Tensor | None:
         """Return where a class is seen on a picture, (H, W) bool, where people marked it."""
@@ -59,18 +58,22 @@ class Asked:
         return self.regions.find(picture, self.model.input, self.model.labels[target])
 
     def answers(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> Answers:
-        """Return what all methods say to network inputs (B, C, H, W) about classes (B,), the predicted by default.
+        """Return what all methods say to network inputs (B, C, H, W) about classes (B,).
+
+        Where there are none, or -1 stands for one, the predicted class is meant.
 
         model : another network of the same form.
         """
         net = model or self.model
 
         def aim(logits: Tensor) -> Target:
-            fixed = logits.argmax(1) if self.fixed is None else torch.full((len(logits),), self.fixed)
-            return class_target(net, fixed if classes is None else classes)
+            predicted = logits.argmax(1).cpu()
+            return class_target(net, predicted if classes is None else torch.where(classes < 0, predicted, classes))
 
         inputs = x.to(net.device, net.dtype)
-        return answer(net, inputs, aim, [self.layer], self.options, self.seed, self.left_out)
+        return answer(
+            net, inputs, aim, [] if self.layer is None else [self.layer], self.options, self.seed, self.left_out
+        )
 
     def maps(self, found: Answers, i: int) -> Maps:
         """Return the maps of picture `i`, in the order of the methods."""
@@ -90,7 +93,6 @@ class Asked:
 def checked(
     model: Model,
     methods: Sequence[str] | str,
-    target: int | str | None,
     steps: int,
     baseline: str,
     seed: int,
@@ -123,21 +125,20 @@ def checked(
     if clash:
         raise InnersightError(f"{', '.join(sorted(clash))}: always in the table; name heatmap methods only")
     parsed = options_of(chosen, options)
-    where = layer or last_grid(model)[0]
-    check_places(model, [where], chosen)
+    where, _, missing = located(model, None if layer is None else [layer], chosen)
+    parsed = {name: own for name, own in parsed.items() if name not in missing}
     if against is not None:
-        check_layers(against, [where])
+        check_layers(against, where)
     unknown = () if regions is None else check_labels(regions, model.labels)
     return Asked(
         model,
         parsed,
-        where,
+        where[0] if where else None,
         steps,
         baseline,
         seed,
-        None if target is None else model.class_index(target),
         None if regions is None else read_regions(regions),
         against,
-        {} if methods in (ALL, QUICK) else None,
+        dict(missing),
         unknown,
     )

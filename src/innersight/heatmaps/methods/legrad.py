@@ -27,7 +27,7 @@ def legrad(request: Request) -> Float[Tensor, "B h w"]:
         with torch.enable_grad(), tap.attention() as mode, tap.ending(request.model, blocks, last):
             outputs = request.model.logits(request.x)
             score = request.shared.target.score(tap.Captured({}, outputs), request.each).sum()
-        (gradient,) = torch.autograd.grad(score, mode.weights[last], allow_unused=True)
+        (gradient,) = tap.gradients(request.model, score, [mode.weights[last]], allow_unused=True)
         if gradient is not None:
             total += tap.heads(gradient, len(total)).clamp(min=0).mean((1, 2))
     return found.grid_of(total / len(blocks))

@@ -1,0 +1,81 @@
+"""What the caller has set in torch: kept away from our own computations, given back to the user's network."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from innersight.errors import InnersightError
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_PLAIN = torch.float32, torch.device("cpu")
+
+
+class _Callers(threading.local):
+    """The defaults that `plain` found, the outermost first."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[torch.dtype, torch.device]] = []
+
+
+_callers = _Callers()
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside, torch computes as in a fresh process: without inference mode and autocast, float32 on the CPU by default.
+
+    So a call gives the same values wherever it is made, as in Lightning's validation loop, which is in inference mode.
+    Raises InnersightError inside the transforms of `torch.func`, whose tensors have no values.
+    """
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise InnersightError("called inside a transform of torch.func (vmap, grad, ...): call it outside")
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        for device in _DEVICES:
+            if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        defaults = torch.get_default_dtype(), torch.get_default_device()
+        if defaults != _PLAIN:
+            _callers.found.append(defaults)
+            stack.callback(_callers.found.pop)
+            stack.enter_context(_defaults(*_PLAIN))
+        yield
+
+
+@contextmanager
+def callers() -> Iterator[None]:
+    """Inside `plain`, the defaults of the caller again: the user's own network may make tensors by them."""
+    if not _callers.found:
+        yield
+        return
+    with _defaults(*_callers.found[0]):
+        yield
+
+
+@contextmanager
+def uncompiled(net: nn.Module) -> Iterator[None]:
+    """Inside, no part of the network runs compiled: compiled code was traced without our hooks, and skips them."""
+    compiled = any(
+        isinstance(module, torch._dynamo.OptimizedModule) or getattr(module, "_compiled_call_impl", None) is not None
+        for module in net.modules()
+    )
+    if not compiled:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
+def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)

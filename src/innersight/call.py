@@ -1,0 +1,173 @@
+"""How public functions are called: one layer or several, numbers of any library, in any mode of torch."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar
+
+from torch import nn
+
+from innersight import ambient
+from innersight.address import Address
+from innersight.errors import InnersightError
+from innersight.model import Layer, Model
+from innersight.scalars import integer, number
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ALIKE = (("layer", "layers"), ("target", "targets"))
+"""Pairs of words of which a function declares one and takes both."""
+LAYERS = frozenset({"layer", "layers", "before", "after"})
+SEEDS = 2**63
+
+
+def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function be called as people call it; use as a decorator: `@public()`.
+
+    `layer=` and `layers=` both do, whichever it declares, and so do `target=` and `targets=`. One name stands for a
+    list of one name, one number for a list of one number, and a list of one layer for the layer. A layer is given by
+    its name, as a `Layer`, or as the module itself. Parameters declared as int or float take numbers of NumPy and
+    torch. All runs in `ambient.plain`, so that inference mode, autocast and other defaults of torch change no value.
+
+    instead : for words that have another parameter, its name: `layers="what"`. Raises InnersightError for both words of
+    a pair, several layers where one is read, and values of another type.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        kinds = {name: _kind(parameter.annotation) for name, parameter in signature.parameters.items()}
+        words = _words(kinds, instead)
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            model = next((one for one in (*args, *kwargs.values()) if isinstance(one, Model)), None)
+            given = _renamed(function.__name__, words, kwargs, model)
+            try:
+                asked = signature.bind(*args, **given).arguments
+            except TypeError:
+                # Python's own sentence, which names the function.
+                return function(*args, **given)
+            for name in asked.keys() & kinds.keys():
+                asked[name] = _converted(name, asked[name], kinds[name], model)
+            bound = inspect.BoundArguments(signature, asked)
+            with ambient.plain():
+                return function(*bound.args, **bound.kwargs)
+
+        return called
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a parameter takes, as far as it is numbers and names: one, several, or a fixed number of them."""
+
+    one: frozenset[type] = frozenset()
+    several: frozenset[type] = frozenset()
+    fixed: frozenset[type] = frozenset()
+    more: bool = False
+
+
+def _kind(annotation: Any) -> _Kind:
+    """Return what an annotation says; of what is no number or name, that there is more."""
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+        return _Kind(more=True)
+    found: dict[str, set[type]] = {"one": set(), "several": set(), "fixed": set()}
+    more = False
+    for option in _options(annotation):
+        origin = typing.get_origin(option)
+        listed = origin in (Sequence, tuple)
+        inner = {one for arg in typing.get_args(option) for one in _options(arg)} if listed else set()
+        if option in (int, float, str):
+            found["one"].add(option)
+        elif inner - {...} and inner <= {int, float, str, ...}:
+            found["several" if origin is Sequence else "fixed"] |= inner - {...}
+        elif option is not NoneType:
+            more = True
+    return _Kind(**{key: frozenset(types) for key, types in found.items()}, more=more)
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    args = typing.get_args(annotation)
+    return args if args and typing.get_origin(annotation) not in (Sequence, tuple) else (annotation,)
+
+
+def _words(parameters: Mapping[str, _Kind], instead: Mapping[str, str]) -> dict[str, str]:
+    """Return for each word that is no parameter the parameter it means."""
+    found = dict(instead)
+    for pair in ALIKE:
+        own = next((instead.get(word, word) for word in pair if word in parameters or word in instead), None)
+        found |= {word: own for word in pair if own is not None and word not in parameters}
+    return found
+
+
+def _renamed(function: str, words: Mapping[str, str], kwargs: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+    """Return keyword arguments under the names of the function's parameters."""
+    given: dict[str, Any] = {}
+    for word, value in kwargs.items():
+        name = words.get(word, word)
+        if name in given or (name != word and name in kwargs):
+            raise InnersightError(f"{function}: {word}= and {name}= mean the same; give one of them")
+        if word in LAYERS and name not in LAYERS and value is not None:
+            several = _names(word, value, model)
+            value = several[0] if len(several) == 1 else several
+        given[name] = value
+    return given
+
+
+def _converted(name: str, value: Any, kind: _Kind, model: Model | None) -> Any:
+    """Return an argument as its parameter is declared."""
+    if value is None:
+        return value
+    if name in LAYERS and not kind.more and str in kind.one | kind.several:
+        names = _names(name, value, model)
+        if kind.several:
+            return names
+        if len(names) > 1:
+            raise InnersightError(f"{name}={', '.join(names)}: one layer is read here; call it for each of them")
+        return names[0]
+    listed = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    if kind.several and not kind.more and (listed or not kind.one):
+        return tuple(_number(name, one, kind.several) for one in (value if listed else [value]))
+    if kind.fixed and listed:
+        return tuple(_number(name, one, kind.fixed) for one in value)
+    return _number(name, value, kind.one) if kind.one and not kind.more else value
+
+
+def _number(name: str, value: Any, kinds: frozenset[type]) -> Any:
+    """Return a value where it may be text, or else as the number that is wanted."""
+    if str in kinds:
+        return value
+    if float in kinds:
+        return number(value, name)
+    found = integer(value, name)
+    if name == "seed" and not 0 <= found < SEEDS:
+        raise InnersightError(f"seed={found}: give a whole number of 0 or more, below 2 to the 63rd")
+    return found
+
+
+def _names(word: str, value: Any, model: Model | None) -> tuple[str, ...]:
+    """Return the names of the layers that were given. Raises InnersightError for what names none."""
+    single = isinstance(value, str | Layer | Address | nn.Module) or not isinstance(value, Iterable)
+    names = tuple(_name(word, one, model) for one in ([value] if single else value))
+    if not names:
+        raise InnersightError(f"{word} names no layer: leave it away for the default, or name one")
+    return names
+
+
+def _name(word: str, value: Any, model: Model | None) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Layer):
+        return str(value.name)
+    if isinstance(value, Address) and value.unit is None:
+        return value.layer
+    if isinstance(value, nn.Module) and model is not None:
+        for name, module in model.net.named_modules():
+            if module is value and name:
+                return name
+        raise InnersightError(f"{word}: the {type(value).__name__} given is no layer of {model.name}")
+    raise InnersightError(f"{word} is {value!r}: give the name of a layer, as `innersight.layers` lists them")

@@ -1,0 +1,61 @@
+"""Whole numbers and numbers, however a library writes them."""
+
+import operator
+from typing import Any
+
+from innersight.errors import InnersightError
+
+
+def integer(value: Any, what: str) -> int:
+    """Return a whole number given as int, NumPy integer, or array or tensor without dimensions.
+
+    what : its name, for the message. Raises InnersightError for anything else: truth values and floats too, which stand
+    where a number was meant more often than for one.
+    """
+    if is_integer(value):
+        return operator.index(value)
+    raise InnersightError(f"{what} is {_shown(value)}: give a whole number, such as 3")
+
+
+def is_integer(value: Any) -> bool:
+    """Say whether `integer` takes a value.
+
+    >>> is_integer(3), is_integer(True), is_integer(3.0)
+    (True, False, False)
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return False
+    # An array of one number is a list of numbers; its truth value may count as one.
+    if tuple(getattr(value, "shape", ())) or str(getattr(value, "dtype", "")).rpartition(".")[2] == "bool":
+        return False
+    try:
+        operator.index(value)
+    except TypeError:  # an array or tensor of floats
+        return False
+    return True
+
+
+def number(value: Any, what: str) -> float:
+    """Return a number given as int, float, NumPy number, or array or tensor without dimensions.
+
+    what : its name, for the message. Raises InnersightError for anything else, truth values too.
+    """
+    if is_integer(value):
+        return operator.index(value)
+    plain = isinstance(value, float) or (hasattr(value, "__float__") and not tuple(getattr(value, "shape", ())))
+    if plain and not isinstance(value, bool | complex) and _real(value):
+        return float(value)
+    raise InnersightError(f"{what} is {_shown(value)}: give a number, such as 0.5")
+
+
+def _real(value: Any) -> bool:
+    return not any(kind in str(getattr(value, "dtype", "")) for kind in ("complex", "bool"))
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a few words."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and tuple(shape):
+        return f"a {type(value).__name__} of shape {tuple(shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
