@@ -140,7 +140,7 @@ def test_several_outputs(pack: Any, where: str, pictures: Tensor) -> None:
 def test_outputs_without_class_scores() -> None:
     with pytest.raises(InnersightError, match="returned str: no tensor of class scores; pass head="):
         load(Returns(lambda y, x: "no"), input=SPEC)
-    with pytest.raises(InnersightError, match=r"returned \(3, 2, 2\); one row of logits per picture"):
+    with pytest.raises(InnersightError, match=r"returned \(3, 2, 2\), a row of numbers for each of several boxes"):
         load(Returns(lambda y, x: y.reshape(-1, 2, 2)), input=SPEC)
 
 
