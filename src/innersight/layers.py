@@ -73,7 +73,10 @@ def last_grid(model: Model) -> tuple[str, str]:
     name = next((step for step in reversed(steps) if reached[step]), steps[-1])
     grid = f"{known[name].grid[0]}x{known[name].grid[1]}"
     if not any(reached.values()):
-        return name, f"the last layer with places ({grid}); none of them reaches the class: no gradient comes back from it"
+        return (
+            name,
+            f"the last layer with places ({grid}); none of them reaches the class: no gradient comes back from it",
+        )
     if name == steps[-1]:
         return name, f"the last layer that still has places ({grid}) before they are pooled away"
     behind = "only other tokens are read" if known[steps[-1]].prefix else "places do not count for these scores"
