@@ -101,7 +101,7 @@ def test_torchvision_takes_three_channels_and_builds_a_vit_for_the_size() -> Non
         load("torchvision:squeezenet1_1?channels=4")
     assert load("torchvision:vit_b_32?size=32").input.shape == (3, 32, 32)
     with pytest.raises(
-        InnersightError, match=r"VisionTransformer refuses an input of \(3, 32, 64\): Wrong image width"
+        InnersightError, match=r"VisionTransformer refuses an input of \(3, 32, 64\): AssertionError: Wrong image width"
     ):
         load("torchvision:vit_b_32?size=32x64")
 
