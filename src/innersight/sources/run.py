@@ -20,7 +20,8 @@ class RunCard:
     """The content of `run.json`.
 
     net : architecture as `ORIGIN:NAME`. labels : one name per class, in output order.
-    metrics : measured figures, such as `accuracy`, with the number of pictures they stand on.
+    metrics : measured figures, such as `accuracy`, with the number of pictures they stand on; `not_held_out` says why
+        these cannot be called held out, None where they can.
     recipe : everything needed to train it again, the seed and the command line included.
     """
 
@@ -30,6 +31,16 @@ class RunCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+
+def judged_on(metrics: dict[str, Any]) -> str:
+    """Return what an accuracy stands on, such as "112 held out pictures"; images that were learned from are told.
+
+    >>> judged_on({"pictures": 112, "not_held_out": "not held out: 102 of 112 were training images of first"})
+    '112 pictures, not held out: 102 of 112 were training images of first'
+    """
+    doubt = metrics.get("not_held_out")
+    return f"{metrics['pictures']:,} pictures, {doubt}" if doubt else f"{metrics['pictures']:,} held out pictures"
 
 
 def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
@@ -52,8 +63,8 @@ def card_text(card: RunCard) -> str:
         "",
         f"Architecture `{card.net}`, input {columns}x{height}x{width}, {len(labels)} classes.",
         "",
-        f"Accuracy {metrics['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}) on {metrics['pictures']:,} held "
-        f"out pictures. Made by, with seed {card.recipe['seed']}:",
+        f"Accuracy {metrics['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}) on "
+        f"{judged_on(metrics)}. Made by, with seed {card.recipe['seed']}:",
         "",
         f"    {card.recipe['command']}",
         "",

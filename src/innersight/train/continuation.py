@@ -26,10 +26,9 @@ def checkpoint_of(
     """Decide whether OUT is begun, begun anew or gone on with; return the checkpoint to go on from."""
     if out.exists() and not out.is_dir():
         raise InnersightError(f"{out} is a file: give a folder for the run")
-    if overwrite and main:
-        for name in OWN:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if overwrite:
+        _refuse_itself(out, given)
+        return None
     last, finished = out / "checkpoints" / "last.ckpt", (out / "run.json").is_file()
     if finished and main:
         _refuse_finished(out, resume=resume and last.is_file())
@@ -48,6 +47,21 @@ def checkpoint_of(
             )
     say(f"going on with the run in {out} after epoch {saved['reached']['epochs']}")
     return last
+
+
+def clear(out: Path) -> None:
+    """Remove what a run left in OUT, and nothing else."""
+    for name in OWN:
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _refuse_itself(out: Path, given: dict[str, Any]) -> None:
+    """Refuse to overwrite the run whose weights are asked for."""
+    for name in (str(given["net"]).removeprefix("run:"), given["weights"]):
+        place = Path(name).resolve() if name else out.parent.resolve()
+        if place == out.resolve() or any(place.is_relative_to(out.resolve() / own) for own in OWN):
+            raise InnersightError(f"{name} is what overwrite=True (--overwrite) would remove: name another folder")
 
 
 def _refuse_finished(out: Path, *, resume: bool) -> None:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.image import SUFFIXES, PictureError, load_picture
+from innersight.image import SUFFIXES, Picture, PictureError, load_picture
 from innersight.model import InputSpec
 from innersight.writing import replacing, write_text
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Pictures:
     rows : (N,) int64, where in `pixels` the readable pictures are.
     targets : (N,) int64, class numbers.
     files : (N,) paths below the listing's root.
+    contents : (N,) digests that tell the same image, see `innersight.train.split`.
     skipped : one sentence for each file that cannot be read.
     """
 
@@ -54,6 +55,7 @@ class Pictures:
     rows: np.ndarray
     targets: np.ndarray
     files: tuple[str, ...]
+    contents: tuple[tuple[str, str], ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -130,7 +132,8 @@ def decode(
         megabytes = np.prod(shape, dtype=np.int64) / 1e6
         say(f"decoding {shape[0]:,} pictures to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
         _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
-    broken: dict[str, str] = json.loads(stem.with_suffix(".json").read_text())["broken"]
+    told = json.loads(stem.with_suffix(".json").read_text())
+    broken: dict[str, str] = told["broken"]
     pixels = np.memmap(stem.with_suffix(".u8"), dtype=np.uint8, mode="r", shape=shape)
     rows = np.array([n for n, file in enumerate(listing.files) if file not in broken], dtype=np.int64)
     skipped = tuple(f"{printable(file)}: {reason}" for file, reason in broken.items())
@@ -140,7 +143,14 @@ def decode(
         )
     targets = np.array(listing.classes, dtype=np.int64)[rows]
     return Pictures(
-        listing.labels, pixels, rows, targets, tuple(listing.files[n] for n in rows), skipped, listing.notes
+        listing.labels,
+        pixels,
+        rows,
+        targets,
+        tuple(listing.files[n] for n in rows),
+        tuple((told["contents"][n][0], told["contents"][n][1]) for n in rows),
+        skipped,
+        listing.notes,
     )
 
 
@@ -176,28 +186,6 @@ def cache_folder() -> Path:
     """Return where decoded pictures are kept: `$INNERSIGHT_CACHE`, else `innersight` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("INNERSIGHT_CACHE") or Path(base) / "innersight")
-
-
-def split(targets: np.ndarray, *, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted (training, held out) positions with the same share of every class.
-
-    targets : (N,) class numbers.
-    holdout : share, 0 < holdout < 1; rounded for each class, but one picture or more of every class of two.
-    Raises InnersightError for a share out of range or when nothing can be held out.
-    """
-    if not 0 < holdout < 1:
-        raise InnersightError(f"holdout {holdout} is a share of the pictures: give 0 < holdout < 1, such as 0.1")
-    random = np.random.default_rng(seed)
-    held = np.zeros(len(targets), dtype=bool)
-    for number in np.unique(targets):
-        own = np.flatnonzero(targets == number)
-        take = min(max(1, round(len(own) * holdout)), len(own) - 1)
-        held[random.permutation(own)[:take]] = True
-    if not held.any():
-        raise InnersightError(
-            "no class has two pictures, so none can be held out; give more pictures or a folder as val"
-        )
-    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def class_weights(targets: np.ndarray, classes: int, *, balance: bool = True) -> Tensor:
@@ -256,6 +244,14 @@ class Batches:
             )
 
 
+def content_of(path: Path, picture: Picture) -> tuple[str, str]:
+    """Return digests of the bytes of an image's file and of its decoded pixels, whatever the size the network takes."""
+    values = np.asarray(picture.image.convert("RGB")) if picture.bands is None else np.asarray(picture.bands)
+    pixels = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
+    pixels.update(np.ascontiguousarray(values).data)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20], pixels.hexdigest()[:20]
+
+
 def _pictures_below(folder: Path) -> list[Path]:
     hidden = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     return sorted(
@@ -298,6 +294,7 @@ def _reserve(path: Path, size: int) -> None:
 def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...], workers: int) -> None:
     """Write STEM.u8 and then STEM.json, each complete under its name."""
     broken: dict[str, str] = {}
+    contents: list[tuple[str, str] | None] = [None] * shape[0]
     with replacing(stem.with_suffix(".u8")) as partial, ExitStack() as undo:
         _reserve(partial, int(np.prod(shape, dtype=np.int64)))
         pixels = np.memmap(partial, dtype=np.uint8, mode="r+", shape=shape)
@@ -305,7 +302,9 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
         def read(number: int) -> None:
             path = listing.root / listing.files[number]
             try:
-                pixels[number] = np.asarray(load_picture(path).seen(spec)).reshape(shape[1:])
+                picture = load_picture(path)
+                pixels[number] = np.asarray(picture.seen(spec)).reshape(shape[1:])
+                contents[number] = content_of(path, picture)
             except PictureError as error:
                 broken[listing.files[number]] = str(error).removeprefix(f"{printable(path)}: ")
 
@@ -314,4 +313,4 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
         for done in [pool.submit(read, number) for number in range(shape[0])]:
             done.result()
         pixels.flush()
-    write_text(stem.with_suffix(".json"), json.dumps({"broken": dict(sorted(broken.items()))}))
+    write_text(stem.with_suffix(".json"), json.dumps({"broken": dict(sorted(broken.items())), "contents": contents}))

@@ -1,6 +1,5 @@
 """`train`: from a folder of pictures to a run folder, through interruptions."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -8,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,13 +14,12 @@ from innersight.call import public
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.model import InputSpec
 from innersight.sources import load
-from innersight.sources.run import RunCard, read_card, write_run
+from innersight.sources.run import RunCard, judged_on, read_card, write_run
 from innersight.sources.weights import read_weights
-from innersight.train import answers, data
+from innersight.train import answers, data, split
 from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
-from innersight.train.continuation import checkpoint_of
+from innersight.train.continuation import checkpoint_of, clear
 from innersight.train.interruptions import clear_about_full_disk, interruptible
-from innersight.writing import write_text
 
 SEEN, SEEN_FINE = 80_000, 20_000
 
@@ -52,9 +49,8 @@ class RunResult:
         """Return the outcome in one sentence."""
         low, high = self.interval
         early = f", {self.stopped}" if self.stopped else ""
-        which = "learned" if self.card.recipe["arguments"].get("shuffle_labels") else "held out"
         return (
-            f"accuracy {self.accuracy:.4f} on {self.pictures:,} {which} pictures (95% interval {low:.3f}-{high:.3f}), "
+            f"accuracy {self.accuracy:.4f} on {judged_on(self.card.metrics)} (95% interval {low:.3f}-{high:.3f}), "
             f"{self.epochs} epochs in {self.seconds:.0f} s{early}: {self.folder}"
         )
 
@@ -92,9 +88,12 @@ def train(
 ) -> RunResult:
     """Train a classifier on `FOLDER/CLASS/*.jpg` and write the run folder OUT.
 
-    net : `small` or `small:WIDTH`, `timm:NAME`, `torchvision:NAME`, or `run:DIR` for the weights of an earlier run.
+    net : `small` or `small:WIDTH`, `timm:NAME`, `torchvision:NAME`, or `run:DIR` for the weights of an earlier run,
+        which keeps that run's split: no image that it, or a run before it, learned from is held out, under any name.
     weights : None (random), "hub", or a file; see `innersight.load`.
     val : folder of the same classes to test on; without it a stratified share `holdout` of the pictures is held out.
+        Copies of an image are never parted. Where images that judge were learned from, the accuracy is not said to be
+        of held out images, but of how many it was.
     epochs : passes over the pictures; when None as many as show about 80,000 pictures, 12 to 60 (with learned weights
         20,000 pictures, 4 to 10).
     size : side of the network's input in pixels; 80 for `small`, the network's own otherwise.
@@ -135,7 +134,7 @@ def train(
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             return _train(
                 Path(folder), out, given, checkpoint, asked_to_stop,
-                trainer={"devices": devices, "strategy": strategy, "nodes": nodes},
+                trainer={"devices": devices, "strategy": strategy, "nodes": nodes}, overwrite=overwrite,
                 progress=progress, workers=workers, cache=cache, main=main, say=say,
             )  # fmt: skip
 
@@ -148,6 +147,7 @@ def _train(
     asked_to_stop: Callable[[], bool],
     *,
     trainer: dict[str, Any],
+    overwrite: bool,
     progress: bool | None,
     workers: int | None,
     cache: str | Path | None,
@@ -156,14 +156,19 @@ def _train(
 ) -> RunResult:
     from innersight.train import loop
 
-    source, spec, fine = _source(given)
+    source, weights, spec, earlier = _source(given)
+    fine = weights is not None
     reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
     pictures = data.drop_empty(data.decode(data.scan(folder), spec, **reading))
     if given["shuffle_labels"]:
         pictures = data.shuffled(pictures, given["seed"])
-    judges, training, held_out = _split(pictures, given, spec, reading)
+    history = split.history_of(earlier, weights, source)
+    judges, parts = _split(pictures, given, spec, reading, history)
+    training, held_out = parts.training, parts.held_out
+    pictures = replace(pictures, notes=(*pictures.notes, *parts.notes))
+    judges = pictures if given["val"] is None else judges
     task = loop.Task(
-        net=_build(source, given["weights"], len(pictures.labels), spec, given["seed"], fine),
+        net=_build(source, weights, len(pictures.labels), spec, given["seed"], fine),
         spec=spec,
         pictures=pictures,
         training=training,
@@ -181,10 +186,12 @@ def _train(
         robust=given["robust"],
         arguments=given,
     )
-    for line in _report(task):
+    for line in _report(task, parts.doubt):
         say(line)
+    if main and overwrite:
+        clear(out)
     if main:
-        _keep_split(out, task, continued=checkpoint is not None)
+        split.keep(out, parts, pictures, judges, history, go_on=checkpoint is not None)
     reached, stopped, device = loop.fit(
         task,
         out,
@@ -211,6 +218,7 @@ def _train(
         "best_epoch": reached.best["epoch"],
         "seconds": round(reached.seconds, 1),
         "stopped": note,
+        "not_held_out": parts.doubt,
         "skipped": skipped(pictures, judges),
         "notes": list(_notes(pictures, judges)),
     }
@@ -262,19 +270,21 @@ def _check(given: dict[str, Any]) -> None:
         raise InnersightError("shuffle_labels holds no pictures out: leave out val")
 
 
-def _source(given: dict[str, Any]) -> tuple[str, InputSpec, bool]:
-    """Return the architecture, its input contract, and whether it comes with learned weights; resolves `run:DIR`."""
-    source = str(given["net"])
+def _source(given: dict[str, Any]) -> tuple[str, str | None, InputSpec, Path | None]:
+    """Return the architecture, its weights as `load` takes them, its input contract, and the run they come from."""
+    source, weights, earlier = str(given["net"]), given["weights"], None
     if source.startswith("run:"):
-        earlier = read_card(source.removeprefix("run:"))
-        given["weights"] = given["weights"] or str(Path(source.removeprefix("run:")) / "weights.safetensors")
-        source, spec = earlier.net, earlier.input
+        folder = Path(source.removeprefix("run:"))
+        card = read_card(folder)
+        if weights is None:
+            earlier, weights = folder, str(folder / "weights.safetensors")
+        source, spec = card.net, card.input
     else:
         source = {"small": "small:32"}.get(source, source)
         spec = load(source, device="cpu").input
     if given["size"] is not None:
         spec = replace(spec, height=given["size"], width=given["size"])
-    return source, spec, given["weights"] is not None
+    return source, weights, spec, earlier
 
 
 def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed: int, fine: bool) -> nn.Module:
@@ -290,38 +300,25 @@ def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed
 
 
 def _split(
-    pictures: data.Pictures, given: dict[str, Any], spec: InputSpec, reading: dict[str, Any]
-) -> tuple[data.Pictures, np.ndarray, np.ndarray]:
+    pictures: data.Pictures,
+    given: dict[str, Any],
+    spec: InputSpec,
+    reading: dict[str, Any],
+    history: split.History | None,
+) -> tuple[data.Pictures, split.Split]:
     if given["shuffle_labels"]:
-        every = np.arange(len(pictures.files))
-        return pictures, every, every
+        return pictures, split.learned(pictures)
     if given["val"] is None:
-        return pictures, *data.split(pictures.targets, holdout=given["holdout"], seed=given["seed"])
+        return pictures, split.divide(pictures, history, holdout=given["holdout"], seed=given["seed"])
     judges = data.decode(data.scan(given["val"], labels=pictures.labels), spec, **reading)
-    return judges, np.arange(len(pictures.files)), np.arange(len(judges.files))
+    return judges, split.judged(pictures, judges, history)
 
 
 def _epochs(pictures: int, fine: bool) -> int:
     return min(10, max(4, round(SEEN_FINE / pictures))) if fine else min(60, max(12, round(SEEN / pictures)))
 
 
-def _keep_split(out: Path, task: Any, *, continued: bool) -> None:
-    """Write split.json; raise InnersightError when a continued run would now hold out other pictures."""
-    held = {
-        "training": len(task.training),
-        "held_out": [task.judges.files[n] for n in task.held_out],
-        "folder": "val" if task.judges is not task.pictures else "train",
-    }
-    path = out / "split.json"
-    if continued and path.is_file() and json.loads(path.read_text()) != held:
-        raise InnersightError(
-            f"the pictures changed since the run in {out} began: restore them, "
-            "or begin anew with overwrite=True (--overwrite)"
-        )
-    write_text(path, json.dumps(held, indent=0) + "\n")
-
-
-def _report(task: Any) -> Iterator[str]:
+def _report(task: Any, doubt: str | None) -> Iterator[str]:
     pictures, judges = task.pictures, task.judges
     sizes = sorted(counts(pictures, task.training).items(), key=lambda item: -item[1])
     most, least = sizes[0], sizes[-1]
@@ -331,7 +328,8 @@ def _report(task: Any) -> Iterator[str]:
         total = len(unread) + len(pictures.files) + (len(judges.files) if judges is not pictures else 0)
         yield f"{len(unread)} of {total:,} files cannot be read and are skipped (listed in run.json): {unread[0]} ..."
     learn, judge = len(task.training), len(task.held_out)
-    yield f"{learn:,} pictures of {len(sizes)} classes to learn from, {judge:,} held out to judge"
+    how = "held out to judge" if doubt is None else f"to judge, {doubt}"
+    yield f"{learn:,} pictures of {len(sizes)} classes to learn from, {judge:,} {how}"
     if most[1] > 1.5 * least[1]:
         weigh = f"weighs {float(task.weights.min()):.2f} to {float(task.weights.max()):.2f} in the loss"
         handled = f"a picture {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"

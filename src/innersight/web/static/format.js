@@ -14,6 +14,11 @@ export function signed(value, digits = 3) {
   return (value > 0 ? "+" : "") + number(value, digits);
 }
 
+/** What the pictures are to the network that a run was measured on: new to it, or why they may not be. */
+export function judgedOn(metrics) {
+  return metrics.not_held_out ? `(${metrics.not_held_out})` : "it was not trained on";
+}
+
 export function percent(value) {
   if (!Number.isFinite(value)) return "–";
   if (value > 0 && value < 0.001) return "< 0.1%";

@@ -34,7 +34,7 @@ register("/c/:class", async ({ study, params }) => {
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, `Class ${number}`), h("h1", {}, label),
         metric ? h("p", { class: "lead" }, `Precision ${percent(metric.precision)}, recall ${percent(metric.recall)} on `
-          + `${count(metric.pictures)} pictures it was not trained on.`) : null),
+          + `${count(metric.pictures)} pictures ${judgedOn(train.metrics)}.`) : null),
       h("div", { class: "unit-page" },
         h("div", { class: "unit-pattern" }, h("h2", {}, "What the network looks for"),
           i >= 0 ? [h("div", { class: "saved" }, pictureTile(classes.patterns.sheet, i, `pattern of ${label}`)),

@@ -2,7 +2,7 @@
 
 import { stepClock, stepsOf } from "../clock.js";
 import { h, settingsList } from "../dom.js";
-import { count, percent } from "../format.js";
+import { count, judgedOn, percent } from "../format.js";
 import { register } from "../router.js";
 import { trainingCharts } from "../sections/training.js";
 import { getDocument } from "../source.js";
@@ -27,7 +27,7 @@ function metrics({ metrics: found }) {
   const interval = found.interval
     ? ` (95% interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
   return h("p", { class: "lead after" },
-    `Right on ${percent(found.accuracy)} of ${count(found.pictures)} pictures it was not trained on${interval}.`);
+    `Right on ${percent(found.accuracy)} of ${count(found.pictures)} pictures ${judgedOn(found)}${interval}.`);
 }
 
 function confusion(study, found) {
