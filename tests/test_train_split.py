@@ -28,8 +28,8 @@ def images(targets: np.ndarray, contents: list[tuple[str, str]] | None = None) -
     count = len(targets)
     return data.Pictures(
         tuple("abcdef"[: int(targets.max()) + 1]), np.zeros((count, 1, 1, 3), np.uint8), np.arange(count), targets,
-        tuple(f"{n}.png" for n in range(count)),
-        tuple(contents or [(f"b{n}", f"p{n}") for n in range(count)]), (),
+        tuple(f"{n}.png" for n in range(count)), (),
+        contents=tuple(contents or [(f"b{n}", f"p{n}") for n in range(count)]),
     )  # fmt: skip
 
 

@@ -46,8 +46,8 @@ class Pictures:
     rows : (N,) int64, where in `pixels` the readable pictures are.
     targets : (N,) int64, class numbers.
     files : (N,) paths below the listing's root.
-    contents : (N,) digests that tell the same image, see `innersight.train.split`.
     skipped : one sentence for each file that cannot be read.
+    contents : (N,) digests that tell the same image, see `innersight.train.split`.
     """
 
     labels: tuple[str, ...]
@@ -55,9 +55,9 @@ class Pictures:
     rows: np.ndarray
     targets: np.ndarray
     files: tuple[str, ...]
-    contents: tuple[tuple[str, str], ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    contents: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of pictures of every class."""
@@ -148,9 +148,9 @@ def decode(
         rows,
         targets,
         tuple(listing.files[n] for n in rows),
-        tuple((told["contents"][n][0], told["contents"][n][1]) for n in rows),
         skipped,
         listing.notes,
+        tuple((told["contents"][n][0], told["contents"][n][1]) for n in rows),
     )
 
 
