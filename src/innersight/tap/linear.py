@@ -1,4 +1,4 @@
-"""What could pass a network: ReLUs that let every gradient through, pools that hand it to all they look at."""
+"""What could pass a network: ReLUs that block nothing, maxima that hand the gradient to all they are taken of."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +11,11 @@ from torch.overrides import TorchFunctionMode
 
 from innersight.model import Model
 
-# Flat on a part of the numbers: a unit there would block every gradient.
+# Flat on a part of the numbers, or as good as flat: a unit there would block every gradient.
 _FLAT = {
     "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "threshold", "clamp", "clamp_min", "clamp_max", "clip",
-    "hardshrink", "softshrink",
+    "hardshrink", "softshrink", "gelu", "silu", "mish", "elu", "selu", "celu", "softplus", "sigmoid", "logsigmoid",
+    "tanh",
 }  # fmt: skip
 _NAMED: dict[Any, str] = {F.max_pool2d: "max_pool2d", F.adaptive_max_pool2d: "adaptive_max_pool2d"}
 SMALL = 0.1
@@ -23,9 +24,9 @@ SMALL = 0.1
 class linearised(TorchFunctionMode):  # noqa: N801
     """Inside, no gradient is blocked by a unit that is silent, or that another one outdoes.
 
-    Values are unchanged. A function that is flat somewhere (ReLU, ReLU6, clamp, hard swish ...) passes the gradient on
-    as it comes, a maximum spreads it over all that it is taken of. So where the gradient is not zero is what a network
-    is wired to, whatever it is fed.
+    Values are unchanged. A function that is flat somewhere (ReLU, clamp, sigmoid, GELU ...) passes the gradient on as
+    it comes, a maximum spreads it over all that it is taken of, a softmax takes the mean off. So where the gradient is
+    not zero is what a network is wired to, whatever it is fed.
     """
 
     def __torch_function__(
@@ -43,6 +44,19 @@ class linearised(TorchFunctionMode):  # noqa: N801
         mean = None if linear is None else linear(x, args[1:], given)
         output = func(*args, **given)
         return output if mean is None else _with_gradient(output, mean)
+
+
+class opened(TorchFunctionMode):  # noqa: N801
+    """Inside, functions that are flat somewhere (ReLU, clamp ...) return what they are given: no unit is silent."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer a flat function; anything else is passed on."""
+        given = dict(kwargs or {})
+        x = args[0] if args else given.get("input", given.get("self"))
+        flat = _name(func) in _FLAT and isinstance(x, Tensor) and x.is_floating_point()
+        return x if flat else func(*args, **given)
 
 
 @contextmanager
@@ -126,6 +140,11 @@ def _over_axes(x: Tensor, rest: tuple[Any, ...], given: Mapping[str, Any]) -> Te
     return x.mean(dim, keepdim=asked.get("keepdim", False))
 
 
+def _less_mean(x: Tensor, rest: tuple[Any, ...], given: Mapping[str, Any]) -> Tensor | None:
+    dim = rest[0] if rest else given.get("dim")
+    return x - x.mean(dim, keepdim=True) if isinstance(dim, int) else None
+
+
 _LINEAR: dict[str, Callable[[Tensor, tuple[Any, ...], Mapping[str, Any]], Tensor | None]] = {
     "max_pool2d": _over_windows,
     "max_pool2d_with_indices": _over_windows,
@@ -133,4 +152,8 @@ _LINEAR: dict[str, Callable[[Tensor, tuple[Any, ...], Mapping[str, Any]], Tensor
     "amax": _over_axes,
     "max": _over_axes,
     "maximum": _over_axes,
+    "softmax": _less_mean,
+    "_softmax": _less_mean,
+    "log_softmax": _less_mean,
+    "_log_softmax": _less_mean,
 }

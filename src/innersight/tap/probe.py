@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,6 +14,7 @@ from innersight.errors import InnersightError
 from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
 from innersight.tap.layout import Layout
+from innersight.tap.linear import opened, wired
 from innersight.tap.state import untouched
 
 # (y, x) of the corners, as signs. The first of the pictures is unchanged.
@@ -67,9 +68,10 @@ _known: "WeakKeyDictionary[Model, dict[str, Layout | Unreadable]]" = WeakKeyDict
 def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     """Return the layout of every layer that is called, in the order of the forward pass; measured once for a Model.
 
-    One pass with five pictures that differ in one corner each. Of the possible layouts of an output that one is taken
-    whose places change where the picture changed; where all places change alike (attention before training), that of
-    the layers of the same shape. A module that is called several times has an entry `NAME#2`, `NAME#3` ... for each
+    One pass with five pictures that differ in one corner each, and one more with ReLUs and their like taken out where
+    a layer is silent. Of the possible layouts of an output that one is taken whose places change where the picture
+    changed; where all places change alike (attention before training), that of the layers of the same shape. A module
+    that is called several times has an entry `NAME#2`, `NAME#3` ... for each
     further call. Raises InnersightError when the network refuses a batch of five.
     """
     if model not in _known:
@@ -79,15 +81,27 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
 
 def _measure(model: Model) -> dict[str, Layout | Unreadable]:
     x = _pictures(model)
+    with untouched(model), torch.no_grad():
+        found = _look(model, x)
+        if any(_silent(readings) for readings in found.values()):
+            # Which places answer is then seen with units that cannot be silent.
+            with wired(model), opened(), suppress(InnersightError):
+                again = _look(model, x)
+                found |= {name: again[name] for name, readings in found.items() if _silent(readings) and name in again}
+    return _settle(found, (x.shape[2], x.shape[3]))
+
+
+def _look(model: Model, x: Tensor) -> dict[str, list[Reading] | Unreadable]:
+    """Return the possible layouts of what every layer gives for `x`, in the order of the forward pass."""
     found: dict[str, list[Reading] | Unreadable] = {}
-    with untouched(model), torch.no_grad(), ExitStack() as stack:
-        calls: Counter[nn.Module] = Counter()
+    calls: Counter[nn.Module] = Counter()
 
-        def look(module: nn.Module, output: Any, name: str) -> None:
-            calls[module] += 1
-            call = calls[module]
-            found[name if call == 1 else f"{name}#{call}"] = _readings(output, x)
+    def look(module: nn.Module, output: Any, name: str) -> None:
+        calls[module] += 1
+        call = calls[module]
+        found[name if call == 1 else f"{name}#{call}"] = _readings(output, x)
 
+    with ExitStack() as stack:
         for name, module in model.net.named_modules():
             if name:
                 hook = lambda module, _inputs, output, name=name: look(module, output, name)  # noqa: E731
@@ -98,7 +112,16 @@ def _measure(model: Model) -> dict[str, Layout | Unreadable]:
             raise InnersightError(
                 f"{model.name} cannot be looked at: it refuses {PICTURES} pictures of {tuple(x.shape[1:])} ({error})"
             ) from error
-    return _settle(found, (x.shape[2], x.shape[3]))
+    return found
+
+
+def _silent(readings: list[Reading] | Unreadable) -> bool:
+    """Whether a layer has places, and none of them answers to some corner."""
+    return (
+        not isinstance(readings, Unreadable)
+        and all(one.distinct == 0 and one.score == 0 for one in readings)
+        and any(one.layout.grid != (1, 1) for one in readings)
+    )
 
 
 def _pictures(model: Model) -> Tensor:
