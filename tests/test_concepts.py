@@ -168,7 +168,7 @@ def test_words_of_a_file(tmp_path: Path) -> None:
     file.write_text("\n \n")
     with pytest.raises(InnersightError, match="no words in this file; write one a line"):
         read_words(file)
-    with pytest.raises(InnersightError, match="cannot be read as a file of words"):
+    with pytest.raises(InnersightError, match="no such file of words"):
         read_words(tmp_path / "none.txt")
 
 

@@ -164,8 +164,8 @@ def test_addresses_round_trip(layer: str, unit: int, place: tuple[int, int] | No
     )
 )
 def test_options_of_a_model_are_read_or_said_to_be_wrong(text: str) -> None:
-    _, _, options = query.split(text)
     try:
+        _, _, options = query.split(text)
         asked = query.read(options)
         query.with_stated(query.InputSpec(8, 8), asked.stated)
     except InnersightError as error:

@@ -70,7 +70,7 @@ def test_a_folder_for_each_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("legend", "said"),
     [
-        ("{", "cannot be read"),
+        ("{", "not a readable list of parts .*; write a list of names"),
         ('"hair"', "names no part"),
         ("[]", "names no part"),
         ("[null]", "names no part"),

@@ -74,7 +74,7 @@ def test_wrong_boxes(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match=r"nowhere\.csv: cannot be read"):
+    with pytest.raises(InnersightError, match=r"nowhere\.csv: no such CSV file of boxes"):
         read_regions(tmp_path / "nowhere.csv")
     binary = tmp_path / "binary.csv"
     binary.write_bytes(bytes(range(256)))

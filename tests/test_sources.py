@@ -29,7 +29,7 @@ def test_origins() -> None:
     ("source", "why"),
     [
         ("torchvison:resnet18", r"names no known origin; did you mean torchvision"),
-        ("resnet18", "names no known origin; .*written ORIGIN:NAME"),
+        ("resnet18", "names no origin .*write torchvision:resnet18 or timm:resnet18"),
         ("", "names no known origin"),
         ("weights:x", "names no known origin"),
         ("bare:x", "names no known origin"),
@@ -297,8 +297,8 @@ def test_a_run_survives_being_written(half: bool, tmp_path: Path) -> None:
     ("change", "why"),
     [
         ({"format": 99}, "format 99 is not known"),
-        ({"labels": None}, "not a run card"),
-        ({"input": {"height": 4}}, "not a run card"),
+        ({"labels": None}, "not a readable run card"),
+        ({"input": {"height": 4}}, "not a readable run card"),
         ({"net": "small:5"}, "the weights do not fit"),
     ],
 )
@@ -313,7 +313,7 @@ def test_a_run_card_that_is_wrong(change: dict[str, Any], why: str, tmp_path: Pa
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}'])
 def test_a_run_card_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InnersightError, match="not a run card"):
+    with pytest.raises(InnersightError, match="not a readable run card"):
         read_card(tmp_path)
 
 

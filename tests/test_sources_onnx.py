@@ -203,7 +203,7 @@ def test_scores_that_differ_from_onnxruntime_are_refused(plain: Any, monkeypatch
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match=r"no such file; give an \.onnx file"):
+    with pytest.raises(InnersightError, match=r"no such file of ONNX"):
         load("onnx:nowhere.onnx")
     for content in (b"", b"nothing of the kind" * 9):
         (tmp_path / "a.onnx").write_bytes(content)

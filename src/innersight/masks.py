@@ -1,6 +1,5 @@
 """Masks of parts: which pixels of a picture belong to what, read from files."""
 
-import json
 import os
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Integer
 from PIL import Image, ImageOps
 
+from innersight.bounded import MAX_MODEL, check, read_json
 from innersight.errors import InnersightError, printable
 from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, PictureError, load_picture
 from innersight.inputs.files import find_images
@@ -114,9 +114,9 @@ def _legend(file: Path) -> dict[int, str | None]:
     shown = printable(file)
     remedy = 'write a list of names, from number 0 on, or an object such as {"0": null, "1": "hair"}'
     try:
-        said: Any = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InnersightError(f"{shown}: cannot be read ({printable(error)}); {remedy}") from error
+        said: Any = read_json(file, what="list of parts")
+    except InnersightError as error:
+        raise InnersightError(f"{error}; {remedy}") from error
     pairs = enumerate(said) if isinstance(said, list) else said.items() if isinstance(said, dict) else ()
     names: dict[int, str | None] = {}
     for number, name in pairs:
@@ -137,6 +137,7 @@ def numbers(path: Path) -> Integer[np.ndarray, "H W"]:
     shown = printable(path)
     if path.suffix.lower() not in EXACT:
         raise InnersightError(f"{shown}: a mask of numbers must not lose any; save it as .png, or as .npy")
+    check(path, what="mask", limit=MAX_MODEL)
     if path.suffix.lower() == ".npy":
         return _array(path, shown)
     try:

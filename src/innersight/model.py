@@ -26,6 +26,8 @@ DIGITS = 18
 Fit = Literal["crop", "squash"]
 Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 FITS, RESAMPLES = get_args(Fit), get_args(Resample)
+MAX_CHANNELS = 4096
+MAX_VALUES = 2**26  # of one input: 4,700 x 4,700 pixels in colour
 Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "other"]
 
 
@@ -102,6 +104,12 @@ class InputSpec:
     def _check(self) -> None:
         if self.height < 1 or self.width < 1 or self.channels < 1:
             raise InnersightError(f"input size {self.channels}x{self.height}x{self.width} must be positive")
+        if self.channels > MAX_CHANNELS:
+            raise InnersightError(f"channels={self.channels}: give a number from 1 to {MAX_CHANNELS:,}")
+        if self.height * self.width * self.channels > MAX_VALUES:
+            raise InnersightError(
+                f"input size {self.channels}x{self.height}x{self.width} has more than {MAX_VALUES:,} values"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise InnersightError(
                 f"mean {self.mean} and std {self.std} need one value for each of {self.channels} channels"

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from innersight import tap
+from innersight.bounded import read_text
 from innersight.call import public
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
@@ -225,10 +226,7 @@ def label(
 
 def read_words(path: str | Path) -> tuple[str, ...]:
     """Return the words of a text file, one a line; empty lines do not count. Raises InnersightError for none."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InnersightError(f"{printable(path)}: cannot be read as a file of words ({printable(error)})") from error
+    text = read_text(path, what="file of words")
     found = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     if not found:
         raise InnersightError(f"{printable(path)}: no words in this file; write one a line")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,16 @@ import torch
 from torch import nn
 
 from innersight.call import public
-from innersight.errors import InnersightError, nearest
+from innersight.errors import InnersightError
 from innersight.heads import Head
 from innersight.model import InputSpec, Model
 from innersight.sources import query
 from innersight.sources.bare import check, guesses, with_head, wrap
+from innersight.sources.given import is_keras, is_path, no_model, no_origin, pipeline_of, source_of
 from innersight.sources.weights import not_finite
 
 # Modules of this package that are no origin.
-HELPERS = ("bare", "query", "refusal", "weights")
+HELPERS = ("architectures", "bare", "claims", "given", "query", "refusal", "weights")
 
 
 @runtime_checkable
@@ -46,70 +48,84 @@ def origins() -> list[str]:
 
 @public()
 def load(
-    source: "str | nn.Module | Model",
+    source: Any,
     *,
     input: InputSpec | None = None,
     labels: "Sequence[str] | None" = None,
     classes: int | None = None,
-    weights: str | None = None,
+    weights: "str | os.PathLike[str] | None" = None,
     device: str | None = None,
     head: "Head | None" = None,
 ) -> Model:
     """Return a Model for a network.
 
-    source : an `nn.Module` (kept as it is, never copied or moved), a Model (what is stated here takes the place of its
-        own), or text: `torchvision:NAME`, `timm:NAME`,
-        `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`,
-        `python:MODULE:FUNCTION`, `run:DIR` (what `train` wrote; `?epoch=3` where epochs were kept), `toon` (the
-        embedded example), `small:WIDTH` (our own architecture, untrained). Options may follow as
-        `?key=value&key=value`: checkpoint, classes, labels (a file with one name per line), and the input contract:
-        size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
-    input : the input contract; fields left away are the origin's own, or guessed and said in `Model.notes`.
-    labels : one name per class; of a network with a single output the name of what it says yes to is enough.
-    classes : build the architecture with this many outputs instead of its own number.
-    weights : "hub" for the origin's pretrained weights, a file (.safetensors, or a .pt/.pth state dict, never unpickled
-        into code), or None: random weights for an architecture, its own for an origin that always has some.
-    device : where to put a network that is built here, such as "cpu"; the GPU when there is one (CUDA, then MPS), else
-        the CPU. Not allowed for an `nn.Module`.
-    head : how the network's output becomes class scores (see `innersight.heads`); recognised when not given.
+    Parameters
+    ----------
+    source
+        A network of this process: an `nn.Module` (kept as it is, never copied or moved), a Keras model (copied), a
+        program of `torch.export`, a pipeline of transformers for image classification, a Model (what is stated here
+        takes the place of its own). Or a file or folder that holds a whole network. Or text:
+        `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_DIR`, `keras:FILE`,
+        `onnx:FILE`, `pt2:FILE`, `lightning:FILE?class=MODULE:CLASS`, `python:MODULE:FUNCTION`, `run:DIR` (what `train`
+        wrote; `?epoch=3` where epochs were kept), `toon` (the embedded example), `small:WIDTH` (our own architecture,
+        untrained). Options may follow as `?key=value&key=value`: checkpoint, classes, labels (a file with one name per
+        line), and the input contract: size (96 or 64x96), channels, mean, std, fit, crop, resample, display.
+    input
+        The input contract; fields left away are the origin's own, or guessed and said in `Model.notes`.
+    labels
+        One name per class; of a network with a single output the name of what it says yes to is enough.
+    classes
+        Build the architecture with this many outputs instead of its own number.
+    weights
+        "hub" for the origin's pretrained weights, a file (.safetensors, or a .pt/.pth state dict, never unpickled into
+        code), or None: random weights for an architecture, its own for an origin that always has some.
+    device
+        Where to put a network that is built here, such as "cpu"; the GPU when there is one (CUDA, then MPS), else the
+        CPU. Not allowed for a network of this process.
+    head
+        How the network's output becomes class scores (see `innersight.heads`); recognised when not given.
 
-    Raises InnersightError for an unknown origin, name or option, weights that do not fit, and labels of the wrong
-    number.
+    Raises
+    ------
+    InnersightError
+        For an unknown origin, name or option, one that is stated twice, something that is no network (with what to
+        type instead), files that are damaged or hold code, weights that do not fit, and labels of the wrong number.
+
     """
-    if isinstance(source, Model | nn.Module) and (classes is not None or weights is not None or device is not None):
-        raise InnersightError(
-            f"a given {'Model' if isinstance(source, Model) else 'nn.Module'} stays as it is: set its classes, weights "
-            "and device before load()"
-        )
-    if isinstance(source, Model):
-        if input is None and labels is None and head is None:
-            return source
-        return _relabel(_restated(source, _fields(input), head), labels)
-    if isinstance(source, nn.Module):
-        return _relabel(_noted(wrap(source, _fields(input), head=head)), labels)
-    origin, name, options = query.split(source)
+    names = _texts(labels)
+    if not isinstance(source, str | os.PathLike):
+        if classes is not None or weights is not None or device is not None:
+            kind = "nn.Module" if isinstance(source, nn.Module) else type(source).__name__
+            raise InnersightError(f"a given {kind} stays as it is: set its classes, weights and device before load()")
+        return _relabel(_live(source, _fields(input), head), names)
+    if is_path(source, origins()):
+        source = source_of(source)
+    text = cast(str, source)
+    origin, name, options = query.split(text)
     if origin not in origins():
-        raise InnersightError(f"{source!r} names no known origin; {nearest(origin, origins())} (written ORIGIN:NAME)")
+        raise no_origin(text, origins())
     module = cast(Source, importlib.import_module(f"{__name__}.{origin}"))
     asked = query.read(options, own=_own_options(module))
+    classes = None if classes is None else query.check_classes(classes)
+    file = None if weights is None else os.fspath(weights)
+    _refuse_twice(asked, classes=classes, weights=file, labels=names, input=_fields(input))
     stated = {**asked.stated, **_fields(input)}
     looks = "head" in inspect.signature(module.open_model).parameters
     heads: dict[str, Any] = {"head": head} if looks else {}
     model = module.open_model(
         name,
         classes=classes if classes is not None else asked.classes,
-        weights=weights if weights is not None else asked.checkpoint,
+        weights=file if file is not None else asked.checkpoint,
         stated=stated,
         **heads,
         **asked.own,
     )
-    again = query.joined(source, checkpoint=weights, classes=classes)
     model = _restated(model, stated, None if looks else head, looked=looks)
     model.net.to(usable(device) if device else best_device()).eval()
-    model = _noted(replace(model, source=again))
+    model = _noted(replace(model, source=query.joined(text, checkpoint=file, classes=classes)))
     if "crop" in asked.stated and model.input.fit == "squash":
         model = replace(model, notes=(*model.notes, "crop= cuts nothing off: the whole image is squashed (fit=squash)"))
-    return _relabel(model, labels if labels is not None else asked.labels)
+    return _relabel(model, names if names is not None else asked.labels)
 
 
 def _restated(model: Model, stated: Mapping[str, Any], head: Head | None, *, looked: bool = False) -> Model:
@@ -123,6 +139,45 @@ def _restated(model: Model, stated: Mapping[str, Any], head: Head | None, *, loo
     if not looked and stated.keys() & {"channels", "height", "width"}:
         check(model.net, model.input)
     return model
+
+
+def _live(source: Any, stated: dict[str, Any], head: "Head | None") -> Model:
+    """Return a Model for an object of this process. Raises InnersightError for one that is no network."""
+    if isinstance(source, Model):
+        return _restated(source, stated, head) if stated or head else source
+    if is_keras(source):
+        from innersight.sources.keras import of_live
+
+        return _noted(of_live(source, stated=stated, head=head))
+    if isinstance(source, torch.export.ExportedProgram):
+        from innersight.sources.pt2 import of_program
+
+        return _noted(of_program(source, "the program", "ExportedProgram", stated=stated, head=head))
+    if (pipeline := pipeline_of(source)) is not None:
+        from innersight.sources.hf import of_live as of_pipeline
+
+        return _noted(of_pipeline(*pipeline, stated=stated, head=head))
+    if not isinstance(source, nn.Module):
+        raise no_model(source)
+    return _noted(wrap(source, stated, head=head))
+
+
+def _refuse_twice(asked: query.Asked, *, input: dict[str, Any], **given: Any) -> None:
+    """Raise InnersightError for what is stated behind the name and beside it, in two ways."""
+    behind = {"classes": asked.classes, "weights": asked.checkpoint, "labels": asked.labels}
+    twice = [
+        f"{key}={value!r:.40} and {key}={behind[key]!r:.40}"
+        for key, value in given.items()
+        if None not in (value, behind[key]) and value != behind[key]
+    ]
+    twice += [
+        f"{key}={input[key]!r} and {key}={value!r}"
+        for key, value in asked.stated.items()
+        # One mean or std stands for every channel.
+        if input.get(key, value) != value and input[key] != value * (len(input[key]) if key in ("mean", "std") else 1)
+    ]
+    if twice:
+        raise InnersightError(f"{twice[0]} are both stated, one of them behind the model's name: state it once")
 
 
 def best_device() -> str:
@@ -165,11 +220,16 @@ def _noted(model: Model) -> Model:
     return replace(model, notes=(*model.notes, *filter(None, notes)))
 
 
-def _relabel(model: Model, labels: "Sequence[str] | None") -> Model:
-    if labels is not None:
-        if isinstance(labels, str):
-            raise InnersightError(f"labels={labels!r} is one text: give a list with a name for each class")
-        named = tuple(map(str, labels))
+def _texts(labels: "Sequence[str] | None") -> tuple[str, ...] | None:
+    if isinstance(labels, str | os.PathLike):
+        raise InnersightError(
+            f"labels={labels!r} is one text: give a list with a name for each class (of a file: ?labels=FILE)"
+        )
+    return None if labels is None else tuple(map(str, labels))
+
+
+def _relabel(model: Model, named: tuple[str, ...] | None) -> Model:
+    if named is not None:
         if model.labels == ("no", "yes") and len(named) == 1:
             named = (f"not {named[0]}", *named)
         if model.labels and len(named) != len(model.labels):

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
-from innersight.errors import InnersightError, MissingExtraError
-from innersight.heads import PLAIN, multilabel
+from innersight.bounded import BROKEN, reading
+from innersight.errors import InnersightError, MissingExtraError, printable
+from innersight.heads import PLAIN, Head, multilabel
 from innersight.model import Model
-from innersight.sources.bare import wrap
+from innersight.sources.bare import with_head, wrap
+from innersight.sources.claims.folders import check_folder
 from innersight.sources.timm import contract
 from innersight.sources.weights import fit_weights, read_weights
 
@@ -36,6 +39,8 @@ def open_model(
     except ImportError as error:
         raise MissingExtraError("transformers", "hf") from error
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    if os.path.isdir(name):
+        check_folder(Path(name))
     with _readable(name), _quiet(transformers.utils.logging):
         config = transformers.AutoConfig.from_pretrained(name, **options)
         if classes is not None and classes != config.num_labels:
@@ -46,50 +51,73 @@ def open_model(
     notes = [_from_where(name, report)]
     if weights not in (None, "hub"):
         notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
-    with _quiet(transformers.utils.logging):
-        fields, said = _contract(name, options, config)
+    with _quiet(transformers.utils.logging), reading(f"hf:{printable(name)}", "image processor"):
+        fields, said = _contract(_processor(name, options), config)
     if fields.pop("bgr", False):
         said.append(_take_rgb(net))
+    model = _with_labels(net.eval(), {**fields, **stated}, Path(name).name, config)
+    return replace(model, notes=(*notes, *said, *model.notes))
+
+
+def of_live(net: nn.Module, processor: Any, *, stated: Mapping[str, Any], head: Head | None) -> Model:
+    """Return a Model around the network of a pipeline, as it is, with the contract of the pipeline's image processor.
+
+    Raises InnersightError for a network that takes blue, green and red, and one of another task.
+    """
+    config: Any = net.config
+    fields, said = _contract(processor, config)
+    if fields.pop("bgr", False):
+        raise InnersightError(
+            f"{type(net).__name__} takes blue, green and red, and a given network stays as it is: write hf:NAME_OR_DIR"
+        )
+    model = _with_labels(net, {**fields, **stated}, type(net).__name__, config)
+    model = model if head is None else with_head(model, head)
+    return replace(model, notes=(*said, *model.notes))
+
+
+def _with_labels(net: nn.Module, known: Mapping[str, Any], title: str, config: Any) -> Model:
     labels = tuple(str(config.id2label.get(i, i)) for i in range(config.num_labels))
     if labels == tuple(f"LABEL_{i}" for i in range(len(labels))):
         labels = tuple(map(str, range(len(labels))))
     head = multilabel() if config.problem_type == "multi_label_classification" else PLAIN
-    known = {**fields, **stated}
-    model = wrap(net.eval(), known, name=Path(name).name, head=head if len(labels) > 1 else None)
-    return replace(model, labels=labels if len(labels) > 1 else model.labels, notes=(*notes, *said, *model.notes))
+    model = wrap(net, known, name=title, head=head if len(labels) > 1 else None)
+    return replace(model, labels=labels if len(labels) > 1 else model.labels)
 
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     """Turn what transformers raises about a repository into one sentence with the way out."""
     from huggingface_hub import constants
+    from huggingface_hub.errors import StrictDataclassError
 
-    local = os.path.isdir(name)
+    local, shown = os.path.isdir(name), printable(name)
     if local and not (Path(name) / "config.json").is_file():
-        raise InnersightError(f"hf:{name}: the folder has no config.json, as save_pretrained() writes it")
+        raise InnersightError(f"hf:{shown}: the folder has no config.json, as save_pretrained() writes it")
     try:
         yield
+    except InnersightError:
+        raise
     except pickle.UnpicklingError as error:
         raise InnersightError(
-            f"hf:{name}: refused, its weights are a pickle that would run code when read; save them as safetensors"
+            f"hf:{shown}: refused, its weights are a pickle that would run code when read; save them as safetensors"
         ) from error
     except OSError as error:
         reason = " ".join(str(error).split())
         if local:
             raise InnersightError(
-                f"hf:{name}: the folder needs config.json and model.safetensors, as save_pretrained() writes them "
+                f"hf:{shown}: the folder needs config.json and model.safetensors, as save_pretrained() writes them "
                 f"({reason[:200]})"
             ) from error
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise InnersightError(f"hf:{name}: no such folder; write hf:OWNER/NAME for a model of the hub") from error
-        folder = f"models--{name.replace('/', '--')}"
+            raise InnersightError(f"hf:{shown}: no such folder; write hf:OWNER/NAME for a model of the hub") from error
+        folder = f"models--{shown.replace('/', '--')}"
         raise InnersightError(
-            f"hf:{name} is not in the cache and could not be fetched: put its folder {folder} into "
+            f"hf:{shown} is not in the cache and could not be fetched: put its folder {folder} into "
             f"{constants.HF_HUB_CACHE}, or its files into a folder and write hf:FOLDER ({reason[:120]})"
         ) from error
-    except (ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (*BROKEN, ImportError, SafetensorError, StrictDataclassError) as error:
         raise InnersightError(
-            f"hf:{name}: transformers has no image classifier for it ({' '.join(str(error).split())[:250]})"
+            f"hf:{shown}: transformers has no image classifier for it ({' '.join(str(error).split())[:250]})"
         ) from error
 
 
@@ -116,20 +144,27 @@ def _from_where(name: str, report: Mapping[str, Any]) -> str:
     return note
 
 
-def _contract(name: str, options: Mapping[str, Any], config: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields of the input contract that are known, and what had to be assumed.
-
-    With "bgr" when the processor turns red, green and blue around.
-    """
+def _processor(name: str, options: Mapping[str, Any]) -> Any:
+    """Return the image processor of a repository, or the sentence that says why there is none."""
     from transformers import AutoImageProcessor
 
+    try:
+        return AutoImageProcessor.from_pretrained(name, **options)
+    except BROKEN as error:
+        reason = " ".join(str(error).split(". ")[0].split())[:200]
+        return f"no image processor comes with it ({printable(reason)})"
+
+
+def _contract(processor: Any, config: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of the input contract that are known, and what had to be assumed.
+
+    With "bgr" when the processor turns red, green and blue around. processor : or a sentence that there is none.
+    """
     channels = getattr(config, "num_channels", None) or 3
     height, width = _pair(getattr(config, "image_size", None))
     own = {"channels": channels} | ({"height": height, "width": width} if height and width else {})
-    try:
-        processor = AutoImageProcessor.from_pretrained(name, **options)
-    except (OSError, ValueError, ImportError) as error:
-        return own, [f"no image processor comes with it ({' '.join(str(error).split('. ')[0].split())[:200]})"]
+    if isinstance(processor, str):
+        return own, [processor]
     if hasattr(processor, "data_config"):
         return {key: value for key, value in vars(contract(processor.data_config)).items() if key != "guessed"}, []
     stated, notes = processor.to_dict(), []

@@ -1,21 +1,27 @@
 """`keras:FILE`: networks saved by Keras (.keras, .h5), run by Keras 3 on its torch backend."""
 
+import copy
 import importlib
-import json
+import math
 import os
 import sys
-import zipfile
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from innersight.errors import InnersightError, MissingExtraError
+from innersight.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, parse_json, reading
+from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
 from innersight.sources.bare import as_built, fitting, wrap
+from innersight.sources.claims.archives import archive, is_archive, read_entry
+from innersight.sources.claims.hdf5 import check_hdf5
 from innersight.sources.python import import_from_here
 
 # Older versions run code that a file brings along although asked not to (CVE-2025-1550, -8747, -9905, -9906, -49655).
@@ -24,6 +30,11 @@ MINIMUM = (3, 12)
 USUAL = {"fit": "squash", "resample": "bilinear"}
 # Layers that carry code: a Python lambda, or the network of another library with its pickled weights.
 CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
+
+SAVED = "file that Keras saved (.keras, .h5)"
+NETWORK = "network that Keras saved"
+NOT_ENOUGH = "weights alone are not enough; save it with model.save('FILE.keras')"
+MAX_MAP = 2**28  # values of one layer for one image
 
 
 class Channels(nn.Module):
@@ -67,24 +78,69 @@ def open_model(
     registers the network's own classes (`@keras.saving.register_keras_serializable()`).
     Raises InnersightError for a file that holds code, and MissingExtraError without Keras.
     """
-    path = Path(name)
-    if not path.is_file():
-        raise InnersightError(f"{path}: no such file; give a .keras or .h5 file that Keras saved")
-    _refuse_code(path)
+    path = check(name, what=SAVED)
+    config = _checked(path)
+    for kind in _kinds(config):
+        if kind in CODE:
+            raise InnersightError(
+                f"{printable(path)}: refused, it holds a {kind.strip('_')} layer, code that would run: replace it by a "
+                "layer of Keras, or by a registered class with keras:FILE?module=MODULE, and save again"
+            )
     keras = library()
     if module:
         import_from_here(module)
-    network = _read(keras, path)
-    height, width, channels, last = _input(network, path)
+    # First without memory for its weights: a layer may claim to have any number of units.
+    _check_size(_read(keras, path, device="meta"), printable(path), path.stat().st_size)
+    model = of_network(keras, _read(keras, path, device="cpu"), printable(path), path.stem, stated=stated, head=head)
+    return as_built(model, classes=classes, weights=weights)
+
+
+def of_live(network: Any, *, stated: Mapping[str, Any], head: Head | None) -> Model:
+    """Return a Model around a copy of a Keras network of this process; the network itself is left as it is.
+
+    Raises InnersightError for a network on another backend than torch, one that is not built, and a single layer.
+    """
+    package = sys.modules.get("keras")
+    backend = getattr(getattr(package, "backend", None), "backend", lambda: "tensorflow")()
+    if type(network).__module__.startswith("tf_keras") or backend != "torch":
+        raise InnersightError(
+            f"a Keras network on {backend} cannot be read in this process: model.save('net.keras'), then "
+            "innersight.load('keras:net.keras') in a process that has not imported Keras, or has KERAS_BACKEND=torch"
+        )
+    keras = library()
+    name = str(network.name)
+    if not isinstance(network, keras.Model):
+        raise InnersightError(f"{name} is a layer of Keras: give a network, keras.Sequential([keras.Input(SHAPE), it])")
+    if not network.built or not network.weights:
+        raise InnersightError(f"the Keras network {name} is not built: call it once on a batch of images")
+    own = {type(layer).__name__: type(layer) for layer in (network, *network._flatten_layers(include_self=False))}
+    try:
+        # Keras copies a network by saving it to memory and reading that.
+        with keras.saving.custom_object_scope(own), keras.device("cpu"):
+            copied = copy.deepcopy(network)
+    except BROKEN as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InnersightError(
+            f"the Keras network {name} cannot be copied ({reason}): give its classes get_config(), as for saving"
+        ) from error
+    model = of_network(keras, copied, name, name, stated=stated, head=head)
+    return replace(model, notes=("a copy of the Keras network as it was when it was loaded", *model.notes))
+
+
+def of_network(
+    keras: Any, network: Any, where: str, title: str, *, stated: Mapping[str, Any], head: Head | None
+) -> Model:
+    """Return a Model around a Keras network, whose modules are rearranged; where : what it is called in messages."""
+    height, width, channels, last = _input(network, where)
     net = Channels(network, last=last).eval()
     known: dict[str, Any] = {"channels": channels, **_range(keras, network, channels)}
     if height and width:
         known |= {"height": height, "width": width}
     link = _open_end(keras, net, fitting(net, {**known, **stated}))
     head = head or (multilabel() if link == "sigmoid" else None)
-    model = wrap(net, {**known, **stated}, name=path.stem, head=head, usual=USUAL)
+    model = wrap(net, {**known, **stated}, name=title, head=head, usual=USUAL)
     notes = (f"the {link} at the end is taken off: the scores are logits",) if link else ()
-    return as_built(model, classes=classes, weights=weights, notes=notes)
+    return replace(model, notes=(*notes, *model.notes))
 
 
 def library() -> Any:
@@ -118,34 +174,37 @@ def library() -> Any:
     return keras
 
 
-def _refuse_code(path: Path) -> None:
-    """Raise InnersightError when the saved architecture holds a layer that carries code, before Keras reads it."""
-    for kind in _kinds(_config(path)):
-        if kind in CODE:
-            raise InnersightError(
-                f"{path}: refused, it holds a {kind.strip('_')} layer, code that would run: replace it by a layer of "
-                "Keras, or by a registered class with keras:FILE?module=MODULE, and save again"
-            )
-
-
-def _config(path: Path) -> Any:
+def _checked(path: Path) -> Any:
+    """Return the saved architecture of a file that declares no more than it holds, and points to no other file."""
+    shown = printable(path)
     if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise InnersightError(f"{path}: give a .keras or .h5 file that Keras saved")
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("config.json"))
+        raise InnersightError(f"{shown}: give a .keras or .h5 file that Keras saved")
+    if path.suffix != ".keras":
         try:
             import h5py
         except ImportError as error:
             raise MissingExtraError("h5py", "keras") from error
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise InnersightError(
-            f"{path}: no network that Keras saved ({error}); weights alone are not enough: save it with "
-            "model.save('FILE.keras')"
-        ) from error
+        if not h5py.is_hdf5(path):
+            raise InnersightError(f"{shown}: no network that Keras saved: {NOT_ENOUGH}")
+        with opened(path, what=SAVED, limit=MAX_MODEL) as file:
+            check_hdf5(file, shown, present=path.stat().st_size)
+        with reading(shown, NETWORK), h5py.File(path, "r") as stored:
+            text = stored.attrs.get("model_config")
+        if not isinstance(text, str | bytes):
+            raise InnersightError(f"{shown}: no network that Keras saved: {NOT_ENOUGH}")
+        return parse_json(text, where=shown, what=NETWORK)
+    with opened(path, what=SAVED, limit=MAX_MODEL) as file, ExitStack() as stack:
+        if not is_archive(file):
+            raise InnersightError(f"{shown}: no network that Keras saved: {NOT_ENOUGH}")
+        entries = stack.enter_context(archive(file, shown, what=NETWORK))
+        if "config.json" not in entries.namelist():
+            raise InnersightError(f"{shown}: no network that Keras saved (no config.json in it): {NOT_ENOUGH}")
+        config = parse_json(read_entry(entries, "config.json", shown), where=shown, what=NETWORK)
+        for entry in entries.infolist():
+            if entry.filename.endswith(".h5"):
+                with reading(shown, NETWORK), entries.open(entry) as weights:
+                    check_hdf5(weights, shown, present=entry.file_size)
+        return config
 
 
 def _kinds(config: Any) -> Iterator[str]:
@@ -155,18 +214,34 @@ def _kinds(config: Any) -> Iterator[str]:
         yield from _kinds(value)
 
 
-def _read(keras: Any, path: Path) -> Any:
+def _read(keras: Any, path: Path, *, device: str) -> Any:
     try:
-        with keras.device("cpu"):
+        with keras.device(device), warnings.catch_warnings():
+            # What it could not read, the comparison of shapes and the first pass tell.
+            warnings.simplefilter("ignore")
             return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, NotImplementedError) as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split())
         if "Could not locate" in reason:
             reason = reason.split(". ")[0] + ": name the module that defines it with keras:FILE?module=MODULE"
-        raise InnersightError(f"{path}: Keras cannot open it ({reason[:300]})") from error
+        raise InnersightError(f"{printable(path)}: Keras cannot open it ({printable(reason[:300])})") from error
 
 
-def _input(network: Any, path: Path) -> tuple[int | None, int | None, int, bool]:
+def _check_size(network: Any, where: str, present: int) -> None:
+    """Raise InnersightError for a network whose weights the file cannot hold, or whose maps no memory could."""
+    check_claim(sum(weight.value.nbytes for weight in network.weights), present, where)
+    for layer in _leaves(network):
+        for node in getattr(layer, "_inbound_nodes", ()):
+            for output in node.output_tensors:
+                count = math.prod(side or 1 for side in output.shape)
+                if count > MAX_MAP:
+                    raise InnersightError(
+                        f"{where}: refused, its layer {printable(layer.name)} gives {count:,} values for one image; "
+                        f"at most {MAX_MAP:,} are computed"
+                    )
+
+
+def _input(network: Any, where: str) -> tuple[int | None, int | None, int, bool]:
     """Return height, width, channels and whether the channels come last; None for a side that may be of any length."""
     shape = getattr(network, "input_shape", None) if hasattr(network, "inputs") else None
     if shape is None:
@@ -175,7 +250,7 @@ def _input(network: Any, path: Path) -> tuple[int | None, int | None, int, bool]
     if shape is None:
         return None, None, 3, last
     if not isinstance(shape, tuple | list) or len(shape) != 4 or isinstance(shape[0], tuple | list | dict):
-        raise InnersightError(f"{path}: its input is {shape}; one picture (height, width, channels) is needed")
+        raise InnersightError(f"{where}: its input is {shape}; one picture (height, width, channels) is needed")
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
     return height, width, channels or 3, last
 

@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from innersight.bounded import BROKEN, read_bytes, reading
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
 from innersight.nested import leaves
 from innersight.sources.bare import as_built, fitting, wrap
+from innersight.sources.claims.graphs import check_maps, check_tensors
 
 AGAIN = "export it again with torch.onnx.export(net, (x,), FILE, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
+LONGEST = 10_000  # characters of a list of names
 SCOPES = "pkg.torch.onnx.name_scopes"
 # Of the largest score: how far sums in another order may be apart.
 TOLERANCE = 1e-3
@@ -79,32 +82,14 @@ def _read(path: Path) -> Any:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingExtraError(error.name or "onnx", "onnx") from error
-    if not path.is_file():
-        raise InnersightError(f"{path}: no such file; give an .onnx file")
-    try:
-        model = onnx.load(path, load_external_data=False)
-        folder = path.resolve().parent
-        for tensor in _tensors(model.graph):
-            for entry in tensor.external_data:
-                place = (folder / entry.value).resolve()
-                if entry.key == "location" and not (place.is_relative_to(folder) and place.is_file()):
-                    raise InnersightError(
-                        f"{path}: refused, its weights {tensor.name} are in {entry.value!r}, no file in its folder"
-                    )
+    # Protocol buffers end at 2 GB; larger networks keep their weights in files of their own.
+    content = read_bytes(path, what="file of ONNX (.onnx)", limit=2**31)
+    with reading(path, "ONNX file", DecodeError, onnx.checker.ValidationError):
+        model = onnx.load_model_from_string(content)
+        check_tensors(model, path)
+        check_maps(model, path)
         onnx.checker.check_model(path)
         return onnx.load(path)
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        raise InnersightError(f"{path}: not a readable ONNX file ({' '.join(str(error).split())[:200]})") from error
-
-
-def _tensors(graph: Any) -> list[Any]:
-    found = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            found += [attribute.t, *attribute.tensors]
-            for inner in (attribute.g, *attribute.graphs):
-                found += _tensors(inner) if inner.ByteSize() else []
-    return found
 
 
 def _input_shape(model: Any, path: Path) -> tuple[int | None, ...]:
@@ -188,7 +173,7 @@ def _build(model: Any, path: Path, *, last: bool) -> fx.GraphModule:
         warnings.simplefilter("ignore")
         try:
             made = convert(model)
-        except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
+        except BROKEN as error:
             raise InnersightError(
                 f"{path}: onnx2torch cannot rebuild it ({' '.join(str(error).split())[:200]})"
             ) from error
@@ -319,8 +304,8 @@ def _scope(node: Any, stored: set[str]) -> str:
     noted = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
     if told:
         path = told[0]
-    elif noted and noted[0].startswith("["):
-        path = next((scope for scope in reversed(ast.literal_eval(noted[0])[:-1]) if scope), "")
+    elif noted and (listed := _listed(noted[0])):
+        path = next((scope for scope in reversed(listed[:-1]) if scope), "")
         path = "" if path.startswith("_empty") else path
     else:
         parts: list[str] = []
@@ -332,6 +317,15 @@ def _scope(node: Any, stored: set[str]) -> str:
     return ".".join(part for part in clean.split(".") if part)
 
 
+def _listed(text: str) -> list[str]:
+    """Return the texts of a list that is written as in Python; nothing of what is none."""
+    try:
+        told = ast.literal_eval(text) if len(text) < LONGEST else []
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []
+    return told if isinstance(told, list) and all(isinstance(one, str) for one in told) else []
+
+
 def _session(content: bytes | Path, path: Path) -> Any:
     """Return onnxruntime with the model of the file."""
     import onnxruntime
@@ -339,20 +333,19 @@ def _session(content: bytes | Path, path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    try:
+    with reading(path, "network of onnxruntime", *_refusals(state)):
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (
-        state.Fail,
-        state.InvalidGraph,
-        state.NotImplemented,
-        state.InvalidArgument,
-        state.InvalidProtobuf,
-    ) as error:
-        raise InnersightError(f"{path}: onnxruntime cannot run it ({' '.join(str(error).split())[:200]})") from error
+
+
+def _refusals(state: Any) -> list[type[Exception]]:
+    """Return the exceptions that onnxruntime has of its own."""
+    return [one for one in vars(state).values() if isinstance(one, type) and issubclass(one, Exception)]
 
 
 def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, single: bool, last: bool) -> None:
     """Raise InnersightError unless `net` and onnxruntime score random pictures alike, one and three at a time."""
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
     entry = session.get_inputs()[0]
     kind = {"tensor(float16)": torch.float16, "tensor(double)": torch.float64}.get(entry.type, torch.float32)
     pixels = torch.rand(3, *spec.shape, generator=torch.Generator().manual_seed(1))
@@ -360,7 +353,8 @@ def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, singl
     fed = x.permute(0, 2, 3, 1).contiguous() if last else x
 
     def reference(pictures: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {entry.name: pictures.numpy()})[0])
+        with reading(path, "network of onnxruntime", *_refusals(onnxruntime_pybind11_state)):
+            return torch.from_numpy(session.run(None, {entry.name: pictures.numpy()})[0])
 
     for number in (1, 3):
         with torch.no_grad():

@@ -1,13 +1,18 @@
 """`ORIGIN:NAME?key=value&key=value`: what can be stated about a model in one word."""
 
+import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from innersight.errors import InnersightError, nearest
-from innersight.model import FITS, RESAMPLES, InputSpec
+from innersight.bounded import read_text
+from innersight.errors import InnersightError, nearest, printable
+from innersight.model import FITS, MAX_CHANNELS, RESAMPLES, InputSpec
 from innersight.registry import identifier, word
+
+MAX_CLASSES = 1_000_000
+OPTIONS = re.compile(r"\?[A-Za-z_][\w-]*=[^&]*(&[A-Za-z_][\w-]*=[^&]*)*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,33 @@ class Asked:
 
 
 def split(source: str) -> tuple[str, str, dict[str, str]]:
-    """Return origin, name and options of a source text; a `?` without `=` behind it belongs to the name.
+    """Return origin, name and options of a source text; a `?` without `KEY=` behind it belongs to the name.
+
+    Raises InnersightError for an option that is stated twice.
 
     >>> split("timm:resnet18?checkpoint=a.pth&size=96")
     ('timm', 'resnet18', {'checkpoint': 'a.pth', 'size': '96'})
     """
-    origin, _, rest = source.partition(":")
-    name, mark, tail = rest.partition("?")
-    parts = tail.split("&")
-    if not mark or not all("=" in part for part in parts):
-        return origin, rest, {}
-    return origin, name, dict(part.split("=", 1) for part in parts)
+    head, tail = without_options(source)
+    origin, _, name = head.partition(":")
+    pairs = [part.split("=", 1) for part in tail[1:].split("&")] if tail else []
+    # `weights` is what the command line and `load` call it.
+    keys = ["checkpoint" if key == "weights" else key for key, _ in pairs]
+    options = dict(zip(keys, (value for _, value in pairs), strict=True))
+    if len(options) < len(pairs):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InnersightError(f"{printable(source)}: {twice} is stated twice")
+    return origin, name, options
+
+
+def without_options(source: str) -> tuple[str, str]:
+    """Return a source text up to its options, and its options with the `?` before them; "" where it has none.
+
+    >>> without_options("a?.onnx?size=96")
+    ('a?.onnx', '?size=96')
+    """
+    found = OPTIONS.search(source)
+    return (source[: found.start()], found.group()) if found else (source, "")
 
 
 def joined(source: str, **stated: object) -> str:
@@ -44,8 +65,8 @@ def joined(source: str, **stated: object) -> str:
     new = {key: str(value) for key, value in stated.items() if value is not None}
     if not new:
         return source
-    origin, name, options = split(source)
-    return f"{origin}:{name}?{'&'.join(f'{key}={text}' for key, text in {**options, **new}.items())}"
+    options = {**split(source)[2], **new}
+    return f"{without_options(source)[0]}?{'&'.join(f'{key}={text}' for key, text in options.items())}"
 
 
 def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
@@ -98,7 +119,14 @@ def with_stated(spec: InputSpec, stated: Mapping[str, Any]) -> InputSpec:
 
 def _size(text: str) -> tuple[int, int]:
     height, times, width = text.partition("x")
-    return int(height), int(width if times else height)
+    return _whole(height), _whole(width if times else height)
+
+
+def _channels(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= MAX_CHANNELS:
+        raise ValueError(text)
+    return number
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -106,7 +134,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _bands(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    return tuple(_whole(part) for part in text.split(","))
 
 
 def _choice(*words: str) -> Callable[[str], str]:
@@ -120,18 +148,37 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 def _labels(text: str) -> tuple[str, ...]:
     try:
-        lines = Path(text).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(text, what="file of labels").splitlines()
+    except InnersightError as error:
         raise InnersightError(f"labels={text!r}: cannot be read ({error})") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise InnersightError(f"labels={text!r}: no names in this file; write one a line")
+    return found
+
+
+def check_classes(classes: int) -> int:
+    """Return a number of classes as an int. Raises InnersightError unless it is a whole number that can be built."""
+    if isinstance(classes, bool) or not hasattr(classes, "__index__"):
+        raise InnersightError(f"classes={classes!r}: {_HELP['classes']}")
+    if not 1 <= operator.index(classes) <= MAX_CLASSES:
+        raise InnersightError(f"classes={classes}: give a number from 1 to {MAX_CLASSES:,}")
+    return operator.index(classes)
+
+
+def _whole(text: str) -> int:
+    # int() also takes spaces, underscores and digits of other scripts.
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise ValueError(text)
+    return int(text)
 
 
 _KEYS: dict[str, Callable[[str], Any]] = {
     "checkpoint": str,
-    "classes": int,
+    "classes": lambda text: check_classes(_whole(text)),
     "labels": _labels,
     "size": _size,
-    "channels": int,
+    "channels": _channels,
     "mean": _numbers,
     "std": _numbers,
     "fit": _choice(*FITS),
@@ -142,7 +189,7 @@ _KEYS: dict[str, Callable[[str], Any]] = {
 _HELP = {
     "classes": "give a whole number",
     "size": "give 96, or HEIGHTxWIDTH such as 64x96",
-    "channels": "give a whole number",
+    "channels": f"give a whole number from 1 to {MAX_CHANNELS:,}",
     "mean": "give one number, or one for each channel with commas between",
     "std": "give one number, or one for each channel with commas between",
     "fit": "give crop or squash",

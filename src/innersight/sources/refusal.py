@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from innersight.errors import InnersightError, UnusableError
+from innersight.errors import InnersightError, UnusableError, printable
 from innersight.model import DEFEATED
 from innersight.outputs import DOCS
 
@@ -44,7 +44,9 @@ def refused(net: nn.Module, shape: tuple[int, int, int], one: torch.Tensor, erro
         return UnusableError(f"{name}: {what}; wrap it in a network that makes them of images, see {DOCS}")
     if _takes(net, one):
         return UnusableError(f"{name} takes one image at a time, and here several at once are needed, see {DOCS}")
-    return InnersightError(f"{name} refuses an input of {shape}: {str(error).partition(': ')[2]}")
+    # What libraries say goes over many lines, with codes for colours in them.
+    said = printable(" ".join(str(error).partition(": ")[2].split()))
+    return InnersightError(f"{name} refuses an input of {shape}: {said}")
 
 
 def _required(net: nn.Module) -> list[str]:

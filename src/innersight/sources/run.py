@@ -1,6 +1,7 @@
 """`run:DIR`: what `innersight train` wrote: `run.json` and `weights.safetensors`."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from innersight.errors import InnersightError
+from innersight.bounded import read_json, reading
+from innersight.errors import InnersightError, printable
 from innersight.model import InputSpec, Model
+from innersight.sources import query
 from innersight.writing import write_tensors, write_text
 
 FORMAT = 1
+# Origins that build a network by its name alone: no file is opened, and no code runs but that of installed libraries.
+LIBRARIES = ("small", "timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -82,22 +87,44 @@ def card_text(card: RunCard) -> str:
 
 
 def read_card(folder: str | Path) -> RunCard:
-    """Read `run.json` of a run folder. Raises InnersightError when it is missing or not of a known format."""
-    path = Path(folder) / "run.json"
-    if not path.is_file():
+    """Read `run.json` of a run folder.
+
+    Raises InnersightError when it is missing, not of a known format, or names a network whose code or files are not
+    those of a library: a run that somebody sent must be safe to open.
+    """
+    path, shown = Path(folder) / "run.json", printable(folder)
+    if "\0" in str(path) or not os.path.lexists(path):
         raise InnersightError(
-            f"{folder}: not a finished run (no run.json); `innersight train FOLDER --out {folder}` writes one"
+            f"{shown}: not a finished run (no run.json); `innersight train FOLDER --out {shown}` writes one"
         )
-    try:
-        data = json.loads(path.read_text())
+    data = read_json(path, what="run card")
+    where = printable(path)
+    with reading(where, "run card"):
         if data["format"] != FORMAT:
-            raise InnersightError(f"{path}: format {data['format']} is not known to this version (it reads {FORMAT})")
+            raise InnersightError(f"{where}: format {data['format']} is not known to this version (it reads {FORMAT})")
         spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
-        return RunCard(
+        card = RunCard(
             data["net"], tuple(data["labels"]), InputSpec(**spec), data["metrics"], data["recipe"], data["format"]
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InnersightError(f"{path}: not a run card ({error})") from error
+        texts = [data["net"], *data["labels"]]
+        if not isinstance(data["labels"], list) or not card.labels or not all(isinstance(t, str) for t in texts):
+            raise TypeError("net must be a text, labels a list of at least one text")
+        if not isinstance(card.metrics, dict) or not isinstance(card.recipe, dict):
+            raise TypeError("metrics and recipe must be objects")
+    _check_net(card.net, shown)
+    return card
+
+
+def _check_net(net: str, shown: str) -> None:
+    """Raise InnersightError for an architecture that is code or a file of somebody's own, which a card may not name."""
+    origin, _, options = query.split(net)
+    named = sorted(options.keys() - {"channels", "size"})
+    if origin not in LIBRARIES or named:
+        raise InnersightError(
+            f"{shown}: refused, its run.json names the network {printable(net)!r}, and only {', '.join(LIBRARIES)} are "
+            f"built from there, as nothing that a folder brings along may run or be opened by its word: where you "
+            f"trust it, write '{printable(query.joined(net, checkpoint=f'{shown}/weights.safetensors'))}'"
+        )
 
 
 def epoch_file(epoch: int) -> str:
@@ -120,7 +147,8 @@ def open_model(
     if epoch is not None and weights is not None:
         raise InnersightError("give an epoch or a file of weights, not both")
     file = weights or str(Path(name) / "weights.safetensors" if epoch is None else _kept(Path(name), epoch))
-    model = load(card.net, input=replace(card.input, guessed=()), classes=len(card.labels), weights=file, device="cpu")
+    net, spec = query.without_options(card.net)[0], replace(card.input, guessed=())
+    model = load(net, input=spec, classes=len(card.labels), weights=file, device="cpu")
     when = "" if epoch is None else f", epoch {epoch}"
     title = f"{Path(name).name} ({model.name}{when})"
     # What it was trained with, whoever stated it.

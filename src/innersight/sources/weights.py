@@ -1,8 +1,8 @@
 """Weight files: safetensors or a torch state dict, read without running any code from the file."""
 
 import copy
-import pickle
-import zipfile
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,57 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from innersight.errors import InnersightError
+from innersight.bounded import MAX_MODEL, check, opened, reading
+from innersight.errors import InnersightError, printable
+from innersight.sources.claims.checkpoints import WHAT, check_checkpoint
+
+STATES = ("state_dict", "model_state_dict", "model")
+SAVED = "file of weights"
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a weight file by name.
 
     A Lightning or training checkpoint is searched for its `state_dict` or `model` entry. Raises InnersightError for a
-    file that is missing, broken, or a pickle that holds more than tensors and plain containers.
+    file that is missing, broken, declares more than it holds, or a pickle with more than tensors and plain containers.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors" and path.is_file():
-        try:
+    if str(path) == "hub" and not os.path.exists(path):
+        raise InnersightError("weights='hub': only torchvision:, timm: and hf: have a hub to fetch from; name a file")
+    if _is_safetensors(path):
+        with reading(path, "safetensors file", SafetensorError):
             return dict(load_file(path))
-        except SafetensorError as error:
-            raise InnersightError(f"{path}: not a readable safetensors file ({error})") from error
-    content = read_checkpoint(path)
-    for key in ("state_dict", "model_state_dict", "model"):
+    return state_dict(read_checkpoint(path), printable(path))
+
+
+def state_dict(content: Any, where: str) -> dict[str, Tensor]:
+    """Return the tensors by name of what a checkpoint holds. Raises InnersightError where there are none."""
+    for key in STATES:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InnersightError(f"{path}: holds no state dict (names with tensors)")
+        raise InnersightError(f"{where}: holds no state dict (names with tensors)")
     return {str(name): tensor for name, tensor in content.items()}
 
 
 def read_checkpoint(path: str | Path) -> Any:
     """Return what `torch.save` wrote into a file, as tensors and plain containers.
 
-    Raises InnersightError for a file that is missing, broken, or holds objects that would run code.
+    Raises InnersightError for a file that is missing, broken, declares more than it holds, or has objects in it that
+    would run code.
     """
-    if not Path(path).is_file():
-        raise InnersightError(f"{path}: no such file of weights")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InnersightError(
-            f"{path}: refused, the file holds Python objects that would run code when read; save the network's "
-            "state_dict() with safetensors, and keep hyperparameters plain numbers and texts"
-        ) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise InnersightError(f"{path}: not a readable checkpoint of weights ({error})") from error
+    with opened(path, what=SAVED, limit=MAX_MODEL) as file:
+        check_checkpoint(file, printable(path))
+        with reading(path, WHAT), warnings.catch_warnings():
+            # Of an unusual protocol: what it cannot read, it says.
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    """Whether a file is one of safetensors, by its beginning: the length of a JSON object, and the object."""
+    check(path, what=SAVED)
+    with opened(path, what=SAVED, limit=MAX_MODEL) as file:
+        return file.read(9)[8:] == b"{" or Path(path).suffix == ".safetensors"
 
 
 def fit_with_head(

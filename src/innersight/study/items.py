@@ -1,6 +1,5 @@
 """What the items of a study are made of: each function returns a document of plain data, and tensors."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from innersight.address import Address, ClassAddress
+from innersight.bounded import read_json
 from innersight.compare import DEFINITION, compare
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
@@ -25,6 +25,7 @@ from innersight.patterns.objectives import Target
 from innersight.predict import Prediction, predict
 from innersight.receptive import fields
 from innersight.render.sheets import small
+from innersight.sources.run import read_card
 from innersight.store import Store
 from innersight.study.ask import Outcome, Scene
 from innersight.study.causes import connected
@@ -206,12 +207,11 @@ def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int] |
 
 def trained(run: Path) -> Outcome:
     """Return the record of the training that made the network."""
-    try:
-        telemetry = json.loads((run / "telemetry.json").read_text())
-        card = json.loads((run / "run.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InnersightError(f"{run}: the training record cannot be read ({error})") from error
-    return {**telemetry, "metrics": card["metrics"], "recipe": card["recipe"], "labels": card["labels"]}, {}
+    telemetry = read_json(run / "telemetry.json", what="training record")
+    if not isinstance(telemetry, dict):
+        raise InnersightError(f"{run}: telemetry.json is no training record")
+    card = read_card(run)
+    return {**telemetry, "metrics": card.metrics, "recipe": card.recipe, "labels": card.labels}, {}
 
 
 def ranked_patterns(scene: Scene, layer: str, span: range) -> Outcome:

@@ -1,16 +1,14 @@
 """Whether a run folder is begun, begun anew or gone on with."""
 
 import math
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from innersight.errors import InnersightError
 from innersight.sources.run import read_card
+from innersight.sources.weights import read_checkpoint
 from innersight.train.card import DEFAULTS
 
 OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
@@ -78,10 +76,12 @@ def _refuse_finished(out: Path, *, resume: bool) -> None:
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what `train` keeps in a checkpoint, read without unpickling objects."""
+    remedy = "begin anew with overwrite=True (--overwrite)"
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["innersight"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise InnersightError(
-            f"{path}: not a checkpoint that `train` wrote; begin anew with overwrite=True (--overwrite)"
-        ) from error
-    return saved  # type: ignore[no-any-return]
+        content = read_checkpoint(path)
+    except InnersightError as error:
+        raise InnersightError(f"{error}; {remedy}") from error
+    saved = content.get("innersight") if isinstance(content, dict) else None
+    if not isinstance(saved, dict) or not all(isinstance(saved.get(key), dict) for key in ("arguments", "reached")):
+        raise InnersightError(f"{path}: not a checkpoint that `train` wrote; {remedy}")
+    return saved

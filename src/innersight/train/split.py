@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from innersight.bounded import read_json
 from innersight.errors import InnersightError
 from innersight.train.data import Pictures
 from innersight.writing import write_text
@@ -176,7 +177,7 @@ def keep(
         },
     }
     path = out / FILE
-    if go_on and path.is_file() and json.loads(path.read_text()) != held:
+    if go_on and path.is_file() and read_json(path, what="list of held out images") != held:
         raise InnersightError(
             f"the pictures changed since the run in {out} began: restore them, "
             "or begin anew with overwrite=True (--overwrite)"
@@ -187,7 +188,7 @@ def keep(
 def _digests(path: Path) -> dict[str, Any] | None:
     """Read the digests of a run; None where it was made before there were any."""
     try:
-        found = json.loads(path.read_text()).get("digests")
+        found = read_json(path, what="list of a run's images").get("digests")
         if found is None:
             return None
         lists = [found[key] for key in ("training", "held_out", "before", "held_before")]

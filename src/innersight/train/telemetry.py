@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from innersight.bounded import read_json, reading
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.writing import write_text
 
@@ -92,7 +93,9 @@ class Telemetry:
         self._tensorboard = tensorboard and folder is not None
         self._written = time.monotonic()
         if resume_at and self._folder is not None and (self._folder / "telemetry.json").is_file():
-            self._continue(json.loads((self._folder / "telemetry.json").read_text()))
+            record = read_json(self._folder / "telemetry.json", what="training record")
+            with reading(self._folder / "telemetry.json", "training record"):
+                self._continue(record)
 
     def __enter__(self) -> "Telemetry":
         return self

@@ -1,6 +1,7 @@
 """Where the thing is: boxes or masks that people drew."""
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from innersight.bounded import read_text
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
 from innersight.image import Picture
@@ -70,9 +72,9 @@ def read_boxes(path: Path) -> dict[str, list[Boxed]]:
     """Return the boxes of a CSV file by the name of the picture. Raises InnersightError for what is none."""
     shown = printable(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path, what="CSV file of boxes")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error as error:
         raise InnersightError(f"{shown}: cannot be read as a CSV file of boxes ({printable(error)})") from error
     head = list(rows[0]) if rows else []
     missing = [name for name in ("file", *CORNERS) if name not in head]
