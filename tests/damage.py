@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def _repacked(data: bytes, rng: random.Random) -> bytes:
         for one, content in entries.items():
             archive.writestr(one, content)
     return buffer.getvalue()
+
+
+def repacked(file: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """Write a zip file again with changed entries."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, change(name, data))
 
 
 def tried(source: str) -> tuple[str, str]:

@@ -51,8 +51,9 @@ def source_of(path: "str | os.PathLike[str]") -> str:
     """
     text = os.fspath(path)
     place, options = query.without_options(text)
-    shown, found = printable(place), Path(place).expanduser()
+    shown = printable(place)
     try:
+        found = Path(place).expanduser()
         is_folder, exists = found.is_dir(), found.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise InnersightError(f"{shown!r} is no name of a file ({error})") from error
