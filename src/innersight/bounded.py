@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ BROKEN = (
 
 
 @contextmanager
-def opened(path: str | Path, *, what: str = "file", limit: int = MAX_TEXT) -> Iterator[BufferedIOBase]:
+def opened(path: str | Path, *, what: str = "file", limit: int = MAX_TEXT) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading, without waiting for pipes or devices.
 
     Parameters
@@ -122,11 +121,12 @@ def reading(path: str | Path, what: str, *further: type[Exception]) -> Iterator[
 
     further : exceptions that the library has of its own, besides `BROKEN`.
     """
+    known: tuple[type[Exception], ...] = (*BROKEN, *further)
     try:
         yield
     except InnersightError:
         raise
-    except (*BROKEN, *further) as error:
+    except known as error:
         raise InnersightError(f"{printable(path)}: not a readable {what} ({reason(error)})") from error
 
 

@@ -30,7 +30,8 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="toon, run:DIR, torchvision:NAME, timm:NAME, hf:NAME_OR_DIR, keras:FILE, onnx:FILE, pt2:FILE, "
-        "lightning:FILE?class=MODULE:CLASS or python:MODULE:FUNCTION; then ?checkpoint=FILE&size=96&mean=0.5 ...",
+        "lightning:FILE?class=MODULE:CLASS, python:MODULE:FUNCTION, or the file or folder of a whole network; "
+        "then ?checkpoint=FILE&size=96&mean=0.5 ...",
     ),
 ]
 Data = Annotated[

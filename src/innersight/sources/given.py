@@ -120,8 +120,8 @@ def no_origin(text: str, origins: list[str]) -> InnersightError:
     head, options = query.without_options(text)
     known = _known(head)
     if known:
-        lines = " or ".join(f"{name}{options}" for name in known)
-        return InnersightError(f"{text!r} names no origin (written ORIGIN:NAME): write {printable(lines)}")
+        choices = " or ".join(f"{name}{options}" for name in known)
+        return InnersightError(f"{text!r} names no origin (written ORIGIN:NAME): write {printable(choices)}")
     if head.count("/") == 1 and ":" not in head:
         return InnersightError(f"{text!r} names no origin: for a network of the hub write hf:{printable(text)}")
     if ":" in head:
@@ -174,9 +174,11 @@ def no_model(thing: Any) -> InnersightError:
         return InnersightError(f"an object of type {kind} given for a model: the model comes first, then the images")
     if type(thing).__module__.startswith("onnx"):
         return InnersightError(f"an object of type {kind} given for a model: load its file, load('onnx:FILE.onnx')")
-    for name in ("model", "module", "net", "network", "learner"):
-        if isinstance(getattr(thing, name, None), nn.Module):
-            return InnersightError(f"an object of type {kind} given for a model: give the network in it, its .{name}")
+    for attribute in ("model", "module", "net", "network", "learner"):
+        if isinstance(getattr(thing, attribute, None), nn.Module):
+            return InnersightError(
+                f"an object of type {kind} given for a model: give the network in it, its .{attribute}"
+            )
     return InnersightError(
         f"an object of type {kind} given for a model: give a torch.nn.Module, a live Keras model, or a text such as "
         "'timm:resnet18'"

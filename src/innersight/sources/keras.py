@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -203,7 +204,7 @@ def _checked(path: Path) -> Any:
         for entry in entries.infolist():
             if entry.filename.endswith(".h5"):
                 with reading(shown, NETWORK), entries.open(entry) as weights:
-                    check_hdf5(weights, shown, present=entry.file_size)
+                    check_hdf5(cast(BufferedIOBase, weights), shown, present=entry.file_size)
         return config
 
 

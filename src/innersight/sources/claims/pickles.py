@@ -102,7 +102,8 @@ def declared(file: BufferedIOBase) -> Declared:
     any of `bounded.BROKEN` for a damaged pickle.
     """
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(_Short(file, MAX_PICKLE)):
+    short: Any = _Short(file, MAX_PICKLE)
+    for opcode, argument, _ in pickletools.genops(short):
         machine.step(opcode.name, argument)
     return machine.found
 
@@ -266,7 +267,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    shown = value if isinstance(value, str | int | float | bytes | None) else type(value).__name__
+    shown: Any = value if isinstance(value, str | int | float | bytes | None) else type(value).__name__
     if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
         shown = value[:8]
     return printable(getattr(value, "by", None) or getattr(value, "name", None) or f"{shown!r:.60}")
