@@ -217,7 +217,7 @@ def test_checkpoints_are_read_without_unpickling(tree: Path, tmp_path: Path) -> 
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert "innersight" in torch.load(last, weights_only=True)
     torch.save({"innersight": Augmentation()}, last)
-    with pytest.raises(InnersightError, match="not a checkpoint"):
+    with pytest.raises(InnersightError, match=r"holds Python objects that would run code when read .*begin anew"):
         train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
 
 
