@@ -31,13 +31,20 @@ class Residual(nn.Module):
         return self.head(self.relu(self.conv(x) + self.arm(x)).mean((2, 3)))
 
 
-def run(net: nn.Module, telemetry: Telemetry | None, steps: int, *, seed: int = 0) -> list[dict[str, torch.Tensor]]:
-    """Train in a bare loop; return for each step the weights before and after, and the gradients."""
+def run(
+    net: nn.Module, telemetry: Telemetry | None, steps: int, *, seed: int = 0, first: int = 0
+) -> list[dict[str, torch.Tensor]]:
+    """Train in a bare loop; return for each step the weights before and after, and the gradients.
+
+    first : so many steps were made before, whose batches are passed over.
+    """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     history = []
-    for _ in range(steps):
+    for number in range(first + steps):
         x, y = torch.randn(4, 3, 10, 10, generator=generator), torch.randint(0, 4, (4,), generator=generator)
+        if number < first:
+            continue
         record = {f"before/{n}": p.detach().clone() for n, p in net.named_parameters()} | {"x": x}
         logits = net(x)
         loss = nn.functional.cross_entropy(logits, y)
@@ -80,6 +87,50 @@ def test_figures_equal_a_slow_direct_computation() -> None:
                 counts, _ = np.histogram(values, 32, (values.min(), values.max()))
                 assert sum(histogram["counts"][at]) == len(values)
                 assert np.abs(np.cumsum(counts) - np.cumsum(histogram["counts"][at])).max() <= 2  # values on an edge
+
+
+def test_the_update_ratio_is_of_the_weights_before_the_step() -> None:
+    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU())
+    telemetry = Telemetry(net, every=2)
+    for size in (2.0, 6.0):
+        nn.init.constant_(net[0].weight, size)
+        telemetry.step(0.0)
+    # From 2 to 6: twice of what it was, two thirds of what it is.
+    assert telemetry.data()["layers"]["0"]["update_ratio"] == [2.0]
+    assert telemetry.data()["layers"]["0"]["weight_norm"] == [pytest.approx(6 * math.sqrt(12), rel=1e-4)]
+    telemetry.close()
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("at", [3, 4, 5, 6])
+def test_a_record_due_at_the_first_step_after_a_resume_is_whole(tmp_path: Path, every: int, at: int) -> None:
+    recorded = []
+    for resumed in (False, True):
+        torch.manual_seed(0)
+        folder, net = tmp_path / str(resumed), Residual()
+        with Telemetry(net, folder, every=every, tensorboard=False) as telemetry:
+            run(net, telemetry, at if resumed else 9)
+        if resumed:
+            with Telemetry(net, folder, every=every, tensorboard=False, resume_at=at) as telemetry:
+                run(net, telemetry, 9 - at, first=at)
+        recorded.append(json.loads((folder / "telemetry.json").read_text())["layers"])
+    assert recorded[0] == recorded[1]
+
+
+def test_a_checkpoint_keeps_the_records_themselves(tmp_path: Path) -> None:
+    net = Residual()
+    whole = Telemetry(net, tmp_path, every=1, tensorboard=False)
+    run(net, whole, 3)
+    state = whole.state()
+    run(net, whole, 4)
+    whole.close()
+    again = Telemetry(net, tmp_path, every=1, tensorboard=False, resume_at=3)
+    again.restore(state)
+    assert again.state() == state
+    assert again.data()["scalars"]["train/loss"]["step"] == [1, 2, 3]
+    again.step(1.0)
+    assert state["scalars"]["train/loss"]["step"] == [1, 2, 3]
+    again.close()
 
 
 def test_dead_units_are_those_of_the_activation_that_follows() -> None:

@@ -82,21 +82,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def filling(folder: str | Path) -> Iterator[Path]:
-    """Give a new folder; at the end every file written there is moved to the same place below `folder`.
+    """Give a new folder; at the end it becomes `folder`, or what was written there is moved into the one there is.
 
-    Other files of `folder` stay. Where the block raises, or the process is killed, it is as it was.
-    Raises WriteError, which names `folder`.
+    Other files of `folder` stay. Where the block raises it is as it was, and where the process is killed too, but for
+    the moment in which files are moved into a folder that was there. Raises WriteError, which names `folder`.
     """
     folder = Path(folder)
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _beside(folder) as own:
-            yield own
-            for root, _, files in os.walk(own):
-                place = folder / Path(root).relative_to(own)
-                place.mkdir(exist_ok=True)
-                for file in files:
-                    (Path(root) / file).replace(place / file)
+    if not folder.exists():
+        with replacing(folder) as whole:
+            whole.mkdir()
+            yield whole
+        return
+    with naming(folder), _beside(folder) as own:
+        yield own
+        for root, _, files in os.walk(own):
+            place = folder / Path(root).relative_to(own)
+            place.mkdir(exist_ok=True)
+            for file in files:
+                (Path(root) / file).replace(place / file)
 
 
 @contextmanager

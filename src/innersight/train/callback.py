@@ -13,7 +13,7 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     """Records a LightningModule in training; see `Telemetry` for what is recorded and where.
 
     Logged metrics whose names begin with "val" are kept too. The first process alone records. In a checkpoint the step
-    reached is kept, and a resumed run goes on from there.
+    reached and all records are kept, and a resumed run goes on from there.
 
     net : the network to look into; the whole LightningModule when not given.
     """
@@ -28,6 +28,7 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     ) -> None:
         self._folder, self._every, self._tensorboard, self._net = folder, every, tensorboard, net
         self._resume_at = 0
+        self._state: dict[str, Any] | None = None
         self.telemetry: Telemetry | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -36,6 +37,13 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
             net = self._net if self._net is not None else pl_module
             options: dict[str, Any] = {"tensorboard": self._tensorboard, "resume_at": self._resume_at}
             self.telemetry = Telemetry(net, self._folder, every=self._every, **options)
+            if self._state is not None:
+                self.telemetry.restore(self._state)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Prepare for the first step, now that the weights are those of the checkpoint."""
+        if self.telemetry is not None:
+            self.telemetry.prepare()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Note the step; `outputs` is what `training_step` returned, a loss or a mapping with "loss" and "accuracy"."""
@@ -69,10 +77,12 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         if not isinstance(exception, OSError):
             self.telemetry.close()
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the step reached."""
-        return {"step": self.telemetry.steps if self.telemetry is not None else self._resume_at}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step reached, and what was recorded until then: the file may be further when a run is killed."""
+        if self.telemetry is None:
+            return {"step": self._resume_at, "recorded": self._state}
+        return {"step": self.telemetry.steps, "recorded": self.telemetry.state()}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the step to go on from."""
-        self._resume_at = int(state_dict["step"])
+        self._resume_at, self._state = int(state_dict["step"]), state_dict["recorded"]

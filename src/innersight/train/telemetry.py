@@ -1,5 +1,6 @@
 """What happens inside a network while it learns: recorded every few steps, for TensorBoard and for the report."""
 
+import copy
 import json
 import math
 import time
@@ -60,7 +61,8 @@ class Telemetry:
         When the file would pass about 1 MB (1,500 layer records), every second record is dropped and the interval
         doubles; scalars of more than 1,000 steps are averaged in pairs.
     tensorboard : False to write no event files.
-    resume_at : go on after this step with what `telemetry.json` holds; later records in it are dropped.
+    resume_at : go on after this step with what `telemetry.json` holds; later records in it are dropped. Enter the
+        `with` block, or call `prepare`, once the network has the weights of that step.
 
     Values that are not finite are stored as null. Raises InnersightError for a bad interval or a network without such
     layers, MissingExtraError without tensorboard.
@@ -98,6 +100,7 @@ class Telemetry:
                 self._continue(record)
 
     def __enter__(self) -> "Telemetry":
+        self.prepare()
         return self
 
     def __exit__(
@@ -114,6 +117,21 @@ class Telemetry:
     def interval(self) -> int:
         """Steps from record to record, after any thinning."""
         return self._every
+
+    def prepare(self) -> None:
+        """Prepare for the record of the first step after `resume_at`, where it is due; others need no call."""
+        if self._resume_at and self._step == self._resume_at and (self._step + 1) % self._every == 0:
+            self._arm()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that was recorded, in plain values, for a checkpoint; `restore` takes it up."""
+        self._flush()
+        return copy.deepcopy({"every": self._every, "scalars": self._scalars, "layers": self._records})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned, in place of what the file holds."""
+        state = copy.deepcopy(state)
+        self._every, self._scalars, self._records = int(state["every"]), state["scalars"], state["layers"]
 
     def step(self, loss: float | Tensor, *, accuracy: float | Tensor | None = None, lr: float | None = None) -> None:
         """Note one training step; call it after `optimizer.step()` and before the gradients are cleared.
