@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 
-from innersight.errors import InnersightError
+from innersight.errors import DIGITS, InnersightError
 from innersight.scalars import integer, is_integer
 
-_UNITS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-_PLACE = re.compile(r"(\d+),(\d+)")
+_NUMBER = rf"[0-9]{{1,{DIGITS}}}"
+_UNITS = re.compile(rf"{_NUMBER}(-{_NUMBER})?(,{_NUMBER}(-{_NUMBER})?)*")
+_PLACE = re.compile(rf"({_NUMBER}),({_NUMBER})")
 
 
 @dataclass(frozen=True, order=True)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+DIGITS = 18  # Python reads no number of thousands of digits
+
 
 class InnersightError(ValueError):
     """Raised for input that cannot be used. The command line prints it as one sentence and exits with status 2."""
@@ -35,6 +37,25 @@ def printable(text: object) -> str:
     'a\\nb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def brief(text: object, length: int = 120) -> str:
+    """Return text as `printable` does, cut where it is longer than a sentence can bear.
+
+    >>> brief("a" * 9, 5)
+    'aaaa…'
+    """
+    shown = printable(text)
+    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
+
+
+def whole(text: str) -> int | None:
+    """Return the number that digits say; None for other texts, and for more digits than any count has.
+
+    >>> whole("12"), whole("-1"), whole("9" * 5000)
+    (12, None, None)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else None
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Integer
 from PIL import Image, ImageOps
 
 from innersight.bounded import MAX_MODEL, check, read_json
-from innersight.errors import InnersightError, printable
+from innersight.errors import InnersightError, printable, whole
 from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, PictureError, load_picture
 from innersight.inputs.files import find_images
 
@@ -120,7 +120,7 @@ def _legend(file: Path) -> dict[int, str | None]:
     pairs = enumerate(said) if isinstance(said, list) else said.items() if isinstance(said, dict) else ()
     names: dict[int, str | None] = {}
     for number, name in pairs:
-        if not str(number).isdecimal() or not (name is None or (isinstance(name, str) and name.strip())):
+        if whole(str(number)) is None or not (name is None or (isinstance(name, str) and name.strip())):
             pair = f"{printable(number)}: {printable(name)!r}"
             raise InnersightError(f"{shown}: {pair} is no number with a name; {remedy}")
         names[int(number)] = name

@@ -16,12 +16,9 @@ from torch import nn
 
 from innersight import ambient
 from innersight.address import ClassAddress
-from innersight.errors import InnersightError, nearest, printable
+from innersight.errors import InnersightError, nearest, printable, whole
 from innersight.heads import PLAIN, Head
 from innersight.scalars import integer, is_integer
-
-DIGITS = 18
-"""Longer numbers are no class, and Python does not read those of thousands of digits."""
 
 Fit = Literal["crop", "squash"]
 Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -344,8 +341,9 @@ class Model:
         """
         modules: dict[str, nn.Module] = dict(self.net.named_modules())
         name, mark, number = layer.rpartition("#")
-        if layer not in modules and mark and number.isdecimal() and int(number) > 0 and name in modules:
-            return modules[name], int(number)
+        call = whole(number)
+        if layer not in modules and mark and call and name in modules:
+            return modules[name], call
         if not layer or layer not in modules:
             raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, filter(None, modules))}")
         return modules[layer], 1
@@ -373,9 +371,10 @@ class Model:
                 )
             if same:
                 return same[0]
-        if not name.isdecimal() or len(name) > DIGITS:
+        number = whole(name)
+        if number is None:
             raise InnersightError(f"{self.name} has no class {text!r}; {nearest(name, self.labels)}")
-        return self._numbered(int(name))
+        return self._numbered(number)
 
     def _numbered(self, number: int) -> int:
         if 0 <= number < len(self.labels):

@@ -8,7 +8,7 @@ import typer
 
 from innersight.cli.base import Data, Device, Json, ModelName, Out, Ray, Weights, app, load
 from innersight.commands import deliver, drawing, kept_beside
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, whole
 from innersight.render.formats import FIGURES, check
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _scanned(model: "Model", study: Path) -> "Scan":
 
 def _sides(text: str) -> int | tuple[int, int]:
     parts = text.split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+    sides = [side for side in map(whole, parts) if side is not None]
+    if len(parts) > 2 or len(sides) < len(parts):
         raise InnersightError(f"size={text!r}: give a side in pixels such as 96, or HEIGHTxWIDTH such as 64x96")
-    sides = [int(part) for part in parts]
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])

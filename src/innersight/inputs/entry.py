@@ -34,7 +34,7 @@ from innersight.inputs.tensors import is_batch
 from innersight.model import InputSpec
 
 BUFFER = 1024
-_ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#(\d+)|image (\d+)", re.DOTALL)
+_ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#([0-9]{1,18})|image ([0-9]{1,18})", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, whole
 from innersight.model import InputSpec, Model
 from innersight.sources.weights import fit_weights, read_weights
 
@@ -62,7 +62,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
 
     The weights are those of the file `weights`, or random from torch's global generator.
     """
-    if name and not (name.isdecimal() and 1 <= int(name) <= 1024):
+    if name and not 1 <= (whole(name) or 0) <= 1024:
         raise InnersightError(f"small:{name}: the width is a number from 1 to 1024, such as small:32")
     width, outputs = int(name or 32), classes or 10
     channels = stated.get("channels", 3)
