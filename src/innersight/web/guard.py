@@ -2,14 +2,17 @@
 
 import hmac
 import ipaddress
+import json
+import re
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import URL, Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "innersight"
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9._-]+))(?::[0-9]{1,5})?")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -29,7 +32,8 @@ class Guard:
         Host and is refused (421); a page of another site that sends requests here names itself as Origin and is
         refused (403).
     token : where not None, every request must bring it: as `Authorization: Bearer TOKEN`, as the cookie, or once as
-        `/?token=TOKEN`, which sets the cookie. Without it the answer is 401.
+        `/?token=TOKEN`, which sets the cookie. Without it the answer is 401. The machine may then be called by any of
+        its names: a page of another site has no token, whatever name it resolves to this machine.
     """
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
@@ -53,16 +57,18 @@ class Guard:
         await (self._refusal(scope) or self.app)(scope, receive, headed)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        headers, url = Headers(scope=scope), URL(scope=scope)
+        headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not known_host(host, self.host):
+        name = host_name(host)
+        if name is None or (self.token is None and not known_host(name, self.host)):
             return problem(421, "This server answers only requests addressed to this machine.")
         origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"{url.scheme}://{host}".lower():
+        if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
             return problem(403, "This server answers no requests that pages of other sites make.")
         if self.token is None or self._brings_token(headers):
             return None
-        if url.path == "/" and scope["method"] == "GET" and self._is_token(dict(parse_qsl(url.query)).get("token", "")):
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if scope["path"] == "/" and scope["method"] == "GET" and self._is_token(query.get("token", "")):
             answer = RedirectResponse("/", 303)
             answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
             return answer
@@ -79,12 +85,14 @@ class Guard:
         return cookie is not None and self._is_token(cookie.value)
 
     def _is_token(self, text: str) -> bool:
-        return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+        given = text.encode(errors="surrogatepass")
+        return self.token is not None and hmac.compare_digest(given, self.token.encode())
 
 
 def problem(status: int, detail: str) -> Response:
     """Return an error as every part of this server words it: `{"detail": sentence}`."""
-    return JSONResponse({"detail": detail}, status)
+    # Half a character, as in a request or a damaged file, can be sent escaped only.
+    return Response(json.dumps({"detail": detail}), status, media_type="application/json")
 
 
 def loopback(host: str) -> bool:
@@ -99,10 +107,19 @@ def loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def known_host(header: str, host: str) -> bool:
-    """Say whether a Host header names `host`, localhost or an IP address, which no site can take as its name."""
-    name = header.rpartition("]")[0].removeprefix("[") if header.startswith("[") else header.partition(":")[0]
-    if name.lower() in ("localhost", host.lower()):
+def host_name(header: str) -> str | None:
+    """Return the name in a Host header, without its port; None for what is no such header.
+
+    >>> [host_name(text) for text in ("[::1]:8765", "Studio.local.", "a b", "[::1")]
+    ['::1', 'studio.local', None, None]
+    """
+    found = _HOST.fullmatch(header)
+    return (found[1] or found[2]).lower().rstrip(".") if found else None
+
+
+def known_host(name: str, host: str) -> bool:
+    """Say whether a name is `host`, localhost or an IP address, which no site can take as its name."""
+    if name in ("localhost", host.lower()):
         return True
     try:
         ipaddress.ip_address(name)

@@ -41,7 +41,10 @@ class Job:
 
 @dataclass(eq=False)
 class Jobs:
-    """The jobs of a server, the last 200 of them, and the thread that hands them to the worker one by one."""
+    """The jobs of a server, the last 200 of them, and the thread that hands them to the worker one by one.
+
+    Whatever begins with an underscore is read and written under the lock `_changed` only.
+    """
 
     worker: Worker
     ended: Callable[[Job], None] = lambda job: None
@@ -49,6 +52,7 @@ class Jobs:
     _queue: "queue.Queue[str | None]" = field(default_factory=queue.Queue)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stops: dict[str, threading.Event] = field(default_factory=dict)
+    _at_work: str | None = None
     _thread: threading.Thread | None = None
 
     def add(self, ask: Ask) -> Job:
@@ -64,12 +68,13 @@ class Jobs:
                 raise BusyError(f"{WAITING} jobs are waiting: let some of them finish, or cancel them")
             job = Job(secrets.token_hex(8), ask)
             self._jobs[job.id], self._stops[job.id] = job, threading.Event()
-            over = [key for key, job in self._jobs.items() if job.state in OVER]
+            # One that was cancelled is over before the worker has let go of it.
+            over = [key for key, one in self._jobs.items() if one.state in OVER and key != self._at_work]
             for key in over[: max(0, len(self._jobs) - KEPT)]:
                 del self._jobs[key], self._stops[key]
             if self._thread is None:
                 self._begin()
-        self._queue.put(job.id)
+            self._queue.put(job.id)
         return job
 
     def get(self, key: str) -> Job | None:
@@ -89,8 +94,9 @@ class Jobs:
             if job is None or job.state in OVER:
                 return job
             cancelled = self._jobs[key] = replace(job, state="cancelled")
+            stop = self._stops[key]
             self._changed.notify_all()
-        self.worker.stop(self._stops[key])
+        self.worker.stop(stop)
         if job.state == "waiting":
             self.ended(cancelled)
         return cancelled
@@ -100,9 +106,11 @@ class Jobs:
         for job in self.all():
             self.cancel(job.id)
         self.worker.close()
-        if self._thread is not None:
+        with self._changed:
+            thread = self._thread
+        if thread is not None:
             self._queue.put(None)
-            self._thread.join()
+            thread.join()
 
     def watch(self, key: str, wait: float) -> Iterator[Job | None]:
         """Yield a job whenever it changes, up to its end; None when nothing has changed for `wait` seconds."""
@@ -129,39 +137,47 @@ class Jobs:
                 job = self._jobs.get(key)
                 if job is None or job.state != "waiting":
                     continue
-                self._jobs[key] = replace(job, state="running")
+                self._jobs[key], self._at_work, stop = replace(job, state="running"), key, self._stops[key]
                 self._changed.notify_all()
-            over: dict[str, Any] = {}
+            over: dict[str, Any] = {"state": "failed", "error": "the work ended with an error; the terminal shows it"}
+            foreseen = False
             try:
-                self.worker.run(job.ask, partial(self._hear, key), self._stops[key])
-            except StoppedError:
-                over = {"state": "cancelled"}
-            except InnersightError as error:
-                over = {"state": "failed", "error": str(error)}
-            else:
-                over = {"state": "done", "share": 1.0}
+                over = self._outcome(job, stop)
+                foreseen = True
             finally:
-                foreseen = bool(over)
-                if not foreseen:
-                    over = {"state": "failed", "error": "the work ended with an error; the terminal shows it"}
-                # Whoever hears of the end finds everything tidied up.
-                now = self._jobs[key]
-                self.ended(now if now.state == "cancelled" else replace(now, **over))
-                self._change(key, **over)
-                if not foreseen:
-                    # Python tells it and ends this thread; the jobs that wait go on in another one.
-                    self._begin()
+                try:
+                    # Whoever hears of the end finds everything tidied up.
+                    now = self.get(key) or job
+                    self.ended(now if now.state == "cancelled" else replace(now, **over))
+                finally:
+                    self._change(key, **over)
+                    with self._changed:
+                        self._at_work = None
+                        if not foreseen:
+                            # Python tells it and ends this thread; the jobs that wait go on in another one.
+                            self._begin()
+
+    def _outcome(self, job: Job, stop: threading.Event) -> dict[str, Any]:
+        """Compute, and return how it ended."""
+        try:
+            self.worker.run(job.ask, partial(self._hear, job.id), stop)
+        except StoppedError:
+            return {"state": "cancelled"}
+        except InnersightError as error:
+            return {"state": "failed", "error": str(error)}
+        return {"state": "done", "share": 1.0}
 
     def _hear(self, key: str, line: dict[str, object]) -> None:
         if "document" in line:
-            documents = self._jobs[key].documents
-            self._change(key, documents=tuple(dict.fromkeys([*documents, str(line["document"])])))
+            self._change(key, document=str(line["document"]))
         else:
             self._change(key, share=line["share"], what=line["what"])
 
-    def _change(self, key: str, **changes: Any) -> None:
+    def _change(self, key: str, document: str | None = None, **changes: Any) -> None:
         with self._changed:
             job = self._jobs[key]
+            if document is not None:
+                changes["documents"] = tuple(dict.fromkeys([*job.documents, document]))
             # A job that was cancelled stays so, whatever its last lines say.
             if job.state != "cancelled":
                 self._jobs[key] = replace(job, **changes)
