@@ -86,6 +86,7 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
     half = PICTURES // 2
     first, answer = away(model, source[:half]), away(model, source[half:])
     ledger = Ledger.open(Store.create(folder / title), {}, overwrite=True)
+    names = ledger.names()
 
     def unpacked(one: Answer) -> Parts:
         parts = plan.empty(model)
@@ -96,7 +97,7 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
     def take() -> None:
         work.take(unpacked(answer), answer.records)
         rows = [replace(answer.records[i % half], number=work.done * 512 + i) for i in range(512)]
-        ledger.commit({}, work.done, work.pictures, work.tensors(), rows)
+        ledger.commit({}, work.done, work.pictures, work.tensors(), rows, names)
 
     work.take(unpacked(first), first.records)
     units, size = sum(layer.units for layer in plan.layers), sum(map(len, answer.parts.values()))

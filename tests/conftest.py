@@ -2,7 +2,9 @@
 
 # ruff: noqa: E402
 
+import os
 import random
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +17,10 @@ _getrandbits, random.getrandbits = random.getrandbits, random.Random(0).getrandb
 import beartype  # noqa: F401
 
 random.getrandbits = _getrandbits
+
+# What is remembered of the tests' studies is kept from what the user's own are recognised by.
+_STATE = tempfile.TemporaryDirectory(prefix="innersight-state-")
+os.environ["INNERSIGHT_STATE"] = _STATE.name
 
 # int counts as float, as type checkers read it.
 jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -7,6 +7,7 @@ import json
 import queue
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -342,6 +344,153 @@ def test_two_clients_at_once(port: int) -> None:
     assert broken == []
 
 
+class Deaf:
+    """A worker that lets go of a job when it is told to, and not when the job is cancelled."""
+
+    def __init__(self) -> None:
+        self.begun: queue.Queue[str] = queue.Queue()
+        self.end: queue.Queue[None] = queue.Queue()
+
+    def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
+        self.begun.put(ask.layer)
+        self.end.get()
+        hear({"document": "layer/x"})
+
+    def stop(self, stopped: threading.Event) -> None:
+        stopped.set()
+
+    def close(self) -> None:
+        self.end.put(None)
+
+
+def test_a_job_that_was_cancelled_and_forgotten_ends_like_any_other() -> None:
+    """It is over before the worker has let go of it, and older than the 200 that are known."""
+    worker = Deaf()
+    jobs = Jobs(worker)
+    first = jobs.add(parse({"kind": "maps", "layer": "first"}))
+    assert worker.begun.get(timeout=5) == "first"
+    jobs.cancel(first.id)
+    for number in range(260):
+        jobs.cancel(jobs.add(parse({"kind": "maps", "layer": str(number)})).id)
+    worker.end.put(None)
+    last = jobs.add(parse({"kind": "maps", "layer": "last"}))
+    assert worker.begun.get(timeout=5) == "last"
+    worker.end.put(None)
+    assert [job.state for job in jobs.watch(last.id, 5) if job][-1] == "done"
+    assert len(jobs.all()) <= 201
+    jobs.close()
+
+
+# What can go wrong while it serves -----------------------------------------------------------------------------------
+
+ROUTES = [
+    ("GET", "/"), ("GET", "/app.js"), ("GET", "/api/documents"), ("GET", "/api/documents/study"), ("GET", "/api/host"),
+    ("GET", "/api/jobs"), ("GET", "/api/jobs/x"), ("GET", "/api/jobs/x/events"), ("DELETE", "/api/jobs/x"),
+    ("GET", "/files/x.webp"), ("POST", "/api/report"), ("POST", "/api/report?units=relu2:0&imgs=p0"),
+]  # fmt: skip
+ODD = [
+    "..",
+    "%00",
+    "%2e%2e%2f",
+    "a" * 5000,
+    "9" * 5000,
+    "%F0%9F",
+    "%ED%A0%80",
+    "relu2:" + "9" * 5000,
+    "-1",
+    "relu2:\u0663",
+    "$",
+]
+
+
+def test_a_study_that_goes_while_it_is_served_is_said_to_be_gone(
+    folder: Path, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(folder)
+    posts: list[tuple[str, str, object]] = [
+        ("POST", "/api/jobs", {"kind": "maps", "layer": "conv2"}), ("POST", "/api/pictures?name=a", png())
+    ]  # fmt: skip
+    answers = {
+        f"{method} {path}": call(port, method, path, body)
+        for method, path, body in [*((method, path, None) for method, path in ROUTES), *posts]
+    }
+    assert {name: answer[0] for name, answer in answers.items() if answer[0] >= 500} == {}
+    assert answers["GET /api/documents/study"][0] == 404
+    assert b"no longer there" in answers["GET /api/host"][2]
+    assert b"no longer there" in answers["POST /api/jobs"][2]
+    assert not folder.exists()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "part", ["web/documents/study.json", "web/documents/layer/relu2.json", "web/files", "index.sqlite"]
+)
+def test_a_part_that_goes_or_is_half_written_is_told(part: str, folder: Path, port: int) -> None:
+    for text in (b"", b"{", b"[]", b'{"pictures": 7}'):
+        path = folder / part
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.write_bytes(text)
+        answers = {f"{method} {path}": call(port, method, path)[0] for method, path in ROUTES}
+        answers["job"] = call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "conv2"})[0]
+        assert {name: status for name, status in answers.items() if status >= 500} == {}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_odd_values_in_any_place_are_answered(odd: str, port: int) -> None:
+    paths = [f"/{odd}", f"/api/documents/{odd}", f"/api/documents/layer/{odd}", f"/files/{odd}", f"/api/jobs/{odd}"]
+    requests: list[tuple[str, str, object]] = [
+        ("GET", path.encode("ascii", "replace").decode(), None) for path in paths
+    ]
+    quoted = quote(odd, safe="%:")
+    requests += [("POST", f"/api/report?units={quoted}", None), ("POST", f"/api/report?imgs={quoted}", None)]
+    requests += [("POST", f"/api/pictures?name={quoted}", png()), ("DELETE", f"/api/jobs/{quoted}", None)]
+    bodies = ['{"kind": "maps", "layer": ' + json.dumps(odd) + "}", '{"kind": "maps", "layer": "\\ud800"}']
+    bodies += ['{"kind": "patterns", "layer": "relu2", "units": [' + "9" * 5000 + "]}", "[" * 100_000, "9" * 5000]
+    bodies += [
+        '{"kind": "classes", "classes": [1e400]}',
+        '{"kind": "heatmaps", "picture": "p0", "methods": ["\\udfff"]}',
+    ]
+    for method, path, body in requests:
+        assert call(port, method, path, body)[0] < 500, (method, path)
+    for text in bodies:
+        kind = {"Content-Type": "application/json"}
+        assert call(port, "POST", "/api/jobs", text.encode(), kind)[0] < 500, text[:80]
+
+
+def test_a_page_that_leaves_while_it_sends_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("/api/pictures?name=a", "/api/jobs"):
+        with socket.create_connection(("127.0.0.1", port)) as sending:
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            sending.sendall(f"{head}Content-Length: 100000\r\n\r\nabc".encode())
+            time.sleep(0.2)
+    assert call(port, "GET", "/api/jobs")[2] == b"[]"
+    assert not caplog.records
+
+
+HOSTS = ["studio.local", "STUDIO", "studio.local.", "studio.local:8765", "example.org"]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_machine_with_a_token_may_be_called_by_any_of_its_names(name: str, folder: Path) -> None:
+    with Serving(create_app(folder, host="0.0.0.0", token="s3cret")) as number:
+        host = {"Host": name}
+        assert call(number, "GET", "/api/jobs", headers=host)[0] == 401
+        status, headers, _ = call(number, "GET", "/?token=s3cret", headers=host)
+        assert status == 303
+        cookie = {**host, "Cookie": headers["set-cookie"].partition(";")[0]}
+        assert call(number, "GET", "/api/jobs", headers=cookie)[0] == 200
+        assert call(number, "GET", "/api/jobs", headers={**host, "Authorization": "Bearer s3cret"})[0] == 200
+        assert call(number, "GET", "/api/jobs", headers={**cookie, "Origin": "http://elsewhere.org"})[0] == 403
+
+
+@pytest.mark.parametrize(
+    "name", [*HOSTS, "[::1", "[::1]x", "a b", "", "127.0.0.1@evil.org", "localhost:99999999", "[zz]"]
+)
+def test_a_machine_without_a_token_is_called_by_its_own_names_alone(name: str, port: int) -> None:
+    assert call(port, "GET", "/api/jobs", headers={"Host": name})[0] == 421
+
+
 # The process that computes, and the command -------------------------------------------------------------------------
 
 
@@ -401,7 +550,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from serving import Serving, call
 from innersight.web.app import create_app
 from innersight.stamp import fresh
-assert fresh(Path({str(toon)!r}))
+from innersight.study_folder import StudyFolder
+assert fresh(StudyFolder(Path({str(toon)!r})))
 with Serving(create_app(Path({str(toon)!r}))) as port:
     api = ("documents", "documents/study", "host", "jobs", "openapi.json")
     for path in ("/", "/app.js", *("/api/" + name for name in api)):
@@ -430,15 +580,16 @@ def test_a_study_that_went_on_is_shown_as_it_is(toon: Path, tmp_path: Path) -> N
     from innersight.stamp import fresh
     from innersight.study.asks import parse
     from innersight.study.later import later
+    from innersight.study_folder import StudyFolder
 
     folder = Path(shutil.copytree(toon, tmp_path / "s"))
-    assert fresh(folder)
+    assert fresh(StudyFolder(folder))
     study_json = folder / "web" / "documents" / "study.json"
     old = study_json.read_text()
     list(later(folder, parse({"kind": "maps", "layer": "stage2"}), model=load("toon", device="cpu")))
-    assert fresh(folder)
+    assert fresh(StudyFolder(folder))
     study_json.write_text(old)
-    assert not fresh(folder)
+    assert not fresh(StudyFolder(folder))
     process, url = started(folder)
     try:
         number = int(url.split(":")[2].strip("/"))

@@ -27,6 +27,7 @@ from innersight.study.ask import Ask
 from innersight.study.asks import kinds, parse
 from innersight.study.documents import document_of
 from innersight.study.later import later, noted
+from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu2",), units=2, steps=2, seeds=1, methods=("gradcam",))
 PICTURES = [picture(1), picture(2)]
@@ -83,7 +84,7 @@ def whole(folder: Path) -> None:
         for name in files_of(json.loads(path.read_text())):
             assert (folder / "web" / "files" / name).is_file(), path
     listed = document(folder, "study")
-    assert listed["stamp"] == stamp(folder)
+    assert listed["stamp"] == stamp(StudyFolder(folder))
     for layer in listed["layers"]:
         assert layer["document"] is None or document(folder, layer["document"])["name"] == layer["name"]
 

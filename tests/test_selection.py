@@ -14,6 +14,7 @@ from sheet_reader import read_tiles
 
 from innersight.errors import InnersightError
 from innersight.study import Plan, Study, study
+from innersight.study_folder import StudyFolder
 from innersight.web.selection import selected
 
 
@@ -27,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
-    web = made.folder / "web"
+    web = StudyFolder(made.folder)
     whole, _ = selected(web, (), ())
     found, files = selected(web, ["relu2:0-1", "relu2:3"], ["p2", "blobs 1"])
     assert {key for key in found if key.startswith("layer/")} == {"layer/relu2"}
@@ -43,7 +44,7 @@ def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
     about = found["study"]
     assert [row["id"] for row in about["pictures"]] == ["p0", "p2"]
     assert about["start"] == "#/x?units=relu2:0,relu2:1,relu2:3&imgs=p2,p0"
-    tiles = read_tiles(web / "files", whole["study"]["seen"])
+    tiles = read_tiles(web.path("web", "files"), whole["study"]["seen"])
     image = np.asarray(Image.open(io.BytesIO(files[about["seen"]["files"][0]])))
     width = about["seen"]["tile"][0]
     for x, i in enumerate((0, 2)):
@@ -53,7 +54,7 @@ def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
 
 
 def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> None:
-    web = made.folder / "web"
+    web = StudyFolder(made.folder)
     whole, _ = selected(web, (), ())
     before = whole["layer/relu2"]
     first, second = before["patterns"]["units"]
@@ -64,12 +65,12 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     for key, maps in layer["maps"].items():
-        tiles = read_tiles(web / "files", before["maps"][key]["sheet"])
+        tiles = read_tiles(web.path("web", "files"), before["maps"][key]["sheet"])
         assert maps["sheet"]["at"] == [second, other]
         assert np.array_equal(read_tiles(tmp_path, maps["sheet"]), [tiles[second], tiles[other]])
         assert maps["lo"] == before["maps"][key]["lo"]
     assert layer["patterns"]["units"] == [second]
-    drawn = read_tiles(web / "files", before["patterns"]["sheet"])
+    drawn = read_tiles(web.path("web", "files"), before["patterns"]["sheet"])
     assert np.array_equal(read_tiles(tmp_path, layer["patterns"]["sheet"]), [drawn[1]])
     assert layer["patterns"]["score"] == [before["patterns"]["score"][1]]
     assert {row["unit"] for row in layer["compare"]["rank"]} == {second, other}
@@ -82,7 +83,7 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
 
 
 def test_one_picture_has_nothing_to_compare(made: Study) -> None:
-    found, _ = selected(made.folder / "web", (), ["p1"])
+    found, _ = selected(StudyFolder(made.folder), (), ["p1"])
     assert found["layer/relu1"]["compare"] is None
     assert found["layer/relu1"]["maps"].keys() == {"p1"}
     assert "start" not in found["study"]
@@ -99,11 +100,11 @@ def test_one_picture_has_nothing_to_compare(made: Study) -> None:
 )
 def test_what_the_study_does_not_have_is_said(units: list[str], pictures: list[str], why: str, made: Study) -> None:
     with pytest.raises(InnersightError, match=why):
-        selected(made.folder / "web", units, pictures)
+        selected(StudyFolder(made.folder), units, pictures)
 
 
 def test_a_whole_layer_can_be_chosen(made: Study) -> None:
-    documents, _ = selected(made.folder / "web", ["relu2"], [])
+    documents, _ = selected(StudyFolder(made.folder), ["relu2"], [])
     assert "start" not in documents["study"]
     assert {key for key in documents if key.startswith("layer/")} == {"layer/relu2"}
 
@@ -115,7 +116,7 @@ def test_no_file_outside_the_study_is_read(made: Study, tmp_path: Path) -> None:
     study["pictures"][0]["original"]["file"] = "../../secret.png"
     (web / "documents" / "study.json").write_text(json.dumps(study))
     with pytest.raises(InnersightError, match="which a document names"):
-        selected(web, [], [])
+        selected(StudyFolder(tmp_path), [], [])
 
 
 def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:

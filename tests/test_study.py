@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from sheet_reader import read_tiles, read_values
 
-from innersight import store as store_module
+from innersight import index
 from innersight.errors import InnersightError
 from innersight.image import PictureError
 from innersight.layers import last_grid
@@ -28,6 +28,7 @@ from innersight.model import Model
 from innersight.store import Store
 from innersight.study import Plan, Study, study
 from innersight.study.plan import ITEMS
+from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
 PICTURES = [picture(1), picture(2)]
@@ -192,11 +193,11 @@ def test_a_kill_between_file_and_row_leaves_the_item_undone(tmp_path: Path, monk
     class Killed(BaseException):
         pass
 
-    def die(_self: Store) -> sqlite3.Connection:
+    def die(_folder: StudyFolder) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "connect", die)
+        patch.setattr(index, "writing", die)
         with pytest.raises(Killed):
             store.put("maps/x", {"a": 1}, {}, {"maps": torch.zeros(3)}, 0.1)
     assert not store.done("maps/x", {"a": 1})
@@ -210,10 +211,14 @@ def test_a_kill_between_file_and_row_leaves_the_item_undone(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")]
+    ("where", "error"),
+    [
+        ("innersight.store.write_tensors", OSError(errno.ENOSPC, "No space left on device")),
+        ("innersight.index._tables", sqlite3.OperationalError("database or disk is full")),
+    ],
 )
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
-    error: Exception, finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, error: Exception, finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StoppedError):
         study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
@@ -222,7 +227,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "write_tensors", full)
+        patch.setattr(where, full)
         with pytest.raises(InnersightError, match=r"full|free"):
             study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN)
     assert study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN).reused == 3

@@ -9,6 +9,7 @@ from innersight import toons
 from innersight.scan import scan
 from innersight.sources import load
 from innersight.study import Plan, study
+from innersight.study_folder import StudyFolder
 from innersight.writing import replacing
 
 CHARACTER = "ambra"
@@ -23,18 +24,20 @@ def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = Non
     Six pictures of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
     their seeds are not among those the network was trained on.
     """
+    inside = StudyFolder(Path(out))
+    inside.check()
     model = load("toon")
-    files = [_drawn(Path(out) / "pictures", CHARACTER, seed) for seed in SEEDS]
+    files = [_drawn(inside, "pictures", CHARACTER, seed) for seed in SEEDS]
     for name in toons.CLASSES:
         for seed in SCANNED:
-            _drawn(Path(out) / "dataset", name, seed)
+            _drawn(inside, "dataset", name, seed)
     scan(model, Path(out) / "dataset", PLAN.settled(model).layers, out=out)
     made = study(model, files, out, plan=PLAN, watch=watch)
     return made.report(Path(out) / "report.html")
 
 
-def _drawn(folder: Path, name: str, seed: int) -> Path:
-    file = folder / name / f"{name}-{seed}.png"
+def _drawn(inside: StudyFolder, folder: str, name: str, seed: int) -> Path:
+    file = inside.path(folder, name, f"{name}-{seed}.png")
     if not file.is_file():
         with replacing(file) as partial:
             Image.fromarray(toons.draw(name, seed).pixels).save(partial)

@@ -2,55 +2,55 @@
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
 
-from innersight import __version__
-from innersight.errors import InnersightError
+from innersight import __version__, index
+from innersight.permit import mark_of
+from innersight.study_folder import StudyFolder, parsed
 
 
-def stamp(folder: Path) -> str:
+def stamp(inside: StudyFolder) -> str:
     """Return a digest of everything finished in a study's folder, and of this version of innersight.
 
     Documents that carry the same stamp show what the folder holds. Raises InnersightError where there is no study.
     """
     digest = hashlib.sha256(__version__.encode())
-    with _index(folder) as db:
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
-            columns = {"items": "key, settings, finished", "scan": "done, pictures, file"}.get(table)
-            if columns:
+    with index.reading(inside) as db:
+        for table, columns in (("items", "key, settings, finished"), ("scan", "done, pictures, file")):
+            if index.has(db, table):
                 digest.update(repr(db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()).encode())
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _index(folder: Path) -> Iterator[sqlite3.Connection]:
-    if not (folder / "index.sqlite").is_file():
-        raise InnersightError(f"{folder} is not a study (no index.sqlite); `innersight study MODEL PICTURES` makes one")
-    try:
-        with closing(sqlite3.connect(folder / "index.sqlite", timeout=30)) as db:
-            yield db
-    except sqlite3.Error as error:
-        raise InnersightError(f"{folder}/index.sqlite: {error}; make the study again") from error
-
-
-def fresh(folder: Path) -> bool:
+def fresh(inside: StudyFolder) -> bool:
     """Return whether the documents were written from the items there are, by this version.
 
     Raises InnersightError where there is no study.
     """
-    now, study = stamp(folder), folder / "web" / "documents" / "study.json"
-    if not study.is_file():
+    now = stamp(inside)
+    if inside.file("web", "documents", "study.json") is None:
         return False
-    try:
-        return bool(json.loads(study.read_text(encoding="utf-8")).get("stamp") == now)
-    except json.JSONDecodeError:
-        return False
+    text = inside.read("web", "documents", "study.json")
+    return parsed(text, inside.path("web", "documents", "study.json")).get("stamp") == now
 
 
-def holds(folder: Path, key: str) -> bool:
+def holds(inside: StudyFolder, key: str) -> bool:
     """Return whether an item of this key is finished. Raises InnersightError where there is no study."""
-    with _index(folder) as db:
+    with index.reading(inside) as db:
         return db.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone() is not None
+
+
+def written(inside: StudyFolder) -> str:
+    """Return a digest of all documents as they are."""
+    digest = hashlib.sha256()
+    for path in inside.walk("web", "documents"):
+        names = path.relative_to(inside.folder).parts
+        digest.update(json.dumps([names[2:], hashlib.sha256(inside.read(*names)).hexdigest()]).encode())
+    return digest.hexdigest()
+
+
+def shown(inside: StudyFolder) -> bool:
+    """Return whether the documents are up to date, and as they were written on this machine by this user.
+
+    Those that came with a study may say anything, whatever their stamp. Raises InnersightError where there is no study.
+    """
+    return written(inside) in mark_of(inside).web and fresh(inside)

@@ -1,9 +1,8 @@
 """The index of a study's folder: one SQLite row and one safetensors file for each finished item, in one transaction."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,17 @@ import safetensors
 from safetensors.torch import load_file
 from torch import Tensor
 
-from innersight.errors import InnersightError
+from innersight import index
+from innersight.errors import InnersightError, brief, printable
+from innersight.study_folder import StudyFolder, parsed
 from innersight.writing import is_full, write_tensors
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
-    key TEXT PRIMARY KEY,
-    settings TEXT NOT NULL,
-    document TEXT NOT NULL,
-    file TEXT,
-    seconds REAL NOT NULL,
-    finished TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-)
-"""
 _UPSERT = """
 INSERT INTO items (key, settings, document, file, seconds) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET settings = excluded.settings, document = excluded.document, file = excluded.file,
     seconds = excluded.seconds, finished = CURRENT_TIMESTAMP
 """
+_VALUES = "values"
 
 
 @dataclass(frozen=True)
@@ -43,60 +35,58 @@ class Item:
     seconds: float
 
     def tensors(self) -> dict[str, Tensor]:
-        """Read the item's tensors."""
-        return load_file(self.file) if self.file else {}
+        """Read the item's tensors. Raises InnersightError where their file is not whole."""
+        return load_tensors(self.file) if self.file else {}
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder `index.sqlite` and `values/` live in."""
+    """The folder `index.sqlite` and `values/` live in. inside : its paths."""
 
-    folder: Path
+    inside: StudyFolder
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.inside.folder
 
     @classmethod
     def create(cls, folder: str | Path) -> "Store":
         """Open the store in `folder`, making it where it does not exist. Raises InnersightError when it cannot."""
-        folder = Path(folder)
-        if folder.is_file():
+        inside = StudyFolder(Path(folder))
+        if inside.folder.is_file():
             raise InnersightError(f"{folder} is a file; name a folder for the study")
-        with told(folder):
-            (folder / "values").mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(folder / "index.sqlite", timeout=30)) as db, db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute(_SCHEMA)
-        return cls(folder)
+        with told(inside.folder):
+            inside.folder.mkdir(parents=True, exist_ok=True)
+            inside.check()
+            if not inside.writable:
+                raise InnersightError(
+                    f"{folder} is read-only: name another folder, or copy the study to one of your own"
+                )
+            inside.made(_VALUES)
+            index.create(inside)
+        return cls(inside)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Store":
-        """Open an existing store. Raises InnersightError when there is none."""
-        if not (Path(folder) / "index.sqlite").is_file():
-            raise InnersightError(
-                f"{folder} is not a study (no index.sqlite); `innersight study MODEL PICTURES` makes one"
-            )
-        return cls(Path(folder))
+        """Open an existing store. Raises InnersightError when there is none, and where a link or the like is in it."""
+        return cls(StudyFolder.open(folder))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes from working on this folder; it ends with the process, however that ends.
 
-        Raises InnersightError where another one is at work.
+        Raises InnersightError where another one is at work, and on a read-only medium.
         """
-        with closing(sqlite3.connect(self.folder / "lock.sqlite", timeout=0, isolation_level=None)) as db:
-            try:
-                db.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise InnersightError(f"{self.folder} cannot be written: {error}") from error
-                raise InnersightError(
-                    f"{self.folder}: another process is at work on this study; wait for it, or name another folder"
-                ) from error
-            yield
+        return index.locked(self.inside)
 
     def done(self, key: str, settings: Mapping[str, Any]) -> bool:
         """Whether the item is finished with exactly these settings and its file is there and whole."""
-        with told(self.folder), closing(self.connect()) as db:
+        with index.reading(self.inside) as db:
             row = db.execute("SELECT settings, file FROM items WHERE key = ?", (key,)).fetchone()
-        return row is not None and row[0] == _text(settings) and (row[1] is None or _whole(self.folder / row[1]))
+        if row is None or row[0] != _text(settings):
+            return False
+        file = self._file(key, row[1])
+        return file is None or _whole(file)
 
     def put(
         self,
@@ -110,9 +100,10 @@ class Store:
         file = None
         with told(self.folder):
             if tensors:
-                file = f"values/{quote(key, safe='')}.safetensors"
-                write_tensors(self.folder / file, tensors)
-            with closing(self.connect()) as db, db:
+                file = _name(key)
+                write_tensors(self.inside.path(_VALUES, file), tensors)
+                file = f"{_VALUES}/{file}"
+            with index.writing(self.inside) as db:
                 db.execute(_UPSERT, (key, _text(settings), _text(document), file, seconds))
 
     def get(self, key: str) -> Item | None:
@@ -126,27 +117,53 @@ class Store:
 
     def names(self) -> list[str]:
         """Return the keys of the finished items, in the order they were first made."""
-        with told(self.folder), closing(self.connect()) as db:
-            return [key for (key,) in db.execute("SELECT key FROM items ORDER BY rowid").fetchall()]
+        with index.reading(self.inside) as db:
+            rows = db.execute("SELECT key FROM items ORDER BY rowid").fetchall()
+        return [index.typed(row, (str,), self.inside)[0] for row in rows]
 
     def drop_others(self, keys: set[str]) -> None:
         """Forget every item whose key is not in `keys`, with its file."""
-        with told(self.folder), closing(self.connect()) as db, db:
-            for key, file in db.execute("SELECT key, file FROM items").fetchall():
-                if key not in keys:
-                    db.execute("DELETE FROM items WHERE key = ?", (key,))
-                    if file:
-                        (self.folder / file).unlink(missing_ok=True)
-
-    def connect(self) -> sqlite3.Connection:
-        """Open the index."""
-        return sqlite3.connect(self.folder / "index.sqlite", timeout=30)
+        others = [key for key in self.names() if key not in keys]
+        with told(self.folder), index.writing(self.inside) as db:
+            for key in others:
+                db.execute("DELETE FROM items WHERE key = ?", (key,))
+                self.inside.remove(_VALUES, _name(key))
 
     def _rows(self, query: str, *values: str) -> Iterator[Item]:
-        with told(self.folder), closing(self.connect()) as db:
+        with index.reading(self.inside) as db:
             rows = db.execute(query, values).fetchall()
-        for key, document, file, seconds in rows:
-            yield Item(key, json.loads(document), self.folder / file if file else None, seconds)
+        for row in rows:
+            key, document, file, seconds = index.typed(row, (str, str, str | None, (int, float)), self.inside)
+            found = parsed(document, f"{self.folder / index.INDEX}, item {brief(key)!r}")
+            yield Item(key, found, self._file(key, file), float(seconds))
+
+    def _file(self, key: str, stated: object) -> Path | None:
+        """Return the path of an item's file. The index says whether there is one: its name is made from the key."""
+        if stated is None:
+            return None
+        if stated != f"{_VALUES}/{_name(key)}":
+            raise InnersightError(
+                f"{self.folder / index.INDEX} names {brief(stated)!r} for the values of {brief(key)!r}, which "
+                f"lie in {_VALUES}/{brief(_name(key))} in every study: make the study again, or ask for another copy"
+            )
+        return self.inside.path(_VALUES, _name(key))
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of tensors. Raises InnersightError where it is missing, cut off, or no such file."""
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    # What safetensors and torch raise for a header that is not what they wrote.
+    except (OSError, safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise InnersightError(
+            f"{path} is missing or damaged ({printable(error)}): delete it and run the study or scan again, or ask for "
+            "another copy"
+        ) from error
+    return found
+
+
+def _name(key: str) -> str:
+    return f"{quote(key, safe='')}.safetensors"
 
 
 def _text(data: Mapping[str, Any]) -> str:
@@ -164,12 +181,10 @@ def _whole(path: Path) -> bool:
 
 @contextmanager
 def told(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a broken index into one sentence; what was finished before stays."""
+    """Turn a full disk into one sentence; what was finished before stays."""
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
         if is_full(error):
             raise InnersightError(f"the disk of {folder} is full; free some space and run again to go on") from error
         raise InnersightError(f"{folder} cannot be written: {error}") from error
-    except sqlite3.Error as error:
-        raise InnersightError(f"{folder}/index.sqlite: {error}; free the disk or name another folder") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -36,7 +35,7 @@ def test_report_that_fails_leaves_the_old_one(study: Path, tmp_path: Path) -> No
     (broken / "web" / "documents" / "train.json").write_text("{")
     out = tmp_path / "report.html"
     out.write_text("old")
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(InnersightError, match=r"train\.json is not as innersight writes it"):
         write_report(broken, out)
     assert out.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "study"]

@@ -62,7 +62,7 @@ def test_app_refuses_other_hosts(port: int, host: str) -> None:
     "path",
     [
         "/files/../documents/study.json", "/files/..%2Fdocuments%2Fstudy.json", "/files/%2e%2e/documents/study.json",
-        "/files//etc/passwd", "/files/%2Fetc%2Fpasswd", "/files/", "/files/.", "/files/link.png", "/files/a%00b",
+        "/files//etc/passwd", "/files/%2Fetc%2Fpasswd", "/files/", "/files/.", "/files/a%00b",
         "/api/documents/../../secret", "/api/documents/..%2F..%2Fsecret", "/api/documents/layer/..%2F..%2Fstudy",
         "/api/documents/nothing", "/api/documents/", "/static/../shell.html", "/static/..%2Fshell.html", "/docs",
         "/openapi.json", "/files/" + "a" * 300,
@@ -72,10 +72,20 @@ def test_app_serves_nothing_else(tmp_path: Path, study: Path, path: str) -> None
     folder = tmp_path / "study"
     shutil.copytree(study / "web", folder / "web")
     (folder / "secret.json").write_text("{}")
-    (folder / "web" / "files" / "link.png").symlink_to(folder / "secret.json")
     with Serving(create_app(folder)) as number:
         status, _, body = get(number, path)
     assert status in (400, 404), body
+
+
+def test_app_follows_no_link_that_comes_while_it_serves(tmp_path: Path, study: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study / "web", folder / "web")
+    (folder / "secret.json").write_text("{}")
+    with Serving(create_app(folder)) as number:
+        (folder / "web" / "files" / "link.png").symlink_to(folder / "secret.json")
+        assert get(number, "/files/link.png")[0] == 409
+        (folder / "web" / "documents" / "link.json").symlink_to(folder / "secret.json")
+        assert get(number, "/api/documents/link")[0] == 409
 
 
 def test_serve_says_which_port_is_taken(study: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from innersight.cli.base import Data, Device, Layers, ModelName, Target, Weights, app, load
 from innersight.commands import list_notes, list_skipped, progress
-from innersight.errors import printable
+from innersight.errors import InnersightError, printable
 
 
 @app.command()
@@ -83,16 +83,34 @@ def view(
         str, typer.Option(help="where others can reach it too, they need the token it prints")
     ] = "127.0.0.1",
     model: Annotated[
-        str | None, typer.Option(help="what computes more, where the study's own name is not enough")
+        str | None, typer.Option(help="the network that computes more, where the study's own may not be opened")
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="folder of the study's images, where those it names may not be opened; may be repeated"),
     ] = None,
     browser: Annotated[bool, typer.Option(help="open it in the browser")] = True,
 ) -> None:
-    """Serve a study on this machine: look at it, and compute what is missing from its pages."""
-    from innersight.stamp import fresh
+    """Serve a study on this machine: look at it, and compute what is missing from its pages.
+
+    A study that you did not make on this machine opens nothing by itself: to compute, name --model and --images.
+    """
+    from contextlib import ExitStack
+
+    from innersight.stamp import shown
+    from innersight.study_folder import StudyFolder
     from innersight.web.app import serve
 
-    if not fresh(folder):
-        from innersight.study import Study
+    for text in images or ():
+        if not Path(text).exists() and text.partition(":")[0] not in ("hf", "python"):
+            raise InnersightError(f"--images {text}: there is no such folder or file")
+    with ExitStack() as stack:
+        where = folder
+        if not shown(StudyFolder.open(folder)):
+            from innersight.store import Store
+            from innersight.study.documents import rendered
 
-        Study.open(folder).render()
-    serve(folder, host=host, port=port, open_browser=browser, source=model)
+            where = stack.enter_context(rendered(Store.open(folder)))
+        serve(
+            folder, shown=where, host=host, port=port, open_browser=browser, source=model, images=tuple(images or ())
+        )  # fmt: skip

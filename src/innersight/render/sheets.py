@@ -68,7 +68,9 @@ def _save(folder: Path, image: Image.Image, suffix: str) -> str:
     else:
         image.save(buffer, "PNG", optimize=True)
     name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.{suffix}"
-    if not (folder / name).exists():
+    # A file of this name may have come with a study.
+    there = (folder / name).is_file() and (folder / name).read_bytes() == buffer.getvalue()
+    if not there:
         write_bytes(folder / name, buffer.getvalue())
     return name
 

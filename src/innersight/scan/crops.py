@@ -1,6 +1,6 @@
 """Crops: the part of a picture that a unit sees at a place, in source pixels, with the unit's map as a mask."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,22 +54,24 @@ class Crop:
         return shown
 
 
-def reopen(records: Sequence[Record], model: Model, dataset: Any) -> list[Opened]:
-    """Read pictures of a scan again. Raises PictureError when one is gone, or another is in its place."""
-    found = {record.number: one for record, one in opened(records, model, dataset)}
+def reopen(records: Sequence[Record], model: Model, dataset: Any, find: Callable[[str], Entry] = again) -> list[Opened]:
+    """Read pictures of a scan again; see `opened`. Raises PictureError when one is gone, or another is in its place."""
+    found = {record.number: one for record, one in opened(records, model, dataset, find=find)}
     return [found[record.number] for record in records]
 
 
 def opened(
-    records: Sequence[Record], model: Model, dataset: Any, workers: int = 0
+    records: Sequence[Record], model: Model, dataset: Any, workers: int = 0, find: Callable[[str], Entry] = again
 ) -> Generator[tuple[Record, Opened], None, None]:
     """Yield pictures of a scan, read again, by their numbers; each once. `workers` threads read ahead.
+
+    find : gives a picture by the name that the scan keeps of it.
 
     Raises PictureError when one is gone, or another is in its place.
     """
     known = {record.number: record for record in sorted(records, key=lambda record: record.number)}
     if dataset is None:
-        source: Iterator[Entry] = (replace(again(record.name), number=number) for number, record in known.items())
+        source: Iterator[Entry] = (replace(find(record.name), number=number) for number, record in known.items())
     else:
         source = chosen(dataset, list(known), model.labels)
 

@@ -1,9 +1,12 @@
 """`scan`: one pass over a data set that keeps, for every unit, what excites it; a fixed amount of memory."""
 
+import contextlib
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,10 @@ from innersight import __version__, tap
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import PictureError
-from innersight.inputs import Assumed, Entry, Given, entries, label_notes, repeatable, threads
+from innersight.inputs import Assumed, Entry, Given, again, entries, label_notes, repeatable, threads
 from innersight.layers import check_layers, story
 from innersight.model import Model
+from innersight.permit import ARCHIVE, Permit
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Progress, Record
 from innersight.scan.result import Scan
@@ -26,6 +30,7 @@ from innersight.scan.rooms import Pairs
 from innersight.scan.shards import Parts, Plan, here, there
 from innersight.scan.tally import Tally
 from innersight.store import Store
+from innersight.study_folder import written_by_innersight
 
 SHARD = 512
 FORMAT = 4  # of what is stored; raise it when that changes
@@ -88,7 +93,7 @@ def scan(
     work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[Entry] = map(assumed.add, entries(images, model.labels))
-        ledger = None
+        ledger = unmarked = None
         if out is not None:
             store = Store.create(out)
             stack.enter_context(store.locked())
@@ -101,7 +106,10 @@ def scan(
             before = ledger.progress()
             if before is not None:
                 ledger.check(source, before.done)
-                work.go_on(ledger, before)
+                with written_by_innersight(f"{store.folder}, its scan"):
+                    work.go_on(ledger, before)
+            names = ledger.names()
+            unmarked = ledger.remember(names)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
         shards = here(model, plan, source, work.layers) if ray is None else there(model, plan, source, ray)
@@ -111,33 +119,53 @@ def scan(
             waiting += records
             # Where nothing can be read nothing is begun: a mistyped folder does not stand in the way of the right one.
             if ledger is not None and work.pictures:
-                ledger.commit(settings, work.done, work.pictures, work.tensors(), waiting)
+                ledger.commit(settings, work.done, work.pictures, work.tensors(), waiting, names)
                 waiting = []
             if watch is not None:
                 watch(work.done, 0, printable(records[-1].name))
     if not work.pictures:
         raise PictureError(work.skipped[0] if work.skipped else "no images given")
-    return work.result(images, ledger, assumed.notes())
+    found = work.result(images, ledger, assumed.notes())
+    return replace(found, notes=(*found.notes, unmarked)) if unmarked else found
 
 
-def stored(model: Model, study: str | Path) -> Scan | None:
+def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
     """Return what the scan kept in a study's folder has found so far; None where there is none of this model.
 
     Its pictures are read again only when their crops are asked for; those of a data set only where it has a name
-    (`hf:`, `python:`).
+    (`hf:`, `python:`). permit : which of them may be read; those of a scan that this user made, when None.
     Raises InnersightError where there is no study, or its file is damaged.
     """
-    ledger = Ledger(Store.open(study))
+    store = Store.open(study)
+    ledger = Ledger(store)
     settings, before = ledger.settings(), ledger.progress()
-    if settings is None or before is None or settings["model"] != model.digest() or settings["format"] != FORMAT:
+    if settings is None or before is None or settings.get("model") != model.digest():
         return None
-    pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
-    sizes = {name: settings[name] for name in ("top", "alike", "batch", "shard")}
-    layers = check_layers(model, settings["layers"])
-    plan = Plan(layers, **sizes, workers=None, correlate=pairs, class_maps=settings["class_maps"], digests=True)
-    work = _Work(model, plan)
-    work.go_on(ledger, before)
-    return work.result(None, ledger)
+    if settings.get("format") != FORMAT:
+        return None
+    with written_by_innersight(f"{store.folder}, its scan"):
+        pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
+        sizes = {name: settings[name] for name in ("top", "alike", "batch", "shard")}
+        layers = check_layers(model, settings["layers"])
+        plan = Plan(layers, **sizes, workers=None, correlate=pairs, class_maps=settings["class_maps"], digests=True)
+        work = _Work(model, plan)
+        work.go_on(ledger, before)
+        return replace(work.result(None, ledger), again=partial(_again, permit or Permit(store.inside)))
+
+
+def _again(permit: Permit, claimed: str) -> Entry:
+    """Return a picture of a scan that is kept, where it is this user who named it. Raises PictureError."""
+    try:
+        name, where = permit.scanned(claimed)
+    except InnersightError as error:
+        raise PictureError(str(error)) from error
+    if not Path(where).is_dir():
+        return again(name)
+    if Path(where, name).exists() or any(map(ARCHIVE.search, Path(name).parts)):
+        return again(os.path.join(where, name))
+    # The module or folder of a data set is looked up from where the scan was made.
+    with contextlib.chdir(where):
+        return again(name)
 
 
 class _Work:
@@ -193,6 +221,9 @@ class _Work:
         self.records = ledger.records(self.kept())
         self.skipped = ledger.broken()
         self.labels = Counter(ledger.labels())
+        classes = {one.class_ for one in self.records.values()} | {class_ for _, class_ in self.labels}
+        if not all(-1 <= class_ < len(self.model.labels) for class_ in classes):
+            raise ValueError(f"the classes {sorted(classes)}, and {self.model.name} has {len(self.model.labels)}")
 
     def result(self, images: Given | None, ledger: Ledger | None, assumed: Sequence[str] = ()) -> Scan:
         """Return what was found. assumed : notes on what was assumed of tensors."""

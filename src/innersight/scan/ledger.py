@@ -1,33 +1,26 @@
 """The scan on disk: after each shard its sums and pictures in one transaction, to go on from after a kill."""
 
 import json
-import shutil
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 from torch import Tensor
 
-from innersight.errors import InnersightError, printable
+from innersight import index
+from innersight.errors import InnersightError, brief, printable
 from innersight.inputs import Entry
-from innersight.store import Store, told
+from innersight.permit import Names, own_identity, remember, scanned_names
+from innersight.store import Store, load_tensors, told
+from innersight.study_folder import parsed, written_by_innersight
 from innersight.writing import remove_leftovers, write_tensors
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS scan (
-    one INTEGER PRIMARY KEY CHECK (one = 1), settings TEXT NOT NULL, done INTEGER NOT NULL, pictures INTEGER NOT NULL,
-    file TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS scan_pictures (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, likeness INTEGER NOT NULL,
-    stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
-);
-"""
-_PREFIX = "scan-"
+_PREFIX, _VALUES = "scan-", "values"
+_FILE = re.compile(r"scan-\d{10,20}\.safetensors", re.ASCII)
 SPRITES = "sprites"  # the folder of sheets of its examples
 
 
@@ -70,39 +63,60 @@ class Ledger:
 
         Raises InnersightError where a scan with other settings is there.
         """
-        ledger = cls(store)
-        with told(store.folder), closing(store.connect()) as db, db:
-            db.executescript(_SCHEMA)
-            row = db.execute("SELECT settings, file FROM scan").fetchone()
-            if row is not None and overwrite:
+        ledger, inside = cls(store), store.inside
+        with told(store.folder), index.writing(inside) as db:
+            for table in ("scan", "scan_pictures"):
+                if not index.has(db, table):
+                    db.execute(index.TABLES[table])
+            if overwrite:
                 db.execute("DELETE FROM scan")
                 db.execute("DELETE FROM scan_pictures")
-                shutil.rmtree(store.folder / SPRITES, ignore_errors=True)
-                row = None
+                inside.clear(SPRITES)
+        row = ledger._scan()
         if row is not None:
-            _same(json.loads(row[0]), settings, store)
+            _same(ledger._settings(row), settings, store)
+        own_identity(inside)
         with told(store.folder):
-            remove_leftovers(store.folder / "values")
-            for file in (store.folder / "values").glob(f"{_PREFIX}*"):
-                if row is None or file.name != row[1]:
-                    file.unlink()
+            remove_leftovers(inside.made(_VALUES))
+            for name in inside.files(_VALUES):
+                if name.startswith(_PREFIX) and (row is None or name != row[2]):
+                    inside.remove(_VALUES, name)
         return ledger
 
     def settings(self) -> dict[str, Any] | None:
         """Return the settings of the scan in the study's folder; None where there is none."""
         row = self._scan()
-        return None if row is None else json.loads(row[3])
+        return None if row is None else self._settings(row)
 
     def progress(self) -> Progress | None:
         """Return how far the scan is; None at its beginning. Raises InnersightError where its file is damaged."""
         row = self._scan()
         if row is None:
             return None
-        path = self.store.folder / "values" / row[2]
+        if not _FILE.fullmatch(row[2]):
+            raise InnersightError(
+                f"{self.store.folder / index.INDEX} names {brief(row[2])!r} for the sums of its scan, which is no "
+                "name of such a file; scan anew with --overwrite"
+            )
         try:
-            return Progress(row[0], row[1], safetensors.torch.load_file(path))
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InnersightError(f"{path} is damaged ({error}); scan anew with --overwrite") from error
+            return Progress(row[0], row[1], load_tensors(self.store.inside.path(_VALUES, row[2])))
+        except InnersightError as error:
+            raise InnersightError(f"{error}; or scan anew with --overwrite") from error
+
+    def remember(self, names: Names, new: Iterable[str] = ()) -> str | None:
+        """Keep outside of the study that this user named its pictures: see `innersight.permit`.
+
+        names : of those scanned before; those of `new` are added. Both states are kept, as a kill may leave either.
+        Return a sentence where nothing can be kept there.
+        """
+        before = names.digest()
+        names.add(new)
+        where = os.getcwd()
+        return remember(self.store.inside, scan=[(before, where), (names.digest(), where)])
+
+    def names(self) -> Names:
+        """Return the names of all pictures of the scan, as their digest."""
+        return scanned_names(self.store.inside)
 
     def commit(
         self,
@@ -110,26 +124,32 @@ class Ledger:
         done: int,
         pictures: int,
         tensors: Mapping[str, Tensor],
-        records: Iterable[Record],
+        records: Sequence[Record],
+        names: Names,
     ) -> None:
-        """Write a shard: the sums under a new name, then the new pictures and that name in one transaction."""
-        folder = self.store.folder / "values"
+        """Write a shard: the sums under a new name, then the new pictures and that name in one transaction.
+
+        names : of the pictures before; these are added.
+        """
+        inside = self.store.inside
         file = f"{_PREFIX}{done:010}.safetensors"
         rows = [
             (r.number, r.name, r.label, r.class_, r.likeness, r.stamp, r.digest, r.broken)
             for r in records
         ]  # fmt: skip
         with told(self.store.folder):
-            write_tensors(folder / file, tensors, durable=True)
-            with closing(self.store.connect()) as db, db:
+            # In a folder of its own: safetensors writes by way of a hidden file, which a kill leaves behind.
+            write_tensors(inside.path(_VALUES, file), tensors, durable=True)
+            self.remember(names, (record.name for record in records))
+            with index.writing(inside) as db:
                 db.executemany("INSERT INTO scan_pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 db.execute(
                     "INSERT OR REPLACE INTO scan VALUES (1, ?, ?, ?, ?)",
                     (_text(settings), done, pictures, file),
                 )
-            for other in folder.glob(f"{_PREFIX}*"):
-                if other.name != file:
-                    other.unlink()
+            for name in inside.files(_VALUES):
+                if name.startswith(_PREFIX) and name != file:
+                    inside.remove(_VALUES, name)
 
     def check(self, source: Iterator[Entry], done: int) -> None:
         """Take the first `done` entries from `source` and compare them with those that were scanned.
@@ -137,12 +157,12 @@ class Ledger:
         An entry whose stamp is the same is taken to be the same; any other is read and its digest compared. Raises
         InnersightError that names the first that changed, or is missing, new or labelled otherwise.
         """
-        with told(self.store.folder), closing(self.store.connect()) as db:
+        with index.reading(self.store.inside) as db:
             rows = db.execute("SELECT name, stamp, digest, label FROM scan_pictures ORDER BY number")
             items = (next(source, None) for _ in range(done))
             for row, item in zip_longest(rows, items):
                 if row is None or item is None or row[0] != item.name:
-                    was = printable(row[0]) if row else "nothing"
+                    was = brief(row[0]) if row else "nothing"
                     now = printable(item.name) if item else "nothing"
                     raise InnersightError(
                         f"the pictures are not those of the scan in {self.store.folder}: {now} is where {was} was; "
@@ -157,7 +177,7 @@ class Ledger:
                 label = None if item.label is None else str(item.label)
                 if label != row[3]:
                     raise InnersightError(
-                        f"{printable(item.name)} was labelled {printable(row[3])} when it was scanned into "
+                        f"{printable(item.name)} was labelled {brief(row[3])} when it was scanned into "
                         f"{self.store.folder} and is {printable(label)} now; scan anew with --overwrite"
                     )
 
@@ -165,14 +185,22 @@ class Ledger:
         """Return the records of these pictures, in order."""
         found: dict[int, Record] = {}
         query = "SELECT number, name, label, class, likeness, stamp, digest FROM scan_pictures WHERE number = ?"
-        with told(self.store.folder), closing(self.store.connect()) as db:
+        kinds = (int, str, str | None, int, int, str, str)
+        with index.reading(self.store.inside) as db:
             for number in numbers:
-                found[number] = Record(*db.execute(query, (number,)).fetchone())
+                row = index.typed(db.execute(query, (number,)).fetchone(), kinds, self.store.inside)
+                if row is None:
+                    raise InnersightError(
+                        f"{self.store.folder / index.INDEX} has no picture {number} of its scan; "
+                        "scan anew with --overwrite"
+                    )
+                found[number] = Record(*row)
         return found
 
     def broken(self) -> list[str]:
         """Return one sentence for each file that could not be read."""
-        return [row[0] for row in self._rows("SELECT broken FROM scan_pictures WHERE broken NOT NULL ORDER BY number")]
+        rows = self._rows("SELECT broken FROM scan_pictures WHERE broken NOT NULL ORDER BY number", (str,))
+        return [row[0] for row in rows]
 
     def labels(self) -> dict[tuple[str, int], int]:
         """Return how many of the pictures read have each label and number of its class, -1 for none of the model's."""
@@ -180,33 +208,41 @@ class Ledger:
             "SELECT label, class, COUNT(*) FROM scan_pictures WHERE label NOT NULL AND broken IS NULL "
             "GROUP BY label, class ORDER BY MIN(number)"
         )
-        return {(label, class_): count for label, class_, count in self._rows(query)}
+        return {(label, class_): count for label, class_, count in self._rows(query, (str, int, int))}
 
     def hashes(self) -> np.ndarray:
         """Return the perceptual hashes of all pictures that could be read, int64."""
-        with told(self.store.folder), closing(self.store.connect()) as db:
+        with index.reading(self.store.inside) as db, written_by_innersight(f"{self.store.folder}, its scan"):
             rows = db.execute("SELECT likeness FROM scan_pictures WHERE broken IS NULL")
             return np.fromiter((row[0] for row in rows), np.int64)
 
     def _scan(self) -> tuple[int, int, str, str] | None:
-        with told(self.store.folder), closing(self.store.connect()) as db:
+        with index.reading(self.store.inside) as db:
             # A folder that was never scanned has no such table.
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'scan'").fetchone():
+            if not index.has(db, "scan"):
                 return None
-            row: tuple[int, int, str, str] | None = db.execute(
-                "SELECT done, pictures, file, settings FROM scan"
-            ).fetchone()
-            return row
+            found = db.execute("SELECT done, pictures, file, settings FROM scan").fetchone()
+            (count,) = db.execute("SELECT COUNT(*) FROM scan_pictures").fetchone()
+        row: tuple[int, int, str, str] | None = index.typed(found, (int, int, str, str), self.store.inside)
+        if row is not None and not 0 <= row[1] <= row[0] == count:
+            raise InnersightError(
+                f"{self.store.folder / index.INDEX} counts {row[0]} pictures of its scan and holds {count}; "
+                "scan anew with --overwrite"
+            )
+        return row
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        with told(self.store.folder), closing(self.store.connect()) as db:
-            return db.execute(query).fetchall()
+    def _settings(self, row: tuple[int, int, str, str]) -> dict[str, Any]:
+        return parsed(row[3], f"{self.store.folder / index.INDEX}, the settings of its scan")
+
+    def _rows(self, query: str, kinds: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with index.reading(self.store.inside) as db:
+            return [index.typed(row, kinds, self.store.inside) for row in db.execute(query)]
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> None:
     for key, value in now.items():
         if before.get(key) != value:
-            shown = f"was {before.get(key)} and is {value} now"
+            shown = f"was {brief(before.get(key))} and is {brief(value)} now"
             raise InnersightError(
                 f"{store.folder} holds a scan with another setting: {key} {shown}; "
                 "ask for the same, name another folder, or scan anew with --overwrite"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
+from innersight.inputs import Entry, again
 from innersight.model import Field, Model
 from innersight.receptive import fields
 from innersight.render import figures
@@ -62,6 +63,7 @@ class Scan:
     layers : one `Tally` per layer. records : of the pictures that any unit keeps, by number. top : examples asked for.
     pictures : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
     hashes : reads the perceptual hashes of all of them, int64. dataset : the one they came from, where it was one.
+    again : gives a picture by its name, to be read again.
     """
 
     model: Model
@@ -73,6 +75,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
     dataset: Any = field(default=None, repr=False)
+    again: Callable[[str], Entry] = field(default=again, repr=False)
 
     def examples(
         self, address: str | Address, *, count: int | None = None, lowest: bool = False
@@ -122,7 +125,7 @@ class Scan:
         one = self._address(address)
         if not examples:
             return []
-        opened = reopen([self.records[example.number] for example in examples], self.model, self.dataset)
+        opened = reopen([self.records[example.number] for example in examples], self.model, self.dataset, self.again)
         seen = self._fields[one.layer]
         places = [example.place for example in examples]
         return crops(self.model, one.layer, one.unit, seen, opened, places, lowest=lowest)

@@ -17,13 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from innersight import tap
-from innersight.errors import printable
+from innersight.errors import InnersightError, printable
 from innersight.inputs import threads
 from innersight.model import Field
 from innersight.receptive import fields
 from innersight.scan.crops import Opened, cut, opened
 from innersight.scan.ledger import SPRITES
 from innersight.store import Store, told
+from innersight.study_folder import StudyFolder, parsed
 from innersight.writing import replacing
 
 if TYPE_CHECKING:
@@ -47,15 +48,16 @@ def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | No
     Raises PictureError when a picture is gone or changed, InnersightError for a full disk, and while another process
     works there.
     """
-    folder, state = study / SPRITES, {"settings": scan.digest(), "side": SIDE, "top": scan.top}
-    with Store.create(study).locked(), told(study):
-        if _made(folder) == state:
-            return sorted(folder.glob("*.webp"))
-        with replacing(folder) as partial_:
-            partial_.mkdir()
-            _make(scan, partial_, watch)
-            (partial_ / MADE).write_text(json.dumps(state))
-    return sorted(folder.glob("*.webp"))
+    state = {"settings": scan.digest(), "side": SIDE, "top": scan.top}
+    store = Store.create(study)
+    inside = store.inside
+    with store.locked(), told(study):
+        if _made(inside) != state:
+            with replacing(inside.path(SPRITES)) as partial_:
+                partial_.mkdir()
+                _make(scan, partial_, watch)
+                (partial_ / MADE).write_text(json.dumps(state))
+    return sorted(path for name, path in inside.files(SPRITES).items() if name.endswith(".webp"))
 
 
 def _make(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> None:
@@ -70,10 +72,10 @@ def _make(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | N
         file.unlink()
 
 
-def _made(folder: Path) -> Any:
+def _made(inside: StudyFolder) -> Any:
     try:
-        return json.loads((folder / MADE).read_text())
-    except (OSError, ValueError):
+        return parsed(inside.read(SPRITES, MADE), MADE)
+    except InnersightError:
         return None
 
 
@@ -102,7 +104,11 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
     numbers = sorted(set().union(*wanted.values()))
     records = [scan.records[number] for number in numbers]
     done = 0
-    with closing(opened(records, model, scan.dataset, threads(None))) as stream, tap.untouched(model), torch.no_grad():
+    with (
+        closing(opened(records, model, scan.dataset, threads(None), scan.again)) as stream,
+        tap.untouched(model),
+        torch.no_grad(),
+    ):
         while some := list(islice(stream, BATCH)):
             pictures = {record.number: one for record, one in some}
             x = torch.stack([one.x for one in pictures.values()]).to(model.device, model.dtype)

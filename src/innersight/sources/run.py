@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from innersight.bounded import read_json, reading
-from innersight.errors import InnersightError, printable
+from innersight.errors import InnersightError, printable, whole
 from innersight.model import InputSpec, Model
 from innersight.sources import query
 from innersight.writing import write_tensors, write_text
@@ -160,9 +160,9 @@ def open_model(
 def _kept(folder: Path, epoch: str) -> Path:
     """Return the file with the weights of an epoch. Raises InnersightError naming the epochs that there are."""
     kept = sorted(path.stem.partition("-")[2] for path in (folder / "checkpoints").glob("epoch-*.safetensors"))
-    numbers = [int(number) for number in kept if number.isdecimal()]
+    numbers = [int(number) for number in kept if whole(number) is not None]
     if not numbers:
         raise InnersightError(f"run:{folder} kept no epochs; train with keep_epochs=True (--keep-epochs) to have them")
-    if not epoch.isdecimal() or int(epoch) not in numbers:
+    if whole(epoch) not in numbers:
         raise InnersightError(f"run:{folder} has no epoch {epoch!r}; it has {numbers[0]} to {numbers[-1]}")
     return folder / "checkpoints" / epoch_file(int(epoch))

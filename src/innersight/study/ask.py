@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from innersight.image import Picture
     from innersight.model import Model
+    from innersight.permit import Permit
     from innersight.store import Store
     from innersight.study.plan import Plan
 
@@ -65,9 +66,9 @@ class UnitsAsk(Ask):
 class Scene:
     """What the items of a study are computed from.
 
-    pictures : those the study was made of. added : those dropped onto the page later, by id. layers : those whose maps
-    are in the study. base : settings that every result depends on. tell : takes the finished share, 0 to 1, of the item
-    at work.
+    pictures : those the study was made of. permit : which other images may be read. added : those dropped onto the page
+    later, by id. layers : those whose maps are in the study. base : settings that every result depends on. tell : takes
+    the finished share, 0 to 1, of the item at work.
     """
 
     model: "Model"
@@ -75,6 +76,7 @@ class Scene:
     plan: "Plan"
     store: "Store"
     base: dict[str, Any]
+    permit: "Permit"
     added: "dict[str, Picture]" = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     tell: Callable[[float], None] = lambda share: None

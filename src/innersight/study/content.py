@@ -12,7 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from innersight.errors import InnersightError
 from innersight.render.colour import as_colour, paint, scale_of
-from innersight.store import Store
+from innersight.store import Item, Store
+from innersight.study_folder import written_by_innersight
 
 UNITS = 64
 POOLED = 4
@@ -55,10 +56,18 @@ class Content:
 
 
 def content_of(store: Store) -> Content:
-    """Return what a study has to show. Raises InnersightError when it has not got as far as its model."""
+    """Return what a study has to show.
+
+    Raises InnersightError when it has not got as far as its model, and where it holds what innersight does not write.
+    """
     card = store.get("model")
     if card is None:
         raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
+    with written_by_innersight(f"{store.folder}, what is exported"):
+        return _content(store, card)
+
+
+def _content(store: Store, card: Item) -> Content:
     shown = card.document["model"]["input"]["shown"]
     content = Content(card.document["model"]["name"], card.document["plan"], {}, _curves(store), {}, {})
     for item in store.starting("maps/"):
@@ -72,7 +81,7 @@ def content_of(store: Store) -> Content:
         if not drawn:
             continue
         images = as_colour(torch.cat([part.tensors()["images"] for part in drawn]), shown)
-        units = [unit for part in drawn for unit in part.document["units"]]
+        units = [int(unit) for part in drawn for unit in part.document["units"]]
         content.sheets[f"patterns/{layer}"] = sheet_of(images)
         content.values[f"pattern ratio/{layer}"] = _ratios(drawn)
         pooled = adaptive_avg_pool2d(maps, POOLED).transpose(0, 1).flatten(1)

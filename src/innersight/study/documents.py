@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,45 +15,69 @@ import torch
 from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods, reads
+from innersight.permit import remember
 from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, picture_file, value_sheet
 from innersight.sheet_names import files_of
-from innersight.stamp import stamp
-from innersight.store import Item, Store
+from innersight.stamp import stamp, written
+from innersight.store import Item, Store, told
 from innersight.study.costs import costs
 from innersight.study.plan import ITEMS
 from innersight.study.scanned import examples_document, scan_document
 from innersight.study.trusted import LEAST
-from innersight.writing import write_text
+from innersight.study_folder import StudyFolder, written_by_innersight
 
 FORMAT = 1
 
 
-def write_documents(store: Store, only: Sequence[str] | None = None) -> Path:
+def write_documents(store: Store, only: Sequence[str] | None = None, into: StudyFolder | None = None) -> Path:
     """Write `web/documents` and `web/files` of a study and return the folder `web`.
 
-    only : keys of the documents to write anew, besides `study`; everything when None. Each document replaces the former
-    one in one step, once its files are there, so that whoever reads meanwhile finds the study whole.
+    only : keys of the documents to write anew, besides `study`; everything when None. into : the folder to write `web`
+    in; the study's own when None. Each document replaces the former one in one step, once its files are there, so that
+    whoever reads meanwhile finds the study whole.
 
-    Raises InnersightError when the study has not got as far as its model and pictures, or is of another version.
+    Raises InnersightError when the study has not got as far as its model and pictures, is of another version, or holds
+    what innersight does not write.
     """
     card, pictures = store.get("model"), store.get("pictures")
     if card is None or pictures is None:
         raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
     if card.document.get("format") != ITEMS:
         raise InnersightError(f"{store.folder} was made by another version of innersight; run the study again")
-    web = store.folder / "web"
-    state, files = stamp(store.folder), web / "files"
-    keys = _keys(store, card)
-    used: set[str] = set()
-    for key in keys if only is None else [key for key in only if key in keys]:
-        kind, _, name = key.partition("/")
-        document = _layer(store, files, name, card) if kind == "layer" else _MAKERS[kind](store, files, card)
-        used |= _put(web, key, document)
-    used |= _put(web, "study", {**_study(store, files, card, pictures, keys), "stamp": state})
-    if only is None:
-        _clear(web, {*keys, "study"}, used)
-    return web
+    inside = into or store.inside
+    if not inside.writable:
+        raise InnersightError(f"{inside.folder} is read-only: copy the study to a folder of your own")
+    with told(inside.folder):
+        inside.check()
+        state, files = stamp(store.inside), inside.made("web", "files")
+        with written_by_innersight(f"{store.folder}, what its network is"):
+            keys = _keys(store, card)
+        used: set[str] = set()
+        for key in keys if only is None else [key for key in only if key in keys]:
+            kind, _, name = key.partition("/")
+            with written_by_innersight(f"{store.folder}, what the document {key!r} is made from"):
+                document = _layer(store, files, name, card) if kind == "layer" else _MAKERS[kind](store, files, card)
+                used |= _put(inside, key, document)
+        with written_by_innersight(f"{store.folder}, what the document 'study' is made from"):
+            used |= _put(inside, "study", {**_study(store, files, card, pictures, keys), "stamp": state})
+        if only is None:
+            _clear(inside, {*keys, "study"}, used)
+        if into is None:
+            remember(inside, web=written(inside))
+    return inside.path("web")
+
+
+@contextmanager
+def rendered(store: Store) -> Iterator[Path]:
+    """Give a folder whose `web` shows the study as it is: its own, or a temporary one where that cannot be written."""
+    if store.inside.writable:
+        write_documents(store)
+        yield store.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="innersight-") as folder:
+        write_documents(store, into=StudyFolder(Path(folder)))
+        yield Path(folder)
 
 
 def document_of(key: str) -> str | None:
@@ -78,24 +104,23 @@ def _keys(store: Store, card: Item) -> list[str]:
     return [key for key in (*(f"layer/{name}" for name in names), *_MAKERS) if key in found | planned]
 
 
-def _path(web: Path, key: str) -> Path:
+def _path(key: str) -> tuple[str, ...]:
     kind, _, name = key.partition("/")
-    folder = web / "documents"
-    return folder / kind / f"{quote(name, safe='')}.json" if name else folder / f"{kind}.json"
+    return ("web", "documents", *((kind, f"{quote(name, safe='')}.json") if name else (f"{kind}.json",)))
 
 
-def _put(web: Path, key: str, document: dict[str, Any]) -> set[str]:
+def _put(inside: StudyFolder, key: str, document: dict[str, Any]) -> set[str]:
     """Write a document and return the names of the files it refers to."""
     text = json.dumps({"format": FORMAT, **_finite(document)}, allow_nan=False, separators=(",", ":"))
-    write_text(_path(web, key), text)
+    inside.put(text.encode(), *_path(key))
     return files_of(document)
 
 
-def _clear(web: Path, keys: set[str], used: set[str]) -> None:
+def _clear(inside: StudyFolder, keys: set[str], used: set[str]) -> None:
     """Remove documents and files that nothing refers to any more."""
-    kept = {_path(web, key) for key in keys}
-    for path in [*(web / "documents").rglob("*.*"), *(web / "files").glob("*")]:
-        if path.is_file() and path not in kept and path.name not in used:
+    kept = {inside.path(*_path(key)) for key in keys}
+    for path in [*inside.walk("web", "documents"), *inside.files("web", "files").values()]:
+        if path not in kept and path.name not in used:
             path.unlink()
 
 

@@ -31,6 +31,7 @@ from innersight.study.ask import Outcome, Scene
 from innersight.study.causes import connected
 from innersight.study.plan import ITEMS, Plan
 from innersight.study.scanned import examples
+from innersight.study_folder import written_by_innersight
 
 CHUNK = 16
 
@@ -93,10 +94,14 @@ def pictures_of(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
                 np.array(picture.image if picture.bands is None else picture.bands)
             )
     sources = [
-        {"path": str(picture.path.resolve()) if picture.path else None, "digest": picture.digest()}
-        for picture in pictures
+        {"path": path, "digest": picture.digest()} for path, picture in zip(paths_of(pictures), pictures, strict=True)
     ]
     return {"pictures": rows, "sources": sources}, tensors
+
+
+def paths_of(pictures: Sequence[Picture]) -> list[str | None]:
+    """Return where to read the pictures again; None for those that have no file."""
+    return [str(picture.path.resolve()) if picture.path else None for picture in pictures]
 
 
 def one_picture(model: Model, picture: Picture, name: str) -> Outcome:
@@ -175,7 +180,7 @@ def heatmaps_of(
 
 def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entries: Sequence[Heatmap]) -> Outcome:
     index = {picture: name for name, picture in pictures.items()}
-    grid = None if found.layer is None else check_layers(model, [found.layer])[0].grid
+    grid = check_layers(model, [found.layer])[0].grid
     # A mistake is explained against its runner-up in any case: each question is kept once.
     asked = {(index[entry.picture], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
     rows = {key: _heatmap(model, key[0], entry, grid) for key, entry in reversed(asked.items())}
@@ -183,7 +188,7 @@ def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entrie
     return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
 
 
-def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int] | None) -> dict[str, Any]:
+def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int]) -> dict[str, Any]:
     def label(number: int | None) -> str | None:
         return None if number is None else model.labels[number]
 
@@ -248,20 +253,20 @@ def negatives_of(scene: Scene, layer: str, units: Sequence[int]) -> Outcome:
     return {"units": list(units), **_scored(found)}, {"images": found.images}
 
 
-def examples_of(model: Model, layer: str, count: int, store: Store) -> Outcome:
+def examples_of(scene: Scene, layer: str, count: int) -> Outcome:
     """Return examples of the best ranked units of a layer, from the scan in the study's folder."""
-    return examples(model, layer, _order(store, layer)[:count], store)
+    return examples(scene, layer, _order(scene.store, layer)[:count])
 
 
 def _order(store: Store, layer: str) -> list[int]:
     """Return units in the order in which their patterns are drawn: compare's ranking, else the highest peak first."""
-    compared = store.get(f"compare/{layer}")
-    if compared:
-        return [row["unit"] for row in compared.document["rank"]]
-    stored = store.get(f"maps/{layer}")
-    if stored is None:
-        raise InnersightError(f"{store.folder}: the maps of {layer} are missing; run the study again")
-    return stored.tensors()["maps"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
+    compared, stored = store.get(f"compare/{layer}"), store.get(f"maps/{layer}")
+    with written_by_innersight(f"{store.folder}, the ranking of {layer}"):
+        if compared:
+            return [int(row["unit"]) for row in compared.document["rank"]]
+        if stored is None:
+            raise InnersightError(f"{store.folder}: the maps of {layer} are missing; run the study again")
+        return stored.tensors()["maps"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
 
 
 def planned_classes(scene: Scene) -> Outcome:

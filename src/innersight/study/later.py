@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from innersight import __version__
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.image import Picture, as_picture, load_picture
 from innersight.model import Model
+from innersight.permit import EMBEDDED, Permit
 from innersight.sources import load
 from innersight.stamp import fresh
 from innersight.store import Item, Store
@@ -22,20 +24,26 @@ from innersight.study.asks.picture import Picture as Added
 from innersight.study.documents import document_of, write_documents
 from innersight.study.plan import ITEMS, Plan, picture_digest
 from innersight.study.run import carry_out
+from innersight.study_folder import written_by_innersight
 
 ASKED = "asked"
 PICTURES = "pictures"
 Tell = Callable[[float, str], None]
 
 
-def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tell | None = None) -> Iterator[str]:
+def later(
+    folder: str | Path, ask: Ask, *, model: Model | None = None, images: Sequence[str] = (), tell: Tell | None = None
+) -> Iterator[str]:
     """Compute what is asked for into a study, and yield the key of each document as it is written anew.
 
-    model : the study's; opened as the study did when not given. tell : called with the share done, 0 to 1, and the item
-    at work; what it raises ends the work. Every finished item is kept. Raises InnersightError where the model or the
-    pictures of the study cannot be had again, for what does not fit them, and while another process is at work.
+    model : the study's; opened as the study did when not given. images : files, folders and names of data sets where
+    the images of the study are found. Both are needed for a study that this user did not make on this machine; see
+    `innersight.permit`. tell : called with the share done, 0 to 1, and the item at work; what it raises ends the work.
+    Every finished item is kept. Raises InnersightError where the model or the pictures of the study cannot be had
+    again, for what does not fit them, and while another process is at work.
     """
     store = Store.open(folder)
+    permit = Permit(store.inside, named=model is not None, images=tuple(images))
     with store.locked():
         asked = noted(store)
         if isinstance(ask, Forget):
@@ -43,11 +51,11 @@ def later(folder: str | Path, ask: Ask, *, model: Model | None = None, tell: Tel
             yield "study"
             return
         everything = asked if ask in asked else [*asked, ask]
-        if not fresh(store.folder):
+        if not fresh(store.inside):
             # Someone ended, or added something, before it was shown.
             write_documents(store)
             yield "study"
-        scene, lost = reopened(store, model, everything)
+        scene, lost = reopened(store, permit, model, everything)
         if isinstance(ask, Added) and ask.id in lost:
             raise InnersightError(lost[ask.id])
         done, total, name = 0, 1, ""
@@ -74,14 +82,17 @@ def _forget(store: Store, ask: Forget, asked: Sequence[Ask]) -> None:
     store.drop_others({key for key in store.names() if not ask.holds(key)})
     for one in asked:
         if isinstance(one, Added) and ask.undoes(one):
-            (store.folder / PICTURES / one.file).unlink(missing_ok=True)
+            store.inside.remove(PICTURES, one.file)
     write_documents(store)
 
 
 def noted(store: Store) -> list[Ask]:
     """Return what was asked of a study, the first first."""
     item = store.get(ASKED)
-    return [kinds.parse(data) for data in item.document["asks"]] if item else []
+    if item is None:
+        return []
+    with written_by_innersight(f"{store.folder}, item {ASKED!r}"):
+        return [kinds.parse(data) for data in item.document["asks"]]
 
 
 def note(store: Store, asked: Sequence[Ask]) -> None:
@@ -91,7 +102,7 @@ def note(store: Store, asked: Sequence[Ask]) -> None:
 
 
 def scene_of(
-    model: Model, pictures: tuple[Picture, ...], plan: Plan, store: Store, asked: Sequence[Ask]
+    model: Model, pictures: tuple[Picture, ...], plan: Plan, store: Store, asked: Sequence[Ask], permit: Permit
 ) -> tuple[Scene, dict[str, str]]:
     """Return what items are computed from, and by id a sentence for each added picture that cannot be read any more."""
     base = {"model": model.digest(), "pictures": picture_digest(pictures), "version": __version__, "format": ITEMS}
@@ -100,12 +111,12 @@ def scene_of(
     for ask in asked:
         if isinstance(ask, Added):
             try:
-                picture = load_picture(store.folder / PICTURES / ask.file).checked(model.input)
+                picture = load_picture(store.inside.path(PICTURES, ask.file)).checked(model.input)
                 added[ask.id] = replace(picture, name=ask.name)
             except InnersightError as error:
                 lost[ask.id] = str(error)
     layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Maps))])
-    return Scene(model, pictures, plan, store, base, added, tuple(layers)), lost
+    return Scene(model, pictures, plan, store, base, permit, added, tuple(layers)), lost
 
 
 def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work], list[str]]:
@@ -123,11 +134,13 @@ def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work],
     return fitting, work, forgotten
 
 
-def opened(store: Store) -> Model:
-    """Open the network of a study again. Raises InnersightError where it cannot be had."""
-    card = _item(store, "model").document
-    with contextlib.chdir(card["where"]) if Path(card["where"]).is_dir() else contextlib.nullcontext():
-        return load(card["model"]["source"])
+def opened(permit: Permit) -> Model:
+    """Open the network of a study again. Raises InnersightError where it cannot be had, or may not be opened."""
+    claims = permit.network()
+    if claims.source == EMBEDDED or not Path(claims.where).is_dir():
+        return load(claims.source)
+    with contextlib.chdir(claims.where):
+        return load(claims.source)
 
 
 def _item(store: Store, key: str) -> Item:
@@ -137,13 +150,17 @@ def _item(store: Store, key: str) -> Item:
     return item
 
 
-def reopened(store: Store, model: Model | None, asked: Sequence[Ask]) -> tuple[Scene, dict[str, str]]:
+def reopened(store: Store, permit: Permit, model: Model | None, asked: Sequence[Ask]) -> tuple[Scene, dict[str, str]]:
     """Return what a study was computed from; see `scene_of`. Raises InnersightError where it cannot be had again."""
     card, stored = _item(store, "model"), _item(store, "pictures")
-    model = opened(store) if model is None else model
-    plan = Plan.from_json(card.document["plan"])
-    scene, lost = scene_of(model, _pictures(stored, model), plan, store, asked)
-    if not store.done("pictures", scene.base):
+    if why := permit.refusal():
+        raise InnersightError(why)
+    model = opened(permit) if model is None else model
+    with written_by_innersight(f"{store.folder}, the plan"):
+        plan = Plan.from_json(card.document["plan"]).settled(model)
+    scene, lost = scene_of(model, _pictures(stored, model, permit), plan, store, asked, permit)
+    claimed = [source["path"] for source in stored.document["sources"]]
+    if not store.done("pictures", {**scene.base, "paths": claimed}):
         raise InnersightError(
             f"{model.name}: the weights, labels or input are not those that {store.folder} was made with; "
             "run the study again"
@@ -151,19 +168,23 @@ def reopened(store: Store, model: Model | None, asked: Sequence[Ask]) -> tuple[S
     return scene, lost
 
 
-def _pictures(stored: Item, model: Model) -> tuple[Picture, ...]:
+def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]:
     found = []
     tensors = stored.tensors()
-    for i, (row, source) in enumerate(zip(stored.document["pictures"], stored.document["sources"], strict=True)):
-        path = source["path"]
-        if path is None:
-            pixels = tensors[f"source/{i}"].numpy()
-            plain = Image.fromarray(pixels) if pixels.dtype == "uint8" else pixels
-            picture = as_picture(plain, name=row["name"])
-        else:
-            picture = load_picture(path)
-        picture = replace(picture, name=row["name"]).checked(model.input)
-        if picture.digest() != source["digest"]:
-            raise InnersightError(f"{path or row['name']}: the picture has changed; run the study again")
+    with written_by_innersight(f"{permit.inside.folder}, item 'pictures'"):
+        rows = [
+            (i, str(row["name"]), source["path"], source["digest"])
+            for i, (row, source) in enumerate(zip(stored.document["pictures"], stored.document["sources"], strict=True))
+        ]
+        given = {i: _plain(tensors[f"source/{i}"].numpy()) for i, _, path, _ in rows if path is None}
+    for i, name, path, digest in rows:
+        picture = as_picture(given[i], name=name) if path is None else load_picture(permit.image(path))
+        picture = replace(picture, name=name).checked(model.input)
+        if picture.digest() != digest:
+            raise InnersightError(f"{printable(path or name)}: the picture has changed; run the study again")
         found.append(picture)
     return tuple(found)
+
+
+def _plain(pixels: np.ndarray) -> "Image.Image | np.ndarray":
+    return Image.fromarray(pixels) if pixels.dtype == "uint8" else pixels

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.image import PictureError
-from innersight.model import Model
 from innersight.receptive import fields
 from innersight.render.sheets import colour_sheet, value_sheet
 from innersight.scan import Example, Scan, Tally, stored
@@ -20,6 +19,7 @@ from innersight.scan.crops import crops, reopen
 from innersight.scan.engine import FORMAT
 from innersight.scan.ledger import Ledger
 from innersight.store import Item, Store
+from innersight.study.ask import Scene
 
 SIDE, MASK = 80, 20
 TOP, LOW = 6, 3
@@ -32,22 +32,23 @@ def scan_settings(store: Store) -> dict[str, Any] | None:
     """Return what tells one scan in the study's folder from another; None where there is none."""
     ledger = Ledger(store)
     settings, before = ledger.settings(), ledger.progress()
-    if settings is None or before is None or settings["format"] != FORMAT:
+    if settings is None or before is None or settings.get("format") != FORMAT:
         return None
     return {**settings, "done": before.done}
 
 
-def examples(model: Model, layer: str, units: Sequence[int], store: Store) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def examples(scene: Scene, layer: str, units: Sequence[int]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return rows {unit, band, value, name, copies} of the highest, middle and lowest examples, and their crops.
 
     `band` is "top", "low", or the share of the pictures on which the unit's peak is as high. Tensors: `crops`
     (n, SIDE, SIDE, 3) uint8 and `masks` (n, MASK, MASK) in 0..1, see `innersight.scan.crops.Crop`. Where a picture is
     gone, `why` says so and there are no crops.
     """
-    scan = stored(model, store.folder)
+    model = scene.model
+    scan = stored(model, scene.store.folder, scene.permit)
     if scan is None or layer not in scan.layers:
         return {"rows": [], "why": "this layer was not scanned"}, {}
-    again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None)[0])
+    again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None, scan.again)[0])
     seen = fields(model, [layer])[layer]
     rows, pixels, masks = [], [], []
     try:

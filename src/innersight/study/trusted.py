@@ -10,8 +10,9 @@ from torch import Tensor
 from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.model import Model
-from innersight.scan.ledger import Ledger
-from innersight.store import Store
+from innersight.permit import Permit
+from innersight.scan.ledger import Ledger, Record
+from innersight.study.ask import Scene
 from innersight.study.scanned import scan_settings
 from innersight.trust import trust
 
@@ -19,20 +20,28 @@ LEAST = 10
 """With fewer pictures the tests of four methods cannot give any verdict; see `Trust.needed`."""
 
 
-def sources(
-    model: Model, pictures: Sequence[Picture], store: Store, most: int, seed: int
-) -> "tuple[Path, ...] | tuple[Picture, ...]":
+def sources(scene: Scene, most: int, seed: int) -> "tuple[Path, ...] | tuple[Picture, ...]":
     """Return what trust is measured on: files of the scan drawn at random, or the study's pictures; none where few."""
+    pictures, store = scene.pictures, scene.store
     scanned = scan_settings(store)
-    if scanned is not None and scanned["model"] == model.digest():
-        # Some may be broken, members of an archive, or gone.
+    if scanned is not None and scanned.get("model") == scene.model.digest():
+        # Some may be broken, members of an archive, gone, or named by somebody else.
         drawn = np.random.default_rng(seed).permutation(scanned["done"])[: 2 * most].tolist()
         records = Ledger(store).records(drawn)
-        files = [Path(records[i].name) for i in drawn if i in records and not records[i].broken]
-        files = [file for file in files if file.is_file()][:most]
+        found = [_file(scene.permit, records[i]) for i in drawn if i in records and not records[i].broken]
+        files = [file for file in found if file is not None and file.is_file()][:most]
         if len(files) >= LEAST:
             return tuple(files)
     return tuple(pictures) if len(pictures) >= LEAST else ()
+
+
+def _file(permit: Permit, record: Record) -> Path | None:
+    try:
+        name, where = permit.scanned(record.name)
+    except InnersightError:
+        # Not one to be read: trust is measured on the others.
+        return None
+    return Path(where, name)
 
 
 def trusted(

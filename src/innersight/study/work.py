@@ -15,12 +15,13 @@ from innersight.image import Picture, PictureError
 from innersight.inputs import Given, ImageReader, given
 from innersight.layers import survey
 from innersight.model import Model
+from innersight.permit import Claims, Permit, own_identity, remember
 from innersight.store import Store
 from innersight.study import items
 from innersight.study.ask import Scene, Work
 from innersight.study.causes import LAYERS, ablation
 from innersight.study.content import content_of
-from innersight.study.documents import write_documents
+from innersight.study.documents import rendered, write_documents
 from innersight.study.exports import exports
 from innersight.study.later import ASKED, items_of, note, noted, scene_of
 from innersight.study.plan import Plan
@@ -37,7 +38,7 @@ class Study:
     """A study on disk.
 
     computed, reused : items of the last run. skipped : one sentence per unreadable file. notes : how the images and
-    their labels were understood.
+    their labels were understood, and what else a reader must know.
     """
 
     folder: Path
@@ -63,18 +64,27 @@ class Study:
         """
         from innersight.web.report import write_report
 
-        self.render()
-        return write_report(self.folder, Path(out), units=units, pictures=pictures)
+        with rendered(Store.open(self.folder)) as shown:
+            return write_report(shown, Path(out), units=units, pictures=pictures)
 
-    def view(self, *, host: str = "127.0.0.1", port: int = 8765, model: Model | None = None) -> None:
+    def view(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        model: Model | None = None,
+        images: Sequence[str | Path] = (),
+    ) -> None:
         """Serve the study until interrupted; where others can reach `host`, they need the token in the address printed.
 
-        model : what computes more, needed where the study's network was given in Python.
+        model : what computes more, needed where the study's network was given in Python. images : files and folders
+        where the study's images are found. Both are needed for a study that this user did not make on this machine.
         """
         from innersight.web.app import serve
 
-        self.render()
-        serve(self.folder, host=host, port=port, open_browser=True, model=model)
+        with rendered(Store.open(self.folder)) as shown:
+            named = tuple(map(str, images))
+            serve(self.folder, shown=shown, host=host, port=port, open_browser=True, model=model, images=named)
 
     def export(self, to: str, out: str | Path) -> Path:
         """Write the study for another tool, a name in `innersight.study.exports.exports`, into the folder `out`.
@@ -102,8 +112,8 @@ class Study:
     def _repr_html_(self) -> str:
         from innersight.web.report import embed
 
-        self.render()
-        return embed(self.folder)
+        with rendered(Store.open(self.folder)) as shown:
+            return embed(shown)
 
 
 @public()
@@ -130,8 +140,12 @@ def study(
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
     with store.locked():
+        own_identity(store.inside)
         asked = noted(store)
-        scene, lost = scene_of(model, loaded, settled, store, asked)
+        permit = Permit(store.inside, named=True, images=_named(pictures))
+        scene, lost = scene_of(model, loaded, settled, store, asked, permit)
+        claims = Claims(model.source, str(Path.cwd()), tuple(items.paths_of(loaded)))
+        unmarked = remember(store.inside, study=claims.digest())
         fitting, further, forgotten = items_of(asked, scene)
         skipped += [*lost.values(), *forgotten]
         # What was asked for later comes last, and once: the plan may have grown to hold it.
@@ -150,6 +164,7 @@ def study(
         note(store, fitting)
         store.drop_others({*made, ASKED} if fitting else set(made))
     computed = sum(made.values())
+    notes = (*notes, unmarked) if unmarked else notes
     return Study(store.folder, computed, len(made) - computed, tuple(skipped), notes)
 
 
@@ -181,6 +196,12 @@ def _parts(own: Given) -> Iterator[Any]:
         yield from things if named else [things]
 
 
+def _named(pictures: object) -> tuple[str, ...]:
+    """Return the files and folders among what was given."""
+    given = [pictures] if isinstance(pictures, str | Path) else pictures
+    return tuple(str(one) for one in given if isinstance(one, str | Path)) if isinstance(given, list | tuple) else ()
+
+
 def _distinct(pictures: list[Picture]) -> tuple[Picture, ...]:
     """Give pictures of the same file name the name of their folder too."""
     names = Counter(picture.name for picture in pictures)
@@ -197,8 +218,9 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
     model, pictures, plan, store, base = scene.model, scene.pictures, scene.plan, scene.store, scene.base
     first = items.first_conv(model)
     grids = {layer.name: layer for layer in survey(model)}
-    yield "model", {**base, "plan": plan.to_json(), "skipped": skipped}, partial(items.card, model, plan, skipped)
-    yield "pictures", base, partial(items.pictures_of, model, pictures)
+    card = {**base, "plan": plan.to_json(), "skipped": skipped, "source": model.source, "where": str(Path.cwd())}
+    yield "model", card, partial(items.card, model, plan, skipped)
+    yield "pictures", {**base, "paths": items.paths_of(pictures)}, partial(items.pictures_of, model, pictures)
     for layer in plan.layers:
         yield f"maps/{layer}", base, partial(items.maps_of, model, pictures, layer)
     for layer in plan.layers if len(pictures) > 1 else ():
@@ -228,13 +250,13 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
     for layer in plan.layers if plan.units else ():
         if layer in known:
             settings = {**base, "scan": scanned, "count": plan.units}
-            yield f"examples/{layer}", settings, partial(items.examples_of, model, layer, plan.units, store)
+            yield f"examples/{layer}", settings, partial(items.examples_of, scene, layer, plan.units)
     for layer in plan.layers if plan.units and plan.negatives else ():
         count = min(plan.negatives, plan.units)
         yield f"negatives/{layer}/0", {**drawn, "count": count}, partial(items.ranked_negatives, scene, layer, count)
     if plan.units:
         yield "classes", {**drawn, "target": plan.target}, partial(items.planned_classes, scene)
-    tested = sources(model, pictures, store, plan.trust, plan.seed) if plan.trust else ()
+    tested = sources(scene, plan.trust, plan.seed) if plan.trust else ()
     if tested:
         settings = {**base, "scan": scanned, "methods": list(plan.methods), "most": plan.trust, "seed": plan.seed}
         yield "trust", settings, partial(trusted, model, tested, plan.methods, plan.trust, plan.seed)

@@ -1,6 +1,8 @@
 """The process that computes for a server: asks come in as lines of JSON, progress goes out.
 
-    python -m innersight.study.worker STUDY [MODEL]
+    python -P -m innersight.study.worker STUDY [MODEL [IMAGES...]]
+
+MODEL may be empty. With -P the folder it is started in is not searched for modules: that may be a study's.
 
 Each line in is an ask. Lines out: `{"share": 0.4, "what": "maps/stage1"}` while at work, `{"document": KEY}` for each
 document written anew, and at the end of each ask `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the
@@ -16,13 +18,14 @@ from typing import Any
 
 from innersight.errors import InnersightError
 from innersight.model import Model
+from innersight.permit import Permit
 from innersight.sources import load
-from innersight.store import Store
 from innersight.study import asks
 from innersight.study.later import later, opened
+from innersight.study_folder import StudyFolder
 
 
-def main(folder: str, source: str | None = None) -> None:
+def main(folder: str, source: str = "", *images: str) -> None:
     """Answer asks until the input ends."""
     # Ctrl-C in the terminal is for the server, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -39,8 +42,9 @@ def main(folder: str, source: str | None = None) -> None:
         try:
             if model is None:
                 send(share=0.0, what="opening the network")
-                model = load(source) if source else opened(Store.open(folder))
-            for document in later(Path(folder), asks.parse(json.loads(text)), model=model, tell=_tell(send)):
+                model = load(source) if source else opened(Permit(StudyFolder.open(folder)))
+            ask = asks.parse(json.loads(text))
+            for document in later(Path(folder), ask, model=model, images=images, tell=_tell(send)):
                 send(document=document)
             send(done=True)
         except InnersightError as error:

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 
 from innersight import __version__
 from innersight.errors import InnersightError
+from innersight.permit import Permit
+from innersight.study_folder import GoneError, StudyFolder, read
 from innersight.web import shell
 from innersight.web.computing import computing
 from innersight.web.guard import Guard, loopback, problem
@@ -33,6 +36,8 @@ _GUARDED = problems(
     _400="not a request that can be read",
     _401="the token is missing",
     _403="asked by a page of another site",
+    _404="what is asked for is not there, or the study is gone",
+    _409="the study cannot be read, or nothing can be computed",
     _421="addressed to another host",
     _422="the request does not fit the description",
 )
@@ -45,17 +50,20 @@ def create_app(
     token: str | None = None,
     source: str | None = None,
     model: "Model | None" = None,
+    images: Sequence[str] = (),
+    shown: Path | None = None,
 ) -> FastAPI:
     """Return the application over a study folder. Who may ask it: see `innersight.web.guard.Guard`.
 
-    source, model : what computes; by default the study's own network, opened anew by another process.
+    source, model : what computes; by default the study's own network, opened anew by another process. images : where
+    the study's images are found. Both are needed for a study of somebody else, see `innersight.permit`. shown : the
+    folder whose `web` shows the study, where that is not its own.
     Raises InnersightError where there is no study.
     """
     folder = Path(study_folder)
-    web = shell.study_web(folder)
-    documents, files = web / "documents", web / "files"
+    inside, web = StudyFolder(folder), shell.study_web(shown or folder)
     front_end = shell.bundle()
-    jobs = Jobs(Process(folder, source) if model is None else Inside(folder, model))
+    jobs = Jobs(Process(folder, source, images) if model is None else Inside(folder, model, images))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -79,6 +87,19 @@ def create_app(
         first = error.errors()[0]
         return problem(422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(InnersightError)
+    async def unreadable(_request: Request, error: InnersightError) -> Response:
+        return problem(404 if isinstance(error, GoneError) else 409, str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_request: Request, _error: ClientDisconnect) -> Response:
+        # Nobody hears it.
+        return problem(400, "the request ended before it was complete")
+
     @app.get("/", response_class=HTMLResponse)
     def index() -> HTMLResponse:
         """Return the page of the front end."""
@@ -96,7 +117,7 @@ def create_app(
     @app.get("/api/documents")
     def keys() -> list[str]:
         """Return the keys of all documents."""
-        return sorted(_documents(documents))
+        return sorted(shell.documents(web))
 
     @app.get(
         "/api/documents/{key:path}",
@@ -107,7 +128,7 @@ def create_app(
     def document(key: str) -> Response:
         """Return a document; its shape is that of docs/data-contract.md."""
         # Read at once: it may be replaced by a job at any moment.
-        text = _listed(_documents(documents), key, documents).read_bytes()
+        text = read(_listed(shell.documents(web), key))
         return Response(text, media_type="application/json")
 
     @app.get(
@@ -118,15 +139,19 @@ def create_app(
             **problems(_404="the study has no such file"),
         },
     )
-    def file(name: str) -> FileResponse:
+    def file(name: str) -> Response:
         """Return a sheet or a picture."""
-        known = {path.name: path for path in files.iterdir()} if files.is_dir() else {}
-        path = _listed(known, name, files)
-        kind = "image/webp" if path.suffix == ".webp" else None
+        path = _listed(web.files("web", "files"), name)
+        # Whatever else lies there is no image, and a page of it would be one of this server's.
+        kind = {".webp": "image/webp", ".png": "image/png"}.get(path.suffix)
+        if kind is None:
+            raise HTTPException(404, "no such file in this study")
         # Named by a digest of their content.
-        return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=86400, immutable"})
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        return Response(read(path), media_type=kind, headers=headers)
 
-    app.include_router(computing(folder, jobs, given=source is not None or model is not None))
+    named = Permit(inside, named=source is not None or model is not None, images=tuple(images))
+    app.include_router(computing(named, web, jobs))
     _describe(app)
     app.mount("/static", StaticFiles(directory=shell.STATIC))
     return app
@@ -140,23 +165,25 @@ def serve(
     open_browser: bool = True,
     source: str | None = None,
     model: "Model | None" = None,
+    images: Sequence[str] = (),
+    shown: Path | None = None,
 ) -> None:
     """Serve a study until interrupted; SIGTERM ends it too, with status 0.
 
     host : where others can reach it as well, whoever asks needs the token that the printed address holds.
-    port : 0 takes any free one. source, model : see `create_app`.
+    port : 0 takes any free one. source, model, images, shown : see `create_app`.
     Raises InnersightError where there is no study or the port is taken.
     """
     token = None if loopback(host) else secrets.token_urlsafe(24)
-    app = create_app(study_folder, host=host, token=token, source=source, model=model)
+    app = create_app(study_folder, host=host, token=token, source=source, model=model, images=images, shown=shown)
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         reason = f"cannot listen on {host}, port {port}: {error.strerror}; try another port, or 0"
         raise InnersightError(reason) from error
     with listening:
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        name = f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}"
         print(f"Innersight shows {study_folder} at {url} (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(url)
@@ -199,13 +226,9 @@ def _describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _documents(folder: Path) -> dict[str, Path]:
-    return {shell.document_key(folder, path): path for path in folder.rglob("*.json")}
-
-
-def _listed(paths: Mapping[str, Path], key: str, folder: Path) -> Path:
-    """Return the file of this key. No path is ever made from what was asked for, and links must not lead outside."""
+def _listed(paths: Mapping[str, Path], key: str) -> Path:
+    """Return the file of this key. No path is ever made from what was asked for."""
     path = paths.get(key)
-    if path is None or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if path is None:
         raise HTTPException(404, "no such file in this study")
     return path

@@ -1,7 +1,8 @@
 """The part of the server that computes: jobs and the pictures that readers drop onto the page."""
 
-import json
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,14 @@ from fastapi import APIRouter, Body, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, WriteError
+from innersight.index import INDEX
+from innersight.permit import Permit, claims_of
 from innersight.stamp import holds
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds
 from innersight.study.asks.picture import Picture
+from innersight.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
@@ -23,20 +27,31 @@ BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
 _CANNOT = "this host cannot compute, or too many jobs wait"
 
 
-def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
-    """Return the routes over a study folder. given : whether the caller named the network that computes."""
+def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
+    """Return the routes over a study. permit : what it may open. shown : the folder whose `web` shows it."""
     router = APIRouter(prefix="/api")
+    inside = permit.inside
 
     def study() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((folder / "web" / "documents" / "study.json").read_text(encoding="utf-8"))
-        return found
+        return parsed(shown.read("web", "documents", "study.json"), shown.path("web", "documents", "study.json"))
+
+    def why_not() -> str | None:
+        if not inside.folder.is_dir():
+            raise GoneError(f"{inside.folder} is no longer there")
+        if inside.file(INDEX) is None:
+            return "This folder holds what a study shows, and not the study itself: nothing can be computed."
+        if not inside.writable:
+            return f"{inside.folder} is read-only: copy the study to a folder of your own to compute more."
+        if not permit.named and (why := reason(claims_of(inside).source)):
+            return why
+        # Found out anew each time: the study may be made again meanwhile.
+        return replace(permit).refusal()
 
     def able() -> dict[str, Any]:
-        about = study()
-        why = None if given else reason(about["model"]["source"])
+        why = why_not()
         if why:
             raise HTTPException(409, why)
-        return about
+        return study()
 
     def added(ask: Ask) -> Job:
         try:
@@ -52,22 +67,24 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
     def tidy(job: Job) -> None:
         """Remove a picture that came to nothing."""
         if isinstance(job.ask, Picture) and job.state in ("failed", "cancelled"):
-            forget(job.ask, job.id)
+            # With the study the picture is gone too.
+            with contextlib.suppress(GoneError):
+                forget(job.ask, job.id)
 
     def forget(picture: Picture, own: str = "") -> None:
         """Remove the file of a picture that the study does not hold and no other job needs."""
         wanted = any(job.ask == picture and job.state not in OVER and job.id != own for job in jobs.all())
-        if not wanted and not holds(folder, f"added/{picture.id}"):
-            (folder / uploads.FOLDER / picture.file).unlink(missing_ok=True)
+        if not wanted and not holds(inside, f"added/{picture.id}"):
+            inside.remove(uploads.FOLDER, picture.file)
 
     jobs.ended = tidy
 
     @router.get("/host")
     def host() -> Host:
         """Say what this host can compute, and what it would take."""
-        about = study()
-        why = None if given else reason(about["model"]["source"])
-        cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
+        about, why = study(), why_not()
+        with written_by_innersight(shown.path("web", "documents", "study.json")):
+            cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
         limits = Limits(bytes=uploads.MAX_BYTES, pixels=uploads.MAX_PIXELS)
         return Host(compute=why is None, why=why, kinds=list(kinds()), cost=cost, limits=limits)
 
@@ -83,9 +100,10 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
         """Ask for something to be computed. What is being computed already is not computed twice."""
         about = able()
         try:
-            if isinstance(ask, Picture) and not (folder / uploads.FOLDER / ask.file).is_file():
+            if isinstance(ask, Picture) and inside.file(uploads.FOLDER, ask.file) is None:
                 raise InnersightError(f"no picture {ask.file} was sent; send it to /api/pictures")
-            ask.check(about)
+            with written_by_innersight(shown.path("web", "documents", "study.json")):
+                ask.check(about)
         except InnersightError as error:
             raise HTTPException(404, str(error)) from error
         return JobView.of(added(ask))
@@ -129,7 +147,7 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
     ) -> HTMLResponse:
         """Return a report of some units over some pictures as one HTML file; of everything when none are named."""
         try:
-            page = report_page(folder, units, imgs)
+            page = report_page(shown.folder, units, imgs)
         except InnersightError as error:
             raise HTTPException(404, str(error)) from error
         return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="innersight.html"'})
@@ -142,9 +160,11 @@ def computing(folder: Path, jobs: Jobs, *, given: bool) -> APIRouter:
         """Add a picture to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
         able()
         try:
-            ask = uploads.keep(await uploads.read(request.stream()), name, folder)
+            ask = uploads.keep(await uploads.read(request.stream()), name, inside)
         except uploads.TooLargeError as error:
             raise HTTPException(413, str(error)) from error
+        except (GoneError, WriteError):
+            raise
         except InnersightError as error:
             raise HTTPException(415, str(error)) from error
         try:

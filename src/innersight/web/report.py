@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import json
-import mimetypes
+import os
 import shutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from innersight.errors import InnersightError
+from innersight.study_folder import written_by_innersight
 from innersight.web import shell
 from innersight.web.selection import selected
 from innersight.writing import replacing, write_text
@@ -22,7 +24,8 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
 
     Beyond 25 MB the page stays small and a folder `NAME_parts` beside it holds the rest, loaded when it is needed.
 
-    study_folder : holds `web/documents/*.json` and `web/files/*` as docs/data-contract.md describes.
+    study_folder : holds `web/documents/*.json` and `web/files/*` as docs/data-contract.md describes, and perhaps the
+    rest of a study; see `innersight.study.documents.rendered`.
     out : the file to write; its folder is created. It is replaced only once the new one is complete.
     units, pictures : only these, see `innersight.web.selection.selected`; everything when neither is given.
 
@@ -30,20 +33,32 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
     Raises InnersightError where there is no study, or for units and pictures it does not have.
     """
     out = Path(out)
+    if not os.access(_existing(out.parent), os.W_OK):
+        raise InnersightError(f"{out.parent} is read-only: name another file for the report with --out")
     html = report_page(Path(study_folder), units, pictures)
     beside = out.with_name(f"{out.stem}_parts")
     if len(html) <= LARGEST:
         write_text(out, html)
         _forget(beside)
         return out
+    if beside.exists() and not _is_parts(beside):
+        raise InnersightError(f"{beside} is where the parts of this report go, and holds something else: rename either")
     with replacing(out) as page, replacing(beside) as parts:
         page.write_bytes(_in_parts(Path(study_folder), parts, units, pictures).encode())
     return out
 
 
+def _existing(folder: Path) -> Path:
+    return next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), folder)
+
+
+def _is_parts(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / "document-0.js").is_file()
+
+
 def _forget(folder: Path) -> None:
     """Remove the parts of an earlier report, and no folder of another kind."""
-    if (folder / "document-0.js").is_file():
+    if _is_parts(folder):
         shutil.rmtree(folder)
 
 
@@ -98,14 +113,14 @@ def _framed(title: str, scripts: str = "", **contents: Any) -> str:
 
 
 def _text(document: Any) -> str:
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    with written_by_innersight("a document of the study"):
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _file(name: str, data: bytes) -> dict[str, str]:
-    kind = "image/webp" if name.endswith(".webp") else mimetypes.guess_type(name)[0]
     return {
         "name": name,
-        "type": kind or "application/octet-stream",
+        "type": "image/webp" if name.endswith(".webp") else "image/png",
         "base64": base64.b64encode(data).decode("ascii"),
     }
 

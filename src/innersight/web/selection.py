@@ -1,6 +1,5 @@
 """A part of a study: the layers of some units over some pictures, for a report of what the reader has pinned."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,34 +8,41 @@ from urllib.parse import quote
 from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
 from innersight.sheet_names import files_of
-from innersight.web.shell import document_key
+from innersight.study_folder import StudyFolder, parsed, read, written_by_innersight
+from innersight.web.shell import documents
 from innersight.web.tiles import Cutter
 
+SHEETS = (".png", ".webp")
 PART = "This file shows chosen units only."
 
 
 def selected(
-    web: Path, units: Sequence[str], pictures: Sequence[str]
+    inside: StudyFolder, units: Sequence[str], pictures: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
-    """Return the documents and files of a study's folder `web` that show these units over these pictures alone.
+    """Return the documents and files of a study that show these units over these pictures alone.
 
     units : addresses such as "stage1:3" or "stage1:0-7", or whole layers; all when empty. Where some are named, what is
     about no unit of them leaves too: patterns of classes and the record of training. pictures : ids or names; all when
     empty. The study then starts with the matrix of both. Raises InnersightError for names the study does not have.
     """
-    folder = web / "documents"
-    found: dict[str, dict[str, Any]] = {
-        document_key(folder, path): json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("*.json")
-    }
+    found = {key: parsed(read(path), path) for key, path in documents(inside).items()}
+    files = inside.files("web", "files")
+    with written_by_innersight(inside.path("web", "documents")):
+        return _selected(found, files, units, pictures)
+
+
+def _selected(
+    found: dict[str, dict[str, Any]], there: Mapping[str, Path], units: Sequence[str], pictures: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
     study = found["study"]
     ids = [_id(study, name) for name in pictures] or [row["id"] for row in study["pictures"]]
     pinned = [unit for text in units for unit in _units(study, text)]
     layers = {f"layer/{unit.layer}" for unit in pinned} or {key for key in found if key.startswith("layer/")}
     found = {key: document for key, document in found.items() if not key.startswith("layer/") or key in layers}
     if not units and not pictures:
-        return found, _read(web / "files", _names(found))
+        return found, _read(there, _names(found))
     kept = [i for i, row in enumerate(study["pictures"]) if row["id"] in ids]
-    cutter = Cutter(web / "files")
+    cutter = Cutter(there)
     study["pictures"] = [study["pictures"][i] for i in kept]
     study["seen"] = cutter.cut(study["seen"], kept)
     study["layers"] = [
@@ -60,7 +66,7 @@ def selected(
             name = found[key]["name"]
             own = dict.fromkeys(unit.unit for unit in pinned if unit.layer == name and unit.unit is not None)
             found[key] = _of_units(found[key], list(own), cutter)
-    return found, {**cutter.files, **_read(web / "files", _names(found) - cutter.files.keys())}
+    return found, {**cutter.files, **_read(there, _names(found) - cutter.files.keys())}
 
 
 def _of_units(layer: dict[str, Any], units: list[int], cutter: Cutter) -> dict[str, Any]:
@@ -116,13 +122,12 @@ def _names(documents: Mapping[str, Any]) -> set[str]:
     return {name for document in documents.values() for name in files_of(document)}
 
 
-def _read(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+def _read(there: Mapping[str, Path], names: Iterable[str]) -> dict[str, bytes]:
     """Return the files named. No path is ever made from what a document says."""
-    known = {path.name: path for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
     for name in names:
-        if name not in known:
-            raise InnersightError(f"{folder} has no file {name!r}, which a document names; run the study again")
-    return {name: known[name].read_bytes() for name in sorted(names)}
+        if name not in there or not name.endswith(SHEETS):
+            raise InnersightError(f"the study has no sheet {name!r}, which a document names; run the study again")
+    return {name: read(there[name]) for name in sorted(names)}
 
 
 def _id(study: dict[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from innersight.errors import InnersightError
+from innersight.study_folder import GoneError, StudyFolder
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = "main.js"
@@ -64,14 +64,24 @@ def page(
     )
 
 
-def study_web(study_folder: Path) -> Path:
-    """Return the folder with the documents and files of a study. Raises InnersightError where there is none."""
-    web = study_folder / "web"
-    if not (web / "documents" / "study.json").is_file():
-        raise InnersightError(
+def study_web(study_folder: Path) -> StudyFolder:
+    """Return the folder that shows a study, in `web/documents` and `web/files`; there may be no more in it.
+
+    Raises InnersightError where there is none, and where a link or the like is in there.
+    """
+    inside = StudyFolder(Path(study_folder))
+    if inside.file("web", "documents", "study.json") is None:
+        raise GoneError(
             f"{study_folder}: no study here (web/documents/study.json is missing); make one with: innersight study"
         )
-    return web
+    inside.check()
+    return inside
+
+
+def documents(inside: StudyFolder) -> dict[str, Path]:
+    """Return the files of all documents by their keys."""
+    folder = inside.path("web", "documents")
+    return {document_key(folder, path): path for path in inside.walk("web", "documents") if path.suffix == ".json"}
 
 
 def document_key(folder: Path, path: Path) -> str:

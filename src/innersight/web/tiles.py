@@ -1,7 +1,7 @@
 """Some tiles of the sheets of a study, as sheets of their own."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,14 @@ from PIL import Image
 
 from innersight.errors import InnersightError
 
+FORMATS = ("PNG", "WEBP")
+
 
 class Cutter:
     """Cuts tiles out of sheets; what it made is in `files`, by name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Mapping[str, Path]) -> None:
+        """Folder : the files that may be opened, by name."""
         self._folder = folder
         self.files: dict[str, bytes] = {}
 
@@ -39,10 +42,12 @@ class Cutter:
         return {**sheet, "files": [name], "columns": columns, "per_file": max(1, len(kept)), "count": len(kept)}
 
     def _open(self, name: str) -> Image.Image:
-        # Only what lies in the folder itself: no path is ever made from what a document says.
-        path = next((path for path in self._folder.iterdir() if path.name == name and not path.is_symlink()), None)
+        path = self._folder.get(name)
         if path is None:
-            raise InnersightError(f"{self._folder} has no file {name!r}, which a document names; run the study again")
-        with Image.open(path) as image:
-            image.load()
-            return image
+            raise InnersightError(f"the study has no file {name!r}, which a document names; run the study again")
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                return image
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InnersightError(f"{path} is no sheet of a study ({error}); run the study again") from error

@@ -4,13 +4,12 @@ import hashlib
 import io
 import warnings
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
 from innersight.study.asks.picture import Picture
-from innersight.writing import write_bytes
+from innersight.study_folder import StudyFolder
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
@@ -32,7 +31,7 @@ async def read(stream: AsyncIterator[bytes]) -> bytes:
     return bytes(parts)
 
 
-def keep(data: bytes, name: str, folder: Path) -> Picture:
+def keep(data: bytes, name: str, inside: StudyFolder) -> Picture:
     """Put a picture into the study's folder `pictures` and return what is to be asked.
 
     Only the header is read here: the process that computes decodes it. Raises TooLargeError for one of more than 50
@@ -40,9 +39,8 @@ def keep(data: bytes, name: str, folder: Path) -> Picture:
     """
     suffix = _suffix(data, printable(name))
     file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
-    path = folder / FOLDER / file
-    if not path.exists():
-        write_bytes(path, data)
+    if inside.file(FOLDER, file) is None:
+        inside.put(data, FOLDER, file)
     return Picture(kind="picture", file=file, name=printable(name)[:200])
 
 

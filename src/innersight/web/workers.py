@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -37,10 +37,14 @@ class Worker(Protocol):
 
 
 class Process:
-    """A process that loads torch and the network at its first job and keeps them. source : see `ins.load`."""
+    """A process that loads torch and the network at its first job and keeps them.
 
-    def __init__(self, folder: Path, source: str | None = None) -> None:
-        self._command = [sys.executable, "-m", "innersight.study.worker", str(folder), *([source] if source else [])]
+    source : see `ins.load`. images : where the study's images are found; see `innersight.permit`.
+    """
+
+    def __init__(self, folder: Path, source: str | None = None, images: Sequence[str] = ()) -> None:
+        # Without -P the current folder, which may be a study's, would be searched for torch and all else first.
+        self._command = [sys.executable, "-P", "-m", "innersight.study.worker", str(folder), source or "", *images]
         self._process: subprocess.Popen[str] | None = None
         self._current: threading.Event | None = None
         self._lock = threading.Lock()
@@ -96,6 +100,9 @@ class Process:
             process.stdin.write(ask.model_dump_json() + "\n")
             process.stdin.flush()
         for text in process.stdout:
+            # One that was killed may have said half a line.
+            if not text.endswith("\n"):
+                break
             line = json.loads(text)
             if "error" in line:
                 raise InnersightError(line["error"])
@@ -108,9 +115,10 @@ class Process:
 class Inside:
     """Computes in this process with a model that only Python has, such as an `nn.Module`."""
 
-    def __init__(self, folder: Path, model: "Model") -> None:
+    def __init__(self, folder: Path, model: "Model", images: Sequence[str] = ()) -> None:
         self._folder = folder
         self._model = model
+        self._images = images
 
     def run(self, ask: Ask, hear: Hear, stopped: threading.Event) -> None:
         """Compute here; it can be stopped where progress is told."""
@@ -121,7 +129,7 @@ class Inside:
                 raise StoppedError
             hear({"share": share, "what": what})
 
-        for document in later(self._folder, ask, model=self._model, tell=tell):
+        for document in later(self._folder, ask, model=self._model, images=self._images, tell=tell):
             hear({"document": document})
 
     def stop(self, stopped: threading.Event) -> None:
