@@ -1,0 +1,145 @@
+"""The rules that end a picture, weigh its frequencies and say which of its places mattered."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import tiny
+from torch import nn
+
+from innersight.patterns import Views, patterns, slots
+from innersight.patterns.natural import PHOTOGRAPHS, Statistics
+from innersight.patterns.parameterize.fourier import Space
+from innersight.patterns.slots import CHECK, LONGER, RISING, WAKING, Slots
+from innersight.sources import load
+
+FIRST = WAKING + 3 * CHECK  # steps of a picture before any look can end it
+
+
+def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, span: int = CHECK) -> Any:
+    """A picture whose objective was `first` in the first four steps, and then on average what the last spans say."""
+    trace = torch.full((age,), (first + before) / 2)
+    trace[:4] = first
+    # The mean of a span counts, and not its ends.
+    trace[-2 * span : -span], trace[-span:] = before, now
+    trace[-1], trace[-2] = now - 5, now + 5
+    trace[-span - 1], trace[-span - 2] = before + 5, before - 5
+    made = slots._Slot("x", nn.Parameter(torch.zeros(1)), torch.zeros(1), torch.zeros(1), span)
+    made.age, made.trace = age, list(trace)
+    return made
+
+
+@pytest.mark.parametrize("first", [0.0, -7.0, 30.0])
+@pytest.mark.parametrize("span", [CHECK, 3 * CHECK])
+def test_a_picture_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
+    age = FIRST * span // CHECK
+    for now in (10.0, 20.0):
+        rise = abs(now - first)
+        for share, settled in ((0.99, True), (1.01, False), (-3.0, True), (3.0, False), (0.0, True)):
+            made = slot(now - share * RISING * rise, now, first=first, age=age, span=span)
+            assert slots._settled(made) == settled, share
+    assert RISING == 0.01
+
+
+def test_not_before_its_time_and_only_at_looks() -> None:
+    flat = {"before": 5.0, "now": 5.0}
+    assert not slots._settled(slot(**flat, age=FIRST - CHECK))
+    for more in range(1, CHECK):
+        assert not slots._settled(slot(**flat, age=FIRST + more))
+    assert slots._settled(slot(**flat, age=FIRST + CHECK))
+    longer = slot(**flat, age=FIRST + CHECK + LONGER)
+    longer.longer = True
+    assert slots._settled(longer)
+    early = slot(**flat, age=FIRST + LONGER)
+    early.longer = True
+    assert not slots._settled(early)
+
+
+def test_silence_is_no_end_until_it_was_given_its_time() -> None:
+    silent = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
+    silent.trace = list(torch.zeros(silent.age))
+    assert not slots._settled(silent)
+    # What has not risen at all goes on to its last step.
+    silent.longer = True
+    assert not slots._settled(silent)
+    # It spoke long ago, and had its time since.
+    silent.trace[WAKING] = torch.tensor(1.0)
+    silent.trace[0] = torch.tensor(-1.0)
+    assert slots._settled(silent)
+    silent.longer = False
+    assert not slots._settled(silent)
+    spoken = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
+    spoken.trace = list(torch.zeros(spoken.age))
+    spoken.trace[-1] = torch.tensor(-1e-9)
+    assert slots._settled(spoken)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 9), (7, 8), (7, 9), (16, 4), (16, 5), (5, 3), (6, 2)])
+@pytest.mark.parametrize("slopes", [(0.0, 0.0, 0.0), PHOTOGRAPHS.slopes])
+def test_coefficients_of_variance_1_are_those_of_planes_of_variance_1(
+    shape: tuple[int, int], slopes: tuple[float, ...]
+) -> None:
+    height, width = shape
+    scale = Space((3, height, width), Statistics(PHOTOGRAPHS.mean, PHOTOGRAPHS.axes, slopes)).scale.double().numpy()
+    for channel, slope in enumerate(slopes):
+        total = 0.0
+        # All frequencies of the picture, each once: a mirrored one has the weight of its column.
+        for fy in np.fft.fftfreq(height):
+            for column in range(width):
+                row = round(fy * height) % height
+                total += 2 * scale[channel, row, min(column, width - column)] ** 2 / (height * width)
+        assert total == pytest.approx(1, abs=1e-5)
+        frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+        wanted = np.maximum(frequency, 1 / max(height, width)) ** -slope
+        assert np.allclose(scale[channel] / scale[channel, 0, 0], wanted / wanted[0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [8, 9])
+def test_a_picture_is_written_and_read_back(width: int) -> None:
+    space, generator = Space((3, 6, width), PHOTOGRAPHS), torch.Generator().manual_seed(1)
+    pixels = torch.rand((3, 6, width), generator=generator) * 0.9 + 0.05
+    assert torch.allclose(space.pixels(space.coefficients(pixels)[None])[0], pixels, atol=1e-5)
+
+
+def test_importance_is_the_mean_gradient_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[torch.Tensor] = []
+    original = Slots._gradients
+
+    def record(self: Slots, part: Any) -> Any:
+        found = original(self, part)
+        recorded.append(found[1].detach().clone())
+        return found
+
+    monkeypatch.setattr(Slots, "_gradients", record)
+    found = patterns(tiny("in-place"), ["relu2:0", "relu2:3"], steps=10, seeds=1, until="steps")
+    assert len(recorded) == 10
+    total = np.zeros(found.importance.shape)
+    for gradients in recorded:
+        for picture in range(2):
+            for y in range(total.shape[1]):
+                for x in range(total.shape[2]):
+                    total[picture, y, x] += sum(abs(float(v)) for v in gradients[picture, :, y, x]) / 3
+    for picture in range(2):
+        wanted = total[picture] / total[picture].max()
+        assert found.importance[picture].numpy() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    assert found.importance.amax((1, 2)).tolist() == [1.0, 1.0]
+    # Channels and steps of either sign count, each for itself.
+    assert bool((recorded[0] > 0).any())
+    assert bool((recorded[0] < 0).any())
+
+
+def test_importance_of_a_linear_unit_is_its_weights() -> None:
+    model = tiny("in-place")
+    weights = torch.zeros(2, 3, *model.input.shape[1:])
+    weights[0, 0, 1, 1], weights[0, 1, 1, 1], weights[0, 2, 4, 2] = 1.0, -1.0, -4.0
+    weights[1, 0, 2, 5] = 1.0
+    conv = nn.Conv2d(3, 2, model.input.shape[1:], bias=False)
+    conv.weight.data.copy_(weights * torch.tensor(model.input.std)[:, None, None])
+    net = nn.Sequential(nn.Sequential(conv), nn.Flatten(), nn.Linear(2, len(model.labels)))
+    linear = load(net, input=model.input, labels=model.labels)
+    still = Views(shift=0, zoom=0, turn=0)
+    found = patterns(linear, ["0.0:0", "0.0:1"], steps=4, seeds=1, views=still, until="steps", parameterize="pixels")
+    wanted = torch.zeros(found.importance.shape)
+    wanted[0, 1, 1], wanted[0, 4, 2], wanted[1, 2, 5] = 0.5, 1.0, 1.0
+    assert torch.allclose(found.importance, wanted, atol=1e-5)
