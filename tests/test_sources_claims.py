@@ -244,6 +244,7 @@ def test_onnx_weights_and_maps(change: Any, said: str, tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         ('"sizes":[{"as_int":4}', '"sizes":[{"as_int":4000000000000}', "claim|a tensor of"),
+        ('"as_ints":[1,1]', '"as_ints":[65536,65536]', "a tensor of 4,294,967,296 values"),
         ('"path_name":"weight_0"', '"path_name":"weight_9"', "not a readable list of weights"),
         ('"expr_str":"Symbol(', '"expr_str":"Pow(9, Pow(9, Pow(9, 99)))+Symbol(', "the expression"),
         ("torch.ops.aten.conv2d.default", "torch.ops.higher_order.while_loop", "the operator"),

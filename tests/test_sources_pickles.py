@@ -75,6 +75,8 @@ def test_calls_in_pickles(content: Callable[[], Any], said: str, new: bool, tmp_
     [
         # 4 values become 2**31 - 1, in the storage and the size.
         (b"K\x04", b"J\xff\xff\xff\x7f", r"claims 8,589,934,588 bytes of 16|tensor of size"),
+        # In the size alone.
+        (b"K\x04\x85", b"J\x00\x00\x00\x10\x85", r"a tensor of size \(268435456,\) in a storage of 4 values"),
         (b"X\x07\x00\x00\x00storage", b"X\x07\x00\x00\x00strange", "it names the storage"),
         (b"X\x07\x00\x00\x00storage", b"X\xff\xff\xff\xffstorage", "a pickle that ends too early"),
         (b"ctorch\nFloatStorage", b"cos\nsystem", r"would run code when read \(os\.system\)"),
