@@ -1,5 +1,6 @@
 """Two-alternative forced choice: explanations tell what drives a unit from what does not, or they do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,26 @@ def test_examples_of_a_clear_unit_tell_its_pictures_apart(model: Model, pictures
     assert (found.low[:2] > 0.7).all()
     assert (found.soft[:2] > 0.7).all()
     assert found.distance == "colour"
+
+
+def test_copies_are_no_tasks_beside_their_own_explanations(model: Model, pictures: list[Picture]) -> None:
+    plain = interpretability(model, "first", pictures, tasks=12, distance=colour)
+    again = [replace(picture, name=f"copy of {picture.name}") for picture in pictures[:20]]
+    found = interpretability(model, "first", [*pictures, *again], tasks=12, distance=colour)
+    assert found.to_json() | {"notes": []} == plain.to_json()
+    assert found.pictures == len(pictures)
+    assert found.notes == ("20 images are copies of others, such as copy of 0.png of 0.png: each counts once",)
+    # Noise that says nothing: with four of each, a copy among the explanations would give the answer away.
+    rng = np.random.default_rng(5)
+    noise = [as_picture(rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8), name=f"{n}.png") for n in range(40)]
+    every = [replace(one, name=f"{n} {one.name}") for one in noise for n in range(4)]
+
+    def nearest(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        same = (first.flatten(1)[:, None] == second.flatten(1)[None]).all(2)
+        return 1 - same.float()
+
+    blind = interpretability(model, "first", every, [0], tasks=12, distance=nearest)
+    assert float(blind.score) == 0.5
 
 
 def test_a_dead_unit_has_no_score_and_is_named(model: Model, pictures: list[Picture]) -> None:

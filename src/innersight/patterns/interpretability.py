@@ -1,5 +1,6 @@
 """How well the pictures shown for a unit explain it: whether they tell what drives it from what does not."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.call import public
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
 from innersight.layers import check_layers, story, survey
 from innersight.model import Model
@@ -44,7 +45,8 @@ class Interpretability:
     deviations of the unit's distances. low, high : (n,) float64, 95% Wilson interval of `score` over queries, for these
     explanations. tasks : (n,) int64, how many pairs the unit itself tells apart; NaN above where it is 0.
     by : "examples" or "patterns". explanations : of each unit. distance : its name. pictures : how many were read.
-    skipped : one sentence for each file that could not be read. notes : how the images were understood.
+    skipped : one sentence for each file that could not be read. notes : how the images were understood, and how
+    many are copies of others, which count once.
     """
 
     layer: str
@@ -189,7 +191,7 @@ def interpretability(
     rows = []
     with tap.untouched(model), torch.no_grad():
         images = repeatable(pictures)
-        numbers, peaks, reading = _peaks(model, layer, chosen, images)
+        numbers, peaks, reading, notes = _peaks(model, layer, chosen, images)
         if len(numbers) < 2 * (tasks + held):
             need = f"{tasks} tasks and {held} examples a side need {2 * (tasks + held)} pictures"
             raise InnersightError(f"{need}, but {len(numbers)} could be read: give more, or ask for fewer tasks")
@@ -213,7 +215,9 @@ def interpretability(
     score, soft, low, high, counts = torch.tensor(rows, dtype=torch.float64).unbind(1)
     kind, count = ("examples", explanations) if drawn is None else ("patterns", drawn.shape[1])
     told = kind, count, getattr(judge, "__name__", type(judge).__name__), len(numbers)
-    return Interpretability(layer, chosen, score, soft, low, high, counts.long(), *told, reading.skipped, reading.notes)
+    return Interpretability(
+        layer, chosen, score, soft, low, high, counts.long(), *told, reading.skipped, (*reading.notes, *notes)
+    )
 
 
 def _units_of(text: str) -> tuple[str, list[int]]:
@@ -262,16 +266,34 @@ def _others(model: Model, layer: str) -> tuple[str, ...]:
 
 def _peaks(
     model: Model, layer: str, units: Sequence[int], images: Given
-) -> tuple[list[int], Float[Tensor, "N n"], ImageReader]:
-    """Return the numbers of the images that could be read, the peak of each unit on each, and what read them."""
+) -> tuple[list[int], Float[Tensor, "N n"], ImageReader, tuple[str, ...]]:
+    """Return the numbers of the images that could be read, the peak of each unit on each, what read them, and notes.
+
+    Of images that are the same to the network the first one counts: another would be a task beside its own explanation.
+    """
     numbers: list[int] = []
     peaks: list[Tensor] = []
+    known: dict[bytes, str] = {}
+    copies: list[tuple[str, str]] = []
     reading = ImageReader(images, model.input)
     for loaded in reading.batches(BATCH):
-        numbers += [one.entry.number for one in loaded]
-        maps = tap.capture(model, network_input(loaded, model), [layer]).activations[layer][:, list(units)]
-        peaks.append(maps.flatten(2).amax(2).float().cpu())
-    return numbers, torch.cat(peaks), reading
+        x, new = network_input(loaded, model), []
+        for row, one in enumerate(loaded):
+            digest = hashlib.sha256(x[row].float().cpu().contiguous().numpy().tobytes()).digest()
+            name = one.name or one.entry.name
+            if digest in known:
+                copies.append((name, known[digest]))
+            else:
+                known[digest] = name
+                new.append(row)
+        numbers += [loaded[row].entry.number for row in new]
+        maps = tap.capture(model, x, [layer]).activations[layer][:, list(units)]
+        peaks.append(maps[new].flatten(2).amax(2).float().cpu())
+    notes: tuple[str, ...] = ()
+    if copies:
+        one, other = map(printable, copies[0])
+        notes = (f"{len(copies):,} images are copies of others, such as {one} of {other}: each counts once",)
+    return numbers, torch.cat(peaks), reading, notes
 
 
 def _sides(peaks: np.ndarray, tasks: int, held: int, rng: np.random.Generator) -> tuple[list[int], ...]:
