@@ -116,6 +116,25 @@ def test_what_the_earlier_run_held_out_stays_and_new_images_are_dealt_out() -> N
     assert any("45 of 80 images were training images of first, 3 were held out by it" in note for note in found.notes)
 
 
+def test_a_class_that_has_images_held_out_gives_no_more_than_the_share_of_its_new_ones() -> None:
+    pictures = images(np.repeat([0, 1], 6))
+    history = History("first", frozenset({"b1", "b2", "b3"}), frozenset({"b0", "p6"}))
+    found = divide(pictures, history, holdout=0.1, seed=0)
+    assert set(found.held_out) == {0, 6}
+    # Without: one of every class, but never the last one to learn from.
+    assert len(divide(pictures, None, holdout=0.1, seed=0).held_out) == 2
+    fresh = divide(images(np.array([0, 0, 0, 1])), History("first", frozenset({"b0", "b1"})), holdout=0.9, seed=0)
+    assert set(fresh.held_out) == {2}
+
+
+def test_a_history_is_of_all_runs_before(tmp_path: Path) -> None:
+    digests = {"training": ["a", "b"], "held_out": ["c", "d"], "before": ["d", "e"], "held_before": ["b", "f"]}
+    for complete in (True, False):
+        (tmp_path / "split.json").write_text(json.dumps({"digests": {**digests, "complete": complete}}))
+        found = history_of(tmp_path, None, "small:4")
+        assert found == History(tmp_path.name, frozenset("abde"), frozenset("cf"), complete)
+
+
 def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -> None:
     for name, count in {"blue": 40, "green": 40, "red": 40}.items():
         draw(tmp_path / "all", name, count)
