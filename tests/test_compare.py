@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,15 @@ def test_the_same_picture_twice_agrees_wholly() -> None:
     fires = found.maps.amax((0, 2, 3)) > 0
     assert fires.any()
     assert torch.allclose(found.agreement[fires], torch.ones(int(fires.sum())), atol=1e-5)
+
+
+def test_the_same_picture_under_two_names_is_told() -> None:
+    pictures = [picture(1), picture(2), replace(picture(1), name="copy.png")]
+    found = compare(tiny("in-place"), pictures, "relu2")
+    assert found.notes[-1] == (
+        f"{pictures[0].name} and copy.png are the same image: that units agree on them says nothing"
+    )
+    assert not compare(tiny("in-place"), pictures[:2], "relu2").notes
 
 
 def test_errors() -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from train_fixture import QUICK, Said, assert_same_weights, draw
 
+import innersight as ins
+from innersight import terminal
 from innersight.errors import InnersightError
 from innersight.sources.run import read_card
 from innersight.train import data, train
@@ -190,6 +192,29 @@ def test_an_accuracy_on_learned_images_says_so_everywhere(tree: Path, tmp_path: 
     assert f"on 4 pictures, {doubt}" in card
     assert "held out pictures" not in card + result.summary()
     assert read_card(tmp_path / "second").metrics["not_held_out"] == doubt
+
+
+def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Path) -> None:
+    train(tree, tmp_path / "first", say=Said(), **ONE)
+    held = json.loads((tmp_path / "first" / "split.json").read_text())["held_out"]
+    model = ins.load(f"run:{tmp_path / 'first'}")
+    for n, file in enumerate(held):
+        (tmp_path / "held" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tree / file, tmp_path / "held" / Path(file).parent / f"other-{n}.png")
+    clean = ins.predict(model, tmp_path / "held")
+    assert clean.learned == 0
+    assert not any("trained on" in note for note in clean.notes)
+    learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
+    Image.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
+    found = ins.predict(model, tmp_path / "held")
+    assert found.learned == 1
+    assert f"1 of {len(held) + 1} images are among those that {model.name} was trained on" in found.notes
+    summary = found.summary()
+    assert summary is not None
+    assert summary["trained_on"] == 1
+    assert f"1 of {len(held) + 1} images were training images" in terminal.prediction(found).splitlines()[0]
+    every = ins.predict(model, tree)
+    assert every.learned == 48 - len(held)
 
 
 def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The same units over several pictures: which of them see the same thing in all."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.call import public
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.image import Picture, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, last_grid
@@ -144,9 +145,19 @@ def compare(model: Model, pictures: Any, layer: str) -> Comparison:
     if described.grid == (1, 1):
         raise InnersightError(f"{layer} has no places (grid 1x1), so its units cannot be compared by where they fire")
     context = last_grid(model)[0]
-    values = compute(model, stack(loaded, model.input), [layer, context])
+    x = stack(loaded, model.input)
+    values = compute(model, x, [layer, context])
     ranked = rank(model, layer, loaded, values[layer], values[context], own=layer == context)
-    return replace(ranked, skipped=found.skipped, notes=found.notes)
+    return replace(ranked, skipped=found.skipped, notes=(*found.notes, *_about_copies(loaded, x)))
+
+
+def _about_copies(pictures: Sequence[Picture], x: Tensor) -> Iterator[str]:
+    """Yield a sentence for each image that the network sees as it sees an earlier one."""
+    for i, picture in enumerate(pictures):
+        first = next(j for j in range(i + 1) if torch.equal(x[i], x[j]))
+        if first < i:
+            names = f"{printable(pictures[first].name)} and {printable(picture.name)}"
+            yield f"{names} are the same image: that units agree on them says nothing"
 
 
 def rank(

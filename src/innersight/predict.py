@@ -1,6 +1,7 @@
 """Predictions: probabilities for pictures; accuracy and confusions for a class-per-folder tree."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.call import public
-from innersight.inputs import ImageReader, class_of, network_input
-from innersight.model import Model
+from innersight.inputs import Entry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.statistics import wilson
+from innersight.train.data import content_of
+from innersight.train.split import learned_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +30,7 @@ class Prediction:
 
     names : one per picture. logits : (pictures, classes) float32. truth : class number per picture, -1 where unknown.
     skipped : one sentence for each file that could not be read. notes : how images and labels were understood.
+    learned : how many of the images the network was trained on, as far as its run says.
     """
 
     model: Model
@@ -35,6 +39,7 @@ class Prediction:
     truth: tuple[int, ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    learned: int = 0
 
     @property
     def probabilities(self) -> Tensor:
@@ -84,6 +89,7 @@ class Prediction:
         return {
             "pictures": total,
             "accuracy": right / total,
+            "trained_on": self.learned,
             "interval": list(wilson(right, total)),
             "classes": per_class,
             "confusions": sorted(wrong, key=lambda row: -row["pictures"]),
@@ -124,17 +130,31 @@ def predict(model: Model, pictures: Any) -> Prediction:
 
     pictures : whatever holds images, see `innersight.inputs.entries`; only a batch at a time is held. The truth is what
     a data set says, or a folder that a file lies in and that is named like one of the model's classes; the notes say
-    how that was read. Files that cannot be read are skipped and listed. Raises PictureError when none could be read.
+    how that was read, and how many of the images a network from a run was trained on, known by their content. Files
+    that cannot be read are skipped and listed. Raises PictureError when none could be read.
     """
     names: list[str] = []
     truth: list[int] = []
     logits: list[Tensor] = []
+    known, learned = learned_by(model.run), 0
     reading = ImageReader(pictures, model.input, model.labels)
-    for loaded in reading.batches(BATCH):
+    for both in batched(reading.each(partial(_read, spec=model.input, known=known)), BATCH):
+        loaded = [one for one, _ in both]
+        learned += sum(trained for _, trained in both)
         names += [one.name for one in loaded]
         truth += [class_of(one.entry.label, model.labels) for one in loaded]
         logits.append(run(model, network_input(loaded, model)))
-    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), reading.skipped, reading.notes)
+    notes = reading.notes
+    if learned:
+        notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
+    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), reading.skipped, notes, learned)
+
+
+def _read(entry: Entry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
+    """Read an image, and say whether it is among those known by their digests."""
+    found = entry.load(spec)
+    trained = bool(known) and not known.isdisjoint(content_of(entry.bytes(), found))
+    return Loaded(entry, found.values(spec), None, name=found.name), trained
 
 
 def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]:
@@ -163,6 +183,8 @@ def _draw_confusion(prediction: Prediction) -> "Figure":
         )
     low, high = summary["interval"]
     text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['pictures']} pictures"
+    if prediction.learned:
+        text += f"\n{prediction.learned} of {len(prediction.names)} images were training images"
     axis.set_title(text, fontsize=9)
     return figure
 

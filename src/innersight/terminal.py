@@ -138,7 +138,8 @@ def prediction(result: Prediction) -> str:
     worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['pictures']}") for c in summary["confusions"][:5]]
     return "\n".join(
         [
-            f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}) on {summary['pictures']} pictures",
+            f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}) on {summary['pictures']} pictures"
+            + (f", {result.learned} of {len(result.names)} images were training images" if result.learned else ""),
             "",
             table(["class", "pictures", "precision", "recall"], rows),
             "",

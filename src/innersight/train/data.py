@@ -244,12 +244,12 @@ class Batches:
             )
 
 
-def content_of(path: Path, picture: Picture) -> tuple[str, str]:
+def content_of(data: bytes, picture: Picture) -> tuple[str, str]:
     """Return digests of the bytes of an image's file and of its decoded pixels, whatever the size the network takes."""
     values = np.asarray(picture.image.convert("RGB")) if picture.bands is None else np.asarray(picture.bands)
     pixels = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
     pixels.update(np.ascontiguousarray(values).data)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:20], pixels.hexdigest()[:20]
+    return hashlib.sha256(data).hexdigest()[:20], pixels.hexdigest()[:20]
 
 
 def _pictures_below(folder: Path) -> list[Path]:
@@ -304,7 +304,7 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
             try:
                 picture = load_picture(path)
                 pixels[number] = np.asarray(picture.seen(spec)).reshape(shape[1:])
-                contents[number] = content_of(path, picture)
+                contents[number] = content_of(path.read_bytes(), picture)
             except PictureError as error:
                 broken[listing.files[number]] = str(error).removeprefix(f"{printable(path)}: ")
 

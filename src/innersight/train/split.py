@@ -154,6 +154,12 @@ def history_of(run: Path | None, weights: str | None, net: str) -> History | Non
     return History(run.name, trained, held - trained, complete=bool(digests["complete"]))
 
 
+def learned_by(run: Path | None) -> frozenset[str]:
+    """Return the digests of all images that the weights in a run folder were trained on; none where it does not say."""
+    history = history_of(run, None, "") if run is not None else None
+    return history.trained if history is not None else frozenset()
+
+
 def keep(
     out: Path, split: Split, pictures: Pictures, judges: Pictures, history: History | None, *, go_on: bool
 ) -> None:
