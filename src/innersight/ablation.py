@@ -18,6 +18,7 @@ from innersight.inputs import Given, ImageReader, network_input, repeatable
 from innersight.layers import check_layers
 from innersight.maps import BATCH
 from innersight.model import Model
+from innersight.quotients import precise
 from innersight.render import figures
 from innersight.statistics import bootstrap, fewest, holm, sign_flips
 
@@ -209,7 +210,7 @@ def ablate(
     adds). The network before the layer runs once for each batch of pictures and only the rest for each unit; class
     scores that are an affine function of the layer (pooling and one matrix) need no runs: the change is the gradient
     times the change of the map, as in Ablation-CAM (Ramaswamy and Desai 2020, doi:10.1109/WACV45572.2020.9093360).
-    That they are is compared with runs, to 1e-4.
+    That they are is compared with runs, to 1e-4 of the largest change.
 
     classes : those to tell about, by label or number; by default those the pictures are taken for. All are computed.
 
@@ -279,16 +280,14 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     every = torch.arange(output.shape[1])
     for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
         try:
-            slopes = _slopes(suffix, classes)
+            slopes = precise(_slopes(suffix, classes))
         except tap.NetworkError:  # runs need no gradient
             return None
-        flat = slopes.flatten(1).T
-        base = output[:, classes] - activation.flatten(1) @ flat
-        foretold = [base + trial.flatten(1) @ flat for trial in tried]
+        flat, *others = (part.flatten(1) for part in (activation, *tried))
         runs = [scores[:, classes] for scores in truth]
-        if not all(torch.allclose(one, run, rtol=1e-4, atol=1e-4) for one, run in zip(foretold, runs, strict=True)):
+        if not tap.foretold(slopes.flatten(1), flat, output[:, classes], others, runs):
             return None
-        changes.append(torch.einsum("cuhw,buhw->buc", slopes, other - activation))
+        changes.append(torch.einsum("cuhw,buhw->buc", slopes, precise(other - activation)))
     return torch.cat(changes, 2)
 
 
@@ -313,7 +312,7 @@ def _run(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor,
         for rows, silent in zip(torch.split(index, AT_ONCE), torch.split(unit, AT_ONCE), strict=True):
             variants = suffix.activation[rows]
             variants[torch.arange(len(rows)), silent] = other[silent]
-            found.append(suffix(variants, rows) - suffix.output[rows])
+            found.append(precise(suffix(variants, rows)) - precise(suffix.output[rows]))
     return torch.cat(found).view(batch, units, -1)
 
 

@@ -126,8 +126,8 @@ def prediction(result: Prediction) -> str:
     if summary is None or summary["pictures"] == 1:
         lines = []
         for i, name in enumerate(result.names):
-            key = "probability" if result.model.has_probabilities else "logit"
-            best = ", ".join(f"{row['label']} {row[key]:.3f}" for row in result.top(i, 3))
+            key, form = ("probability", ".3f") if result.model.has_probabilities else ("logit", ".3g")
+            best = ", ".join(f"{row['label']} {row[key]:{form}}" for row in result.top(i, 3))
             lines.append(printable(f"{name}: {best}"))
         return "\n".join(lines)
     low, high = summary["interval"]
@@ -171,8 +171,8 @@ def ablation(result: Ablation, count: int = 10) -> str:
     for label in result.shown():
         rows = []
         for row in result.rank(label, count):
-            low_high = "" if row["interval"] is None else "{:z.3f} to {:z.3f}".format(*row["interval"])
-            rows.append([row["address"], f"{row['mean']:z.3f}", low_high, f"{row['p']:.3f}"])
+            low_high = "" if row["interval"] is None else "{:z.3g} to {:z.3g}".format(*row["interval"])
+            rows.append([row["address"], f"{row['mean']:z.3g}", low_high, f"{row['p']:.3f}"])
         head = ["unit", f"change ({result.model.head.unit})", "95%", "p"]
         parts += [f"{printable(label)}: {printable(result.note(label))}", "", table(head, rows), ""]
     return "\n".join(parts).rstrip()

@@ -60,13 +60,14 @@ def at_layer(model: Model, one: Tensor, target: int, layer: str) -> tuple[np.nda
 def plus_plus(a: np.ndarray, g: np.ndarray) -> np.ndarray:
     out = np.zeros(a.shape[1:])
     for unit in range(len(a)):
-        alpha = np.where(g[unit] != 0, g[unit] ** 2 / (2 * g[unit] ** 2 + a[unit].sum() * g[unit] ** 3 + 1e-6), 0)
-        out += (alpha * np.maximum(g[unit], 0)).sum() * a[unit]
+        there = g[unit][g[unit] != 0]
+        alpha = there**2 / (2 * there**2 + a[unit].sum() * there**3)
+        out += (alpha * np.maximum(there, 0)).sum() * a[unit]
     return out
 
 
 def xgrad(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-    return sum(((g[u] * a[u]).sum() / (a[u].sum() + 1e-7)) * a[u] for u in range(len(a)))
+    return sum(((g[u] * a[u]).sum() / a[u].sum()) * a[u] for u in range(len(a)) if a[u].any())
 
 
 def hires(a: np.ndarray, g: np.ndarray) -> np.ndarray:
@@ -127,7 +128,7 @@ def difference_gradient(model: Model, one: Tensor, target: int, others: list[int
     handle.remove()
     shares = outputs.softmax(0)
     top = sum(shares[c] * (outputs[target] - strength * outputs[c]) for c in others)
-    (gradient,) = torch.autograd.grad(top / (sum(shares[c] for c in others) + 1e-9), kept[0])
+    (gradient,) = torch.autograd.grad(top / sum(shares[c] for c in others), kept[0])
     return gradient[0].numpy()
 
 
@@ -203,7 +204,7 @@ def test_scorecam_by_a_loop(model: Model, pictures: Tensor) -> None:
         scores = []
         for unit in a:
             wide = F.interpolate(torch.from_numpy(unit)[None, None], one.shape[2:], mode="bilinear", align_corners=True)
-            seen = (wide - wide.min()) / (wide.max() - wide.min() + 1e-8)
+            seen = (wide - wide.min()) / (wide.max() - wide.min())
             scores.append(float(logit(model, one * seen, target)) if unit.max() > unit.min() else -math.inf)
         weights = np.exp(scores) / np.exp(scores).sum()
         assert np.allclose(found[i], np.tensordot(weights, a, 1), atol=1e-9)
@@ -387,7 +388,7 @@ def test_sobol_finds_shares_of_variance(weighted: Model) -> None:
     # Cells of 2 x 2 pixels: the target is additive, so each total index is its share of the variance.
     worth = torch.zeros(7, 7)
     worth[1:3, 1:3], worth[4:6, 4:6] = 1.0, -0.5
-    truth = worth.square() / worth.square().sum()
+    truth = (worth.square() / worth.square().sum()).double()
     assert torch.allclose(found.values[0], truth, atol=0.05)
     assert float(found.values[0][worth == 0].max()) == pytest.approx(0, abs=1e-6)
     assert found.error is not None

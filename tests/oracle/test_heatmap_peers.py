@@ -53,7 +53,7 @@ LAYER = "features.5"
 def ours(model: Model, x: Tensor, name: str, **options: Any) -> Tensor:
     target = class_target(model, torch.tensor(TARGETS))
     found = answer(model, x, lambda _: target, [LAYER], {name: options}).found
-    return next(iter(found.values())).values
+    return next(iter(found.values())).values.float()
 
 
 def correlations(a: Tensor, b: Tensor) -> Iterator[float]:

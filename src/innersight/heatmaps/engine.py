@@ -84,7 +84,8 @@ def explain(
     where, why, left_out = located(model, layers, list(parsed))
     parsed = {name: own for name, own in parsed.items() if name not in left_out}
     check_target(model, target, versus, of, like)
-    also = [] if like is None else [last_grid(model)[0]]
+    # Without layers named it is the last one that is read anyway.
+    also = [] if like is None else list(where) if where and not layers else [last_grid(model)[0]]
     liked = None if like is None else likeness(model, read_one(like, model.input, "like"), also[0])
     aim_of = aims(model, images, target, versus, of)
     entries: list[Heatmap] = []
@@ -247,7 +248,8 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
     own = None if target.classes is None else int(target.classes[row])
     rival = None if target.rivals is None or target.rivals[row] < 0 else int(target.rivals[row])
     chance = None if own is None or not model.has_probabilities else float(model.probabilities(logits[None])[0, own])
-    values, error = one.values[row].float(), None if one.error is None else one.error[row].float()
+    values = storable(one.values[row])
+    error = None if one.error is None else one.error[row].to(values)
     return Heatmap(
         picture,
         method,
@@ -267,8 +269,17 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
     )
 
 
+def storable(values: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    """Return a map as float32, and as float64 where its highest value is too large or too small for that."""
+    top = values.abs().nan_to_num(0, 0, 0).amax()
+    fits = bool(top == 0) or SMALLEST < float(top) <= torch.finfo(torch.float32).max
+    return values.float() if fits else values.double()
+
+
 SURE = 0.5
 UNSTABLE = 0.7
+SMALLEST = 2.0**-100
+"""Of the highest value of a map in float32, so that values far below it keep their digits too."""
 
 
 def _doubt(model: Model, logits: Tensor) -> str | None:

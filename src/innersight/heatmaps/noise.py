@@ -8,6 +8,7 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import Request, relative_error
+from innersight.quotients import precise
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,17 @@ def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
         raise InnersightError(f"most={most}: give at least 2 noisy copies")
     x, stream = request.x, request.generator()
     spread = noise * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
-    first, second = torch.zeros_like(x), torch.zeros_like(x)
-    count, running = torch.zeros(len(x), device=x.device), request.each
-    while len(running) and int(count.max()) < most:
-        copies = min(AT_ONCE, most - int(count.max()))
+    first, second = (precise(torch.zeros_like(x)) for _ in range(2))
+    count, running, done = torch.zeros(len(x), device=x.device), request.each, 0
+    while len(running) and done < most:
+        copies = min(AT_ONCE, most - done)
         for _ in range(copies):
             step = torch.randn(x.shape[1:], generator=stream).to(x)
             _, slopes = request.slopes(x[running] + spread[running, None, None, None] * step, running)
             first[running] += slopes
             second[running] += slopes.square()
         count[running] += copies
+        done += copies
         now = _moments(first, second, count)
         unsure = [not relative_error(now.mean[i], now.error[i]) < bound for i in running.tolist()]
         running = running[torch.tensor(unsure, device=x.device)]

@@ -13,6 +13,7 @@ from innersight import tap
 from innersight.errors import InnersightError
 from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
+from innersight.quotients import precise
 from innersight.registry import Registry, word
 
 BATCH = 16
@@ -26,8 +27,9 @@ class UnfitError(InnersightError):
 class Answer:
     """What a method found.
 
-    values : (B, h, w), raw. error : the standard error of every value, where the method draws at random until it is
-    small. facts : further numbers, one for each picture, such as a completeness gap.
+    values : (B, h, w), raw, float64 where the method adds up or multiplies. error : the standard error of every value,
+    where the method draws at random until it is small. facts : further numbers, one for each picture, such as a
+    completeness gap.
     """
 
     values: Float[Tensor, "B h w"]
@@ -37,8 +39,8 @@ class Answer:
 
 def relative_error(values: Tensor, error: Tensor) -> float:
     """Return the standard error of a map as a share of how much the map varies over its places: 0 sure, 1 noise."""
-    spread = float(values.double().std())
-    return float(error.double().square().mean().sqrt()) / spread if spread > 0 else float("inf")
+    spread = float(values.cpu().double().std())
+    return float(error.cpu().double().square().mean().sqrt()) / spread if spread > 0 else float("inf")
 
 
 class Pass:
@@ -133,7 +135,11 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A batch of pictures to explain at one layer, or at none where the method reads pixels."""
+    """A batch of pictures to explain at one layer, or at none where the method reads pixels.
+
+    What the network gave is float64 here whatever its own type: sums that cancel keep their digits, and products and
+    squares of gradients of any size neither vanish nor overflow.
+    """
 
     shared: Pass
     layer: str | None
@@ -146,7 +152,7 @@ class Request:
 
     @property
     def x(self) -> Float[Tensor, "B C H W"]:
-        """The network input."""
+        """The network input, in the network's own type."""
         return self.shared.x.detach()
 
     @property
@@ -158,17 +164,17 @@ class Request:
     @property
     def activation(self) -> Float[Tensor, "B units h w"]:
         """The layer's activations."""
-        return self.shared.captured.activations[self._read].detach()
+        return precise(self.shared.captured.activations[self._read].detach())
 
     @property
     def gradient(self) -> Float[Tensor, "B units h w"]:
         """The gradient of the target at the layer."""
-        return self.shared.gradient(self._read)
+        return precise(self.shared.gradient(self._read))
 
     @property
     def pixel_gradient(self) -> Float[Tensor, "B C H W"]:
         """The gradient of the target at the network input."""
-        return self.shared.gradient(None)
+        return precise(self.shared.gradient(None))
 
     @property
     def each(self) -> Tensor:
@@ -178,7 +184,7 @@ class Request:
     @property
     def scores(self) -> Float[Tensor, " B"]:
         """The target of every picture."""
-        return self.shared.scores.detach()
+        return precise(self.shared.scores.detach())
 
     def generator(self) -> torch.Generator:
         """Return a new random stream: the same for every batch, so that no picture's map depends on its neighbours."""
@@ -189,7 +195,7 @@ class Request:
         target = self.shared.target
         with torch.no_grad():
             captured = tap.capture(self.model, x, target.layers, stop=False)
-            return target.score(captured, index)
+            return precise(target.score(captured, index))
 
     def completeness_gap(self, values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
         """Return how far the sums of maps are from what the target gains from 0 of the network input to the picture."""
@@ -203,11 +209,11 @@ class Request:
             value, gradient = self._slope(part, rows)
             values.append(value)
             gradients.append(gradient)
-        return torch.cat(values), torch.cat(gradients)
+        return precise(torch.cat(values)), precise(torch.cat(gradients))
 
     def _slope(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         target = self.shared.target
-        pixels = x.detach().clone().requires_grad_(True)
+        pixels = x.detach().to(self.x.dtype).clone().requires_grad_(True)
         with torch.enable_grad():
             captured = tap.capture(self.model, pixels, target.layers, stop=False)
             values = target.score(captured, index)
@@ -224,9 +230,9 @@ class Request:
         found = []
         with torch.no_grad():
             for part, rows in zip(torch.split(variants, 4 * BATCH), torch.split(index, 4 * BATCH), strict=True):
-                outputs = suffix(part, rows)
+                outputs = suffix(part.to(self.x.dtype), rows)
                 found.append(self.shared.target.score(tap.Captured({}, outputs), rows))
-        return torch.cat(found)
+        return precise(torch.cat(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +254,7 @@ class Trial:
     @property
     def activation(self) -> Float[Tensor, "units h w"]:
         """The layer's activations."""
-        return self.request.activation[self.number]
+        return precise(self.request.shared.captured.activations[self.request._read][self.number].detach())
 
     def generator(self) -> torch.Generator:
         """Return a new random stream, the same for every picture."""

@@ -23,13 +23,13 @@ FINE = 2500
 class Heatmap:
     """One method on one picture.
 
-    layer : where it was read, None for methods that read the pixels. values : (h, w) float32, raw: signed where the
-    method is, in `unit`, at its own resolution. target : the class explained, and rival : the class whose score is
-    taken off; None where there is none. question : the target in words. score : the target's value; logit and
-    probability : of the class, None where the target is none. error : (h, w) standard error of every value, where the
-    method draws at random. facts : further numbers, such as a completeness gap. verdict : None, or the sentence that
-    says there is no evidence to show. doubt : None, or the sentence that says the network is not sure of this picture,
-    as of one whose like it never saw.
+    layer : where it was read, None for methods that read the pixels. values : (h, w) float32, or float64 where they are
+    too large or too small for it; raw: signed where the method is, in `unit`, at its own resolution. target : the class
+    explained, and rival : the class whose score is taken off; None where there is none. question : the target in words.
+    score : the target's value; logit and probability : of the class, None where the target is none. error : (h, w)
+    standard error of every value, where the method draws at random. facts : further numbers, such as a completeness
+    gap. verdict : None, or the sentence that says there is no evidence to show. doubt : None, or the sentence that says
+    the network is not sure of this picture, as of one whose like it never saw.
     """
 
     picture: Picture
@@ -185,10 +185,10 @@ def _draw(result: Heatmaps) -> "Figure":
 
 def _asked(model: Model, entry: Heatmap) -> str:
     if entry.target is None:
-        return f"{entry.question}: {entry.score:.2f}"
+        return f"{entry.question}: {entry.score:.3g}"
     chance = "" if entry.probability is None else f", p {entry.probability:.2f}"
-    versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.2f}"
+    versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.3g}"
     doubt = f"{chr(10)}{textwrap.fill(entry.doubt, 42)}" if entry.doubt else ""
     return (
-        f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.2f}{chance}{versus and chr(10) + versus}{doubt}"
+        f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.3g}{chance}{versus and chr(10) + versus}{doubt}"
     )

@@ -7,7 +7,6 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import ClassAddress
@@ -15,6 +14,7 @@ from innersight.errors import InnersightError
 from innersight.image import Picture, stack
 from innersight.inputs import Images, class_of
 from innersight.model import Model
+from innersight.quotients import cosine
 
 OF = ("logit", "probability")
 RUNNER_UP = "runner-up"
@@ -179,14 +179,14 @@ def of_function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
 
 
 def likeness(model: Model, like: Picture, layer: str) -> Aim:
-    """Return the cosine of the mean maps of a layer with those of another picture."""
+    """Return the cosine of the mean maps of a layer with those of another picture, which is run here and once."""
     x = stack([like], model.input).to(model.device, model.dtype)
     with tap.untouched(model), torch.no_grad():
         reference = tap.capture(model, x, [layer]).activations[layer].mean((2, 3))
 
     def score(captured: tap.Captured, index: Tensor) -> Tensor:
         del index
-        return F.cosine_similarity(captured.activations[layer].mean((2, 3)), reference)
+        return cosine(captured.activations[layer].mean((2, 3)), reference)
 
     return lambda outputs: Target(
         score, (f"likeness to {like.name}",) * len(outputs), "cosine similarity", layers=(layer,)

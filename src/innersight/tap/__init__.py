@@ -5,7 +5,7 @@ which freezes the parameters and switches to eval mode meanwhile. Activations ar
 """
 
 from innersight.model import DEFEATED, NetworkError
-from innersight.tap.affine import affine, trials
+from innersight.tap.affine import affine, foretold, trials
 from innersight.tap.attention import attention, ending, heads
 from innersight.tap.compiled import Compiled
 from innersight.tap.gradient import CUT, gradients
@@ -35,6 +35,7 @@ __all__ = [
     "attention",
     "capture",
     "ending",
+    "foretold",
     "gradients",
     "guided",
     "heads",

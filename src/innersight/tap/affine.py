@@ -1,10 +1,17 @@
 """Affine rests: whether what follows a layer is an affine function of its output, such as pooling and one matrix."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.quotients import precise
+
 Trials = tuple[Tensor, Tensor, Tensor, Tensor]
+SHARE = 1e-4
+ROUNDING = 16
+"""Units in the last place, of the sum of all terms, by which a number may be off."""
 
 
 def trials(activation: Float[Tensor, "B units h w"], stream: torch.Generator) -> Trials:
@@ -21,22 +28,49 @@ def trials(activation: Float[Tensor, "B units h w"], stream: torch.Generator) ->
     return activation * 0, activation / 2, activation[:, units].flip(2, 3), noise
 
 
+def foretold(
+    slope: Float[Tensor, "rows terms"],
+    activation: Float[Tensor, "B terms"],
+    values: Float[Tensor, "B rows"],
+    tried: Sequence[Float[Tensor, "B terms"]],
+    truth: Sequence[Float[Tensor, "B rows"]],
+) -> bool:
+    """Say whether numbers of each picture are affine functions of a layer's output, with the same slopes for all.
+
+    slope : the gradient of each number. values : the numbers for `activation`, in the network's type, and truth : for
+    each of `tried`, from runs. They are compared with what the slopes foretell, to 1e-4 of the largest change among
+    them: how large the numbers themselves are says nothing of how large their changes are. NaN agrees with nothing.
+    """
+    eps = torch.finfo(values.dtype).eps
+    slope, activation, values = precise(slope), precise(activation), precise(values)
+    found = torch.stack([precise(one) for one in truth])
+    base = values - activation @ slope.T
+    guesses = torch.stack([base + precise(one) @ slope.T for one in tried])
+    # What rounding leaves of sums of this size.
+    sums = torch.stack([precise(one).abs() @ slope.T.abs() for one in (activation, *tried)]).amax(0) + values.abs()
+    allowed = SHARE * (found - values).abs().amax(0) + ROUNDING * eps * sums
+    return bool(((guesses - found).abs() <= allowed).all())
+
+
 def affine(
     activation: Float[Tensor, "B units h w"],
     slope: Float[Tensor, "B units h w"],
     values: Float[Tensor, " B"],
     tried: Trials,
-    truth: tuple[Float[Tensor, " B"], ...],
+    truth: Sequence[Float[Tensor, " B"]],
 ) -> bool:
-    """Say whether a number of each picture is an affine function of the layer's output.
+    """Say whether a number of each picture is an affine function of the layer's output; see `foretold`.
 
-    slope : its gradient there. values : the number for `activation`, and truth : for each of `tried`, from runs. They
-    are compared with what the slope foretells, to 1e-4 of the largest change among them.
+    slope : its gradient there. values : the number for `activation`, in the network's type, and truth : for each of
+    `tried`, from runs.
     """
-    base = values - (slope * activation).sum((1, 2, 3))
-    foretold = torch.stack([base + (slope * trial).sum((1, 2, 3)) for trial in tried])
-    found = torch.stack(truth)
-    allowed = 1e-4 * (found - values).abs().amax(0)
-    # What rounding leaves of sums of this size.
-    sums = torch.stack([(slope * trial).abs().sum((1, 2, 3)) for trial in (activation, *tried)]).amax(0) + values.abs()
-    return bool(((foretold - found).abs() <= allowed + 16 * torch.finfo(values.dtype).eps * sums).all())
+    return all(
+        foretold(
+            slope[i : i + 1].flatten(1),
+            activation[i : i + 1].flatten(1),
+            values[i : i + 1, None],
+            [one[i : i + 1].flatten(1) for one in tried],
+            [one[i : i + 1, None] for one in truth],
+        )
+        for i in range(len(values))
+    )

@@ -42,4 +42,5 @@ def _affine(request: Request) -> Tensor | None:
         return None
     tried = tap.trials(request.activation, request.generator())
     truth = tuple(request.resumed(trial, request.each) for trial in tried)
-    return slope if tap.affine(request.activation, slope, request.scores, tried, truth) else None
+    values = request.scores.to(request.x.dtype)
+    return slope if tap.affine(request.activation, slope, values, tried, truth) else None

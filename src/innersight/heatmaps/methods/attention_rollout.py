@@ -6,6 +6,7 @@ from torch import Tensor
 
 from innersight.heatmaps.request import Request, register
 from innersight.heatmaps.tokens import Attentions
+from innersight.quotients import precise
 
 
 @register("attention", "share of attention")
@@ -17,8 +18,8 @@ def attention_rollout(request: Request) -> Float[Tensor, "B h w"]:
     all tokens where there is none.
     """
     found = Attentions(request)
-    here = torch.eye(found.tokens, device=request.x.device, dtype=request.x.dtype)
+    here = precise(torch.eye(found.tokens, device=request.x.device))
     flow = here.expand(len(request.x), -1, -1)
     for weights in found.weights:
-        flow = (weights.detach().mean(1) + here) / 2 @ flow
+        flow = (precise(weights.detach()).mean(1) + here) / 2 @ flow
     return found.places(flow)

@@ -3,9 +3,10 @@
 import copy
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from torch import Tensor, nn
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import Answer, Request, UnfitError, register
+from innersight.quotients import precise, quotient, scaled
 
+SPARSE = 0.01
+SHARED = 1e-3
+"""By how much, of the largest value, relevance may differ from what it must be."""
 ELEMENTWISE = (nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.SELU, nn.CELU, nn.Mish)
 
 
@@ -47,7 +52,8 @@ def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tenso
     """LIME: the weights of a sparse linear model of the target over hidden cells (Ribeiro et al. 2016).
 
     When to use: any network, with a rough and few-worded answer; unstable with few samples.
-    (arXiv:1602.04938.) By Captum, on a grid of `cells` x `cells` that become 0 of the network input.
+    (arXiv:1602.04938.) By Captum, on a grid of `cells` x `cells` that become 0 of the network input. The L1 penalty of
+    the linear model is 0.01 of the target's standard deviation over the samples.
     """
     return _ask(request, "Lime", cells, n_samples=samples, perturbations_per_eval=16)
 
@@ -67,9 +73,19 @@ def lrp(request: Request) -> Float[Tensor, "B H W"]:
     """Layer-wise relevance: the target shared out backwards, layer by layer (Bach et al. 2015, PLOS ONE).
 
     When to use: plain stacks of convolutions, ReLUs, pooling and linear layers; Captum has no rules for the rest.
-    (doi:10.1371/journal.pone.0130140.) By Captum, epsilon rule.
+    (doi:10.1371/journal.pone.0130140.) By Captum, epsilon rule with an epsilon that only keeps 0 from being divided by.
+    Then the relevance is the input times a gradient in which every activation function has the slope f(z) / z (Ancona
+    et al. 2018, arXiv:1711.06104): that is checked, and a network that adds, joins or averages between its modules,
+    where Captum does not follow, is refused.
     """
-    return _ask(request, "LRP")
+    values = _ask(request, "LRP")
+    expected = _modified_gradient(request)
+    if not bool(((values - expected).abs().amax((1, 2)) <= SHARED * expected.abs().amax((1, 2))).all()):
+        raise UnfitError(
+            f"Captum's LRP shares relevance out from module to module, and {request.model.name} computes something "
+            "between its modules, such as a sum or a mean: what it gave is not the layer-wise relevance"
+        )
+    return values
 
 
 class _Scored(nn.Module):
@@ -80,13 +96,15 @@ class _Scored(nn.Module):
         # A copy: Captum leaves attributes and hooks behind on some networks.
         self.net = copy.deepcopy(request.model.net)
         self._model = replace(request.model, net=self.net)
-        self._shared = request.shared
+        # Here and not in the first pass: to know it, the network is run.
+        self._target = request.shared.target
         self.number = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        target = self._shared.target
-        captured = tap.capture(self._model, x, target.layers, stop=False)
-        return target.score(captured, torch.full((len(x),), self.number, device=x.device))
+        # What a network draws in its forward pass must not change what Captum draws next.
+        with torch.random.fork_rng(_devices(x)):
+            captured = tap.capture(self._model, x, self._target.layers, stop=False)
+        return self._target.score(captured, torch.full((len(x),), self.number, device=x.device))
 
 
 def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
@@ -96,15 +114,18 @@ def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
     asked = getattr(attr, name)(scored)
     if cells:
         options["feature_mask"] = _cells(cells, x)
+    if name == "Lime":
+        asked.interpretable_model = _Linear(SPARSE)
+    elif name == "KernelShap":
+        asked.interpretable_model = _Linear(0.0)
     if name != "LRP":
         options["baselines"] = torch.zeros_like(x[:1])
     found = []
     # Captum draws from the global generators.
-    devices = [x.device] if x.device.type == "cuda" else []
     with ExitStack() as stack:
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(random.setstate, random.getstate())
-        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(torch.random.fork_rng(_devices(x)))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         stack.enter_context(_rescaled())
@@ -114,13 +135,22 @@ def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
             np.random.seed(request.seed)
             random.seed(request.seed)
             scored.number = number
+            if name == "LRP":
+                _give_rules(scored.net)
             try:
                 one = x[number : number + 1].clone().requires_grad_(True)
-                found.append(asked.attribute(one, **options).detach().sum(1))
+                values = precise(asked.attribute(one, **options).detach())
+                # A cell has one value, and Captum repeats it for every colour.
+                found.append(values[:, 0] if cells else values.sum(1))
             except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise UnfitError(f"Captum's {name} cannot read {request.model.name}: {line}") from error
     return torch.cat(found)
+
+
+def _devices(x: Tensor) -> list[torch.device]:
+    """Return the devices with a random stream of their own that are at work."""
+    return [x.device] if x.device.type == "cuda" else []
 
 
 def _cells(cells: int, x: Tensor) -> Tensor:
@@ -131,19 +161,98 @@ def _cells(cells: int, x: Tensor) -> Tensor:
     return (y[:, None] * cells + x_)[None, None]
 
 
+class _Linear:
+    """A weighted linear model of the target, as Captum asks for one; its values may have any size.
+
+    sparse : the L1 penalty, as a share of the standard deviation of the target over the samples; 0 for least squares.
+    """
+
+    def __init__(self, sparse: float) -> None:
+        self._sparse = sparse
+        self._coefficients = torch.zeros(0)
+
+    def fit(self, samples: "Iterable[Sequence[Tensor]]") -> None:
+        """Take batches of which cells were seen (n, cells), the target (n,), and how much each counts (n,)."""
+        from sklearn.linear_model import Lasso, LinearRegression  # type: ignore[import-untyped]
+
+        seen, target, weights = (torch.cat(part).cpu().double() for part in zip(*samples, strict=True))
+        weights = weights.flatten()
+        middle = (weights * target).sum() / weights.sum()
+        size = ((weights * scaled(target - middle, 0).square()).sum() / weights.sum()).sqrt()
+        size = size * (target - middle).abs().amax()
+        model = Lasso(alpha=self._sparse) if self._sparse else LinearRegression()
+        model.fit(seen.numpy(), quotient(target - middle, size).numpy(), sample_weight=weights.numpy())
+        self._coefficients = torch.from_numpy(model.coef_)[None] * size
+
+    def representation(self) -> Tensor:
+        """Return the coefficient of every cell, (1, cells)."""
+        return self._coefficients
+
+
+def _give_rules(net: nn.Module) -> None:
+    """Give every module that is linear, or only reorders values, Captum's epsilon rule with the smallest epsilon.
+
+    Its own, 1e-9, takes from activations of that size what they are due, and it has no rule for reordering.
+    """
+    from captum.attr._core import lrp  # type: ignore[import-untyped]
+    from captum.attr._utils.lrp_rules import EpsilonRule  # type: ignore[import-untyped]
+
+    for module in net.modules():
+        if type(module) in (*lrp.SUPPORTED_LAYERS_WITH_RULES, nn.Flatten, nn.Unflatten, nn.Identity):
+            module.rule = EpsilonRule(epsilon=torch.finfo(torch.float32).tiny)
+
+
+def _modified_gradient(request: Request) -> Float[Tensor, "B H W"]:
+    """Return the input times its gradient, in which Tanh has the slope f(z) / z."""
+    scored = _Scored(request)
+    for module in scored.net.modules():
+        if isinstance(module, nn.Tanh):
+            module.register_forward_hook(lambda _m, given, output: given[0] * quotient(output, given[0], 1.0).detach())
+    found = []
+    for number in range(len(request.x)):
+        scored.number = number
+        one = request.x[number : number + 1].clone().requires_grad_(True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(scored(one).sum(), one)
+        found.append((precise(one.detach()) * precise(slope)).sum(1))
+    return torch.cat(found)
+
+
 @contextmanager
 def _rescaled() -> Iterator[None]:
-    """Let Captum's DeepLIFT apply its rescale rule to elementwise activations that it would pass over silently."""
-    from captum.attr._core import deep_lift  # type: ignore[import-untyped]
+    """Let Captum's DeepLIFT apply its rescale rule to elementwise activations that it would pass over silently.
+
+    Its own rule takes any two values less than 1e-10 apart for the same.
+    """
+    from captum.attr._core import deep_lift
 
     rules = deep_lift.SUPPORTED_NON_LINEAR
-    added = [kind for kind in ELEMENTWISE if kind not in rules]
-    rules.update(dict.fromkeys(added, deep_lift.nonlinear))
+    before = dict(rules)
+    least = torch.finfo(torch.float32).tiny
+    rules.update({kind: partial(rule, eps=least) for kind, rule in before.items()})
+    rules.update({kind: _rescale for kind, rule in before.items() if rule is deep_lift.nonlinear})
+    rules.update(dict.fromkeys(ELEMENTWISE, _rescale))
     try:
         yield
     finally:
-        for kind in added:
-            del rules[kind]
+        rules.clear()
+        rules.update(before)
+
+
+def _rescale(
+    module: nn.Module, inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Tensor, eps: float = 0.0
+) -> Tensor:
+    """Return the rescale rule: what the output changes per change of the input, from the baseline to the picture.
+
+    inputs, outputs : pictures, then baselines. Where the two are so near to each other that their difference is
+    rounding, the slope takes its place: the mean of those at both ends.
+    """
+    del module, eps
+    (one, other), (high, low) = inputs.chunk(2), outputs.chunk(2)
+    near = (one - other).abs() <= torch.finfo(one.dtype).eps ** 0.5 * torch.maximum(one.abs(), other.abs())
+    slope = sum(grad_input.chunk(2)) / 2
+    share = quotient(high - low, one - other)
+    return torch.cat([torch.where(near, slope, part * share) for part in grad_output.chunk(2)])
 
 
 def _captum() -> Any:

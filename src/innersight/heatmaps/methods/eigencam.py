@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.heatmaps.request import Request, register
+from innersight.quotients import scaled
 
 
 @register("layer", "activation, projected")
@@ -15,8 +16,10 @@ def eigencam(request: Request) -> Float[Tensor, "B h w"]:
     Places are centred, and the component, whose sign is arbitrary, points to where the maps are strongest.
     """
     maps = request.activation.flatten(2).transpose(1, 2)
-    centred = maps - maps.mean(1, keepdim=True)
-    component = torch.linalg.svd(centred.float(), full_matrices=False).Vh[:, 0].to(maps.dtype)
+    # What is left of the same value everywhere is rounding, and would have a first component too.
+    alike = maps.amax(1, keepdim=True) == maps.amin(1, keepdim=True)
+    centred = (maps - maps.mean(1, keepdim=True)).masked_fill(alike, 0)
+    component = torch.linalg.svd(scaled(centred, (1, 2)), full_matrices=False).Vh[:, 0]
     values = torch.einsum("bpu,bu->bp", centred, component)
     strength = maps.norm(dim=2)
     along = (values * (strength - strength.mean(1, keepdim=True))).sum(1, keepdim=True)

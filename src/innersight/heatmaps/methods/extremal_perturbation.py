@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from innersight.errors import InnersightError
 from innersight.heatmaps.blur import blurred
 from innersight.heatmaps.request import Request, register
+from innersight.quotients import quotient
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
 SMOOTH = 21 / 224
@@ -43,10 +44,10 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
                 wide = F.interpolate(mask, request.x.shape[2:], mode="bilinear", align_corners=False)
                 held = (mask.flatten(1).sort(1).values - order).square().mean(1)
             _, slope = request.slopes(hidden + shown * wide.detach(), request.each)
-            # Gradients differ a thousandfold between networks; the area's weight must not.
-            size = slope.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-12)
+            # Gradients differ by any factor between networks; the area's weight must not.
+            share = quotient(slope, slope.abs().sum((1, 2, 3), keepdim=True)).to(shown)
             with torch.enable_grad():
-                gain = (wide * (slope / size * shown).sum(1, keepdim=True)).sum()
+                gain = (wide * (share * shown).sum(1, keepdim=True)).sum()
                 (free.grad,) = torch.autograd.grad(HOLD * step / steps * held.sum() - gain, free)
             optimizer.step()
         total += wide.detach()[:, 0]

@@ -12,7 +12,8 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
     """Finer-CAM: Grad-CAM of a class less those most like it (Zhang et al. 2025, arXiv:2501.11309).
 
     When to use: classes that share most of their look, such as breeds; shows what tells this one apart.
-    rivals : how many classes of the nearest logits are taken off, weighted by their probability. strength : how much.
+    rivals : how many classes of the nearest logits are taken off, weighted by their probability among themselves.
+    strength : how much.
     """
     if rivals < 1:
         raise InnersightError(f"rivals={rivals}: finercam needs at least one other class")
@@ -24,8 +25,8 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
         own = classes.to(outputs.device)[:, None]
         mine = outputs.gather(1, own)
         others = (outputs - mine).abs().scatter(1, own, -1).argsort(dim=1, stable=True)[:, 1 : 1 + rivals]
-        weights = outputs.softmax(1).gather(1, others)
-        return (weights * (mine - strength * outputs.gather(1, others))).sum(1) / (weights.sum(1) + 1e-9)
+        theirs = outputs.gather(1, others)
+        return (theirs.softmax(1) * (mine - strength * theirs)).sum(1)
 
     gradient = shared.gradient(request.layer, f"finercam {rivals} {strength}", apart)
     return (gradient.mean((2, 3), keepdim=True) * request.activation).sum(1)

@@ -1,10 +1,10 @@
 """Grad-CAM++."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight.heatmaps.request import Request, register
+from innersight.quotients import quotient
 
 
 @register("layer", "activation, weighted")
@@ -13,11 +13,10 @@ def gradcam_plus_plus(request: Request) -> Float[Tensor, "B h w"]:
 
     When to use: several things of one class in a picture, of which Grad-CAM shows only the largest.
     Weights by equation 19 of the paper (arXiv:1710.11063), with its assumption of an exponential score; never negative
-    weights. A place without gradient counts nothing.
+    weights. The squared gradient is cancelled from the equation, so that its size does not matter: with S the sum of
+    the map, a place of gradient g counts 1 / (2 + S g). A place without gradient counts nothing.
     """
     activation, gradient = request.activation, request.gradient
-    square = gradient.square()
-    below = 2 * square + activation.sum((2, 3), keepdim=True) * square * gradient
-    share = torch.where(gradient != 0, square / (below + 1e-6), 0)
+    share = quotient(gradient.new_ones(()), 2 + activation.sum((2, 3), keepdim=True) * gradient)
     weights = (share * gradient.clamp(min=0)).sum((2, 3), keepdim=True)
     return (weights * activation).sum(1)

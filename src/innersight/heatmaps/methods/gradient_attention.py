@@ -6,6 +6,7 @@ from torch import Tensor
 
 from innersight.heatmaps.request import Request, register
 from innersight.heatmaps.tokens import Attentions
+from innersight.quotients import precise
 
 
 @register("attention", "TARGET, relevance")
@@ -17,8 +18,9 @@ def gradient_attention(request: Request) -> Float[Tensor, "B h w"]:
     gradient, mean over heads. Never negative.
     """
     found = Attentions(request)
-    flow = torch.eye(found.tokens, device=request.x.device, dtype=request.x.dtype).repeat(len(request.x), 1, 1)
-    start = flow.clone()
+    here = precise(torch.eye(found.tokens, device=request.x.device))
+    # Without the identity that the relevance of every token begins with: beside it small gradients would be lost.
+    flow = torch.zeros_like(here).repeat(len(request.x), 1, 1)
     for weights, gradient in zip(found.weights, found.gradients(), strict=True):
-        flow = flow + (weights.detach() * gradient).clamp(min=0).mean(1) @ flow
-    return found.places(flow - start)
+        flow = flow + precise(weights.detach() * gradient).clamp(min=0).mean(1) @ (here + flow)
+    return found.places(flow)

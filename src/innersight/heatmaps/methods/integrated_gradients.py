@@ -5,6 +5,7 @@ import torch
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import BATCH, Answer, Request, register
+from innersight.quotients import precise
 
 
 @register("passes", "TARGET")
@@ -18,7 +19,7 @@ def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
     if steps < 1:
         raise InnersightError(f"steps={steps}: integrated gradients needs at least one point")
     points, weights = np.polynomial.legendre.leggauss(steps)
-    total = torch.zeros_like(request.x)
+    total = precise(torch.zeros_like(request.x))
     index = request.each
     at = [(float(point + 1) / 2, float(weight) / 2) for point, weight in zip(points, weights, strict=True)]
     together = max(1, BATCH // len(index))

@@ -8,6 +8,7 @@ from innersight import tap
 from innersight.heatmaps.request import Request, UnfitError, register
 from innersight.heatmaps.tokens import Attentions
 from innersight.layers import survey
+from innersight.quotients import precise
 
 
 @register("attention", "TARGET per unit of attention")
@@ -22,14 +23,14 @@ def legrad(request: Request) -> Float[Tensor, "B h w"]:
         raise UnfitError("legrad reads class scores after every block, not a likeness")
     found = Attentions(request)
     blocks = _blocks(request, len(found.weights), found.tokens)
-    total = torch.zeros(len(request.x), found.tokens, device=request.x.device, dtype=request.x.dtype)
+    total = precise(torch.zeros(len(request.x), found.tokens, device=request.x.device))
     for last in range(len(blocks)):
         with torch.enable_grad(), tap.attention() as mode, tap.ending(request.model, blocks, last):
             outputs = request.model.logits(request.x)
             score = request.shared.target.score(tap.Captured({}, outputs), request.each).sum()
         (gradient,) = tap.gradients(request.model, score, [mode.weights[last]], allow_unused=True)
         if gradient is not None:
-            total += tap.heads(gradient, len(total)).clamp(min=0).mean((1, 2))
+            total += precise(tap.heads(gradient, len(total))).clamp(min=0).mean((1, 2))
     return found.grid_of(total / len(blocks))
 
 

@@ -24,16 +24,18 @@ def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Gen
     whole = (yield torch.ones(1, *trial.size))[0]
     spans = [_spans(side, patch, stride) for side in trial.size]
     squares = [(rows, columns) for rows in spans[0] for columns in spans[1]]
-    lost, covered = torch.zeros(trial.size), torch.zeros(trial.size)
+    drops = []
     for i in range(0, len(squares), AT_ONCE):
         part = squares[i : i + AT_ONCE]
         masks = torch.ones(len(part), *trial.size)
         for mask, square in zip(masks, part, strict=True):
             mask[square] = 0
-        values = yield masks
-        for square, value in zip(part, values.cpu(), strict=True):
-            lost[square] += float(whole - value)
-            covered[square] += 1
+        drops.append(whole - (yield masks))
+    lost, covered = torch.zeros(trial.size), torch.zeros(trial.size)
+    # All at once, as each time the host reads a value it waits for the device.
+    for square, drop in zip(squares, torch.cat(drops).tolist(), strict=True):
+        lost[square] += drop
+        covered[square] += 1
     return Answer((lost / covered)[None])
 
 

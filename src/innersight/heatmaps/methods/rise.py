@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import Answer, Trial, register, relative_error
+from innersight.quotients import quotient
 
 AT_ONCE = 32
 LEAST = 128
@@ -32,20 +33,23 @@ def rise(
     sums = torch.zeros(3, height * width, dtype=torch.float64)
     total, square, count = 0.0, 0.0, 0
     whole = float((yield torch.ones(1, height, width))[0])
+    # Masks are 0 to 1, so that what they vary by has a known size; below this it is rounding.
+    least = torch.finfo(torch.float32).eps
     while True:
         masks = _masks(min(AT_ONCE, most - count), cells, share, (height, width), stream)
         # Less the whole picture's: large targets would drown what changes.
-        values = (yield masks).double().cpu() - whole
-        flat = masks.flatten(1)
-        sums += torch.stack([flat.sum(0), flat.square().sum(0), values.float() @ flat])
+        values = (yield masks).cpu().double() - whole
+        flat = masks.flatten(1).double()
+        sums += torch.stack([flat.sum(0), flat.square().sum(0), values @ flat])
         total, square, count = total + float(values.sum()), square + float(values.square().sum()), count + len(masks)
         spread = sums[1] / count - (sums[0] / count).square()
-        slope = (sums[2] / count - sums[0] / count * (total / count)) / spread.clamp(min=1e-9)
+        spread = spread.masked_fill(spread < least, 0)
+        slope = quotient(sums[2] / count - sums[0] / count * (total / count), spread)
         rest = (square / count - (total / count) ** 2 - slope.square() * spread).clamp(min=0)
-        errors = (rest / (max(1, count - 2) * spread.clamp(min=1e-9))).sqrt()
+        errors = quotient(rest, max(1, count - 2) * spread).sqrt()
         if count >= most or (count >= LEAST and relative_error(slope, errors) < error):
             shape = (1, height, width)
-            return Answer(slope.float().view(shape), errors.float().view(shape), {"masks": torch.tensor([count])})
+            return Answer(slope.view(shape), errors.view(shape), {"masks": torch.tensor([count])})
 
 
 def _masks(count: int, cells: int, share: float, size: tuple[int, int], stream: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.heatmaps.request import Answer, Trial, register
+from innersight.quotients import precise, quotient
 
 AT_ONCE = 16
 
@@ -21,10 +22,10 @@ def scorecam(trial: Trial) -> Generator[Tensor, Tensor, Answer]:
     """
     activation = trial.activation
     flat = activation.flatten(1).amax(1) == activation.flatten(1).amin(1)
-    scores = [torch.empty(0, device=activation.device, dtype=activation.dtype)]
+    scores = [activation.new_empty(0)]
     for part in torch.split(activation[~flat], AT_ONCE) if not flat.all() else ():
         wide = F.interpolate(part[None], trial.size, mode="bilinear", align_corners=True)[0]
         low, high = wide.amin((1, 2), keepdim=True), wide.amax((1, 2), keepdim=True)
-        scores.append((yield (wide - low) / (high - low + 1e-8)))
+        scores.append(precise((yield quotient(wide - low, high - low))))
     weights = torch.cat(scores).softmax(0)
     return Answer((weights[:, None, None] * activation[~flat]).sum(0)[None])

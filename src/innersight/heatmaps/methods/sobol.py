@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import Answer, Trial, register, relative_error
+from innersight.quotients import quotient
 
 LEAST = 8
 
@@ -34,13 +35,14 @@ def sobol(trial: Trial, *, cells: int = 8, most: int = 32, error: float = 0.3) -
         designs[1] = second
         designs[range(2, number + 2), range(number)] = second
         grids = designs.view(-1, 1, cells, cells)
-        values = (yield F.interpolate(grids, trial.size, mode="nearest")[:, 0]).double().cpu()
+        values = (yield F.interpolate(grids, trial.size, mode="nearest")[:, 0]).cpu().double()
         ends.append(values[:2])
         effects.append((values[0] - values[2:]).square() / 2)
-        drawn, variance = torch.stack(effects), float(torch.cat(ends).var().clamp(min=1e-20))
-        indices = drawn.mean(0) / variance
-        errors = drawn.std(0) / variance / len(drawn) ** 0.5 if len(drawn) > 1 else torch.full_like(indices, torch.inf)
+        drawn, variance = torch.stack(effects), torch.cat(ends).var()
+        indices = quotient(drawn.mean(0), variance)
+        spread = drawn.std(0) if len(drawn) > 1 else torch.full_like(indices, torch.inf)
+        errors = quotient(spread, variance) / len(drawn) ** 0.5
         enough = len(drawn) >= LEAST and relative_error(indices, errors) < error
         if enough or len(drawn) >= most:
             shape, facts = (1, cells, cells), {"designs": torch.tensor([len(drawn)])}
-            return Answer(indices.float().view(shape), errors.float().view(shape), facts)
+            return Answer(indices.view(shape), errors.view(shape), facts)

@@ -1,9 +1,14 @@
 """XGrad-CAM."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight.heatmaps.request import Request, register
+from innersight.quotients import quotient
+
+ROUNDING = 1024
+"""Units in the last place by which a map may miss a sum of zero: a norm rounds by the values that it is given."""
 
 
 @register("layer", "TARGET, weighted")
@@ -11,7 +16,11 @@ def xgradcam(request: Request) -> Float[Tensor, "B h w"]:
     """XGrad-CAM: maps weighted by their gradient where they are active (Fu et al. 2020, arXiv:2008.02312).
 
     When to use: instead of Grad-CAM at layers whose gradient differs from place to place, such as before a dense head.
+    The weight is the mean gradient, each place weighing its share of the map's sum. A map whose sum is zero up to
+    rounding, as behind an instance norm, has no such shares and counts nothing.
     """
     activation, gradient = request.activation, request.gradient
-    weights = (gradient * activation).sum((2, 3), keepdim=True) / (activation.sum((2, 3), keepdim=True) + 1e-7)
-    return (weights * activation).sum(1)
+    total, size = activation.sum((2, 3), keepdim=True), activation.abs().sum((2, 3), keepdim=True)
+    rounding = ROUNDING * torch.finfo(request.x.dtype).eps * size
+    total = total.masked_fill(total.abs() <= rounding, 0)
+    return (quotient((gradient * activation).sum((2, 3), keepdim=True), total) * activation).sum(1)

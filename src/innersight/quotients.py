@@ -1,0 +1,38 @@
+"""Quotients of values of unknown size: exact from the smallest numbers to the largest, without a constant to protect.
+
+A constant added to a denominator, or a floor under it, says something about the size of activations and gradients, and
+nobody knows that: behind average pooling a gradient is 1e-8 and below. Only exactly zero is an exception.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def precise(values: Tensor) -> Tensor:
+    """Return values in float64; in float32 on Apple's accelerator, which has nothing wider."""
+    return values.float() if values.device.type == "mps" else values.double()
+
+
+def quotient(top: Tensor, bottom: Tensor, otherwise: float = 0.0) -> Tensor:
+    """Return `top / bottom`, and `otherwise`, without a gradient, where `bottom` is exactly zero."""
+    zero = bottom == 0
+    return (top / bottom.masked_fill(zero, 1)).masked_fill(zero, otherwise)
+
+
+def scaled(values: Float[Tensor, "*_n"], dim: int | tuple[int, ...]) -> Float[Tensor, "*_n"]:
+    """Return values divided by the largest size along `dim`, -1 to 1; what is zero everywhere stays zero.
+
+    The divisor counts as a constant for gradients: for functions that do not depend on the scale this is exact.
+    """
+    return quotient(values, values.detach().abs().amax(dim, keepdim=True))
+
+
+def normalised(values: Float[Tensor, "*_n"], dim: int | tuple[int, ...]) -> Float[Tensor, "*_n"]:
+    """Return values divided by their L2 norm along `dim`; what is zero everywhere stays zero, without a gradient."""
+    even = scaled(values, dim)
+    return quotient(even, even.norm(dim=dim, keepdim=True))
+
+
+def cosine(one: Float[Tensor, "*_n"], other: Float[Tensor, "*_n"], dim: int = 1) -> Tensor:
+    """Return the cosine of the angle between vectors along `dim`, -1 to 1; 0 where one of them is zero."""
+    return (normalised(one, dim) * normalised(other, dim)).sum(dim)
