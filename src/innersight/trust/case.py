@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from innersight.image import Picture
 from innersight.model import Model
 from innersight.trust.baselines import baselines
-from innersight.trust.faithfulness import Curves, ranking
+from innersight.trust.faithfulness import Curves, enlarged, ranking
 from innersight.trust.likeness import Maps, flattened
 
 
@@ -51,7 +50,7 @@ class Case:
 
     @cached_property
     def wide(self) -> Float[Tensor, "maps H W"]:
-        """All maps at the network's input size."""
+        """All maps at the network's input size, each divided by its largest value."""
         return widened(self.values, self.size)
 
     @cached_property
@@ -81,6 +80,5 @@ def baseline_maps(model: Model, x: Float[Tensor, "C H W"], rng: np.random.Genera
 
 
 def widened(values: Maps, size: tuple[int, int]) -> Float[Tensor, "maps H W"]:
-    """Return maps at the network's input size, bilinearly; values that are not numbers become 0."""
-    large = [F.interpolate(v[None, None].double(), size, mode="bilinear")[0, 0] for v in values]
-    return torch.stack(large).nan_to_num(0, 0, 0).float()
+    """Return maps as `enlarged` does, at the network's input size; values that are not numbers become 0."""
+    return torch.stack([enlarged(value.nan_to_num(0, 0, 0), size) for value in values])

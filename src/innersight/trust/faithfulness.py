@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.masked import Asking
+from innersight.quotients import scaled
 
 AT_ONCE = 64
 
@@ -38,6 +39,15 @@ def area(curve: Float[Tensor, "maps ..."]) -> Float[Tensor, "maps ..."]:
     return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
 
 
+def enlarged(values: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """Return a map bilinearly at another size, float32, divided by its largest value.
+
+    No metric depends on the scale of a map. What is equal stays so: interpolation, whose weights add up to 1 only up to
+    rounding, is done in float64.
+    """
+    return F.interpolate(scaled(values[None, None].double(), (2, 3)), size=size, mode="bilinear")[0, 0].float()
+
+
 def ranking(
     values: Float[Tensor, "h w"], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Int[Tensor, "H W"], bool]:
@@ -46,8 +56,7 @@ def ranking(
     The raw, signed map is brought to `size` bilinearly. Equal values are ranked at random, as is all of a map that is
     constant or holds values that are not numbers.
     """
-    wide = F.interpolate(values[None, None].double(), size=size, mode="bilinear", align_corners=False)
-    flat = wide.flatten().cpu().numpy()
+    flat = enlarged(values, size).flatten().cpu().numpy()
     says = bool(np.isfinite(flat).all()) and bool((values != values.flatten()[0]).any())
     shuffled = rng.permutation(flat.size)
     order = shuffled[np.argsort(-flat[shuffled], kind="stable")] if says else shuffled

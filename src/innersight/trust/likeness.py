@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.quotients import scaled
 from innersight.statistics import rank_correlations
 
 SIDE = 32
@@ -15,14 +16,17 @@ Maps = Sequence[Float[Tensor, "_h _w"]]
 
 
 def on_grid(values: Float[Tensor, "maps h w"], size: tuple[int, int] = (SIDE, SIDE)) -> Float[Tensor, "maps places"]:
-    """Return maps on a common grid, flat: means over its cells, or bilinear where a map is coarser."""
-    wide = values[:, None].double()
+    """Return maps on a common grid, flat: means over its cells, or bilinear where a map is coarser.
+
+    float32, each divided by its largest value: means of equal values, float64, are equal again.
+    """
+    wide = scaled(values[:, None].double(), (2, 3))
     coarse = values.shape[1] < size[0] or values.shape[2] < size[1]
     if coarse:
         wide = F.interpolate(
             wide, tuple(max(a, b) for a, b in zip(values.shape[1:], size, strict=True)), mode="bilinear"
         )
-    return F.adaptive_avg_pool2d(wide, size)[:, 0].flatten(1)
+    return F.adaptive_avg_pool2d(wide, size)[:, 0].flatten(1).float()
 
 
 def flattened(values: Maps) -> Float[Tensor, "maps places"]:

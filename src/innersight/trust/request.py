@@ -77,7 +77,7 @@ class Asked:
 
     def maps(self, found: Answers, i: int) -> Maps:
         """Return the maps of picture `i`, in the order of the methods."""
-        return [found.found[name, layer_of(name, self.layer)].values[i].float() for name in self.methods]
+        return [found.found[name, layer_of(name, self.layer)].values[i] for name in self.methods]
 
     def made(self, x: Tensor, classes: Tensor) -> Iterator[tuple[int, Maps, float]]:
         """Yield for each of some made inputs its number, all maps and baselines of its class, and its probability."""

@@ -1,9 +1,9 @@
 """The thing that people boxed, and how maps lie on it."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from innersight.quotients import quotient
 from innersight.trust.baselines import baselines
 from innersight.trust.case import Case
 from innersight.trust.metrics import register
@@ -48,4 +48,4 @@ def positive_inside(values: Float[Tensor, "maps H W"], region: Bool[Tensor, "H W
     """Return the share of a map's positive values that lies in the region."""
     positive = values.clamp(min=0).flatten(1).double()
     inside, total = (positive * region.flatten()).sum(1), positive.sum(1)
-    return torch.where(total > 0, inside / total.clamp(min=1e-300), region.double().mean()).float()
+    return quotient(inside, total, float(region.double().mean())).float()

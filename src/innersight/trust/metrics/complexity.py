@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.quotients import quotient
 from innersight.trust.case import Case
 from innersight.trust.metrics import register
 
@@ -23,5 +24,6 @@ def entropy(values: Float[Tensor, "maps H W"]) -> Float[Tensor, " maps"]:
     """Return the entropy of the sizes of values over the places, as a share of the highest."""
     size = values.abs().flatten(1).double()
     total = size.sum(1, keepdim=True)
-    share = torch.where(total > 0, size / total.clamp(min=1e-300), 1 / size.shape[1])
-    return (-(share * share.clamp(min=1e-300).log()).sum(1) / math.log(max(2, size.shape[1]))).float()
+    share = quotient(size, total.expand_as(size), 1 / size.shape[1])
+    found: Tensor = -torch.special.xlogy(share, share).sum(1) / math.log(max(2, size.shape[1]))
+    return found.float()

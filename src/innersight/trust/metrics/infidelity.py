@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.heatmaps.masked import Asking
+from innersight.quotients import normalised
 from innersight.trust.case import Case
 from innersight.trust.metrics import SAME, register
 
@@ -29,8 +30,9 @@ def infidelity(case: Case) -> Asking[Float[Tensor, " maps"]]:
     gone = (~kept).flatten(1).double()
     size = torch.stack([torch.ones(DRAWS).double(), gone.sum(1)], 1)
     told, lost = _beyond(case.wide.flatten(1).double() @ gone.T, size), _beyond(lost[None], size)[0]
-    foretold = (told @ lost).clamp(min=0).square() / told.square().sum(1).clamp(min=1e-30)
-    return (1 - foretold / lost.square().sum()).float()
+    # 1 less the squared cosine: neither the size of the map nor that of the logits counts.
+    foretold = normalised(told, 1) @ normalised(lost, 0)
+    return (1 - foretold.clamp(min=0).square()).masked_fill(~lost.any(), torch.nan).float()
 
 
 def _beyond(values: Float[Tensor, "rows draws"], known: Float[Tensor, "draws n"]) -> Float[Tensor, "rows draws"]:

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.quotients import quotient
 from innersight.trust.replacements import Fill, replacements
 
 NOISE = 0.01
@@ -33,8 +34,10 @@ def imputed(
     centre = x.mean((1, 2), keepdim=True)
     shape = (len(kept), len(x), *x.shape[1:])
     stays = kept[:, None].expand(shape).reshape(-1, 1, *shape[2:])
-    known = (x - centre).expand(shape).reshape(stays.shape) * stays
-    return _solved(known, stays.to(x), rounds).view(shape) + centre
+    # At unit size: squares of what the network takes may be too small or too large for its type.
+    size = (x - centre).abs().amax()
+    known = quotient(x - centre, size).expand(shape).reshape(stays.shape) * stays
+    return _solved(known, stays.to(x), rounds).view(shape) * size + centre
 
 
 def _solved(known: Tensor, stays: Tensor, rounds: int) -> Tensor:
@@ -48,22 +51,21 @@ def _solved(known: Tensor, stays: Tensor, rounds: int) -> Tensor:
     ahead, square = rest.clone(), rest.square().sum((1, 2, 3), keepdim=True)
     for _ in range(rounds):
         image = gone * (weight * ahead - _around(ahead))
-        step = square / (ahead * image).sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
+        step = quotient(square, (ahead * image).sum((1, 2, 3), keepdim=True))
         found.addcmul_(step, ahead)
         rest.addcmul_(step, image, value=-1)
         before, square = square, rest.square().sum((1, 2, 3), keepdim=True)
-        ahead = torch.addcmul(rest, square / before.clamp(min=1e-30), ahead)
+        ahead = torch.addcmul(rest, quotient(square, before), ahead)
     return known + found
 
 
 def _guess(known: Tensor, stays: Tensor, rounds: int) -> Tensor:
     """Return the same problem's answer on a grid half as fine, brought to this one."""
     if min(known.shape[2:]) < 4:
-        share = stays.sum((2, 3), keepdim=True).clamp(min=1e-9)
-        return (known.sum((2, 3), keepdim=True) / share).expand_as(known)
+        return quotient(known.sum((2, 3), keepdim=True), stays.sum((2, 3), keepdim=True)).expand_as(known)
     half, share = (F.avg_pool2d(t, 2, ceil_mode=True, count_include_pad=False) for t in (known, stays))
     solid = (share > 0).to(known)
-    coarse = _solved(half / share.clamp(min=1e-9) * solid, solid, rounds)
+    coarse = _solved(quotient(half, share), solid, rounds)
     return F.interpolate(coarse, known.shape[2:], mode="bilinear", align_corners=False)
 
 
