@@ -17,10 +17,11 @@ import innersight as ins
 from innersight import terminal
 from innersight.cli import app
 from innersight.dissection import Dissection
-from innersight.dissection.levels import BUCKETS, ERROR, Levels, edges_of_buckets
+from innersight.dissection.levels import ERROR, FINE, Levels
 from innersight.dissection.shuffles import corrected
 from innersight.errors import InnersightError
 from innersight.image import PictureError
+from innersight.scan import buckets
 from innersight.toons import PARTS, draw, write
 
 CAST = ("elke", "gilda", "bosk")
@@ -140,23 +141,24 @@ def test_nothing_to_test_is_no_error() -> None:
     assert bool(p.isnan().all())
 
 
-def test_levels() -> None:
-    values = torch.cat([torch.randn(1000), torch.randn(1000).exp() * 40, torch.zeros(500)]).view(1, 1, 50, 50)
+@pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8, 1e30])
+def test_levels(size: float) -> None:
+    values = torch.cat([torch.randn(1000), torch.randn(1000).exp() * 40, torch.zeros(500)]).view(1, 1, 50, 50) * size
     activation = torch.cat([values, values.relu(), -values.abs(), torch.zeros_like(values)], 1)
     levels = Levels(4, torch.device("cpu"))
     for part in activation.repeat(4, 1, 1, 1).split(3):
         levels.add(part)
     for top in (0.001, 0.005, 0.3, 0.9):
         exact = torch.quantile(activation.flatten(2)[0].double(), 1 - top, dim=1)
-        assert torch.allclose(levels.above(top).double(), exact, rtol=2 * ERROR, atol=1e-6), top
+        assert torch.allclose(levels.above(top).double(), exact, rtol=2 * ERROR, atol=1e-6 * size), top
     broken = activation[:, :1].clone()
     broken[0, 0, 3, 3] = torch.nan
     alone = Levels(1, torch.device("cpu"))
     alone.add(broken)
     assert alone.left_out == 1
     assert alone.above(0.5).isinf().all()
-    edges = edges_of_buckets()
-    assert len(edges) == BUCKETS + 1
+    edges = buckets.edges(FINE)
+    assert len(edges) == 2 * buckets.side(FINE) + 2
     assert (edges.diff() >= 0).all()
 
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from innersight.scan.buckets import Histogram, bucket, middles, side
 from innersight.scan.kinds import KINDS, Room
 from innersight.scan.kinds.bands import SAMPLE, priority
 from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.extremes import decode, encode
-from innersight.scan.kinds.sketch import BUCKETS, ERROR, PLACES, bucket, drawn, middles, quantile
+from innersight.scan.kinds.sketch import ERROR, FINE, PLACES, drawn, quantile, share_above_zero
 from innersight.scan.likeness import NO_LIKENESS, alike, beside, copies, distinct, likeness, near, together
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering, Tally
@@ -167,38 +168,46 @@ def test_selectivity_where_little_is_known() -> None:
 
 
 @settings(max_examples=200)
-@given(st.floats(width=32, allow_nan=False, min_value=-(2.0**13), max_value=2.0**13))
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_bucket_stands_for_its_values(value: float) -> None:
-    index = int(bucket(torch.tensor([value]))[0])
-    assert 0 <= index < BUCKETS
-    stands = float(middles()[index])
-    if abs(value) >= 2.0**-12:
+    index = int(bucket(torch.tensor([value]), FINE)[0])
+    assert 0 <= index < len(middles(FINE)) == 2 * side(FINE) + 1
+    stands = float(middles(FINE)[index])
+    if abs(value) >= 2.0**-126:
         assert abs(stands - value) <= ERROR * abs(value) * (1 + 1e-6)
     else:
         assert stands == 0.0
 
 
 @settings(max_examples=50)
-@given(st.lists(st.floats(width=32, min_value=-1000, max_value=1000), min_size=1, max_size=80), st.floats(0, 1))
-def test_quantiles_are_within_the_stated_error(values: list[float], share: float) -> None:
-    tensor = torch.tensor(values)
-    counts = torch.zeros(1, BUCKETS, dtype=torch.int32)
-    counts[0].index_add_(0, bucket(tensor), torch.ones(len(values), dtype=torch.int32))
-    exact = float(np.quantile(np.array(values, dtype=np.float64), share, method="higher"))
-    found = float(quantile(counts, share)[0])
-    assert abs(found - exact) <= ERROR * abs(exact) * (1 + 1e-5) + 2.0**-12
+@given(
+    st.lists(st.floats(width=32, min_value=-1000, max_value=1000), min_size=1, max_size=80),
+    st.floats(0, 1),
+    st.sampled_from([2.0**-80, 2.0**-27, 1.0, 2.0**27, 2.0**100]),
+)
+def test_quantiles_are_within_the_stated_error_at_any_size(values: list[float], share: float, size: float) -> None:
+    tensor = torch.tensor(values) * size
+    histogram = Histogram(1, FINE, torch.int32, torch.device("cpu"))
+    for part in tensor.split(7):
+        histogram.add(part[:, None])
+    first, counts = histogram.trimmed()
+    assert int(counts.sum()) == len(values)
+    exact = float(np.quantile(tensor.double().numpy(), share, method="higher"))
+    assert abs(float(quantile(counts, first, share)[0]) - exact) <= ERROR * abs(exact) * (1 + 1e-5) + 2.0**-126
+    above = sum(value >= 2.0**-126 for value in tensor.tolist()) / len(values)
+    assert float(share_above_zero(counts, first)[0]) == pytest.approx(above)
 
 
 def test_the_sketch_counts_the_places_it_says() -> None:
     maps = maps_of(30)
     tensors = gathered(maps, [10], 7).tensors()
-    expected = torch.zeros(UNITS, BUCKETS, dtype=torch.int64)
+    expected = torch.zeros(UNITS, 2 * side(FINE) + 1, dtype=torch.int64)
     for number in range(30):
         (places,) = drawn(torch.tensor([number]), 12, PLACES).tolist()
         assert len(set(places)) == PLACES
         for place in places:
             for unit in range(UNITS):
-                expected[unit, int(bucket(maps[number, unit, place // 4, place % 4][None])[0])] += 1
+                expected[unit, int(bucket(maps[number, unit, place // 4, place % 4][None], FINE)[0])] += 1
     first = int(tensors["sketch/first"])
     counts = tensors["sketch/counts"]
     assert torch.equal(expected[:, first : first + counts.shape[1]], counts.long())

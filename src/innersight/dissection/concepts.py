@@ -284,7 +284,7 @@ def _standard(values: Float[Tensor, "pictures n"]) -> Float[Tensor, "pictures n"
     """Return columns of mean 0 and length 1; NaN for those that are the same, or not finite, somewhere."""
     centred = values.double() - values.double().mean(0)
     length = centred.norm(dim=0)
-    still = ~(length > 1e-6 * values.double().abs().amax(0).clamp(min=1e-30) * len(values) ** 0.5)
+    still = ~(length > 1e-6 * values.double().abs().amax(0) * len(values) ** 0.5)
     standard: Tensor = (centred / length.masked_fill(still, 1.0)).masked_fill(still, torch.nan).float()
     return standard
 

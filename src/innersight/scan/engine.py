@@ -33,7 +33,7 @@ from innersight.store import Store
 from innersight.study_folder import written_by_innersight
 
 SHARD = 512
-FORMAT = 4  # of what is stored; raise it when that changes
+FORMAT = 5  # of what is stored; raise it when that changes
 Watch = Callable[[int, int, str], None]
 
 

@@ -13,7 +13,7 @@ from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.correlation import correlation, stored
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.kinds.presence import NEVER
-from innersight.scan.kinds.sketch import quantile, share_above_zero, unpacked
+from innersight.scan.kinds.sketch import quantile, share_above_zero
 from innersight.scan.seen import Batch, look
 
 
@@ -140,7 +140,7 @@ class Tally:
     @property
     def on(self) -> Float[Tensor, " units"]:
         """Share of places at which the unit is positive, 0 to 1, of those that `quantile` counts; NaN where of none."""
-        return share_above_zero(self._counts)
+        return share_above_zero(*self._sketch)
 
     @property
     def not_finite(self) -> int:
@@ -153,13 +153,13 @@ class Tally:
         number = int(self.raw["presence/first"])
         return None if number == NEVER else number
 
-    @cached_property
-    def _counts(self) -> Tensor:
-        return unpacked({key: self.raw[f"sketch/{key}"] for key in ("counts", "first")})
+    @property
+    def _sketch(self) -> tuple[Tensor, int]:
+        return self.raw["sketch/counts"], int(self.raw["sketch/first"])
 
     def quantile(self, share: float) -> Float[Tensor, " units"]:
         """Return what this share of the places stays below, within 1/32 of it; see `innersight.scan.kinds.sketch`."""
-        return quantile(self._counts, share)
+        return quantile(*self._sketch, share)
 
     @cached_property
     def selectivity(self) -> dict[str, Tensor] | None:
