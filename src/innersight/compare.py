@@ -17,12 +17,15 @@ from innersight.inputs import read
 from innersight.layers import check_layers, last_grid
 from innersight.maps import compute, seen_array
 from innersight.model import Model
+from innersight.quotients import normalised, quotient
 from innersight.render import figures
 from innersight.render.colour import scale_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STILL = 1e-6
+"""Of a feature's largest size: what varies by less is the same everywhere."""
 DEFINITION = (
     "Score: the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that "
     "peak lower in the picture. Sparsity: Hoyer's measure of the map's positive part (1 = a single place, 0 = "
@@ -183,11 +186,10 @@ def rank(
 
 def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
     """Return Hoyer's sparsity of each non-negative map: `(sqrt(n) - l1/l2) / (sqrt(n) - 1)`; 0 for an empty map."""
-    flat = positive.flatten(2)
-    root = flat.shape[2] ** 0.5
-    l2 = flat.norm(dim=2)
-    measure = (root - flat.sum(2) / l2.clamp(min=1e-12)) / (root - 1)
-    return torch.where(l2 > 0, measure.clamp(0, 1), 0.0)
+    unit = normalised(positive.flatten(2), 2)
+    root = unit.shape[2] ** 0.5
+    measure = (root - unit.sum(2)) / (root - 1)
+    return torch.where(unit.any(2), measure.clamp(0, 1), 0.0)
 
 
 def _agreement(
@@ -195,16 +197,19 @@ def _agreement(
 ) -> Float[Tensor, " units"]:
     """Mean over pairs of pictures of the cosine between what the network sees where the unit fires."""
     size = (positive.shape[2], positive.shape[3])
-    context = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+    context = F.interpolate(features.double(), size=size, mode="bilinear", align_corners=False)
     centred = context - context.mean((0, 2, 3), keepdim=True)
-    centred = centred / centred.std((0, 2, 3), keepdim=True).clamp(min=1e-6)
-    fires = (positive - positive.amax((2, 3), keepdim=True) / 2).clamp(min=0).flatten(2)
-    weights = fires / fires.sum(2, keepdim=True).clamp(min=1e-12)
+    # A feature that is the same everywhere up to the rounding of float32 tells no places apart.
+    still = centred.abs().amax((0, 2, 3)) <= STILL * context.abs().amax((0, 2, 3))
+    centred = centred.masked_fill(still[:, None, None], 0)
+    centred = quotient(centred, centred.std((0, 2, 3), keepdim=True))
+    fires = (positive - positive.amax((2, 3), keepdim=True) / 2).clamp(min=0).flatten(2).double()
+    weights = quotient(fires, fires.sum(2, keepdim=True))
     described = torch.einsum("bup,bdp->bud", weights, centred.flatten(2))
     if own:
         units = torch.arange(positive.shape[1])
         described[:, units, units] = 0
-    unit = F.normalize(described, dim=2)
+    unit = normalised(described, 2)
     cosine = torch.einsum("aud,bud->uab", unit, unit)
     above = torch.triu_indices(len(positive), len(positive), offset=1)
-    return cosine[:, above[0], above[1]].mean(1).clamp(0, 1)
+    return cosine[:, above[0], above[1]].mean(1).clamp(0, 1).float()

@@ -15,6 +15,7 @@ from innersight.ending import Ending
 from innersight.errors import InnersightError
 from innersight.nested import leaves
 from innersight.outputs import check_output, check_scores
+from innersight.quotients import normalised
 
 Link = Literal["softmax", "sigmoid", "none"]
 LINKS = get_args(Link)
@@ -92,7 +93,7 @@ def similarity(references: Float[Tensor, "classes features"]) -> Head:
     references : one embedding per "class", such as `model.net(picture.tensor(model.input)[None])` of a picture.
     Raises InnersightError when an embedding has another number of features.
     """
-    unit = F.normalize(references.detach().float(), dim=1)
+    unit = normalised(references.detach().float(), 1)
 
     def read(output: Any) -> Tensor:
         found = tensor_of(output)[1]
@@ -100,7 +101,7 @@ def similarity(references: Float[Tensor, "classes features"]) -> Head:
         embedding = found[None] if found.ndim == 1 and len(found) == unit.shape[1] else found.flatten(1)
         if embedding.shape[1] != unit.shape[1]:
             raise InnersightError(f"embeddings have {embedding.shape[1]} features, the references {unit.shape[1]}")
-        return F.normalize(embedding, dim=1) @ unit.to(embedding.device, embedding.dtype).T
+        return normalised(embedding, 1) @ unit.to(embedding.device, embedding.dtype).T
 
     def fit(outputs: Outputs) -> Fitted:
         return Fitted(head, notes=tuple(_about(outputs, *tensor_of(outputs.several))))

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from innersight import tap
 from innersight.model import Field, Model
+from innersight.quotients import quotient
 
 ENERGY = 0.95
 
@@ -121,7 +122,7 @@ def _extent(energy: Tensor, felt: Tensor, places: int) -> tuple[int, int, int, f
         # Neighbours in a window share one field, or lie in fields a window apart: then only the grid tells.
         if min(first, after) > 0 and last < pixels - 1 and 0 < after - first <= 2 * stride:
             stride = after - first
-    share = felt.cumsum(0) / felt.sum().clamp(min=torch.finfo(felt.dtype).tiny)
+    share = quotient(felt.cumsum(0), felt.sum())
     outside = (1 - ENERGY) / 2
     start, end = int((share < outside).sum()), int((share < 1 - outside).sum())
     # What the border of the picture cuts off would pull the middle of the whole field inwards.

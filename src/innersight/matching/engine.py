@@ -19,6 +19,7 @@ from innersight.matching.assign import assign
 from innersight.matching.moments import Moments, total
 from innersight.matching.result import LayerMatch, Matching
 from innersight.model import InputSpec, Model
+from innersight.quotients import quotient
 
 GROUPS = 8
 SHIFTS = 4
@@ -119,11 +120,13 @@ class _Gathered:
         everything = total(list(self.groups.values()))
         correlation = everything.correlation()
         silent = self.low == self.high
-        left = [(everything - group).correlation() for group in self.groups.values()] if len(self.groups) > 2 else []
+        # Added up without the group and not taken off: of a unit that only this one excites, that would leave rounding.
+        groups = list(self.groups.values())
+        left = [total(groups[:i] + groups[i + 1 :]).correlation() for i in range(len(groups)) if len(groups) > 2]
         chance = [moments.correlation()[:, ~silent[1]].amax(0) for moments in self.chance.values()]
         threshold = float(torch.cat(chance).quantile(1 - CHANCE)) if chance and chance[0].numel() else 0.0
         whole = [inner.covariance().norm() for inner in self.inner]
-        cka = float(everything.covariance().norm() ** 2 / (whole[0] * whole[1]).clamp(min=1e-300))
+        cka = float(quotient(everything.covariance().norm() ** 2, whole[0] * whole[1]))
         return assign(name, correlation, left, threshold, silent, cka)
 
 

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from functools import reduce
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from innersight.quotients import quotient
+
+ROUNDING = 1e-12
+"""Of sums of squares, float64; values that vary by less, a millionth of themselves, do so by rounding in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +44,14 @@ class Moments:
 
     def correlation(self) -> Float[Tensor, "units others"]:
         """Return Pearson's correlation of every pair, -1 to 1; 0 where a unit does not vary."""
-        spread_a = (self.aa - self.a**2 / self.rows).clamp(min=0)
-        spread_b = (self.bb - self.b**2 / self.rows).clamp(min=0)
-        scale = (spread_a[:, None] * spread_b).sqrt()
-        return torch.where(scale > 0, self.covariance() / scale.clamp(min=1e-300), 0.0).clamp(-1, 1)
+        deviation_a, deviation_b = _deviation(self.aa, self.a, self.rows), _deviation(self.bb, self.b, self.rows)
+        return quotient(self.covariance(), deviation_a[:, None] * deviation_b).clamp(-1, 1)
+
+
+def _deviation(square: Float[Tensor, " units"], total: Float[Tensor, " units"], rows: int) -> Float[Tensor, " units"]:
+    """Return the root of the summed squared deviations; 0 where that is what rounding leaves of the squares."""
+    spread = square - total**2 / rows
+    return spread.masked_fill(spread <= ROUNDING * square, 0).sqrt()
 
 
 def total(parts: "list[Moments]") -> Moments:

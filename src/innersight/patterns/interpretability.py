@@ -23,6 +23,7 @@ from innersight.layers import check_layers, story, survey
 from innersight.model import Model
 from innersight.patterns.engine import patterns
 from innersight.patterns.progress import Progress
+from innersight.quotients import normalised
 from innersight.render import figures
 from innersight.statistics import wilson
 
@@ -240,7 +241,7 @@ def features(model: Model, layers: Sequence[str]) -> Distance:
     def read(pixels: Tensor) -> list[Tensor]:
         x = model.input.normalise(pixels.to(model.device)).to(model.dtype)
         found = (maps.float() for maps in tap.capture(model, x, layers).activations.values())
-        return [F.normalize(maps, dim=1).flatten(1) / maps[0, 0].numel() ** 0.5 for maps in found]
+        return [normalised(maps, 1).flatten(1) / maps[0, 0].numel() ** 0.5 for maps in found]
 
     def apart(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
         parts = (torch.cdist(a, b).square() for a, b in zip(first, second, strict=True))

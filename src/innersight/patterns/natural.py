@@ -61,12 +61,15 @@ def measure(pictures: Sequence[Picture], spec: InputSpec) -> Statistics:
         raise InnersightError(
             f"{spec.height}x{spec.width} pixels are too few to measure frequencies: {LEAST} are needed"
         )
-    first, second, count = torch.zeros(spec.channels), torch.zeros(spec.channels, spec.channels), 0
+    # In float64: the squared mean is taken off a sum over all pixels of all pictures.
+    first, second = torch.zeros(spec.channels).double(), torch.zeros(spec.channels, spec.channels).double()
+    count = 0
     for picture in pictures:
-        pixels = _pixels(picture, spec).flatten(1)
+        pixels = _pixels(picture, spec).flatten(1).double()
         first, second, count = first + pixels.sum(1), second + pixels @ pixels.T, count + pixels.shape[1]
     mean = first / count
-    values, vectors = torch.linalg.eigh(second / count - mean[:, None] * mean[None])
+    values, vectors = (part.float() for part in torch.linalg.eigh(second / count - mean[:, None] * mean[None]))
+    mean = mean.float()
     values, vectors = values.flip(0).clamp(min=1e-6), vectors.flip(1)
     vectors = vectors * torch.where(vectors.sum(0) < 0, -1.0, 1.0)
     width = spec.width // 2 * 2

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
@@ -20,10 +19,12 @@ from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, References
 from innersight.patterns.slots import Drawn, whole
 from innersight.patterns.transforms import Views, view
+from innersight.quotients import normalised, quotient
 
 HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, turn=12.0), 4
 PASSES = LOOKS + 4  # of every picture that is scored: its start and end, the looks, and the layer at start and end
 HIGH = 0.25  # cycles a pixel
+FLAT = 1e-6
 NOISY = 0.4  # share of the energy above HIGH; seven photographs have 0.02 to 0.08, white noise 0.8
 FRAGILE = 0.5
 BATCH = 16
@@ -191,12 +192,14 @@ def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, reference
 
 def grain(pixels: Tensor) -> Tensor:
     """Return (n,) the share of each picture's energy above a quarter cycle a pixel, its mean left out."""
-    grey = pixels.float().mean(1)
-    power = torch.fft.rfft2(grey - grey.mean((1, 2), keepdim=True)).abs().square()
+    grey = pixels.double().mean(1)
+    grey = grey - grey.mean((1, 2), keepdim=True)
+    # Less than this, of pixels in 0..1, is the rounding of a picture that is the same everywhere.
+    grey = grey.masked_fill(grey.abs().amax((1, 2), keepdim=True) < FLAT, 0)
+    power = torch.fft.rfft2(grey).abs().square()
     power[..., 1 : (grey.shape[2] + 1) // 2] *= 2
     high = frequencies(grey.shape[1], grey.shape[2]) > HIGH
-    share: Tensor = power[:, high].sum(1) / power.sum((1, 2)).clamp(min=1e-12)
-    return share
+    return quotient(power[:, high].sum(1), power.sum((1, 2))).float()
 
 
 def _means(model: Model, layers: Sequence[str | None], pixels: Tensor) -> list[Tensor]:
@@ -221,7 +224,7 @@ def _agreement(objective: Objective, begun: Sequence[Tensor], ended: Sequence[Te
     address = objective.terms[0].address
     if isinstance(address, Address) and address.unit is not None and change.shape[1] > 1:
         change = torch.cat([change[:, : address.unit], change[:, address.unit + 1 :]], 1)
-    unit = F.normalize(change, dim=1)
+    unit = normalised(change, 1)
     cosine = unit @ unit.T
     return float(cosine[torch.triu(torch.ones_like(cosine), 1) > 0].mean())
 

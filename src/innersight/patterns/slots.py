@@ -15,6 +15,7 @@ from innersight.patterns.objectives import Objective
 from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.reading import Reading, References
 from innersight.patterns.transforms import Views, Window, view
+from innersight.quotients import quotient
 
 WAKING = 16  # steps in which silent units are woken, see tap.redirected
 LONGER = 128  # and so many more for those that are silent still
@@ -110,7 +111,8 @@ class _Slot:
 
     span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
     of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at
-    the last step. trace : the objective under the view of each step.
+    the last step. trace : the objective under the view of each step. size : of the first gradient that is not zero, as
+    a power of two.
     """
 
     name: str
@@ -123,6 +125,17 @@ class _Slot:
     longer: bool = False
     trace: list[Tensor] = field(default_factory=list)
     moved: Tensor | None = None
+    size: Tensor | None = None
+
+    def even(self, gradient: Tensor) -> Tensor:
+        """Return a gradient of the free numbers as a multiple of `size`, exactly.
+
+        Adam adds an epsilon of 1e-8 to the root of squared gradients, and those of a unit may be of any size.
+        """
+        highest = gradient.abs().amax()
+        first = torch.ldexp((highest > 0).to(gradient), torch.frexp(highest).exponent)
+        self.size = first if self.size is None else torch.where(self.size > 0, self.size, first)
+        return quotient(gradient, self.size)
 
     @property
     def woken(self) -> int:
@@ -226,7 +239,7 @@ class Slots:
                 mattered = of_pixels.abs().mean(1).float()
                 for row, slot in enumerate(part.slots):
                     slot.trace.append(values[row])
-                    slot.free.grad, slot.moved = gradients[row], of_pixels[row]
+                    slot.free.grad, slot.moved = slot.even(gradients[row]), of_pixels[row]
                     slot.importance += mattered[row]
                     slot.age += 1
             self._optimizer.step()
@@ -299,7 +312,7 @@ class Slots:
             begun = self._form.decode(free.to(pixels.device))
             still = all(slot.moved is not None and not bool(slot.moved.any()) for slot in slots)
             importance = torch.stack([slot.importance for slot in slots])
-            importance = importance / importance.amax((1, 2), keepdim=True).clamp(min=1e-20)
+            importance = quotient(importance, importance.amax((1, 2), keepdim=True))
         parameters = self._optimizer.param_groups[0]["params"]
         for slot in slots:
             self._optimizer.state.pop(slot.free, None)

@@ -13,6 +13,7 @@ from innersight.receptive import fields
 
 LARGEST = 0.6  # of the picture; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
+ROUNDING = 256  # units in the last place by which an activation may differ between pictures of two sizes
 LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
 
 
@@ -67,7 +68,7 @@ def _same_in_part(model: Model, layer: str, shape: tuple[int, int, int], part: t
     # The places in the part's middle see nothing beyond its edges.
     h, w = alone.shape[2:]
     inner, truth = (tensor[:, :, (h - 1) // 2, (w - 1) // 2] for tensor in (alone, whole))
-    return torch.allclose(inner, truth, rtol=1e-3, atol=1e-4 * float(truth.abs().max()))
+    return _alike(inner, truth, whole)
 
 
 def _fixed(
@@ -90,7 +91,7 @@ def _fixed(
     assert isinstance(own, Address)
     assert own.place is not None
     with torch.no_grad():
-        whole = tap.capture(model, x, [layer]).activations[layer][:, unit, place[0], place[1]]
+        maps = tap.capture(model, x, [layer]).activations[layer][:, unit]
         cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
         try:
             alone = tap.capture(model, cut, [layer]).activations[layer]
@@ -99,7 +100,14 @@ def _fixed(
     if not (own.place[0] < alone.shape[2] and own.place[1] < alone.shape[3]):
         return None
     found = alone[:, unit, own.place[0], own.place[1]]
-    return (inner, window) if torch.allclose(found, whole, rtol=1e-3, atol=1e-4 * float(alone.abs().max())) else None
+    return (inner, window) if _alike(found, maps[:, place[0], place[1]], maps) else None
+
+
+def _alike(found: Tensor, truth: Tensor, maps: Tensor) -> bool:
+    """Say whether values (...) are those that are true, up to a part of how much the maps (..., h, w) vary."""
+    varies = maps.amax((-2, -1)) - maps.amin((-2, -1))
+    rounding = ROUNDING * torch.finfo(maps.dtype).eps * maps.abs().amax((-2, -1))
+    return bool(((found - truth).abs() <= 1e-3 * varies + rounding).all())
 
 
 def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: tuple[int, int]) -> Window | None:

@@ -39,7 +39,7 @@ class Scale:
 
 def scale_of(values: Tensor, *, share: float = 1.0) -> Scale:
     """Return the scale that shows this share of `values` (any shape); non-finite values do not count."""
-    finite = values[torch.isfinite(values)].abs()
+    finite = values[torch.isfinite(values)].abs().cpu().double()
     if not finite.numel():
         return Scale(1.0, signed=False)
     top = float(finite.max())
@@ -52,7 +52,8 @@ def paint(values: Float[Tensor, "h w"], scale: Scale) -> UInt8[np.ndarray, "h w 
     """Colour one map."""
     from matplotlib import colormaps
 
-    unit = (values.detach().float().cpu().numpy() - scale.low) / (scale.high - scale.low)
+    # In float64: what float32 holds may be twice as much, or a thousandth, of what it can hold.
+    unit = (values.detach().cpu().double().numpy() / scale.high - scale.low / scale.high) / (2 if scale.signed else 1)
     return (colormaps[scale.colours](np.clip(unit, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 

@@ -115,7 +115,7 @@ def draw_map(axis: Any, values: Tensor, scale: Scale, picture: np.ndarray | None
         extent = (0, width, height, 0)
         grey = picture.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
         axis.imshow(grey, extent=extent)
-        strength = (values.abs() / scale.high).clamp(0, 1).cpu().numpy()
+        strength = (values.abs().cpu().double() / scale.high).clamp(0, 1).numpy()
         axis.imshow(np.dstack([paint(values, scale) / 255.0, strength * 0.9]), interpolation="nearest", extent=extent)
     axis.set(xticks=[], yticks=[])
 

@@ -21,7 +21,8 @@ def value_sheet(folder: Path, maps: Float[Tensor, "n h w"]) -> dict[str, Any]:
 
     Byte q of tile i stands for `lo[i] + (hi[i] - lo[i]) * q / 255`; a value that is not finite is written as lo.
     """
-    values = maps.detach().float().cpu()
+    # In float64: the difference of two float32 may be more, or less, than float32 holds.
+    values = maps.detach().cpu().double()
     lo = values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf).flatten(1).amin(1)
     hi = values.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf).flatten(1).amax(1)
     lo, hi = (bound.where(bound.isfinite(), 0.0) for bound in (lo, hi))

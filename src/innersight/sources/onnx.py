@@ -361,7 +361,7 @@ def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, singl
             ours = next(leaf for _, leaf in leaves(net(x[:number])))
         theirs = torch.cat([reference(one[None]) for one in fed[:number]]) if single else reference(fed[:number])
         apart = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")
-        limit = TOLERANCE * float(theirs.abs().max()) + 1e-6
+        limit = TOLERANCE * float(theirs.abs().max())
         if not apart <= limit * (10 if kind == torch.float16 else 1):
             raise InnersightError(
                 f"{path}: rebuilt as torch modules it scores {number} random pictures differently than onnxruntime, "

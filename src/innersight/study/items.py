@@ -23,6 +23,7 @@ from innersight.model import Model
 from innersight.patterns import Patterns, patterns
 from innersight.patterns.objectives import Target
 from innersight.predict import Prediction, predict
+from innersight.quotients import scaled
 from innersight.receptive import fields
 from innersight.render.sheets import small
 from innersight.sources.run import read_card
@@ -154,8 +155,7 @@ def first_conv(model: Model) -> str | None:
 def kernels_of(model: Model, name: str) -> Outcome:
     """Return the weights of the convolution that sees the picture, as colours around grey."""
     weight = model.net.get_parameter(f"{name}.weight").detach().float().cpu()
-    top = weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
-    return {"layer": name}, {"pixels": 0.5 + weight / top / 2}
+    return {"layer": name}, {"pixels": 0.5 + scaled(weight, (1, 2, 3)) / 2}
 
 
 def planned_heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from innersight.errors import InnersightError
 from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
+from innersight.quotients import precise
 from innersight.tap.layout import Layout
 from innersight.tap.linear import opened, wired
 from innersight.tap.state import untouched
@@ -187,13 +188,14 @@ def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int,
 
 
 def _judge(layout: Layout, output: Any) -> Reading:
-    maps = layout.read(output).float()
+    # In float64: squares of small activations would vanish.
+    maps = precise(layout.read(output))
     if layout.grid == (1, 1):
         return Reading(layout, 0.0, 0.0)
     energy = (maps[1:] - maps[:1]).square().sum(1)
     if not bool((energy.sum((1, 2)) > 0).all()):
         return Reading(layout, 0.0, 0.0)
-    share = energy / energy.sum((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    share = (energy / energy.sum((1, 2), keepdim=True)).float()
     h, w = share.shape[1:]
     y = (torch.arange(h, device=share.device) + 0.5) / h - 0.5
     x = (torch.arange(w, device=share.device) + 0.5) / w - 0.5

@@ -342,7 +342,7 @@ def _histogram(values: Tensor) -> list[int]:
     """Count (N,) values in 32 equal bins from the smallest to the largest; values that are not finite fall anywhere."""
     low, high = values.min(), values.max()
     width = (high - low).clamp_min(torch.finfo(values.dtype).tiny)
-    places = ((values - low) * (BINS / width)).nan_to_num(0, 0, 0).clamp_(0, BINS - 1).long()
+    places = ((values - low) / width * BINS).nan_to_num(0, 0, 0).clamp_(0, BINS - 1).long()
     return torch.bincount(places, minlength=BINS).tolist()
 
 
@@ -375,7 +375,8 @@ def _open_writer(folder: str, resume_at: int) -> Any:
 
 def _add_histogram(writer: Any, tag: str, edges: list[float], counts: list[int], step: int) -> None:
     low, high = edges
-    width = (high - low) / BINS or 1e-12
+    # Of values that are all the same, limits that rise all the same, whatever the size.
+    width = (high - low) / BINS or abs(high) * 1e-12 or 1e-12
     limits = [low + width * (n + 1) for n in range(BINS)]
     middles = [limit - width / 2 for limit in limits]
     total = sum(n * m for n, m in zip(counts, middles, strict=True))

@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.patterns.objectives import Objective, Read, Rows, Term, register
+from innersight.quotients import normalised
 
 
 @register("layer", given=Tensor)
@@ -15,12 +15,12 @@ def direction(rows: Rows) -> Read:
 
     Carter et al. 2019, https://distill.pub/2019/activation-atlas. From Python: `along(layer, vector)`.
     """
-    vectors = torch.stack([F.normalize(_vector(term), dim=0) for term in rows.terms]).to(rows.at.device)
+    vectors = torch.stack([normalised(_vector(term), 0) for term in rows.terms]).to(rows.at.device)
 
     def read(values: Tensor) -> Tensor:
         own = values[rows.at].float()
         dot = torch.einsum("nuhw,nu->nhw", own, vectors)
-        cosine = dot / own.norm(dim=1).clamp(min=1e-6)
+        cosine = torch.einsum("nuhw,nu->nhw", normalised(own, 1), vectors)
         values = dot * cosine.clamp(min=0.1).square()
         return values.mean((1, 2))
 

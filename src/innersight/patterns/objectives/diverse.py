@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.patterns.objectives import Objective, Read, Rows, Term, register
+from innersight.quotients import normalised, scaled
 
 
 @register("layer", alone=False)
@@ -20,8 +20,8 @@ def diverse(rows: Rows) -> Read:
     )
 
     def read(values: Tensor) -> Tensor:
-        own = values[rows.at].float().flatten(2)
-        gram = F.normalize((own @ own.transpose(1, 2)).flatten(1), dim=1)
+        own = scaled(values[rows.at].float().flatten(2), (1, 2))
+        gram = normalised((own @ own.transpose(1, 2)).flatten(1), 1)
         cosine = gram @ gram.T
         return -(cosine * alike).sum(1) / alike.sum(1).clamp(min=1)
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from innersight.image import Picture
 from innersight.patterns.objectives import Read, Rows, register
+from innersight.quotients import cosine
 
 
 @register("layer", given=Picture)
@@ -18,8 +19,7 @@ def caricature(rows: Rows) -> Read:
     def read(values: Tensor) -> Tensor:
         own = values[rows.at].float()
         dot = (own * theirs).mean((1, 2, 3))
-        cosine = torch.cosine_similarity(own.flatten(1), theirs.flatten(1), dim=1)
-        return dot * cosine.clamp(min=0.1)
+        return dot * cosine(own.flatten(1), theirs.flatten(1)).clamp(min=0.1)
 
     return read
 
@@ -31,10 +31,14 @@ def inversion(rows: Rows) -> Read:
     Mahendran and Vedaldi 2015 (arXiv:1412.0035); `inversion(layer)` with `of` a picture.
     """
     theirs = _stacked(rows)
-    size = theirs.square().mean((1, 2, 3)).clamp(min=1e-12)
+    # Both at the size of what is to be kept: squares of small activations would be too small for float32.
+    size = theirs.abs().amax((1, 2, 3), keepdim=True)
+    size = size.masked_fill(size == 0, 1)
+    kept = (theirs / size).square().mean((1, 2, 3))
 
     def read(values: Tensor) -> Tensor:
-        return -(values[rows.at].float() - theirs).square().mean((1, 2, 3)) / size
+        apart = ((values[rows.at].float() - theirs) / size).square().mean((1, 2, 3))
+        return -apart / kept.masked_fill(kept == 0, 1)
 
     return read
 
