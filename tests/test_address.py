@@ -63,6 +63,8 @@ def test_any_text_is_an_address_or_one_sentence(text: str) -> None:
         ("conv1:1@2,3,4", "after the colon"),
         ("conv1:5-2", "the range 5-2 runs backwards; write 2-5"),
         ("conv1:0-99999999", "longer than any layer"),
+        ("conv1:" + "9" * 5000, "after the colon write"),
+        ("conv1:0@1," + "9" * 5000, "after the colon write"),
     ],
 )
 def test_what_cannot_be_read_is_explained(text: str, why: str) -> None:

@@ -24,7 +24,7 @@ from serving import Serving, ask, call
 
 from innersight import permit
 from innersight.errors import InnersightError
-from innersight.index import TABLES
+from innersight.index import TABLES, identity
 from innersight.model import Model
 from innersight.scan import scan, stored
 from innersight.sources import load
@@ -36,6 +36,7 @@ from innersight.study.content import content_of
 from innersight.study.later import later
 from innersight.study_folder import StudyFolder
 from innersight.web.app import create_app
+from innersight.web.workers import Process
 
 NET = """
 import torch
@@ -234,6 +235,17 @@ def test_a_journal_that_names_a_file_for_sqlite_to_delete_is_refused(sent: Path,
             act(sent, home)
 
 
+@pytest.mark.parametrize(
+    "stated", ["PRECIOUS", "../precious.txt", "values/../../precious.txt", "values/model.safetensors"]
+)
+def test_values_are_read_from_their_own_file_alone(stated: str, sent: Path, home: Path) -> None:
+    stated = str(sent.parent / "precious.txt") if stated == "PRECIOUS" else stated
+    change(sent, "UPDATE items SET file = ? WHERE key = 'maps/1'", stated)
+    for act in (report, export, again, compute):
+        with pytest.raises(InnersightError, match=r"names '.*' for the values of 'maps/1'"):
+            act(sent, home)
+
+
 def test_forgetting_an_image_deletes_its_own_files_alone(sent: Path, home: Path) -> None:
     (sent / "pictures").mkdir()
     Image.fromarray(np.asarray(picture(5).image)).save(sent / "pictures" / "0123456789abcdef.png")
@@ -253,6 +265,7 @@ def test_forgetting_an_image_deletes_its_own_files_alone(sent: Path, home: Path)
 
 # By column: absolute paths, paths that lead up, another type, and texts that are no document.
 VALUES: list[object] = [
+    2,
     "PRECIOUS",
     "../precious.txt",
     7,
@@ -451,9 +464,13 @@ def evil(sent: Path) -> Path:
 def worked(folder: Path, cwd: Path | None = None) -> str:
     """Return what the process that computes says when asked for maps."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "innersight.study.worker", str(folder)],
-        input=MAPS.model_dump_json() + "\n", capture_output=True, text=True, check=False, cwd=cwd,
-    )  # fmt: skip
+        Process(folder).command,
+        input=MAPS.model_dump_json() + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
     assert not (folder / "RAN").exists()
     return done.stdout + done.stderr
 
@@ -515,8 +532,13 @@ def test_a_study_without_a_mark_is_a_strangers(sent: Path, tmp_path: Path, monke
     assert permit.Permit(StudyFolder(sent), named=True, images=("x",)).refusal() is None
 
 
-@pytest.mark.parametrize("name", ["../../evil", "", "x", 7, None])
-def test_an_identity_is_no_path(name: object, sent: Path) -> None:
+@pytest.mark.parametrize("name", ["../evil", "", "x", 7, None])
+def test_an_identity_is_no_path(name: object, sent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Path(os.environ["INNERSIGHT_STATE"]) / "studies" / f"{identity(StudyFolder(sent))}.json"
+    monkeypatch.setenv("INNERSIGHT_STATE", str(tmp_path))
+    (tmp_path / "studies").mkdir()
+    for path in ("evil", "studies/", "studies/x", "studies/7", "studies/None"):
+        shutil.copy(known, tmp_path / f"{path}.json")
     change(sent, "DELETE FROM identity")
     if name is not None:
         change(sent, "INSERT INTO identity VALUES (1, ?)", name)

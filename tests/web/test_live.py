@@ -6,7 +6,9 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -312,8 +314,8 @@ def test_what_is_pinned_is_exported(visit: Visit, chromium: Any, tmp_path: Path)
 
 
 def test_a_host_that_cannot_compute_says_what_to_do(chromium: Any, folder: Path) -> None:
-    documents = folder / "web" / "documents" / "study.json"
-    documents.write_text(documents.read_text().replace('"source":"toon"', '"source":"nn.Module Net"'))
+    with closing(sqlite3.connect(folder / "index.sqlite")) as db, db:
+        db.execute("""UPDATE items SET document = replace(document, '"toon"', '"nn.Module Net"') WHERE key = 'model'""")
     with Serving(create_app(folder)) as number:
         opened = Visit(chromium, number, "#/l/stage1?lens=patterns")
         opened.page.locator(".offer-row", has_text="study.view(model=...)").wait_for()

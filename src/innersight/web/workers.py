@@ -44,7 +44,7 @@ class Process:
 
     def __init__(self, folder: Path, source: str | None = None, images: Sequence[str] = ()) -> None:
         # Without -P the current folder, which may be a study's, would be searched for torch and all else first.
-        self._command = [sys.executable, "-P", "-m", "innersight.study.worker", str(folder), source or "", *images]
+        self.command = [sys.executable, "-P", "-m", "innersight.study.worker", str(folder), source or "", *images]
         self._process: subprocess.Popen[str] | None = None
         self._current: threading.Event | None = None
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class Process:
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
             )
         return self._process
 

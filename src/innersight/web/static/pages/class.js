@@ -4,7 +4,7 @@ import { scaleOf } from "../colour.js";
 import { choice, empty, facts, fill, h } from "../dom.js";
 import { barList, speakers } from "../effects.js";
 import { scoreFacts } from "../enlarged.js";
-import { count, percent, signed } from "../format.js";
+import { count, judgedOn, percent, signed } from "../format.js";
 import { pictureTile, seenTile } from "../layer.js";
 import { legend } from "../legend.js";
 import { lost, register } from "../router.js";
