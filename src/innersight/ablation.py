@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, network_input, repeatable
@@ -58,6 +59,8 @@ class Ablation:
     asked: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def shown(self) -> tuple[str, ...]:
         """Return the labels of the classes asked for, or of up to 6 that most pictures are taken for."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import Picture, stack
@@ -55,6 +56,8 @@ class Comparison:
     agreement: Tensor
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def reason(self, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""

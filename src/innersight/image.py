@@ -19,6 +19,7 @@ from jaxtyping import Float
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.model import InputSpec
 
@@ -83,6 +84,8 @@ class Picture:
     network: "NetworkInput | None" = None
     label: str | int | None = None
     folder: bool = False
+
+    __repr__ = brief
 
     @property
     def width(self) -> int:
@@ -197,6 +200,8 @@ class NetworkInput:
 
     values: Tensor
     spec: InputSpec
+
+    __repr__ = brief
 
     def picture(self, name: str) -> Picture:
         """Return it as a Picture, which shows what the mean and std of the network make of it."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.call import public
 from innersight.image import Picture, stack
 from innersight.inputs import read
@@ -37,6 +38,8 @@ class FeatureMaps:
     values: dict[str, Tensor]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
         """Draw a contact sheet: for each layer and picture its first `limit` units, cells crisp.

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Integer
 from PIL import Image, ImageOps
 
 from innersight.bounded import MAX_MODEL, check, read_json
+from innersight.brief import brief
 from innersight.errors import InnersightError, printable, whole
 from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, PictureError, load_picture
 from innersight.inputs.files import find_images
@@ -33,6 +34,8 @@ class Masks:
     parts: tuple[str, ...]
     of: Callable[[str | Path], Mapping[str, np.ndarray] | None]
     ends: frozenset[str] = frozenset()
+
+    __repr__ = brief
 
     def end(self, name: str | Path) -> str | None:
         """Return which of `ends` a picture's path has."""

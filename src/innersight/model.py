@@ -287,6 +287,13 @@ class Model:
     run: Path | None = None
     head: Head = PLAIN
 
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.input.shape))
+        some = ", ".join(self.labels[:3]) + ("..." if len(self.labels) > 3 else "")
+        notes = f"; {len(self.notes)} notes" if self.notes else ""
+        kind = type(self.net).__name__
+        return f"Model {self.name}: {kind}, input {size}, {len(self.labels)} classes ({some}), {self.head.unit}{notes}"
+
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Return the class scores (B, classes) for network input `x` (B, C, H, W), in the unit `head` states."""
         output = self.output(x)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.call import public
 from innersight.inputs import Entry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.model import InputSpec, Model
@@ -40,6 +41,8 @@ class Prediction:
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
     learned: int = 0
+
+    __repr__ = brief
 
     @property
     def probabilities(self) -> Tensor:

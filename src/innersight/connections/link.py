@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 
 CLASSES = "class"
 """What stands at the other end where the scores of the classes are meant."""
@@ -39,6 +40,8 @@ class Link:
     samples: Tensor | None = None
     made_by: str = ""
     folded: bool = False
+
+    __repr__ = brief
 
     @classmethod
     def of_effects(cls, direction: Direction, layer: str, samples: Float[Tensor, "P asked others"]) -> "Link":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.connections.figure import draw
 from innersight.connections.link import CLASSES, DEFINITION, Link
 from innersight.errors import InnersightError
@@ -38,6 +39,8 @@ class Connections:
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     best: tuple[Entry, ...] = ()
+
+    __repr__ = brief
 
     def rank(self, link: Link, unit: int, count: int | None = 10) -> list[dict[str, Any]]:
         """Return the `count` strongest connections (all when None) of a unit in one of `links`, as plain rows.

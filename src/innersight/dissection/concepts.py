@@ -14,6 +14,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.bounded import read_text
+from innersight.brief import brief
 from innersight.call import public
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
@@ -56,6 +57,8 @@ class Concepts:
     notes: tuple[str, ...] = ()
 
     measure = "correlation"
+
+    __repr__ = brief
 
     @cached_property
     def _best(self) -> dict[str, list[int]]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.dissection.masked import Source
 from innersight.errors import InnersightError, nearest
 from innersight.inputs import Entry
@@ -48,6 +49,8 @@ class Dissected:
     p: Float[Tensor, "units parts"]
     shown: Int[Tensor, "units shown"]
 
+    __repr__ = brief
+
     def labels(self, least: float, level: float) -> Int[Tensor, " units"]:
         """Return the number of each unit's part, -1 for no part."""
         fit = (self.overlap > least) & (self.p < level)
@@ -81,6 +84,8 @@ class Dissection:
     notes: tuple[str, ...] = ()
 
     measure = "overlap"
+
+    __repr__ = brief
 
     @cached_property
     def _labels(self) -> dict[str, list[int]]:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.boxes import Box, box_of
+from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Picture
 from innersight.inputs import read_one
@@ -34,6 +35,8 @@ class Query:
     picture: Picture
     like: tuple[Box, ...] = ()
     but_not: tuple[Box, ...] = ()
+
+    __repr__ = brief
 
 
 def parse_region(text: str) -> tuple[str, Box | None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.find.regions import WHOLE, Query
 from innersight.maps import seen_array
 from innersight.model import InputSpec, Model
@@ -51,6 +52,8 @@ class Finding:
     context: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def reason(self, layer: str, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""

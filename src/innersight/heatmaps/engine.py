@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.heatmaps.masked import batch_of, pooled
@@ -109,6 +110,8 @@ class Answers:
     target: Target
     scores: Tensor
     found: dict[tuple[str, str | None], Answer]
+
+    __repr__ = brief
 
 
 def answer(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
@@ -35,6 +36,8 @@ class Answer:
     values: Float[Tensor, "B h w"]
     error: Float[Tensor, "B h w"] | None = None
     facts: dict[str, Tensor] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 def relative_error(values: Tensor, error: Tensor) -> float:

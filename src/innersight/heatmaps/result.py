@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.image import Picture
 from innersight.maps import seen_array
 from innersight.model import Model
@@ -48,6 +49,8 @@ class Heatmap:
     facts: dict[str, float] = field(default_factory=dict)
     doubt: str | None = None
 
+    __repr__ = brief
+
     @property
     def scale(self) -> Scale:
         """Return its colours: fine maps end at the 99.5th percentile, so that one pixel does not hide all."""
@@ -71,6 +74,8 @@ class Heatmaps:
     left_out: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def layer(self) -> str | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import ClassAddress
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.image import Picture, stack
 from innersight.inputs import Images, class_of
@@ -35,6 +36,8 @@ class Target:
     classes: Tensor | None = None
     rivals: Tensor | None = None
     layers: tuple[str, ...] = ()
+
+    __repr__ = brief
 
 
 Class = int | str | SupportsIndex | ClassAddress

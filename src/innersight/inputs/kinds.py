@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.inputs.datasets import Named, is_row, is_row_batch, numbered, rows_of_batch, set_of
@@ -32,6 +33,8 @@ class Given:
     dataset: Any = None
     name: str = ""
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def of_files(self) -> bool:

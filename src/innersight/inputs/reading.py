@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Picture, PictureError
 from innersight.inputs.entry import Entry, chosen, entries, shuffled
@@ -42,6 +43,8 @@ class Loaded:
     stamp: str = ""
     name: str = ""
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -57,6 +60,8 @@ class Images:
     given: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+
+    __repr__ = brief
 
 
 class ImageReader:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError, nearest
 from innersight.matching.figure import draw
 from innersight.model import Model
@@ -44,6 +45,8 @@ class LayerMatch:
     threshold: float
     silent: Tensor
     cka: float
+
+    __repr__ = brief
 
     def verdict(self, unit: int) -> str:
         """Say what a unit after is: same, moved, born, died (silent now, and what it was is nowhere) or silent."""
@@ -96,6 +99,8 @@ class Matching:
     layers: dict[str, LayerMatch]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def __getitem__(self, layer: str) -> LayerMatch:
         if layer not in self.layers:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.inputs import Given, ImageReader, chosen, count, network_input, repeatable
 from innersight.model import Field, Model
@@ -58,6 +59,8 @@ class Naturals:
     pixels: Tensor
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
+from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
@@ -63,6 +64,8 @@ class Interpretability:
     pictures: int
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def unscored(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.model import Model
 from innersight.patterns.examples import Example
 from innersight.patterns.objectives import Objective
@@ -48,6 +49,8 @@ class Patterns:
     natural: tuple[tuple[Example, ...], ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def figure(self, *, columns: int = 8, transparent: bool = False) -> "Figure":
         """Draw the patterns with address, response and flags.

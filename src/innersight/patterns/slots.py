@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.model import Model, no_memory
 from innersight.patterns.natural import Statistics
 from innersight.patterns.objectives import Objective
@@ -41,6 +42,8 @@ class Recipe:
     precision: str = "float32"
     compile: str = ""
     begin: Tensor | None = None
+
+    __repr__ = brief
 
     def form(self) -> Parameterization:
         """Return the parameterization for this shape."""
@@ -103,6 +106,8 @@ class Drawn:
     steps: int
     converged: bool
     still: bool
+
+    __repr__ = brief
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Box, Picture, PictureError
 from innersight.inputs import Entry, again, ahead, chosen
@@ -46,6 +47,8 @@ class Crop:
     mask: np.ndarray
     effective: Box
     field: Box
+
+    __repr__ = brief
 
     def masked(self) -> np.ndarray:
         """Return the pixels with what the unit does not answer to darkened: below half of its peak, by degrees."""

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.address import Address, parse
+from innersight.brief import brief
 from innersight.errors import InnersightError, nearest
 from innersight.inputs import Entry, again
 from innersight.model import Field, Model
@@ -76,6 +77,8 @@ class Scan:
     hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
     dataset: Any = field(default=None, repr=False)
     again: Callable[[str], Entry] = field(default=again, repr=False)
+
+    __repr__ = brief
 
     def examples(
         self, address: str | Address, *, count: int | None = None, lowest: bool = False

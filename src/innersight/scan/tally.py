@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.scan.kinds import KINDS, Choosy, Room, Statistic
 from innersight.scan.kinds.classes import selectivity
 from innersight.scan.kinds.correlation import correlation, stored
@@ -81,6 +82,8 @@ class Tally:
     raw: Mapping[str, Tensor]
     pictures: int
     grid: tuple[int, int]
+
+    __repr__ = brief
 
     @property
     def units(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.tap.layout import Layout, LayoutError
@@ -30,6 +31,8 @@ class Captured:
 
     activations: dict[str, Tensor]
     output: Tensor | None
+
+    __repr__ = brief
 
     def logits(self) -> Tensor:
         """Return `output` of a pass that ran to the end."""

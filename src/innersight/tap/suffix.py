@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import DEFEATED, Model
 from innersight.nested import transform
@@ -34,6 +35,8 @@ class Suffix:
     mode: Literal["resumed", "copied", "full"]
     _memory: Mapping[tuple[nn.Module, int], Any]
     _own: Any
+
+    __repr__ = brief
 
     def __call__(self, variants: Tensor, index: Tensor | None = None) -> Tensor:
         """Return logits (V, classes) for `variants` (V, units, h, w) of the layer's output.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from innersight.brief import brief
 from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
 from innersight.tap.layout import Layout
@@ -44,6 +45,8 @@ class Wire:
     norm: Tensor
     total: Tensor
     folded: bool
+
+    __repr__ = brief
 
 
 def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from innersight.brief import brief
 from innersight.writing import filling, remove_leftovers
 
 from .backdrop import paint_before, paint_behind
@@ -47,6 +48,8 @@ class Toon:
     pixels: npt.NDArray[np.uint8] = field(repr=False)
     parts: npt.NDArray[np.uint8] = field(repr=False)
     touched: npt.NDArray[np.uint8] = field(repr=False)
+
+    __repr__ = brief
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         """Where one part is seen: (size, size) bool. The masks of all `PARTS` partition the picture.

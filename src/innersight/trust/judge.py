@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.brief import brief
 from innersight.heatmaps.engine import Answers
 from innersight.heatmaps.masked import Asking, batch_of, pooled
 from innersight.image import Picture
@@ -44,6 +45,8 @@ class Judged:
     chances: dict[str, float]
     protocols: dict[str, Tensor]
     agreement: Tensor
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)

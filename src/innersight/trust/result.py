@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.render import figures
@@ -99,6 +100,8 @@ class Trust:
     left_out: tuple[str, ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def scores(self) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
+from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.image import Picture
 from innersight.layers import check_layers
@@ -40,6 +41,9 @@ class Term:
         """The kind and address, as `resolve` reads it."""
         return str(self.address) if self.kind == plain(self.address) else f"{self.kind}({self.address})"
 
+    def __repr__(self) -> str:
+        return f"Term({self.weight:g} * {self.name})"
+
 
 @dataclass(frozen=True, eq=False)
 class Objective:
@@ -57,6 +61,9 @@ class Objective:
             size = "" if abs(term.weight) == 1 else f"{abs(term.weight):g} * "
             text += f" {sign} {size}{term.name}" if text else f"{'-' if sign == '-' else ''}{size}{term.name}"
         return text
+
+    def __repr__(self) -> str:
+        return f"Objective({str(self)!r})"
 
     def __add__(self, other: "Objective") -> "Objective":
         return Objective(self.terms + other.terms)
@@ -94,6 +101,8 @@ class Rows:
     terms: tuple[Term, ...]
     references: tuple[Tensor | None, ...]
     peak: bool
+
+    __repr__ = brief
 
     def tensor(self, values: Sequence[Any], dtype: torch.dtype = torch.long) -> Tensor:
         """Return one value per term as a tensor on the model's device."""
