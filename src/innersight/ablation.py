@@ -203,7 +203,7 @@ def ablate(
     layer: str,
     *,
     to: str = "zero",
-    classes: "Sequence[int | str] | None" = None,
+    classes: Sequence[int | str] | None = None,
 ) -> Ablation:
     """Switch off every unit of `layer`, one at a time, and return what every class score does.
 

@@ -1,17 +1,19 @@
 """Addresses: `layer:unit`, `layer:unit@y,x`, `layer:0-15`, `class:NAME`; one spelling in CLI, API, URL and file."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from innersight.errors import DIGITS, InnersightError
-from innersight.scalars import integer, is_integer
+from innersight.scalars import integer
 
 _NUMBER = rf"[0-9]{{1,{DIGITS}}}"
 _UNITS = re.compile(rf"{_NUMBER}(-{_NUMBER})?(,{_NUMBER}(-{_NUMBER})?)*")
 _PLACE = re.compile(rf"({_NUMBER}),({_NUMBER})")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, init=False)
 class Address:
     """One unit of a layer, or (unit None) all units of it; place is (y, x) in the layer's grid.
 
@@ -20,22 +22,28 @@ class Address:
     """
 
     layer: str
-    unit: int | None = None
-    place: tuple[int, int] | None = None
+    unit: int | None
+    place: tuple[int, int] | None
 
-    def __post_init__(self) -> None:
-        if self.unit is not None:
-            object.__setattr__(self, "unit", integer(self.unit, f"the unit of {self.layer}"))
-        if self.place is not None:
-            y, x = (integer(one, f"the place in {self.layer}") for one in self.place)
-            object.__setattr__(self, "place", (y, x))
+    def __init__(
+        self,
+        layer: str,
+        unit: SupportsIndex | None = None,
+        place: "Sequence[SupportsIndex] | None" = None,
+    ) -> None:
+        object.__setattr__(self, "layer", layer)
+        object.__setattr__(self, "unit", None if unit is None else integer(unit, f"the unit of {layer}"))
+        spot = None if place is None else tuple(integer(one, f"the place in {layer}") for one in place)
+        if spot is not None and len(spot) != 2:
+            raise InnersightError(f"the place in {layer} has {len(spot)} numbers: give (y, x)")
+        object.__setattr__(self, "place", spot)
 
     def __str__(self) -> str:
         text = self.layer if self.unit is None else f"{self.layer}:{self.unit}"
         return text if self.place is None else f"{text}@{self.place[0]},{self.place[1]}"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, init=False)
 class ClassAddress:
     """One class of the model, by its label or number.
 
@@ -45,9 +53,8 @@ class ClassAddress:
 
     name: str
 
-    def __post_init__(self) -> None:
-        if is_integer(self.name):
-            object.__setattr__(self, "name", str(integer(self.name, "the class")))
+    def __init__(self, name: str | SupportsIndex) -> None:
+        object.__setattr__(self, "name", name if isinstance(name, str) else str(integer(name, "the class")))
 
     def __str__(self) -> str:
         return f"class:{self.name}"

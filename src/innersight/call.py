@@ -11,10 +11,10 @@ from typing import Any, ParamSpec, TypeVar
 from torch import nn
 
 from innersight import ambient
-from innersight.address import Address
+from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model
-from innersight.scalars import integer, number
+from innersight.scalars import integer, is_integer, number
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,7 +140,8 @@ def _converted(name: str, value: Any, kind: _Kind, model: Model | None) -> Any:
 def _number(name: str, value: Any, kinds: frozenset[type]) -> Any:
     """Return a value where it may be text, or else as the number that is wanted."""
     if str in kinds:
-        return value
+        text = isinstance(value, str) or not is_integer(value)
+        return str(value) if isinstance(value, ClassAddress) else value if text else integer(value, name)
     if float in kinds:
         return number(value, name)
     found = integer(value, name)
@@ -163,8 +164,8 @@ def _name(word: str, value: Any, model: Model | None) -> str:
         return value
     if isinstance(value, Layer):
         return str(value.name)
-    if isinstance(value, Address) and value.unit is None:
-        return value.layer
+    if isinstance(value, Address):
+        return str(value)
     if isinstance(value, nn.Module) and model is not None:
         for name, module in model.net.named_modules():
             if module is value and name:

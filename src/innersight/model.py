@@ -71,9 +71,9 @@ class InputSpec:
 
     def __init__(
         self,
-        height: int,
-        width: int,
-        channels: int | None = None,
+        height: SupportsIndex,
+        width: SupportsIndex,
+        channels: SupportsIndex | None = None,
         mean: "float | Sequence[float] | None" = None,
         std: "float | Sequence[float] | None" = None,
         fit: Fit | None = None,
@@ -289,7 +289,7 @@ class Model:
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.input.shape))
-        some = ", ".join(self.labels[:3]) + ("..." if len(self.labels) > 3 else "")
+        some = ", ".join(label[:40] for label in self.labels[:3]) + ("..." if len(self.labels) > 3 else "")
         notes = f"; {len(self.notes)} notes" if self.notes else ""
         kind = type(self.net).__name__
         return f"Model {self.name}: {kind}, input {size}, {len(self.labels)} classes ({some}), {self.head.unit}{notes}"

@@ -18,9 +18,7 @@ def check_output(output: Any) -> None:
     found = list(leaves(output))
     names = [name for name in _DETECTIONS if name in _keys(output)]
     if len(names) > 1:
-        raise UnusableError(
-            f"the network finds objects: it returned {'/'.join(names)} for each image: no class scores; {HEAD}"
-        )
+        raise UnusableError(f"the network finds objects in each image, {'/'.join(names)}: no class scores; {HEAD}")
     if output is None:
         raise UnusableError("the network returned None: its forward must return the class scores")
     if not found:

@@ -1,7 +1,7 @@
 """Every public function leaves network and random generators as they were, whatever happens inside."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -10,71 +10,15 @@ import numpy as np
 import pytest
 import torch
 from networks import NETS, picture, tiny
-from PIL import Image
+from public import CASES, QUICK, WITHOUT_A_NETWORK
 from torch import Tensor, nn
 
 import innersight as ins
 from innersight.heatmaps.request import UnfitError, methods, reads
 from innersight.image import Picture
-from innersight.layers import last_grid
 from innersight.model import Model
-from innersight.study import Plan
 
-# A pass or two of each method that makes many.
-QUICK: dict[str, dict[str, Any]] = {
-    "extremal-perturbation": {"steps": 1},
-    "integrated-gradients": {"steps": 1},
-    "occlusion": {"patch": 0.5, "stride": 0.5},
-    "rise": {"most": 2},
-    "smoothgrad": {"most": 2},
-    "sobol": {"most": 2, "cells": 2},
-    "vargrad": {"copies": 2},
-}
 SLOWER: dict[str, dict[str, Any]] = {name: {"samples": 8, "cells": 2} for name in ("lime", "kernel-shap")}
-Case = Callable[[Model, list[Picture], Path], Any]
-
-
-def _folder(out: Path) -> Path:
-    folder = out / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(2):
-        Image.fromarray(np.asarray(picture(i).image)).save(folder / f"{i}.png")
-    return folder
-
-
-def _halves(name: str) -> dict[str, np.ndarray]:
-    mask = np.zeros(np.asarray(Image.open(name)).shape[:2], bool)
-    mask[: len(mask) // 2] = True
-    return {"upper": mask}
-
-
-CASES: dict[str, Case] = {
-    "ablate": lambda model, pictures, out: ins.ablate(model, pictures, last_grid(model)[0]),
-    "compare": lambda model, pictures, out: ins.compare(model, pictures, last_grid(model)[0]),
-    "connections": lambda model, pictures, out: ins.connections(model, f"{last_grid(model)[0]}:0-1", pictures),
-    "dissect": lambda model, pictures, out: ins.dissect(model, _folder(out), _halves, top=0.2),
-    "explain": lambda model, pictures, out: ins.explain(model, pictures, methods="all", options=QUICK),
-    "find": lambda model, pictures, out: ins.find(
-        model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], pictures=pictures[1:], layers=[last_grid(model)[0]]
-    ),
-    "interpretability": lambda model, pictures, out: ins.interpretability(
-        model, f"{last_grid(model)[0]}:0-1", pictures, by="patterns", steps=2, tasks=1, explanations=1
-    ),
-    "layers": lambda model, pictures, out: ins.layers(model, all=True),
-    "load": lambda model, pictures, out: ins.load(model.net),
-    "maps": lambda model, pictures, out: ins.maps(model, pictures),
-    "match": lambda model, pictures, out: ins.match(model, model, pictures),
-    "patterns": lambda model, pictures, out: ins.patterns(
-        model, [f"{last_grid(model)[0]}:0-1", "class:birch"], steps=2, pictures=pictures
-    ),
-    "predict": lambda model, pictures, out: ins.predict(model, pictures),
-    "scan": lambda model, pictures, out: ins.scan(model, _folder(out)),
-    "study": lambda model, pictures, out: ins.study(
-        model, pictures, out / "study", plan=Plan(layers=(last_grid(model)[0],), units=1, steps=1)
-    ),
-    "trust": lambda model, pictures, out: ins.trust(model, pictures[:1], ["gradcam", "saliency"], steps=2),
-}
-WITHOUT_A_NETWORK = {"load_picture", "train"}
 
 
 def test_every_public_function_has_a_case() -> None:

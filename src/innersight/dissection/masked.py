@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import PictureError
 from innersight.inputs import Entry, given
@@ -32,6 +33,8 @@ class Source:
     of: Callable[[Entry], Parts | None]
     files: Masks | None = None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Masked:
@@ -44,6 +47,8 @@ class Masked:
     entry: Entry
     values: np.ndarray | Tensor
     parts: Parts
+
+    __repr__ = brief
 
 
 class NoMaskError(PictureError):

@@ -77,7 +77,9 @@ class Pass:
         if not self._pixels:
             return tap.leaf(self.model, self.x, layers)
         with torch.enable_grad():
-            return tap.capture(self.model, self.x, layers, stop=False)
+            found = tap.capture(self.model, self.x, layers, stop=False)
+        # Of a network that cuts the graph before a layer, what is behind it may still have one.
+        return found if found.logits().requires_grad else tap.leaf(self.model, self.x.detach(), layers)
 
     @cached_property
     def target(self) -> Target:
@@ -117,7 +119,7 @@ class Pass:
         found = self._gradients[name][layer]
         if found is None:
             where = "the pixels" if layer is None else f"layer {layer}"
-            why = "" if self.scores.requires_grad else f": {tap.CUT}"
+            why = "" if layer is not None and self.scores.requires_grad else f": {tap.CUT}"
             raise UnfitError(f"no gradient of the target reaches {where} in {self.model.name}{why}")
         return found
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from innersight.brief import brief
 from innersight.errors import printable
 from innersight.image import Picture, PictureError, load_picture
 from innersight.inputs.archive import Member, members, one
@@ -58,6 +59,8 @@ class Entry:
     folder: bool = False
     row: Any = None
     image: Any = None
+
+    __repr__ = brief
 
     def digest(self) -> str:
         """Return a digest of the content; "" where it cannot be read."""

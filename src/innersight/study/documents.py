@@ -290,7 +290,7 @@ def _heatmaps(store: Store, files: Path, card: Item) -> dict[str, Any]:
     }
 
 
-def _heatmap(row: dict[str, Any], values: torch.Tensor, layer: dict[str, str], files: Path) -> dict[str, Any]:
+def _heatmap(row: dict[str, Any], values: torch.Tensor, layer: dict[str, Any], files: Path) -> dict[str, Any]:
     sheet = value_sheet(files, values[None])
     return {
         "picture": row["picture"],
@@ -362,7 +362,12 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
 def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
     heat = store.get("heatmaps")
     ablated, linked, tested = store.starting("ablation/"), store.starting("connections/"), store.get("trust")
-    layer = f" Grad-CAM is read at {heat.document['layer']}: {heat.document['why']}." if heat else ""
+    layer = ""
+    if heat:
+        where, why = heat.document["layer"], heat.document["why"]
+        layer = (
+            f" No class activation map is shown: {why}." if where is None else f" Grad-CAM is read at {where}: {why}."
+        )
     return {
         "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
         "Cells are not smoothed.",

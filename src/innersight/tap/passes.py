@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from innersight import ambient
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import Model
@@ -167,7 +168,8 @@ def _hook(read: Layout, handler: Handler, call: int) -> Callable[[nn.Module, Any
         seen += 1
         if seen != call:
             return None
-        changed = handler(read.read(output))
+        with ambient.plain():
+            changed = handler(read.read(output))
         return None if changed is None else read.write(changed, output)
 
     return hook

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from innersight import ambient
 from innersight.errors import InnersightError
 from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
@@ -76,7 +77,8 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     further call. Raises InnersightError when the network refuses a batch of five.
     """
     if model not in _known:
-        _known[model] = _measure(model)
+        with ambient.plain():
+            _known[model] = _measure(model)
     return _known[model]
 
 
@@ -100,7 +102,8 @@ def _look(model: Model, x: Tensor) -> dict[str, list[Reading] | Unreadable]:
     def look(module: nn.Module, output: Any, name: str) -> None:
         calls[module] += 1
         call = calls[module]
-        found[name if call == 1 else f"{name}#{call}"] = _readings(output, x)
+        with ambient.plain():
+            found[name if call == 1 else f"{name}#{call}"] = _readings(output, x)
 
     with ExitStack() as stack:
         for name, module in model.net.named_modules():

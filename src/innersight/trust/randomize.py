@@ -36,19 +36,20 @@ def shuffled_weights(model: Model, x: Tensor, *, share: float = 1.0, seed: int =
     owners = [module for module in net.modules() if _weights(module)]
     if not owners:
         raise InnersightError(f"{model.name} has no weights that could be shuffled")
-    kept = [(tensor, tensor.detach().clone()) for tensor in (*net.parameters(), *net.buffers())]
-    try:
-        with torch.no_grad():
-            for module in owners[-max(1, round(share * len(owners))) :]:
-                for weight in _weights(module):
-                    order = torch.randperm(weight.numel(), generator=stream).to(weight.device)
-                    weight.copy_(weight.flatten()[order].view(weight.shape))
-            _measure_norms(model, torch.cat([x, x.flip(3)]))
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, before in kept:
-                tensor.copy_(before)
+    with tap.untouched(model):
+        kept = [(tensor, tensor.detach().clone()) for tensor in (*net.parameters(), *net.buffers())]
+        try:
+            with torch.no_grad():
+                for module in owners[-max(1, round(share * len(owners))) :]:
+                    for weight in _weights(module):
+                        order = torch.randperm(weight.numel(), generator=stream).to(weight.device)
+                        weight.copy_(weight.flatten()[order].view(weight.shape))
+                _measure_norms(model, torch.cat([x, x.flip(3)]))
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, before in kept:
+                    tensor.copy_(before)
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
