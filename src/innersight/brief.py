@@ -19,7 +19,11 @@ def brief(result: Any) -> str:
 
 def _told(value: Any) -> str:
     """Return one value in some words; nothing for what is empty."""
-    if value is None or value is False or (hasattr(value, "__len__") and not hasattr(value, "shape") and not len(value)):
+    if (
+        value is None
+        or value is False
+        or (hasattr(value, "__len__") and not hasattr(value, "shape") and not len(value))
+    ):
         return ""
     if hasattr(value, "shape"):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"

@@ -180,7 +180,7 @@ def heatmaps_of(
 
 def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entries: Sequence[Heatmap]) -> Outcome:
     index = {picture: name for name, picture in pictures.items()}
-    grid = check_layers(model, [found.layer])[0].grid
+    grid = None if found.layer is None else check_layers(model, [found.layer])[0].grid
     # A mistake is explained against its runner-up in any case: each question is kept once.
     asked = {(index[entry.picture], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
     rows = {key: _heatmap(model, key[0], entry, grid) for key, entry in reversed(asked.items())}
@@ -188,7 +188,7 @@ def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entrie
     return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
 
 
-def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int]) -> dict[str, Any]:
+def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int] | None) -> dict[str, Any]:
     def label(number: int | None) -> str | None:
         return None if number is None else model.labels[number]
 
