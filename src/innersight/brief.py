@@ -1,6 +1,6 @@
 """What a result is, in a few lines: how it shows itself at a prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,24 +19,16 @@ def brief(result: Any) -> str:
 
 def _told(value: Any) -> str:
     """Return one value in some words; nothing for what is empty."""
-    if (
-        value is None
-        or value is False
-        or (hasattr(value, "__len__") and not hasattr(value, "shape") and not len(value))
-    ):
-        return ""
     if hasattr(value, "shape"):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-    if isinstance(value, str | int | float):
-        return str(value)
+    if value is None or value is False or (isinstance(value, Sized) and not len(value)):
+        return ""
     if isinstance(value, Mapping):
-        return _listed(
-            [f"{key} ({told})" if (told := _small(one)) else str(key) for key, one in _some(value.items())], value
-        )
+        told = [f"{key} ({text})" if (text := _small(one)) else str(key) for key, one in _some(value.items())]
+        return _listed(told, value)
     if isinstance(value, tuple | list):
-        kinds = {type(one) for one in value}
-        if len(kinds) == 1 and is_dataclass(value[0]) and not _named(value[0]):
-            return f"{len(value)} of {type(value[0]).__name__}"
+        if all(is_dataclass(one) and not _named(one) for one in _some(value)):
+            return f"{len(value):,} of {type(value[0]).__name__}"
         return _listed([_small(one) for one in _some(value)], value)
     return _small(value)
 
@@ -48,8 +40,9 @@ def _small(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, tuple | list | Mapping):
-        return f"{len(value)} entries"
-    return _named(value) or (str(value) if type(value).__str__ is not object.__str__ else type(value).__name__)
+        return f"{len(value):,} entries"
+    # What has no text of its own would show its repr, which may be that of a network.
+    return _named(value) or (str(value) if "__str__" in vars(type(value)) else type(value).__name__)
 
 
 def _named(value: Any) -> str:

@@ -159,16 +159,16 @@ def _names(word: str, value: Any, model: Model | None) -> tuple[str, ...]:
     return names
 
 
-def _name(word: str, value: Any, model: Model | None) -> str:
+def _name(word: str, value: object, model: Model | None) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Layer):
-        return str(value.name)
+        return value.name
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, nn.Module) and model is not None:
         for name, module in model.net.named_modules():
             if module is value and name:
-                return name
+                return str(name)
         raise InnersightError(f"{word}: the {type(value).__name__} given is no layer of {model.name}")
     raise InnersightError(f"{word} is {value!r}: give the name of a layer, as `innersight.layers` lists them")

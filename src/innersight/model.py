@@ -82,7 +82,7 @@ class InputSpec:
         display: "Sequence[int] | None" = None,
         guessed: "Sequence[str] | None" = None,
     ) -> None:
-        given = {"channels": channels, "mean": mean, "std": std, "fit": fit}
+        given: dict[str, Any] = {"channels": channels, "mean": mean, "std": std, "fit": fit}
         given |= {"crop": crop, "resample": resample, "display": display}
         left = tuple(name for name, value in given.items() if value is None)
         told = {name: value for name, value in given.items() if value is not None}
