@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from innersight.model import InputSpec as InputSpec
     from innersight.model import Layer as Layer
     from innersight.model import Model as Model
-    from innersight.patterns import interpretability as interpretability
     from innersight.patterns import patterns as patterns
+    from innersight.patterns.interpretability import interpretability as interpretability
     from innersight.predict import predict as predict
     from innersight.scan import scan as scan
     from innersight.sources import load as load

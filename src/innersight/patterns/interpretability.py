@@ -295,8 +295,8 @@ def _peaks(
         peaks.append(maps[new].flatten(2).amax(2).float().cpu())
     notes: tuple[str, ...] = ()
     if copies:
-        one, other = map(printable, copies[0])
-        notes = (f"{len(copies):,} images are copies of others, such as {one} of {other}: each counts once",)
+        copy, first = map(printable, copies[0])
+        notes = (f"{len(copies):,} images are copies of others, such as {copy} of {first}: each counts once",)
     return numbers, torch.cat(peaks), reading, notes
 
 

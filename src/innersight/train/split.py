@@ -220,7 +220,8 @@ def _any(flags: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """(N,) bool: whether any image that is the same has the flag."""
     found = np.zeros(len(flags), dtype=bool)
     np.logical_or.at(found, groups, flags)
-    return found[groups]
+    shared: np.ndarray = found[groups]
+    return shared
 
 
 def _drawn(targets: np.ndarray, free: np.ndarray, kept: np.ndarray, holdout: float, seed: int) -> np.ndarray:
