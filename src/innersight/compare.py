@@ -179,7 +179,6 @@ def rank(
     positive = maps.clamp(min=0)
     peaks = positive.amax((2, 3))
     strength = (peaks[:, :, None] > peaks[:, None, :]).float().sum(2) / max(1, maps.shape[1] - 1)
-    strength = strength * (peaks > 0)
     sparsity = hoyer(positive)
     agreement = _agreement(positive, features, own=own)
     score = (strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)
