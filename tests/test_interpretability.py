@@ -17,6 +17,8 @@ from innersight.image import Picture, as_picture
 from innersight.model import InputSpec, Model
 from innersight.patterns import interpretability
 from innersight.patterns import patterns as draw
+from innersight.patterns.interpretability import _score
+from innersight.statistics import wilson
 
 SIDE = 16
 
@@ -89,6 +91,22 @@ def test_copies_are_no_tasks_beside_their_own_explanations(model: Model, picture
 
     blind = interpretability(model, "first", every, [0], tasks=12, distance=nearest)
     assert float(blind.score) == 0.5
+
+
+def test_scores_are_their_definition() -> None:
+    generator = torch.Generator().manual_seed(4)
+    distances = torch.rand(6, 5, generator=generator) * 3
+    distances[3] = distances[0] * torch.tensor([0.5, 0.5, 1, 1, 1])
+    score, soft, low, high, count = _score(
+        torch.zeros(6, 3, 2, 2), torch.zeros(2, 3, 2, 2), torch.zeros(3, 3, 2, 2), lambda a, b: distances
+    )
+    table = distances.double().numpy()
+    away = table[:, :2].mean(1) - table[:, 2:].mean(1)
+    margins = [away[3 + i] - away[i] for i in range(3)]
+    assert count == 3
+    assert score == sum(margin > 0 for margin in margins) / 3
+    assert soft == pytest.approx(np.mean([1 / (1 + np.exp(-margin / table.std())) for margin in margins]))
+    assert (low, high) == wilson(int(sum(margin > 0 for margin in margins)), 3)
 
 
 def test_a_dead_unit_has_no_score_and_is_named(model: Model, pictures: list[Picture]) -> None:

@@ -9,8 +9,10 @@ from networks import tiny
 from torch import nn
 
 from innersight.patterns import Views, patterns, slots
-from innersight.patterns.natural import PHOTOGRAPHS, Statistics
+from innersight.patterns.natural import PHOTOGRAPHS, Statistics, _slopes, frequencies
+from innersight.patterns.objectives import Rows, objectives, resolve
 from innersight.patterns.parameterize.fourier import Space
+from innersight.patterns.score import _agreement
 from innersight.patterns.slots import CHECK, LONGER, RISING, WAKING, Slots
 from innersight.sources import load
 
@@ -100,6 +102,40 @@ def test_a_picture_is_written_and_read_back(width: int) -> None:
     space, generator = Space((3, 6, width), PHOTOGRAPHS), torch.Generator().manual_seed(1)
     pixels = torch.rand((3, 6, width), generator=generator) * 0.9 + 0.05
     assert torch.allclose(space.pixels(space.coefficients(pixels)[None])[0], pixels, atol=1e-5)
+
+
+def test_seeds_agree_where_they_change_the_other_units_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    begun, ended = ([torch.randn(6, 2, generator=generator) for _ in range(3)] for _ in "ab")
+    (objective,) = resolve(tiny("in-place"), "relu2:2")
+    change = [(after[:, 0] - before[:, 0]).double().numpy() for before, after in zip(begun, ended, strict=True)]
+    others = [np.delete(one, 2) for one in change]
+    cosines = [
+        float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for i, a in enumerate(others) for b in others[i + 1 :]
+    ]
+    assert len(cosines) == 3
+    assert _agreement(objective, begun, ended) == pytest.approx(np.mean(cosines), abs=1e-5)
+    assert _agreement(objective, begun[:1], ended[:1]) is None
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_slopes_are_fitted_up_to_a_quarter_cycle(size: tuple[int, int]) -> None:
+    frequency = frequencies(*size).clamp(min=1e-3)
+    # Beyond a quarter cycle a picture of a camera falls in another way, which must not count.
+    amplitude = torch.stack([frequency**-1.3, 5 * frequency**-0.7]).where(frequency <= 0.25, 100.0)
+    assert _slopes(amplitude) == pytest.approx((1.3, 0.7), abs=0.03)
+
+
+def test_a_caricature_is_the_dot_product_times_the_cosine_a_tenth_at_least() -> None:
+    generator = torch.Generator().manual_seed(0)
+    theirs = torch.randn(2, 3, 4, 5, generator=generator)
+    for aim in (theirs[0], 0.15 * theirs[0] + theirs[1], theirs[0].roll(2, 2), -theirs[0]):
+        rows = Rows(tiny("in-place"), torch.tensor([1]), torch.tensor([0]), (), (theirs[0],), peak=False)
+        read = objectives["caricature"](rows)
+        own, other = (one.flatten().double().numpy() for one in (aim, theirs[0]))
+        cosine = own @ other / np.linalg.norm(own) / np.linalg.norm(other)
+        wanted = own @ other / own.size * max(cosine, 0.1)
+        assert float(read(torch.stack([torch.zeros_like(aim), aim]))) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_importance_is_the_mean_gradient_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,18 @@ def test_presence_counts() -> None:
     assert tally.positive.tolist() == (peaks > 0).sum(0).tolist()
     assert tally.dead.tolist() == [bool((peaks[:, u] <= 0).all()) for u in range(UNITS)]
     assert torch.allclose(tally.mean.double(), maps.double().mean((0, 2, 3)), atol=1e-6)
+    maps[:, 4] = maps[:, 4].abs() + 0.25
+    assert always_on(maps) == [False, False, False, False, True]
+    # One place at zero is enough, on one picture of them; a unit that is never a number is not on.
+    maps[17, 4, 1, 2] = 0
+    assert always_on(maps) == [False] * UNITS
+    maps[:, 4] = math.nan
+    assert always_on(maps) == [False] * UNITS
+
+
+def always_on(maps: Tensor) -> list[bool]:
+    found: list[bool] = Tally(gathered(maps, [20], 8).tensors(), len(maps), (3, 4)).always_on.tolist()
+    return found
 
 
 def test_selectivity_follows_its_definition() -> None:
@@ -223,7 +235,8 @@ def test_the_sample_is_that_of_least_priority() -> None:
     maps = maps_of(400)
     tensors = gathered(maps, [90, 333], 16).tensors()
     everything = torch.arange(400)
-    expected = everything[priority(everything).argsort()[:SAMPLE]]
+    assert SAMPLE == 128
+    expected = everything[priority(everything).argsort()[:128]]
     assert torch.equal(tensors["bands/numbers"], expected)
     assert torch.equal(tensors["bands/peaks"], maps.amax((2, 3))[expected])
     places = tensors["bands/places"].long()
@@ -321,6 +334,33 @@ def test_keys_sort_like_values(values: list[float]) -> None:
     back, found = decode(keys)
     assert torch.equal(back, tensor + 0.0)
     assert torch.equal(found[:, 0], numbers)
+
+
+def test_the_hash_is_the_signs_of_low_frequencies_about_their_median() -> None:
+    pixels = torch.rand(6, 3, 64, 32, generator=torch.Generator().manual_seed(3))
+    for picture, found in zip(pixels.double().numpy(), likeness(pixels).tolist(), strict=True):
+        grey = picture.mean(0).reshape(32, 2, 32, 1).mean((1, 3))
+        low = [
+            sum(
+                grey[y, x] * math.cos(math.pi / 32 * (y + 0.5) * u) * math.cos(math.pi / 32 * (x + 0.5) * v)
+                for y in range(32)
+                for x in range(32)
+            )
+            for u in range(8)
+            for v in range(8)
+        ]
+        # 32 of 64 lie above the lower of the two in the middle.
+        bits = sum(1 << n for n, value in enumerate(low) if value > sorted(low)[31])
+        assert found % 2**64 == bits
+        assert bits.bit_count() == 32
+
+
+def test_near_means_eight_bits_of_sixty_four() -> None:
+    one = 0x5A5A5A5A5A5A5A5A
+    for bits in range(12):
+        other = one ^ ((1 << bits) - 1)
+        assert alike(one, other) == (bits <= 8)
+        assert bool(near(torch.tensor([[one]]), torch.tensor([[other]]))) == (bits <= 8)
 
 
 def test_near_duplicates_are_told_from_other_pictures() -> None:
