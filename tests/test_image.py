@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from networks import picture
 from PIL import Image
 
-from innersight import image as module
+from innersight import pixels as module
 from innersight.errors import InnersightError
 from innersight.image import Picture, PictureError, as_picture, load_picture, stack
 from innersight.inputs import read

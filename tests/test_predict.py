@@ -118,6 +118,7 @@ def test_saving(where: str, small_model: Model, tree: Path, tmp_path: Path) -> N
     assert document["pictures"][0]["truth"] == ("ash" if where == "ash" else None)
     assert (document["summary"] is None) == (where != "ash")
     assert torch.equal(load_file(said.save(tmp_path / "a.safetensors"))["logits"], said.logits)
-    assert said._repr_html_().startswith("<img ")
+    assert said._repr_html_().startswith("<table><tr><th>image</th>")
+    assert "<img " in said._repr_html_()
     with pytest.raises(InnersightError, match=r"a\.txt: write a figure to \.png"):
         said.save(tmp_path / "a.txt")

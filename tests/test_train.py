@@ -24,6 +24,7 @@ from innersight.sources.weights import read_weights
 from innersight.statistics import wilson
 from innersight.train import RunResult, data, epochs, telemetry, train
 from innersight.train.augment import Augmentation, augment
+from innersight.train.listing import scan
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SPEC = InputSpec(16, 16, fit="squash")
@@ -236,7 +237,7 @@ def test_shuffled_labels_are_learned_by_heart(tree: Path, tmp_path: Path) -> Non
     assert "the labels are shuffled" in card.metrics["notes"][0]
     assert f"on {result.pictures} pictures, not held out: they are the images it learned (" in result.summary()
     assert " --shuffle-labels" in card.recipe["command"]
-    listing = data.decode(data.scan(tree), card.input, say=said)
+    listing = data.decode(scan(tree), card.input, say=said)
     first, again = (data.shuffled(listing, 3).targets for _ in range(2))
     assert np.array_equal(first, again)
     assert sorted(first) == sorted(listing.targets)
@@ -249,12 +250,13 @@ def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
     draw(tmp_path / "val", "red", 3)
     draw(tmp_path / "val", "blue", 2)
     (tmp_path / "val" / "stranger").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "val" / "stranger" / "a.png")
     said = Said()
     result = train(tree, tmp_path / "run", say=said, val=tmp_path / "val", **QUICK)
     assert result.pictures == 5
     assert result.card.metrics["counts"]["val"] == {"blue": 2, "green": 0, "red": 3}
     assert result.card.metrics["per_class"]["green"]["recall"] is None
-    assert "stranger: not a class" in said.text
+    assert "1 image lies in a folder named stranger, which is no class" in said.text
     assert "class green has no pictures in val" in said.text
 
 
@@ -292,7 +294,7 @@ def test_a_split_folder_is_explained(tmp_path: Path) -> None:
     draw(tmp_path / "both" / "train", "red", 2)
     draw(tmp_path / "both" / "val", "red", 2)
     with pytest.raises(InnersightError, match=r"not classes: train on .*train with .*val"):
-        data.scan(tmp_path / "both")
+        scan(tmp_path / "both")
 
 
 def test_an_empty_class_is_reported(tree: Path, tmp_path: Path) -> None:
@@ -322,28 +324,28 @@ def test_broken_files_are_skipped_and_listed(tree: Path, tmp_path: Path) -> None
 def test_a_class_of_broken_files_is_left_out(tree: Path) -> None:
     for file in (tree / "blue").iterdir():
         file.write_bytes(b"")
-    pictures = data.drop_empty(data.decode(data.scan(tree), SPEC, say=Said()))
+    pictures = data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
     assert pictures.labels == ("green", "red")
     assert pictures.counts() == {"green": 12, "red": 24}
     assert "blue" in pictures.notes[0]
     for file in (tree / "green").iterdir():
         file.write_bytes(b"")
     with pytest.raises(InnersightError, match="fewer than two"):
-        data.drop_empty(data.decode(data.scan(tree), SPEC, say=Said()))
+        data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
 
 
 def test_the_cache_is_filled_once_and_again_when_a_file_changes(tree: Path) -> None:
     said = Said()
-    first = data.decode(data.scan(tree), SPEC, say=said)
+    first = data.decode(scan(tree), SPEC, say=said)
     assert len(said) == 1
-    second = data.decode(data.scan(tree), SPEC, say=said)
+    second = data.decode(scan(tree), SPEC, say=said)
     assert len(said) == 1
     assert np.array_equal(first.pixels, second.pixels)
     Image.new("RGB", (20, 20), "white").save(tree / "blue" / "000.png")
-    third = data.decode(data.scan(tree), SPEC, say=said)
+    third = data.decode(scan(tree), SPEC, say=said)
     assert len(said) == 2
     assert (third.pixels[0] == 255).all()
-    data.decode(data.scan(tree), InputSpec(16, 16), say=said)
+    data.decode(scan(tree), InputSpec(16, 16), say=said)
     assert len(said) == 3
 
 

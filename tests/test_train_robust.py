@@ -19,6 +19,7 @@ from innersight.sources import load
 from innersight.sources.run import read_card
 from innersight.train import data, loop, train
 from innersight.train.answers import to_float
+from innersight.train.listing import scan
 from innersight.train.robust import first_whole, hardest, radius_at
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -255,7 +256,7 @@ def test_a_robust_network_keeps_more_of_its_accuracy_under_attack(tree: Path, tm
     for robust in (0.0, 6.0):
         result = train(tree, tmp_path / f"{robust}", say=Said(), robust=robust, **{**QUICK, "epochs": 12})
         net, spec = load(f"run:{result.folder}").net, result.card.input
-        shown = data.decode(data.scan(tree), spec, say=Said())
+        shown = data.decode(scan(tree), spec, say=Said())
         pixels, targets = to_float(torch.from_numpy(np.array(shown.pixels))), torch.from_numpy(shown.targets)
         changed = hardest(net, spec, pixels, targets, 6.0, seeded(), steps=10)
         with torch.no_grad():

@@ -2,44 +2,25 @@
 
 import hashlib
 import io
-import logging
 import stat
-import struct
-import tokenize
-import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.errors import InnersightError, MissingExtraError, printable
+from innersight.errors import printable
 from innersight.model import InputSpec
-
-T = TypeVar("T")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".npy")
-MAX_PIXELS = 178_000_000  # just below what Pillow itself refuses
-MAX_BANDS = 64
-_FOREIGN = {"EPS"}  # Pillow reads these by starting another program
-_PHOTOMETRIC, _SAMPLES, _EXTRA = 262, 277, 338  # tags of TIFF
-_RGB = 2
-_SAMPLES_OF = {_RGB: 3, 5: 4, 6: 3, 8: 3}  # RGB, CMYK, YCbCr and Lab; one sample in grey and palettes
-# What Pillow and numpy throw at damaged files.
-BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, MemoryError,
-    RuntimeError, struct.error,
-)  # fmt: skip
-
-
-class PictureError(InnersightError):
-    """Raised for a file that cannot be read as a picture; names the file and the reason."""
+from innersight.pixels import BROKEN as BROKEN
+from innersight.pixels import MAX_PIXELS as MAX_PIXELS
+from innersight.pixels import SUFFIXES as SUFFIXES
+from innersight.pixels import Decoded, decode, eight_bit, from_array, painted, read_npy
+from innersight.pixels import PictureError as PictureError
 
 
 @dataclass(frozen=True)
@@ -127,13 +108,13 @@ class Picture:
             return self.image
         if self._colour(spec):
             return self._fitted(self.image.convert("L" if spec.channels == 1 else "RGB"), spec)
-        return _painted(self._bands(spec), spec)
+        return painted(self._bands(spec), spec.shown)
 
     def display(self, spec: InputSpec) -> Image.Image:
         """Return the whole picture for people, mode RGB or L; of many bands those that `spec.shown` names."""
         if self.bands is None or self.bands.shape[2] != spec.channels:
             return self.image
-        return _painted(self.bands, spec)
+        return painted(self.bands, spec.shown)
 
     def tensor(self, spec: InputSpec) -> Float[Tensor, "C H W"]:
         """Return the network's input: float32, `(pixel in 0..1 - mean) / std`.
@@ -175,10 +156,10 @@ class Picture:
             return True
         has = bands or len(self.image.getbands())
         where = printable(self.path or self.name)
-        raise PictureError(
-            f"{where}: the network takes {spec.channels} channels but the picture has {has}; "
-            "give .npy, a multi-band TIFF or an array with as many bands"
-        )
+        remedy = "give .npy, a multi-band TIFF or an array with as many bands"
+        if self.bands is not None and self.path is None and self.bands.shape[0] == spec.channels:
+            remedy = "its first side has as many: bands come last, as np.moveaxis(array, 0, -1) brings them"
+        raise PictureError(f"{where}: the network takes {spec.channels} channels but the picture has {has}; {remedy}")
 
     def _bands(self, spec: InputSpec) -> np.ndarray:
         assert self.bands is not None
@@ -206,7 +187,7 @@ class NetworkInput:
     def picture(self, name: str) -> Picture:
         """Return it as a Picture, which shows what the mean and std of the network make of it."""
         pixels = self.spec.denormalise(self.values[None])[0].clamp(0, 1).permute(1, 2, 0).numpy()
-        image = _painted(pixels, self.spec)
+        image = painted(pixels, self.spec.shown)
         return Picture(image if self.spec.channels >= 3 else image.convert("L"), name, network=self)
 
     def fed_to(self, spec: InputSpec, name: str) -> Float[Tensor, "C H W"]:
@@ -234,11 +215,8 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
     except ValueError as error:
         raise PictureError(f"background={background!r} is no colour: write a name, or #rrggbb") from error
     _refuse_special(path)
-    if path.suffix.lower() == ".npy":
-        # Not np.load, which opens archives and pickles too.
-        values: np.ndarray = _read(path, lambda: np.lib.format.open_memmap(path, mode="r"), (tokenize.TokenError,))
-        return _from_array(values, path.name, path)
-    return _decoded(path, shown, printable(path.name), path, background, lambda: _read_tiff(path))
+    found = read_npy(path, shown) if path.suffix.lower() == ".npy" else decode(path, shown, background)
+    return _picture(found, path.name, path)
 
 
 def decode_picture(data: bytes, name: str) -> Picture:
@@ -249,54 +227,12 @@ def decode_picture(data: bytes, name: str) -> Picture:
     shown = printable(name)
     if not data:
         raise PictureError(f"{shown}: the file is empty")
-    if name.lower().endswith(".npy"):
-        try:
-            values = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-        except (*BROKEN, tokenize.TokenError) as error:
-            raise PictureError(f"{shown}: cannot be read as an array ({printable(error)})") from error
-        return _from_array(values, name, None)
-
-    def banded() -> Picture:
-        raise PictureError(f"{shown}: a TIFF of many bands has to be a file of its own")
-
-    return _decoded(io.BytesIO(data), shown, shown, None, "white", banded)
+    found = read_npy(data, shown) if name.lower().endswith(".npy") else decode(io.BytesIO(data), shown, "white")
+    return _picture(found, name, None)
 
 
-def _decoded(
-    file: Path | io.BytesIO, shown: str, name: str, path: Path | None, background: str, banded: Callable[[], Picture]
-) -> Picture:
-    Image.init()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            with Image.open(file, formats=[name for name in Image.OPEN if name not in _FOREIGN]) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise PictureError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
-                many, rgb = _layout(opened)
-                lost: tuple[str, ...] = ()
-                if many:
-                    try:
-                        return banded()
-                    except PictureError as error:
-                        if not rgb:
-                            raise
-                        lost = (f"only the colours were read, not the further bands: {error}",)
-                frames = getattr(opened, "n_frames", 1)
-                opened.load()
-                ImageOps.exif_transpose(opened, in_place=True)
-                image, notes = _eight_bit(opened, shown, background, frames)
-    except PictureError:
-        raise
-    except UnidentifiedImageError as error:
-        if shown.lower().endswith((".tif", ".tiff")):
-            return banded()
-        raise PictureError(f"{shown}: not a picture in a format known here ({', '.join(SUFFIXES)})") from error
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error
-    except BROKEN as error:
-        raise PictureError(f"{shown}: cannot be read as a picture ({printable(error)})") from error
-    return Picture(image, name, path, notes + lost)
+def _picture(found: Decoded, name: str, path: Path | None) -> Picture:
+    return Picture(found.image, printable(name), path, found.notes, found.bands, found.colour)
 
 
 def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, name: str = "picture") -> Picture:
@@ -312,11 +248,13 @@ def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, nam
     if isinstance(source, np.ndarray):
         colour = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
         if source.dtype != np.uint8 or not colour or not source.size:
-            return _from_array(source, name, None)
+            return _picture(from_array(source, printable(name)), name, None)
         source = Image.fromarray(source)
     try:
-        image, notes = _eight_bit(source, printable(name))
-    except (OSError, SyntaxError, EOFError, struct.error) as error:  # of a file that is decoded only now
+        image, notes = eight_bit(source, printable(name))
+    except PictureError:
+        raise
+    except BROKEN as error:  # of a file that is decoded only now
         raise PictureError(f"{printable(name)}: cannot be read as a picture ({printable(error)})") from error
     return Picture(image, printable(name), None, notes)
 
@@ -326,88 +264,14 @@ def stack(pictures: Sequence[Picture], spec: InputSpec) -> Float[Tensor, "B C H 
     return torch.stack([picture.tensor(spec) for picture in pictures])
 
 
-def _eight_bit(
-    image: Image.Image, shown: str, background: str = "white", frames: int = 1
-) -> tuple[Image.Image, tuple[str, ...]]:
-    given = image
-    notes: list[str] = [f"first of {frames} frames"] if frames > 1 else []
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _from_wide(np.asarray(image), shown)
-        notes.append("reduced to 8 bits")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.new("RGB", layer.size, background)
-        image.paste(layer, mask=layer)
-        notes.append(f"transparent parts laid on {background}")
-    if image.mode == "1":
-        image = image.convert("L")
-    if image.mode not in ("RGB", "L"):
-        notes.append(f"converted from {image.mode}")
-        image = image.convert("RGB")
-    # A plain picture of our own: no file handle, palette or metadata travels on, and the caller's stays as it is.
-    plain = image.copy() if image is given else image
-    plain.info = {}
-    return plain, tuple(notes)
-
-
-def _painted(bands: np.ndarray, spec: InputSpec) -> Image.Image:
-    return Image.fromarray(np.rint(bands[:, :, list(spec.shown)].clip(0, 1) * 255).astype(np.uint8))
-
-
-def _from_wide(values: np.ndarray, shown: str) -> Image.Image:
-    """Reduce integer samples of up to 16 bits, or floats in 0..1, to 8 bits."""
-    top = 1.0 if np.issubdtype(values.dtype, np.floating) else 65535.0
-    _check_range(values, top, shown)
-    return Image.fromarray(_bytes(values, 255.0 / top))
-
-
-def _bytes(values: np.ndarray, factor: float) -> np.ndarray:
-    scaled = np.multiply(values, factor, dtype=np.float32, casting="unsafe")
-    np.rint(scaled, out=scaled)
-    whole: np.ndarray = scaled.astype(np.uint8)
-    return whole
-
-
-def _check_range(values: np.ndarray, top: float, shown: str) -> None:
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise PictureError(f"{shown}: the picture has samples that are not numbers")
-    if low < 0 or high > top:
-        raise PictureError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: scale them first")
-
-
-def _from_array(values: np.ndarray, name: str, path: Path | None, *, rgb: bool = False) -> Picture:
-    """Return the picture of an array (H, W) or (H, W, C); raises PictureError naming dtype, shape or values."""
-    shown = printable(path or name)
-    if values.ndim == 2:
-        values = values[:, :, None]
-    kinds = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
-    stored = values.dtype.newbyteorder("=")
-    top = kinds.get(stored, 1.0)
-    if values.ndim != 3 or not values.size or not (stored in kinds or np.issubdtype(stored, np.floating)):
-        raise PictureError(
-            f"{shown}: array of {values.dtype} {values.shape} is not a picture: "
-            "give (H, W) or (H, W, C) of uint8, uint16 or floats in 0..1"
-        )
-    if values.shape[0] * values.shape[1] > MAX_PIXELS or values.size > 3 * MAX_PIXELS:
-        raise PictureError(f"{shown}: {values.shape} are more than {MAX_PIXELS:,} pixels of three bands")
-    if values.shape[2] > MAX_BANDS:
-        raise PictureError(f"{shown}: {values.shape[2]} bands in {values.shape}: bands come last, at most {MAX_BANDS}")
-    _check_range(values, top, shown)
-    bands = np.multiply(values, 1 / top, dtype=np.float32, casting="unsafe")
-    count = bands.shape[2]
-    first = [_bytes(bands[:, :, band], 255.0) for band in range(3 if count >= 3 else 1)]
-    image = Image.fromarray(np.dstack(first) if count >= 3 else first[0])
-    return Picture(image, printable(name), path, (f"{count} bands of {stored}",), bands, rgb or count in (1, 3))
-
-
 def _refuse_special(path: Path) -> None:
     """Raise PictureError for what is no file: to open a pipe would wait for ever, and a device may have no end."""
     shown = printable(path)
     try:
         found = path.stat()
     except FileNotFoundError as error:
-        raise PictureError(f"{shown}: no such file") from error
+        url = ":/" in shown and not path.is_absolute()
+        raise PictureError(f"{shown}: no such file{'; nothing is downloaded: save it first' if url else ''}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise PictureError(f"{shown}: cannot be opened ({printable(error)})") from error
     if stat.S_ISDIR(found.st_mode):
@@ -416,46 +280,3 @@ def _refuse_special(path: Path) -> None:
         raise PictureError(f"{shown}: a pipe, socket or device and not a picture file")
     if not found.st_size:
         raise PictureError(f"{shown}: the file is empty")
-
-
-def _layout(opened: Image.Image) -> tuple[bool, bool]:
-    """Say whether it is a TIFF with more samples than its colours and stated transparency, and whether it is RGB."""
-    tags: Any = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
-    samples = tags.get(_SAMPLES, 1)
-    extra = samples - _SAMPLES_OF.get(tags.get(_PHOTOMETRIC), 1)
-    alpha = extra == 1 and tuple(tags.get(_EXTRA, ()))[:1] in ((1,), (2,))
-    return extra > 0 and not alpha, tags.get(_PHOTOMETRIC) == _RGB
-
-
-def _read_tiff(path: Path) -> Picture:
-    try:
-        import tifffile
-    except ImportError as error:
-        # Among other files it is one more that cannot be read.
-        raise PictureError(f"{printable(path)}: {MissingExtraError('tifffile', 'tiff')}") from error
-
-    def read() -> tuple[np.ndarray, bool]:
-        with tifffile.TiffFile(path) as file:
-            first = file.series[0]
-            if first.size > 3 * MAX_PIXELS or first.nbytes > 12 * MAX_PIXELS:
-                raise PictureError(f"{first.shape} are more than {MAX_PIXELS:,} pixels of three bands")
-            values: np.ndarray = first.asarray()
-            # Planar files come with the bands in front.
-            planar = values.ndim == 3 and first.axes.endswith("YX")
-            return values.transpose(1, 2, 0) if planar else values, first.keyframe.photometric == _RGB
-
-    # What it would log about a damaged file is in the error.
-    log = logging.getLogger("tifffile")
-    before, log.disabled = log.disabled, True
-    try:
-        values, rgb = _read(path, read, (tifffile.TiffFileError, zlib.error))
-    finally:
-        log.disabled = before
-    return _from_array(values, path.name, path, rgb=rgb)
-
-
-def _read(path: Path, reader: Callable[[], T], further: tuple[type[Exception], ...] = ()) -> T:
-    try:
-        return reader()
-    except BROKEN + further as error:
-        raise PictureError(f"{printable(path)}: cannot be read as an array ({printable(error)})") from error

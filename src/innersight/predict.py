@@ -1,7 +1,10 @@
 """Predictions: probabilities for pictures; accuracy and confusions for a class-per-folder tree."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.brief import brief
 from innersight.call import public
+from innersight.errors import printable
 from innersight.inputs import Entry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.model import InputSpec, Model
 from innersight.render import figures
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCH = 32
+DRAWN = 12  # images of which the figure shows the likeliest classes
+LISTED, SHOWN = 20, 10  # images that are listed one by one, and of more the mistakes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,35 @@ class Prediction:
             {"class": c, "label": self.model.labels[c], "probability": p, "logit": score}
             for c, p, score in zip(index.tolist(), probability, scores.tolist(), strict=True)
         ]
+
+    def row(self, picture: int) -> dict[str, Any]:
+        """Return what an image is taken for: name, label, probability and logit, and its truth and whether it is right.
+
+        probability, truth and right are None where there is none.
+        """
+        (best,), true = self.top(picture, 1), self.truth[picture]
+        return {
+            "name": self.names[picture],
+            "label": best["label"],
+            "probability": best["probability"],
+            "logit": best["logit"],
+            "truth": self.model.labels[true] if true >= 0 else None,
+            "right": best["class"] == true if true >= 0 else None,
+        }
+
+    def mistakes(self, count: int | None = None) -> list[int]:
+        """Return the numbers of up to `count` images that are taken for another class than theirs, the surest first."""
+        truth, predicted = torch.tensor(self.truth), self.logits.argmax(1)
+        wrong = ((truth >= 0) & (truth != predicted)).nonzero()[:, 0]
+        own = self.probabilities[wrong] if self.model.has_probabilities else self.logits[wrong]
+        order = own.gather(1, predicted[wrong, None])[:, 0].argsort(descending=True, stable=True)
+        found: list[int] = wrong[order].tolist()
+        return found[:count]
+
+    def counts(self) -> list[tuple[str, int]]:
+        """Return how many images are taken for each class, of those that any is taken for, most first."""
+        found = Counter(self.logits.argmax(1).tolist())
+        return [(self.model.labels[number], count) for number, count in found.most_common()]
 
     def confusion(self) -> Tensor:
         """Return (classes, classes) counts, rows the truth, columns the prediction, of the pictures with a truth."""
@@ -99,8 +134,8 @@ class Prediction:
         }
 
     def figure(self) -> "Figure":
-        """Draw the confusion table where the truth is known, else the likeliest classes of up to 12 pictures."""
-        return _draw_confusion(self) if self.summary() else _draw_bars(self)
+        """Draw the likeliest classes of up to 12 pictures; the confusion table of more of which the truth is known."""
+        return _draw_confusion(self) if len(self.names) > DRAWN and self.summary() else _draw_bars(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return every picture's best classes and the summary."""
@@ -124,7 +159,7 @@ class Prediction:
         return figures.save(self, path)
 
     def _repr_html_(self) -> str:
-        return figures.html(self.figure())
+        return _html(self) + figures.html(self.figure())
 
 
 @public()
@@ -137,6 +172,7 @@ def predict(model: Model, pictures: Any) -> Prediction:
     that cannot be read are skipped and listed. Raises PictureError when none could be read.
     """
     names: list[str] = []
+    paths: list[Path | None] = []
     truth: list[int] = []
     logits: list[Tensor] = []
     known, learned = learned_by(model.run), 0
@@ -145,12 +181,13 @@ def predict(model: Model, pictures: Any) -> Prediction:
         loaded = [one for one, _ in both]
         learned += sum(trained for _, trained in both)
         names += [one.name for one in loaded]
+        paths += [one.entry.path for one in loaded]
         truth += [class_of(one.entry.label, model.labels) for one in loaded]
         logits.append(run(model, network_input(loaded, model)))
     notes = reading.notes
     if learned:
         notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
-    return Prediction(model, tuple(names), torch.cat(logits), tuple(truth), reading.skipped, notes, learned)
+    return Prediction(model, _distinct(names, paths), torch.cat(logits), tuple(truth), reading.skipped, notes, learned)
 
 
 def _read(entry: Entry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
@@ -165,6 +202,33 @@ def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]
     with tap.untouched(model), torch.no_grad():
         output: Tensor = model.logits(x.to(model.device, model.dtype))
     return output.float().cpu()
+
+
+def _distinct(names: Sequence[str], paths: Sequence[Path | None]) -> tuple[str, ...]:
+    """Return the names of images, with their folder where several have one name."""
+    several = {name for name, count in Counter(names).items() if count > 1}
+    return tuple(
+        f"{printable(path.absolute().parent.name)}/{name}" if name in several and path is not None else name
+        for name, path in zip(names, paths, strict=True)
+    )
+
+
+def _html(prediction: Prediction) -> str:
+    """Return what each image is taken for as a table; of many the surest mistakes."""
+    few = len(prediction.names) <= LISTED
+    numbers = range(len(prediction.names)) if few else prediction.mistakes(SHOWN)
+    lines = []
+    for row in map(prediction.row, numbers):
+        sure = f"{row['logit']:.3g}" if row["probability"] is None else f"{row['probability']:.3f}"
+        truth = "" if row["truth"] is None else row["truth"] if row["right"] else f"{row['truth']} (wrong)"
+        cells = "".join(f"<td>{escape(printable(cell))}</td>" for cell in (row["name"], row["label"], sure, truth))
+        lines.append(f"<tr>{cells}</tr>")
+    if not lines:
+        return ""
+    unit = "probability" if prediction.model.has_probabilities else prediction.model.head.unit
+    names = "".join(f"<th>{escape(name)}</th>" for name in ("image", "taken for", unit, "truth"))
+    caption = "" if few else f"<caption>the {len(lines)} surest mistakes of {len(prediction.names):,} images</caption>"
+    return f"<table>{caption}<tr>{names}</tr>{''.join(lines)}</table>"
 
 
 def _draw_confusion(prediction: Prediction) -> "Figure":
@@ -193,13 +257,15 @@ def _draw_confusion(prediction: Prediction) -> "Figure":
 
 
 def _draw_bars(prediction: Prediction) -> "Figure":
-    count = min(12, len(prediction.names))
+    count = min(DRAWN, len(prediction.names))
     figure = figures.new_figure(6, 0.9 * count + 0.4)
     for i, axis in enumerate(figure.subplots(count, 1, squeeze=False).flat):
         rows = prediction.top(i, 3)[::-1]
         key = "probability" if prediction.model.has_probabilities else "logit"
         axis.barh([row["label"] for row in rows], [row[key] for row in rows], color="#4c6ef5")
-        axis.set(title=prediction.names[i])
+        own = prediction.row(i)
+        said = "" if own["right"] is not False else f"  (truth: {own['truth']})"
+        axis.set(title=f"{prediction.names[i]}{said}")
         if key == "probability":
             axis.set_xlim(0, 1)
         else:

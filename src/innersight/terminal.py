@@ -14,7 +14,7 @@ from innersight.errors import printable
 from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
-from innersight.predict import Prediction
+from innersight.predict import LISTED, SHOWN, Prediction
 from innersight.registry import word
 from innersight.scan import Scan
 from innersight.trust import Trust, about
@@ -121,31 +121,59 @@ def _pair(sides: tuple[int, int]) -> str:
 
 
 def prediction(result: Prediction) -> str:
-    """Return the classes of each picture, or accuracy, per-class table and worst confusions of a labelled tree."""
+    """Return what each image is taken for; of many how many for each class, the surest mistakes and the least sure.
+
+    Where the truth is known also accuracy, the table of classes and the worst confusions.
+    """
     summary = result.summary()
-    if summary is None or summary["pictures"] == 1:
-        lines = []
-        for i, name in enumerate(result.names):
-            key, form = ("probability", ".3f") if result.model.has_probabilities else ("logit", ".3g")
-            best = ", ".join(f"{row['label']} {row[key]:{form}}" for row in result.top(i, 3))
-            lines.append(printable(f"{name}: {best}"))
-        return "\n".join(lines)
-    low, high = summary["interval"]
-    rows = [
-        [label, str(c["pictures"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
-        for label, c in summary["classes"].items()
-    ]
-    worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['pictures']}") for c in summary["confusions"][:5]]
-    return "\n".join(
-        [
-            f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f}) on {summary['pictures']} pictures"
-            + (f", {result.learned} of {len(result.names)} images were training images" if result.learned else ""),
-            "",
-            table(["class", "pictures", "precision", "recall"], rows),
-            "",
-            *worst,
+    parts = [_each(result) if len(result.names) <= LISTED else _all(result)]
+    if summary is not None and len(result.names) > 1:
+        low, high = summary["interval"]
+        rows = [
+            [label, str(c["pictures"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
+            for label, c in summary["classes"].items()
         ]
-    )
+        worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['pictures']}") for c in summary["confusions"]]
+        total = summary["pictures"]
+        learned = f", {result.learned:,} of {len(result.names):,} images were training images" if result.learned else ""
+        accuracy = f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f})"
+        parts += [
+            f"{accuracy} on {total:,} image{'s' * (total != 1)}{learned}",
+            table(["class", "images", "precision", "recall"], rows),
+            "\n".join(worst[:5]),
+        ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _each(result: Prediction) -> str:
+    key, form = _number(result)
+    lines = []
+    for i, name in enumerate(result.names):
+        best = ", ".join(f"{row['label']} {row[key]:{form}}" for row in result.top(i, 3))
+        wrong = f"  WRONG, the truth is {result.row(i)['truth']}" if result.row(i)["right"] is False else ""
+        lines.append(printable(f"{name}: {best}{wrong}"))
+    return "\n".join(lines)
+
+
+def _number(result: Prediction) -> tuple[str, str]:
+    """Return which number of a class is shown, and how it is written."""
+    return ("probability", ".3f") if result.model.has_probabilities else ("logit", ".3g")
+
+
+def _all(result: Prediction) -> str:
+    key, form = _number(result)
+    counts = [f"{printable(label)} {count:,}" for label, count in result.counts()]
+    more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
+    parts = [f"{len(result.names):,} images, taken for: {', '.join(counts[:10])}{more}"]
+    wrong = result.mistakes(SHOWN)
+    values = result.probabilities if result.model.has_probabilities else result.logits
+    sure = values.amax(1).argsort(stable=True)[:5].tolist()
+    for title, numbers in (("the surest mistakes:", wrong), ("the least sure:", sure if not wrong else [])):
+        rows = [result.row(i) for i in numbers]
+        if rows:
+            cells = [[row["name"], row["label"], f"{row[key]:{form}}", row["truth"] or ""] for row in rows]
+            parts.append(f"{title}\n{table(['image', 'taken for', key, 'truth'], cells)}")
+    return "\n\n".join([*parts, "what each image is taken for: --json, or -o FILE.json"])
 
 
 def trust(result: Trust) -> str:

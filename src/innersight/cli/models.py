@@ -32,11 +32,11 @@ def demo(
 
 @app.command()
 def train(
-    folder: Annotated[Path, typer.Argument(help="pictures as FOLDER/CLASS/*.jpg")],
+    folder: Annotated[str, typer.Argument(help="FOLDER/CLASS/*.jpg, a .tar file or data set with labels")],
     out: Annotated[Path, typer.Option("--out", "-o", help="run folder to write")],
     net: Annotated[str, typer.Option(help="small:WIDTH, timm:NAME, torchvision:NAME or run:DIR")] = "small",
     weights: Weights = None,
-    val: Annotated[Path | None, typer.Option(help="validation folder; else a share is held out")] = None,
+    val: Annotated[str | None, typer.Option(help="validation folder; else a share is held out")] = None,
     holdout: Annotated[float, typer.Option(help="stratified share held out")] = 0.1,
     epochs: Annotated[int | None, typer.Option(help="passes over the pictures; by the size of the folder")] = None,
     size: Annotated[int | None, typer.Option(help="input side in pixels; 80, or the network's own")] = None,

@@ -89,6 +89,15 @@ def rows_of_batch(images: Any) -> list[tuple[Any, Any]]:
     return list(zip(pixels, labels, strict=True))
 
 
+def is_list(thing: Any) -> bool:
+    """Say whether an element of a list is a list of images itself, and not (image, label)."""
+    if not isinstance(thing, list) or not thing:
+        return False
+    last = thing[-1]
+    plain = isinstance(last, str | int | bytes | np.generic | None)
+    return len(thing) != 2 or not (plain or (isinstance(last, Tensor | np.ndarray) and last.ndim < 2))
+
+
 def is_row(images: Any) -> bool:
     """Say whether it is one entry of a data set, a dict with an image."""
     return isinstance(images, Mapping) and _key(images) is not None

@@ -20,6 +20,7 @@ from innersight.inputs.archive import Member, members, one
 from innersight.inputs.datasets import (
     class_names,
     content_bytes,
+    is_list,
     is_row_batch,
     numbered,
     picture,
@@ -29,7 +30,7 @@ from innersight.inputs.datasets import (
 )
 from innersight.inputs.files import TARS, find_images, is_tar
 from innersight.inputs.kinds import given
-from innersight.inputs.labels import Label, label_in_archive, label_of_path
+from innersight.inputs.labels import Label, folder_label, folders_below, folders_in_archive, label_of_path
 from innersight.inputs.named import opened
 from innersight.inputs.tensors import is_batch
 from innersight.model import InputSpec
@@ -43,10 +44,10 @@ class Entry:
     """An image that was not read yet.
 
     number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
-    label : name or number of its class, as given. folder : whether that is the name of a folder. load : reads it for a
-    network's input. bytes : what tells whether it changed. stamp : a text that changes when it may have changed, cheap
-    to get; "" where nothing cheap tells. row : the entry of a data set that it comes from, else None. image : as it was
-    given, where it is in memory.
+    label : name or number of its class, as given. folder : whether that is the name of a folder. inside : the folders
+    that it lies in below what was named, the outermost first. load : reads it for a network's input. bytes : what tells
+    whether it changed. stamp : a text that changes when it may have changed, cheap to get; "" where nothing cheap
+    tells. row : the entry of a data set that it comes from, else None. image : as it was given, where it is in memory.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Entry:
     bytes: Callable[[], bytes]
     stamp: Callable[[], str] = str
     folder: bool = False
+    inside: tuple[str, ...] = ()
     row: Any = None
     image: Any = None
 
@@ -160,22 +162,27 @@ def again(name: str) -> Entry:
     return _of_member(0, one(name), None)
 
 
-def _of_things(things: Iterable[Any], labels: tuple[str, ...]) -> Iterator[Entry]:
-    number = 0
+def _of_things(things: Iterable[Any], labels: tuple[str, ...], first: int = 0) -> Iterator[Entry]:
+    number = first
     for thing in things:
-        if isinstance(thing, str | Path):
-            found = _of_path(number, Path(thing), labels)
-        elif is_batch(thing):
-            found = (_of_row(number + i, image) for i, image in enumerate(thing))
-        elif is_row_batch(thing):
-            found = (_of_row(number + i, row) for i, row in enumerate(rows_of_batch(thing)))
-        elif isinstance(thing, Picture):
-            found = iter([_of_picture(number, thing, labels)])
-        else:
-            found = iter([_of_row(number, thing)])
-        for entry in found:
+        for entry in _of_thing(number, thing, labels):
             yield entry
             number += 1
+
+
+def _of_thing(first: int, thing: Any, labels: tuple[str, ...]) -> Iterator[Entry]:
+    """Yield what an element of a list holds; first : the number of the first of them."""
+    if isinstance(thing, str | Path):
+        yield from _of_path(first, Path(thing), labels)
+    elif isinstance(thing, Picture):
+        yield _of_picture(first, thing, labels)
+    elif is_batch(thing) or is_row_batch(thing):
+        rows_ = thing if is_batch(thing) else rows_of_batch(thing)
+        yield from (_of_row(first + i, row) for i, row in enumerate(rows_))
+    elif is_list(thing):
+        yield from _of_things(thing, labels, first)
+    else:
+        yield _of_row(first, thing)
 
 
 def _of_path(number: int, named: Path, labels: tuple[str, ...]) -> Iterator[Entry]:
@@ -202,7 +209,7 @@ def _listable(path: Path) -> bool:
 def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> Entry:
     return Entry(
         number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path), path.read_bytes,
-        partial(_stamp, path), folder=True,
+        partial(_stamp, path), folder=True, inside=folders_below(path, named),
     )  # fmt: skip
 
 
@@ -226,10 +233,10 @@ def _of_named(text: str, number: int) -> Entry:
         raise PictureError(f"{name}: cannot be had again ({printable(error)})") from error
 
 
-def _of_member(number: int, member: Member, label: Label) -> Entry:
+def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> Entry:
     return Entry(
         number, member.name, None, label, partial(_load_member, member), member.content, member.stamp,
-        folder=member.label is None,
+        folder=member.label is None, inside=inside,
     )  # fmt: skip
 
 
@@ -253,9 +260,9 @@ def _load_member(member: Member, spec: InputSpec) -> Picture:
 def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
     try:
         for member in members(path):
-            inside = member.name[len(os.fspath(path)) + 1 :]
-            label = label_in_archive(inside, labels) if member.label is None else member.label
-            yield _of_member(number, member, label)
+            folders = folders_in_archive(member.name[len(os.fspath(path)) + 1 :])
+            label = folder_label(folders[::-1], (), labels) if member.label is None else member.label
+            yield _of_member(number, member, label, folders)
             number += 1
     except PictureError as error:
         # What was read before stays: the rest is one more file that cannot be read.

@@ -57,11 +57,7 @@ def label_of_path(path: str | Path, named: str | Path, labels: Sequence[str]) ->
     if own == root:
         # Of a file given by itself its folder and the one above it, as links have them and as they are.
         return folder_label((), [*own.parts[1:-1][::-1][:2], _real(str(own.parent))], labels)
-    try:
-        inside = own.relative_to(root).parts[:-1][::-1]
-    except ValueError:
-        inside = (own.parent.name,)
-    return folder_label(inside, [root.name, _real(str(root))], labels)
+    return folder_label(folders_below(path, named)[::-1], [root.name, _real(str(root))], labels)
 
 
 @lru_cache(64)
@@ -73,9 +69,17 @@ def _real(folder: str) -> str:
         return ""
 
 
-def label_in_archive(name: str, labels: Sequence[str]) -> str | None:
-    """Return the label of a file inside of an archive by its folders there."""
-    return folder_label([part for part in PurePath(name).parts[:-1][::-1] if part != "."], (), labels)
+def folders_below(path: str | Path, named: str | Path) -> tuple[str, ...]:
+    """Return the folders that a file lies in below the one that was named, the outermost first."""
+    try:
+        return Path(os.path.abspath(path)).relative_to(os.path.abspath(named)).parts[:-1]
+    except ValueError:
+        return ()
+
+
+def folders_in_archive(name: str) -> tuple[str, ...]:
+    """Return the folders that a file lies in inside of an archive, the outermost first."""
+    return tuple(part for part in PurePath(name).parts[:-1] if part not in (".", "/"))
 
 
 def label_notes(
@@ -88,10 +92,12 @@ def label_notes(
     strange = {label: count for (label, number), count in counts.items() if number < 0}
     if strange:
         none = "" if len(counts) > len(strange) else "; no image has a label that is a class"
-        where = "lie in folders named" if set(strange) <= set(folders) else "are labelled"
+        total = sum(strange.values())
+        in_folders = ("lie in folders named", "lies in a folder named")
+        where = (in_folders if set(strange) <= set(folders) else ("are labelled", "is labelled"))[total == 1]
         yield (
-            f"{sum(strange.values()):,} images {where} {_few(list(strange))}, which is no class of the network: they "
-            f"count for no class{none}; {nearest(next(iter(strange)), labels)}"
+            f"{total:,} image{'s' * (total != 1)} {where} {_few(list(strange))}, which is no class of the network, and "
+            f"count{'s' * (total == 1)} for no class{none}; {nearest(next(iter(strange)), labels)}"
         )
     read: dict[str, dict[str, int]] = {"name": {}, "spelling": {}, "number": {}}
     for label, number in counts:

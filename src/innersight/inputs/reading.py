@@ -120,14 +120,17 @@ class ImageReader:
 
     def pictures(self) -> Generator[Picture, None, None]:
         """Yield what could be read as Pictures, which hold the whole image."""
-        return self.each(partial(_picture, spec=self._spec))
+        return self.each(partial(_picture, spec=self._spec), group_size=1)
 
     def numbered(self) -> Generator[tuple[int, Picture], None, None]:
         """Yield what could be read as Pictures, each with its place among all that was given."""
-        return self.each(lambda entry: (entry.number, _picture(entry, self._spec)))
+        return self.each(lambda entry: (entry.number, _picture(entry, self._spec)), group_size=1)
 
-    def each(self, read: Callable[[Entry], T]) -> Generator[T, None, None]:
-        """Yield what `read` makes of each entry; an image for which it raises PictureError is skipped."""
+    def each(self, read: Callable[[Entry], T], group_size: int = GROUP) -> Generator[T, None, None]:
+        """Yield what `read` makes of each entry; an image for which it raises PictureError is skipped.
+
+        group_size : see `ahead`.
+        """
 
         def tried(entry: Entry) -> tuple[Entry, T | PictureError]:
             try:
@@ -136,7 +139,7 @@ class ImageReader:
                 return entry, error
 
         read_ = 0
-        with closing(ahead(self._entries(), tried, self._workers)) as found:
+        with closing(ahead(self._entries(), tried, self._workers, group_size)) as found:
             for entry, one in found:
                 if isinstance(one, PictureError):
                     self.errors.append(one)
@@ -182,23 +185,34 @@ def read_one(image: Any, spec: InputSpec, name: str = "image") -> Picture:
     return found[0].load(spec).checked(spec)
 
 
-def stream(source: Iterable[Entry], spec: InputSpec, workers: int, *, digests: bool) -> Generator[Loaded, None, None]:
-    """Yield what was read, in order; see `ahead`."""
-    return ahead(source, lambda entry: load(entry, spec, digests=digests), workers)
+def stream(
+    source: Iterable[Entry], spec: InputSpec, workers: int, *, digests: bool, least: int = 1
+) -> Generator[Loaded, None, None]:
+    """Yield what was read, in order; see `ahead` and `load`."""
+    return ahead(source, lambda entry: load(entry, spec, digests=digests, least=least), workers)
 
 
-def load(entry: Entry, spec: InputSpec, *, digests: bool = False) -> Loaded:
-    """Read one image, or say why it cannot be read; digests : also its stamp and digest."""
+def load(entry: Entry, spec: InputSpec, *, digests: bool = False, least: int = 1) -> Loaded:
+    """Read one image, or say why it cannot be read.
+
+    digests : also its stamp and digest. least : pixels that each side must have.
+    """
     stamp = entry.stamp() if digests else ""
     try:
-        loaded = _loaded(entry, spec)
+        loaded = _loaded(entry, spec, least)
     except PictureError as error:
         loaded = Loaded(entry, None, str(error))
     return replace(loaded, digest=entry.digest() if digests else "", stamp=stamp)
 
 
-def _loaded(entry: Entry, spec: InputSpec) -> Loaded:
-    found = entry.load(spec)
+def _loaded(entry: Entry, spec: InputSpec, least: int = 1) -> Loaded:
+    found = entry.load(spec).checked(spec)
+    least = min(least, spec.height, spec.width)
+    if min(found.width, found.height) < least:
+        raise PictureError(
+            f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small to show anything; at least "
+            f"{least} a side are needed"
+        )
     return Loaded(entry, found.values(spec), None, name=found.name)
 
 
@@ -215,16 +229,19 @@ def threads(workers: int | None) -> int:
     return min(4, os.cpu_count() or 1) if workers is None else workers
 
 
-def ahead(source: Iterable[Entry], read: Callable[[Entry], T], workers: int) -> Generator[T, None, None]:
+def ahead(
+    source: Iterable[Entry], read: Callable[[Entry], T], workers: int, group_size: int = GROUP
+) -> Generator[T, None, None]:
     """Yield what `read` makes of each, in order; `workers` threads read ahead of what is asked for (none: when asked).
 
+    group_size : read by one call of a worker, of which four wait for each; 1 where whole images are held.
     Threads and not processes: decoding and scaling let go of Python's lock, and nothing has to be copied.
     """
 
     def several(group: list[Entry]) -> list[T]:
         return [read(entry) for entry in group]
 
-    groups = batched(iter(source), GROUP)
+    groups = batched(iter(source), group_size)
     if not workers:
         for group in groups:
             yield from several(group)

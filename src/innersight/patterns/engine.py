@@ -100,6 +100,7 @@ def patterns(
     bit, whichever others share the run. Raises InnersightError for unknown addresses and options, less than one step, a
     size below 8, and where the folder to keep in cannot be written.
     """
+    pictures = None if pictures is None else repeatable(pictures)
     recipe = recipe_of(
         model, pictures, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
         until=until, rate=rate, precision=precision, compile=compile, begin=begin,

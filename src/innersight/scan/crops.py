@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.errors import InnersightError, printable
+from innersight.errors import printable
 from innersight.image import Box, Picture, PictureError
 from innersight.inputs import Entry, again, ahead, chosen
 from innersight.maps import compute
@@ -81,7 +81,7 @@ def opened(
     def read(entry: Entry) -> tuple[int, Opened]:
         return _read(entry, known[entry.number], model.input, dataset)
 
-    with closing(ahead(source, read, workers)) as stream:
+    with closing(ahead(source, read, workers, 1)) as stream:
         for number, one in stream:
             yield known[number], one
 
@@ -140,12 +140,19 @@ def cut(opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], fiel
     """Return what a unit with this map, which rises upwards, sees at a place of a picture."""
     effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), place, spec, opened.box)
     height, width = opened.image.shape[:2]
-    top, left = max(0, round(effective.top)), max(0, round(effective.left))
-    bottom, right = min(height, round(effective.bottom)), min(width, round(effective.right))
-    if bottom <= top or right <= left:
-        raise InnersightError(f"the place {place} lies outside of a picture of {width}x{height} pixels")
+    top, bottom = _pixels(effective.top, effective.bottom, height)
+    left, right = _pixels(effective.left, effective.right, width)
     mask = _mask(map_, opened.box, (top, bottom, left, right))
     return Crop(opened.image[top:bottom, left:right], mask, effective, whole)
+
+
+def _pixels(low: float, high: float, side: int) -> tuple[int, int]:
+    """Return the first and the end of the whole pixels of a span within a side; at least one, the middle's."""
+    first, end = max(0, round(low)), min(side, round(high))
+    if end > first:
+        return first, end
+    middle = min(max(0, int((low + high) / 2)), side - 1)
+    return middle, middle + 1
 
 
 def _span(size: int, middle: float, side: int) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from innersight.scan.rooms import Pairs, rooms
 from innersight.scan.seen import Batch
 from innersight.scan.tally import Gathering
 
+SMALLEST = 4  # pixels a side: what is smaller, such as a tracking pixel, shows nothing
 Parts = dict[str, Gathering]
 Shard = tuple[Parts, list[Record]]
 
@@ -52,7 +53,8 @@ class Plan:
 
 def here(model: Model, plan: Plan, source: Iterator[Entry], before: Parts) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it."""
-    with closing(stream(source, model.input, threads(plan.workers), digests=plan.digests)) as loaded:
+    decoders = threads(plan.workers)
+    with closing(stream(source, model.input, decoders, digests=plan.digests, least=SMALLEST)) as loaded:
         for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.shard):
             parts = {name: gathering.shard() for name, gathering in before.items()}
             yield parts, gather(model, parts, entries, plan.batch)
@@ -108,7 +110,7 @@ class Away:
             self._before = plan.empty(model)
         decoders = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
         parts = {name: gathering.shard() for name, gathering in self._before.items()}
-        loaded = stream(entries, model.input, decoders, digests=plan.digests)
+        loaded = stream(entries, model.input, decoders, digests=plan.digests, least=SMALLEST)
         with closing(loaded), tap.untouched(model), torch.no_grad():
             records = gather(model, parts, loaded, plan.batch)
         packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}

@@ -90,12 +90,15 @@ def pictures_of(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
     tensors = {"seen": torch.from_numpy(np.stack([seen_array(picture, model) for picture in pictures]))}
     for i, picture in enumerate(pictures):
         tensors[f"original/{i}"] = torch.from_numpy(small(picture.display(model.input)))
-        if picture.path is None:
+        if picture.network is not None:
+            tensors[f"input/{i}"] = picture.network.values.clone()
+        elif picture.path is None:
             tensors[f"source/{i}"] = torch.from_numpy(
                 np.array(picture.image if picture.bands is None else picture.bands)
             )
     sources = [
-        {"path": path, "digest": picture.digest()} for path, picture in zip(paths_of(pictures), pictures, strict=True)
+        {"path": path, "digest": picture.digest(), "label": picture.label, "folder": picture.folder}
+        for path, picture in zip(paths_of(pictures), pictures, strict=True)
     ]
     return {"pictures": rows, "sources": sources}, tensors
 

@@ -1,7 +1,7 @@
 """What was asked of a study beyond its plan: computed now, noted in the study, and kept by later runs."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from innersight import __version__
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture, as_picture, load_picture
+from innersight.image import NetworkInput, Picture, as_picture, load_picture
 from innersight.model import Model
 from innersight.permit import EMBEDDED, Permit
 from innersight.sources import load
@@ -173,13 +173,26 @@ def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]
     tensors = stored.tensors()
     with written_by_innersight(f"{permit.inside.folder}, item 'pictures'"):
         rows = [
-            (i, str(row["name"]), source["path"], source["digest"])
+            (
+                i,
+                str(row["name"]),
+                source["path"],
+                source["digest"],
+                _label(source),
+                source.get("folder") is True,
+            )
             for i, (row, source) in enumerate(zip(stored.document["pictures"], stored.document["sources"], strict=True))
         ]
-        given = {i: _plain(tensors[f"source/{i}"].numpy()) for i, _, path, _ in rows if path is None}
-    for i, name, path, digest in rows:
-        picture = as_picture(given[i], name=name) if path is None else load_picture(permit.image(path))
-        picture = replace(picture, name=name).checked(model.input)
+        inputs = {i: tensors[f"input/{i}"].float() for i, *_ in rows if f"input/{i}" in tensors}
+        given = {
+            i: _plain(tensors[f"source/{i}"].numpy()) for i, _, path, *_ in rows if path is None and i not in inputs
+        }
+    for i, name, path, digest, label, folder in rows:
+        if i in inputs:
+            picture = NetworkInput(inputs[i], model.input).picture(name)
+        else:
+            picture = as_picture(given[i], name=name) if path is None else load_picture(permit.image(path))
+        picture = replace(picture, name=name, label=label, folder=folder).checked(model.input)
         if picture.digest() != digest:
             raise InnersightError(f"{printable(path or name)}: the picture has changed; run the study again")
         found.append(picture)
@@ -188,3 +201,10 @@ def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]
 
 def _plain(pixels: np.ndarray) -> "Image.Image | np.ndarray":
     return Image.fromarray(pixels) if pixels.dtype == "uint8" else pixels
+
+
+def _label(source: Mapping[str, object]) -> str | int | None:
+    label = source.get("label")
+    if label is not None and not isinstance(label, str | int):
+        raise TypeError("a label is a text or a number")
+    return label

@@ -61,14 +61,14 @@ def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
+def recipe_of(folder: str, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
     """Return everything that makes the run again: command, arguments, seed, schedule, versions."""
     import lightning
     import torchvision
 
     import innersight
 
-    words = ["innersight", "train", str(folder), "--out", str(out)]
+    words = ["innersight", "train", folder, "--out", str(out)]
     for key, value in given.items():
         option = word(key)
         if isinstance(value, bool):
@@ -78,7 +78,7 @@ def recipe_of(folder: Path, out: Path, given: dict[str, Any], task: Any, device:
     changes = f", on changes of L2 size {given['robust']:g} that raise it" if given["robust"] else ""
     return {
         "command": shlex.join(words),
-        "arguments": {"folder": str(folder), "out": str(out), **given},
+        "arguments": {"folder": folder, "out": str(out), **given},
         "seed": given["seed"],
         "epochs": task.epochs,
         "lr": task.lr,

@@ -1,11 +1,10 @@
-"""Pictures for training: the folder's listing, the stratified split, and the cache of decoded pictures."""
+"""Pictures for training: the cache of decoded pictures, and batches of them."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,28 +13,13 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.image import SUFFIXES, Picture, PictureError, load_picture
+from innersight.image import Picture, PictureError
+from innersight.inputs import Entry, ahead
 from innersight.model import InputSpec
+from innersight.train.listing import Listing, chosen_entries
 from innersight.writing import replacing, write_text
 
-_CACHE_FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The picture files of a class-per-folder tree.
-
-    labels : folder names, sorted; only those with pictures.
-    files : paths below `root` with `/`, sorted by class.
-    classes : number of the label, one for each file.
-    notes : what was left out, for people.
-    """
-
-    root: Path
-    labels: tuple[str, ...]
-    files: tuple[str, ...]
-    classes: tuple[int, ...]
-    notes: tuple[str, ...] = ()
+_CACHE_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,43 +47,6 @@ class Pictures:
         """Return the number of pictures of every class."""
         numbers = np.bincount(self.targets, minlength=len(self.labels))
         return {label: int(n) for label, n in zip(self.labels, numbers, strict=True)}
-
-
-def scan(folder: str | Path, *, labels: Sequence[str] | None = None) -> Listing:
-    """List the pictures of `FOLDER/CLASS/.../*.jpg`; hidden files and folders are passed over.
-
-    labels : the classes to look for (those of the training folder); all sub-folders when not given. Other sub-folders
-        are then left out with a note.
-    Raises InnersightError for a folder that is missing, or without `labels` one with fewer than two classes.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise InnersightError(f"{root}: no such folder; give one with a sub-folder of pictures for each class")
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    _refuse_split_folder(root, names)
-    notes = []
-    if labels is not None:
-        notes += [
-            f"{root.name}/{name}: not a class of the training pictures, left out"
-            for name in names
-            if name not in labels
-        ]
-        names = list(labels)
-    found = {name: _pictures_below(root / name) for name in names}
-    if labels is None:
-        notes += [f"class {name} has no pictures and is left out" for name in names if not found[name]]
-        names = [name for name in names if found[name]]
-    else:
-        notes += [f"class {name} has no pictures in {root.name}" for name in names if not found[name]]
-    if labels is None and len(names) < 2:
-        what = f"only one class, {names[0]}" if names else f"no sub-folders with pictures ({', '.join(SUFFIXES)})"
-        raise InnersightError(
-            f"{root}: {what}; training needs a sub-folder of pictures for each of two or more classes"
-        )
-    files = [(f.relative_to(root).as_posix(), number) for number, name in enumerate(names) for f in found[name]]
-    if not files:
-        raise InnersightError(f"{root}: no pictures of the classes {', '.join(names)}")
-    return Listing(root, tuple(names), tuple(f for f, _ in files), tuple(n for _, n in files), tuple(notes))
 
 
 def decode(
@@ -139,7 +86,7 @@ def decode(
     skipped = tuple(f"{printable(file)}: {reason}" for file, reason in broken.items())
     if not len(rows):
         raise InnersightError(
-            f"{listing.root}: none of the {len(broken)} pictures can be read; the first: {skipped[0]}"
+            f"{listing.name}: none of the {len(broken)} pictures can be read; the first: {skipped[0]}"
         )
     targets = np.array(listing.classes, dtype=np.int64)[rows]
     return Pictures(
@@ -252,33 +199,13 @@ def content_of(data: bytes, picture: Picture) -> tuple[str, str]:
     return hashlib.sha256(data).hexdigest()[:20], pixels.hexdigest()[:20]
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    hidden = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return sorted(
-        p for p in hidden if not any(part.startswith(".") for part in p.relative_to(folder).parts) and p.is_file()
-    )
-
-
-def _refuse_split_folder(root: Path, names: list[str]) -> None:
-    halves = [name for name in names if name.lower() in ("train", "training", "val", "valid", "validation", "test")]
-    nested = all(any(p.is_dir() for p in (root / name).iterdir()) for name in names)
-    if len(names) > 1 and halves == names and nested:
-        first = next((n for n in names if n.lower().startswith("train")), names[0])
-        other = next((n for n in names if n.lower().startswith("val")), next(n for n in names if n != first))
-        raise InnersightError(
-            f"{root} is split into {', '.join(names)}, which are not classes: "
-            f"train on {root / first} with {root / other} as the validation folder"
-        )
-
-
 def _key(listing: Listing, spec: InputSpec) -> str:
     """Hash what decides the decoded pixels; mean and std do not."""
     seen = {k: v for k, v in asdict(spec).items() if k not in ("mean", "std", "guessed")}
-    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, str(listing.root.resolve()), seen], sort_keys=True).encode())
-    for file in listing.files:
-        stat = (listing.root / file).stat()
+    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, listing.name, seen], sort_keys=True).encode())
+    for file, stamp in zip(listing.files, listing.stamps, strict=True):
         # Names need not be text.
-        digest.update(os.fsencode(file) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file) + f"\0{stamp}\n".encode())
     return digest.hexdigest()[:24]
 
 
@@ -299,18 +226,24 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
         _reserve(partial, int(np.prod(shape, dtype=np.int64)))
         pixels = np.memmap(partial, dtype=np.uint8, mode="r+", shape=shape)
 
-        def read(number: int) -> None:
-            path = listing.root / listing.files[number]
+        def read(entry: Entry) -> tuple[np.ndarray, tuple[str, str]] | str:
             try:
-                picture = load_picture(path)
-                pixels[number] = np.asarray(picture.seen(spec)).reshape(shape[1:])
-                contents[number] = content_of(path.read_bytes(), picture)
+                picture = entry.load(spec)
+                return np.asarray(picture.seen(spec)).reshape(shape[1:]), content_of(entry.bytes(), picture)
             except PictureError as error:
-                broken[listing.files[number]] = str(error).removeprefix(f"{printable(path)}: ")
+                return str(error).removeprefix(f"{printable(entry.name)}: ")
 
-        pool = ThreadPoolExecutor(workers)
-        undo.callback(pool.shutdown, cancel_futures=True)
-        for done in [pool.submit(read, number) for number in range(shape[0])]:
-            done.result()
+        order: list[int] = []
+
+        def each() -> Iterator[Entry]:
+            for position, entry in chosen_entries(listing):
+                order.append(position)
+                yield entry
+
+        for i, found in enumerate(undo.enter_context(closing(ahead(each(), read, workers, 1)))):
+            if isinstance(found, str):
+                broken[listing.files[order[i]]] = found
+            else:
+                pixels[order[i]], contents[order[i]] = found
         pixels.flush()
     write_text(stem.with_suffix(".json"), json.dumps({"broken": dict(sorted(broken.items())), "contents": contents}))

@@ -20,6 +20,7 @@ from innersight.train import answers, data, split
 from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
 from innersight.train.continuation import checkpoint_of, clear
 from innersight.train.interruptions import clear_about_full_disk, interruptible
+from innersight.train.listing import described, scan
 
 SEEN, SEEN_FINE = 80_000, 20_000
 
@@ -57,12 +58,12 @@ class RunResult:
 
 @public()
 def train(
-    folder: str | Path,
+    folder: Any,
     out: str | Path,
     *,
     net: str = "small",
     weights: str | None = None,
-    val: str | Path | None = None,
+    val: Any = None,
     holdout: float = 0.1,
     epochs: int | None = None,
     size: int | None = None,
@@ -86,12 +87,14 @@ def train(
     progress: bool | None = None,
     say: Callable[[str], None] = print,
 ) -> RunResult:
-    """Train a classifier on `FOLDER/CLASS/*.jpg` and write the run folder OUT.
+    """Train a classifier on `FOLDER/CLASS/*.jpg`, or on any other labelled images, and write the run folder OUT.
 
+    folder : a folder with a sub-folder for each class, tar files or a data set with labels; see
+        `innersight.inputs.entries`.
     net : `small` or `small:WIDTH`, `timm:NAME`, `torchvision:NAME`, or `run:DIR` for the weights of an earlier run,
         which keeps that run's split: no image that it, or a run before it, learned from is held out, under any name.
     weights : None (random), "hub", or a file; see `innersight.load`.
-    val : folder of the same classes to test on; without it a stratified share `holdout` of the pictures is held out.
+    val : images of the same classes to test on, as `folder`; without it a stratified share `holdout` is held out.
         Copies of an image are never parted. Where images that judge were learned from, the accuracy is not said to be
         of held out images, but of how many it was.
     epochs : passes over the pictures; when None as many as show about 80,000 pictures, 12 to 60 (with learned weights
@@ -125,6 +128,7 @@ def train(
     given = {
         key: str(value) if isinstance(value, Path) else value for key, value in locals().items() if key in DEFAULTS
     }
+    given["val"] = None if val is None else described(val)
     _require_lightning()
     _check(given)
     out, main = Path(out), _is_first_process()
@@ -133,14 +137,15 @@ def train(
         checkpoint = checkpoint_of(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             return _train(
-                Path(folder), out, given, checkpoint, asked_to_stop,
+                folder, val, out, given, checkpoint, asked_to_stop,
                 trainer={"devices": devices, "strategy": strategy, "nodes": nodes}, overwrite=overwrite,
                 progress=progress, workers=workers, cache=cache, main=main, say=say,
             )  # fmt: skip
 
 
 def _train(
-    folder: Path,
+    images: Any,
+    val: Any,
     out: Path,
     given: dict[str, Any],
     checkpoint: Path | None,
@@ -159,11 +164,11 @@ def _train(
     source, weights, spec, earlier = _source(given)
     fine = weights is not None
     reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
-    pictures = data.drop_empty(data.decode(data.scan(folder), spec, **reading))
+    pictures = data.drop_empty(data.decode(scan(images), spec, **reading))
     if given["shuffle_labels"]:
         pictures = data.shuffled(pictures, given["seed"])
     history = split.history_of(earlier, weights, source)
-    judges, parts = _split(pictures, given, spec, reading, history)
+    judges, parts = _split(pictures, val, given, spec, reading, history)
     training, held_out = parts.training, parts.held_out
     pictures = replace(pictures, notes=(*pictures.notes, *parts.notes))
     judges = pictures if given["val"] is None else judges
@@ -222,7 +227,7 @@ def _train(
         "skipped": skipped(pictures, judges),
         "notes": list(_notes(pictures, judges)),
     }
-    recipe = recipe_of(folder, out, given, task, device)
+    recipe = recipe_of(described(images), out, given, task, device)
     card = RunCard(source, pictures.labels, spec, metrics, recipe)
     if main:
         write_run(out, task.net, card, half=given["half"])
@@ -301,6 +306,7 @@ def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed
 
 def _split(
     pictures: data.Pictures,
+    val: Any,
     given: dict[str, Any],
     spec: InputSpec,
     reading: dict[str, Any],
@@ -308,9 +314,9 @@ def _split(
 ) -> tuple[data.Pictures, split.Split]:
     if given["shuffle_labels"]:
         return pictures, split.learned(pictures)
-    if given["val"] is None:
+    if val is None:
         return pictures, split.divide(pictures, history, holdout=given["holdout"], seed=given["seed"])
-    judges = data.decode(data.scan(given["val"], labels=pictures.labels), spec, **reading)
+    judges = data.decode(scan(val, labels=pictures.labels), spec, **reading)
     return judges, split.judged(pictures, judges, history)
 
 
