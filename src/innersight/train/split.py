@@ -93,12 +93,14 @@ def divide(pictures: Pictures, history: History | None, *, holdout: float, seed:
         held = _drawn(targets, judges, judges & False, holdout, seed)
         if held.any() and history is not None:
             doubt = f"not held out: {int(held.sum())} of {int(held.sum())} were training images of {history.source}"
+    notes = list(_about_copies(pictures, groups, mixed))
     if not held.any():
+        why = f" ({'; '.join(notes)})" if notes else ""
         raise InnersightError(
-            "no class has two pictures, so none can be held out; give more pictures or a folder as val"
+            f"no class has two pictures{' of its own' if why else ''}, so none can be held out{why}; "
+            "give more pictures or a folder as val"
         )
     training = ~_any(held, groups)
-    notes = list(_about_copies(pictures, groups, mixed))
     if history is not None and history.complete:
         notes.append(
             f"{int(trained.sum()):,} of {len(trained):,} images were training images of {history.source}, "
