@@ -221,7 +221,8 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     summary = found.summary()
     assert summary is not None
     assert summary["trained_on"] == 1
-    assert f"1 of {len(held) + 1} images were training images" in terminal.prediction(found).splitlines()[0]
+    assert f"1 of {len(held) + 1} images were training images" in terminal.prediction(found)
+    assert "training images" not in terminal.prediction(clean)
     every = ins.predict(model, tree)
     assert every.learned == 48 - len(held)
 

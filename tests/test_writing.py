@@ -1,5 +1,6 @@
 """Files are whole or as they were: full disks, kills and links; and everything in the project is written this way."""
 
+import ast
 import errno
 import os
 import re
@@ -259,14 +260,20 @@ def test_a_process_removes_leftovers_when_it_first_writes(tmp_path: Path) -> Non
 INSIDE = {"scan/sprites.py", "toons/toon.py", "web/report.py"}  # fill a folder that is put in its place as a whole
 
 
+WRITES = ("write_text", "write_bytes", "savefig", "save_file")
+
+
 def test_everything_is_written_this_way() -> None:
-    writes = re.compile(r"\.(write_text|write_bytes|savefig)\(|\bsave_file\(|\.(save|open)\((\w+, )?[\"'][wax]")
     root = Path(innersight.__file__).parent
     found = []
     for file in sorted(root.rglob("*.py")):
-        name = str(file.relative_to(root))
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            other = name in INSIDE | {"writing.py"} or re.search(r"partial|buffer|path\.open|os\.devnull", line)
-            if writes.search(line) and not other:
-                found.append(f"{name}:{number}: {line.strip()}")
+        name, text = str(file.relative_to(root)), file.read_text()
+        if name in INSIDE | {"writing.py"}:
+            continue
+        for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+            line = ast.get_source_segment(text, call) or ""
+            method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            opened = method == "open" and re.search(r"\(([^()]*, )?(mode=)?[\"'][wax]", line)
+            if (method in WRITES or opened) and not re.search(r"partial|buffer|path\.open|os\.devnull", line):
+                found.append(f"{name}:{call.lineno}: {line}")
     assert not found
