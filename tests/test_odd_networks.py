@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import innersight as ins
+from innersight import terminal
 from innersight.errors import InnersightError
 from innersight.heads import Head
 from innersight.heatmaps.request import UnfitError, layer_of, methods, reads
@@ -277,6 +278,9 @@ def test_a_network_without_maps_has_a_study_a_scan_and_a_verdict(tmp_path: Path)
     assert list(scanned.layers) == ["2", "3"]
     judged = ins.trust(model, images, steps=2)
     assert "saliency" in judged.methods
+    assert "None" not in judged.note
+    listed = terminal.layers(model, ins.layers(model), story(model), {})
+    assert "no layer of Sequential has maps larger than 1x1: 0, 1, 2 and 1 more give single values" in listed
     assert "gradcam" not in judged.methods
     assert any("gradcam reads maps" in text for text in judged.left_out)
     drawn = ins.patterns(model, ["class:1", "2:0"], steps=2)

@@ -11,6 +11,7 @@ from innersight.ablation import Ablation
 from innersight.connections import Connections
 from innersight.dissection import Concepts, Dissection
 from innersight.errors import printable
+from innersight.layers import without_grid
 from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
@@ -97,6 +98,8 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
         lines.append("NAME#2 is the second call of a module; the compute of all its calls is in its first line")
     if any(layer.prefix for layer in found):
         lines.append("grid 14x14 + 1: one token before those of the picture, such as a class token; it is not shown")
+    if all(layer.grid == (1, 1) for layer in found):
+        lines.append(f"{without_grid(model)}; heatmaps are those of methods that read pixels")
     if unreadable:
         reasons: dict[str, list[str]] = {}
         for name, why in unreadable.items():

@@ -54,7 +54,7 @@ def explain(
         of=of, like=like, options=options, seed=seed, shared=shared,
     )  # fmt: skip
     if not json_:
-        typer.echo(f"read at {', '.join(result.layers)}: {result.why}")
+        typer.echo(f"read at {', '.join(result.layers)}: {result.why}" if result.layers else result.why)
         for line in result.left_out:
             typer.echo(f"left out: {line}")
         for name, doubt in dict.fromkeys((entry.picture.name, entry.doubt) for entry in result.entries if entry.doubt):

@@ -286,8 +286,10 @@ class Trust:
         said.append(
             "Score: area under insertion minus area under deletion of that probability, mean over pictures with its "
             f"95% bootstrap interval. Verdicts: paired sign-flip tests at level {LEVEL}, Holm-corrected for "
-            f"{len(self.comparisons)} comparisons. Class activation maps are read at {own['layer']}."
+            f"{len(self.comparisons)} comparisons."
         )
+        if own["layer"] is not None:
+            said[-1] += f" Class activation maps are read at {own['layer']}."
         if self.duels:
             said.append(self.first)
         if self.facts["doubtful pictures"]:
