@@ -125,7 +125,6 @@ def test_saving(planted: Concepts, tmp_path: Path) -> None:
     [
         ({"words": []}, r"give at least one word"),
         ({"words": ["red", " "]}, "and no empty ones"),
-        ({"words": "red"}, "words='red' is one text; give a list"),
         ({"words": ["red", "red"]}, "'red' is among the words 2 times"),
         ({"layers": ["mix2"]}, "did you mean mix"),
         ({"encode": lambda given: [1]}, "encode gave a list for 4 texts; it must be a Tensor of"),
@@ -145,6 +144,11 @@ def test_errors(wrong: dict[str, Any], said: str) -> None:
     asked = {"pictures": Tinted(), "words": WORDS, "encode": encode, "layers": ["mix"], **wrong}
     with pytest.raises(InnersightError, match=said):
         label(ins.load(Mixes(), input=ins.InputSpec(16, 16)), **asked)
+
+
+def test_one_word_is_one_word() -> None:
+    model = ins.load(Mixes(), input=ins.InputSpec(16, 16))
+    assert label(model, Tinted(), "red", encode, "mix").words == ("red",)
 
 
 def test_too_few_pictures_and_broken_ones(tmp_path: Path) -> None:

@@ -237,8 +237,6 @@ def read_words(path: str | Path) -> tuple[str, ...]:
 
 
 def _words(words: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(words, str):
-        raise InnersightError(f"words={words!r} is one text; give a list of words")
     found = tuple(words)
     if not found or not all(isinstance(word, str) and word.strip() for word in found):
         raise InnersightError(f"words={printable(found)}: give at least one word, and no empty ones")

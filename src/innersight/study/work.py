@@ -56,6 +56,7 @@ class Study:
         """Write the documents and sheets of the front end from the stored values; return their folder."""
         return write_documents(Store.open(self.folder))
 
+    @public()
     def report(self, out: str | Path, *, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> Path:
         """Write one self-contained HTML file and return its path.
 
