@@ -1,6 +1,7 @@
 """Predictions are the network's own, and accuracy counts what it should."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from innersight.image import Picture, PictureError, stack
 from innersight.model import Model
 from innersight.predict import predict
 from innersight.statistics import wilson
+from innersight.terminal import prediction
 
 
 @pytest.fixture
@@ -122,3 +124,47 @@ def test_saving(where: str, small_model: Model, tree: Path, tmp_path: Path) -> N
     assert "<img " in said._repr_html_()
     with pytest.raises(InnersightError, match=r"a\.txt: write a figure to \.png"):
         said.save(tmp_path / "a.txt")
+
+
+def test_what_each_image_is_taken_for_is_printed(small_model: Model, tree: Path) -> None:
+    said = predict(small_model, tree)
+    text = prediction(said)
+    for i, name in enumerate(said.names):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
+        assert f"{name}: {said.top(i, 1)[0]['label']} " in line
+        assert (", the truth is " in line) == (said.truth[i] not in (-1, int(said.logits[i].argmax())))
+    assert "accuracy " in text
+    html = said._repr_html_()
+    assert all(f"<td>{name}</td>" in html for name in said.names)
+    (row, *_), (number, *_) = said.to_json()["pictures"], said.mistakes()
+    assert row["prediction"][0]["label"] == said.row(0)["label"]
+    assert said.row(number)["right"] is False
+    assert html.count("(wrong)") == len(said.mistakes())
+
+
+def test_of_many_images_the_surest_mistakes(small_model: Model, tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / "ash").mkdir(exist_ok=True)
+        picture(i).image.save(tmp_path / "ash" / f"{i:02}.png")
+    said = predict(small_model, [tmp_path, tmp_path / "ash" / "03.png"])
+    wrong = said.mistakes()
+    sure = [float(said.probabilities[i].max()) for i in wrong]
+    assert sure == sorted(sure, reverse=True)
+    assert all(int(said.logits[i].argmax()) != 0 for i in wrong)
+    assert len(wrong) == 31 - int((said.logits.argmax(1) == 0).sum())
+    assert sum(count for _, count in said.counts()) == 31
+    text = prediction(said)
+    assert text.startswith("31 images, taken for: ")
+    assert said.names[wrong[0]] in text
+    assert len(text.splitlines()) < 40
+    assert "surest mistakes of 31 images" in said._repr_html_()
+    # Two files of one name have their folder's too.
+    assert said.names[3] == said.names[30] == "ash/03.png"
+
+
+def test_scores_that_are_no_probabilities(tree: Path) -> None:
+    base = tiny("in-place")
+    said = predict(replace(base, head=replace(base.head, link="none", unit="votes")), tree)
+    assert "<th>votes</th>" in said._repr_html_()
+    assert prediction(said)
+    assert said.row(0)["probability"] is None

@@ -64,7 +64,7 @@ def scan(images: Any, *, labels: Sequence[str] | None = None) -> Listing:
             found.append((text, _name(entry, root), entry.number, entry.stamp() or entry.digest()))
     where = printable(root) if root is not None else "the images"
     if loose:
-        notes.append(f"{loose:,} images lie in no class's folder or have no label, and are left out")
+        notes.append(f"left out, as they lie in no folder of a class, or have no label: {loose:,}")
     if labels is None:
         names = tuple(sorted({text for text, *_ in found}))
         notes += [f"class {name} has no pictures and is left out" for name in known if name not in names]
