@@ -133,6 +133,12 @@ def test_tar_files_put_together_are_one(model: Model, tmp_path: Path) -> None:
     found = ins.predict(model, tmp_path / "both.tar")
     assert len(found.names) == COUNT
     assert found.skipped == ()
+    # The end of the first is not that of the second.
+    cut_at = offsets(two)[3].offset
+    (tmp_path / "both.tar").write_bytes(one.read_bytes() + two.read_bytes()[:cut_at])
+    found = ins.predict(model, tmp_path / "both.tar")
+    assert len(found.names) == 8
+    assert "has no end" in found.skipped[0]
 
 
 def test_what_is_no_tar_file(model: Model, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from innersight import pixels as module
 from innersight.image import PictureError, as_picture, decode_picture, load_picture
 
 # Red, a green that is transparent, blue half transparent, and brown.
@@ -291,3 +292,4 @@ def test_threads_leave_the_filters_of_warnings_as_they_are(tmp_path: Path) -> No
     finally:
         sys.setswitchinterval(interval)
     assert warnings.filters == before
+    assert not module._quieted

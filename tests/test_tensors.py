@@ -1,6 +1,7 @@
 """Tensors, arrays and batches as images: the same values in every function, and what was assumed is said."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 import innersight as ins
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import Box, PictureError
 from innersight.inputs import read
 from innersight.model import InputSpec, Model
 from innersight.patterns import interpretability
@@ -99,6 +100,8 @@ def test_names_and_labels(model: Model) -> None:
     for form in ("with labels", "lists with labels", "a dict", "a loader"):
         assert ins.predict(model, FORMS[form](model)).truth == (0, 1, 2, 3)
     assert ins.predict(model, fed(model)).truth == (-1,) * COUNT
+    mixed = [fed(model)[0], list(fed(model)[1:3]), fed(model)[3:]]
+    assert ins.predict(model, mixed).names == tuple(f"image {i}" for i in range(COUNT))
 
 
 def test_what_was_assumed_is_said(model: Model) -> None:
@@ -162,6 +165,26 @@ def test_thin_images_whose_channels_might_be_either_side() -> None:
     for shape, size in (((3, 40, 3), (3, 40)), ((3, 40, 4), (4, 40)), ((1, 9, 3), (9, 1)), ((4, 9, 1), (1, 9))):
         (one,) = read(torch.zeros(shape, dtype=torch.uint8), spec).pictures
         assert (one.width, one.height) == size, shape
+
+
+def test_networks_that_are_fed_otherwise_see_the_same_image(model: Model) -> None:
+    spec = replace(model.input, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    other = replace(tiny("in-place", seed=3), input=spec)
+    wanted, found = (ins.match(other, model, images, ["relu2"]) for images in (shots(), fed(model)))
+    assert torch.allclose(found.layers["relu2"].correlation, wanted.layers["relu2"].correlation, atol=1e-4)
+    # The other way round they are the input of the second.
+    assert not torch.allclose(
+        ins.match(model, other, fed(model), ["relu2"]).layers["relu2"].correlation,
+        ins.match(model, other, shots(), ["relu2"]).layers["relu2"].correlation, atol=1e-4,
+    )  # fmt: skip
+
+
+def test_nothing_is_cropped_from_a_network_input(model: Model) -> None:
+    spec = replace(model.input, crop=0.5)
+    (one,) = read(fed(model)[0], spec).pictures
+    assert one.box(spec) == Box(0, 0, 24, 24)
+    assert one.tensor(spec).equal(fed(model)[0])
+    assert np.abs(np.asarray(one.seen(spec)).astype(int) - shots()[0]).max() <= 1
 
 
 def test_tensors_stay_as_they_are(model: Model) -> None:
