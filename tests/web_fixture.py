@@ -81,6 +81,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
                 "parameters": 1_234_567,
                 "labels": labels,
                 "notes": ["The resize filter was not stated: bilinear."],
+                "warnings": ["<b>bn1</b> gets values about 200 times larger than in training."],
                 "input": {
                     "channels": 3,
                     "height": SIDE,

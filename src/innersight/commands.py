@@ -46,8 +46,15 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
     for path in paths:
         save(result, path, **drawing)
         typer.echo(f"wrote {printable(path)}", err=as_json)
+    list_warnings(getattr(result, "warnings", ()))
     list_notes(result.notes)
     list_skipped(result.skipped)
+
+
+def list_warnings(sentences: Sequence[str]) -> None:
+    """List what of the input contract seems wrong."""
+    for sentence in sentences:
+        typer.echo(f"warning: {printable(sentence)}", err=True)
 
 
 def list_notes(sentences: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from innersight import tap
 from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import printable
+from innersight.input_warnings import InputLook
 from innersight.inputs import Entry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.model import InputSpec, Model
 from innersight.render import figures
@@ -38,6 +39,7 @@ class Prediction:
     names : one per picture. logits : (pictures, classes) float32. truth : class number per picture, -1 where unknown.
     skipped : one sentence for each file that could not be read. notes : how images and labels were understood.
     learned : how many of the images the network was trained on, as far as its run says.
+    warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Prediction:
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
     learned: int = 0
+    warnings: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -148,6 +151,7 @@ class Prediction:
             "summary": self.summary(),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -176,6 +180,7 @@ def predict(model: Model, pictures: Any) -> Prediction:
     truth: list[int] = []
     logits: list[Tensor] = []
     known, learned = learned_by(model.run), 0
+    look = InputLook(model)
     reading = ImageReader(pictures, model.input, model.labels)
     for both in batched(reading.each(partial(_read, spec=model.input, known=known)), BATCH):
         loaded = [one for one, _ in both]
@@ -183,18 +188,23 @@ def predict(model: Model, pictures: Any) -> Prediction:
         names += [one.name for one in loaded]
         paths += [one.entry.path for one in loaded]
         truth += [class_of(one.entry.label, model.labels) for one in loaded]
-        logits.append(run(model, network_input(loaded, model)))
+        x = network_input(loaded, model)
+        look.add(x, (one.size for one in loaded))
+        logits.append(run(model, x))
     notes = reading.notes
     if learned:
         notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
     return Prediction(model, _distinct(names, paths), torch.cat(logits), tuple(truth), reading.skipped, notes, learned)
+    scores = torch.cat(logits)
+    return Prediction(model, tuple(names), scores, tuple(truth), reading.skipped, notes, learned, look.warnings)
 
 
 def _read(entry: Entry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
     """Read an image, and say whether it is among those known by their digests."""
     found = entry.load(spec)
     trained = bool(known) and not known.isdisjoint(content_of(entry.bytes(), found))
-    return Loaded(entry, found.values(spec), None, name=found.name), trained
+    size = found.height, found.width
+    return Loaded(entry, found.values(spec), None, name=found.name, size=size), trained
 
 
 def run(model: Model, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B classes"]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from innersight.cli.base import Data, Device, Layers, ModelName, Target, Weights, app, load
-from innersight.commands import list_notes, list_skipped, progress
+from innersight.commands import list_notes, list_skipped, list_warnings, progress
 from innersight.errors import InnersightError, printable
 
 
@@ -45,6 +45,7 @@ def study(
         result = run(opened, pictures, out, plan=plan, watch=watch)
     typer.echo(f"computed {result.computed} items, reused {result.reused}")
     typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
+    list_warnings(result.warnings)
     list_notes(result.notes)
     list_skipped(result.skipped)
 

@@ -38,6 +38,7 @@ from innersight.heatmaps.target import (
     likeness,
 )
 from innersight.image import Picture, stack
+from innersight.input_warnings import picture_warnings
 from innersight.inputs import read, read_one
 from innersight.layers import check_layers, has_grid, last_grid, without_grid
 from innersight.model import Model
@@ -90,6 +91,7 @@ def explain(
     liked = None if like is None else likeness(model, read_one(like, model.input, "like"), also[0])
     aim_of = aims(model, images, target, versus, of)
     entries: list[Heatmap] = []
+    warnings = picture_warnings(model, loaded)
     for i in range(0, len(loaded), BATCH):
         batch = loaded[i : i + BATCH]
         x = stack(batch, model.input).to(model.device, model.dtype)
@@ -99,7 +101,7 @@ def explain(
     if not entries:
         raise unfit(left_out)
     left = tuple(left_out.values())
-    return Heatmaps(model, tuple(entries), where, why, shared, left, images.skipped, images.notes)
+    return Heatmaps(model, tuple(entries), where, why, shared, left, images.skipped, images.notes, warnings)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Heatmaps:
     layers : those that were read, and why : the reason for the first, or for none. shared : whether pictures share the
     scale of a method and layer. left_out : one sentence for each method that cannot read this network. skipped : one
     sentence for each file that could not be read. notes : how the images and their labels were understood.
+    warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
     """
 
     model: Model
@@ -74,6 +75,7 @@ class Heatmaps:
     left_out: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -107,6 +109,7 @@ class Heatmaps:
             "left out": list(self.left_out),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
     def tensors(self) -> dict[str, Tensor]:

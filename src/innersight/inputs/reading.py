@@ -33,7 +33,7 @@ class Loaded:
     """An image that was read, or the reason why not.
 
     values : (H, W, C) uint8 or float32 in 0..1, or the network's input (C, H, W) as a Tensor; None with `broken`.
-    name : for people.
+    name : for people. size : (height, width) of the whole image.
     """
 
     entry: Entry
@@ -42,6 +42,7 @@ class Loaded:
     digest: str = ""
     stamp: str = ""
     name: str = ""
+    size: tuple[int, int] | None = None
 
     __repr__ = brief
 
@@ -213,7 +214,7 @@ def _loaded(entry: Entry, spec: InputSpec, least: int = 1) -> Loaded:
             f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small to show anything; at least "
             f"{least} a side are needed"
         )
-    return Loaded(entry, found.values(spec), None, name=found.name)
+    return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
 
 
 def _picture(entry: Entry, spec: InputSpec) -> Picture:

@@ -19,7 +19,17 @@ from innersight import __version__, tap
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import PictureError
-from innersight.inputs import Assumed, Entry, Given, again, entries, label_notes, repeatable, threads
+from innersight.input_warnings import InputLook
+from innersight.inputs import (
+    Assumed,
+    Entry,
+    Given,
+    again,
+    entries,
+    label_notes,
+    repeatable,
+    threads,
+)
 from innersight.layers import check_layers, story
 from innersight.model import Model
 from innersight.permit import ARCHIVE, Permit
@@ -90,7 +100,7 @@ def scan(
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip
-    work = _Work(model, plan)
+    work, look = _Work(model, plan), InputLook(model)
     with ExitStack() as stack:
         source: Iterator[Entry] = map(assumed.add, entries(images, model.labels))
         ledger = unmarked = None
@@ -112,7 +122,7 @@ def scan(
             unmarked = ledger.remember(names)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
-        shards = here(model, plan, source, work.layers) if ray is None else there(model, plan, source, ray)
+        shards = here(model, plan, source, work.layers, look) if ray is None else there(model, plan, source, ray)
         waiting: list[Record] = []
         for parts, records in stack.enter_context(closing(shards)):
             work.take(parts, records)
@@ -126,7 +136,8 @@ def scan(
     if not work.pictures:
         raise PictureError(work.skipped[0] if work.skipped else "no images given")
     found = work.result(images, ledger, assumed.notes())
-    return replace(found, notes=(*found.notes, unmarked)) if unmarked else found
+    notes = (*found.notes, unmarked) if unmarked else found.notes
+    return replace(found, notes=notes, warnings=look.warnings)
 
 
 def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:

@@ -63,6 +63,7 @@ class Scan:
 
     layers : one `Tally` per layer. records : of the pictures that any unit keeps, by number. top : examples asked for.
     pictures : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
+    warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
     hashes : reads the perceptual hashes of all of them, int64. dataset : the one they came from, where it was one.
     again : gives a picture by its name, to be read again.
     """
@@ -77,6 +78,7 @@ class Scan:
     hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
     dataset: Any = field(default=None, repr=False)
     again: Callable[[str], Entry] = field(default=again, repr=False)
+    warnings: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -259,6 +261,7 @@ class Scan:
             "pictures": self.pictures,
             "skipped": list(self.skipped),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "summary": self.summary(),
             "layers": {name: self._rows(name, tally) for name, tally in self.layers.items()},
         }

@@ -13,6 +13,7 @@ import torch
 
 from innersight import tap
 from innersight.errors import InnersightError, printable
+from innersight.input_warnings import InputLook
 from innersight.inputs import Entry, Label, Loaded, class_of, network_input, stream, threads
 from innersight.model import Layer, Model
 from innersight.remote import spread
@@ -51,13 +52,18 @@ class Plan:
         return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
 
 
-def here(model: Model, plan: Plan, source: Iterator[Entry], before: Parts) -> Generator[Shard, None, None]:
-    """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it."""
+def here(
+    model: Model, plan: Plan, source: Iterator[Entry], before: Parts, look: InputLook | None = None
+) -> Generator[Shard, None, None]:
+    """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it.
+
+    look : is shown all images.
+    """
     decoders = threads(plan.workers)
     with closing(stream(source, model.input, decoders, digests=plan.digests, least=SMALLEST)) as loaded:
         for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.shard):
             parts = {name: gathering.shard() for name, gathering in before.items()}
-            yield parts, gather(model, parts, entries, plan.batch)
+            yield parts, gather(model, parts, entries, plan.batch, look)
 
 
 def there(model: Model, plan: Plan, source: Iterator[Entry], cluster: str) -> Generator[Shard, None, None]:
@@ -122,7 +128,13 @@ class Away:
         return Answer(socket.gethostname(), packed, records, [path for path in paths if not os.path.exists(path)])
 
 
-def gather(model: Model, parts: Mapping[str, Gathering], entries: Iterable[Loaded], batch: int) -> list[Record]:
+def gather(
+    model: Model,
+    parts: Mapping[str, Gathering],
+    entries: Iterable[Loaded],
+    batch: int,
+    look: InputLook | None = None,
+) -> list[Record]:
     """Take the pictures into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
     records: list[Record] = []
     waiting: list[Loaded] = []
@@ -133,15 +145,19 @@ def gather(model: Model, parts: Mapping[str, Gathering], entries: Iterable[Loade
             label = _text(one.entry.label)
             records.append(Record(one.entry.number, one.entry.name, label, -1, 0, one.stamp, one.digest, one.broken))
         if len(waiting) == batch:
-            records += _add(model, parts, waiting)
+            records += _add(model, parts, waiting, look)
             waiting = []
     if waiting:
-        records += _add(model, parts, waiting)
+        records += _add(model, parts, waiting, look)
     return sorted(records, key=lambda record: record.number)
 
 
-def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded]) -> list[Record]:
+def _add(
+    model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded], look: InputLook | None
+) -> list[Record]:
     x = network_input(loaded, model)
+    if look is not None:
+        look.add(x, (one.size for one in loaded))
     classes = [class_of(one.entry.label, model.labels) for one in loaded]
     numbers, known = (torch.tensor(values, device=x.device) for values in ([i.entry.number for i in loaded], classes))
     hashes = likeness(model.input.denormalise(x.float()))

@@ -37,8 +37,8 @@ from innersight.study_folder import written_by_innersight
 CHUNK = 16
 
 
-def card(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
-    """Return the model's card: what it is, its layers, and the plan."""
+def card(model: Model, plan: Plan, skipped: list[str], warnings: Sequence[str]) -> Outcome:
+    """Return the model's card: what it is, what seems wrong with its input, its layers, and the plan."""
     layers = [
         {
             "name": layer.name,
@@ -59,6 +59,7 @@ def card(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
         "parameters": sum(p.numel() for p in model.net.parameters()),
         "labels": list(model.labels),
         "notes": list(model.notes),
+        "warnings": list(warnings),
         "input": {
             "channels": spec.channels,
             "height": spec.height,
@@ -69,6 +70,7 @@ def card(model: Model, plan: Plan, skipped: list[str]) -> Outcome:
             "crop": spec.crop,
             "resample": spec.resample,
             "shown": list(spec.shown),
+            "guessed": list(spec.guessed),
         },
     }
     return {

@@ -12,7 +12,7 @@ from innersight.model import Model
 
 LARGEST = 128
 # What the items of a study hold. Raise it when that changes: items of another format are made again.
-ITEMS = 6
+ITEMS = 7
 
 
 @dataclass(frozen=True)

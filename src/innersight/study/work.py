@@ -12,6 +12,7 @@ from typing import Any
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.image import Picture, PictureError
+from innersight.input_warnings import picture_warnings
 from innersight.inputs import Given, ImageReader, given
 from innersight.layers import survey
 from innersight.model import Model
@@ -38,7 +39,8 @@ class Study:
     """A study on disk.
 
     computed, reused : items of the last run. skipped : one sentence per unreadable file. notes : how the images and
-    their labels were understood, and what else a reader must know.
+    their labels were understood, and what else a reader must know. warnings : what of the input contract seems wrong,
+    see `innersight.input_warnings`.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Study:
     reused: int = 0
     skipped: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
     @classmethod
     def open(cls, folder: str | Path) -> "Study":
@@ -166,7 +169,8 @@ def study(
         store.drop_others({*made, ASKED} if fitting else set(made))
     computed = sum(made.values())
     notes = (*notes, unmarked) if unmarked else notes
-    return Study(store.folder, computed, len(made) - computed, tuple(skipped), notes)
+    warnings = picture_warnings(model, loaded)
+    return Study(store.folder, computed, len(made) - computed, tuple(skipped), notes, warnings)
 
 
 def _load(pictures: Any, model: Model) -> tuple[tuple[Picture, ...], list[str], tuple[str, ...]]:
@@ -219,8 +223,10 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
     model, pictures, plan, store, base = scene.model, scene.pictures, scene.plan, scene.store, scene.base
     first = items.first_conv(model)
     grids = {layer.name: layer for layer in survey(model)}
+    warnings = picture_warnings(model, pictures)
     card = {**base, "plan": plan.to_json(), "skipped": skipped, "source": model.source, "where": str(Path.cwd())}
-    yield "model", card, partial(items.card, model, plan, skipped)
+    card |= {"notes": [*model.notes, *warnings], "guessed": model.input.guessed}
+    yield "model", card, partial(items.card, model, plan, skipped, warnings)
     yield "pictures", {**base, "paths": items.paths_of(pictures)}, partial(items.pictures_of, model, pictures)
     for layer in plan.layers:
         yield f"maps/{layer}", base, partial(items.maps_of, model, pictures, layer)

@@ -12,6 +12,7 @@ from innersight.tap.gradient import CUT, gradients
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.lean import lean
 from innersight.tap.linear import linearised, wired
+from innersight.tap.norms import Arriving, arriving
 from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
@@ -23,6 +24,7 @@ __all__ = [
     "CUT",
     "DEFEATED",
     "PICTURE",
+    "Arriving",
     "Captured",
     "Compiled",
     "Layout",
@@ -32,6 +34,7 @@ __all__ = [
     "Unreadable",
     "Wire",
     "affine",
+    "arriving",
     "attention",
     "capture",
     "ending",

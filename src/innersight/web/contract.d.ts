@@ -19,7 +19,7 @@ interface LayerEntry {
 interface Study {
   format: number; title: string; created: string; version: string; story: string[]; skipped: string[];
   model: {
-    name: string; source: string; parameters: number; labels: string[]; notes: string[];
+    name: string; source: string; parameters: number; labels: string[]; notes: string[]; warnings: string[];
     input: { channels: number; height: number; width: number; mean: number[]; std: number[]; fit: string; crop: number };
   };
   pictures: PictureEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;

@@ -71,6 +71,7 @@ export function modelSection(study, layers, documents) {
         ["input", `${input.channels} × ${input.height} × ${input.width}, ${kept}`],
         ["normalised", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
         ["classes", `${count(model.labels.length)}: ${labels}`],
+        ["warnings", (model.warnings ?? []).join(" ")],
         ["notes", model.notes.join(" ")],
       ]),
       layerList(study)),
