@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from networks import picture
 from torch import Tensor, nn
 
+from innersight import heads as heads_of
 from innersight.errors import InnersightError
+from innersight.model import InputSpec
+from innersight.predict import predict
 from innersight.sources import load
 from innersight.sources.keras import Channels, library
 
@@ -316,3 +320,48 @@ def test_the_adapter_is_the_network() -> None:
     net = Channels(channels_first(), last=False).eval()
     assert isinstance(net, nn.Module)
     assert net(torch.rand(1, 3, 16, 16)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("build", LAYERS)
+def test_images_are_squashed_as_its_own_loaders_do_and_that_is_a_guess(build: Any, tmp_path: Path) -> None:
+    _, model = opened(build, tmp_path)
+    assert (model.input.fit, model.input.resample) == ("squash", "bilinear")
+    assert "fit" in model.input.guessed
+    assert "the whole image is squashed to the size): state it with fit=crop or fit=squash" in " ".join(model.notes)
+    stated = load(f"keras:{tmp_path / 'net.keras'}?fit=crop", device="cpu")
+    assert (stated.input.fit, "fit" in stated.input.guessed) == ("crop", False)
+    assert "is a guess (" not in " ".join(note for note in stated.notes if "proportions" in note)
+
+
+@pytest.mark.parametrize("build", [sequential, multilabel, nested])
+def test_a_head_that_is_named_reads_logits_as_the_one_that_is_found(build: Any, tmp_path: Path) -> None:
+    _, model = opened(build, tmp_path)
+    x = pictures(model)
+    heads = [model.head]
+    heads += [heads_of.multilabel()] if model.head.link == "sigmoid" else [heads_of.Head(lambda out: out)]
+    for head in heads:
+        named = load(f"keras:{tmp_path / 'net.keras'}", device="cpu", head=head)
+        assert torch.equal(named.logits(x), model.logits(x))
+        assert (named.notes, named.labels, named.head.link) == (model.notes, model.labels, model.head.link)
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+def test_a_batch_norm_of_keras_tells_in_which_unit_pixels_are_fed(scale: float, tmp_path: Path) -> None:
+    def build() -> Any:
+        x = start = keras.Input((32, 32, 3))
+        x = L.ReLU()(L.BatchNormalization(name="norm")(L.Conv2D(8, 3, use_bias=False, name="conv")(x)))
+        return keras.Model(start, L.Dense(3, name="top")(L.GlobalAveragePooling2D()(x)))
+
+    keras.utils.set_random_seed(1)
+    net = build()
+    images = [picture(i, width=32, height=32) for i in range(8)]
+    x = torch.stack([one.tensor(InputSpec(32, 32)) for one in images]).permute(0, 2, 3, 1) * scale
+    values = net.get_layer("conv")(x).detach()
+    norm = net.get_layer("norm")
+    norm.set_weights([*norm.get_weights()[:2], values.mean((0, 1, 2)).numpy(), values.var((0, 1, 2)).numpy()])
+    net.save(tmp_path / "net.keras")
+    for typed, fits in (("mean=0&std=1", scale == 1.0), ("mean=0&std=0.00392", scale == 255.0)):
+        model = load(f"keras:{tmp_path / 'net.keras'}?{typed}&fit=squash", device="cpu")
+        warnings = predict(model, images).warnings
+        assert (warnings == ()) is fits, warnings
+        assert fits or "norm, the first batch norm, gets values about 2" in warnings[0]
