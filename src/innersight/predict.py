@@ -194,9 +194,8 @@ def predict(model: Model, pictures: Any) -> Prediction:
     notes = reading.notes
     if learned:
         notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
-    return Prediction(model, _distinct(names, paths), torch.cat(logits), tuple(truth), reading.skipped, notes, learned)
-    scores = torch.cat(logits)
-    return Prediction(model, tuple(names), scores, tuple(truth), reading.skipped, notes, learned, look.warnings)
+    shown, scores = _distinct(names, paths), torch.cat(logits)
+    return Prediction(model, shown, scores, tuple(truth), reading.skipped, notes, learned, look.warnings)
 
 
 def _read(entry: Entry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
