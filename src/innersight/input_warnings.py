@@ -45,23 +45,47 @@ def unit_warnings(model: Model, x: Float[Tensor, "B C H W"]) -> tuple[str, ...]:
 
 
 class InputLook:
-    """What of a model's input contract seems wrong, seen while images go by; nothing of them is held."""
+    """What of a model's input contract seems wrong, seen while images go by; nothing of them is held.
+
+    sizes : how many images there were of each (height, width). unit : see `unit_warnings`; None before the first image.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._sizes: Counter[tuple[int, int]] = Counter()
-        self._unit: tuple[str, ...] | None = None
+        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.unit: tuple[str, ...] | None = None
 
     def add(self, x: Float[Tensor, "B C H W"], sizes: Iterable[tuple[int, int] | None]) -> None:
         """Take in a batch: network input, and the (height, width) of the images where they are known."""
-        self._sizes.update(size for size in sizes if size is not None)
-        if self._unit is None:
-            self._unit = unit_warnings(self._model, x)
+        self.sizes.update(size for size in sizes if size is not None)
+        if self.unit is None:
+            self.unit = unit_warnings(self._model, x)
+
+    def merge(self, sizes: Mapping[tuple[int, int], int], unit: tuple[str, ...] | None) -> None:
+        """Take in what was seen of later images."""
+        self.sizes.update(sizes)
+        self.unit = unit if self.unit is None else self.unit
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what was seen, to be kept."""
+        rows = [[*size, count] for size, count in sorted(self.sizes.items())]
+        found = {"sizes": torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)}
+        if self.unit is not None:
+            found["unit"] = torch.tensor(list("\n".join(self.unit).encode()), dtype=torch.uint8)
+        return found
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` returned; what is not there was not seen."""
+        for height, width, count in tensors["sizes"].tolist() if "sizes" in tensors else ():
+            self.sizes[height, width] += count
+        if "unit" in tensors:
+            text = bytes(tensors["unit"].tolist()).decode()
+            self.unit = tuple(text.split("\n")) if text else ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each thing that seems wrong."""
-        return (*(self._unit or ()), *fit_warnings(self._model.input, self._sizes))
+        return (*(self.unit or ()), *fit_warnings(self._model.input, self.sizes))
 
 
 def fit_warnings(spec: InputSpec, sizes: Mapping[tuple[int, int], int]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from innersight.study_folder import written_by_innersight
 
 SHARD = 512
 FORMAT = 5  # of what is stored; raise it when that changes
+LOOK = ":look/"  # begins the names of what is kept of the input contract; no layer begins so
 Watch = Callable[[int, int, str], None]
 
 
@@ -100,7 +101,7 @@ def scan(
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip
-    work, look = _Work(model, plan), InputLook(model)
+    work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[Entry] = map(assumed.add, entries(images, model.labels))
         ledger = unmarked = None
@@ -122,7 +123,8 @@ def scan(
             unmarked = ledger.remember(names)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
-        shards = here(model, plan, source, work.layers, look) if ray is None else there(model, plan, source, ray)
+        look = work.look
+        shards = here(model, plan, source, work.layers, look) if ray is None else there(model, plan, source, ray, look)
         waiting: list[Record] = []
         for parts, records in stack.enter_context(closing(shards)):
             work.take(parts, records)
@@ -136,8 +138,7 @@ def scan(
     if not work.pictures:
         raise PictureError(work.skipped[0] if work.skipped else "no images given")
     found = work.result(images, ledger, assumed.notes())
-    notes = (*found.notes, unmarked) if unmarked else found.notes
-    return replace(found, notes=notes, warnings=look.warnings)
+    return replace(found, notes=(*found.notes, unmarked)) if unmarked else found
 
 
 def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
@@ -183,7 +184,8 @@ class _Work:
     """A scan while it runs: sums, and the records of those pictures that are kept.
 
     done : entries of the source that were looked at. pictures : those that could be read. labels : how many of them
-    have a label and the number of its class, -1 for one that is no class of the model. hashes : of all of them, where
+    have a label and the number of its class, -1 for one that is no class of the model. look : what they say of the
+    input contract. hashes : of all of them, where
     the ledger does not keep them.
     """
 
@@ -191,6 +193,7 @@ class _Work:
         self.model, self.top, self.layers = model, plan.top, plan.empty(model)
         self.records: dict[int, Record] = {}
         self.hashes: array[int] | None = None if plan.digests else array("q")
+        self.look = InputLook(model)
         self.skipped: list[str] = []
         self.labels: Counter[tuple[str, int]] = Counter()
         self.done = self.pictures = 0
@@ -221,7 +224,8 @@ class _Work:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all sums by `LAYER/STATISTIC/name`."""
-        return {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
+        sums = {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
+        return sums | {f"{LOOK}{key}": tensor for key, tensor in self.look.tensors().items()}
 
     def go_on(self, ledger: Ledger, before: Progress) -> None:
         """Take up the work where the ledger says it stopped."""
@@ -229,6 +233,8 @@ class _Work:
         for name, gathering in self.layers.items():
             own = f"{name}/"
             gathering.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
+        seen = {key.removeprefix(LOOK): value for key, value in before.tensors.items() if key.startswith(LOOK)}
+        self.look.load(seen)
         self.records = ledger.records(self.kept())
         self.skipped = ledger.broken()
         self.labels = Counter(ledger.labels())
@@ -251,6 +257,7 @@ class _Work:
             (*notes, *self._notes(tallies)),
             hashes,
             images if images is not None and not images.of_files else None,
+            warnings=self.look.warnings,
         )
 
     def _notes(self, tallies: Mapping[str, Tally]) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Plan:
 
 
 def here(
-    model: Model, plan: Plan, source: Iterator[Entry], before: Parts, look: InputLook | None = None
+    model: Model, plan: Plan, source: Iterator[Entry], before: Parts, look: InputLook
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it.
 
@@ -66,8 +66,12 @@ def here(
             yield parts, gather(model, parts, entries, plan.batch, look)
 
 
-def there(model: Model, plan: Plan, source: Iterator[Entry], cluster: str) -> Generator[Shard, None, None]:
+def there(
+    model: Model, plan: Plan, source: Iterator[Entry], cluster: str, look: InputLook
+) -> Generator[Shard, None, None]:
     """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
+
+    look : is told of all images.
 
     Raises InnersightError where a worker does not find a file that is here.
     """
@@ -83,6 +87,7 @@ def there(model: Model, plan: Plan, source: Iterator[Entry], cluster: str) -> Ge
                     f"{printable(name)} is not on {answer.machine}: pictures must be found under the same path on "
                     "every machine, as on shared storage"
                 )
+            look.merge(answer.sizes, answer.unit)
             parts = plan.empty(model)
             for name, gathering in parts.items():
                 gathering.load(safetensors.torch.load(answer.parts[name]))
@@ -91,12 +96,17 @@ def there(model: Model, plan: Plan, source: Iterator[Entry], cluster: str) -> Ge
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a worker found. parts : `Gathering.tensors` of each layer as safetensors. absent : files it did not find."""
+    """What a worker found. parts : `Gathering.tensors` of each layer as safetensors. absent : files it did not find.
+
+    sizes, unit : see `innersight.input_warnings.InputLook`.
+    """
 
     machine: str
     parts: dict[str, bytes]
     records: list[Record]
     absent: list[str]
+    sizes: Mapping[tuple[int, int], int]
+    unit: tuple[str, ...] | None
 
 
 class Away:
@@ -116,16 +126,17 @@ class Away:
             self._before = plan.empty(model)
         decoders = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
         parts = {name: gathering.shard() for name, gathering in self._before.items()}
-        loaded = stream(entries, model.input, decoders, digests=plan.digests, least=SMALLEST)
+        loaded, look = stream(entries, model.input, decoders, digests=plan.digests, least=SMALLEST), InputLook(model)
         with closing(loaded), tap.untouched(model), torch.no_grad():
-            records = gather(model, parts, loaded, plan.batch)
+            records = gather(model, parts, loaded, plan.batch, look)
         packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}
         for name, gathering in self._before.items():
             gathering.expect(parts[name])
         self._last = entries[-1].number
         broken = {record.number for record in records if record.broken is not None}
         paths = [os.fspath(one.path) for one in entries if one.number in broken and one.path is not None]
-        return Answer(socket.gethostname(), packed, records, [path for path in paths if not os.path.exists(path)])
+        absent = [path for path in paths if not os.path.exists(path)]
+        return Answer(socket.gethostname(), packed, records, absent, dict(look.sizes), look.unit)
 
 
 def gather(
@@ -133,7 +144,7 @@ def gather(
     parts: Mapping[str, Gathering],
     entries: Iterable[Loaded],
     batch: int,
-    look: InputLook | None = None,
+    look: InputLook,
 ) -> list[Record]:
     """Take the pictures into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
     records: list[Record] = []
@@ -152,12 +163,9 @@ def gather(
     return sorted(records, key=lambda record: record.number)
 
 
-def _add(
-    model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded], look: InputLook | None
-) -> list[Record]:
+def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded], look: InputLook) -> list[Record]:
     x = network_input(loaded, model)
-    if look is not None:
-        look.add(x, (one.size for one in loaded))
+    look.add(x, (one.size for one in loaded))
     classes = [class_of(one.entry.label, model.labels) for one in loaded]
     numbers, known = (torch.tensor(values, device=x.device) for values in ([i.entry.number for i in loaded], classes))
     hashes = likeness(model.input.denormalise(x.float()))
