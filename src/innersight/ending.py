@@ -16,7 +16,7 @@ _COPIES = ("clone", "_to_copy", "contiguous", "copy", "cat", "stack", "index_sel
 _MEANS = ("mean", "sum", "_adaptive_avg_pool2d", "avg_pool2d", "add", "sub", "mul", "div", "upsample_bilinear2d")
 
 
-class Ending(TorchDispatchMode):
+class Ending(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, take note of what every tensor was made by last; `of` tells it afterwards.
 
     Unlike its values, that does not depend on the images a network is tried with.
@@ -25,7 +25,7 @@ class Ending(TorchDispatchMode):
     """
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._weights = {_memory(tensor) for tensor in weights}
         self._made: dict[int, str] = {}
 

@@ -84,7 +84,7 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
         trials = [some, activation + noise * (activation.float().std(correction=0).to(activation) or 1)]
         index = torch.arange(len(x), device=x.device).repeat(len(trials) + 1)
         variants = torch.cat([*trials, activation])
-        found = [replace(model, x, layer, lambda _, trial=trial: trial.clone()) for trial in trials]
+        found = [replace(model, x, layer, _giving(trial)) for trial in trials]
         truth = torch.cat([*found, output])
         modes: tuple[Literal["resumed", "copied"], ...] = ("resumed", "copied")
         for mode in modes:
@@ -93,6 +93,10 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
                 if _same(suffix(variants, index), truth, output.repeat(len(trials) + 1, 1)):
                     return suffix
     return Suffix(model, layer, x, activation, output, "full", {}, own)
+
+
+def _giving(variant: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda _: variant.clone()
 
 
 def _same(resumed: Tensor, truth: Tensor, plain: Tensor) -> bool:
