@@ -150,8 +150,8 @@ def parsed(text: str | bytes, what: object, remedy: str = _ANEW) -> dict[str, An
     """
     with written_by_innersight(what, remedy):
         found = json.loads(text)
-        # A text with half a character cannot be written again.
-        json.dumps(found, ensure_ascii=False).encode()
+        # A text with half a character cannot be written again, but for those that stand for bytes in names of files.
+        json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
         if not isinstance(found, dict):
             raise TypeError(f"{type(found).__name__} where an object is expected")
         return found
