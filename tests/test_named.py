@@ -1,7 +1,9 @@
 """Whatever is recognised by itself may be named too: same numbers, same notes, same checks."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -101,18 +103,16 @@ def test_heads_that_give_no_row_for_each_image_are_refused(read: Callable[[Any],
 )
 @pytest.mark.parametrize("form", ["module", "model", "text"])
 def test_a_named_head_is_checked(
-    read: Any, why: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Any, why: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = ends(lambda m: pooled(m) - 50)
     source: Any = {"module": net, "model": load(net, input=SPEC)}.get(form)
     if source is None:
-        (tmp_path / "mynet.py").write_text("NET = None\ndef build():\n    return NET\n")
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.syspath_prepend(tmp_path)
-        import mynet  # type: ignore[import-not-found]
-
-        monkeypatch.setattr(mynet, "NET", net)
-        source = "python:mynet:build"
+        # A module of its own name: another test's may be imported already.
+        built = ModuleType("named_head_net")
+        built.build = lambda: net  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "named_head_net", built)
+        source = "python:named_head_net:build"
     with pytest.raises(InnersightError, match=why):
         load(source, input=SPEC, head=Head(read))
 

@@ -130,15 +130,24 @@ def typed(row: tuple[Any, ...] | None, kinds: tuple[Any, ...], folder: StudyFold
 def _source(folder: StudyFolder, stack: ExitStack) -> tuple[str, Path | None]:
     """Return how to open the index, and a copy to open instead where it cannot be read where it is."""
     index, log = folder.file(INDEX), folder.file(f"{INDEX}-wal")
-    if folder.writable and not any(path is not None and path.stat().st_nlink > 1 for path in (index, log)):
+    found = [_stat(index), _stat(log)]
+    if folder.writable and not any(stat is not None and stat.st_nlink > 1 for stat in found):
         return "rw", None
     # SQLite wants to write beside what it reads, unless it is told that nobody changes it.
-    if log is None or log.stat().st_size == 0:
+    if found[1] is None or found[1].st_size == 0:
         return "ro&immutable=1", None
     copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="innersight-")))
     for side in ("", "-wal"):
         shutil.copyfile(folder.path(INDEX + side), copy / (INDEX + side))
     return "rw", copy / INDEX
+
+
+def _stat(path: Path | None) -> os.stat_result | None:
+    """Return what is known of a file, None where there is none: the last to close an index deletes its log."""
+    try:
+        return None if path is None else path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _connect(folder: StudyFolder, mode: str, copy: Path | None = None) -> sqlite3.Connection:
