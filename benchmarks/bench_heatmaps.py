@@ -106,7 +106,7 @@ def _gradcam(model: Model, x: Tensor) -> Row:
     layer = last_grid(model)[0]
     ours, peer = _ask(model, x, [layer], {"gradcam": {}}), _peer("GradCAM", model, x, layer)
     return race(
-        f"Grad-CAM, 16 pictures, {model.name}; {_alike(ours, peer)}",
+        f"Grad-CAM, 16 images, {model.name}; {_alike(ours, peer)}",
         {"innersight": ours, "bare forward + backward to the layer": _bare(model, x, layer), "grad-cam": peer},
         target="grad-cam at least 3x, bare at least 0.87x",
     )
@@ -115,7 +115,7 @@ def _gradcam(model: Model, x: Tensor) -> Row:
 def _cams(model: Model, x: Tensor) -> Row:
     layers = list(story(model))[-5:]
     return race(
-        f"{len(CAMS)} gradient CAMs at {len(layers)} layers, 16 pictures, {model.name}",
+        f"{len(CAMS)} gradient CAMs at {len(layers)} layers, 16 images, {model.name}",
         {
             "innersight": _ask(model, x, layers, {name: {} for name in CAMS}),
             "bare forward + backward to the first": _bare(model, x, layers[0]),
@@ -127,7 +127,7 @@ def _cams(model: Model, x: Tensor) -> Row:
 def _ablation(model: Model, layer: str, x: Tensor) -> Row:
     ours, peer = _ask(model, x, [layer], {"ablationcam": {}}), _peer("AblationCAM", model, x, layer)
     return race(
-        f"Ablation-CAM at {layer}, one picture, {model.name}; {_alike(ours, peer)}{_RECTIFIED[model.name]}",
+        f"Ablation-CAM at {layer}, one image, {model.name}; {_alike(ours, peer)}{_RECTIFIED[model.name]}",
         {"innersight": ours, "grad-cam": peer},
         rounds=3,
         target="grad-cam at least 20x",
@@ -139,7 +139,7 @@ def _scorecam(model: Model, layer: str, x: Tensor) -> Row:
     megabytes = [_peak(model.name, layer, who) for who in ("innersight", "grad-cam")]
     memory = f"peak memory {megabytes[0]:.0f} against {megabytes[1]:.0f} MiB"
     return race(
-        f"Score-CAM at {layer}, one picture, {model.name}; {_alike(ours, peer)}; {memory}",
+        f"Score-CAM at {layer}, one image, {model.name}; {_alike(ours, peer)}; {memory}",
         {"innersight": ours, "grad-cam": peer},
         rounds=3,
         target="grad-cam at least 1.5x, in a quarter of its memory",
@@ -147,7 +147,7 @@ def _scorecam(model: Model, layer: str, x: Tensor) -> Row:
 
 
 def _peak(name: str, layer: str, who: str) -> float:
-    """Return by how many MiB a process of its own grows for a Score-CAM of one picture, the median of three."""
+    """Return by how many MiB a process of its own grows for a Score-CAM of one image, the median of three."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         return statistics.median(pool.apply(_grown, (name, layer, who)) for _ in range(3))
 
@@ -184,7 +184,7 @@ def _rise(model: Model, x: Tensor) -> Row:
                 model.net(x * masks)
 
     return race(
-        f"RISE, {MASKS} masks of one picture, {model.name}",
+        f"RISE, {MASKS} masks of one image, {model.name}",
         {"innersight": ours, "bare forward passes": bare},
         rounds=3,
         target="bare at least 0.9x",
@@ -208,7 +208,7 @@ def _resume(model: Model, layer: str, x: Tensor) -> Row:
                 tap.replace(model, x.expand(len(span), -1, -1, -1), layer, lambda out, s=span: _without(out[:1], s))
 
     return race(
-        f"Switching off each of {units} units of {layer}, one picture, {model.name}",
+        f"Switching off each of {units} units of {layer}, one image, {model.name}",
         {"innersight": ours, "full runs": bare},
         rounds=3,
     )

@@ -1,8 +1,8 @@
 """Activation maximization: the time until a unit's pattern scores what a peer reaches with its own defaults.
 
-The score is the mean of the unit's map over the finished, unmoved picture at the network's own size, by one function
+The score is the mean of the unit's map over the finished, unmoved image at the network's own size, by one function
 for all. We draw 16 units at a time, peers one after another: they draw a sample of these units, and times are per unit.
-INNERSIGHT_BENCH_FULL=1 has the peers draw all 16, and finishes the pictures of the MACO peers (hours), which otherwise
+INNERSIGHT_BENCH_FULL=1 has the peers draw all 16, and finishes the images of the MACO peers (hours), which otherwise
 are timed over a few updates only.
 """
 
@@ -71,7 +71,7 @@ def measure() -> list[Row]:
 
 
 def score(model: Model, layer: str, units: list[int], images: Tensor) -> Tensor:
-    """Return the mean of each unit's map over its own picture (n, 3, H, W), shown at the network's own size."""
+    """Return the mean of each unit's map over its own image (n, 3, H, W), shown at the network's own size."""
     size = (model.input.height, model.input.width)
     if tuple(images.shape[2:]) != size:
         images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
@@ -90,7 +90,7 @@ def curve(model: Model, layer: str, parameterize: str = "fourier") -> Curve:
     def look(state: Progress) -> None:
         nonlocal paused
         now = time.perf_counter()
-        found = dict(state.pictures())
+        found = dict(state.images())
         if len(found) == UNITS:
             seconds.append(now - start - paused)
             images = torch.cat([found[f"{layer}:{unit}"] for unit in range(UNITS)])
@@ -134,14 +134,14 @@ def _against_bare(model: Model, name: str, layer: str) -> Row:
         bare = _bare(model, layer, steps)
         if turn:
             # From the first look, so that both count updates and no preparation; the first 16 wake silent units.
-            # A window of a quarter of the picture takes four updates for one.
+            # A window of a quarter of the image takes four updates for one.
             pace = round((len(looks) - 1) / 2)
             times["innersight"].append((looks[1] - looks[0]) / steps / UNITS * pace)
             times["bare loop to the layer"].append(bare / steps / UNITS)
     seconds = {key: statistics.median(values) for key, values in times.items()}
     spread = {key: _spread(values) for key, values in times.items()}
     windows = f" (ours: {pace} through windows)" if pace > 1 else ""
-    what = f"Patterns, {name}, {layer}: one update of one picture in a batch of {UNITS}{windows}"
+    what = f"Patterns, {name}, {layer}: one update of one image in a batch of {UNITS}{windows}"
     return Row(what, seconds, spread, "bare loop at least 0.87x")
 
 

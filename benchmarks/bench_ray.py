@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 
 import innersight as ins
 from benchmarks.networks import efficientnet
@@ -23,7 +23,7 @@ from innersight.scan.ledger import Ledger
 from innersight.scan.shards import Answer, Away, Parts, Plan
 from innersight.store import Store
 
-PICTURES, SHARD, ROUNDS = 256, 32, 3
+IMAGES, SHARD, ROUNDS = 256, 32, 3
 SIZE = (500, 375)
 
 
@@ -34,11 +34,11 @@ def measure() -> list[Row]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             nets = {"EfficientNet-Lite0": efficientnet(), "ResNet-18": ins.load("timm:resnet18", device="cpu")}
-            labels = [label for label in nets["ResNet-18"].labels if "/" not in label][:PICTURES]
-            mean = _photographs(folder / "pictures", labels)
-            rows = [_scaling(title, model, folder / "pictures") for title, model in nets.items()]
+            labels = [label for label in nets["ResNet-18"].labels if "/" not in label][:IMAGES]
+            mean = _photographs(folder / "images", labels)
+            rows = [_scaling(title, model, folder / "images") for title, model in nets.items()]
             rows += [_driver(title, model, folder) for title, model in nets.items()]
-            return [*rows, _decoding(nets["ResNet-18"], folder / "pictures", mean)]
+            return [*rows, _decoding(nets["ResNet-18"], folder / "images", mean)]
     finally:
         torch.set_num_threads(threads)
 
@@ -64,13 +64,13 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
     for _ in range(ROUNDS):
         for name, address in addresses.items():
             # The second shard is put together when the first one was given to a worker.
-            pictures, start = _Timed(folder, 2 * SHARD if address else 0), time.perf_counter()
+            images, start = _Timed(folder, 2 * SHARD if address else 0), time.perf_counter()
             with tempfile.TemporaryDirectory() as out:
-                ins.scan(model, pictures, shard=SHARD, workers=0, out=out, ray=address)  # type: ignore[operator]
-            seconds[name].append(time.perf_counter() - pictures.begun)
-            starts += [pictures.begun - start] if address else []
+                ins.scan(model, images, shard=SHARD, workers=0, out=out, ray=address)  # type: ignore[operator]
+            seconds[name].append(time.perf_counter() - images.begun)
+            starts += [images.begun - start] if address else []
     what = (
-        f"Scan with {title}, layers of the story, {PICTURES} JPEG files of {SIZE[0]}x{SIZE[1]}, one thread for each "
+        f"Scan with {title}, layers of the story, {IMAGES} JPEG files of {SIZE[0]}x{SIZE[1]}, one thread for each "
         f"worker, two workers, from when the first shard is given (to start Ray and them takes {median(starts):.0f} s)"
     )
     middle = {name: median(values) for name, values in seconds.items()}
@@ -82,8 +82,8 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
     """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
     described = check_layers(model, tuple(story(model)))
     plan = Plan(described, top=9, alike=1, batch=32, shard=512, workers=0, correlate=(), class_maps=False, digests=True)
-    away, source, work = Away(plan), list(entries(folder / "pictures")), _Work(model, plan)
-    half = PICTURES // 2
+    away, source, work = Away(plan), list(entries(folder / "images")), _Work(model, plan)
+    half = IMAGES // 2
     first, answer = away(model, source[:half]), away(model, source[half:])
     ledger = Ledger.open(Store.create(folder / title), {}, overwrite=True)
     names = ledger.names()
@@ -97,7 +97,7 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
     def take() -> None:
         work.take(unpacked(answer), answer.records)
         rows = [replace(answer.records[i % half], number=work.done * 512 + i) for i in range(512)]
-        ledger.commit({}, work.done, work.pictures, work.tensors(), rows, names)
+        ledger.commit({}, work.done, work.images, work.tensors(), rows, names)
 
     work.take(unpacked(first), first.records)
     units, size = sum(layer.units for layer in plan.layers), sum(map(len, answer.parts.values()))
@@ -111,7 +111,7 @@ def _decoding(model: Model, folder: Path, mean: float) -> Row:
             pass
 
     return race(
-        f"Reading and decoding {PICTURES} JPEG files of {SIZE[0]}x{SIZE[1]}, {mean / 1024:.0f} KiB each, one thread",
+        f"Reading and decoding {IMAGES} JPEG files of {SIZE[0]}x{SIZE[1]}, {mean / 1024:.0f} KiB each, one thread",
         {"innersight": decode},
         rounds=3,
     )
@@ -123,8 +123,8 @@ def _photographs(folder: Path, labels: Sequence[str]) -> float:
     width, height = SIZE
     for label in labels:
         coarse = rng.integers(0, 256, (9, 12, 3)).astype(np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC))
+        smooth = np.asarray(PILImage.fromarray(coarse).resize(SIZE, PILImage.Resampling.BICUBIC))
         pixels = (smooth + rng.normal(0, 18, (height, width, 3))).clip(0, 255).astype(np.uint8)
         (folder / label).mkdir(parents=True)
-        Image.fromarray(pixels).save(folder / label / "0.jpg", quality=90)
+        PILImage.fromarray(pixels).save(folder / label / "0.jpg", quality=90)
     return sum(file.stat().st_size for file in folder.rglob("*.jpg")) / len(labels)

@@ -35,7 +35,7 @@ def measure() -> list[Row]:
     model = efficientnet()
     names = [layer.name for layer in layers(model)]
     generator = torch.Generator().manual_seed(0)
-    # Scenes of their own, and not one batch again and again: of pictures that are alike a scan keeps one.
+    # Scenes of their own, and not one batch again and again: of images that are alike a scan keeps one.
     fresh = iter([torch.randn(BATCH, *model.input.shape, generator=generator) for _ in range((TURNS + 1) * BATCHES)])
     x = torch.randn(BATCH, *model.input.shape, generator=generator)
     with tap.untouched(model), torch.inference_mode():
@@ -43,7 +43,7 @@ def measure() -> list[Row]:
         late, video = _Scanned(model, names, 2_000), _Scanned(model, names, 2_000)
         rows = [
             race(
-                f"EfficientNet-Lite0, {BATCH * BATCHES} pictures, {len(names)} layers, top-{TOP}: after 2,000 pictures",
+                f"EfficientNet-Lite0, {BATCH * BATCHES} images, {len(names)} layers, top-{TOP}: after 2,000 images",
                 {
                     "innersight": lambda: late.several(itertools.islice(fresh, BATCHES)),
                     "bare forward": lambda: [model.net(x) for _ in range(BATCHES)],
@@ -63,7 +63,7 @@ def measure() -> list[Row]:
                 rounds=2,
             ),
             race(
-                f"the first {BATCH * BATCHES} pictures",
+                f"the first {BATCH * BATCHES} images",
                 {
                     "innersight": lambda: _Scanned(model, names, 0).several(drawn),
                     "hooks into lists, then topk": lambda: _peer(model, names, x),
@@ -75,7 +75,7 @@ def measure() -> list[Row]:
 
 
 class _Scanned:
-    """All layers of a network, after some pictures whose peaks are drawn at random from what it gives."""
+    """All layers of a network, after some images whose peaks are drawn at random from what it gives."""
 
     def __init__(self, model: Model, names: list[str], before: int) -> None:
         self.model = model
@@ -104,11 +104,11 @@ class _Scanned:
             self.run(x)
 
 
-def _seasoned(part: Gathering, pictures: int, generator: torch.Generator) -> None:
+def _seasoned(part: Gathering, images: int, generator: torch.Generator) -> None:
     """Feed maps of two places, as high and low as those seen so far: then few new ones are among the extremes."""
     tensors = part.tensors()
     high, low = decode(tensors["highest/keys"])[0][:, :BATCH], -decode(tensors["lowest/keys"])[0][:, :BATCH]
-    for start in range(0, pictures, 100):
+    for start in range(0, images, 100):
         drawn = torch.randint(0, BATCH, (100,), generator=generator)
         noise = 1 + 0.1 * torch.randn(100, len(high), generator=generator)
         maps = torch.stack([high[:, drawn].T * noise, low[:, drawn].T * noise], 2)[..., None]
@@ -142,11 +142,11 @@ def _many() -> list[Row]:
     found = {(key, count): measured(key, count) for key in names for count in (few, many)}
     seconds = {name: found[key, many][0] for key, name in names.items()}
     memory = {name: found[key, many][1] for key, name in names.items()}
-    memory |= {f"{name}, {few:,} pictures": found[key, few][1] for key, name in names.items()}
-    what = f"toon network at 32 px, {many:,} pictures"
+    memory |= {f"{name}, {few:,} images": found[key, few][1] for key, name in names.items()}
+    what = f"toon network at 32 px, {many:,} images"
     return [
         Row(f"{what}, layers of the story", seconds, dict.fromkeys(seconds, 0.0)),
-        Row(f"{what}: most memory", memory, dict.fromkeys(memory, 0.0), "that of 1,000 pictures", " MiB"),
+        Row(f"{what}: most memory", memory, dict.fromkeys(memory, 0.0), "that of 1,000 images", " MiB"),
     ]
 
 
@@ -172,7 +172,7 @@ def _small() -> list[Row]:
         return [
             race(
                 f"toon network, {len(loaded)} PNG files of 96 px, layers of the story; it waits {waits:.0%} of its "
-                f"time for decoded pictures: {binds}",
+                f"time for decoded images: {binds}",
                 {
                     "innersight": lambda: ins.scan(model, folder),
                     "forward passes alone": forwards,

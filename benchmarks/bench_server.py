@@ -8,7 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image as PILImage
 
 from benchmarks.timing import Row, race
 from innersight import toons
@@ -22,10 +22,10 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         for i, name in enumerate(toons.CLASSES[:4]):
-            (path / "pictures").mkdir(exist_ok=True)
-            Image.fromarray(toons.draw(name, i).pixels).save(path / "pictures" / f"{name}.png")
+            (path / "images").mkdir(exist_ok=True)
+            PILImage.fromarray(toons.draw(name, i).pixels).save(path / "images" / f"{name}.png")
         plan = Plan(units=8, steps=4, seeds=1, negatives=0)
-        study(load("toon"), path / "pictures", path / "study", plan=plan).render()
+        study(load("toon"), path / "images", path / "study", plan=plan).render()
         return [_cold(path / "study"), *_served(path / "study")]
 
 

@@ -31,7 +31,7 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, Telemetry(net, folder, every=EVERY) as telemetry:
         return [
             race(
-                f"{EVERY} training steps of small:32, {BATCH} pictures of {SIZE} px, with telemetry",
+                f"{EVERY} training steps of small:32, {BATCH} images of {SIZE} px, with telemetry",
                 {"innersight": lambda: block(telemetry), "without telemetry": lambda: block(None)},
                 target="at most 5% longer: ratio 0.952x or more",
             )

@@ -1,10 +1,10 @@
-"""Do heatmaps lie on the thing that people boxed? All methods on real pictures, with intervals.
+"""Do heatmaps lie on the thing that people boxed? All methods on real images, with intervals.
 
     python -m benchmarks.check_boxes MODEL FOLDER BOXES.csv [--each N]
 
-For each picture's own class: the share of pictures whose highest place lies in the box (pointing game), and the share
-of the positive evidence in it (mass in box), as means over pictures with 95% bootstrap intervals. `--each` takes the
-first N pictures of every class for the methods that need hundreds of passes; all pictures for the others. Writes a
+For each image's own class: the share of images whose highest place lies in the box (pointing game), and the share
+of the positive evidence in it (mass in box), as means over images with 95% bootstrap intervals. `--each` takes the
+first N images of every class for the methods that need hundreds of passes; all images for the others. Writes a
 Markdown table to standard output, and progress to standard error.
 """
 
@@ -20,7 +20,7 @@ import innersight as ins
 from innersight.heatmaps.engine import answer, options_of
 from innersight.heatmaps.request import UnfitError, layer_of, methods, reads, slow
 from innersight.heatmaps.target import class_target
-from innersight.image import Picture, load_picture, stack
+from innersight.image import Image, load_image, stack
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.statistics import bootstrap
@@ -35,20 +35,20 @@ CHUNK = 14
 Scores = dict[str, list[tuple[float, float]]]
 
 
-def measure(model: Model, pictures: list[Picture], boxes: Path, names: list[str], scores: Scores) -> None:
-    """Add the pointing game and the mass in the box of every method named, on every picture."""
+def measure(model: Model, images: list[Image], boxes: Path, names: list[str], scores: Scores) -> None:
+    """Add the pointing game and the mass in the box of every method named, on every image."""
     regions, layer = read_regions(boxes), last_grid(model)[0]
     options = options_of(names)
-    for start in range(0, len(pictures), CHUNK):
-        part = pictures[start : start + CHUNK]
+    for start in range(0, len(images), CHUNK):
+        part = images[start : start + CHUNK]
         began = time.perf_counter()
         x = stack(part, model.input)
-        labels = [str(picture.path.parent.name) for picture in part if picture.path]
+        labels = [str(image.path.parent.name) for image in part if image.path]
         classes = torch.tensor([model.class_index(label) for label in labels])
         left_out: dict[str, str] = {}
         found = answer(model, x, lambda _, own=classes: class_target(model, own), [layer], options, 0, left_out)
-        for i, picture in enumerate(part):
-            region = regions.find(picture, model.input, labels[i])
+        for i, image in enumerate(part):
+            region = regions.find(image, model.input, labels[i])
             if region is None:
                 continue
             maps: dict[str, Maps] = {
@@ -63,8 +63,8 @@ def measure(model: Model, pictures: list[Picture], boxes: Path, names: list[str]
             for name, values in maps.items():
                 wide = widened(values, (model.input.height, model.input.width))
                 scores[name].append((float(highest_inside(wide, region)), float(positive_inside(wide, region))))
-        done = min(start + CHUNK, len(pictures))
-        print(f"{done} of {len(pictures)}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        done = min(start + CHUNK, len(images))
+        print(f"{done} of {len(images)}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def row(name: str, values: list[tuple[float, float]]) -> str:
@@ -91,11 +91,11 @@ if __name__ == "__main__":
         with_errors = []
         for name in chosen:
             try:
-                measure(network, [load_picture(few[0])], boxes, [name], defaultdict(list))
+                measure(network, [load_image(few[0])], boxes, [name], defaultdict(list))
                 with_errors.append(name)
             except UnfitError as error:
                 print(f"left out: {name}: {error}", file=sys.stderr)
-        measure(network, [load_picture(file) for file in of], boxes, with_errors, table)
-    print("| method | pictures | highest place in the box | positive evidence in the box |\n| --- | --- | --- | --- |")
+        measure(network, [load_image(file) for file in of], boxes, with_errors, table)
+    print("| method | images | highest place in the box | positive evidence in the box |\n| --- | --- | --- | --- |")
     for name in sorted(table, key=lambda name: -np.array(table[name])[:, 1].mean()):
         print(row(name, table[name]))

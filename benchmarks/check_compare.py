@@ -1,8 +1,8 @@
-"""Does the unit that `compare` ranks first land on the same part in both pictures? Checked against part masks of toons.
+"""Does the unit that `compare` ranks first land on the same part in both images? Checked against part masks of toons.
 
     python -m benchmarks.check_compare
 
-For every character and several pairs of pictures: the share of pairs whose top unit fires on the same part in both
+For every character and several pairs of images: the share of pairs whose top unit fires on the same part in both
 (above half its peak, the part with most of it), beside the same share for every unit of the layer taken at random.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 import innersight as ins
 from innersight import toons
 from innersight.compare import Comparison
-from innersight.image import as_picture
+from innersight.image import as_image
 from innersight.model import Model
 from innersight.toons import Toon
 from innersight.trust import part_sums
@@ -30,14 +30,14 @@ def landing(model: Model, values: Tensor, toon: Toon) -> str:
 
 
 def pairs(first_seed: int, count: int) -> Iterator[tuple[Toon, Toon]]:
-    """Yield `count` pairs of pictures of every character."""
+    """Yield `count` pairs of images of every character."""
     for name, i in itertools.product(toons.CLASSES, range(count)):
         yield toons.draw(name, first_seed + 2 * i), toons.draw(name, first_seed + 2 * i + 1)
 
 
 def compared(model: Model, pair: tuple[Toon, Toon], layer: str) -> Comparison:
     """Run `compare` on two toons."""
-    return ins.compare(model, [as_picture(np.array(t.pixels), name=str(t.seed)) for t in pair], layer)
+    return ins.compare(model, [as_image(np.array(t.pixels), name=str(t.seed)) for t in pair], layer)
 
 
 def check(model: Model, layer: str, *, first_seed: int = 70_000, count: int = 3) -> tuple[float, float, Counter[str]]:

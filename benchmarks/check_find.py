@@ -1,9 +1,9 @@
 """Does the unit that `find` ranks first answer to the part asked for? Checked against part masks of toons.
 
-    python -m benchmarks.check_find            # with 1, 3, 5 and 10 pictures a query
+    python -m benchmarks.check_find            # with 1, 3, 5 and 10 images a query
     python -m benchmarks.check_find 5          # with five: 2.5 minutes
 
-For every character and part: the box round the part in a few pictures is the query; on other pictures of the character
+For every character and part: the box round the part in a few images is the query; on other images of the character
 each unit's map, above its own quantile, is held against the true mask of the part. The share of queries whose top unit
 has a higher IoU than 95% of all units ranked.
 """
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import innersight as ins
 from innersight import toons
 from innersight.find import Finding, find
-from innersight.image import Picture, as_picture, stack
+from innersight.image import Image, as_image, stack
 from innersight.maps import compute
 from innersight.model import Model
 from innersight.toons import Toon
@@ -32,9 +32,9 @@ SEEDS = {
     "the score was chosen on these": (90_000, 110_000, 130_000, 150_000),
     "others": (200_000, 220_000, 240_000, 260_000),
 }
-"""Of the first picture asked about; those from 5,000 further on are held against the masks."""
+"""Of the first image asked about; those from 5,000 further on are held against the masks."""
 SEEN = 0.005
-"""Share of a picture that a part must have to be asked for."""
+"""Share of an image that a part must have to be asked for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def box_of(toon: Toon, part: str) -> tuple[float, float, float, float]:
-    """Return the tight box round a part, as fractions of the picture."""
+    """Return the tight box round a part, as fractions of the image."""
     rows, columns = np.nonzero(toon.mask(part))
     return tuple(float(edge) / toon.size for edge in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))  # type: ignore[return-value]
 
@@ -67,16 +67,16 @@ def drawn(name: str, part: str, first_seed: int, count: int) -> list[Toon]:
     return found
 
 
-def picture_of(toon: Toon) -> Picture:
-    """Return a toon as a picture."""
-    return as_picture(np.array(toon.pixels), name=f"{toon.name} {toon.seed}")
+def image_of(toon: Toon) -> Image:
+    """Return a toon as an image."""
+    return as_image(np.array(toon.pixels), name=f"{toon.name} {toon.seed}")
 
 
 def overlaps(model: Model, layers: Sequence[str], part: str, others: Sequence[Toon]) -> dict[str, Tensor]:
     """Return the IoU (units,) of every unit's map with the part, at the best of `QUANTILES` of its own values."""
-    maps = compute(model, stack([picture_of(toon) for toon in others], model.input), layers)
+    maps = compute(model, stack([image_of(toon) for toon in others], model.input), layers)
     masks = torch.from_numpy(np.stack([toon.mask(part) for toon in others])).float()
-    # At half the pictures' resolution, that of the finest layer: pixels in part count in part.
+    # At half the images' resolution, that of the finest layer: pixels in part count in part.
     truth = F.avg_pool2d(masks, 2)
     found = {}
     for layer, values in maps.items():
@@ -91,20 +91,20 @@ def overlaps(model: Model, layers: Sequence[str], part: str, others: Sequence[To
 
 
 def asked(model: Model, name: str, part: str, *, first_seed: int, shown: int) -> Finding:
-    """Run `find` with the boxes round a part in `shown` pictures; the face within them is said not to be meant."""
+    """Run `find` with the boxes round a part in `shown` images; the face within them is said not to be meant."""
     like, but_not = [], []
     for toon in drawn(name, part, first_seed, shown):
-        picture = picture_of(toon)
-        like.append((picture, box_of(toon, part)))
+        image = image_of(toon)
+        like.append((image, box_of(toon, part)))
         if part != "eyes":
-            but_not += [(picture, box_of(toon, face)) for face in ("eyes", "mouth") if toon.mask(face).any()]
+            but_not += [(image, box_of(toon, face)) for face in ("eyes", "mouth") if toon.mask(face).any()]
     return find(model, like, but_not=but_not)
 
 
 def check(
     model: Model, queries: Sequence[tuple[str, str]], *, first_seed: int = 90_000, shown: int = 5, others: int = 10
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each query (character, part), measured on `others` other pictures."""
+    """Yield the outcome of each query (character, part), measured on `others` other images."""
     for name, part in queries:
         result = asked(model, name, part, first_seed=first_seed, shown=shown)
         truth = overlaps(model, list(result.maps), part, drawn(name, part, first_seed + 5_000, others))
@@ -121,7 +121,7 @@ if __name__ == "__main__":
     for count in map(int, sys.argv[1:] or ["1", "3", "5", "10"]):
         for kind, seeds in SEEDS.items():
             outcomes = [one for seed in seeds for one in check(network, every, first_seed=seed, shown=count)]
-            print(f"{count} pictures a query, {kind}")
+            print(f"{count} images a query, {kind}")
             for outcome in outcomes:
                 if outcome.beats < BEATS:
                     print("  missed:", outcome)

@@ -1,4 +1,4 @@
-"""The peers that draw patterns, each with its own defaults: one unit to a picture (1, 3, H, W) of pixels in 0..1."""
+"""The peers that draw patterns, each with its own defaults: one unit to an image (1, 3, H, W) of pixels in 0..1."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ class Pixels(nn.Module):
 
 
 def lucent(model: Model, *, frozen: bool) -> Peer:
-    """Lucent: 512 updates of a 128 px picture that the network gets at 224 px.
+    """Lucent: 512 updates of a 128 px image that the network gets at 224 px.
 
     frozen : with `requires_grad` off for the parameters. In both cases the hooks it leaves behind are removed after
     each run, or every run would be slower than the one before.
@@ -53,7 +53,7 @@ def lucent(model: Model, *, frozen: bool) -> Peer:
 
 
 def dreamlens_maco(model: Model) -> Peer:
-    """DreamLens at MACO: 256 updates of a 512 px picture, 32 crops at a time."""
+    """DreamLens at MACO: 256 updates of a 512 px image, 32 crops at a time."""
     from dreamlens import feature_visualizer, objectives, optimization
 
     def draw(layer: str, unit: int, steps: int | None) -> Tensor:
@@ -70,7 +70,7 @@ def dreamlens_maco(model: Model) -> Peer:
 
 
 def horama_maco(model: Model) -> Peer:
-    """Horama at MACO: 1,000 updates of a 1280 px picture, 6 crops at a time, pixels in 0..1.
+    """Horama at MACO: 1,000 updates of a 1280 px image, 6 crops at a time, pixels in 0..1.
 
     The spectrum it would download is the one that DreamLens brings.
     """

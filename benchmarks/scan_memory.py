@@ -35,7 +35,7 @@ class Noise(Dataset):  # type: ignore[type-arg]
 
 
 def measured(contender: str, count: int) -> tuple[float, float]:
-    """Return seconds and peak resident memory, MiB, of a contender over this many pictures."""
+    """Return seconds and peak resident memory, MiB, of a contender over this many images."""
     command = [sys.executable, "-m", "benchmarks.scan_memory", contender, str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     seconds, peak = json.loads(done.stdout.splitlines()[-1])

@@ -26,10 +26,10 @@ os.environ["INNERSIGHT_STATE"] = _STATE.name
 jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import torch
-from networks import NETS, picture, tiny
+from networks import NETS, image, tiny
 from train_fixture import draw
 
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 
 # The same examples every time, and no clock.
@@ -60,9 +60,9 @@ def small_model() -> Model:
 
 
 @pytest.fixture
-def two_pictures() -> list[Picture]:
-    """Two different pictures that are wider than high."""
-    return [picture(1), picture(2)]
+def two_images() -> list[Image]:
+    """Two different images that are wider than high."""
+    return [image(1), image(2)]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Pictures of three colours, in folders named like them."""
+    """Images of three colours, in folders named like them."""
     for name, count in {"blue": 12, "green": 12, "red": 24}.items():
-        draw(tmp_path / "pictures", name, count)
-    return tmp_path / "pictures"
+        draw(tmp_path / "images", name, count)
+    return tmp_path / "images"

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 
 from innersight.patterns import patterns
 from innersight.study import Plan, Study, study
@@ -38,15 +38,15 @@ PLAN = Plan(layers=("relu1", "relu2"), units=2, steps=4, seeds=1, trust=0, metho
 def draw(root: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("ash", "birch"):
-        (root / "pictures" / name).mkdir(parents=True)
+        (root / "images" / name).mkdir(parents=True)
         for n in range(8):
             pixels = rng.integers(0, 256, (24, 24, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(root / "pictures" / name / f"{n}.png")
+            PILImage.fromarray(pixels).save(root / "images" / name / f"{n}.png")
 
 
 def trained(root: Path, out: Path) -> None:
     options: dict[str, Any] = {"net": "small:4", "size": 24, "epochs": 3, "batch": 4, "telemetry_every": 2}
-    train(root / "pictures", out, **options, keep_epochs=True, cache=root / "cache", progress=False, say=len)
+    train(root / "images", out, **options, keep_epochs=True, cache=root / "cache", progress=False, say=len)
 
 
 def kept(root: Path, out: Path) -> None:
@@ -54,7 +54,7 @@ def kept(root: Path, out: Path) -> None:
 
 
 def studied(root: Path, out: Path) -> None:
-    study(tiny("in-place"), [picture(1), picture(2)], out, plan=PLAN).render()
+    study(tiny("in-place"), [image(1), image(2)], out, plan=PLAN).render()
 
 
 def exported(root: Path, out: Path) -> None:

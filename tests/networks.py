@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.model import InputSpec, Model
 
 
@@ -99,7 +99,7 @@ class WritesBack(nn.Module):
 
 
 class Windows(nn.Module):
-    """Cuts each picture into four rows of the batch before it goes on: nothing remembered has a row per picture."""
+    """Cuts each image into four rows of the batch before it goes on: nothing remembered has a row per image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,8 +161,8 @@ def batch(model: Model, count: int = 2, *, seed: int = 1) -> Tensor:
     return torch.randn(count, *model.input.shape, generator=generator, dtype=torch.float64).to(model.dtype)
 
 
-def picture(seed: int = 0, *, width: int = 40, height: int = 30, name: str | None = None) -> Picture:
-    """Return a picture of smooth random blobs."""
+def image(seed: int = 0, *, width: int = 40, height: int = 30, name: str | None = None) -> Image:
+    """Return an image of smooth random blobs."""
     coarse = np.random.default_rng(seed).uniform(0, 1, (1, 3, 4, 5))
     smooth = F.interpolate(torch.from_numpy(coarse), size=(height, width), mode="bilinear")[0]
-    return as_picture((smooth.permute(1, 2, 0).numpy() * 255).astype(np.uint8), name=name or f"blobs {seed}")
+    return as_image((smooth.permute(1, 2, 0).numpy() * 255).astype(np.uint8), name=name or f"blobs {seed}")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import picture
-from PIL import Image
+from networks import image
+from PIL import Image as PILImage
 
 import innersight as ins
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.layers import has_grid, last_grid, story
 from innersight.model import Model
 from innersight.study import Plan
@@ -24,7 +24,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "sobol": {"most": 2, "cells": 2},
     "vargrad": {"copies": 2},
 }
-Case = Callable[[Model, list[Picture], Path], Any]
+Case = Callable[[Model, list[Image], Path], Any]
 
 
 def some_layer(model: Model) -> str:
@@ -33,43 +33,43 @@ def some_layer(model: Model) -> str:
 
 
 def _folder(out: Path) -> Path:
-    folder = out / "pictures"
+    folder = out / "images"
     for i in range(0 if folder.exists() else 2):
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(picture(i).image)).save(folder / f"{i}.png")
+        PILImage.fromarray(np.asarray(image(i).pil)).save(folder / f"{i}.png")
     return folder
 
 
 def _halves(name: str) -> dict[str, np.ndarray]:
-    mask = np.zeros(np.asarray(Image.open(name)).shape[:2], bool)
+    mask = np.zeros(np.asarray(PILImage.open(name)).shape[:2], bool)
     mask[: len(mask) // 2] = True
     return {"upper": mask}
 
 
 CASES: dict[str, Case] = {
-    "ablate": lambda model, pictures, out: ins.ablate(model, pictures, some_layer(model)),
-    "compare": lambda model, pictures, out: ins.compare(model, pictures, some_layer(model)),
-    "connections": lambda model, pictures, out: ins.connections(model, f"{some_layer(model)}:0-1", pictures),
-    "dissect": lambda model, pictures, out: ins.dissect(model, _folder(out), _halves, top=0.2),
-    "explain": lambda model, pictures, out: ins.explain(model, pictures, methods="all", options=QUICK),
-    "find": lambda model, pictures, out: ins.find(
-        model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], pictures=pictures[1:], layers=[some_layer(model)]
+    "ablate": lambda model, images, out: ins.ablate(model, images, some_layer(model)),
+    "compare": lambda model, images, out: ins.compare(model, images, some_layer(model)),
+    "connections": lambda model, images, out: ins.connections(model, f"{some_layer(model)}:0-1", images),
+    "dissect": lambda model, images, out: ins.dissect(model, _folder(out), _halves, top=0.2),
+    "explain": lambda model, images, out: ins.explain(model, images, methods="all", options=QUICK),
+    "find": lambda model, images, out: ins.find(
+        model, [(images[0], (0.1, 0.2, 0.6, 0.7))], images=images[1:], layers=[some_layer(model)]
     ),
-    "interpretability": lambda model, pictures, out: ins.interpretability(
-        model, f"{some_layer(model)}:0-1", pictures, by="patterns", steps=2, tasks=1, explanations=1
+    "interpretability": lambda model, images, out: ins.interpretability(
+        model, f"{some_layer(model)}:0-1", images, by="patterns", steps=2, tasks=1, explanations=1
     ),
-    "layers": lambda model, pictures, out: ins.layers(model, all=True),
-    "load": lambda model, pictures, out: ins.load(model.net),
-    "maps": lambda model, pictures, out: ins.maps(model, pictures),
-    "match": lambda model, pictures, out: ins.match(model, model, pictures),
-    "patterns": lambda model, pictures, out: ins.patterns(
-        model, [f"{some_layer(model)}:0-1", "class:1"], steps=2, pictures=pictures
+    "layers": lambda model, images, out: ins.layers(model, all=True),
+    "load": lambda model, images, out: ins.load(model.net),
+    "maps": lambda model, images, out: ins.maps(model, images),
+    "match": lambda model, images, out: ins.match(model, model, images),
+    "patterns": lambda model, images, out: ins.patterns(
+        model, [f"{some_layer(model)}:0-1", "class:1"], steps=2, images=images
     ),
-    "predict": lambda model, pictures, out: ins.predict(model, pictures),
-    "scan": lambda model, pictures, out: ins.scan(model, _folder(out)),
-    "study": lambda model, pictures, out: ins.study(
-        model, pictures, out / "study", plan=Plan(layers=(some_layer(model),), units=1, steps=1)
+    "predict": lambda model, images, out: ins.predict(model, images),
+    "scan": lambda model, images, out: ins.scan(model, _folder(out)),
+    "study": lambda model, images, out: ins.study(
+        model, images, out / "study", plan=Plan(layers=(some_layer(model),), units=1, steps=1)
     ),
-    "trust": lambda model, pictures, out: ins.trust(model, pictures[:1], ["gradcam", "saliency"], steps=2),
+    "trust": lambda model, images, out: ins.trust(model, images[:1], ["gradcam", "saliency"], steps=2),
 }
-WITHOUT_A_NETWORK = {"load_picture", "train"}
+WITHOUT_A_NETWORK = {"load_image", "train"}

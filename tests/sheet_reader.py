@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 
 
 def read_tiles(folder: Path, sheet: dict[str, Any]) -> np.ndarray:
     """Return the tiles of a sheet, (count, h, w) or (count, h, w, 3)."""
     files = []
     for name in sheet["files"]:
-        with Image.open(folder / name) as file:
+        with PILImage.open(folder / name) as file:
             files.append(np.asarray(file))
     width, height = sheet["tile"]
     tiles = []

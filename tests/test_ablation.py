@@ -2,14 +2,14 @@ import json
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 
 import innersight as ins
 from innersight import terminal
 from innersight.ablation import DEFINITION, Ablation
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 
 
 def made(change: torch.Tensor, logits: torch.Tensor) -> Ablation:
@@ -40,25 +40,25 @@ def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:
     # A class that is not shown is tested when it is asked for.
     assert found.rank("ash", 1)[0]["p"] <= 1
     assert found.rank("birch", None) == rows
-    assert "16 pictures taken for birch" in found.note("birch")
+    assert "16 images taken for birch" in found.note("birch")
     assert "0.05 with" in found.note("cedar")
     assert "none is taken for ash" in found.note("ash")
 
 
-def test_one_picture_has_no_interval() -> None:
-    found = ins.ablate(tiny("in-place"), picture(1), "relu1")
+def test_one_image_has_no_interval() -> None:
+    found = ins.ablate(tiny("in-place"), image(1), "relu1")
     (label,) = found.shown()
     assert {row["interval"] for row in found.rank(label)} == {None}
     assert "change" in terminal.ablation(found)
     assert found.figure().axes
 
 
-def test_many_pictures_make_batches_and_classes_may_be_named() -> None:
-    model, pictures = tiny("dense"), [picture(i) for i in range(19)]
-    found = ins.ablate(model, pictures, "step2", classes=["dogwood", 0, "dogwood"])
+def test_many_images_make_batches_and_classes_may_be_named() -> None:
+    model, images = tiny("dense"), [image(i) for i in range(19)]
+    found = ins.ablate(model, images, "step2", classes=["dogwood", 0, "dogwood"])
     assert found.change.shape == (19, 4, 4)
     assert found.shown() == ("dogwood", "ash")
-    alone = ins.ablate(model, pictures[17], "step2")
+    alone = ins.ablate(model, images[17], "step2")
     assert torch.allclose(found.change[17], alone.change[0], atol=1e-5)
 
 
@@ -66,24 +66,24 @@ def test_scores_that_are_not_finite_are_told() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] = torch.nan
-    with pytest.raises(InnersightError, match=r"relu2: the scores of 2 of 2 pictures, or what they do .* not finite"):
-        ins.ablate(model, [picture(1), picture(2)], "relu2")
+    with pytest.raises(InnersightError, match=r"relu2: the scores of 2 of 2 images, or what they do .* not finite"):
+        ins.ablate(model, [image(1), image(2)], "relu2")
 
 
 def test_errors() -> None:
     model = tiny("in-place")
     with pytest.raises(InnersightError, match="did you mean birch"):
-        ins.ablate(model, picture(1), "relu1", classes=["birsh"])
+        ins.ablate(model, image(1), "relu1", classes=["birsh"])
     with pytest.raises(InnersightError, match="did you mean conv"):
-        ins.ablate(model, picture(1), "conv3")
+        ins.ablate(model, image(1), "conv3")
     with pytest.raises(InnersightError, match="choose zero or mean"):
-        ins.ablate(model, picture(1), "relu1", to="noise")
-    with pytest.raises(PictureError, match="no images"):
+        ins.ablate(model, image(1), "relu1", to="noise")
+    with pytest.raises(ImageError, match="no images"):
         ins.ablate(model, [], "relu1")
 
 
 def test_saving(tmp_path) -> None:
-    found = ins.ablate(tiny("in-place"), [picture(i) for i in range(3)], "relu1")
+    found = ins.ablate(tiny("in-place"), [image(i) for i in range(3)], "relu1")
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert document["definition"] == DEFINITION
     assert list(document["classes"]) == list(found.shown())

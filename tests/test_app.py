@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from serving import Serving, ask, call, follow
 
 from innersight.study import Plan, study
@@ -35,7 +35,7 @@ PLAN = Plan(layers=("relu2",), units=0, steps=2, seeds=1, methods=("gradcam",))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    done = study(tiny("in-place"), [picture(1), picture(2)], tmp_path_factory.mktemp("server") / "s", plan=PLAN)
+    done = study(tiny("in-place"), [image(1), image(2)], tmp_path_factory.mktemp("server") / "s", plan=PLAN)
     done.render()
     return done.folder
 
@@ -54,8 +54,8 @@ def port(folder: Path) -> Iterator[int]:
 
 def png(seed: int = 5, size: tuple[int, int] | None = None) -> bytes:
     buffer = io.BytesIO()
-    image = picture(seed).image
-    (image.resize(size) if size else image).save(buffer, "PNG")
+    pil = image(seed).pil
+    (pil.resize(size) if size else pil).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -112,7 +112,7 @@ def test_openapi_is_complete(port: int) -> None:
         ("get", "/"), ("get", "/app.js"), ("get", "/api/documents"),
         ("get", "/api/documents/{key}"), ("get", "/files/{name}"), ("get", "/api/host"),
         ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
-        ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/pictures"),
+        ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/images"),
         ("post", "/api/report"),
     }  # fmt: skip
     for path, own in found["paths"].items():
@@ -137,8 +137,8 @@ def test_the_host_says_what_it_can_compute(port: int, folder: Path) -> None:
         assert "study.view(model=...)" in found["why"]
         status, _, body = call(number, "POST", "/api/jobs", {"kind": "maps", "layer": "conv2"})
         assert (status, json.loads(body)["detail"]) == (409, found["why"])
-        assert call(number, "POST", "/api/pictures?name=a.png", png())[0] == 409
-        assert not list((folder / "pictures").glob("*")) if (folder / "pictures").is_dir() else True
+        assert call(number, "POST", "/api/images?name=a.png", png())[0] == 409
+        assert not list((folder / "images").glob("*")) if (folder / "images").is_dir() else True
 
 
 # What is computed ----------------------------------------------------------------------------------------------------
@@ -156,15 +156,15 @@ def test_a_job_lands_in_the_study(port: int) -> None:
     assert [one["id"] for one in ask(port, "GET", "/api/jobs")] == [job["id"]]
 
 
-def test_a_dropped_picture_is_looked_at(port: int, folder: Path) -> None:
-    job = ask(port, "POST", "/api/pictures?name=cat%3Cb%3E.png", png())
+def test_a_dropped_image_is_looked_at(port: int, folder: Path) -> None:
+    job = ask(port, "POST", "/api/images?name=cat%3Cb%3E.png", png())
     assert follow(port, job["id"])[-1]["state"] == "done"
-    row = ask(port, "GET", "/api/documents/study")["pictures"][2]
+    row = ask(port, "GET", "/api/documents/study")["images"][2]
     assert row["name"] == "cat<b>.png"
     assert row["id"] in ask(port, "GET", "/api/documents/layer/relu2")["maps"]
-    assert any(entry["picture"] == row["id"] for entry in ask(port, "GET", "/api/documents/heatmaps")["entries"])
-    assert [path.suffix for path in (folder / "pictures").iterdir()] == [".png"]
-    asked = {"kind": "heatmaps", "picture": row["id"], "methods": ["saliency"], "target": 0, "versus": 1}
+    assert any(entry["image"] == row["id"] for entry in ask(port, "GET", "/api/documents/heatmaps")["entries"])
+    assert [path.suffix for path in (folder / "images").iterdir()] == [".png"]
+    asked = {"kind": "heatmaps", "image": row["id"], "methods": ["saliency"], "target": 0, "versus": 1}
     assert follow(port, ask(port, "POST", "/api/jobs", asked)["id"])[-1]["state"] == "done"
 
 
@@ -172,34 +172,34 @@ def test_a_dropped_picture_is_looked_at(port: int, folder: Path) -> None:
     ("body", "status"),
     [
         (b"", 415),
-        (b"no picture at all", 415),
+        (b"no image at all", 415),
         (png()[:40], 415),
         (b"GIF89a", 415),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", 415),
         (b"\x00" * (uploads.MAX_BYTES + 1), 413),
     ],
 )
-def test_what_is_no_picture_is_refused(body: bytes, status: int, port: int, folder: Path) -> None:
-    found, _, text = call(port, "POST", "/api/pictures?name=a.png", body)
+def test_what_is_no_image_is_refused(body: bytes, status: int, port: int, folder: Path) -> None:
+    found, _, text = call(port, "POST", "/api/images?name=a.png", body)
     assert (found, "detail" in json.loads(text)) == (status, True)
-    assert not (folder / "pictures").exists()
+    assert not (folder / "images").exists()
     assert ask(port, "GET", "/api/jobs") == []
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(port: int) -> None:
     buffer = io.BytesIO()
-    Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
+    PILImage.new("1", (20_000, 20_000)).save(buffer, "PNG")
     assert len(buffer.getvalue()) < 200_000
-    status, _, text = call(port, "POST", "/api/pictures?name=bomb.png", buffer.getvalue())
+    status, _, text = call(port, "POST", "/api/images?name=bomb.png", buffer.getvalue())
     assert (status, "pixels" in json.loads(text)["detail"]) == (413, True)
 
 
-def test_a_picture_with_a_broken_body_leaves_nothing(port: int, folder: Path) -> None:
-    job = ask(port, "POST", "/api/pictures?name=half.png", png(size=(200, 200))[:-300])
+def test_a_image_with_a_broken_body_leaves_nothing(port: int, folder: Path) -> None:
+    job = ask(port, "POST", "/api/images?name=half.png", png(size=(200, 200))[:-300])
     last = follow(port, job["id"])[-1]
-    assert (last["state"], "cannot be read as a picture" in last["error"]) == ("failed", True)
-    assert list((folder / "pictures").iterdir()) == []
-    assert len(ask(port, "GET", "/api/documents/study")["pictures"]) == 2
+    assert (last["state"], "cannot be read as an image" in last["error"]) == ("failed", True)
+    assert list((folder / "images").iterdir()) == []
+    assert len(ask(port, "GET", "/api/documents/study")["images"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_a_picture_with_a_broken_body_leaves_nothing(port: int, folder: Path) ->
         ({"kind": "maps", "layer": "relu9"}, 404),
         ({"kind": "patterns", "layer": "relu2", "units": [99]}, 404),
         ({"kind": "classes", "classes": [99]}, 404),
-        ({"kind": "heatmaps", "picture": "p9", "methods": ["gradcam"]}, 404),
-        ({"kind": "picture", "file": "0123456789abcdef.png", "name": "a"}, 404),
-        ({"kind": "picture", "file": "../web/x.png", "name": "a"}, 422),
+        ({"kind": "heatmaps", "image": "p9", "methods": ["gradcam"]}, 404),
+        ({"kind": "image", "file": "0123456789abcdef.png", "name": "a"}, 404),
+        ({"kind": "image", "file": "../web/x.png", "name": "a"}, 422),
         ({"kind": "maps"}, 422),
         ({"layer": "relu2"}, 422),
         ([], 422),
@@ -226,7 +226,7 @@ def test_asks_that_do_not_fit_say_why(body: object, status: int, port: int) -> N
 
 
 def test_a_method_that_cannot_read_the_network_fails_with_its_reason(port: int) -> None:
-    asked = {"kind": "heatmaps", "picture": "p0", "methods": ["attention-rollout"]}
+    asked = {"kind": "heatmaps", "image": "p0", "methods": ["attention-rollout"]}
     last = follow(port, ask(port, "POST", "/api/jobs", asked)["id"])[-1]
     assert last["state"] == "failed"
     assert "attention" in last["error"]
@@ -304,15 +304,15 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
     assert told.get(timeout=5).exc_type is RuntimeError
 
 
-def test_a_picture_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Path) -> None:
+def test_a_image_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Path) -> None:
     body = png(9)
-    job = ask(port, "POST", "/api/pictures?name=a.png", body)
+    job = ask(port, "POST", "/api/images?name=a.png", body)
     assert follow(port, job["id"])[-1]["state"] == "done"
     # It waits behind another one, or has just begun, when it is cancelled.
     ask(port, "POST", "/api/jobs", {"kind": "patterns", "layer": "relu2", "units": [0, 1]})
-    again = ask(port, "POST", "/api/pictures?name=a.png", body)
+    again = ask(port, "POST", "/api/images?name=a.png", body)
     ask(port, "DELETE", f"/api/jobs/{again['id']}")
-    assert (folder / "pictures" / job["ask"]["file"]).is_file()
+    assert (folder / "images" / job["ask"]["file"]).is_file()
 
 
 def test_two_clients_at_once(port: int) -> None:
@@ -408,7 +408,7 @@ def test_a_study_that_goes_while_it_is_served_is_said_to_be_gone(
 ) -> None:
     shutil.rmtree(folder)
     posts: list[tuple[str, str, object]] = [
-        ("POST", "/api/jobs", {"kind": "maps", "layer": "conv2"}), ("POST", "/api/pictures?name=a", png())
+        ("POST", "/api/jobs", {"kind": "maps", "layer": "conv2"}), ("POST", "/api/images?name=a", png())
     ]  # fmt: skip
     answers = {
         f"{method} {path}": call(port, method, path, body)
@@ -426,7 +426,7 @@ def test_a_study_that_goes_while_it_is_served_is_said_to_be_gone(
     "part", ["web/documents/study.json", "web/documents/layer/relu2.json", "web/files", "index.sqlite"]
 )
 def test_a_part_that_goes_or_is_half_written_is_told(part: str, folder: Path, port: int) -> None:
-    for text in (b"", b"{", b"[]", b'{"pictures": 7}'):
+    for text in (b"", b"{", b"[]", b'{"images": 7}'):
         path = folder / part
         if path.is_dir():
             shutil.rmtree(path)
@@ -444,12 +444,12 @@ def test_odd_values_in_any_place_are_answered(odd: str, port: int) -> None:
     ]
     quoted = quote(odd, safe="%:")
     requests += [("POST", f"/api/report?units={quoted}", None), ("POST", f"/api/report?imgs={quoted}", None)]
-    requests += [("POST", f"/api/pictures?name={quoted}", png()), ("DELETE", f"/api/jobs/{quoted}", None)]
+    requests += [("POST", f"/api/images?name={quoted}", png()), ("DELETE", f"/api/jobs/{quoted}", None)]
     bodies = ['{"kind": "maps", "layer": ' + json.dumps(odd) + "}", '{"kind": "maps", "layer": "\\ud800"}']
     bodies += ['{"kind": "patterns", "layer": "relu2", "units": [' + "9" * 5000 + "]}", "[" * 100_000, "9" * 5000]
     bodies += [
         '{"kind": "classes", "classes": [1e400]}',
-        '{"kind": "heatmaps", "picture": "p0", "methods": ["\\udfff"]}',
+        '{"kind": "heatmaps", "image": "p0", "methods": ["\\udfff"]}',
     ]
     for method, path, body in requests:
         assert call(port, method, path, body)[0] < 500, (method, path)
@@ -459,7 +459,7 @@ def test_odd_values_in_any_place_are_answered(odd: str, port: int) -> None:
 
 
 def test_a_page_that_leaves_while_it_sends_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    for path in ("/api/pictures?name=a", "/api/jobs"):
+    for path in ("/api/images?name=a", "/api/jobs"):
         with socket.create_connection(("127.0.0.1", port)) as sending:
             head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             sending.sendall(f"{head}Content-Length: 100000\r\n\r\nabc".encode())
@@ -500,7 +500,7 @@ def toon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from innersight.sources import load
 
     folder = tmp_path_factory.mktemp("toon")
-    Image.fromarray(np.asarray(toons.draw(toons.CLASSES[0], 3).pixels)).save(folder / "a.png")
+    PILImage.fromarray(np.asarray(toons.draw(toons.CLASSES[0], 3).pixels)).save(folder / "a.png")
     plan = Plan(layers=("stage1",), units=0, seeds=1, methods=("gradcam",))
     done = study(load("toon", device="cpu"), [folder / "a.png"], folder / "s", plan=plan)
     done.render()
@@ -618,8 +618,8 @@ def test_schemathesis_finds_nothing(made: Path, tmp_path: Path) -> None:
             @hypothesis.settings(max_examples=12, deadline=None, database=None, derandomize=True)
             @hypothesis.given(case=operation.as_strategy())
             def check(case: Any) -> None:
-                # No schema can say which bytes are a picture.
-                unfit = [positive_data_acceptance] if case.operation.path == "/api/pictures" else []
+                # No schema can say which bytes are an image.
+                unfit = [positive_data_acceptance] if case.operation.path == "/api/images" else []
                 case.call_and_validate(timeout=20, excluded_checks=unfit)
 
             check()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from networks import picture, tiny
+from networks import image, tiny
 
 import innersight as ins
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.inputs import again, archive, entries
 from innersight.model import Model
 from innersight.scan import stored
@@ -29,7 +29,7 @@ def packed(path: Path, first: int = 0, count: int = COUNT) -> Path:
     with tarfile.open(path, "w") as tar:
         for i in range(first, first + count):
             data = io.BytesIO()
-            picture(i).image.save(data, "PNG")
+            image(i).pil.save(data, "PNG")
             info = tarfile.TarInfo(f"ash/{i:02}.png")
             info.size = data.tell()
             data.seek(0)
@@ -97,11 +97,11 @@ def test_what_can_be_read_stays(damage: str, model: Model, tmp_path: Path) -> No
     path = packed(tmp_path / "a.tar")
     change(path)
     if not least:
-        with pytest.raises(PictureError, match=sentence):
+        with pytest.raises(ImageError, match=sentence):
             list(entries(path))[-1].load(model.input)
         return
     result = ins.scan(model, path, ["relu2"], out=tmp_path / "study")
-    assert least <= result.pictures <= COUNT
+    assert least <= result.images <= COUNT
     assert sentence in " ".join(result.skipped)
     assert len(result.skipped) == 1 + (damage == "size")
     assert all(str(path) in one for one in result.skipped)
@@ -124,7 +124,7 @@ def test_packed_whole(pack: Callable[[bytes], bytes], name: str, model: Model, t
     found = ins.predict(model, path)
     assert found.skipped == ()
     assert found.logits.equal(plain.logits)
-    assert again(found.names[3]).load(model.input).image.tobytes() == picture(3).image.tobytes()
+    assert again(found.names[3]).load(model.input).pil.tobytes() == image(3).pil.tobytes()
 
 
 def test_tar_files_put_together_are_one(model: Model, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_tar_files_put_together_are_one(model: Model, tmp_path: Path) -> None:
 def test_what_is_no_tar_file(model: Model, tmp_path: Path) -> None:
     for name, data in {"a.tar": b"", "b.tar": b"nothing of the kind" * 1000, "c.tar.gz": gzip.compress(b"no")}.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(PictureError, match=rf"{name}: cannot be read as a tar file"):
+        with pytest.raises(ImageError, match=rf"{name}: cannot be read as a tar file"):
             ins.predict(model, tmp_path / name)
 
 
@@ -157,12 +157,12 @@ def test_a_tar_file_that_is_replaced_meanwhile(model: Model, tmp_path: Path) -> 
     rest = [entry.name for entry in source]
     assert len(rest) == COUNT
     assert rest[-1] == str(path)
-    assert first.load(model.input).image.tobytes() == picture(0).image.tobytes()
+    assert first.load(model.input).pil.tobytes() == image(0).pil.tobytes()
     source = entries(path)
     next(source)
     path.unlink()
     packed(path)
-    with pytest.raises(PictureError, match="changed while it was read"):
+    with pytest.raises(ImageError, match="changed while it was read"):
         list(source)[-1].load(model.input)
 
 
@@ -171,6 +171,6 @@ def test_headers_that_state_too_much_allocate_nothing(
 ) -> None:
     monkeypatch.setattr(archive, "LARGEST", 1000)
     found = list(entries(packed(tmp_path / "a.tar", 0, 2)))
-    with pytest.raises(PictureError, match="its header states more than 1,000 bytes"):
+    with pytest.raises(ImageError, match="its header states more than 1,000 bytes"):
         found[0].load(model.input)
     assert found[0].digest() == ""

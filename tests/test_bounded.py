@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from networks import picture
+from networks import image
 
 from innersight import bounded
 from innersight.bounded import check, check_claim, parse_json, read_bytes, read_json, read_text, reading
@@ -75,7 +75,7 @@ def test_a_run_or_legend_that_is_a_pipe(tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match="a pipe, socket or device; a run card is needed"):
         read_card(tmp_path)
     (tmp_path / "masks").mkdir()
-    picture(1).image.convert("L").save(tmp_path / "masks" / "a.png")
+    image(1).pil.convert("L").save(tmp_path / "masks" / "a.png")
     os.mkfifo(tmp_path / "masks" / "parts.json")
     with pytest.raises(InnersightError, match=r"a file parts\.json that names them"):
         read_masks(tmp_path / "masks")

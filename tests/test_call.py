@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from public import CASES, WITHOUT_A_NETWORK, _folder, _halves
 from torch import Tensor, nn
 
@@ -17,27 +17,27 @@ import innersight as ins
 from innersight.address import Address, ClassAddress
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import InputSpec, Model
 from innersight.scalars import integer
 
 PUBLIC = sorted(set(CASES) - {"load", "study"})
 LAYER = "relu2"
 LAYERED: dict[str, Callable[..., Any]] = {
-    "ablate": lambda model, pictures, out, **where: ins.ablate(model, pictures, **where),
-    "compare": lambda model, pictures, out, **where: ins.compare(model, pictures, **where),
-    "connections": lambda model, pictures, out, **where: ins.connections(model, pictures=pictures, **where),
-    "dissect": lambda model, pictures, out, **where: ins.dissect(model, _folder(out), _halves, top=0.2, **where),
-    "explain": lambda model, pictures, out, **where: ins.explain(model, pictures, 1, ["gradcam"], **where),
-    "find": lambda model, pictures, out, **where: ins.find(model, [(pictures[0], (0.1, 0.2, 0.6, 0.7))], **where),
-    "interpretability": lambda model, pictures, out, **where: ins.interpretability(
-        model, pictures=[picture(i) for i in range(4)], tasks=1, explanations=1, **where
+    "ablate": lambda model, images, out, **where: ins.ablate(model, images, **where),
+    "compare": lambda model, images, out, **where: ins.compare(model, images, **where),
+    "connections": lambda model, images, out, **where: ins.connections(model, images=images, **where),
+    "dissect": lambda model, images, out, **where: ins.dissect(model, _folder(out), _halves, top=0.2, **where),
+    "explain": lambda model, images, out, **where: ins.explain(model, images, 1, ["gradcam"], **where),
+    "find": lambda model, images, out, **where: ins.find(model, [(images[0], (0.1, 0.2, 0.6, 0.7))], **where),
+    "interpretability": lambda model, images, out, **where: ins.interpretability(
+        model, images=[image(i) for i in range(4)], tasks=1, explanations=1, **where
     ),
-    "maps": lambda model, pictures, out, **where: ins.maps(model, pictures, **where),
-    "match": lambda model, pictures, out, **where: ins.match(model, model, pictures, **where),
-    "patterns": lambda model, pictures, out, **where: ins.patterns(model, steps=1, seeds=1, **where),
-    "scan": lambda model, pictures, out, **where: ins.scan(model, _folder(out), **where),
-    "trust": lambda model, pictures, out, **where: ins.trust(model, pictures[:1], ["gradcam"], steps=2, **where),
+    "maps": lambda model, images, out, **where: ins.maps(model, images, **where),
+    "match": lambda model, images, out, **where: ins.match(model, model, images, **where),
+    "patterns": lambda model, images, out, **where: ins.patterns(model, steps=1, seeds=1, **where),
+    "scan": lambda model, images, out, **where: ins.scan(model, _folder(out), **where),
+    "trust": lambda model, images, out, **where: ins.trust(model, images[:1], ["gradcam"], steps=2, **where),
 }
 
 
@@ -62,29 +62,27 @@ def test_every_function_that_reads_layers_is_called_here() -> None:
 
 
 @pytest.mark.parametrize("name", LAYERED)
-def test_one_layer_is_given_in_any_way(
-    name: str, small_model: Model, two_pictures: list[Picture], tmp_path: Path
-) -> None:
+def test_one_layer_is_given_in_any_way(name: str, small_model: Model, two_images: list[Image], tmp_path: Path) -> None:
     module = small_model.net.get_submodule(LAYER)
     described = next(layer for layer in ins.layers(small_model, all=True, measure=False) if layer.name == LAYER)
     ways = [{word: LAYER} for word in ("layer", "layers")]
     ways += [{"layer": [LAYER]}, {"layers": (described,)}, {"layers": module}, {"layers": Address(LAYER)}]
-    first, *others = [LAYERED[name](small_model, two_pictures, tmp_path, **way) for way in ways]
+    first, *others = [LAYERED[name](small_model, two_images, tmp_path, **way) for way in ways]
     assert values(first)
     assert all(same(first, other) for other in others)
     with pytest.raises(InnersightError, match="mean the same"):
-        LAYERED[name](small_model, two_pictures, tmp_path, layer=LAYER, layers=LAYER)
+        LAYERED[name](small_model, two_images, tmp_path, layer=LAYER, layers=LAYER)
     with pytest.raises(InnersightError, match=r"give the name of a layer|is no layer of"):
-        LAYERED[name](small_model, two_pictures, tmp_path, layers=3)
+        LAYERED[name](small_model, two_images, tmp_path, layers=3)
     with pytest.raises(InnersightError, match="no layer 'relu'; did you mean relu"):
-        LAYERED[name](small_model, two_pictures, tmp_path, layers="relu")
+        LAYERED[name](small_model, two_images, tmp_path, layers="relu")
 
 
-def test_functions_of_one_layer_say_so(small_model: Model, two_pictures: list[Picture]) -> None:
+def test_functions_of_one_layer_say_so(small_model: Model, two_images: list[Image]) -> None:
     with pytest.raises(InnersightError, match="layer=relu1, relu2: one layer is read here"):
-        ins.compare(small_model, two_pictures, layers=["relu1", "relu2"])  # type: ignore[call-arg]
+        ins.compare(small_model, two_images, layers=["relu1", "relu2"])  # type: ignore[call-arg]
     with pytest.raises(InnersightError, match="layers names no layer"):
-        ins.maps(small_model, two_pictures, [])
+        ins.maps(small_model, two_images, [])
 
 
 FORMS: list[Callable[[list[int]], Any]] = [list, tuple, np.array, torch.tensor, lambda t: torch.tensor(t).int()]
@@ -92,7 +90,7 @@ FORMS: list[Callable[[list[int]], Any]] = [list, tuple, np.array, torch.tensor, 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_target_for_each_image(form: Callable[[list[int]], Any], small_model: Model) -> None:
-    images = [picture(i) for i in range(3)]
+    images = [image(i) for i in range(3)]
     alone = [ins.explain(small_model, one, t, ["gradcam"]).entries[0] for one, t in zip(images, (2, 0, 3), strict=True)]
     for word in ("target", "targets"):
         found = ins.explain(small_model, images, methods="gradcam", **{word: form([2, 0, 3])})
@@ -116,16 +114,16 @@ def test_a_target_for_each_image(form: Callable[[list[int]], Any], small_model: 
         ClassAddress(np.int64(2)),
     ],
 )  # type: ignore[arg-type]
-def test_one_class_for_all(one: Any, small_model: Model, two_pictures: list[Picture]) -> None:
+def test_one_class_for_all(one: Any, small_model: Model, two_images: list[Image]) -> None:
     assert small_model.class_index(one) == 2
-    assert [entry.target for entry in ins.explain(small_model, two_pictures, one, "gradcam").entries] == [2, 2]
-    assert ins.ablate(small_model, two_pictures, LAYER, classes=one).asked == ("cedar",)
-    assert ins.ablate(small_model, two_pictures, LAYER, target=one).asked == ("cedar",)  # type: ignore[call-arg]
-    assert ins.trust(small_model, two_pictures, ["saliency"], target=one, steps=2).targets == (2, 2)
+    assert [entry.target for entry in ins.explain(small_model, two_images, one, "gradcam").entries] == [2, 2]
+    assert ins.ablate(small_model, two_images, LAYER, classes=one).asked == ("cedar",)
+    assert ins.ablate(small_model, two_images, LAYER, target=one).asked == ("cedar",)  # type: ignore[call-arg]
+    assert ins.trust(small_model, two_images, ["saliency"], target=one, steps=2).targets == (2, 2)
 
 
 def test_mixed_targets_and_rivals(small_model: Model) -> None:
-    images = [picture(i) for i in range(4)]
+    images = [image(i) for i in range(4)]
     own = ins.predict(small_model, images).logits.argmax(1).tolist()
     target, versus = ["birch", np.int64(2), None, torch.tensor(0)], [None, "runner-up", None, "cedar"]
     found = ins.explain(small_model, images, target, "gradcam", versus=versus).entries
@@ -141,9 +139,9 @@ def test_mixed_targets_and_rivals(small_model: Model) -> None:
 
 def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Model, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
-    given = [picture(0), tmp_path / "broken.png", picture(2)]
+    given = [image(0), tmp_path / "broken.png", image(2)]
     found = ins.explain(small_model, given, [1, 2, 3], "gradcam")
-    assert [(entry.picture.name, entry.target) for entry in found.entries] == [("blobs 0", 1), ("blobs 2", 3)]
+    assert [(entry.image.name, entry.target) for entry in found.entries] == [("blobs 0", 1), ("blobs 2", 3)]
     assert len(found.skipped) == 1
     assert ins.trust(small_model, given, ["saliency"], target=[1, 2, 3], steps=2).targets == (1, 3)
 
@@ -166,10 +164,10 @@ def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Mo
         ({}, "names 0 classes for 2 images"),
     ],
 )
-def test_wrong_targets_are_one_sentence(target: Any, why: str, small_model: Model, two_pictures: list[Picture]) -> None:
+def test_wrong_targets_are_one_sentence(target: Any, why: str, small_model: Model, two_images: list[Image]) -> None:
     for call in (
-        lambda: ins.explain(small_model, two_pictures, target, "gradcam"),
-        lambda: ins.trust(small_model, two_pictures, ["saliency"], target=target, steps=2),
+        lambda: ins.explain(small_model, two_images, target, "gradcam"),
+        lambda: ins.trust(small_model, two_images, ["saliency"], target=target, steps=2),
     ):
         with pytest.raises(InnersightError, match=why):
             call()
@@ -180,7 +178,7 @@ REQUIRED: dict[str, Callable[[Model, Path], tuple[Any, ...]]] = {
     "compare": lambda model, out: (model, _folder(out), LAYER),
     "connections": lambda model, out: (model, LAYER),
     "dissect": lambda model, out: (model, _folder(out), _halves),
-    "find": lambda model, out: (model, [(picture(1), (0.1, 0.2, 0.6, 0.7))]),
+    "find": lambda model, out: (model, [(image(1), (0.1, 0.2, 0.6, 0.7))]),
     "interpretability": lambda model, out: (model, LAYER, _folder(out)),
     "layers": lambda model, out: (model,),
     "load": lambda model, out: (model.net,),
@@ -234,7 +232,7 @@ def test_whole_numbers() -> None:
 
 
 def test_a_mistake_in_the_call_is_pythons_own_sentence(small_model: Model) -> None:
-    with pytest.raises(TypeError, match=r"missing .* 'pictures'"):
+    with pytest.raises(TypeError, match=r"missing .* 'images'"):
         ins.maps(small_model)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'layeres'"):
         ins.maps(small_model, [], layeres=["conv1"])  # type: ignore[call-arg]
@@ -281,14 +279,14 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 @pytest.fixture(scope="module")
 def plain_results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    model, images = tiny("in-place"), [picture(1), picture(2)]
+    model, images = tiny("in-place"), [image(1), image(2)]
     return {name: CASES[name](model, images, tmp_path_factory.mktemp(name)) for name in PUBLIC}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_values_are_those_outside(mode: str, name: str, plain_results: dict[str, Any], tmp_path: Path) -> None:
-    model, images = tiny("in-place"), [picture(1), picture(2)]
+    model, images = tiny("in-place"), [image(1), image(2)]
     _folder(tmp_path)
     with MODES[mode]():
         found = CASES[name](model, images, tmp_path)
@@ -303,7 +301,7 @@ def test_a_network_made_in_inference_mode(name: str, plain_results: dict[str, An
     with torch.inference_mode():
         model = tiny("in-place")
     before = dict((*model.net.named_parameters(), *model.net.named_buffers()))
-    found = CASES[name](model, [picture(1), picture(2)], tmp_path)
+    found = CASES[name](model, [image(1), image(2)], tmp_path)
     assert same(found, plain_results[name])
     after = dict((*model.net.named_parameters(), *model.net.named_buffers()))
     assert all(after[key] is tensor for key, tensor in before.items())
@@ -321,17 +319,17 @@ def test_the_network_runs_under_the_defaults_of_the_caller() -> None:
 
     with default_dtype():
         model = ins.load(Makes().eval(), input=InputSpec(12, 12))
-        assert ins.maps(model, picture(1), "conv").values["conv"].dtype == torch.float32
+        assert ins.maps(model, image(1), "conv").values["conv"].dtype == torch.float32
         assert ins.explain(
-            model, picture(1), 2, ["gradcam", "integrated-gradients"], options={"integrated-gradients": {"steps": 2}}
+            model, image(1), 2, ["gradcam", "integrated-gradients"], options={"integrated-gradients": {"steps": 2}}
         ).entries
 
 
 def test_transforms_of_functions_are_refused(small_model: Model) -> None:
-    image = picture(1)
+    pil = image(1)
 
     def inside(x: Tensor) -> Tensor:
-        ins.maps(small_model, image)
+        ins.maps(small_model, pil)
         return x.sum()
 
     with pytest.raises(InnersightError, match=r"inside a transform of torch\.func"):
@@ -340,12 +338,12 @@ def test_transforms_of_functions_are_refused(small_model: Model) -> None:
 
 @pytest.mark.parametrize("part", ["", "conv2"])
 def test_parts_behind_torch_compile_are_looked_at(part: str) -> None:
-    two_pictures = [picture(i, width=24, height=24) for i in (1, 2)]
+    two_images = [image(i, width=24, height=24) for i in (1, 2)]
     model, compiled = tiny("in-place"), tiny("in-place")
     compiled.net.get_submodule(part).compile(backend="eager")
     with torch.no_grad():
         compiled.net(torch.zeros(2, *model.input.shape))
     loaded = ins.load(compiled.net, input=model.input)
-    assert same(ins.maps(loaded, two_pictures, ["conv2", "relu2"]), ins.maps(model, two_pictures, ["conv2", "relu2"]))
-    assert same(ins.explain(loaded, two_pictures, 1), ins.explain(model, two_pictures, 1))
+    assert same(ins.maps(loaded, two_images, ["conv2", "relu2"]), ins.maps(model, two_images, ["conv2", "relu2"]))
+    assert same(ins.explain(loaded, two_images, 1), ins.explain(model, two_images, 1))
     assert compiled.net.get_submodule(part)._compiled_call_impl is not None

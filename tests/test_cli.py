@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -22,12 +22,12 @@ COMMANDS = [command.name or command.callback.__name__ for command in app.registe
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     files = []
     for seed in (1, 2):
         file = tmp_path / "in" / f"ambra-{seed}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(toons.draw("ambra", seed).pixels).save(file)
+        PILImage.fromarray(toons.draw("ambra", seed).pixels).save(file)
         files.append(str(file))
     return files
 
@@ -88,11 +88,11 @@ def test_layers_table_and_json():
     assert all(row["name"] in table for row in rows)
 
 
-def test_predict_prints_classes(pictures):
-    output = run("predict", "small:4", *pictures).output
-    assert all(Path(file).name in output for file in pictures)
-    data = json.loads(run("predict", "small:4", *pictures, "--json").stdout)
-    best = [row["probability"] for row in data["pictures"][0]["prediction"]]
+def test_predict_prints_classes(images):
+    output = run("predict", "small:4", *images).output
+    assert all(Path(file).name in output for file in images)
+    data = json.loads(run("predict", "small:4", *images, "--json").stdout)
+    best = [row["probability"] for row in data["images"][0]["prediction"]]
     assert len(best) == 5
     assert best == sorted(best, reverse=True)
     assert 0 < sum(best) <= 1
@@ -108,39 +108,39 @@ def test_predict_prints_classes(pictures):
         ("explain", ["--gradcam.relu=true", "--target", "3"]),
     ],
 )
-def test_figures_data_and_raw_values(command, words, pictures, tmp_path):
+def test_figures_data_and_raw_values(command, words, images, tmp_path):
     outs = [tmp_path / f"deep/{command}{suffix}" for suffix in (".png", ".json", ".safetensors")]
-    run(command, "small:4", *pictures, *words, *(f"--out={out}" for out in outs))
-    with Image.open(outs[0]) as figure:
+    run(command, "small:4", *images, *words, *(f"--out={out}" for out in outs))
+    with PILImage.open(outs[0]) as figure:
         assert figure.width > 300
     assert json.loads(outs[1].read_text())
     assert outs[2].stat().st_size > 100
 
 
-def test_find_ranks_units_for_a_box(pictures, tmp_path, monkeypatch, capsys):
+def test_find_ranks_units_for_a_box(images, tmp_path, monkeypatch, capsys):
     outs = [tmp_path / f"find{suffix}" for suffix in (".png", ".json")]
-    words = ["--like", f"{pictures[0]}@0.3,0.2,0.6,0.5", "--not", f"{pictures[0]}@0.3,0.4,0.6,0.5", "-l", "stage1"]
-    said = run("find", "small:4", pictures[1], *words, "--top", "2", *(f"--out={out}" for out in outs)).stdout
+    words = ["--like", f"{images[0]}@0.3,0.2,0.6,0.5", "--not", f"{images[0]}@0.3,0.4,0.6,0.5", "-l", "stage1"]
+    said = run("find", "small:4", images[1], *words, "--top", "2", *(f"--out={out}" for out in outs)).stdout
     assert "units of stage1" in said
     assert said.count("its strongest places hold") == 2
-    assert len(json.loads(outs[1].read_text())["pictures"]) == 2
-    assert "outside the picture" in fail(monkeypatch, capsys, "find", "small:4", "--like", f"{pictures[0]}@3,2,6,5")
+    assert len(json.loads(outs[1].read_text())["images"]) == 2
+    assert "outside the image" in fail(monkeypatch, capsys, "find", "small:4", "--like", f"{images[0]}@3,2,6,5")
 
 
-def test_ablate_names_the_units_a_class_depends_on(pictures, tmp_path, monkeypatch, capsys):
+def test_ablate_names_the_units_a_class_depends_on(images, tmp_path, monkeypatch, capsys):
     out = f"--out={tmp_path / 'a.json'}"
-    said = run("ablate", "toon", *pictures, "-l", "stage4", "--class", "ambra", "--top", "3", out).stdout
+    said = run("ablate", "toon", *images, "-l", "stage4", "--class", "ambra", "--top", "3", out).stdout
     assert said.count("stage4:") == 3
-    assert "2 pictures taken for ambra" in said
-    wrong = ("ablate", "toon", *pictures, "-l", "stage4", "--class", "ambr")
+    assert "2 images taken for ambra" in said
+    wrong = ("ablate", "toon", *images, "-l", "stage4", "--class", "ambr")
     assert "did you mean ambra?" in fail(monkeypatch, capsys, *wrong)
 
 
-def test_explain_takes_targets_layers_and_methods(pictures, tmp_path):
+def test_explain_takes_targets_layers_and_methods(images, tmp_path):
     words = (
         "explain",
         "small:4",
-        *pictures,
+        *images,
         "-m",
         "gradcam",
         "-m",
@@ -162,26 +162,26 @@ def test_explain_takes_targets_layers_and_methods(pictures, tmp_path):
     ]
     assert {row["question"] for row in rows} == {"the class asked for, less 2"}
     assert rows[2]["masks"] == 32
-    run("explain", "small:4", *pictures, "--like", pictures[0], "-m", "gradcam", "--out", str(out))
+    run("explain", "small:4", *images, "--like", images[0], "-m", "gradcam", "--out", str(out))
     liked = json.loads(out.read_text())["heatmaps"]
     assert liked[0]["score"] == pytest.approx(1, abs=1e-4)
     said = run(
-        "explain", "small:4", pictures[0], "-m", "all", "--extremal-perturbation.steps=1", "--out", str(out)
+        "explain", "small:4", images[0], "-m", "all", "--extremal-perturbation.steps=1", "--out", str(out)
     ).stdout
     assert "left out: legrad: small-4 has no self-attention" in said
     assert len({row["method"] for row in json.loads(out.read_text())["heatmaps"]}) == 20
 
 
-def test_patterns(pictures, tmp_path):
+def test_patterns(images, tmp_path):
     out = tmp_path / "p.json"
-    run("patterns", "small:4", "stem:0-1", "class:3", "--steps", "2", "--picture", pictures[0], "--out", str(out))
+    run("patterns", "small:4", "stem:0-1", "class:3", "--steps", "2", "--image", images[0], "--out", str(out))
     rows = json.loads(out.read_text())["patterns"]
     assert [row["address"] for row in rows] == ["stem:0", "stem:1", "class:3"]
     assert all(row["natural"] is not None for row in rows)
 
 
-def test_study_resumes_and_reports(pictures, tmp_path):
-    words = ("study", "small:4", *pictures, "--out", str(tmp_path / "s"), "--units", "2", "--steps", "2")
+def test_study_resumes_and_reports(images, tmp_path):
+    words = ("study", "small:4", *images, "--out", str(tmp_path / "s"), "--units", "2", "--steps", "2")
     weights = tmp_path / "w.safetensors"
     _save_small(weights)
     first = run(*words, "--weights", str(weights)).stdout
@@ -231,30 +231,30 @@ def test_toons_writes_class_folders(tmp_path):
         (["patterns", "toon", "stage2:1", "--views", "zooom=1"], "no option 'zooom'; did you mean zoom"),
         (["patterns", "toon", "stage2:1", "--views", "zoom=far"], "zoom='far' is not of type float"),
         (["patterns", "toon", "stage2:1", "--views", "zoom=2"], "zoom 0..1"),
-        (["interpretability", "toon", "stage2", "PICTURE", "--by", "words"], "choose examples or patterns"),
-        (["interpretability", "toon", "class:ada", "PICTURE"], "name a layer, or some of its units"),
-        (["interpretability", "toon", "stage2:1@2,2", "PICTURE"], "name a layer, or some of its units"),
+        (["interpretability", "toon", "stage2", "IMAGE", "--by", "words"], "choose examples or patterns"),
+        (["interpretability", "toon", "class:ada", "IMAGE"], "name a layer, or some of its units"),
+        (["interpretability", "toon", "stage2:1@2,2", "IMAGE"], "name a layer, or some of its units"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(words, says, monkeypatch, capsys):
     assert says in fail(monkeypatch, capsys, *words)
 
 
-def test_broken_picture_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_broken_image_is_one_sentence(tmp_path, monkeypatch, capsys):
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"not a picture")
-    assert "not a picture" in fail(monkeypatch, capsys, "maps", "small:4", os.fspath(bad))
+    bad.write_bytes(b"not an image")
+    assert "not an image" in fail(monkeypatch, capsys, "maps", "small:4", os.fspath(bad))
 
 
-def test_patterns_can_be_estimated_and_previewed(tmp_path, pictures):
-    said = run("patterns", "small:4?size=24", "stem", "--negatives", "--estimate", "--picture", pictures[0]).output
-    assert "4 objectives, 16 pictures: about" in said
+def test_patterns_can_be_estimated_and_previewed(tmp_path, images):
+    said = run("patterns", "small:4?size=24", "stem", "--negatives", "--estimate", "--image", images[0]).output
+    assert "4 objectives, 16 images: about" in said
     words = ("--estimate", "--json")
     planned = json.loads(run("patterns", "small:4?size=24", "stem", *words).stdout)
-    assert planned["pictures"] == 8
+    assert planned["images"] == 8
     assert planned["seconds"] > 0
     out, preview = tmp_path / "a.json", tmp_path / "now.png"
-    words = ("--picture", pictures[0], "--begin", pictures[0], "--preview", str(preview))
+    words = ("--image", images[0], "--begin", images[0], "--preview", str(preview))
     run(
         "patterns",
         "small:4?size=24",
@@ -348,7 +348,7 @@ def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
         said = process.communicate()[1]
     assert process.returncode == 130, said
     finished = len(list(kept.glob("*.safetensors")))
-    assert f"{finished} finished pictures are kept in a.json.kept: the same command goes on" in said
+    assert f"{finished} finished images are kept in a.json.kept: the same command goes on" in said
     assert 0 < finished < 64
     done = subprocess.run([*command, "--keep", kept], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "wrote a.json" in done.stdout

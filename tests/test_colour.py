@@ -77,10 +77,10 @@ class Axis:
         pass
 
 
-def test_over_a_picture_a_map_is_as_opaque_as_it_is_strong() -> None:
+def test_over_a_image_a_map_is_as_opaque_as_it_is_strong() -> None:
     axis, values = Axis(), torch.tensor([[0.0, 1.0], [-2.0, -8.0]])
-    picture = np.full((10, 20, 3), 255, np.uint8)
-    draw_map(axis, values, Scale(4.0, signed=True), picture)
+    image = np.full((10, 20, 3), 255, np.uint8)
+    draw_map(axis, values, Scale(4.0, signed=True), image)
     (grey, under), (over, options) = axis.shown
     assert np.allclose(grey, 0.9)
     assert np.allclose(over[..., 3], [[0, 0.225], [0.45, 0.9]])
@@ -92,8 +92,8 @@ def test_over_a_picture_a_map_is_as_opaque_as_it_is_strong() -> None:
 @pytest.mark.parametrize("shape", [(12, 12), (12, 13), (9, 10), (9, 7)])
 def test_grain_is_the_share_of_energy_above_a_quarter_cycle(shape: tuple[int, int]) -> None:
     pixels = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(2)) ** 2
-    for picture, found in zip(pixels.double().numpy(), grain(pixels).tolist(), strict=True):
-        grey = picture.mean(0)
+    for image, found in zip(pixels.double().numpy(), grain(pixels).tolist(), strict=True):
+        grey = image.mean(0)
         power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
         frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None])
         assert found == pytest.approx(power[frequency > 0.25].sum() / power.sum(), rel=1e-4)

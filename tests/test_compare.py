@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from innersight.compare import compare, rank
 from innersight.errors import InnersightError
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.layers import last_grid
 from innersight.maps import maps
 from innersight.model import InputSpec, Model
@@ -38,7 +38,7 @@ def bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def slow_scores(maps_of: Tensor, features: Tensor, *, own: bool) -> list[tuple[float, list[float], list[float], float]]:
     """Follow the definition unit by unit, place by place."""
     values = maps_of.double().clamp(min=0).numpy()
-    pictures, units, height, width = values.shape
+    images, units, height, width = values.shape
     context = np.stack([[bilinear(f, (height, width)) for f in p] for p in features.double().numpy()])
     for d in range(context.shape[1]):
         spread = context[:, d].std(ddof=1)
@@ -46,7 +46,7 @@ def slow_scores(maps_of: Tensor, features: Tensor, *, own: bool) -> list[tuple[f
     rows = []
     for u in range(units):
         strength, sparsity, seen = [], [], []
-        for p in range(pictures):
+        for p in range(images):
             peaks = [values[p, other].max() for other in range(units)]
             lower = sum(peaks[other] < peaks[u] for other in range(units))
             strength.append(lower / (units - 1) if peaks[u] > 0 else 0.0)
@@ -63,8 +63,8 @@ def slow_scores(maps_of: Tensor, features: Tensor, *, own: bool) -> list[tuple[f
                 described[u] = 0.0
             seen.append(np.array(described))
         cosines = []
-        for a in range(pictures):
-            for b in range(a + 1, pictures):
+        for a in range(images):
+            for b in range(a + 1, images):
                 length = np.linalg.norm(seen[a]) * np.linalg.norm(seen[b])
                 cosines.append(float(seen[a] @ seen[b] / length) if length > 0 else 0.0)
         agreement = min(1.0, max(0.0, sum(cosines) / len(cosines)))
@@ -79,10 +79,10 @@ def slow_scores(maps_of: Tensor, features: Tensor, *, own: bool) -> list[tuple[f
 )
 def test_the_score_is_the_definition(name: str, layer: str, count: int) -> None:
     model = tiny(name)
-    pictures = [picture(i) for i in range(count)]
-    found = compare(model, pictures, layer)
+    images = [image(i) for i in range(count)]
+    found = compare(model, images, layer)
     context = last_grid(model)[0]
-    values = maps(model, pictures, [layer, context]).values
+    values = maps(model, images, [layer, context]).values
     truth = slow_scores(values[layer], values[context], own=layer == context)
     assert torch.equal(found.maps, values[layer])
     assert found.strength.shape == found.sparsity.shape == (values[layer].shape[1], count)
@@ -114,18 +114,18 @@ class Colours(nn.Module):
         return self.head(torch.relu(self.context(torch.relu(self.units(x)))).mean((2, 3)))
 
 
-def scene(seed: int, place: tuple[int, int]) -> Picture:
-    pixels = np.asarray(picture(seed, width=48, height=48).image).copy()
+def scene(seed: int, place: tuple[int, int]) -> Image:
+    pixels = np.asarray(image(seed, width=48, height=48).pil).copy()
     pixels[..., 1] = np.maximum(pixels[..., 1], 90)
     pixels[place[0] : place[0] + 8, place[1] : place[1] + 8] = (255, 0, 255)
-    return as_picture(pixels, name=f"scene {seed}")
+    return as_image(pixels, name=f"scene {seed}")
 
 
 def test_the_unit_that_sees_the_same_square_ranks_first() -> None:
     torch.manual_seed(0)
     model = Model(Colours().eval(), InputSpec(48, 48), ("a", "b"), "colours", "a test")
-    pictures = [scene(1, (4, 30)), scene(2, (30, 6))]
-    found = compare(model, pictures, "units")
+    images = [scene(1, (4, 30)), scene(2, (30, 6))]
+    found = compare(model, images, "units")
     assert found.order[0] == 5
     assert float(found.agreement[5]) > 0.8
     peaks = [divmod(int(one[5].argmax()), 48) for one in found.maps]
@@ -140,40 +140,40 @@ def test_silent_units_score_nothing() -> None:
     values[:, 1] = 0
     values[0, 2] = -1
     features = torch.rand(1, 6, 3, 3).repeat(2, 1, 1, 1)
-    found = rank(tiny("in-place"), "x", (picture(1), picture(2)), values, features, own=False)
+    found = rank(tiny("in-place"), "x", (image(1), image(2)), values, features, own=False)
     assert float(found.score[1]) == float(found.score[2]) == 0
     assert float(found.score[found.order[0]]) > 0
     assert torch.isfinite(found.score).all()
 
 
-def test_the_same_picture_twice_agrees_wholly() -> None:
-    found = compare(tiny("dense"), [picture(1), picture(1)], "stem")
+def test_the_same_image_twice_agrees_wholly() -> None:
+    found = compare(tiny("dense"), [image(1), image(1)], "stem")
     fires = found.maps.amax((0, 2, 3)) > 0
     assert fires.any()
     assert torch.allclose(found.agreement[fires], torch.ones(int(fires.sum())), atol=1e-5)
 
 
-def test_the_same_picture_under_two_names_is_told() -> None:
-    pictures = [picture(1), picture(2), replace(picture(1), name="copy.png")]
-    found = compare(tiny("in-place"), pictures, "relu2")
+def test_the_same_image_under_two_names_is_told() -> None:
+    images = [image(1), image(2), replace(image(1), name="copy.png")]
+    found = compare(tiny("in-place"), images, "relu2")
     assert found.notes[-1] == (
-        f"{pictures[0].name} and copy.png are the same image: that units agree on them says nothing"
+        f"{images[0].name} and copy.png are the same image: that units agree on them says nothing"
     )
-    assert not compare(tiny("in-place"), pictures[:2], "relu2").notes
+    assert not compare(tiny("in-place"), images[:2], "relu2").notes
 
 
 def test_errors() -> None:
     model = tiny("in-place")
-    with pytest.raises(InnersightError, match="two pictures or more"):
-        compare(model, [picture(1)], "conv1")
+    with pytest.raises(InnersightError, match="two images or more"):
+        compare(model, [image(1)], "conv1")
     with pytest.raises(InnersightError, match=r"head has no places \(grid 1x1\)"):
-        compare(model, [picture(1), picture(2)], "head")
+        compare(model, [image(1), image(2)], "head")
     with pytest.raises(InnersightError, match="did you mean conv"):
-        compare(model, [picture(1), picture(2)], "conv3")
+        compare(model, [image(1), image(2)], "conv3")
 
 
 def test_saving(tmp_path: Path) -> None:
-    found = compare(tiny("in-place"), [picture(1), picture(2)], "relu1")
+    found = compare(tiny("in-place"), [image(1), image(2)], "relu1")
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert [row["unit"] for row in document["rank"]] == list(found.order)
     assert document["rank"][0]["address"] == f"relu1:{found.order[0]}"

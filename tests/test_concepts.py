@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from PIL import Image
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -20,7 +20,7 @@ from innersight.cli import app
 from innersight.dissection import Concepts, clip_encoder, label, read_words
 from innersight.dissection.concepts import SHUFFLES, _correlated
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 
 WORDS = ("red", "green", "blue", "loud")
 
@@ -47,14 +47,14 @@ class Tinted:
     def __len__(self) -> int:
         return 40
 
-    def __getitem__(self, number: int) -> Image.Image:
+    def __getitem__(self, number: int) -> PILImage.Image:
         rng = np.random.default_rng(number)
         tint = rng.integers(40, 215, 3)
-        return Image.fromarray((tint + rng.integers(-40, 41, (16, 16, 3))).astype(np.uint8))
+        return PILImage.fromarray((tint + rng.integers(-40, 41, (16, 16, 3))).astype(np.uint8))
 
 
-def encode(given: Sequence[Image.Image] | Sequence[str]) -> Tensor:
-    """Know the colours of pictures and words: embeddings whose product is how much of a colour there is."""
+def encode(given: Sequence[PILImage.Image] | Sequence[str]) -> Tensor:
+    """Know the colours of images and words: embeddings whose product is how much of a colour there is."""
     if isinstance(given[0], str):
         return torch.eye(5)[[WORDS.index(word) for word in given]] * 3  # type: ignore[arg-type]
     means = torch.from_numpy(np.stack([np.asarray(one).mean((0, 1)) / 255 for one in given])).float()  # type: ignore[union-attr]
@@ -77,7 +77,7 @@ def test_units_are_labelled_by_the_colour_they_follow(planted: Concepts) -> None
     still = planted.row("mix", 4)
     assert still["label"] is None
     assert still["correlation"] is None
-    # The word that is near to no picture goes with no unit.
+    # The word that is near to no image goes with no unit.
     assert planted.layers["mix"][:, 3].isnan().all()
     assert planted.summary()["mix"]["parts"].keys() >= {"red", "green", "blue"}
     assert "red 1" in terminal.dissection(planted) or "red 2" in terminal.dissection(planted)
@@ -137,11 +137,11 @@ def test_saving(planted: Concepts, tmp_path: Path) -> None:
             {"encode": lambda given: torch.ones(len(given), 2 if isinstance(given[0], str) else 3)},
             "images 3 numbers and",
         ),
-        ({"pictures": [Path("nowhere.png")]}, "no such file"),
+        ({"images": [Path("nowhere.png")]}, "no such file"),
     ],
 )
 def test_errors(wrong: dict[str, Any], said: str) -> None:
-    asked = {"pictures": Tinted(), "words": WORDS, "encode": encode, "layers": ["mix"], **wrong}
+    asked = {"images": Tinted(), "words": WORDS, "encode": encode, "layers": ["mix"], **wrong}
     with pytest.raises(InnersightError, match=said):
         label(ins.load(Mixes(), input=ins.InputSpec(16, 16)), **asked)
 
@@ -151,17 +151,17 @@ def test_one_word_is_one_word() -> None:
     assert label(model, Tinted(), "red", encode, "mix").words == ("red",)
 
 
-def test_too_few_pictures_and_broken_ones(tmp_path: Path) -> None:
+def test_too_few_images_and_broken_ones(tmp_path: Path) -> None:
     for i in range(9):
         Tinted()[i].save(tmp_path / f"{i}.png")
     (tmp_path / "broken.png").write_bytes(b"?")
     model = ins.load(Mixes(), input=ins.InputSpec(16, 16))
     found = label(model, tmp_path, WORDS, encode, ["mix"])
-    assert found.pictures == 9
+    assert found.images == 9
     assert len(found.skipped) == 1
-    with pytest.raises(InnersightError, match="5 pictures are too few"):
+    with pytest.raises(InnersightError, match="5 images are too few"):
         label(model, [tmp_path / f"{i}.png" for i in range(5)], WORDS, encode, ["mix"])
-    with pytest.raises(PictureError, match=r"broken\.png"):
+    with pytest.raises(ImageError, match=r"broken\.png"):
         label(model, tmp_path / "broken.png", WORDS, encode, ["mix"])
 
 
@@ -200,8 +200,8 @@ def tiny_clip(folder: Path) -> Path:
 def test_a_clip_model_of_transformers(tmp_path: Path) -> None:
     folder = tiny_clip(tmp_path / "clip")
     encoder = clip_encoder(folder)
-    pictures = [Tinted()[i] for i in range(3)]
-    together, alone = encoder(pictures), torch.cat([encoder([one]) for one in pictures])
+    images = [Tinted()[i] for i in range(3)]
+    together, alone = encoder(images), torch.cat([encoder([one]) for one in images])
     assert together.shape == (3, 8)
     assert torch.allclose(together, alone, atol=1e-5)
     texts = encoder(["red", "a longer text of words"])
@@ -209,7 +209,7 @@ def test_a_clip_model_of_transformers(tmp_path: Path) -> None:
     assert torch.allclose(texts[:1], encoder(["red"]), atol=1e-5)
     found = label(tiny("in-place"), Tinted(), ["red", "blue"], encoder, ["relu2"])
     assert found.layers["relu2"].shape == (8, 2)
-    home = tmp_path / "pictures"
+    home = tmp_path / "images"
     home.mkdir()
     for i in range(8):
         Tinted()[i].save(home / f"{i}.png")
@@ -228,7 +228,7 @@ def test_folders_that_are_no_clip_model(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InnersightError, match="cannot be opened as a CLIP model"):
         clip_encoder(tmp_path)
     with pytest.raises(InnersightError, match="has no place for the word"):
-        clip_encoder(tmp_path, prompt="a picture")
+        clip_encoder(tmp_path, prompt="an image")
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(InnersightError, match=r"transformers is not installed; .*innersight\[hf\]"):
         clip_encoder(tmp_path)

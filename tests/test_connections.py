@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ import innersight as ins
 from innersight import terminal
 from innersight.connections import CLASSES, DEFINITION
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.model import InputSpec, Model
 
 # (unit, the unit it reads, with which weight)
@@ -47,7 +47,7 @@ def links(found: ins.connections) -> dict[tuple[str, str], object]:
 
 
 def test_planted_connections_are_found_by_weight_and_by_attribution() -> None:
-    found = ins.connections(planted(), "second", [picture(i) for i in range(4)], before="relu", after=None)
+    found = ins.connections(planted(), "second", [image(i) for i in range(4)], before="relu", after=None)
     by = links(found)
     for kind in ("weight", "attribution"):
         for unit in range(3):
@@ -68,7 +68,7 @@ def test_planted_connections_are_found_by_weight_and_by_attribution() -> None:
 
 
 def test_outgoing_connections_lead_to_the_same_pairs() -> None:
-    found = ins.connections(planted(), "relu:2", [picture(i) for i in range(4)], after="second")
+    found = ins.connections(planted(), "relu:2", [image(i) for i in range(4)], after="second")
     by = links(found)
     for kind in ("weight", "attribution"):
         rows = found.rank(by[kind, "out"], 2)
@@ -80,7 +80,7 @@ def test_outgoing_connections_lead_to_the_same_pairs() -> None:
 
 def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
     model = tiny("in-place")
-    found = ins.connections(model, "relu2:1,0", [picture(1)])
+    found = ins.connections(model, "relu2:1,0", [image(1)])
     by = links(found)
     assert by["attribution", "out"].layer == CLASSES
     assert found.rank(by["attribution", "out"], 1)[0]["address"].removeprefix("class:") in model.labels
@@ -94,7 +94,7 @@ def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
     first = ins.connections(model, "conv1:0")
     assert [link.layer for link in first.links] == ["input", "conv2"]
     assert first.rank(first.links[0], 0)[0]["address"].startswith("input:")
-    told = ins.connections(model, "conv1:0", [picture(1)])
+    told = ins.connections(model, "conv1:0", [image(1)])
     assert "conv1 is the first layer of the story: name before= for effects into it" in told.notes
 
 
@@ -118,7 +118,7 @@ class ClassToken(nn.Module):
 def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
     torch.manual_seed(0)
     model = Model(ClassToken().eval(), InputSpec(24, 24), ("ash", "birch", "cedar", "dogwood"), "token", "a test")
-    found = ins.connections(model, "last:1", [picture(1), picture(2)], before="stem")
+    found = ins.connections(model, "last:1", [image(1), image(2)], before="stem")
     incoming, outgoing = found.links[:2]
     assert len(found.rank(incoming, 1)) == 6
     assert found.rank(outgoing, 1) == []
@@ -127,10 +127,10 @@ def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
 
 
 def test_rows_and_batches() -> None:
-    pictures = [picture(i) for i in range(19)]
-    found = ins.connections(tiny("dense"), "step2", pictures, of="peak")
+    images = [image(i) for i in range(19)]
+    found = ins.connections(tiny("dense"), "step2", images, of="peak")
     link = next(link for link in found.links if link.by == "attribution")
-    alone = ins.connections(tiny("dense"), "step2:3", pictures[17], of="peak")
+    alone = ins.connections(tiny("dense"), "step2:3", images[17], of="peak")
     own = next(one for one in alone.links if one.by == "attribution")
     assert torch.allclose(link.samples[17, 3], own.samples[0, 0], atol=1e-6)
     with pytest.raises(InnersightError, match="ask for step2:0"):
@@ -152,18 +152,18 @@ def test_rows_and_batches() -> None:
 )
 def test_errors(address: str, options: dict[str, str], said: str) -> None:
     with pytest.raises(InnersightError, match=said):
-        ins.connections(tiny("in-place"), address, picture(1), **options)
+        ins.connections(tiny("in-place"), address, image(1), **options)
 
 
 def test_more_errors() -> None:
-    with pytest.raises(InnersightError, match="give pictures too"):
+    with pytest.raises(InnersightError, match="give images too"):
         ins.connections(tiny("in-place"), "relu1:0", after="relu2")
-    with pytest.raises(PictureError, match="no such file"):
+    with pytest.raises(ImageError, match="no such file"):
         ins.connections(tiny("in-place"), "relu1:0", "missing.png")
 
 
 def test_saving(tmp_path) -> None:
-    found = ins.connections(tiny("in-place"), "relu1:0-4", [picture(i) for i in range(3)])
+    found = ins.connections(tiny("in-place"), "relu1:0-4", [image(i) for i in range(3)])
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert document["definition"] == DEFINITION
     assert [link["layer"] for link in document["links"]] == [link.layer for link in found.links]
@@ -178,5 +178,5 @@ def test_effects_that_are_not_finite_are_told() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.weight[0] = torch.nan
-    with pytest.raises(InnersightError, match="not finite on 2 of 2 pictures"):
-        ins.connections(model, "conv2:0", [picture(1), picture(2)])
+    with pytest.raises(InnersightError, match="not finite on 2 of 2 images"):
+        ins.connections(model, "conv2:0", [image(1), image(2)])

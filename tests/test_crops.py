@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 
 import innersight as ins
 from innersight.image import Box
@@ -30,9 +30,9 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for i, (width, height) in enumerate(SIZES):
         noise = np.random.default_rng(i).integers(0, 256, (height, width, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(folder / f"{i}-{width}x{height}.png")
+        PILImage.fromarray(noise).save(folder / f"{i}-{width}x{height}.png")
     for i in range(2):
-        picture(i).image.save(folder / f"plain{i}.png")
+        image(i).pil.save(folder / f"plain{i}.png")
     return folder
 
 
@@ -42,7 +42,7 @@ def test_a_crop_of_every_place(size: tuple[int, int], fit: str) -> None:
     spec, (width, height) = InputSpec(24, 24, fit=fit), size  # type: ignore[arg-type]
     pixels = np.arange(height * width, dtype=np.int64).reshape(height, width)
     image = np.stack([pixels % 256, pixels // 256 % 256, pixels // 65536], 2).astype(np.uint8)
-    box = ins.Picture(Image.fromarray(image), "a").box(spec)
+    box = ins.Image(PILImage.fromarray(image), "a").box(spec)
     field = Field((5, 5), (3, 3), (4, 4), (10.0, 10.0))
     for y in range(6):
         for x in range(6):
@@ -70,7 +70,7 @@ def test_a_scan_lists_what_is_too_small_and_draws_the_rest(model: Model, folder:
     small = [f"{w}x{h}" for w, h in SIZES if min(w, h) < SMALLEST]
     assert [sentence.split(": ")[1].split()[0] for sentence in result.skipped] == small
     assert all("too small to show anything; at least 4 a side" in sentence for sentence in result.skipped)
-    assert result.pictures == len(SIZES) + 2 - len(small)
+    assert result.images == len(SIZES) + 2 - len(small)
     assert len(result.sprites(tmp_path / "study")) == 2
     for unit in range(8):
         assert len(result.crops(f"relu2:{unit}", result.examples(f"relu2:{unit}"))) == len(
@@ -84,7 +84,7 @@ def test_a_network_for_tiny_images_scans_them() -> None:
     )
     model = ins.load(net.eval(), input=InputSpec(2, 2))
     noise = np.random.default_rng(0).integers(0, 256, (5, 2, 2, 3)).astype(np.uint8)
-    assert ins.scan(model, noise, ["0"]).pictures == 5
+    assert ins.scan(model, noise, ["0"]).images == 5
     assert len(ins.scan(model, [noise[0], noise[1][:1]], ["0"]).skipped) == 1
 
 
@@ -93,14 +93,14 @@ def test_everything_else_takes_them(model: Model, folder: Path, tmp_path: Path) 
     assert ins.predict(model, folder).logits.isfinite().all()
     assert len(ins.explain(model, folder, methods=["gradcam", "saliency", "occlusion"]).entries) == 3 * count
     assert ins.compare(model, folder, "relu2").score.isfinite().all()
-    drawn = ins.patterns(model, "relu2:1", steps=1, pictures=folder, statistics="pictures")
+    drawn = ins.patterns(model, "relu2:1", steps=1, images=folder, statistics="images")
     assert drawn.examples.isfinite().all()
-    assert ins.match(model, model, folder, ["relu2"]).pictures == count
-    assert len(ins.ablate(model, folder, "relu2", to="mean").pictures) == count
+    assert ins.match(model, model, folder, ["relu2"]).images == count
+    assert len(ins.ablate(model, folder, "relu2", to="mean").images) == count
     ins.connections(model, "relu2:1", folder).save(tmp_path / "c.png")
-    ins.find(model, (picture(9), (0.1, 0.1, 0.6, 0.6)), pictures=folder).save(tmp_path / "f.png")
+    ins.find(model, (image(9), (0.1, 0.1, 0.6, 0.6)), images=folder).save(tmp_path / "f.png")
     for thin in sorted(folder.iterdir())[:3]:
-        ins.find(model, (thin, (0, 0, 0.9, 1)), pictures=folder)
-    assert len(ins.trust(model, folder, ["gradcam"], steps=2).pictures) == count
+        ins.find(model, (thin, (0, 0, 0.9, 1)), images=folder)
+    assert len(ins.trust(model, folder, ["gradcam"], steps=2).images) == count
     made = ins.study(model, sorted(folder.iterdir()), tmp_path / "s", plan=Plan(units=1, steps=1, trust=0))
     assert made.report(tmp_path / "r.html").stat().st_size

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -20,7 +20,7 @@ from innersight.dissection import Dissection
 from innersight.dissection.levels import ERROR, FINE, Levels
 from innersight.dissection.shuffles import corrected
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.scan import buckets
 from innersight.toons import PARTS, draw, write
 
@@ -103,7 +103,7 @@ def test_batches_and_threads_change_nothing(planted: Dissection) -> None:
     assert torch.equal(again.area, planted.area)
 
 
-def test_masks_of_other_pictures_give_no_labels(planted: Dissection) -> None:
+def test_masks_of_other_images_give_no_labels(planted: Dissection) -> None:
     class Shuffled(Hairs):
         order = torch.randperm(36, generator=torch.Generator().manual_seed(3)).tolist()
 
@@ -119,7 +119,7 @@ def test_false_labels_are_as_rare_as_stated_and_true_ones_are_found() -> None:
     generator = torch.Generator().manual_seed(0)
     tested, false = torch.ones(6, 3, dtype=torch.bool), 0
     for seed in range(100):
-        # Maps and masks that share their place in the picture, and nothing else.
+        # Maps and masks that share their place in the image, and nothing else.
         middle = torch.ones(3, 3).mul(0.5)
         maps = (torch.rand(20, 6, 3, 3, generator=generator) < middle).to(torch.uint8) * 255
         masks = (torch.rand(20, 3, 3, 3, generator=generator) < middle).to(torch.uint8) * 255
@@ -163,38 +163,38 @@ def test_levels(size: float) -> None:
 
 
 def pairs(tmp_path: Path, count: int = 3) -> tuple[Path, Path]:
-    pictures, masks = tmp_path / "pictures", tmp_path / "masks"
-    for home in (pictures, masks):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    for home in (images, masks):
         home.mkdir(parents=True, exist_ok=True)
     (masks / "parts.json").write_text('{"0": null, "1": "left", "2": "ghost"}')
     for i in range(count):
-        image = picture(i).image
-        image.save(pictures / f"{i}.png")
-        mask = np.zeros((image.height, image.width), np.uint8)
-        mask[:, : image.width // 2] = 1
-        Image.fromarray(mask).save(masks / f"{i}.png")
-    return pictures, masks
+        pil = image(i).pil
+        pil.save(images / f"{i}.png")
+        mask = np.zeros((pil.height, pil.width), np.uint8)
+        mask[:, : pil.width // 2] = 1
+        PILImage.fromarray(mask).save(masks / f"{i}.png")
+    return images, masks
 
 
 def test_folders_and_what_is_told(tmp_path: Path) -> None:
     model = tiny("in-place")
-    pictures, masks = pairs(tmp_path)
+    images, masks = pairs(tmp_path)
     (masks / "2.png").rename(masks / "spare.png")
-    (pictures / "broken.png").write_bytes(b"no picture")
-    found = ins.dissect(model, pictures, masks, ["relu1"], top=0.1)
-    assert found.pictures == 2
+    (images / "broken.png").write_bytes(b"no image")
+    found = ins.dissect(model, images, masks, ["relu1"], top=0.1)
+    assert found.images == 2
     assert len(found.skipped) == 2
     assert any("2.png: there is no mask for it" in line for line in found.skipped)
-    assert any(note.startswith("ghost: on none of the 2 pictures") for note in found.notes)
-    assert any(note == "1 masks are for none of the pictures, such as 'spare'" for note in found.notes)
+    assert any(note.startswith("ghost: on none of the 2 images") for note in found.notes)
+    assert any(note == "1 masks are for none of the images, such as 'spare'" for note in found.notes)
     assert found.parts == ("left", "ghost")
     assert float(found.area[0]) == pytest.approx(0.5, abs=0.03)
 
     def halves(name: str) -> dict[str, np.ndarray] | None:
-        height, width = np.asarray(Image.open(name)).shape[:2]
+        height, width = np.asarray(PILImage.open(name)).shape[:2]
         return {"left": np.broadcast_to(np.arange(width) < width // 2, (height, width))}
 
-    by_function = ins.dissect(model, [pictures / "0.png", pictures / "1.png"], halves, ["relu1"], top=0.1)
+    by_function = ins.dissect(model, [images / "0.png", images / "1.png"], halves, ["relu1"], top=0.1)
     assert torch.equal(by_function.layers["relu1"].overlap[:, 0], found.layers["relu1"].overlap[:, 0])
 
 
@@ -216,31 +216,31 @@ def test_parts_too_large_and_too_small_are_told(planted: Dissection) -> None:
         ({"masks": None}, "masks are missing: give masks=FOLDER"),
         ({"masks": lambda name: [1]}, "its masks are a list; give a dict of part"),
         ({"masks": lambda name: {"hair": np.ones(3)}}, r"hair: float64 \(3,\) is no mask; give truths"),
-        ({"masks": lambda name: {"hair": np.ones((3, 4), bool)}}, "the mask has 4x3 pixels and the picture"),
-        ({"masks": lambda name: {}}, "the masks of all 3 pictures are empty where the network looks"),
-        ({"masks": lambda name: None}, "there is no mask for it; none of 3 pictures has one"),
+        ({"masks": lambda name: {"hair": np.ones((3, 4), bool)}}, "the mask has 4x3 pixels and the image"),
+        ({"masks": lambda name: {}}, "the masks of all 3 images are empty where the network looks"),
+        ({"masks": lambda name: None}, "there is no mask for it; none of 3 images has one"),
     ],
 )
 def test_errors(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
-    pictures, masks = pairs(tmp_path)
+    images, masks = pairs(tmp_path)
     with pytest.raises(InnersightError, match=said):
-        ins.dissect(tiny("in-place"), pictures, **{"masks": masks, "layers": ["relu1"], **wrong})
+        ins.dissect(tiny("in-place"), images, **{"masks": masks, "layers": ["relu1"], **wrong})
 
 
 def test_errors_of_folders_and_data_sets(tmp_path: Path) -> None:
     model = tiny("in-place")
-    pictures, masks = pairs(tmp_path)
-    Image.new("RGB", (30, 30)).save(tmp_path / "else.png")
-    with pytest.raises(InnersightError, match=r"none of 1 pictures has one; masks are named like '0'"):
+    images, masks = pairs(tmp_path)
+    PILImage.new("RGB", (30, 30)).save(tmp_path / "else.png")
+    with pytest.raises(InnersightError, match=r"none of 1 images has one; masks are named like '0'"):
         ins.dissect(model, tmp_path / "else.png", masks, ["relu1"])
-    (pictures / "more").mkdir()
-    picture(1).image.save(pictures / "more" / "1.png")
+    (images / "more").mkdir()
+    image(1).pil.save(images / "more" / "1.png")
     with pytest.raises(InnersightError, match="have one mask, '1'; put masks in subfolders"):
-        ins.dissect(model, pictures, masks, ["relu1"])
-    with pytest.raises(PictureError, match="no such file"):
+        ins.dissect(model, images, masks, ["relu1"])
+    with pytest.raises(ImageError, match="no such file"):
         ins.dissect(model, tmp_path / "nothing.png", masks, ["relu1"])
     with pytest.raises(InnersightError, match=r"entry 0 of the data set has no 'masks' \(it has image\)"):
-        ins.dissect(model, torch.utils.data.StackDataset(image=[picture(0).image]), layers=["relu1"])
+        ins.dissect(model, torch.utils.data.StackDataset(image=[image(0).pil]), layers=["relu1"])
 
 
 def test_a_random_network_gets_hardly_any_labels_for_thin_parts() -> None:

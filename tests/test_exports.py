@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.store import Store
@@ -25,7 +25,7 @@ TRAIN = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     plan = Plan(layers=("relu1", "relu2"), units=3, steps=2, seeds=1, negatives=0, methods=("gradcam",))
-    done = study(tiny("in-place"), [picture(1), picture(2)], tmp_path_factory.mktemp("exports") / "s", plan=plan)
+    done = study(tiny("in-place"), [image(1), image(2)], tmp_path_factory.mktemp("exports") / "s", plan=plan)
     Store.open(done.folder).put("train", {}, TRAIN, {}, 0.1)
     return done
 

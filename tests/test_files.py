@@ -1,4 +1,4 @@
-"""Folders of pictures: streamed, sorted, without loops; and names and files that mean harm."""
+"""Folders of images: streamed, sorted, without loops; and names and files that mean harm."""
 
 import itertools
 import os
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 
 import innersight as ins
 from innersight.cli import main
-from innersight.image import Picture, PictureError, as_picture, load_picture
+from innersight.image import Image, ImageError, as_image, load_image
 from innersight.inputs import files, read
 from innersight.inputs.files import find_images
 from innersight.model import InputSpec, Model
@@ -25,11 +25,11 @@ SPEC = InputSpec(24, 24)
 
 def save(path: Path, seed: int = 0, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(seed).image.save(path, **options)
+    image(seed).pil.save(path, **options)
     return path
 
 
-def test_the_first_picture_comes_before_the_last_folder_is_listed(
+def test_the_first_image_comes_before_the_last_folder_is_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "abc":
@@ -66,7 +66,7 @@ def test_links_that_lead_in_circles(tmp_path: Path) -> None:
     found = [str(path.relative_to(tmp_path)) for path in find_images([tmp_path / "a"])]
     assert found == ["a/1.png", "a/gone.png", "a/linked/2.png"]
     images = read(tmp_path / "a", SPEC)
-    assert [one.name for one in images.pictures] == ["1.png", "2.png"]
+    assert [one.name for one in images.images] == ["1.png", "2.png"]
     assert "gone.png: no such file" in images.skipped[0]
 
 
@@ -85,13 +85,13 @@ NAMES = [
 def test_odd_names_are_printed_on_one_line_and_drawn(name: str, tmp_path: Path) -> None:
     path = tmp_path / name.replace("/", "∕")
     save(path)
-    one = load_picture(path)
+    one = load_image(path)
     assert one.name.isprintable()
     ins.maps(tiny("in-place"), path).save(tmp_path / "out" / "a.png")
     ins.explain(tiny("in-place"), path).save(tmp_path / "out" / "b.png")
     path.write_bytes(b"")
-    with pytest.raises(PictureError) as caught:
-        load_picture(path)
+    with pytest.raises(ImageError) as caught:
+        load_image(path)
     assert str(caught.value).isprintable()
 
 
@@ -100,7 +100,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"broken\xff.png")
     save(path)
     (tmp_path / "x").mkdir()
-    one = load_picture(path)
+    one = load_image(path)
     assert one.name == r"broken\udcff.png"
     study = ins.study(tiny("in-place"), [path, path], tmp_path / "x" / "study", plan=Plan(units=1, steps=1))
     study.report(tmp_path / "x" / "report.html")
@@ -113,10 +113,10 @@ def test_markup_in_names_stays_text_in_the_report(tmp_path: Path) -> None:
 
 
 def test_a_panorama_of_thirty_thousand_pixels(tmp_path: Path) -> None:
-    wide = Image.new("RGB", (30_000, 500), "navy")
+    wide = PILImage.new("RGB", (30_000, 500), "navy")
     wide.paste("white", (15_000, 0, 30_000, 500))
     wide.save(tmp_path / "wide.png")
-    one = load_picture(tmp_path / "wide.png")
+    one = load_image(tmp_path / "wide.png")
     seen = np.asarray(one.seen(ins.InputSpec(24, 24, fit="squash")))
     assert (one.width, one.height) == (30_000, 500)
     assert seen[:, 0].tolist() == [[0, 0, 128]] * 24
@@ -124,21 +124,21 @@ def test_a_panorama_of_thirty_thousand_pixels(tmp_path: Path) -> None:
 
 
 def test_one_pixel_and_a_lot_of_exif(tmp_path: Path) -> None:
-    Image.new("RGB", (1, 1), "red").save(tmp_path / "a.png")
+    PILImage.new("RGB", (1, 1), "red").save(tmp_path / "a.png")
     assert ins.predict(tiny("in-place"), tmp_path / "a.png").logits.isfinite().all()
-    exif = Image.Exif()
+    exif = PILImage.Exif()
     exif[0x010E] = "x" * 60_000
     exif[0x0112] = 6
-    picture(1).image.save(tmp_path / "b.jpg", exif=exif)
-    assert (load_picture(tmp_path / "b.jpg").width, load_picture(tmp_path / "b.jpg").height) == (30, 40)
-    assert not load_picture(tmp_path / "b.jpg").image.info
+    image(1).pil.save(tmp_path / "b.jpg", exif=exif)
+    assert (load_image(tmp_path / "b.jpg").width, load_image(tmp_path / "b.jpg").height) == (30, 40)
+    assert not load_image(tmp_path / "b.jpg").pil.info
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
 @pytest.mark.parametrize("fit", ["crop", "squash"])
 @pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])
-def test_the_thinnest_pictures_are_seen(size: tuple[int, int], fit: Any, resample: Any) -> None:
-    one = as_picture(Image.new("RGB", size, (0, 255, 0)))
+def test_the_thinnest_images_are_seen(size: tuple[int, int], fit: Any, resample: Any) -> None:
+    one = as_image(PILImage.new("RGB", size, (0, 255, 0)))
     seen = one.tensor(InputSpec(24, 24, fit=fit, resample=resample, crop=0.5))
     assert seen.amax((1, 2)).tolist() == [0, 1, 0]
 
@@ -170,7 +170,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
     found = ins.predict(tiny("in-place"), tmp_path)
     assert found.names == ("good.png",)
-    assert all(text.endswith(": a pipe, socket or device and not a picture file") for text in found.skipped)
+    assert all(text.endswith(": a pipe, socket or device and not an image file") for text in found.skipped)
     assert len(found.skipped) == 2
 
 
@@ -184,8 +184,8 @@ def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
 def test_no_other_program_is_started(tmp_path: Path) -> None:
     head = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     (tmp_path / "a.png").write_bytes(head)
-    with pytest.raises(PictureError, match="not a picture in a format known here"):
-        load_picture(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="not an image in a format known here"):
+        load_image(tmp_path / "a.png")
 
 
 def test_an_archive_called_npy_is_not_opened(tmp_path: Path) -> None:
@@ -193,14 +193,14 @@ def test_an_archive_called_npy_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     (tmp_path / "b.npy").write_bytes(b"PK\x03\x04 and nothing more")
     for name in ("a.npy", "b.npy"):
-        with pytest.raises(PictureError, match="cannot be read as an array"):
-            load_picture(tmp_path / name)
+        with pytest.raises(ImageError, match="cannot be read as an array"):
+            load_image(tmp_path / name)
 
 
 def test_an_unknown_background_is_not_the_fault_of_the_file(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
-    with pytest.raises(PictureError, match=r"^background='nonsense' is no colour"):
-        load_picture(tmp_path / "a.png", background="nonsense")
+    with pytest.raises(ImageError, match=r"^background='nonsense' is no colour"):
+        load_image(tmp_path / "a.png", background="nonsense")
 
 
 # One bad file among good ones ---------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
     "compare": lambda model, folder, out: ins.compare(model, folder, "conv1"),
     "explain": lambda model, folder, out: ins.explain(model, folder),
     "maps": lambda model, folder, out: ins.maps(model, folder),
-    "patterns": lambda model, folder, out: ins.patterns(model, "conv1:0", steps=1, pictures=folder),
+    "patterns": lambda model, folder, out: ins.patterns(model, "conv1:0", steps=1, images=folder),
     "predict": lambda model, folder, out: ins.predict(model, folder),
     "scan": lambda model, folder, out: ins.scan(model, folder),
     "study": lambda model, folder, out: ins.study(model, folder, out / "study", plan=Plan(units=1, steps=1)),
@@ -223,7 +223,7 @@ def test_a_bad_file_is_skipped_and_listed(command: str, tmp_path: Path) -> None:
     for i in range(2):
         save(folder / f"good{i}.png", i)
     whole = (folder / "good0.png").read_bytes()
-    for name, content in {"cut.png": whole[:200], "empty.jpg": b"", "text.jpg": b"no picture"}.items():
+    for name, content in {"cut.png": whole[:200], "empty.jpg": b"", "text.jpg": b"no image"}.items():
         (folder / name).write_bytes(content)
     np.save(folder / "six.npy", np.zeros((20, 20, 6), np.float32))
     found = COMMANDS[command](tiny("in-place"), folder, tmp_path)
@@ -232,7 +232,7 @@ def test_a_bad_file_is_skipped_and_listed(command: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     (folder / "good0.png").unlink()
     (folder / "good1.png").unlink()
-    with pytest.raises(PictureError, match=r"cut\.png: cannot be read as a picture"):
+    with pytest.raises(ImageError, match=r"cut\.png: cannot be read as an image"):
         COMMANDS[command](tiny("in-place"), folder, tmp_path)
 
 
@@ -255,7 +255,7 @@ def test_on_the_command_line(
     assert status() == 2
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if not line.startswith("note: ")] == [
-        "innersight: in/bad.png: not a picture in a format known here (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, "
+        "innersight: in/bad.png: not an image in a format known here (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, "
         ".tiff, .ppm, .avif, .npy)"
     ]
 
@@ -268,12 +268,12 @@ def status() -> int:
     return 0
 
 
-def test_pictures_that_are_given_pass_through() -> None:
-    given: list[Picture] = [picture(1), picture(2)]
-    assert read(given, SPEC).pictures == tuple(given)
-    assert read(given[0], SPEC).pictures == (given[0],)
-    assert read(np.zeros((4, 4, 3), np.uint8), SPEC).pictures[0].width == 4
-    with pytest.raises(PictureError, match="no images given"):
+def test_images_that_are_given_pass_through() -> None:
+    given: list[Image] = [image(1), image(2)]
+    assert read(given, SPEC).images == tuple(given)
+    assert read(given[0], SPEC).images == (given[0],)
+    assert read(np.zeros((4, 4, 3), np.uint8), SPEC).images[0].width == 4
+    with pytest.raises(ImageError, match="no images given"):
         read([], SPEC)
 
 

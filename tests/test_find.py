@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 
 import innersight as ins
@@ -13,14 +13,14 @@ from innersight.errors import InnersightError
 from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank
 from innersight.find.colours import own_colours
 from innersight.find.score import Strongest, most
-from innersight.image import PictureError, stack
+from innersight.image import ImageError, stack
 from innersight.maps import compute
 
 BOX = (0.1, 0.2, 0.6, 0.7)
 
 
 def strongest(maps: torch.Tensor, region: torch.Tensor, counts: torch.Tensor, shown: int) -> torch.Tensor:
-    """The share of every unit, of maps (pictures, units, h, w) at once."""
+    """The share of every unit, of maps (images, units, h, w) at once."""
     found = Strongest(STRONGEST * float(counts[:shown].sum()))
     found.add(maps.transpose(0, 1).flatten(1), counts.flatten(), region.flatten())
     return found.share(possible(region, counts, shown))
@@ -74,14 +74,14 @@ def test_share_is_the_same_in_portions(steps: int) -> None:
     assert np.allclose(whole, slow, atol=1e-5)
 
 
-def test_many_pictures_give_what_all_at_once_give_and_only_those_drawn_are_kept() -> None:
+def test_many_images_give_what_all_at_once_give_and_only_those_drawn_are_kept() -> None:
     model = tiny("dense")
-    context = [picture(i) for i in range(2, 40)]
-    found = ins.find(model, (picture(1), BOX), pictures=context)
+    context = [image(i) for i in range(2, 40)]
+    found = ins.find(model, (image(1), BOX), images=context)
     assert len(found.queries) == 1
     assert len(found.context) == 38
     queries = [*found.queries, *(Query(one, but_not=(Box(0, 0, 1, 1),)) for one in context)]
-    x = stack([query.picture for query in queries], model.input)
+    x = stack([query.image for query in queries], model.input)
     whole = rank(model, tuple(queries), compute(model, x, list(found.maps)))
     for layer in found.maps:
         assert torch.allclose(found.score[layer], whole.score[layer], atol=1e-6)
@@ -112,20 +112,20 @@ def test_colours_that_lie_in_the_box_alone_are_the_thing() -> None:
     pixels[9] = (10, 10, 10)
     inside = torch.zeros(10, 10)
     inside[2:6, 1:6] = 1
-    thing = own_colours(Image.fromarray(pixels), inside)
+    thing = own_colours(PILImage.fromarray(pixels), inside)
     assert (thing[2:6, 2:5] == 1).all()
     assert thing[2:6, 5].tolist() == pytest.approx([(4 / 14) ** 2] * 4)
     assert thing[2:6, 1].tolist() == pytest.approx([(4 / 74) ** 2] * 4)
     assert float(thing[inside == 0].sum()) == 0
-    # In a picture of one colour nothing tells the thing from what surrounds it.
-    flat = own_colours(Image.new("L", (10, 10), 7), inside)
+    # In an image of one colour nothing tells the thing from what surrounds it.
+    flat = own_colours(PILImage.new("L", (10, 10), 7), inside)
     assert flat[inside == 1].unique().tolist() == pytest.approx([0.04])
 
 
 def test_a_unit_that_answers_to_the_things_colour_ranks_before_one_that_fills_the_box() -> None:
     pixels = np.full((24, 24, 3), 200, np.uint8)
     pixels[6:14, 6:10] = (250, 20, 20)
-    shown = Query(ins.image.as_picture(pixels), (Box(0.25, 0.25, 14 / 24, 14 / 24),))
+    shown = Query(ins.image.as_image(pixels), (Box(0.25, 0.25, 14 / 24, 14 / 24),))
     model = tiny("in-place")
     maps = torch.zeros(1, 6, 24, 24)
     maps[0, 1, 6:14, 6:10] = 1
@@ -156,7 +156,7 @@ def test_average_precision_of_ties_and_parts() -> None:
 
 def test_the_unit_that_fires_in_the_box_ranks_first_and_dead_units_score_nothing() -> None:
     model = tiny("in-place")
-    shown = Query(picture(1, width=30, height=30), (Box(0, 0, 0.5, 0.5),))
+    shown = Query(image(1, width=30, height=30), (Box(0, 0, 0.5, 0.5),))
     maps = torch.rand(1, 6, 24, 24, generator=torch.Generator().manual_seed(0))
     maps[0, 4, :12, :12] += 3
     maps[0, 2] = 0
@@ -165,23 +165,23 @@ def test_the_unit_that_fires_in_the_box_ranks_first_and_dead_units_score_nothing
     assert float(found.score["relu1"][2]) == 0
     assert found.area == pytest.approx(0.25)
     # Told that the box does not show it, the unit falls.
-    other = Query(picture(2, width=30, height=30), but_not=(Box(0, 0, 0.5, 0.5),))
+    other = Query(image(2, width=30, height=30), but_not=(Box(0, 0, 0.5, 0.5),))
     both = rank(model, (shown, other), {"relu1": maps.repeat(2, 1, 1, 1)})
     assert float(both.share["relu1"][4]) < 0.6 * float(found.share["relu1"][4])
 
 
-def test_boxes_of_one_picture_are_joined_and_context_counts_as_not(tmp_path) -> None:
+def test_boxes_of_one_image_are_joined_and_context_counts_as_not(tmp_path) -> None:
     for i in range(2):
-        Image.fromarray(np.asarray(picture(i).image)).save(tmp_path / f"{i}.png")
+        PILImage.fromarray(np.asarray(image(i).pil)).save(tmp_path / f"{i}.png")
     first, second = str(tmp_path / "0.png"), str(tmp_path / "1.png")
     found = ins.find(
         tiny("in-place"),
         [f"{first}@0,0,0.4,0.4", f"{first}@0.5,0.5,1,1"],
         but_not=[f"{first}@0.5,0.5,0.7,0.7", second],
-        pictures=picture(5),
+        images=image(5),
     )
     assert [len(query.like) for query in found.queries] == [2, 0]
-    assert found.context == (picture(5).name,)
+    assert found.context == (image(5).name,)
     assert [query.but_not for query in found.shown[1:]] == [(Box(0, 0, 1, 1),)] * 2
     assert found.queries[0].but_not == (Box(0.5, 0.5, 0.7, 0.7),)
     assert list(found.maps) == ["relu1", "relu2"]
@@ -196,11 +196,11 @@ def test_parsing() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a.jpg", "has no box; write PICTURE@x0,y0,x1,y1"),
+        ("a.jpg", "has no box; write IMAGE@x0,y0,x1,y1"),
         ("a.jpg@0.1,0.2", "four numbers, not 2"),
         ("a.jpg@0.1,,0.2,0.3", "are not four numbers"),
-        ("a.jpg@10,20,60,70", "outside the picture.*divide pixels"),
-        ("a.jpg@-0.1,0,0.5,0.5", "outside the picture"),
+        ("a.jpg@10,20,60,70", "outside the image.*divide pixels"),
+        ("a.jpg@-0.1,0,0.5,0.5", "outside the image"),
         ("a.jpg@0.6,0,0.5,0.5", "is no box"),
     ],
 )
@@ -213,46 +213,44 @@ def test_maps_that_are_not_finite_are_counted_by_layer() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.weight[0] = torch.nan
-    with pytest.raises(InnersightError, match=r"not finite, of relu2 on 2 of 2 pictures"):
-        ins.find(
-            model, [(picture(1), (0.1, 0.1, 0.5, 0.5)), (picture(2), (0.1, 0.1, 0.5, 0.5))], layers=["relu1", "relu2"]
-        )
+    with pytest.raises(InnersightError, match=r"not finite, of relu2 on 2 of 2 images"):
+        ins.find(model, [(image(1), (0.1, 0.1, 0.5, 0.5)), (image(2), (0.1, 0.1, 0.5, 0.5))], layers=["relu1", "relu2"])
 
 
 def test_errors() -> None:
-    model, one = tiny("in-place"), picture(1)
+    model, one = tiny("in-place"), image(1)
     with pytest.raises(InnersightError, match="needs a region"):
         ins.find(model, [])
     with pytest.raises(InnersightError, match=r"head has no places \(grid 1x1\)"):
         ins.find(model, (one, BOX), layers=["head"])
     with pytest.raises(InnersightError, match="did you mean conv"):
         ins.find(model, (one, BOX), layers=["conv3"])
-    with pytest.raises(InnersightError, match="middle of the picture only"):
-        ins.find(model, (picture(1, width=90), (0, 0, 0.1, 1)))
+    with pytest.raises(InnersightError, match="middle of the image only"):
+        ins.find(model, (image(1, width=90), (0, 0, 0.1, 1)))
     with pytest.raises(InnersightError, match="--not takes all of it off"):
         ins.find(model, (one, BOX), but_not=one)
     with pytest.raises(InnersightError, match="--not takes all of it off"):
         ins.find(model, (one, (0.11, 0.13, 0.57, 0.61)), but_not=(one, (0.11, 0.13, 0.57, 0.61)))
-    with pytest.raises(InnersightError, match="all of every picture"):
+    with pytest.raises(InnersightError, match="all of every image"):
         ins.find(model, (one, (0, 0, 1, 1)))
-    assert ins.find(model, (one, (0, 0, 1, 1)), pictures=picture(2)).area == 1
-    with pytest.raises(PictureError, match="no such file"):
+    assert ins.find(model, (one, (0, 0, 1, 1)), images=image(2)).area == 1
+    with pytest.raises(ImageError, match="no such file"):
         ins.find(model, "missing.png@0,0,1,0.5")
 
 
-def test_one_file_named_in_two_ways_is_one_picture(tmp_path, monkeypatch) -> None:
+def test_one_file_named_in_two_ways_is_one_image(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    picture(1).image.save("a.png")
+    image(1).pil.save("a.png")
     found = ins.find(tiny("in-place"), "a.png@0.1,0.1,0.9,0.6", but_not="./a.png@0.1,0.1,0.9,0.4")
     (query,) = found.queries
     assert query.but_not == (Box(0.1, 0.1, 0.9, 0.4),)
 
 
 def test_saving(tmp_path) -> None:
-    found = ins.find(tiny("in-place"), (picture(1), BOX), layers=["relu1", "relu2"])
+    found = ins.find(tiny("in-place"), (image(1), BOX), layers=["relu1", "relu2"])
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert document["definition"] == DEFINITION
-    assert document["pictures"][0]["like"] == [list(BOX)]
+    assert document["images"][0]["like"] == [list(BOX)]
     assert document["rank"][0]["address"] == "{}:{}".format(*found.order[0])
     assert found.rank(2) == found.rank()[:2]
     assert "of the area" in found.rank(1)[0]["reason"]

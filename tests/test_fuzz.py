@@ -13,25 +13,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import picture
-from PIL import Image
+from networks import image
+from PIL import Image as PILImage
 
 from innersight.address import Address, ClassAddress, parse
 from innersight.cli import app, main
 from innersight.errors import InnersightError
-from innersight.image import PictureError, load_picture
+from innersight.image import ImageError, load_image
 from innersight.sources import query
 
 KINDS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "npy", "multi-band tiff"]
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
-# What runs for long, draws many pictures, or opens a port or a browser.
+# What runs for long, draws many images, or opens a port or a browser.
 LONG = {"demo", "train", "toons", "view", "study", "trust"}
 
 
 @cache
 def content(kind: str) -> bytes:
     buffer = io.BytesIO()
-    small = picture(1, width=20, height=16).image
+    small = image(1, width=20, height=16).pil
     if kind == "npy":
         np.save(buffer, np.asarray(small, np.float32) / 255)
     elif kind == "multi-band tiff":
@@ -40,7 +40,7 @@ def content(kind: str) -> bytes:
         six = np.concatenate([np.asarray(small)] * 2, 2)
         tifffile.imwrite(buffer, six, planarconfig="contig", photometric="minisblack")
     else:
-        exif = Image.Exif()
+        exif = PILImage.Exif()
         exif[0x0112] = 6
         small.save(buffer, format=kind, **({"exif": exif} if kind in ("jpeg", "png", "webp", "tiff") else {}))
     return buffer.getvalue()
@@ -71,31 +71,31 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=1200)
 @given(damaged())
-def test_damaged_pictures_are_read_or_said_to_be_broken(case: tuple[str, bytes]) -> None:
+def test_damaged_images_are_read_or_said_to_be_broken(case: tuple[str, bytes]) -> None:
     kind, data = case
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a.{'tif' if 'tiff' in kind else kind}"
         path.write_bytes(data)
         try:
-            one = load_picture(path)
-        except PictureError as error:
+            one = load_image(path)
+        except ImageError as error:
             one, said = None, str(error)
         if one is None:
             assert str(path) in said
             assert said.isprintable()
         else:
-            assert one.image.mode in ("RGB", "L")
+            assert one.pil.mode in ("RGB", "L")
             assert one.width * one.height > 0
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=300), st.sampled_from([".png", ".tif", ".npy", ".avif", ".txt"]))
-def test_noise_is_no_picture(data: bytes, suffix: str) -> None:
+def test_noise_is_no_image(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a{suffix}"
         path.write_bytes(data)
-        with pytest.raises(PictureError):
-            load_picture(path)
+        with pytest.raises(ImageError):
+            load_image(path)
 
 
 def _claims() -> dict[str, bytes]:
@@ -122,8 +122,8 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(kind: str, tmp_path: Pa
     resource = pytest.importorskip("resource")
     (tmp_path / f"a.{kind}").write_bytes(_claims()[kind])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(PictureError, match=rf"a\.{kind}: "):
-        load_picture(tmp_path / f"a.{kind}")
+    with pytest.raises(ImageError, match=rf"a\.{kind}: "):
+        load_image(tmp_path / f"a.{kind}")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
@@ -201,7 +201,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "in").mkdir()
     for name in ("a", "b"):
-        picture(1).image.save(folder / "in" / f"{name}.png")
+        image(1).pil.save(folder / "in" / f"{name}.png")
     (folder / "in" / "bad.png").write_bytes(b"nothing")
     (folder / "empty").mkdir()
     return folder

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import InPlace, picture
+from networks import InPlace, image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,7 +49,7 @@ def embedder() -> Model:
     net = Embeds().eval()
     plain = ins.load(net, input=SPEC)
     with torch.no_grad():
-        references = net(torch.stack([picture(i).tensor(plain.input) for i in (1, 2)]))
+        references = net(torch.stack([image(i).tensor(plain.input) for i in (1, 2)]))
     return ins.load(net, input=SPEC, head=similarity(references), labels=["first", "second"])
 
 
@@ -57,39 +57,39 @@ def test_a_single_logit_is_two_classes_that_exclude_each_other() -> None:
     net = Binary().eval()
     model = ins.load(net, input=SPEC)
     assert model.labels == ("no", "yes")
-    said = ins.predict(model, [picture(1), picture(2)])
+    said = ins.predict(model, [image(1), image(2)])
     with torch.no_grad():
-        score = net(torch.stack([picture(i).tensor(model.input) for i in (1, 2)]))[:, 0]
+        score = net(torch.stack([image(i).tensor(model.input) for i in (1, 2)]))[:, 0]
     assert torch.allclose(said.logits, torch.stack([-score, score], 1), atol=1e-6)
     assert torch.allclose(said.probabilities[:, 1], score.sigmoid())
     assert torch.allclose(said.probabilities.sum(1), torch.ones(2))
-    yes, no = (ins.explain(model, picture(1), target, ["gradcam"]).entries[0].values for target in ("yes", "no"))
+    yes, no = (ins.explain(model, image(1), target, ["gradcam"]).entries[0].values for target in ("yes", "no"))
     assert torch.allclose(yes, -no)
     assert yes.any()
 
 
 def test_labels_that_are_independent_need_not_sum_to_one() -> None:
     model = ins.load(InPlace().eval(), input=SPEC, head=multilabel())
-    said = ins.predict(model, picture(1))
+    said = ins.predict(model, image(1))
     assert torch.allclose(said.probabilities, said.logits.sigmoid())
-    assert ins.trust(model, picture(1), ["gradcam"], steps=2).scores.shape == (1, 4)
+    assert ins.trust(model, image(1), ["gradcam"], steps=2).scores.shape == (1, 4)
 
 
 def test_an_embedding_is_explained_by_its_likeness_to_references() -> None:
     model = embedder()
-    said = ins.predict(model, [picture(1), picture(2)])
+    said = ins.predict(model, [image(1), image(2)])
     assert torch.allclose(said.logits.diag(), torch.ones(2), atol=1e-6)
     assert said.probabilities.isnan().all()
     best = said.top(1)[0]
     assert (best["label"], best["probability"]) == ("second", None)
     assert best["logit"] == pytest.approx(1, abs=1e-6)
-    heat = ins.explain(model, picture(1), "second", ["gradcam"])
+    heat = ins.explain(model, image(1), "second", ["gradcam"])
     assert heat.entries[0].probability is None
     assert "cosine" in heat.figure().axes[0].get_title()
     with pytest.raises(InnersightError, match=r"trust watches a probability, and the scores of Embeds \(cosine\)"):
-        ins.trust(model, picture(1))
+        ins.trust(model, image(1))
     with pytest.raises(InnersightError, match="embeddings have 8 features, the references 5"):
-        ins.predict(ins.load(Embeds(), input=SPEC, head=Head(similarity(torch.randn(2, 5)).read, "none")), picture(1))
+        ins.predict(ins.load(Embeds(), input=SPEC, head=Head(similarity(torch.randn(2, 5)).read, "none")), image(1))
 
 
 def test_a_class_of_a_segmentation_over_a_region() -> None:
@@ -101,12 +101,12 @@ def test_a_class_of_a_segmentation_over_a_region() -> None:
     mask = torch.zeros(24, 24, dtype=torch.bool)
     mask[:12, 12:] = True
     corner = ins.load(net, input=SPEC, head=region(mask))
-    x = torch.stack([picture(1).tensor(model.input)])
+    x = torch.stack([image(1).tensor(model.input)])
     with torch.no_grad():
         out = net(x)["out"]
         assert torch.allclose(model.logits(x), out.mean((2, 3)))
         assert torch.allclose(corner.logits(x), out[:, :, :12, 12:].mean((2, 3)))
-    heat = ins.explain(corner, picture(1), 1, ["gradcam", "saliency"], layers="conv")
+    heat = ins.explain(corner, image(1), 1, ["gradcam", "saliency"], layers="conv")
     by_pixel = heat.entries[1].values
     assert by_pixel[:11, 14:].any()
     assert not by_pixel[14:, :10].any()
@@ -122,17 +122,17 @@ def test_detections_through_a_function_of_ones_own() -> None:
 
     best = Head(lambda output: output["scores"].amax(1), "sigmoid", "best detection's logit")
     model = ins.load(Detects().eval(), input=SPEC, head=best, labels=["cat", "dog", "owl"])
-    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
-    assert ins.explain(model, picture(1), "owl", ["saliency"], layers="conv").entries[0].verdict is None
+    assert ins.predict(model, image(1)).logits.shape == (1, 3)
+    assert ins.explain(model, image(1), "owl", ["saliency"], layers="conv").entries[0].verdict is None
 
 
 def test_a_study_of_a_network_without_probabilities(tmp_path: Path) -> None:
-    made = ins.study(embedder(), [picture(1), picture(2)], tmp_path / "study", plan=Plan(units=1, steps=1))
+    made = ins.study(embedder(), [image(1), image(2)], tmp_path / "study", plan=Plan(units=1, steps=1))
     made.report(tmp_path / "report.html")
     documents = tmp_path / "study" / "web" / "documents"
     study = json.loads((documents / "study.json").read_text())
-    assert [p["prediction"][0]["probability"] for p in study["pictures"]] == [None, None]
-    assert [p["prediction"][0]["label"] for p in study["pictures"]] == ["first", "second"]
+    assert [p["prediction"][0]["probability"] for p in study["images"]] == [None, None]
+    assert [p["prediction"][0]["label"] for p in study["images"]] == ["first", "second"]
     entries = json.loads((documents / "heatmaps.json").read_text())["entries"]
     assert {e["unit"] for e in entries} == {"cosine", "cosine per unit of input"}
 
@@ -142,14 +142,14 @@ def test_weights_of_another_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     net = InPlace().eval()
     model = ins.load(net, input=SPEC)
-    plain = ins.explain(model, picture(1), 2, ["gradcam"]).entries[0]
-    exact = ins.maps(model, picture(1), ["conv2"]).values["conv2"]
+    plain = ins.explain(model, image(1), 2, ["gradcam"]).entries[0]
+    exact = ins.maps(model, image(1), ["conv2"]).values["conv2"]
     other = ins.load(InPlace().eval().to(dtype), input=SPEC)
     other.net.load_state_dict(net.state_dict())
-    found = ins.maps(other, picture(1), ["conv2"]).values["conv2"]
+    found = ins.maps(other, image(1), ["conv2"]).values["conv2"]
     assert found.dtype == torch.float32
     assert torch.allclose(found, exact, atol=0.02)
-    heat = ins.explain(other, picture(1), 2, ["gradcam"]).entries[0]
+    heat = ins.explain(other, image(1), 2, ["gradcam"]).entries[0]
     assert torch.allclose(heat.values, plain.values, atol=0.01)
     assert ins.patterns(other, ["conv1:0", "class:1"], steps=2).images.isfinite().all()
     assert ins.layers(other, measure=True)[0].field.size == (3, 3)
@@ -177,7 +177,7 @@ def ended(end: Callable[[Tensor], Any], classes: int = 3) -> Model:
 
 
 def fed() -> Tensor:
-    return torch.stack([picture(i).tensor(SPEC) for i in (1, 2)])
+    return torch.stack([image(i).tensor(SPEC) for i in (1, 2)])
 
 
 def test_a_function_that_is_a_sigmoid_is_not_applied_twice() -> None:
@@ -187,7 +187,7 @@ def test_a_function_that_is_a_sigmoid_is_not_applied_twice() -> None:
         own = model.net(x)[:, 0]
         assert torch.allclose(model.probabilities(model.logits(x))[:, 1], own, atol=1e-5)
     assert bool((own < 0.5).all())
-    assert ins.predict(model, picture(1)).top(0, 1)[0]["label"] == "no"
+    assert ins.predict(model, image(1)).top(0, 1)[0]["label"] == "no"
     several = ended(lambda maps: torch.sigmoid(maps.mean((2, 3)) - 2), classes=5)
     with torch.no_grad():
         assert torch.allclose(several.probabilities(several.logits(x)), several.net(x), atol=1e-5)
@@ -231,17 +231,17 @@ def test_segmentations_of_any_arrangement_and_ending(end: Callable[[Tensor], Ten
 def test_a_row_of_scores_in_a_grid_of_one_place() -> None:
     model = ended(lambda maps: maps.mean((2, 3), keepdim=True))
     assert model.head.link == "softmax"
-    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
+    assert ins.predict(model, image(1)).logits.shape == (1, 3)
 
 
-def test_a_grid_that_is_none_of_the_picture_is_refused() -> None:
-    with pytest.raises(InnersightError, match=r"returned \(3, 3, 24, 2\), no grid of a picture .*head="):
+def test_a_grid_that_is_none_of_the_image_is_refused() -> None:
+    with pytest.raises(InnersightError, match=r"returned \(3, 3, 24, 2\), no grid of an image .*head="):
         ended(lambda maps: maps[..., :2])
 
 
 def test_a_network_that_squeezes_its_batch_away() -> None:
     model = ended(lambda maps: maps.mean((2, 3), keepdim=True).squeeze())
-    assert ins.predict(model, picture(1)).logits.shape == (1, 3)
-    assert ins.explain(model, picture(1), methods=["saliency"], layers="conv").entries[0].verdict is None
-    with pytest.raises(InnersightError, match=r"for a single picture.*squeeze only the dimensions meant"):
+    assert ins.predict(model, image(1)).logits.shape == (1, 3)
+    assert ins.explain(model, image(1), methods=["saliency"], layers="conv").entries[0].verdict is None
+    with pytest.raises(InnersightError, match=r"for a single image.*squeeze only the dimensions meant"):
         ended(lambda maps: maps.mean((2, 3)) if len(maps) > 1 else maps.mean((2, 3)).repeat(2, 1))

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import picture
-from PIL import Image
+from networks import image
+from PIL import Image as PILImage
 from safetensors.torch import load_file, save_file
 from serving import Serving, ask, call
 
@@ -58,15 +58,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (home / "mynet.py").write_text(NET)
     (home / "images").mkdir()
     for seed in range(3):
-        Image.fromarray(np.asarray(picture(seed).image)).save(home / "images" / f"{seed}.png")
+        PILImage.fromarray(np.asarray(image(seed).pil)).save(home / "images" / f"{seed}.png")
     (home / "precious.txt").write_text("mine")
-    Image.fromarray(np.asarray(picture(8).image)).save(home / "private.png")
+    PILImage.fromarray(np.asarray(image(8).pil)).save(home / "private.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.delitem(sys.modules, "mynet", raising=False)
         model = network()
         scan(model, "images", ["1"], out=home / "s", top=1)
-        study(model, [home / "images" / "0.png", picture(4)], home / "s", plan=PLAN).render()
+        study(model, [home / "images" / "0.png", image(4)], home / "s", plan=PLAN).render()
     yield home
     assert (home / "precious.txt").read_text() == "mine"
 
@@ -133,7 +133,7 @@ def served(folder: Path) -> None:
 def again(folder: Path, home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        study(network(), [home / "images" / "0.png", picture(4)], folder, plan=PLAN).render()
+        study(network(), [home / "images" / "0.png", image(4)], folder, plan=PLAN).render()
 
 
 def compute(folder: Path, home: Path) -> None:
@@ -171,9 +171,9 @@ def test_every_action_works_on_a_study_that_is_whole(sent: Path, home: Path) -> 
 PLACES = [
     "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal",
     "lock.sqlite", "lock.sqlite-journal",
-    "values", "values/pictures.safetensors", "values/maps%2F1.safetensors", "values/new.safetensors",
+    "values", "values/images.safetensors", "values/maps%2F1.safetensors", "values/new.safetensors",
     "web", "web/documents", "web/documents/study.json", "web/documents/layer", "web/documents/layer/1.json",
-    "web/documents/new", "web/files", "web/files/new.webp", "pictures", "pictures/0123456789abcdef.png",
+    "web/documents/new", "web/files", "web/files/new.webp", "images", "images/0123456789abcdef.png",
     "sprites", "sprites/made.json",
 ]  # fmt: skip
 
@@ -247,18 +247,16 @@ def test_values_are_read_from_their_own_file_alone(stated: str, sent: Path, home
 
 
 def test_forgetting_an_image_deletes_its_own_files_alone(sent: Path, home: Path) -> None:
-    (sent / "pictures").mkdir()
-    Image.fromarray(np.asarray(picture(5).image)).save(sent / "pictures" / "0123456789abcdef.png")
+    (sent / "images").mkdir()
+    PILImage.fromarray(np.asarray(image(5).pil)).save(sent / "images" / "0123456789abcdef.png")
     model = network()
     images = [str(home / "images")]
-    list(
-        later(sent, parse({"kind": "picture", "file": "0123456789abcdef.png", "name": "a"}), model=model, images=images)
-    )
-    forget = parse({"kind": "forget", "picture": "d01234567"})
+    list(later(sent, parse({"kind": "image", "file": "0123456789abcdef.png", "name": "a"}), model=model, images=images))
+    forget = parse({"kind": "forget", "image": "d01234567"})
     for stated in (str(sent.parent / "precious.txt"), "../precious.txt", "values/../../precious.txt"):
         change(sent, "UPDATE items SET file = ? WHERE key LIKE 'added/%'", stated)
         list(later(sent, forget, model=model, images=images))
-        assert not (sent / "pictures" / "0123456789abcdef.png").exists()
+        assert not (sent / "images" / "0123456789abcdef.png").exists()
 
 
 # The index -----------------------------------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ COLUMNS = [
     for line in TABLES[table].partition("(")[2].replace(", ", ",\n").splitlines()
     if line.strip() and line.split()[0] not in (")", "one", "key", "seconds", "finished", "likeness")
 ]
-READ_BY = {"items": (report, compute), "identity": (again,), "scan": (scans, report), "scan_pictures": (scans,)}
+READ_BY = {"items": (report, compute), "identity": (again,), "scan": (scans, report), "scan_images": (scans,)}
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: str(name))
@@ -390,11 +388,11 @@ def test_documents_of_any_kind_end_in_a_sentence(sent: Path, home: Path) -> None
     report(sent, home)
 
 
-@pytest.mark.parametrize("key", ["model", "pictures", "asked"])
+@pytest.mark.parametrize("key", ["model", "images", "asked"])
 def test_so_do_documents_that_decide_what_is_computed(key: str, sent: Path, home: Path) -> None:
     compute(sent, home)
     whole = document(sent, key)
-    inner = {"model": "model", "pictures": "sources"}.get(key)
+    inner = {"model": "model", "images": "sources"}.get(key)
     found = [{**whole, name: odd} for name in whole for odd in ODD[:3]]
     if inner is not None:
         own = whole[inner] if isinstance(whole[inner], dict) else whole[inner][0]
@@ -513,7 +511,7 @@ def test_code_in_a_studys_own_folder_is_named_anew(tmp_path: Path, monkeypatch: 
     """Whoever had the folder in between may have changed it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ownnet.py").write_text(NET)
-    done = study(load("python:ownnet:make?size=24", device="cpu"), [picture(1)], tmp_path, plan=PLAN)
+    done = study(load("python:ownnet:make?size=24", device="cpu"), [image(1)], tmp_path, plan=PLAN)
     with pytest.raises(InnersightError, match="not made by you"):
         permit.Permit(StudyFolder(done.folder)).network()
 
@@ -547,14 +545,14 @@ def test_an_identity_is_no_path(name: object, sent: Path, tmp_path: Path, monkey
 
 def test_an_image_that_this_user_never_named_is_not_opened(sent: Path, home: Path) -> None:
     """Its path is the private image's, and so is its digest."""
-    from innersight.image import load_picture
+    from innersight.image import load_image
 
     private = home / "private.png"
-    found = document(sent, "pictures")
+    found = document(sent, "images")
     model = network()
-    digest = load_picture(private).checked(model.input).digest()
+    digest = load_image(private).checked(model.input).digest()
     found["sources"][0] = {"path": str(private), "digest": digest}
-    put(sent, "pictures", found)
+    put(sent, "images", found)
     with pytest.raises(InnersightError, match=r"its images lie at .*--images FOLDER"):
         list(later(sent, MAPS, model=model))
     with pytest.raises(InnersightError, match=r"private.png is not in .*--images FOLDER"):
@@ -582,7 +580,7 @@ def test_a_scan_opens_nothing_that_this_user_never_named(name: str, evil: Path, 
     assert opens.again(known).path == home / "images" / "0.png"
     change(
         evil,
-        "UPDATE scan_pictures SET name = ? WHERE number = 0",
+        "UPDATE scan_images SET name = ? WHERE number = 0",
         str(home / "private.png") if name == "PRIVATE" else name,
     )
     found = stored(model, evil)
@@ -651,5 +649,5 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
         assert ask(port, "GET", "/api/documents/layer/1")["name"] == "1"
         assert "read-only" in ask(port, "GET", "/api/host")["why"]
         assert call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "0"})[0] == 409
-        assert call(port, "POST", "/api/pictures?name=a", b"x")[0] == 409
+        assert call(port, "POST", "/api/images?name=a", b"x")[0] == 409
     assert before == {path: path.read_bytes() for path in sorted(sent.rglob("*")) if path.is_file()}

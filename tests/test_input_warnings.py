@@ -13,13 +13,13 @@ import skimage.data
 import timm
 import torch
 import torchvision
-from networks import InPlace, picture
+from networks import InPlace, image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import innersight as ins
 from innersight.cli.base import app
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.input_warnings import unit_warnings
 from innersight.model import InputSpec, Model
 from innersight.study import Plan
@@ -29,8 +29,8 @@ BYTE = 1 / 255
 UNITS: dict[str, tuple[float, float]] = {"0..1": (0.0, 1.0), "0..255": (0.0, BYTE), "-1..1": (0.5, 0.5)}
 
 
-def photographs() -> list[Picture]:
-    return [as_picture(getattr(skimage.data, name)(), name=name) for name in PHOTOGRAPHS]
+def photographs() -> list[Image]:
+    return [as_image(getattr(skimage.data, name)(), name=name) for name in PHOTOGRAPHS]
 
 
 def fed(net: nn.Module, unit: str, size: int = 32) -> Model:
@@ -38,7 +38,7 @@ def fed(net: nn.Module, unit: str, size: int = 32) -> Model:
     return ins.load(net.eval(), input=InputSpec(size, size, mean=mean, std=std, fit="squash"))
 
 
-def said(model: Model, images: list[Picture]) -> tuple[str, ...]:
+def said(model: Model, images: list[Image]) -> tuple[str, ...]:
     return unit_warnings(model, torch.stack([one.tensor(model.input) for one in images]))
 
 
@@ -75,9 +75,9 @@ def textures(count: int) -> tuple[Tensor, Tensor]:
     return (base + tint + 0.25 * wave.expand(count, 32, 32)[:, None] + noise).clamp(0, 1), y
 
 
-def images_of(count: int = 4) -> list[Picture]:
+def images_of(count: int = 4) -> list[Image]:
     x, _ = textures(count)
-    return [as_picture((one.permute(1, 2, 0).numpy() * 255).astype(np.uint8), name=f"{i}") for i, one in enumerate(x)]
+    return [as_image((one.permute(1, 2, 0).numpy() * 255).astype(np.uint8), name=f"{i}") for i, one in enumerate(x)]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_mean_and_std_in_pixel_units_are_told_in_those_of_0_to_1(networks: dict[
 
 def test_images_without_contrast_tell_nothing(networks: dict[tuple[str, bool], nn.Module]) -> None:
     for value in (0, 128, 255):
-        flat = [as_picture(np.full((32, 32, 3), value, np.uint8), name="flat")]
+        flat = [as_image(np.full((32, 32, 3), value, np.uint8), name="flat")]
         for (unit, norm), net in networks.items():
             assert said(fed(net, unit), flat) == (), (unit, norm)
 
@@ -222,8 +222,8 @@ def test_a_network_that_checks_what_it_is_fed_is_not_broken_by_the_check(
 # Images of other proportions ----------------------------------------------------------------------------------------
 
 
-def wide(count: int = 3) -> list[Picture]:
-    return [picture(i, width=60, height=30) for i in range(count)] + [picture(9, width=30, height=30)]
+def wide(count: int = 3) -> list[Image]:
+    return [image(i, width=60, height=30) for i in range(count)] + [image(9, width=30, height=30)]
 
 
 RUNS: dict[str, Callable[[Model, Any], Any]] = {
@@ -244,7 +244,7 @@ def test_images_that_are_fitted_by_a_guess_are_counted(run: str) -> None:
     for fit in ("crop", "squash"):
         stated = ins.load(net, input=InputSpec(24, 24, mean=0.0, std=1.0, fit=fit))  # type: ignore[arg-type]
         assert RUNS[run](stated, wide()).warnings == ()
-    assert RUNS[run](guessed, [picture(9, width=30, height=30)]).warnings == ()
+    assert RUNS[run](guessed, [image(9, width=30, height=30)]).warnings == ()
 
 
 def test_what_a_crop_by_a_guess_leaves_is_told() -> None:
@@ -260,7 +260,7 @@ def test_the_command_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "unstated.py").write_text("from networks import InPlace\ndef build():\n    return InPlace()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    picture(1, width=60, height=30).image.save(tmp_path / "a.png")
+    image(1, width=60, height=30).pil.save(tmp_path / "a.png")
     for command in (["predict"], ["explain", "-m", "saliency"], ["scan", "-l", "conv1"]):
         result = CliRunner().invoke(
             app, [command[0], "python:unstated:build?mean=0&std=1&size=24", "a.png", *command[1:]]

@@ -1,4 +1,4 @@
-"""Whatever pictures are given as, those who go through them see the same pictures, and keep none."""
+"""Whatever images are given as, those who go through them see the same images, and keep none."""
 
 import gc
 import io
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 
 import innersight as ins
 from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError, load_picture
+from innersight.image import Image, ImageError, load_image
 from innersight.inputs import reading
 from innersight.model import Model
 from innersight.patterns import interpretability
@@ -31,20 +31,20 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for i in range(COUNT):
-        picture(i).image.save(folder / f"{i:02}.png")
-    (folder / "99.png").write_bytes(b"no picture")
+        image(i).pil.save(folder / f"{i:02}.png")
+    (folder / "99.png").write_bytes(b"no image")
     return folder
 
 
 def tar_of(folder: Path) -> Path:
-    with tarfile.open(folder.parent / "pictures.tar", "w") as tar:
+    with tarfile.open(folder.parent / "images.tar", "w") as tar:
         for file in sorted(folder.iterdir()):
             info = tarfile.TarInfo(file.name)
             info.size = file.stat().st_size
             tar.addfile(info, io.BytesIO(file.read_bytes()))
-    return folder.parent / "pictures.tar"
+    return folder.parent / "images.tar"
 
 
 def readable(folder: Path) -> list[Path]:
@@ -56,12 +56,12 @@ WAYS: dict[str, Callable[[Path], Any]] = {
     "files": lambda folder: sorted(folder.iterdir()),
     "generator": lambda folder: iter(sorted(folder.iterdir())),
     "tar": tar_of,
-    "pairs": lambda folder: [(Image.open(file), "ash") for file in readable(folder)],
+    "pairs": lambda folder: [(PILImage.open(file), "ash") for file in readable(folder)],
     "dicts": lambda folder: [{"image": file, "label": 0} for file in sorted(folder.iterdir())],
-    "arrays": lambda folder: [np.asarray(Image.open(file)) for file in readable(folder)],
-    "mixed": lambda folder: [load_picture(folder / "00.png"), *readable(folder)[1:9], Image.open(folder / "09.png"),
+    "arrays": lambda folder: [np.asarray(PILImage.open(file)) for file in readable(folder)],
+    "mixed": lambda folder: [load_image(folder / "00.png"), *readable(folder)[1:9], PILImage.open(folder / "09.png"),
                              *readable(folder)[10:]],
-    "input": lambda folder: [load_picture(file).tensor(tiny("in-place").input) for file in readable(folder)],
+    "input": lambda folder: [load_image(file).tensor(tiny("in-place").input) for file in readable(folder)],
 }  # fmt: skip
 
 
@@ -70,15 +70,15 @@ def test_all_ways_give_the_same(way: str, model: Model, folder: Path, tmp_path: 
     def given() -> Any:
         return WAYS[way](folder)
 
-    pictures = [load_picture(file) for file in readable(folder)]
-    whole, found = (ins.ablate(model, one, "relu2", to="mean") for one in (pictures, given()))
+    images = [load_image(file) for file in readable(folder)]
+    whole, found = (ins.ablate(model, one, "relu2", to="mean") for one in (images, given()))
     assert torch.allclose(found.change, whole.change, atol=1e-5)
-    assert len(found.pictures) == COUNT
+    assert len(found.images) == COUNT
     lost = found.skipped
     assert len(lost) == (way in ("folder", "files", "generator", "tar", "dicts"))
     assert all("99.png" in sentence for sentence in lost)
 
-    first, second = (ins.connections(model, "relu2", one) for one in (pictures, given()))
+    first, second = (ins.connections(model, "relu2", one) for one in (images, given()))
     for link, other in zip(first.links, second.links, strict=True):
         assert torch.allclose(link.value, other.value, atol=1e-5)
     for one, other in zip(first.best, second.best, strict=True):
@@ -87,34 +87,34 @@ def test_all_ways_give_the_same(way: str, model: Model, folder: Path, tmp_path: 
     if way in ("tar", "input"):
         second.save(tmp_path / "a.png")
 
-    alone, context = (ins.find(model, (picture(40), BOX), pictures=one) for one in (pictures, given()))
+    alone, context = (ins.find(model, (image(40), BOX), images=one) for one in (images, given()))
     assert all(torch.allclose(context.score[name], alone.score[name], atol=1e-5) for name in alone.score)
     assert len(context.context) == COUNT
     assert len(context.shown) == 6
     assert context.skipped == lost
-    assert [len(entry["like"]) for entry in context.to_json()["pictures"]] == [1] + [0] * COUNT
+    assert [len(entry["like"]) for entry in context.to_json()["images"]] == [1] + [0] * COUNT
     if way in ("tar", "input"):
         context.save(tmp_path / "b.png")
 
 
-def test_one_picture_is_enough(model: Model, folder: Path) -> None:
+def test_one_image_is_enough(model: Model, folder: Path) -> None:
     file = folder / "03.png"
     whole = ins.ablate(model, file, "relu2")
-    for one in (load_picture(file), Image.open(file), np.asarray(Image.open(file)), str(file), [file]):
+    for one in (load_image(file), PILImage.open(file), np.asarray(PILImage.open(file)), str(file), [file]):
         found = ins.ablate(model, one, "relu2")
         assert torch.allclose(found.change, whole.change, atol=1e-5)
-        assert len(found.pictures) == 1
+        assert len(found.images) == 1
 
 
-def test_a_folder_among_pictures_is_gone_through(model: Model, folder: Path) -> None:
-    found = ins.ablate(model, [picture(50), folder], "relu2")
-    assert len(found.pictures) == COUNT + 1
-    assert found.pictures[0] == picture(50).name
+def test_a_folder_among_images_is_gone_through(model: Model, folder: Path) -> None:
+    found = ins.ablate(model, [image(50), folder], "relu2")
+    assert len(found.images) == COUNT + 1
+    assert found.images[0] == image(50).name
 
 
-def test_a_list_of_pictures_can_be_scanned(model: Model, folder: Path) -> None:
+def test_a_list_of_images_can_be_scanned(model: Model, folder: Path) -> None:
     whole = ins.scan(model, folder, ["relu2"])
-    listed = ins.scan(model, [load_picture(file) for file in readable(folder)], ["relu2"])
+    listed = ins.scan(model, [load_image(file) for file in readable(folder)], ["relu2"])
     assert whole.layers["relu2"].raw.keys() == listed.layers["relu2"].raw.keys()
     assert all(torch.equal(value, listed.layers["relu2"].raw[key]) for key, value in whole.layers["relu2"].raw.items())
     assert listed.crops("relu2:1", listed.examples("relu2:1", count=2))
@@ -123,10 +123,10 @@ def test_a_list_of_pictures_can_be_scanned(model: Model, folder: Path) -> None:
 HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
     "ablate": lambda model, images: ins.ablate(model, images, "relu2"),
     "connections": lambda model, images: ins.connections(model, "relu2", images),
-    "find": lambda model, images: ins.find(model, (picture(40), BOX), pictures=images),
+    "find": lambda model, images: ins.find(model, (image(40), BOX), images=images),
     "interpretability": lambda model, images: interpretability(model, "relu2", images, [0], tasks=2, explanations=1),
     "match": lambda model, images: ins.match(model, model, images, ["relu2"]),
-    "patterns": lambda model, images: ins.patterns(model, "relu2:0", steps=1, pictures=images),
+    "patterns": lambda model, images: ins.patterns(model, "relu2:0", steps=1, images=images),
     "predict": lambda model, images: ins.predict(model, images),
     "scan": lambda model, images: ins.scan(model, images, ["relu2"]),
 }
@@ -134,12 +134,12 @@ HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
 
 @pytest.mark.parametrize("what", HOLDS_NONE)
 def test_no_image_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    most, before = 0, sum(type(thing) is Picture for thing in gc.get_objects())
+    most, before = 0, sum(type(thing) is Image for thing in gc.get_objects())
     original = reading._loaded
 
     def counted(*args: Any, **named: Any) -> Any:
         nonlocal most
-        most = max(most, sum(type(thing) is Picture for thing in gc.get_objects()) - before)
+        most = max(most, sum(type(thing) is Image for thing in gc.get_objects()) - before)
         return original(*args, **named)
 
     monkeypatch.setattr(reading, "_loaded", counted)
@@ -148,14 +148,14 @@ def test_no_image_outlives_its_batch(what: str, model: Model, folder: Path, monk
     assert most < 24
 
 
-def test_pictures_that_are_asked_about_are_no_context(model: Model, folder: Path) -> None:
+def test_images_that_are_asked_about_are_no_context(model: Model, folder: Path) -> None:
     asked = f"{folder / '03.png'}@0.1,0.2,0.6,0.7"
-    found = ins.find(model, asked, pictures=folder)
-    rest = ins.find(model, asked, pictures=[file for file in readable(folder) if file.name != "03.png"])
+    found = ins.find(model, asked, images=folder)
+    rest = ins.find(model, asked, images=[file for file in readable(folder) if file.name != "03.png"])
     assert len(found.context) == COUNT - 1
     assert any("03.png: asked about already" in sentence for sentence in found.skipped)
     assert found.order == rest.order
-    assert ins.find(model, asked, pictures=folder / "03.png").order == ins.find(model, asked, pictures=None).order
+    assert ins.find(model, asked, images=folder / "03.png").order == ins.find(model, asked, images=None).order
 
 
 def test_units_without_effect_are_named(folder: Path) -> None:
@@ -168,12 +168,12 @@ def test_units_without_effect_are_named(folder: Path) -> None:
     assert not any("relu2:2" in note for note in notes)
 
 
-def test_what_holds_no_pictures_is_told(model: Model, tmp_path: Path) -> None:
-    said = "a folder without picture files"
-    with pytest.raises(PictureError, match=said):
+def test_what_holds_no_images_is_told(model: Model, tmp_path: Path) -> None:
+    said = "a folder without image files"
+    with pytest.raises(ImageError, match=said):
         ins.ablate(model, tmp_path, "relu2", to="mean")
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(ImageError, match=said):
         ins.connections(model, "relu2", tmp_path)
-    assert said in ins.find(model, (picture(40), BOX), pictures=tmp_path).skipped[0]
+    assert said in ins.find(model, (image(40), BOX), images=tmp_path).skipped[0]
     with pytest.raises(InnersightError, match="made of 'train': give one of them"):
-        ins.ablate(model, {"train": [picture(1)]}, "relu2")
+        ins.ablate(model, {"train": [image(1)]}, "relu2")

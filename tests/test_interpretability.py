@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 from torch import nn
 
 import innersight as ins
 from innersight import toons
 from innersight.errors import InnersightError
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.model import InputSpec, Model
 from innersight.patterns import interpretability
 from innersight.patterns import patterns as draw
@@ -47,15 +47,15 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Picture]:
-    """Sixty plain pictures of colours between red and blue, with some noise."""
+def images() -> list[Image]:
+    """Sixty plain images of colours between red and blue, with some noise."""
     random = np.random.default_rng(0)
     found = []
     for i in range(60):
         share = i / 59
         base = np.array([share, 0.2, 1 - share])
         pixels = (base + random.normal(0, 0.05, (SIDE, SIDE, 3))).clip(0, 1)
-        found.append(as_picture((pixels * 255).astype(np.uint8), name=f"{i}.png"))
+        found.append(as_image((pixels * 255).astype(np.uint8), name=f"{i}.png"))
     return found
 
 
@@ -64,8 +64,8 @@ def colour(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.cdist(first.mean((2, 3)), second.mean((2, 3)))
 
 
-def test_examples_of_a_clear_unit_tell_its_pictures_apart(model: Model, pictures: list[Picture]) -> None:
-    found = interpretability(model, "first", pictures, tasks=12, distance=colour)
+def test_examples_of_a_clear_unit_tell_its_images_apart(model: Model, images: list[Image]) -> None:
+    found = interpretability(model, "first", images, tasks=12, distance=colour)
     assert found.units == (0, 1, 2)
     assert found.score[:2].tolist() == [1.0, 1.0]
     assert (found.low[:2] > 0.7).all()
@@ -73,16 +73,16 @@ def test_examples_of_a_clear_unit_tell_its_pictures_apart(model: Model, pictures
     assert found.distance == "colour"
 
 
-def test_copies_are_no_tasks_beside_their_own_explanations(model: Model, pictures: list[Picture]) -> None:
-    plain = interpretability(model, "first", pictures, tasks=12, distance=colour)
-    again = [replace(picture, name=f"copy of {picture.name}") for picture in pictures[:20]]
-    found = interpretability(model, "first", [*pictures, *again], tasks=12, distance=colour)
+def test_copies_are_no_tasks_beside_their_own_explanations(model: Model, images: list[Image]) -> None:
+    plain = interpretability(model, "first", images, tasks=12, distance=colour)
+    again = [replace(image, name=f"copy of {image.name}") for image in images[:20]]
+    found = interpretability(model, "first", [*images, *again], tasks=12, distance=colour)
     assert found.to_json() | {"notes": []} == plain.to_json()
-    assert found.pictures == len(pictures)
+    assert found.images == len(images)
     assert found.notes == ("20 images are copies of others, such as copy of 0.png of 0.png: each counts once",)
     # Noise that says nothing: with four of each, a copy among the explanations would give the answer away.
     rng = np.random.default_rng(5)
-    noise = [as_picture(rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8), name=f"{n}.png") for n in range(40)]
+    noise = [as_image(rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8), name=f"{n}.png") for n in range(40)]
     every = [replace(one, name=f"{n} {one.name}") for one in noise for n in range(4)]
 
     def nearest(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -109,15 +109,15 @@ def test_scores_are_their_definition() -> None:
     assert (low, high) == wilson(int(sum(margin > 0 for margin in margins)), 3)
 
 
-def test_a_dead_unit_has_no_score_and_is_named(model: Model, pictures: list[Picture]) -> None:
-    found = interpretability(model, "first", pictures, tasks=12, distance=colour)
+def test_a_dead_unit_has_no_score_and_is_named(model: Model, images: list[Image]) -> None:
+    found = interpretability(model, "first", images, tasks=12, distance=colour)
     assert found.unscored == ("first:2",)
     assert bool(found.score[2].isnan())
     assert found.to_json()["units"][2]["score"] is None
 
 
-def test_it_is_drawn_and_saved_highest_first(model: Model, pictures: list[Picture], tmp_path: Path) -> None:
-    found = interpretability(model, "first", pictures, tasks=12, distance=colour)
+def test_it_is_drawn_and_saved_highest_first(model: Model, images: list[Image], tmp_path: Path) -> None:
+    found = interpretability(model, "first", images, tasks=12, distance=colour)
     assert set(found.rank()) == {0, 1}
     axis = found.figure().axes[0]
     assert [text.get_text() for text in axis.get_xticklabels()] == [str(i) for i in found.rank()]
@@ -127,41 +127,41 @@ def test_it_is_drawn_and_saved_highest_first(model: Model, pictures: list[Pictur
     assert "<img" in found._repr_html_()
 
 
-def test_patterns_and_their_opposites(model: Model, pictures: list[Picture]) -> None:
+def test_patterns_and_their_opposites(model: Model, images: list[Image]) -> None:
     red, blue = torch.zeros(2, 1, 3, SIDE, SIDE)
     red[:, 0], blue[:, 2] = 1, 1
     options = {"tasks": 12, "distance": colour, "units": [0]}
-    right = interpretability(model, "first", pictures, by=red[None], negatives=blue[None], **options)
-    wrong = interpretability(model, "first", pictures, by=blue[None], negatives=red[None], **options)
+    right = interpretability(model, "first", images, by=red[None], negatives=blue[None], **options)
+    wrong = interpretability(model, "first", images, by=blue[None], negatives=red[None], **options)
     assert (float(right.score), float(wrong.score)) == (1.0, 0.0)
     assert float(right.soft) == pytest.approx(1 - float(wrong.soft))
     assert (right.by, right.explanations) == ("patterns", 1)
 
 
-def test_a_distance_that_knows_nothing_guesses(model: Model, pictures: list[Picture]) -> None:
+def test_a_distance_that_knows_nothing_guesses(model: Model, images: list[Image]) -> None:
     def blind(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return torch.ones(len(first), len(second))
 
     def dice(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return torch.rand(len(first), len(second), generator=torch.Generator().manual_seed(3))
 
-    assert float(interpretability(model, "first", pictures, [0], tasks=20, distance=blind).score) == 0.5
-    assert 0.2 < float(interpretability(model, "first", pictures, [0], tasks=20, distance=dice).score) < 0.8
+    assert float(interpretability(model, "first", images, [0], tasks=20, distance=blind).score) == 0.5
+    assert 0.2 < float(interpretability(model, "first", images, [0], tasks=20, distance=dice).score) < 0.8
 
 
-def test_the_default_distance_leaves_the_units_own_layer_out(model: Model, pictures: list[Picture]) -> None:
-    found = interpretability(model, "second", pictures, [0, 1], tasks=12)
+def test_the_default_distance_leaves_the_units_own_layer_out(model: Model, images: list[Image]) -> None:
+    found = interpretability(model, "second", images, [0, 1], tasks=12)
     assert "second" not in found.distance.replace("features of", "").split(", ")
     assert (found.score > 0.9).all()
-    again = interpretability(model, "second", pictures, [0, 1], tasks=12)
+    again = interpretability(model, "second", images, [0, 1], tasks=12)
     assert torch.equal(found.score, again.score)
 
 
-def test_drawn_patterns_explain_colour_units(model: Model, pictures: list[Picture]) -> None:
+def test_drawn_patterns_explain_colour_units(model: Model, images: list[Image]) -> None:
     drawn = draw(model, "first:0-1", steps=64, seeds=2, negatives=True)
     assert drawn.negatives is not None
     found = interpretability(
-        model, "first", pictures, [0, 1], by=drawn.every, negatives=drawn.negatives.every, tasks=12, distance=colour
+        model, "first", images, [0, 1], by=drawn.every, negatives=drawn.negatives.every, tasks=12, distance=colour
     )
     assert (found.score > 0.9).all()
     assert found.explanations == 2
@@ -171,7 +171,7 @@ def test_units_of_the_toon_network_that_answer_to_a_part_are_explained_by_exampl
     """The truth is known there: hair of one colour is what the unit sees, by the masks of the parts."""
     model = ins.load("toon")
     drawn = [(name, toons.draw(name, seed)) for name in toons.CLASSES for seed in range(70_000, 70_012)]
-    shown = [as_picture(toon.pixels, name=f"{name}-{i}.png") for i, (name, toon) in enumerate(drawn)]
+    shown = [as_image(toon.pixels, name=f"{name}-{i}.png") for i, (name, toon) in enumerate(drawn)]
     maps = ins.maps(model, shown, ["stage4"]).values["stage4"]
     overlap = part_overlap(maps, [toon for _, toon in drawn])
     best = overlap.argsort(descending=True)[:8].tolist()
@@ -206,18 +206,18 @@ def part_overlap(maps: torch.Tensor, drawn: list) -> torch.Tensor:
         ({"layer": "class:a"}, "name a layer, or some of its units"),
         ({"by": "patterns", "negatives": torch.rand(3, 3, 8, 8)}, "these belong to patterns that are given"),
         ({"tasks": 0}, "tasks=0 and explanations=4 must be at least 1"),
-        ({"tasks": 40}, "40 tasks and 4 examples a side need 88 pictures, but 60 could be read"),
+        ({"tasks": 40}, "40 tasks and 4 examples a side need 88 images, but 60 could be read"),
         ({"by": "guess"}, "by='guess': choose examples or patterns"),
         ({"by": torch.rand(2, 3, 8, 8)}, r"patterns are \(2, 3, 8, 8\); give \(3, 3, H, W\)"),
         ({"by": torch.rand(3, 3, 8, 8) * 3}, "give 0 to 1"),
         ({"distance": lambda a, b: a}, "must return finite ones of the shape"),
     ],
 )
-def test_errors(options: dict, why: str, model: Model, pictures: list[Picture]) -> None:
+def test_errors(options: dict, why: str, model: Model, images: list[Image]) -> None:
     with pytest.raises(InnersightError, match=why):
-        interpretability(model, **{"layer": "first", "pictures": pictures, "tasks": 12, **options})
+        interpretability(model, **{"layer": "first", "images": images, "tasks": 12, **options})
 
 
 def test_unknown_layers_are_named() -> None:
     with pytest.raises(InnersightError, match="did you mean"):
-        interpretability(tiny("in-place"), "convv", [picture(1)])
+        interpretability(tiny("in-place"), "convv", [image(1)])

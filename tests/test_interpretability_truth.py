@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import innersight as ins
 from innersight import toons
 from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError, as_picture, stack
+from innersight.image import Image, ImageError, as_image, stack
 from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.patterns.interpretability import _others, features, interpretability
@@ -44,11 +44,11 @@ def colours() -> Model:
     return Model(Colours().eval(), InputSpec(SIDE, SIDE), ("yes", "no"), "colours", "a test")
 
 
-def plains(count: int) -> list[Picture]:
-    """Pictures of one random colour each, the blue of a corner pixel apart."""
+def plains(count: int) -> list[Image]:
+    """Images of one random colour each, the blue of a corner pixel apart."""
     pixels = np.random.default_rng(0).integers(0, 256, (count, 1, 1, 3), dtype=np.uint8).repeat(SIDE, 1).repeat(SIDE, 2)
     pixels[:, 0, 0, 2] = np.random.default_rng(1).integers(0, 256, count)
-    return [as_picture(one, name=str(i)) for i, one in enumerate(pixels)]
+    return [as_image(one, name=str(i)) for i, one in enumerate(pixels)]
 
 
 def colour_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def test_colours_are_told_apart_by_colour_and_an_invisible_corner_is_not():
     assert found.soft[RED] > 0.7
     assert abs(found.soft[CORNER] - 0.5) < 0.15
     assert found.distance == "colour_distance"
-    assert (found.by, found.explanations, found.pictures) == ("examples", 4, 150)
+    assert (found.by, found.explanations, found.images) == ("examples", 4, 150)
 
 
 def test_a_unit_that_responds_to_nothing_has_no_score_and_is_named():
@@ -121,8 +121,8 @@ def test_queries_are_the_extremes_beside_the_explanations_each_once():
         asked.append((first[:, 0, 1, 1], second[:, 0, 1, 1]))
         return colour_distance(first, second)
 
-    pictures = [as_picture(np.full((SIDE, SIDE, 3), 3 * i, dtype=np.uint8)) for i in np.random.permutation(60)]
-    interpretability(colours(), "units", pictures, [RED], tasks=5, explanations=3, distance=recorded)
+    images = [as_image(np.full((SIDE, SIDE, 3), 3 * i, dtype=np.uint8)) for i in np.random.permutation(60)]
+    interpretability(colours(), "units", images, [RED], tasks=5, explanations=3, distance=recorded)
     ((queries, shown),) = asked
     levels = [sorted((side * 85).round().int().tolist()) for side in (queries[:5], queries[5:], shown[:3], shown[3:])]
     assert levels == [list(range(52, 57)), list(range(3, 8)), [57, 58, 59], [0, 1, 2]]
@@ -138,11 +138,11 @@ def test_a_tie_counts_half():
 
 
 def test_a_unit_has_the_same_score_whichever_others_are_asked_for():
-    model, pictures = tiny("in-place"), [picture(i) for i in range(40)]
-    every = interpretability(model, "conv2", pictures, tasks=8)
-    some = interpretability(model, "conv2", pictures, [5, 2], tasks=8)
+    model, images = tiny("in-place"), [image(i) for i in range(40)]
+    every = interpretability(model, "conv2", images, tasks=8)
+    some = interpretability(model, "conv2", images, [5, 2], tasks=8)
     assert some.score.tolist() == every.score[[5, 2]].tolist()
-    assert every.score.tolist() == interpretability(model, "conv2", pictures, tasks=8).score.tolist()
+    assert every.score.tolist() == interpretability(model, "conv2", images, tasks=8).score.tolist()
     # conv2 is told in the story after its activation, which is left out with it.
     assert every.distance == "features of relu1"
 
@@ -169,13 +169,13 @@ def test_features_are_as_written_down():
 
 def test_files_are_read_and_bad_ones_skipped(tmp_path):
     for i in range(12):
-        picture(i).image.save(tmp_path / f"{i}.png")
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+        image(i).pil.save(tmp_path / f"{i}.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     found = interpretability(tiny("in-place"), "conv2", tmp_path, [0], tasks=3, explanations=2)
-    assert found.pictures == 12
+    assert found.images == 12
     assert len(found.skipped) == 1
     assert "bad.png" in found.skipped[0]
-    with pytest.raises(PictureError, match=r"bad\.png"):
+    with pytest.raises(ImageError, match=r"bad\.png"):
         interpretability(tiny("in-place"), "conv2", tmp_path / "bad.png", [0])
 
 
@@ -184,7 +184,7 @@ def test_the_network_is_left_as_it_was():
     model.net.train()
     before = {key: value.clone() for key, value in model.net.state_dict().items()}
     drawn = torch.get_rng_state()
-    interpretability(model, "conv2", [picture(i) for i in range(10)], [1], tasks=3, explanations=2)
+    interpretability(model, "conv2", [image(i) for i in range(10)], [1], tasks=3, explanations=2)
     assert model.net.training
     assert all(parameter.requires_grad for parameter in model.net.parameters())
     assert all(torch.equal(value, before[key]) for key, value in model.net.state_dict().items())
@@ -199,8 +199,8 @@ def test_the_network_is_left_as_it_was():
         ({"units": []}, "not none at all"),
         ({"tasks": 0}, "tasks=0"),
         ({"explanations": 0}, "explanations=0"),
-        ({}, "20 tasks and 4 examples a side need 48 pictures, but 12 could be read"),
-        ({"by": torch.zeros(5, 3, 16, 16)}, "20 tasks and 0 examples a side need 40 pictures"),
+        ({}, "20 tasks and 4 examples a side need 48 images, but 12 could be read"),
+        ({"by": torch.zeros(5, 3, 16, 16)}, "20 tasks and 0 examples a side need 40 images"),
         ({"by": "pattern"}, "by='pattern': give 'examples'"),
         ({"negatives": torch.zeros(5, 3, 16, 16)}, "by='examples' with negatives"),
         ({"by": torch.zeros(4, 3, 16, 16)}, r"patterns are \(4, 3, 16, 16\); give \(5, 3, H, W\)"),
@@ -212,10 +212,10 @@ def test_the_network_is_left_as_it_was():
 )
 def test_errors_name_value_and_remedy(options, message):
     with pytest.raises(InnersightError, match=message):
-        interpretability(colours(), **{"layer": "units", "pictures": plains(12), **options})
+        interpretability(colours(), **{"layer": "units", "images": plains(12), **options})
 
 
-# Against the truth of drawn pictures: a judge that knows no network, only the parts.
+# Against the truth of drawn images: a judge that knows no network, only the parts.
 
 
 def drawn(first_seed: int, count: int) -> list[Toon]:
@@ -244,14 +244,14 @@ class Cast:
         known = torch.stack([in_parts(toon) for toon in both])
         known = (known - known.mean(0)) / known.std(0).clamp(min=1e-6)
         self._known = {np.array(toon.pixels).tobytes(): row for toon, row in zip(both, known, strict=True)}
-        self.pictures = [as_picture(np.array(toon.pixels)) for toon in self.asked]
-        x = stack([as_picture(np.array(toon.pixels)) for toon in self.shown], self.model.input)
+        self.images = [as_image(np.array(toon.pixels)) for toon in self.asked]
+        x = stack([as_image(np.array(toon.pixels)) for toon in self.shown], self.model.input)
         self.peaks = compute(self.model, x, ["stage3"])["stage3"].amax((2, 3))
         self.pixels = self.model.input.denormalise(x).clamp(0, 1)
 
     def overlap(self, layer: str) -> Tensor:
         """Return (units,): the IoU of the highest hundredth of each map with the part it overlaps most."""
-        x = stack(self.pictures, self.model.input)
+        x = stack(self.images, self.model.input)
         maps = compute(self.model, x, [layer])[layer].transpose(0, 1)
         on = (maps > maps[:, :, ::3, ::3].flatten(1).quantile(0.99, dim=1)[:, None, None, None]).float()
         masks = torch.stack([torch.from_numpy(np.array(toon.parts)) for toon in self.asked])
@@ -274,7 +274,7 @@ def cast() -> Cast:
 def test_parts_alone_tell_apart_what_examples_of_a_unit_promise_and_those_of_another_do_not(cast):
     order = cast.peaks.argsort(0, descending=True)
     near, far = cast.pixels[order[:4].T], cast.pixels[order[-4:].T]
-    args = cast.model, "stage3", cast.pictures
+    args = cast.model, "stage3", cast.images
     own = interpretability(*args, by=near, negatives=far, distance=cast.judge)
     other = interpretability(*args, by=near.roll(1, 0), negatives=far.roll(1, 0), distance=cast.judge)
     assert own.score.median() >= 0.8
@@ -284,7 +284,7 @@ def test_parts_alone_tell_apart_what_examples_of_a_unit_promise_and_those_of_ano
 
 
 def test_the_network_s_own_features_rank_units_as_the_parts_do(cast):
-    args = cast.model, "stem", cast.pictures
+    args = cast.model, "stem", cast.images
     by_features = interpretability(*args, tasks=12)
     by_parts = interpretability(*args, tasks=12, distance=cast.judge)
     assert by_features.distance == "features of stage1, stage2, stage3, stage4"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from torch.utils.data import ConcatDataset, Subset
 from torchvision.datasets import ImageFolder
 
@@ -33,7 +33,7 @@ def model() -> Model:
 def tree(root: Path, *folders: str) -> Path:
     for i, folder in enumerate(folders):
         (root / folder).mkdir(parents=True, exist_ok=True)
-        picture(i).image.save(root / folder / f"{i}.png")
+        image(i).pil.save(root / folder / f"{i}.png")
     return root
 
 
@@ -104,7 +104,7 @@ def test_a_file_or_folder_given_by_itself(model: Model, tmp_path: Path, monkeypa
     assert ins.predict(model, root / "birch").truth == (1,)
     assert ins.predict(model, root / "birch" / "0.png").truth == (1,)
     assert ins.predict(model, root / "cedar" / "old" / "2.png").truth == (2,)
-    assert ins.predict(model, ins.load_picture(root / "cedar" / "old" / "2.png")).truth == (2,)
+    assert ins.predict(model, ins.load_image(root / "cedar" / "old" / "2.png")).truth == (2,)
     # A folder named by a number is one among others only.
     assert ins.predict(model, root / "1").truth == (-1,)
     assert ins.predict(model, root / "1" / "1.png").notes == ()
@@ -147,12 +147,12 @@ def test_every_command_says_the_same(command: str, model: Model, tmp_path: Path)
 
 
 def test_a_mistake_is_explained_wherever_its_label_stands(model: Model, tmp_path: Path) -> None:
-    (row,) = ins.predict(model, picture(0)).logits
+    (row,) = ins.predict(model, image(0)).logits
     wrong = NAMES[(int(row.argmax()) + 1) % 4]
     root = tree(tmp_path, f"{wrong}/deep/down")
     (entry,) = ins.explain(model, root, methods=["gradcam"]).entries
     assert entry.rival is not None
-    images = [(np.asarray(Image.open(root / wrong / "deep" / "down" / "0.png")), wrong)]
+    images = [(np.asarray(PILImage.open(root / wrong / "deep" / "down" / "0.png")), wrong)]
     assert ins.explain(model, images, methods=["gradcam"]).entries[0].rival == entry.rival
 
 

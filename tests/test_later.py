@@ -11,13 +11,13 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from sheet_reader import read_tiles, read_values
 
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.image import load_picture
+from innersight.image import load_image
 from innersight.maps import maps
 from innersight.predict import predict
 from innersight.stamp import stamp
@@ -30,7 +30,7 @@ from innersight.study.later import later, noted
 from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu2",), units=2, steps=2, seeds=1, methods=("gradcam",))
-PICTURES = [picture(1), picture(2)]
+IMAGES = [image(1), image(2)]
 FILE = "0123456789abcdef.png"
 # One of every kind: what to ask, and the documents that show it.
 ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
@@ -40,15 +40,15 @@ ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ablation": ({"layer": "conv2"}, {"layer/conv2"}),
     "connections": ({"layer": "conv2", "units": [3, 0, 3]}, {"layer/conv2"}),
     "classes": ({"classes": [2]}, {"classes"}),
-    "heatmaps": ({"picture": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
-    "picture": ({"file": FILE, "name": "drop <b>ped.png"}, {"study", "layer/relu2", "heatmaps"}),
+    "heatmaps": ({"image": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
+    "image": ({"file": FILE, "name": "drop <b>ped.png"}, {"study", "layer/relu2", "heatmaps"}),
 }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = Plan(**{**vars(PLAN), "units": 0})
-    done = study(tiny("in-place"), PICTURES, tmp_path_factory.mktemp("later") / "s", plan=plan)
+    done = study(tiny("in-place"), IMAGES, tmp_path_factory.mktemp("later") / "s", plan=plan)
     done.render()
     return done.folder
 
@@ -56,8 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
     copy = Path(shutil.copytree(made, tmp_path / "s"))
-    (copy / "pictures").mkdir()
-    Image.fromarray(np.asarray(picture(5).image)).save(copy / "pictures" / FILE)
+    (copy / "images").mkdir()
+    PILImage.fromarray(np.asarray(image(5).pil)).save(copy / "images" / FILE)
     return copy
 
 
@@ -90,10 +90,10 @@ def whole(folder: Path) -> None:
 
 
 def test_an_ask_that_fails_later_does_not_end_the_study(folder: Path) -> None:
-    bad = parse({"kind": "heatmaps", "picture": "p1", "methods": ["saliency", "nonsense"]})
+    bad = parse({"kind": "heatmaps", "image": "p1", "methods": ["saliency", "nonsense"]})
     with pytest.raises(InnersightError, match="nonsense"):
         compute(folder, bad)
-    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert any("nonsense" in sentence and "asked for earlier" in sentence for sentence in again.skipped)
     assert noted(Store.open(folder)) == []
 
@@ -113,7 +113,7 @@ def _killed(*_: object) -> None:
 
 
 def test_every_kind_is_tested_here_and_documented() -> None:
-    # What takes a picture out again has its own test.
+    # What takes an image out again has its own test.
     assert kinds().keys() == {*ASKED, "forget"}
     assert all(kind.__doc__ for kind in kinds().values())
 
@@ -128,7 +128,7 @@ def test_what_is_asked_lands_in_the_study_and_outlives_another_run(kind: str, fo
     assert added
     # The same again computes nothing.
     assert compute(folder, ask(kind)) == []
-    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert again.computed == 0
     assert added <= set(Store.open(folder).names())
     assert noted(Store.open(folder)) == [ask(kind)]
@@ -147,16 +147,16 @@ def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] += 1e-3
-    again = study(model, PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    again = study(model, IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert again.reused == 0
     assert set(added) <= set(Store.open(folder).names())
 
 
 def test_maps_are_those_of_the_library(folder: Path) -> None:
-    compute(folder, ask("maps"), ask("picture"))
+    compute(folder, ask("maps"), ask("image"))
     found = document(folder, "layer/conv2")
-    pictures = [*PICTURES, load_picture(folder / "pictures" / FILE)]
-    truth = maps(tiny("in-place"), pictures, ["conv2"]).values["conv2"]
+    images = [*IMAGES, load_image(folder / "images" / FILE)]
+    truth = maps(tiny("in-place"), images, ["conv2"]).values["conv2"]
     ids = ["p0", "p1", "d01234567"]
     assert list(found["maps"]) == ids
     for values, name in zip(truth, ids, strict=True):
@@ -171,34 +171,34 @@ def test_heatmaps_are_those_of_the_library(folder: Path) -> None:
     entries = document(folder, "heatmaps")["entries"]
     (entry,) = [e for e in entries if e["method"] == "saliency"]
     model = tiny("in-place")
-    (truth,) = explain(model, PICTURES[1], 3, ["saliency"], versus=1).entries
-    assert (entry["picture"], entry["target"]["class"], entry["target"]["rival"]) == ("p1", 3, 1)
+    (truth,) = explain(model, IMAGES[1], 3, ["saliency"], versus=1).entries
+    assert (entry["image"], entry["target"]["class"], entry["target"]["rival"]) == ("p1", 3, 1)
     back = read_values(folder / "web" / "files", {"sheet": entry["sheet"], "lo": [entry["lo"]], "hi": [entry["hi"]]})
     assert float((back[0] - truth.values).abs().max()) <= (entry["hi"] - entry["lo"]) / 255 + 1e-7
 
 
-def test_an_added_picture_is_one_of_the_study(folder: Path) -> None:
-    compute(folder, ask("picture"))
-    row = document(folder, "study")["pictures"][2]
+def test_an_added_image_is_one_of_the_study(folder: Path) -> None:
+    compute(folder, ask("image"))
+    row = document(folder, "study")["images"][2]
     model = tiny("in-place")
-    said = predict(model, [load_picture(folder / "pictures" / FILE)])
+    said = predict(model, [load_image(folder / "images" / FILE)])
     assert (row["id"], row["name"]) == ("d01234567", "drop <b>ped.png")
     assert [entry["class"] for entry in row["prediction"]] == [entry["class"] for entry in said.top(0)]
     assert [entry["logit"] for entry in row["prediction"]] == pytest.approx([e["logit"] for e in said.top(0)], abs=1e-5)
     seen = document(folder, "study")["seen"]
     assert read_tiles(folder / "web" / "files", seen).shape[0] == seen["count"] == 3
-    assert {entry["picture"] for entry in document(folder, "heatmaps")["entries"]} == {"p0", "p1", "d01234567"}
+    assert {entry["image"] for entry in document(folder, "heatmaps")["entries"]} == {"p0", "p1", "d01234567"}
 
 
-def test_an_added_picture_leaves_with_all_that_was_computed_for_it_alone(folder: Path) -> None:
+def test_an_added_image_leaves_with_all_that_was_computed_for_it_alone(folder: Path) -> None:
     before = {key: document(folder, key) for key in ("study", "layer/relu2", "heatmaps")}
-    (name,) = {parse({"kind": "picture", **ASKED["picture"][0]}).id}  # type: ignore[attr-defined]
-    compute(folder, ask("picture"), ask("maps"), parse({"kind": "ablation", "layer": "relu2"}))
-    compute(folder, parse({"kind": "heatmaps", "picture": name, "methods": ["saliency"]}))
+    (name,) = {parse({"kind": "image", **ASKED["image"][0]}).id}  # type: ignore[attr-defined]
+    compute(folder, ask("image"), ask("maps"), parse({"kind": "ablation", "layer": "relu2"}))
+    compute(folder, parse({"kind": "heatmaps", "image": name, "methods": ["saliency"]}))
     assert document(folder, "layer/relu2")["ablation"]["own"].keys() == {"p0", "p1", name}
-    assert compute(folder, parse({"kind": "forget", "picture": name})) == ["study"]
+    assert compute(folder, parse({"kind": "forget", "image": name})) == ["study"]
     whole(folder)
-    assert not (folder / "pictures" / FILE).exists()
+    assert not (folder / "images" / FILE).exists()
     assert not any(name in key for key in Store.open(folder).names())
     assert [one.kind for one in noted(Store.open(folder))] == ["maps", "ablation"]
     for key in ("layer/relu2", "heatmaps"):
@@ -208,17 +208,17 @@ def test_an_added_picture_leaves_with_all_that_was_computed_for_it_alone(folder:
             if "units" in after
             else after == before[key]
         )
-    assert document(folder, "study")["pictures"] == before["study"]["pictures"]
+    assert document(folder, "study")["images"] == before["study"]["images"]
     # A further run knows nothing of it either.
-    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+    again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert (again.computed, again.skipped) == (0, ())
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ({"kind": "forget", "picture": "p0"}, "the study was made of p0"),
-        ({"kind": "forget", "picture": "d00000000"}, "no picture 'd00000000'"),
+        ({"kind": "forget", "image": "p0"}, "the study was made of p0"),
+        ({"kind": "forget", "image": "d00000000"}, "no image 'd00000000'"),
         ({"kind": "ablation", "layer": "head"}, "no places"),
         ({"kind": "ablation", "layer": "conv9"}, "no layer 'conv9'"),
         ({"kind": "negatives", "layer": "conv2", "units": [999]}, "no unit 999"),
@@ -229,10 +229,10 @@ def test_an_ask_is_checked_against_the_study(data: dict[str, Any], why: str, fol
         parse(data).check(document(folder, "study"))
 
 
-def test_an_added_picture_that_is_gone_is_told_and_forgotten(folder: Path) -> None:
-    compute(folder, ask("picture"), parse({"kind": "heatmaps", "picture": "d01234567", "methods": ["saliency"]}))
-    (folder / "pictures" / FILE).unlink()
-    again = study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
+def test_an_added_image_that_is_gone_is_told_and_forgotten(folder: Path) -> None:
+    compute(folder, ask("image"), parse({"kind": "heatmaps", "image": "d01234567", "methods": ["saliency"]}))
+    (folder / "images" / FILE).unlink()
+    again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert any(FILE in sentence and "no such file" in sentence for sentence in again.skipped)
     assert not [name for name in Store.open(folder).names() if "d01234567" in name]
     assert noted(Store.open(folder)) == []
@@ -244,7 +244,7 @@ def test_a_plan_that_grows_over_what_was_asked_shows_each_pattern_once(folder: P
     compute(folder, parse({"kind": "patterns", "layer": "relu2", "units": [1, 4]}))
     alone = document(folder, "layer/relu2")["patterns"]
     assert alone["units"] == [1, 4]
-    study(tiny("in-place"), PICTURES, folder, plan=Plan(**{**vars(PLAN), "units": 8})).render()
+    study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 8})).render()
     found = document(folder, "layer/relu2")["patterns"]
     assert sorted(found["units"]) == list(range(tiny("in-place").net.conv2.out_channels))
     # The company of a pattern does not change it.
@@ -267,10 +267,10 @@ def test_a_job_stopped_in_the_middle_leaves_the_study_whole(at: int, folder: Pat
             raise Stopped
 
     with pytest.raises(Stopped):
-        list(later(folder, ask("picture"), model=tiny("in-place"), tell=tell))
+        list(later(folder, ask("image"), model=tiny("in-place"), tell=tell))
     whole(folder)
     assert len(noted(Store.open(folder))) == min(at, 1)
-    compute(folder, ask("picture"))
+    compute(folder, ask("image"))
     whole(folder)
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
@@ -279,7 +279,7 @@ def test_a_job_stopped_in_the_middle_leaves_the_study_whole(at: int, folder: Pat
 
 def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     """Between any two steps of the work the documents on disk fit together."""
-    steps: Iterator[str] = later(folder, ask("picture"), model=tiny("in-place"))
+    steps: Iterator[str] = later(folder, ask("image"), model=tiny("in-place"))
     for _ in steps:
         whole(folder)
     for _ in later(folder, ask("maps"), model=tiny("in-place")):
@@ -291,14 +291,14 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     [
         (
             {"kind": "nothing"},
-            "kinds are ablation, classes, connections, forget, heatmaps, maps, negatives, patterns, picture",
+            "kinds are ablation, classes, connections, forget, heatmaps, maps, negatives, patterns, image",
         ),
         ({}, "kinds are"),
         ({"kind": "maps"}, "layer"),
         ({"kind": "maps", "layer": "a", "more": 1}, "more"),
         ({"kind": "patterns", "layer": "a", "units": []}, "units"),
         ({"kind": "patterns", "layer": "a", "units": [-1]}, "units"),
-        ({"kind": "picture", "file": "../../secret.png", "name": "a"}, "file"),
+        ({"kind": "image", "file": "../../secret.png", "name": "a"}, "file"),
     ],
 )
 def test_an_ask_that_does_not_fit_is_refused(data: dict[str, Any], why: str) -> None:
@@ -321,15 +321,15 @@ def test_what_cannot_be_had_again_is_said(folder: Path) -> None:
     assert noted(Store.open(folder)) == []
 
 
-def test_pictures_from_files_are_read_again(tmp_path: Path) -> None:
+def test_images_from_files_are_read_again(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    Image.fromarray(np.asarray(picture(3).image)).save(file)
+    PILImage.fromarray(np.asarray(image(3).pil)).save(file)
     done = study(tiny("in-place"), [file], tmp_path / "s", plan=Plan(**{**vars(PLAN), "units": 0}))
     done.render()
     assert compute(done.folder, ask("maps")) == ["layer/conv2"]
     assert str(tmp_path) not in (done.render() / "documents" / "study.json").read_text()
-    Image.fromarray(np.asarray(picture(4).image)).save(file)
-    with pytest.raises(InnersightError, match="the picture has changed; run the study again"):
+    PILImage.fromarray(np.asarray(image(4).pil)).save(file)
+    with pytest.raises(InnersightError, match="the image has changed; run the study again"):
         compute(done.folder, ask("classes"))
 
 

@@ -49,7 +49,7 @@ def test_the_story_runs_from_the_input_to_the_last_grid(name: str) -> None:
     sides = [step.grid[0] * step.grid[1] for step in steps]
     assert sides == sorted(sides, reverse=True)
     assert sides[0] > sides[-1]
-    # It starts with what reads the picture and ends before the pooling: nothing with a grid comes later.
+    # It starts with what reads the image and ends before the pooling: nothing with a grid comes later.
     first_conv = next(n for n, m in model.net.named_modules() if isinstance(m, nn.Conv2d))
     order = list(known)
     assert order.index(told[0]) <= order.index(first_conv) + 6
@@ -103,5 +103,5 @@ def test_names_are_checked_and_kept_in_order() -> None:
     assert [layer.name for layer in check_layers(model, ["head", "late"])] == ["head", "late"]
     with pytest.raises(InnersightError, match=r"no layer 'lat'; did you mean late\?"):
         check_layers(model, ["lat"])
-    with pytest.raises(InnersightError, match=r"stem of tiny windows gives \(20, 6, 12, 12\) for 5 pictures: windows"):
+    with pytest.raises(InnersightError, match=r"stem of tiny windows gives \(20, 6, 12, 12\) for 5 images: windows"):
         check_layers(model, ["stem"])

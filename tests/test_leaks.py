@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from public import CASES
 from torch import nn
 
@@ -31,7 +31,7 @@ def resident() -> float:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_call_keeps_a_tensor(name: str, tmp_path: Path) -> None:
-    model, images = tiny("in-place"), [picture(1), picture(2)]
+    model, images = tiny("in-place"), [image(1), image(2)]
     for i in range(2):
         CASES[name](model, images, tmp_path / str(i))
     gc.collect()
@@ -53,13 +53,13 @@ def test_memory_stays_flat(what: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 4, 3), nn.AdaptiveAvgPool2d(1))
     model = Model(net.append(nn.Flatten()).eval(), InputSpec(96, 96), ("a", "b", "c", "d"), "wide", "a test")
-    image = picture(1, width=96, height=96)
+    pil = image(1, width=96, height=96)
     calls = {
         "patterns": lambda: ins.patterns(model, "class:1", steps=1, seeds=1),
-        "explain": lambda: ins.explain(model, image, 1, ["gradcam", "saliency"]),
-        "maps": lambda: ins.maps(model, image, "1"),
-        "ablate": lambda: ins.ablate(model, image, "2"),
-        "connections": lambda: ins.connections(model, "0:0", image, after="2"),
+        "explain": lambda: ins.explain(model, pil, 1, ["gradcam", "saliency"]),
+        "maps": lambda: ins.maps(model, pil, "1"),
+        "ablate": lambda: ins.ablate(model, pil, "2"),
+        "connections": lambda: ins.connections(model, "0:0", pil, after="2"),
     }
     for _ in range(4):
         calls[what]()

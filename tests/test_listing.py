@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 from torch.utils.data import IterableDataset
 from torchvision.datasets import ImageFolder
 from train_fixture import QUICK, Said
@@ -26,7 +26,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
 
     def __iter__(self) -> Any:
         for file, label in self.rows:
-            with Image.open(file) as image:
+            with PILImage.open(file) as image:
                 yield {"image": image.convert("RGB"), "label": label}
 
 
@@ -45,7 +45,7 @@ def forms(tree: Path, tmp_path: Path) -> dict[str, Any]:
         "tar of a folder": packed(tree, tmp_path / "b.tar", "some/photos"),
         "data set": ImageFolder(tree),
         "stream": Stream(tree),
-        "list": [(np.asarray(Image.open(file)), label) for file, label in Stream(tree).rows],
+        "list": [(np.asarray(PILImage.open(file)), label) for file, label in Stream(tree).rows],
     }
 
 
@@ -66,7 +66,7 @@ def test_every_form_is_the_same(tree: Path, tmp_path: Path) -> None:
 def test_folders_inside_of_classes_and_beside_them(tree: Path) -> None:
     (tree / "red" / "session" / "green").mkdir(parents=True)
     (tree / "red" / "000.png").rename(tree / "red" / "session" / "green" / "000.png")
-    Image.new("RGB", (8, 8)).save(tree / "loose.png")
+    PILImage.new("RGB", (8, 8)).save(tree / "loose.png")
     listing = scan(tree)
     assert listing.labels == ("blue", "green", "red")
     assert "red/session/green/000.png" in listing.files
@@ -78,7 +78,7 @@ def test_a_validation_folder_goes_by_the_rule_of_labels(tree: Path, tmp_path: Pa
     val = tmp_path / "val"
     for folder in ("Red", "0", "green/more", "purple"):
         (val / folder).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(val / folder / "a.png")
+        PILImage.new("RGB", (8, 8)).save(val / folder / "a.png")
     listing = scan(val, labels=("blue", "green", "red"))
     assert dict(zip(listing.files, listing.classes, strict=True)) == {
         "0/a.png": 0, "green/more/a.png": 1, "Red/a.png": 2,
@@ -94,7 +94,7 @@ def test_a_run_on_tar_files(tree: Path, tmp_path: Path) -> None:
     images, judges = forms(tree, tmp_path)["tar"], ImageFolder(tree)
     result = train(images, tmp_path / "run", val=judges, say=Said(), **{**QUICK, "epochs": 1})
     assert result.card.labels == ("blue", "green", "red")
-    assert result.pictures == 48
+    assert result.images == 48
     assert result.card.recipe["arguments"]["folder"] == str(images)
     assert result.card.recipe["arguments"]["val"] == "ImageFolder"
     # They are the same images, and it says so.
@@ -106,7 +106,7 @@ def test_a_run_on_tar_files(tree: Path, tmp_path: Path) -> None:
 def test_what_has_no_labels(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match="none of them has a label; training needs"):
         scan([np.zeros((8, 8, 3), np.uint8)] * 4)
-    with pytest.raises(InnersightError, match="no pictures of the classes oak, fir"):
+    with pytest.raises(InnersightError, match="no images of the classes oak, fir"):
         scan(ImageFolder(tree), labels=("oak", "fir"))
 
 

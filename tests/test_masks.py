@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
 from innersight.image import Box
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, legend: object = ("background", None, "hair")) -> Pat
 
 def test_masks_of_numbers(tmp_path: Path) -> None:
     home = folder(tmp_path)
-    palette = Image.fromarray(NUMBERS)
+    palette = PILImage.fromarray(NUMBERS)
     palette = palette.convert("P")
     palette.putdata(NUMBERS.ravel().tolist())
     palette.putpalette([200, 10, 10, 0, 0, 0, 10, 10, 200])
@@ -34,18 +34,18 @@ def test_masks_of_numbers(tmp_path: Path) -> None:
     masks = read_masks(home)
     assert masks.parts == ("background", "hair")
     assert masks.ends == {"cats/7", "8"}
-    for name in ("pictures/cats/7.jpg", "8.jpg"):
+    for name in ("images/cats/7.jpg", "8.jpg"):
         found = masks.of(name)
         assert found is not None
         assert set(found) == {"background", "hair"}
         assert np.array_equal(found["hair"], NUMBERS == 2)
-    assert masks.of("pictures/dogs/7.jpg") is None
-    assert masks.end("pictures/cats/7.jpg") == "cats/7"
+    assert masks.of("images/dogs/7.jpg") is None
+    assert masks.end("images/cats/7.jpg") == "cats/7"
 
 
 def test_two_numbers_of_one_part(tmp_path: Path) -> None:
     home = folder(tmp_path, {"0": "hair", "1": None, "2": "hair"})
-    Image.fromarray(NUMBERS).save(home / "7.png")
+    PILImage.fromarray(NUMBERS).save(home / "7.png")
     found = read_masks(home).of("7.jpg")
     assert found is not None
     assert np.array_equal(found["hair"], NUMBERS != 1)
@@ -54,8 +54,8 @@ def test_two_numbers_of_one_part(tmp_path: Path) -> None:
 def test_a_folder_for_each_part(tmp_path: Path) -> None:
     for part, value in (("hair", 2), ("eyes", 1)):
         (tmp_path / part / "cats").mkdir(parents=True)
-        Image.fromarray(np.where(value == NUMBERS, 255, 0).astype(np.uint8)).save(tmp_path / part / "cats" / "7.png")
-    Image.fromarray(NUMBERS).save(tmp_path / "hair" / "8.png")
+        PILImage.fromarray(np.where(value == NUMBERS, 255, 0).astype(np.uint8)).save(tmp_path / part / "cats" / "7.png")
+    PILImage.fromarray(NUMBERS).save(tmp_path / "hair" / "8.png")
     masks = read_masks(tmp_path)
     assert masks.parts == ("eyes", "hair")
     found = masks.of("cats/7.jpg")
@@ -88,29 +88,29 @@ def test_wrong_legends(tmp_path: Path, legend: str, said: str) -> None:
 def test_folders_that_hold_no_masks(tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"nowhere' is no folder; name the folder"):
         read_masks(tmp_path / "nowhere")
-    with pytest.raises(InnersightError, match=r"no masks in this folder; name them as the pictures are"):
+    with pytest.raises(InnersightError, match=r"no masks in this folder; name them as the images are"):
         read_masks(tmp_path)
     (tmp_path / "hair").mkdir()
     (tmp_path / "hair" / "7.mat").write_bytes(b"?")
     with pytest.raises(InnersightError, match=r"it holds \.mat files, which are not read as masks"):
         read_masks(tmp_path)
-    Image.fromarray(NUMBERS).save(tmp_path / "7.png")
+    PILImage.fromarray(NUMBERS).save(tmp_path / "7.png")
     with pytest.raises(InnersightError, match=r"'7\.png' lies in no part's folder; write PART/NAME\.png, or"):
         read_masks(tmp_path)
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:
     home = folder(tmp_path)
-    Image.fromarray(NUMBERS + 5).save(home / "a.png")
+    PILImage.fromarray(NUMBERS + 5).save(home / "a.png")
     with pytest.raises(InnersightError, match=r'a\.png: the mask holds 5, which parts\.json .*"5": null'):
         read_masks(home).of("a.jpg")
-    Image.fromarray(NUMBERS).save(home / "b.jpg")
+    PILImage.fromarray(NUMBERS).save(home / "b.jpg")
     with pytest.raises(InnersightError, match=r"b\.jpg: a mask of numbers must not lose any; save it as \.png"):
         numbers(home / "b.jpg")
-    Image.new("RGB", (4, 4)).save(home / "c.png")
+    PILImage.new("RGB", (4, 4)).save(home / "c.png")
     with pytest.raises(InnersightError, match=r"c\.png: .* this one has RGB colours; save it as indexed PNG"):
         numbers(home / "c.png")
-    (home / "d.png").write_bytes(b"no picture")
+    (home / "d.png").write_bytes(b"no image")
     with pytest.raises(InnersightError, match=r"d\.png: cannot be read as a mask"):
         numbers(home / "d.png")
     np.save(home / "e.npy", np.zeros((3, 4), np.float32))

@@ -4,20 +4,20 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 from torch import nn
 
 import innersight as ins
 from innersight import terminal
 from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError, as_picture, stack
+from innersight.image import Image, ImageError, as_image, stack
 from innersight.maps import compute
 from innersight.matching import DEFINITION
 from innersight.matching.assign import assign
 from innersight.model import InputSpec, Model
 
-PICTURES = [picture(i) for i in range(24)]
+IMAGES = [image(i) for i in range(24)]
 ORDER = [3, 0, 5, 1, 4, 2]
 
 
@@ -35,11 +35,9 @@ def shifts() -> Model:
     )
 
 
-def noise(count: int) -> list[Picture]:
+def noise(count: int) -> list[Image]:
     generator = np.random.default_rng(0)
-    return [
-        as_picture(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8), name=f"noise {i}") for i in range(count)
-    ]
+    return [as_image(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8), name=f"noise {i}") for i in range(count)]
 
 
 def permuted(model: Model) -> None:
@@ -55,7 +53,7 @@ def permuted(model: Model) -> None:
 def test_units_permuted_by_hand_are_found_again() -> None:
     before, after = tiny("in-place"), tiny("in-place")
     permuted(after)
-    found = ins.match(before, after, PICTURES, ["conv1", "relu1", "relu2"])
+    found = ins.match(before, after, IMAGES, ["conv1", "relu1", "relu2"])
     for layer in ("conv1", "relu1"):
         answering = [unit for unit in range(6) if not found[layer].silent[1, unit]]
         assert [found[layer].partner[unit] for unit in answering] == [ORDER[unit] for unit in answering]
@@ -68,7 +66,7 @@ def test_units_permuted_by_hand_are_found_again() -> None:
 
 
 def test_a_checkpoint_and_itself_are_the_same() -> None:
-    found = ins.match(tiny("dense"), tiny("dense"), PICTURES)
+    found = ins.match(tiny("dense"), tiny("dense"), IMAGES)
     for row in found.summary().values():
         assert row["same"] + row["silent"] == row["units"]
         assert row["cka"] == pytest.approx(1)
@@ -104,8 +102,8 @@ def test_chance_is_what_unrelated_units_reach() -> None:
 
 def test_correlation_and_cka_are_those_of_all_places_at_once() -> None:
     before, after = tiny("in-place"), tiny("in-place", seed=1)
-    found = ins.match(before, after, PICTURES, ["relu1"])["relu1"]
-    x = stack(PICTURES, before.input)
+    found = ins.match(before, after, IMAGES, ["relu1"])["relu1"]
+    x = stack(IMAGES, before.input)
     a, b = (
         compute(model, x, ["relu1"])["relu1"].double().transpose(0, 1).flatten(1).numpy() for model in (before, after)
     )
@@ -116,12 +114,12 @@ def test_correlation_and_cka_are_those_of_all_places_at_once() -> None:
     assert found.cka == pytest.approx(kernel, abs=1e-6)
 
 
-def test_the_interval_holds_the_correlation_of_more_pictures() -> None:
+def test_the_interval_holds_the_correlation_of_more_images() -> None:
     before, after = tiny("in-place"), tiny("in-place", seed=1)
-    many = ins.match(before, after, [picture(i) for i in range(100, 220)], ["relu1"])["relu1"].correlation
+    many = ins.match(before, after, [image(i) for i in range(100, 220)], ["relu1"])["relu1"].correlation
     held = total = 0
     for start in range(0, 64, 16):
-        found = ins.match(before, after, [picture(i) for i in range(start, start + 16)], ["relu1"])["relu1"]
+        found = ins.match(before, after, [image(i) for i in range(start, start + 16)], ["relu1"])["relu1"]
         for row in found.rows():
             if row["before"] is not None:
                 total += 1
@@ -144,33 +142,33 @@ def test_a_unit_keeps_its_number_unless_another_fits_better_by_more_than_its_int
 def test_errors() -> None:
     model = tiny("in-place")
     with pytest.raises(InnersightError, match=r"not the same network: .*stem"):
-        ins.match(model, tiny("dense"), PICTURES)
+        ins.match(model, tiny("dense"), IMAGES)
     other = Model(nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, 12, 3))), InputSpec(24, 24), ("a",), "other", "")
     with pytest.raises(InnersightError, match=r"conv1 \(6 and 12 units\)"):
-        ins.match(model, other, PICTURES, ["conv1"])
+        ins.match(model, other, IMAGES, ["conv1"])
     with pytest.raises(InnersightError, match="did you mean conv"):
-        ins.match(model, model, PICTURES, ["conv3"])
-    with pytest.raises(InnersightError, match="two pictures or more"):
-        ins.match(model, model, picture(1))
+        ins.match(model, model, IMAGES, ["conv3"])
+    with pytest.raises(InnersightError, match="two images or more"):
+        ins.match(model, model, image(1))
     with pytest.raises(InnersightError, match="take 1 and 3 bands"):
-        ins.match(tiny("grey"), model, PICTURES, ["conv2"])
-    with pytest.raises(PictureError, match="no such file"):
+        ins.match(tiny("grey"), model, IMAGES, ["conv2"])
+    with pytest.raises(ImageError, match="no such file"):
         ins.match(model, model, ["missing.png"])
     broken = tiny("in-place")
     broken.net.conv2.weight.data[0] = torch.nan
     with pytest.raises(InnersightError, match="relu2 holds values that are not finite"):
-        ins.match(model, broken, PICTURES)
+        ins.match(model, broken, IMAGES)
 
 
 def test_another_size_is_told() -> None:
     model = tiny("in-place")
     larger = Model(model.net, InputSpec(32, 32), model.labels, "larger", "")
-    found = ins.match(model, larger, PICTURES, ["relu1"])
+    found = ins.match(model, larger, IMAGES, ["relu1"])
     assert found.notes == ("before was made for 24x24; both were shown 32x32",)
 
 
 def test_saving(tmp_path) -> None:
-    found = ins.match(tiny("in-place"), tiny("in-place", seed=1), PICTURES)
+    found = ins.match(tiny("in-place"), tiny("in-place", seed=1), IMAGES)
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert document["definition"] == DEFINITION
     assert document["layers"]["relu1"]["cka"] == found["relu1"].cka

@@ -9,7 +9,7 @@ from torch import Tensor
 from trust_fixture import SIDE, asked_curves, corner_model
 
 from innersight.heatmaps.masked import pooled
-from innersight.image import as_picture
+from innersight.image import as_image
 from innersight.trust.case import Case, Maps
 from innersight.trust.column import about
 from innersight.trust.metrics import fills, metrics
@@ -21,10 +21,10 @@ METHODS = 2
 
 
 def case(own: Maps, others: dict[str, Maps] | None = None, region: Tensor | None = None) -> Case:
-    """A picture of noise; its maps are `own`."""
+    """An image of noise; its maps are `own`."""
     x = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    picture = as_picture(np.zeros((SIDE, SIDE, 3), np.uint8))
-    return Case(corner_model(), picture, x, 0, own, others or {}, region, 4, np.random.default_rng(0))
+    image = as_image(np.zeros((SIDE, SIDE, 3), np.uint8))
+    return Case(corner_model(), image, x, 0, own, others or {}, region, 4, np.random.default_rng(0))
 
 
 def ask(name: str, one: Case) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import NETS, InPlace, picture, tiny
+from networks import NETS, InPlace, image, tiny
 from torch import Tensor, nn
 
 import innersight as ins
@@ -68,7 +68,7 @@ def test_a_named_head_is_read_like_a_recognised_one(name: str) -> None:
     build, heads = HEADS[name]
     net = build()
     found = load(net, input=SPEC)
-    x = torch.stack([picture(i).tensor(SPEC) for i in range(3)])
+    x = torch.stack([image(i).tensor(SPEC) for i in range(3)])
     for number, head in enumerate([*heads, found.head]):
         named = load(net, input=SPEC, head=head)
         assert torch.equal(named.logits(x), found.logits(x)), number
@@ -98,13 +98,11 @@ def test_heads_that_give_no_row_for_each_image_are_refused(read: Callable[[Any],
         (lambda out: out[:2], r"the scores are \(2, 4\) for 3 images"),
         (lambda out: out.log() - 100, "the head makes scores that are not numbers of the network's output for 3 of 3"),
         (lambda out: out[:, :0], r"the scores are \(3, 0\) for 3 images"),
-        (lambda out: out if len(out) > 1 else out.repeat(2, 1), r"\(2, 4\) for a single picture instead of \(1, 4\)"),
+        (lambda out: out if len(out) > 1 else out.repeat(2, 1), r"\(2, 4\) for a single image instead of \(1, 4\)"),
     ],
 )
 @pytest.mark.parametrize("form", ["module", "model", "text"])
-def test_a_named_head_is_checked(
-    read: Any, why: str, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_named_head_is_checked(read: Any, why: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = ends(lambda m: pooled(m) - 50)
     source: Any = {"module": net, "model": load(net, input=SPEC)}.get(form)
     if source is None:
@@ -199,7 +197,7 @@ def test_a_name_of_several_classes_is_refused_where_it_is_used() -> None:
     for model in models:
         assert "several classes are called crane: name them by their numbers" in model.notes
         assert (model.labels, model.class_index("2"), model.class_index("jay")) == (names, 2, 3)
-        for use in (model.class_index, lambda target, model=model: ins.explain(model, picture(1), target)):
+        for use in (model.class_index, lambda target, model=model: ins.explain(model, image(1), target)):
             with pytest.raises(InnersightError, match="has 2 classes called 'crane': give one of the numbers 0, 2"):
                 use("crane")
 
@@ -243,7 +241,7 @@ def test_what_would_be_guessed_may_be_stated(field: str, tmp_path: Path, monkeyp
     by_spec = load(guessed.net, input=spec)
     whole = load(guessed.net, input=guessed.input)
     mine = {"size": {"height", "width"}}.get(field, {field})
-    wide = picture(1, width=60, height=24)
+    wide = image(1, width=60, height=24)
     for model in (by_text, by_spec, whole):
         assert model.input == guessed.input
         assert model.digest() == guessed.digest()
@@ -326,7 +324,7 @@ def test_a_given_model_takes_what_is_stated_too() -> None:
 @pytest.mark.parametrize("net", NETS)
 def test_the_layer_that_is_chosen_may_be_named(net: str) -> None:
     model = tiny(net)
-    images = [picture(1), picture(2)]
+    images = [image(1), image(2)]
     last = last_grid(model)[0]
     found = ins.explain(model, images, methods=["gradcam", "hirescam", "occlusion", "saliency"])
     named = ins.explain(model, images, methods=["gradcam", "hirescam", "occlusion", "saliency"], layers=[last])
@@ -346,9 +344,9 @@ def test_a_layer_that_does_not_reach_the_class_is_said_also_where_it_is_named() 
     model = load(net.append(nn.Linear(4, 4)).eval(), input=SPEC)
     with torch.no_grad():
         net[-1].weight.zero_()
-    said = ins.explain(model, picture(1), 1, ["gradcam"], layers="1")
+    said = ins.explain(model, image(1), 1, ["gradcam"], layers="1")
     assert said.entries[0].verdict == "gradcam finds no evidence: it gives every place the value zero."
-    assert "none of them reaches the class" in ins.explain(model, picture(1), 1, ["gradcam"]).why
+    assert "none of them reaches the class" in ins.explain(model, image(1), 1, ["gradcam"]).why
 
 
 def test_references_that_are_squeezed_are_put_back() -> None:
@@ -357,7 +355,7 @@ def test_references_that_are_squeezed_are_put_back() -> None:
     model = load(net, input=SPEC, head=similarity(net(x).detach()))
     assert torch.allclose(model.logits(x).diag(), torch.ones(3), atol=1e-6)
     assert torch.allclose(model.logits(x[:1]), model.logits(x)[:1], atol=1e-6)
-    assert "squeezes the batch away for a single picture: it is put back" in model.notes
+    assert "squeezes the batch away for a single image: it is put back" in model.notes
 
 
 def test_what_is_computed_depends_on_the_head() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from networks import picture, tiny
+from networks import image, tiny
 
 import innersight
 from innersight.ablation import ablate
@@ -22,22 +22,22 @@ from innersight.predict import predict
 from innersight.scan import Scan, scan
 from innersight.study import Plan, Study, study
 
-PICTURES = [picture(1), picture(2)]
+IMAGES = [image(1), image(2)]
 # One of each class that a public function returns.
 MAKERS: dict[str, Callable[[], Any]] = {
-    "Ablation": lambda: ablate(tiny("in-place"), PICTURES, "relu2"),
-    "Comparison": lambda: compare(tiny("in-place"), PICTURES, "relu2"),
-    "FeatureMaps": lambda: maps(tiny("in-place"), PICTURES, ["relu1"]),
-    "Finding": lambda: find(tiny("in-place"), [(PICTURES[0], (0.1, 0.1, 0.5, 0.5))], layers=["relu2"]),
-    "Heatmaps": lambda: explain(tiny("in-place"), PICTURES[0]),
+    "Ablation": lambda: ablate(tiny("in-place"), IMAGES, "relu2"),
+    "Comparison": lambda: compare(tiny("in-place"), IMAGES, "relu2"),
+    "FeatureMaps": lambda: maps(tiny("in-place"), IMAGES, ["relu1"]),
+    "Finding": lambda: find(tiny("in-place"), [(IMAGES[0], (0.1, 0.1, 0.5, 0.5))], layers=["relu2"]),
+    "Heatmaps": lambda: explain(tiny("in-place"), IMAGES[0]),
     "Patterns": lambda: patterns(tiny("in-place"), "relu2:0", steps=1, seeds=1),
-    "Prediction": lambda: predict(tiny("in-place"), PICTURES),
+    "Prediction": lambda: predict(tiny("in-place"), IMAGES),
 }
 
 
 def scanned(folder: Path) -> Scan:
-    for i, one in enumerate(PICTURES):
-        one.image.save(folder / f"{i}.png")
+    for i, one in enumerate(IMAGES):
+        one.pil.save(folder / f"{i}.png")
     return scan(tiny("in-place"), folder, ["relu2"])
 
 
@@ -61,7 +61,7 @@ def test_every_result_has_html() -> None:
 
 
 @pytest.mark.parametrize("name", [*MAKERS, "Scan"])
-def test_html_of_a_result_is_a_picture_without_scripts(name: str, tmp_path: Path) -> None:
+def test_html_of_a_result_is_a_image_without_scripts(name: str, tmp_path: Path) -> None:
     result = MAKERS[name]() if name in MAKERS else scanned(tmp_path)
     html = result._repr_html_()
     assert html.startswith("<")
@@ -85,9 +85,7 @@ def frame_of(page: str) -> dict[str, str | None]:
 def test_a_study_stays_alive_in_an_exported_notebook(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="pip install 'innersight[notebook]'")
     nbconvert = pytest.importorskip("nbconvert", reason="pip install 'innersight[notebook]'")
-    made = study(
-        tiny("in-place"), PICTURES, tmp_path / "s", plan=Plan(layers=("relu2",), units=0, methods=("gradcam",))
-    )
+    made = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=Plan(layers=("relu2",), units=0, methods=("gradcam",)))
     html = Study.open(made.folder)._repr_html_()
     cell = nbformat.v4.new_code_cell(
         "study", outputs=[nbformat.v4.new_output("execute_result", data={"text/html": html, "text/plain": "study"})]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from torch.nn import functional as F
 
 from innersight import tap
@@ -22,7 +22,7 @@ module = importlib.import_module("innersight.patterns.objectives")
 
 
 def values(model: Model, what: str, pixels: torch.Tensor, *, peak: bool = False) -> torch.Tensor:
-    wanted = resolve(model, [what] * len(pixels), picture(3))
+    wanted = resolve(model, [what] * len(pixels), image(3))
     with tap.untouched(model), torch.no_grad():
         references = references_of(model, wanted, (24, 24))
         return Reading(model, wanted, references=references, peak=peak)(pixels)
@@ -139,22 +139,22 @@ def test_a_direction_of_one_unit(model: Model, pixels: torch.Tensor, maps: torch
     assert torch.allclose(found, (maps[:, 3] * cosine**2).mean((1, 2)), atol=1e-5)
 
 
-def test_inversion_of_a_picture_is_best_at_the_picture(model: Model) -> None:
-    own = model.input.denormalise(picture(3).tensor(model.input)[None])
+def test_inversion_of_a_image_is_best_at_the_image(model: Model) -> None:
+    own = model.input.denormalise(image(3).tensor(model.input)[None])
     assert float(values(model, "inversion(conv2)", own)) == pytest.approx(0, abs=1e-6)
     assert float(values(model, "inversion(conv2)", 1 - own)) < -0.05
 
 
-def test_an_inversion_looks_like_its_picture(model: Model) -> None:
-    found = patterns(model, "inversion(conv1)", of=picture(3), steps=160, seeds=1)
-    own = model.input.denormalise(picture(3).tensor(model.input)[None])[0]
-    start = patterns(model, "inversion(conv1)", of=picture(3), steps=1, seeds=1).images[0]
+def test_an_inversion_looks_like_its_image(model: Model) -> None:
+    found = patterns(model, "inversion(conv1)", of=image(3), steps=160, seeds=1)
+    own = model.input.denormalise(image(3).tensor(model.input)[None])[0]
+    start = patterns(model, "inversion(conv1)", of=image(3), steps=1, seeds=1).images[0]
     assert (found.images[0] - own).abs().mean() < 0.5 * (start - own).abs().mean()
 
 
-def test_a_caricature_goes_beyond_its_picture(model: Model) -> None:
-    own = model.input.denormalise(picture(3).tensor(model.input)[None])
-    found = patterns(model, "caricature(conv2)", of=picture(3), begin=picture(3), steps=30, seeds=1)
+def test_a_caricature_goes_beyond_its_image(model: Model) -> None:
+    own = model.input.denormalise(image(3).tensor(model.input)[None])
+    found = patterns(model, "caricature(conv2)", of=image(3), begin=image(3), steps=30, seeds=1)
     assert found.scores[0].activation > float(values(model, "caricature(conv2)", own))
     assert (found.images[0] - own[0]).abs().mean() < 0.4
 
@@ -205,7 +205,7 @@ def test_the_first_variant_does_not_depend_on_company(model: Model) -> None:
         ("conv2 - conv1:0", r"a sum takes one unit from each address; write conv2:0"),
         ("conv2:0-3 - conv1:0", "a sum takes one unit from each address"),
         ("conv2:0 -", "is not an address"),
-        ("caricature(conv2)", "say of which picture"),
+        ("caricature(conv2)", "say of which image"),
         (along("conv2", torch.ones(3)), "a direction in conv2 has 8 numbers, not"),
         (along("conv2", torch.zeros(8)), "must be finite and not zero"),
         ("direction(conv2)", "a direction in conv2 has 8 numbers, not None"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import picture
+from networks import image
 from public import CASES, QUICK
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -199,7 +199,7 @@ def loaded(name: str) -> Model:
 @pytest.mark.parametrize("name", LOADED)
 def test_every_function_answers_or_says_why(name: str, case: str, tmp_path: Path) -> None:
     try:
-        found = CASES[case](loaded(name), [picture(1), picture(2)], tmp_path)
+        found = CASES[case](loaded(name), [image(1), image(2)], tmp_path)
     except InnersightError:
         return
     for what in ("to_json", "tensors", "figure"):
@@ -212,7 +212,7 @@ def test_a_network_that_writes_into_its_input_is_read_like_one_that_does_not() -
     torch.manual_seed(0)
     writes, copies = Odd(writing).eval(), Odd(lambda net, x: net.scores(x * 2 - 0.25)).eval()
     copies.load_state_dict(writes.state_dict())
-    images = [picture(1), picture(2)]
+    images = [image(1), image(2)]
     options = {name: QUICK.get(name, {}) for name in ("gradcam", "saliency", "input-x-gradient", "occlusion", "rise")}
     one, other = (
         ins.explain(ins.load(net, input=SPEC), images, 1, list(options), options=options) for net in (writes, copies)
@@ -229,18 +229,18 @@ def test_a_network_that_cuts_its_graph_says_so() -> None:
     with pytest.raises(
         UnfitError, match="no gradient of the target reaches the pixels in Odd: its forward cuts the graph"
     ):
-        ins.explain(model, picture(1), 1, "saliency")
+        ins.explain(model, image(1), 1, "saliency")
     with pytest.raises(InnersightError, match="no gradient goes back through Odd: its forward cuts the graph"):
         ins.patterns(model, "class:1", steps=1)
     # Behind the layer there is a graph, and masks need none.
     found = ins.explain(
-        model, picture(1), 1, ["gradcam", "saliency", "occlusion"], options={"occlusion": QUICK["occlusion"]}
+        model, image(1), 1, ["gradcam", "saliency", "occlusion"], options={"occlusion": QUICK["occlusion"]}
     )
     assert [entry.method for entry in found.entries] == ["gradcam", "occlusion"]
     assert [text.split(":")[0] for text in found.left_out] == ["saliency"]
     plain = Odd(Odd.scores).eval()
     plain.load_state_dict(model.net.state_dict())
-    truth = ins.explain(ins.load(plain, input=SPEC), picture(1), 1, "gradcam").entries[0].values
+    truth = ins.explain(ins.load(plain, input=SPEC), image(1), 1, "gradcam").entries[0].values
     assert torch.allclose(found.entries[0].values, truth, atol=1e-6)
 
 
@@ -248,7 +248,7 @@ def test_a_network_without_maps_is_explained_by_its_pixels() -> None:
     model = loaded("MLP")
     assert not has_grid(model)
     assert story(model) == ("2", "3")
-    found = ins.explain(model, picture(1), 1, "all", options=QUICK)
+    found = ins.explain(model, image(1), 1, "all", options=QUICK)
     assert found.layer is None
     assert found.why == (
         "no layer of Sequential has maps larger than 1x1: 0, 1, 2 and 1 more give single values for the whole image"
@@ -259,22 +259,22 @@ def test_a_network_without_maps_is_explained_by_its_pixels() -> None:
     for name in methods:
         if layer_of(name, "") is not None:
             assert any(text.startswith(f"{name} reads maps: no layer") for text in found.left_out), name
-    x = torch.stack([picture(1).tensor(model.input)]).requires_grad_(True)
+    x = torch.stack([image(1).tensor(model.input)]).requires_grad_(True)
     (slope,) = torch.autograd.grad(model.net(x)[0, 1], x)
     saliency = next(entry for entry in found.entries if entry.method == "saliency")
     assert torch.allclose(saliency.values, slope.abs().amax(1)[0], atol=1e-7)
     with pytest.raises(UnfitError, match=r"gradcam: no layer of Sequential has maps .*; methods that read pixels fit"):
-        ins.explain(model, picture(1), methods="gradcam")
+        ins.explain(model, image(1), methods="gradcam")
     with pytest.raises(InnersightError, match="no layer of Sequential has maps larger than 1x1"):
         last_grid(model)
 
 
 def test_a_network_without_maps_has_a_study_a_scan_and_a_verdict(tmp_path: Path) -> None:
-    model, images = loaded("MLP"), [picture(i) for i in range(3)]
+    model, images = loaded("MLP"), [image(i) for i in range(3)]
     made = ins.study(model, images, tmp_path / "study", plan=Plan(units=1, steps=1))
     assert made.computed
     assert made.render().is_dir()
-    scanned = ins.scan(model, [picture(i) for i in range(3)])
+    scanned = ins.scan(model, [image(i) for i in range(3)])
     assert list(scanned.layers) == ["2", "3"]
     judged = ins.trust(model, images, steps=2)
     assert "saliency" in judged.methods
@@ -313,10 +313,10 @@ def test_the_ways_out_of_the_docs_are_ways_out() -> None:
         made += [space["model"]] if "model" in space else []
     assert [len(model.labels) for model in made] == [4, 2, 4, 4, 2]
     for model in made[:3]:
-        found = ins.explain(model, picture(1), 1, ["saliency", "gradcam"])
+        found = ins.explain(model, image(1), 1, ["saliency", "gradcam"])
         assert [entry.method for entry in found.entries] == ["saliency", "gradcam"]
         assert all(entry.verdict is None for entry in found.entries)
-    assert ins.explain(made[3], picture(1), 1).entries[0].values.any()
+    assert ins.explain(made[3], image(1), 1).entries[0].values.any()
     assert made[4].input.channels == 8
 
 
@@ -324,6 +324,6 @@ def test_a_head_that_fails_later_is_said_to() -> None:
     model = loaded("list")
     broken = Model(model.net, SPEC, model.labels, "odd", "a test", head=Head(lambda output: output["scores"]))
     with pytest.raises(NetworkError, match="the head of odd cannot read the output: TypeError: list indices"):
-        ins.predict(broken, picture(1))
+        ins.predict(broken, image(1))
     with pytest.raises(NetworkError, match=r"Odd fails on an input of \(5, 3, 24, 24\): KeyError: 'late'"):
         loaded("fails on more").output(torch.zeros(5, 3, 24, 24))

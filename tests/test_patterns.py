@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from torch import nn
 
@@ -29,7 +29,7 @@ def response(model: Model, pattern: torch.Tensor, layer: str) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def whole_layer() -> Patterns:
-    return patterns(tiny("in-place"), "conv2", steps=24, pictures=[picture(1), picture(2)])
+    return patterns(tiny("in-place"), "conv2", steps=24, images=[image(1), image(2)])
 
 
 def test_every_unit_rises_over_its_start(whole_layer: Patterns) -> None:
@@ -39,11 +39,11 @@ def test_every_unit_rises_over_its_start(whole_layer: Patterns) -> None:
         assert "stuck" not in score.flags
 
 
-def test_the_scores_are_the_responses_to_the_finished_pictures(whole_layer: Patterns) -> None:
+def test_the_scores_are_the_responses_to_the_finished_images(whole_layer: Patterns) -> None:
     model = whole_layer.model
-    natural = maps(model, [picture(1), picture(2)], ["conv2"]).values["conv2"].amax((0, 2, 3))
-    for unit, (image, score) in enumerate(zip(whole_layer.images, whole_layer.scores, strict=True)):
-        assert score.activation == pytest.approx(float(response(model, image, "conv2")[unit].max()), abs=1e-5)
+    natural = maps(model, [image(1), image(2)], ["conv2"]).values["conv2"].amax((0, 2, 3))
+    for unit, (pil, score) in enumerate(zip(whole_layer.images, whole_layer.scores, strict=True)):
+        assert score.activation == pytest.approx(float(response(model, pil, "conv2")[unit].max()), abs=1e-5)
         assert score.natural == pytest.approx(float(natural[unit]), abs=1e-5)
         if score.natural > 0:
             assert score.ratio == pytest.approx(score.activation / score.natural)
@@ -52,7 +52,7 @@ def test_the_scores_are_the_responses_to_the_finished_pictures(whole_layer: Patt
             assert score.ratio is None
 
 
-def test_pictures_are_pixels(whole_layer: Patterns) -> None:
+def test_images_are_pixels(whole_layer: Patterns) -> None:
     assert whole_layer.images.shape == (8, 3, 24, 24)
     assert whole_layer.images.dtype == torch.float32
     assert 0 <= whole_layer.images.min() < whole_layer.images.max() <= 1
@@ -63,7 +63,7 @@ def test_pictures_are_pixels(whole_layer: Patterns) -> None:
 @pytest.mark.parametrize(
     "company", [["conv2:3"], ["conv2:3", "conv2:0-2"], ["class:ash", "conv2:5", "conv1:1", "conv2:3"]]
 )
-def test_a_units_picture_does_not_depend_on_its_company(company: list[str], whole_layer: Patterns) -> None:
+def test_a_units_image_does_not_depend_on_its_company(company: list[str], whole_layer: Patterns) -> None:
     found = patterns(tiny("in-place"), company, steps=24)
     place = [str(target) for target in found.targets].index("conv2:3")
     assert torch.equal(found.every[place], whole_layer.every[3])
@@ -71,7 +71,7 @@ def test_a_units_picture_does_not_depend_on_its_company(company: list[str], whol
 
 
 @pytest.mark.parametrize("parameterize", list(parameterizations))
-def test_a_seed_gives_the_same_picture_again(parameterize: str) -> None:
+def test_a_seed_gives_the_same_image_again(parameterize: str) -> None:
     model = tiny("dense")
     first, again, other = (
         patterns(model, "step3:1", steps=4, parameterize=parameterize, seed=seed).images for seed in (7, 7, 8)
@@ -82,7 +82,7 @@ def test_a_seed_gives_the_same_picture_again(parameterize: str) -> None:
     assert torch.equal(patterns(model, "step3:1", steps=4, parameterize=parameterize, seed=7).images, first)
 
 
-def test_units_begin_with_different_pictures() -> None:
+def test_units_begin_with_different_images() -> None:
     first, second = patterns(tiny("in-place"), "conv2:0-1", steps=1, seeds=1, parameterize="pixels").images
     # One step moves a pixel by about 0.0125; the start scatters by 0.025.
     assert float((first - second).abs().mean()) > 0.02
@@ -102,9 +102,9 @@ def test_any_size_and_number_of_channels(net: str, size: int | None, parameteriz
 def test_a_class_rises(any_tiny: Model) -> None:
     found = patterns(any_tiny, ["class:birch", "class:3"], steps=16)
     assert [str(target) for target in found.targets] == ["class:birch", "class:dogwood"]
-    for image, score, index in zip(found.images, found.scores, (1, 3), strict=True):
+    for drawn, score, index in zip(found.images, found.scores, (1, 3), strict=True):
         with torch.no_grad():
-            logit = any_tiny.net(any_tiny.input.normalise(image[None]))[0, index]
+            logit = any_tiny.net(any_tiny.input.normalise(drawn[None]))[0, index]
         assert score.activation == pytest.approx(float(logit), abs=1e-4)
         assert score.activation > score.start
 
@@ -124,7 +124,7 @@ def test_a_dead_unit_is_said_to_be_dead_and_the_others_are_not() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.bias[6] = -1e4
-    found = patterns(model, "relu2:3,6", steps=6, pictures=[picture(1)])
+    found = patterns(model, "relu2:3,6", steps=6, images=[image(1)])
     assert [("dead" in score.flags) for score in found.scores] == [False, True]
     assert found.scores[1].ratio is None
     assert torch.isfinite(found.images).all()
@@ -178,12 +178,12 @@ def test_previews_while_it_runs(tmp_path: Path) -> None:
     names: list[list[str]] = []
 
     def watch(state: Progress) -> None:
-        names.append([name for name, rows in state.pictures() if rows.shape == (1, 3, 24, 24)])
+        names.append([name for name, rows in state.images() if rows.shape == (1, 3, 24, 24)])
         state.save(tmp_path / "preview.png")
 
     patterns(tiny("in-place"), "conv1:0-1", steps=20, until="steps", seeds=1, progress=watch)
     assert names == [["conv1:0", "conv1:1"], ["conv1:0", "conv1:1"], []]
-    with Image.open(tmp_path / "preview.png") as drawn:
+    with PILImage.open(tmp_path / "preview.png") as drawn:
         assert np.asarray(drawn.convert("RGB")).std() > 10
 
 
@@ -203,8 +203,8 @@ def test_previews_while_it_runs(tmp_path: Path) -> None:
         ("conv2:0", {"rate": -1.0}, "rate=-1.0: give a positive number"),
         ("conv2:0", {"until": "bored"}, "until='bored': choose from converged, steps"),
         ("conv2:0", {"precision": "int8"}, "precision='int8': choose from float32, bfloat16"),
-        ("conv2:0", {"statistics": "paintings"}, "statistics='paintings': choose photographs or pictures"),
-        ("conv2:0", {"statistics": "pictures"}, "no pictures to measure"),
+        ("conv2:0", {"statistics": "paintings"}, "statistics='paintings': choose photographs or images"),
+        ("conv2:0", {"statistics": "images"}, "no images to measure"),
         ("conv2:0", {"statistics": natural.default(4)}, "statistics of 4 channels, but the network takes 3"),
         ("conv2:0", {"keep": Path(__file__)}, "patterns cannot be kept there"),
         ("conv2:0", {"parameterize": "furrier"}, r"did you mean fourier\?"),
@@ -221,18 +221,18 @@ def test_saving(whole_layer: Patterns, tmp_path: Path) -> None:
     assert document["patterns"][2]["address"] == "conv2:2"
     assert document["patterns"][2]["activation"] == whole_layer.scores[2].activation
     assert torch.equal(load_file(whole_layer.save(tmp_path / "a.safetensors"))["images"], whole_layer.images)
-    with Image.open(whole_layer.save(tmp_path / "a.png")) as drawn:
+    with PILImage.open(whole_layer.save(tmp_path / "a.png")) as drawn:
         assert np.asarray(drawn.convert("RGB")).std() > 10
 
 
 def test_a_view_that_changes_nothing() -> None:
-    pixels = stack([picture(1)], tiny("wide").input)
+    pixels = stack([image(1)], tiny("wide").input)
     still = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
     assert torch.allclose(view(pixels, still), pixels, atol=1e-5)
 
 
 def test_views_move_turn_and_zoom_without_stretching() -> None:
-    # A dot right of the centre of a wide picture, turned by a quarter, lies as far above or below it.
+    # A dot right of the centre of a wide image, turned by a quarter, lies as far above or below it.
     pixels = torch.zeros(1, 1, 21, 41)
     pixels[0, 0, 10, 27] = 1
     turned = view(pixels, torch.tensor([[0.0, 0.0, 1.0, torch.pi / 2]]))[0, 0]
@@ -257,5 +257,5 @@ def test_a_network_of_one_size_only() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 24 * 24, 2))
     model = Model(net, InputSpec(24, 24), ("a", "b"), "fixed", "a test")
     assert patterns(model, "class:a", steps=1).images.shape == (1, 3, 24, 24)
-    with pytest.raises(InnersightError, match="size=32: fixed takes only pictures of 24x24 or sizes that fit"):
+    with pytest.raises(InnersightError, match="size=32: fixed takes only images of 24x24 or sizes that fit"):
         patterns(model, "class:a", steps=1, size=32)

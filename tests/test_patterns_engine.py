@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from torch import nn
 from torch.nn import functional as F
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.image import Picture, as_picture, stack
+from innersight.image import Image, as_image, stack
 from innersight.maps import maps
 from innersight.model import InputSpec, Model
 from innersight.patterns import Progress, Views, estimate, natural, parameterizations, patterns
@@ -36,7 +36,7 @@ def jobs(model: Model, *texts: str) -> list[Job]:
 # Slots
 
 
-def test_a_finished_picture_leaves_and_the_next_takes_its_place() -> None:
+def test_a_finished_image_leaves_and_the_next_takes_its_place() -> None:
     model = tiny("in-place")
     with tap.untouched(model):
         alone = {
@@ -46,7 +46,7 @@ def test_a_finished_picture_leaves_and_the_next_takes_its_place() -> None:
         rows: list[int] = []
         slots = Slots(model, jobs(model, "conv2"), recipe(model), {}, 2, 2)
         found = {
-            str(one.job.objective): one.pixels for one in slots.run(lambda state: rows.append(len(state.pictures())))
+            str(one.job.objective): one.pixels for one in slots.run(lambda state: rows.append(len(state.images())))
         }
     assert max(rows) == 2
     assert len(rows) == 4
@@ -65,7 +65,7 @@ def test_one_that_stops_rising_leaves_before_the_others() -> None:
     assert patterns(model, "relu2:5", steps=slow.steps, seeds=1, until="steps").scores[0].converged
 
 
-def test_a_batch_in_parts_gives_the_same_pictures() -> None:
+def test_a_batch_in_parts_gives_the_same_images() -> None:
     model = tiny("in-place")
     with tap.untouched(model):
         whole_, parts = (
@@ -192,7 +192,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(tmp_path: Path) -> None:
         if state.done >= 3:
             raise KeyboardInterrupt
 
-    # Two pictures at a time, so that some are finished when it is ended.
+    # Two images at a time, so that some are finished when it is ended.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine_module, "batch_of", lambda *_: (2, 2))
         with pytest.raises(KeyboardInterrupt):
@@ -210,8 +210,8 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_what_is_kept_of_other_settings_or_weights_is_not_taken(tmp_path: Path) -> None:
     model = tiny("in-place")
     patterns(model, "conv2:1", steps=3, seeds=1, keep=tmp_path)
-    same_name = replace(picture(2), name=picture(1).name)
-    for change in ({"steps": 4}, {"parameterize": "pixels"}, {"begin": picture(1)}, {"begin": same_name}):
+    same_name = replace(image(2), name=image(1).name)
+    for change in ({"steps": 4}, {"parameterize": "pixels"}, {"begin": image(1)}, {"begin": same_name}):
         before = len(list(tmp_path.iterdir()))
         patterns(model, "conv2:1", **{"steps": 3, "seeds": 1, "keep": tmp_path, **change})
         assert len(list(tmp_path.iterdir())) == before + 1
@@ -242,16 +242,16 @@ def test_a_damaged_file_is_drawn_again(tmp_path: Path) -> None:
 
 
 def test_natural_maximum_and_percentile() -> None:
-    model, pictures = tiny("in-place"), [picture(i) for i in range(1, 20)]
-    found = patterns(model, ["relu2:1", "class:ash", "-conv2:3"], steps=2, seeds=1, pictures=pictures)
-    places = maps(model, pictures, ["relu2"]).values["relu2"][:, 1].flatten().sort(descending=True).values
+    model, images = tiny("in-place"), [image(i) for i in range(1, 20)]
+    found = patterns(model, ["relu2:1", "class:ash", "-conv2:3"], steps=2, seeds=1, images=images)
+    places = maps(model, images, ["relu2"]).values["relu2"][:, 1].flatten().sort(descending=True).values
     score = found.scores[0]
     assert score.natural == pytest.approx(float(places[0]), abs=1e-5)
     assert score.usual == pytest.approx(float(places[len(places) // 1000]), abs=1e-5)
     with tap.untouched(model), torch.no_grad():
-        logits = model.logits(stack(pictures, model.input))[:, 0]
+        logits = model.logits(stack(images, model.input))[:, 0]
     assert found.scores[1].natural == pytest.approx(float(logits.max()), abs=1e-5)
-    lowest = maps(model, pictures, ["conv2"]).values["conv2"][:, 3].min()
+    lowest = maps(model, images, ["conv2"]).values["conv2"][:, 3].min()
     assert found.scores[2].natural == pytest.approx(-float(lowest), abs=1e-5)
 
 
@@ -296,13 +296,13 @@ def test_flags_of_a_score() -> None:
 
 def test_examples_are_the_parts_that_excite_most() -> None:
     model = tiny("in-place")
-    dark = Picture(as_picture(torch.zeros(24, 24, 3, dtype=torch.uint8).numpy()).image, "dark")
+    dark = Image(as_image(torch.zeros(24, 24, 3, dtype=torch.uint8).numpy()).pil, "dark")
     bright = torch.zeros(24, 24, 3, dtype=torch.uint8)
     bright[4:8, 14:18] = 255
-    spot = as_picture(bright.numpy(), name="spot")
+    spot = as_image(bright.numpy(), name="spot")
     with torch.no_grad():
         model.net.conv1.weight[2] = 1.0
-    found = patterns(model, "conv1:2", steps=1, seeds=1, pictures=[dark, spot])
+    found = patterns(model, "conv1:2", steps=1, seeds=1, images=[dark, spot])
     assert found.examples.shape == (1, 2, 3, 24, 24)
     # The crop is taken from around the spot, which fills much of it.
     assert found.examples[0, 0].mean() > 0.1
@@ -310,13 +310,11 @@ def test_examples_are_the_parts_that_excite_most() -> None:
 
 
 def test_examples_of_what_switches_off_are_those_that_excite_least() -> None:
-    model, pictures = tiny("in-place"), [picture(i) for i in range(1, 6)]
-    on, off = (
-        patterns(model, what, steps=1, seeds=1, pictures=pictures).examples for what in ("class:ash", "-class:ash")
-    )
+    model, images = tiny("in-place"), [image(i) for i in range(1, 6)]
+    on, off = (patterns(model, what, steps=1, seeds=1, images=images).examples for what in ("class:ash", "-class:ash"))
     with tap.untouched(model), torch.no_grad():
-        logits = model.logits(stack(pictures, model.input))[:, 0]
-    pixels = model.input.denormalise(stack(pictures, model.input))
+        logits = model.logits(stack(images, model.input))[:, 0]
+    pixels = model.input.denormalise(stack(images, model.input))
     assert torch.allclose(on[0, 0], pixels[int(logits.argmax())].clamp(0, 1), atol=1e-5)
     assert torch.allclose(off[0, 0], pixels[int(logits.argmin())].clamp(0, 1), atol=1e-5)
 
@@ -325,7 +323,7 @@ def test_examples_of_what_switches_off_are_those_that_excite_least() -> None:
 
 
 @pytest.mark.parametrize("name", ["fourier", "pixels"])
-def test_a_picture_can_be_written_and_read_back(name: str) -> None:
+def test_a_image_can_be_written_and_read_back(name: str) -> None:
     pixels = F.avg_pool2d(torch.rand(1, 3, 26, 34, generator=torch.Generator().manual_seed(1)), 3)[0]
     form = parameterizations[name](tuple(pixels.shape), natural.default(3))
     assert torch.allclose(form.decode(form.encode(pixels)[None])[0], pixels.clamp(0.02, 0.98), atol=1e-3)
@@ -347,7 +345,7 @@ def test_statistics_are_found_again() -> None:
     )
     form = parameterizations["maco"]((3, 96, 96), known)
     drawn = form.decode(torch.stack([form.start(torch.Generator().manual_seed(i)) for i in range(12)]))
-    arrays = [as_picture(image.permute(1, 2, 0).contiguous().numpy(), name=str(i)) for i, image in enumerate(drawn)]
+    arrays = [as_image(image.permute(1, 2, 0).contiguous().numpy(), name=str(i)) for i, image in enumerate(drawn)]
     found = natural.measure(arrays, InputSpec(96, 96))
     assert found.mean == pytest.approx(known.mean, abs=0.02)
     assert found.slopes[0] == pytest.approx(1.4, abs=0.12)
@@ -355,9 +353,9 @@ def test_statistics_are_found_again() -> None:
     assert found.axes[0] == pytest.approx(known.axes[0], rel=0.15)
 
 
-def test_statistics_of_ones_own_pictures_are_used() -> None:
+def test_statistics_of_ones_own_images_are_used() -> None:
     model = tiny("in-place")
-    own = patterns(model, "conv2:1", steps=2, seeds=1, pictures=[picture(1), picture(2)], statistics="pictures")
+    own = patterns(model, "conv2:1", steps=2, seeds=1, images=[image(1), image(2)], statistics="images")
     assert own.settings["statistics"] != patterns(model, "conv2:1", steps=2, seeds=1).settings["statistics"]
 
 
@@ -367,9 +365,9 @@ def test_statistics_of_ones_own_pictures_are_used() -> None:
 def test_the_estimate_counts_and_measures() -> None:
     model = tiny("in-place")
     found = estimate(model, ["conv1", "class:ash"], steps=10, seeds=2, negatives=True)
-    assert (found.objectives, found.pictures) == (7, 28)
+    assert (found.objectives, found.images) == (7, 28)
     assert found.seconds > 0
-    assert "7 objectives, 28 pictures:" in str(found)
+    assert "7 objectives, 28 images:" in str(found)
     longer = estimate(model, ["conv1", "class:ash"], steps=100_000, seeds=2)
     assert longer.seconds > 100 * found.seconds
 
@@ -381,7 +379,7 @@ def test_the_estimate_refuses_what_patterns_would_refuse() -> None:
         estimate(tiny("in-place"), "conv1", seeds=0)
 
 
-def test_the_batch_is_measured_by_whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_is_measured_by_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Job] = []
 
     def noted(_model: Model, queue: list[Job], *_: object) -> tuple[int, int]:

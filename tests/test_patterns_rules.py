@@ -1,4 +1,4 @@
-"""The rules that end a picture, weigh its frequencies and say which of its places mattered."""
+"""The rules that end an image, weigh its frequencies and say which of its places mattered."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ from innersight.patterns.score import _agreement
 from innersight.patterns.slots import CHECK, LONGER, RISING, WAKING, Slots
 from innersight.sources import load
 
-FIRST = WAKING + 3 * CHECK  # steps of a picture before any look can end it
+FIRST = WAKING + 3 * CHECK  # steps of an image before any look can end it
 
 
 def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, span: int = CHECK) -> Any:
-    """A picture whose objective was `first` in the first four steps, and then on average what the last spans say."""
+    """An image whose objective was `first` in the first four steps, and then on average what the last spans say."""
     trace = torch.full((age,), (first + before) / 2)
     trace[:4] = first
     # The mean of a span counts, and not its ends.
@@ -34,7 +34,7 @@ def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, spa
 
 @pytest.mark.parametrize("first", [0.0, -7.0, 30.0])
 @pytest.mark.parametrize("span", [CHECK, 3 * CHECK])
-def test_a_picture_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
+def test_a_image_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
     age = FIRST * span // CHECK
     for now in (10.0, 20.0):
         rise = abs(now - first)
@@ -86,7 +86,7 @@ def test_coefficients_of_variance_1_are_those_of_planes_of_variance_1(
     scale = Space((3, height, width), Statistics(PHOTOGRAPHS.mean, PHOTOGRAPHS.axes, slopes)).scale.double().numpy()
     for channel, slope in enumerate(slopes):
         total = 0.0
-        # All frequencies of the picture, each once: a mirrored one has the weight of its column.
+        # All frequencies of the image, each once: a mirrored one has the weight of its column.
         for fy in np.fft.fftfreq(height):
             for column in range(width):
                 row = round(fy * height) % height
@@ -98,7 +98,7 @@ def test_coefficients_of_variance_1_are_those_of_planes_of_variance_1(
 
 
 @pytest.mark.parametrize("width", [8, 9])
-def test_a_picture_is_written_and_read_back(width: int) -> None:
+def test_a_image_is_written_and_read_back(width: int) -> None:
     space, generator = Space((3, 6, width), PHOTOGRAPHS), torch.Generator().manual_seed(1)
     pixels = torch.rand((3, 6, width), generator=generator) * 0.9 + 0.05
     assert torch.allclose(space.pixels(space.coefficients(pixels)[None])[0], pixels, atol=1e-5)
@@ -121,7 +121,7 @@ def test_seeds_agree_where_they_change_the_other_units_alike() -> None:
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
 def test_slopes_are_fitted_up_to_a_quarter_cycle(size: tuple[int, int]) -> None:
     frequency = frequencies(*size).clamp(min=1e-3)
-    # Beyond a quarter cycle a picture of a camera falls in another way, which must not count.
+    # Beyond a quarter cycle an image of a camera falls in another way, which must not count.
     amplitude = torch.stack([frequency**-1.3, 5 * frequency**-0.7]).where(frequency <= 0.25, 100.0)
     assert _slopes(amplitude) == pytest.approx((1.3, 0.7), abs=0.03)
 
@@ -152,13 +152,13 @@ def test_importance_is_the_mean_gradient_of_every_step(monkeypatch: pytest.Monke
     assert len(recorded) == 10
     total = np.zeros(found.importance.shape)
     for gradients in recorded:
-        for picture in range(2):
+        for image in range(2):
             for y in range(total.shape[1]):
                 for x in range(total.shape[2]):
-                    total[picture, y, x] += sum(abs(float(v)) for v in gradients[picture, :, y, x]) / 3
-    for picture in range(2):
-        wanted = total[picture] / total[picture].max()
-        assert found.importance[picture].numpy() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+                    total[image, y, x] += sum(abs(float(v)) for v in gradients[image, :, y, x]) / 3
+    for image in range(2):
+        wanted = total[image] / total[image].max()
+        assert found.importance[image].numpy() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert found.importance.amax((1, 2)).tolist() == [1.0, 1.0]
     # Channels and steps of either sign count, each for itself.
     assert bool((recorded[0] > 0).any())

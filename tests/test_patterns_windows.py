@@ -1,4 +1,4 @@
-"""Windows: places and early layers are driven through the part of the picture that they see."""
+"""Windows: places and early layers are driven through the part of the image that they see."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from innersight.patterns.transforms import Window, view
 from innersight.patterns.windows import Windows
 
 
-def test_a_place_is_driven_through_its_window_as_in_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_driven_through_its_window_as_in_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("in-place")
     sizes: set[tuple[int, ...]] = set()
     forward = nn.Conv2d.forward
@@ -52,7 +52,7 @@ def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
     assert window.width <= 4
 
 
-def test_what_sees_the_whole_picture_has_no_window() -> None:
+def test_what_sees_the_whole_image_has_no_window() -> None:
     class Squeezed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -82,7 +82,7 @@ def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
     for text in ("class:ash", "dream(conv1)", "conv1:1@2,2 + conv1:2"):
         other = Windows(model, (3, 128, 128)).of(resolve(model, text)[0])
         assert other is None or not other[1].roams, text
-    # Four updates through a quarter of the picture stand for one on all of it, and reach at least as far.
+    # Four updates through a quarter of the image stand for one on all of it, and reach at least as far.
     draw = partial(patterns, model, "conv1", steps=24, until="steps", seeds=1, size=128)
     roaming = draw()
     assert {score.steps for score in roaming.scores} == {96}
@@ -92,7 +92,7 @@ def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
     assert {score.steps for score in plain.scores} == {24}
     gain = [ours.activation / theirs.activation for ours, theirs in zip(roaming.scores, plain.scores, strict=True)]
     assert sum(gain) / len(gain) > 1
-    # Every part of the picture has been looked at: none is left as it began.
+    # Every part of the image has been looked at: none is left as it began.
     assert bool((roaming.images != plain.images).any(1).float().mean((1, 2)).gt(0.99).all())
 
 

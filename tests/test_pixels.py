@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image as PILImage
+from PIL import ImageCms
 
 from innersight import pixels as module
-from innersight.image import PictureError, as_picture, decode_picture, load_picture
+from innersight.image import ImageError, as_image, decode_image, load_image
 
 # Red, a green that is transparent, blue half transparent, and brown.
 RGBA = np.array([[[255, 0, 0, 255], [0, 255, 0, 0]], [[0, 0, 255, 128], [200, 100, 50, 255]]], np.uint8)
@@ -25,7 +26,7 @@ GREY_ON_WHITE = [76, 255, 142, 124]
 
 
 def pixels(path: Path, **options: Any) -> list[Any]:
-    image = load_picture(path, **options).image
+    image = load_image(path, **options).pil
     assert image.mode in ("RGB", "L")
     return np.asarray(image).reshape(image.width * image.height, -1).squeeze().tolist()  # type: ignore[no-any-return]
 
@@ -96,7 +97,7 @@ def test_png(case: str, tmp_path: Path) -> None:
     data, wanted = PNGS[case]
     (tmp_path / "a.png").write_bytes(data)
     assert pixels(tmp_path / "a.png") == wanted
-    assert decode_picture(data, "a.png").image.tobytes() == load_picture(tmp_path / "a.png").image.tobytes()
+    assert decode_image(data, "a.png").pil.tobytes() == load_image(tmp_path / "a.png").pil.tobytes()
 
 
 FORMATS = {".png": {}, ".tif": {}, ".webp": {"lossless": True}, ".jp2": {}, ".tga": {}}
@@ -104,7 +105,7 @@ FORMATS = {".png": {}, ".tif": {}, ".webp": {"lossless": True}, ".jp2": {}, ".tg
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_transparency_of_every_format(ending: str, tmp_path: Path) -> None:
-    base = Image.fromarray(RGBA)
+    base = PILImage.fromarray(RGBA)
     for mode, wanted in (("RGB", COLOURS), ("RGBA", ON_WHITE), ("LA", [[v] * 3 for v in GREY_ON_WHITE])):
         base.convert(mode).save(tmp_path / f"a{ending}", **FORMATS[ending])
         assert pixels(tmp_path / f"a{ending}") == wanted, mode
@@ -114,10 +115,10 @@ def test_transparency_of_every_format(ending: str, tmp_path: Path) -> None:
 
 
 def test_gif_ico_and_bmp(tmp_path: Path) -> None:
-    base = Image.fromarray(RGBA)
+    base = PILImage.fromarray(RGBA)
     base.save(tmp_path / "a.gif")
     assert pixels(tmp_path / "a.gif")[:2] == [[255, 0, 0], [255, 255, 255]]
-    base.resize((16, 16), Image.Resampling.NEAREST).save(tmp_path / "a.ico")
+    base.resize((16, 16), PILImage.Resampling.NEAREST).save(tmp_path / "a.ico")
     assert pixels(tmp_path / "a.ico")[::8][:2] == [[255, 0, 0], [255, 255, 255]]
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     head = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
@@ -129,24 +130,24 @@ def test_gif_ico_and_bmp(tmp_path: Path) -> None:
     assert pixels(tmp_path / "b.bmp") == COLOURS
 
 
-def made(mode: str) -> Image.Image:
-    base = Image.fromarray(RGBA)
+def made(mode: str) -> PILImage.Image:
+    base = PILImage.fromarray(RGBA)
     if mode in ("I", "I;16", "I;16B"):
-        image = Image.new(mode, (2, 2))
+        image = PILImage.new(mode, (2, 2))
         for at, value in {(0, 0): W, (1, 0): 32768, (0, 1): 0, (1, 1): 257}.items():
             image.putpixel(at, value)
         return image
     if mode == "F":
-        return Image.fromarray(np.array([[1, 0.5], [0, 1 / 255]], np.float32))
+        return PILImage.fromarray(np.array([[1, 0.5], [0, 1 / 255]], np.float32))
     if mode == "La":
         return base.convert("LA").convert("La")
     if mode == "PA":
-        image = Image.fromarray(RGB).quantize(4).convert("PA")
-        image.putalpha(Image.fromarray(RGBA[..., 3]))
+        image = PILImage.fromarray(RGB).quantize(4).convert("PA")
+        image.putalpha(PILImage.fromarray(RGBA[..., 3]))
         return image
     if mode == "LAB":
         profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        lab = ImageCms.profileToProfile(Image.fromarray(RGB), *profiles, outputMode="LAB")
+        lab = ImageCms.profileToProfile(PILImage.fromarray(RGB), *profiles, outputMode="LAB")
         assert lab is not None
         return lab
     return base.convert(mode)
@@ -163,9 +164,9 @@ ROUNDED = {"La": 1, "RGBa": 1, "YCbCr": 1, "HSV": 2, "LAB": 25}
 
 @pytest.mark.parametrize("mode", MODES)
 def test_modes_of_pillow(mode: str) -> None:
-    image = Image.fromarray(RGB).quantize(4) if mode == "P" else made(mode)
+    image = PILImage.fromarray(RGB).quantize(4) if mode == "P" else made(mode)
     before = image.tobytes(), dict(image.info)
-    found = np.asarray(as_picture(image).image).reshape(4, -1).squeeze().astype(int)
+    found = np.asarray(as_image(image).pil).reshape(4, -1).squeeze().astype(int)
     assert np.abs(found - np.array(MODES[mode])).max() <= ROUNDED.get(mode, 0)
     assert (image.tobytes(), dict(image.info)) == before
 
@@ -192,15 +193,15 @@ def test_a_fourth_sample_that_tiff_says_nothing_of(depth: str, tmp_path: Path) -
     tifffile = pytest.importorskip("tifffile")
     stored = RGBA.astype(depth) * (257 if depth == "uint16" else 1)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["unspecified"])
-    unstated = load_picture(tmp_path / "a.tif")
-    assert np.asarray(unstated.image).reshape(4, 3).tolist() == COLOURS
+    unstated = load_image(tmp_path / "a.tif")
+    assert np.asarray(unstated.pil).reshape(4, 3).tolist() == COLOURS
     assert "the fourth is not stated to be transparency" in unstated.notes
     # Without the tag it is taken for transparency, as Pillow does; networks of four channels take it as it is.
     data = (tmp_path / "a.tif").read_bytes()
     at = data.index(struct.pack("<HHI", 338, 3, 1))
     (tmp_path / "b.tif").write_bytes(data[:at] + struct.pack("<H", 65000) + data[at + 2 :])
-    untagged = load_picture(tmp_path / "b.tif")
-    assert np.abs(np.asarray(untagged.image).reshape(4, 3).astype(int) - ON_WHITE).max() <= 1
+    untagged = load_image(tmp_path / "b.tif")
+    assert np.abs(np.asarray(untagged.pil).reshape(4, 3).astype(int) - ON_WHITE).max() <= 1
     for one in (unstated, untagged):
         assert one.bands is not None
         assert np.allclose(one.bands, RGBA / 255, atol=1e-6)
@@ -223,62 +224,62 @@ def test_all_orientations(orientation: int, ending: str, tmp_path: Path) -> None
             path, bands, photometric="rgb", extrasamples=["unspecified"] * 2, extratags=[(274, 3, 1, orientation, True)]
         )
     else:
-        exif = Image.Exif()
+        exif = PILImage.Exif()
         exif[274] = orientation
         options = {".webp": {"lossless": True}, ".jpg": {"quality": 100}}.get(ending, {})
-        Image.fromarray(grid).save(path, exif=exif, **options)
-    found = np.asarray(load_picture(path).image.convert("L")).astype(int)
+        PILImage.fromarray(grid).save(path, exif=exif, **options)
+    found = np.asarray(load_image(path).pil.convert("L")).astype(int)
     assert np.abs(found - upright).max() <= 2
 
 
 def test_cmyk_as_adobe_writes_it(tmp_path: Path) -> None:
-    large = Image.fromarray(RGB).resize((32, 32), Image.Resampling.NEAREST).convert("CMYK")
+    large = PILImage.fromarray(RGB).resize((32, 32), PILImage.Resampling.NEAREST).convert("CMYK")
     for ending in (".jpg", ".tif"):
         large.save(tmp_path / f"a{ending}", **({"quality": 100} if ending == ".jpg" else {}))
-        found = np.asarray(load_picture(tmp_path / f"a{ending}").image)[8::16, 8::16].reshape(4, 3).astype(int)
+        found = np.asarray(load_image(tmp_path / f"a{ending}").pil)[8::16, 8::16].reshape(4, 3).astype(int)
         assert np.abs(found - COLOURS).max() <= 4
 
 
 def test_profiles_are_named(tmp_path: Path) -> None:
-    image = Image.fromarray(RGB)
+    image = PILImage.fromarray(RGB)
     image.save(tmp_path / "a.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     image.save(tmp_path / "b.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
     image.save(tmp_path / "c.png", icc_profile=b"no profile")
-    assert load_picture(tmp_path / "a.png").notes == ()
-    assert "is not applied" in load_picture(tmp_path / "b.png").notes[0]
-    assert load_picture(tmp_path / "c.png").notes == ("its colour profile (of unknown kind) is not applied",)
+    assert load_image(tmp_path / "a.png").notes == ()
+    assert "is not applied" in load_image(tmp_path / "b.png").notes[0]
+    assert load_image(tmp_path / "c.png").notes == ("its colour profile (of unknown kind) is not applied",)
     assert pixels(tmp_path / "b.png") == COLOURS
 
 
 def test_animations_and_frames(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
+    frames = [PILImage.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
     for name in ("a.gif", "a.png", "a.webp", "a.tif"):
         options = {"lossless": True} if name == "a.webp" else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
-        assert load_picture(tmp_path / name).notes[0] == "first of 3 frames"
+        assert load_image(tmp_path / name).notes[0] == "first of 3 frames"
         assert pixels(tmp_path / name)[0] == [255, 0, 0]
 
 
 def test_what_is_no_image_here(tmp_path: Path) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     (tmp_path / "a.heic").write_bytes(heic)
-    with pytest.raises(PictureError, match=r"a\.heic: HEIC is not read here: save it as JPEG or PNG"):
-        load_picture(tmp_path / "a.heic")
-    with pytest.raises(PictureError, match="HEIC is not read here"):
-        decode_picture(heic, "a.jpg")
+    with pytest.raises(ImageError, match=r"a\.heic: HEIC is not read here: save it as JPEG or PNG"):
+        load_image(tmp_path / "a.heic")
+    with pytest.raises(ImageError, match="HEIC is not read here"):
+        decode_image(heic, "a.jpg")
     (tmp_path / "b.jpg").write_bytes(PNGS["grey 4"][0])
     assert pixels(tmp_path / "b.jpg") == [0, 255, 119, 204]
 
 
 def test_threads_leave_the_filters_of_warnings_as_they_are(tmp_path: Path) -> None:
     data = io.BytesIO()
-    Image.fromarray(RGB).save(data, "PNG")
+    PILImage.fromarray(RGB).save(data, "PNG")
     gate = threading.Barrier(4)
 
     def work() -> None:
         for _ in range(50):
             gate.wait()
-            decode_picture(data.getvalue(), "a.png")
+            decode_image(data.getvalue(), "a.png")
 
     before = list(warnings.filters)
     threads = [threading.Thread(target=work) for _ in range(4)]

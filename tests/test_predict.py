@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 
 from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError, stack
+from innersight.image import Image, ImageError, stack
 from innersight.model import Model
 from innersight.predict import predict
 from innersight.statistics import wilson
@@ -24,42 +24,42 @@ def tree(tmp_path: Path) -> Path:
     """A folder per class, one folder of another name, and a broken file."""
     for i, folder in enumerate(["ash", "ash", "birch", "cedar", "cedar", "cedar", "elsewhere"]):
         (tmp_path / "tree" / folder).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(picture(i).image)).save(tmp_path / "tree" / folder / f"{i}.png")
+        PILImage.fromarray(np.asarray(image(i).pil)).save(tmp_path / "tree" / folder / f"{i}.png")
     (tmp_path / "tree" / "birch" / "broken.png").write_bytes(b"no")
     return tmp_path / "tree"
 
 
-def test_logits_are_those_of_the_network(any_tiny: Model, two_pictures: list[Picture]) -> None:
-    said = predict(any_tiny, two_pictures)
+def test_logits_are_those_of_the_network(any_tiny: Model, two_images: list[Image]) -> None:
+    said = predict(any_tiny, two_images)
     with torch.no_grad():
-        truth = any_tiny.net(stack(two_pictures, any_tiny.input))
+        truth = any_tiny.net(stack(two_images, any_tiny.input))
     assert torch.allclose(said.logits, truth, atol=1e-6)
     assert torch.allclose(said.probabilities.sum(1), torch.ones(2))
     assert said.truth == (-1, -1)
     assert said.summary() is None
 
 
-def test_dropout_and_norms_do_not_act(small_model: Model, two_pictures: list[Picture]) -> None:
+def test_dropout_and_norms_do_not_act(small_model: Model, two_images: list[Image]) -> None:
     small_model.net.train()
-    assert torch.equal(predict(small_model, two_pictures).logits, predict(small_model, two_pictures).logits)
+    assert torch.equal(predict(small_model, two_images).logits, predict(small_model, two_images).logits)
 
 
-def test_more_pictures_than_one_batch(small_model: Model) -> None:
-    many = [picture(i) for i in range(35)]
+def test_more_images_than_one_batch(small_model: Model) -> None:
+    many = [image(i) for i in range(35)]
     said = predict(small_model, many)
     assert said.names == tuple(one.name for one in many)
     assert torch.allclose(said.logits[34], predict(small_model, many[34]).logits[0], atol=1e-6)
 
 
-def test_other_number_types_give_float32(two_pictures: list[Picture]) -> None:
+def test_other_number_types_give_float32(two_images: list[Image]) -> None:
     half = tiny("in-place", dtype=torch.bfloat16)
-    said = predict(half, two_pictures)
+    said = predict(half, two_images)
     assert said.logits.dtype == torch.float32
-    assert torch.allclose(said.logits, predict(tiny("in-place"), two_pictures).logits, atol=0.05)
+    assert torch.allclose(said.logits, predict(tiny("in-place"), two_images).logits, atol=0.05)
 
 
-def test_top_is_sorted_and_named(small_model: Model, two_pictures: list[Picture]) -> None:
-    said = predict(small_model, two_pictures)
+def test_top_is_sorted_and_named(small_model: Model, two_images: list[Image]) -> None:
+    said = predict(small_model, two_images)
     rows = said.top(1, 9)
     assert len(rows) == 4
     assert [row["probability"] for row in rows] == sorted((row["probability"] for row in rows), reverse=True)
@@ -79,14 +79,14 @@ def test_a_class_per_folder_tree_gives_accuracy_and_confusions(small_model: Mode
     summary = said.summary()
     assert summary is not None
     right = sum(table[i][i] for i in range(4))
-    assert (summary["pictures"], summary["accuracy"]) == (6, right / 6)
+    assert (summary["images"], summary["accuracy"]) == (6, right / 6)
     assert summary["interval"] == list(wilson(right, 6))
-    assert sum(row["pictures"] for row in summary["confusions"]) == 6 - right
+    assert sum(row["images"] for row in summary["confusions"]) == 6 - right
     for i, label in enumerate(small_model.labels):
         predicted = sum(row[i] for row in table)
         if sum(table[i]) or predicted:
             assert summary["classes"][label] == {
-                "pictures": sum(table[i]),
+                "images": sum(table[i]),
                 "recall": table[i][i] / sum(table[i]) if sum(table[i]) else None,
                 "precision": table[i][i] / predicted if predicted else None,
             }
@@ -94,7 +94,7 @@ def test_a_class_per_folder_tree_gives_accuracy_and_confusions(small_model: Mode
             assert label not in summary["classes"]
 
 
-def test_the_same_pictures_one_by_one(small_model: Model, tree: Path) -> None:
+def test_the_same_images_one_by_one(small_model: Model, tree: Path) -> None:
     files = sorted(tree.rglob("[0-9].png"))
     together = predict(small_model, files)
     assert together.truth == predict(small_model, [tree / "ash", *files[2:]]).truth
@@ -106,18 +106,18 @@ def test_nothing_to_predict(small_model: Model, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match="no images given"):
         predict(small_model, [])
     (tmp_path / "a.png").write_bytes(b"no")
-    with pytest.raises(PictureError, match=r"a\.png: not a picture"):
+    with pytest.raises(ImageError, match=r"a\.png: not an image"):
         predict(small_model, [tmp_path / "a.png", tmp_path / "none.png"])
 
 
 @pytest.mark.parametrize("where", ["ash", "."])
 def test_saving(where: str, small_model: Model, tree: Path, tmp_path: Path) -> None:
-    said = predict(small_model, tree / where if where == "ash" else [picture(0)])
-    with Image.open(said.save(tmp_path / "out" / "a.png")) as drawn:
+    said = predict(small_model, tree / where if where == "ash" else [image(0)])
+    with PILImage.open(said.save(tmp_path / "out" / "a.png")) as drawn:
         assert drawn.width > 100
     document = json.loads(said.save(tmp_path / "a.json").read_text())
-    assert document["pictures"][0]["prediction"][0]["label"] in small_model.labels
-    assert document["pictures"][0]["truth"] == ("ash" if where == "ash" else None)
+    assert document["images"][0]["prediction"][0]["label"] in small_model.labels
+    assert document["images"][0]["truth"] == ("ash" if where == "ash" else None)
     assert (document["summary"] is None) == (where != "ash")
     assert torch.equal(load_file(said.save(tmp_path / "a.safetensors"))["logits"], said.logits)
     assert said._repr_html_().startswith("<table><tr><th>image</th>")
@@ -136,7 +136,7 @@ def test_what_each_image_is_taken_for_is_printed(small_model: Model, tree: Path)
     assert "accuracy " in text
     html = said._repr_html_()
     assert all(f"<td>{name}</td>" in html for name in said.names)
-    (row, *_), (number, *_) = said.to_json()["pictures"], said.mistakes()
+    (row, *_), (number, *_) = said.to_json()["images"], said.mistakes()
     assert row["prediction"][0]["label"] == said.row(0)["label"]
     assert said.row(number)["right"] is False
     assert html.count("(wrong)") == len(said.mistakes())
@@ -145,7 +145,7 @@ def test_what_each_image_is_taken_for_is_printed(small_model: Model, tree: Path)
 def test_of_many_images_the_surest_mistakes(small_model: Model, tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / "ash").mkdir(exist_ok=True)
-        picture(i).image.save(tmp_path / "ash" / f"{i:02}.png")
+        image(i).pil.save(tmp_path / "ash" / f"{i:02}.png")
     said = predict(small_model, [tmp_path, tmp_path / "ash" / "03.png"])
     wrong = said.mistakes()
     sure = [float(said.probabilities[i].max()) for i in wrong]

@@ -7,7 +7,7 @@ from torch import nn
 
 from innersight import toons
 from innersight.errors import InnersightError
-from innersight.image import Picture, as_picture, stack
+from innersight.image import Image, as_image, stack
 from innersight.model import InputSpec
 from innersight.sources import load
 from innersight.trust import cascade, shuffled_weights
@@ -15,8 +15,8 @@ from innersight.trust import cascade, shuffled_weights
 SPEC = InputSpec(16, 16, fit="squash")
 
 
-def toon_pictures(count: int) -> list[Picture]:
-    return [as_picture(np.array(toons.draw(toons.CLASSES[i], 300 + i).pixels)) for i in range(count)]
+def toon_images(count: int) -> list[Image]:
+    return [as_image(np.array(toons.draw(toons.CLASSES[i], 300 + i).pixels)) for i in range(count)]
 
 
 def test_weights_are_shuffled_and_put_back() -> None:
@@ -62,7 +62,7 @@ def test_from_the_last_back() -> None:
         pass
 
 
-def test_norms_behind_the_pooling_have_a_picture_and_its_mirror_image() -> None:
+def test_norms_behind_the_pooling_have_a_image_and_its_mirror_image() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 2))
     model, x = load(net.eval(), input=SPEC), torch.randn(1, 3, 16, 16)
     with shuffled_weights(model, x), torch.no_grad():
@@ -70,20 +70,20 @@ def test_norms_behind_the_pooling_have_a_picture_and_its_mirror_image() -> None:
 
 
 def test_a_gradient_falls_and_edges_stay() -> None:
-    model, pictures = load("toon"), toon_pictures(4)
-    found = cascade(model, pictures, ["gradcam", "guided-backprop"], stages=3)
+    model, images = load("toon"), toon_images(4)
+    found = cascade(model, images, ["gradcam", "guided-backprop"], stages=3)
     assert {name: tuple(values.shape) for name, values in found.items()} == {
         "gradcam": (4, 3),
         "guided-backprop": (4, 3),
     }
     assert all((values[values.isfinite()].abs() <= 1).all() for values in found.values())
-    # What Adebayo et al. found: guided backpropagation mostly draws the picture, whatever the network learned.
+    # What Adebayo et al. found: guided backpropagation mostly draws the image, whatever the network learned.
     assert found["guided-backprop"][:, -1].nanmean() > found["gradcam"][:, -1].nanmean() + 0.2
 
 
 def test_the_shuffled_network_still_answers_with_numbers() -> None:
     model = load("toon")
-    x = stack(toon_pictures(4), model.input)
+    x = stack(toon_images(4), model.input)
     with torch.no_grad():
         known = model.logits(x)
         with shuffled_weights(model, x):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from networks import InPlace, tiny
-from PIL import Image
+from PIL import Image as PILImage
 from test_scan_ledger import stored
 from torch import Tensor
 
@@ -87,13 +87,13 @@ def add_node(cluster: Any) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         (folder / ("ash", "birch")[i % 2]).mkdir(exist_ok=True)
         pixels = rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / ("ash", "birch")[i % 2] / f"{i:02}.png")
-    (folder / "birch" / "31-broken.png").write_bytes(b"no picture")
+        PILImage.fromarray(pixels).save(folder / ("ash", "birch")[i % 2] / f"{i:02}.png")
+    (folder / "birch" / "31-broken.png").write_bytes(b"no image")
     return folder
 
 

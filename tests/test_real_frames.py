@@ -41,7 +41,7 @@ def test_every_validation_frame_can_be_read_and_predicted(run):
     result = ins.predict(model, [FRAMES / "val" / name for name in model.labels])
     summary = result.summary()
     assert result.skipped == ()
-    assert summary["pictures"] == sum(len(list((FRAMES / "val" / name).iterdir())) for name in model.labels)
+    assert summary["images"] == sum(len(list((FRAMES / "val" / name).iterdir())) for name in model.labels)
     assert summary["accuracy"] > 0.75
 
 
@@ -50,7 +50,7 @@ def test_study_of_two_marge_frames(run, tmp_path):
     made = ins.study(ins.load(f"run:{run}"), frames, tmp_path / "study", plan=Plan(units=4, steps=8))
     report = made.report(tmp_path / "report.html")
     document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())
-    assert [picture["truth"] for picture in document["pictures"]] == ["marge_simpson"] * 2
+    assert [image["truth"] for image in document["images"]] == ["marge_simpson"] * 2
     # No data set was scanned into it.
     assert {entry["what"] for entry in document["missing"]} == {"examples", "trust"}
     assert report.stat().st_size > 100_000

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 
 import innersight as ins
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.model import Model
 
 CAT, ESPRESSO, MOPED = 282, 967, 665
@@ -23,14 +23,14 @@ def network() -> Model:
     return ins.load("timm:tf_efficientnet_lite0", weights=os.fspath(file), device="cpu")
 
 
-def side_by_side(left: np.ndarray, right: np.ndarray) -> Picture:
-    halves = [Image.fromarray(half).resize((256, 256)) for half in (left, right)]
-    return as_picture(np.concatenate([np.asarray(half) for half in halves], 1), name="both")
+def side_by_side(left: np.ndarray, right: np.ndarray) -> Image:
+    halves = [PILImage.fromarray(half).resize((256, 256)) for half in (left, right)]
+    return as_image(np.concatenate([np.asarray(half) for half in halves], 1), name="both")
 
 
 def test_photographs_are_recognised(network: Model) -> None:
     photographs = {"cat": skimage.data.cat(), "coffee": skimage.data.coffee()}
-    said = ins.predict(network, [as_picture(pixels, name=name) for name, pixels in photographs.items()])
+    said = ins.predict(network, [as_image(pixels, name=name) for name, pixels in photographs.items()])
     assert [row["label"] for row in said.top(0, 3)] == ["tiger cat", "Egyptian cat", "tabby"]
     assert said.top(1, 1)[0]["class"] == ESPRESSO
     assert said.top(1, 1)[0]["logit"] == pytest.approx(11.412, abs=0.02)
@@ -39,10 +39,10 @@ def test_photographs_are_recognised(network: Model) -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 def test_each_class_is_found_on_its_side(network: Model, swapped: bool) -> None:
     both = [skimage.data.cat()[:, 80:380], skimage.data.coffee()[:, 120:520]]
-    picture = side_by_side(*both[::-1]) if swapped else side_by_side(*both)
+    image = side_by_side(*both[::-1]) if swapped else side_by_side(*both)
     wide = ins.load(network.net, input=ins.InputSpec(224, 448, mean=(0.5,) * 3, std=(0.5,) * 3, fit="squash"))
     for target, left in ((CAT, not swapped), (ESPRESSO, swapped)):
-        for entry in ins.explain(wide, picture, target).entries:
+        for entry in ins.explain(wide, image, target).entries:
             positive = entry.values.clamp(min=0)
             half = positive.shape[1] // 2
             share = float(positive[:, :half].sum() / positive.sum())
@@ -52,13 +52,13 @@ def test_each_class_is_found_on_its_side(network: Model, swapped: bool) -> None:
 
 
 def test_golden_values(network: Model) -> None:
-    heat = ins.explain(network, as_picture(skimage.data.coffee(), name="coffee"), ESPRESSO, ["gradcam"]).entries[0]
+    heat = ins.explain(network, as_image(skimage.data.coffee(), name="coffee"), ESPRESSO, ["gradcam"]).entries[0]
     # The cup is in the middle of the upper half; all places together are the logit less its bias.
     golden = torch.tensor(GOLDEN)
     assert torch.allclose(heat.values, golden, atol=0.01), heat.values
     bias = float(network.net.classifier.bias[ESPRESSO].detach())
     assert float(heat.values.sum()) == pytest.approx(heat.logit - bias, abs=1e-3)
-    stereo = as_picture(skimage.data.stereo_motorcycle()[0], name="motorcycle")
+    stereo = as_image(skimage.data.stereo_motorcycle()[0], name="motorcycle")
     moped = ins.explain(network, stereo, MOPED, ["gradcam"]).entries[0]
     assert moped.probability == pytest.approx(0.484, abs=0.01)
 

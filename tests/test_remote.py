@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import picture, tiny
+from networks import image, tiny
 from test_scan_ledger import stored
 from torch import nn
 
@@ -114,20 +114,20 @@ def test_an_address_that_makes_no_sense_is_told(text: str, message: str) -> None
 
 
 def _scan(model: Model, address: str) -> object:
-    return scan(model, _pictures(), ["relu1"], ray=address)
+    return scan(model, _images(), ["relu1"], ray=address)
 
 
 def _patterns(model: Model, address: str) -> object:
     return patterns(model, "relu1:0", steps=1, ray=address)
 
 
-def _pictures() -> Any:
+def _images() -> Any:
     class Two:
         def __len__(self) -> int:
             return 2
 
         def __getitem__(self, number: int) -> Any:
-            return picture(number)
+            return image(number)
 
     return Two()
 
@@ -168,9 +168,9 @@ def test_a_network_that_cannot_be_pickled_is_told() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for i in range(50):
-        (tmp_path / "pictures" / "ash").mkdir(parents=True, exist_ok=True)
-        picture(i).image.save(tmp_path / "pictures" / "ash" / f"{i:02}.png")
-    return tmp_path / "pictures"
+        (tmp_path / "images" / "ash").mkdir(parents=True, exist_ok=True)
+        image(i).pil.save(tmp_path / "images" / "ash" / f"{i:02}.png")
+    return tmp_path / "images"
 
 
 Pieces = Iterable[Any]
@@ -207,7 +207,7 @@ def test_every_shard_adds_what_it_adds_here(
 def test_a_file_that_other_machines_do_not_have_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = importlib.import_module("innersight.scan.shards")
     hidden = folder / "ash" / "07.png"
-    (folder / "ash" / "09.png").write_bytes(b"no picture")  # broken on every machine: skipped, as it is here
+    (folder / "ash" / "09.png").write_bytes(b"no image")  # broken on every machine: skipped, as it is here
 
     def elsewhere(_: str, model: Model, work: Any, pieces: Pieces, _told: object) -> Iterator[Any]:
         for piece in pieces:
@@ -217,11 +217,11 @@ def test_a_file_that_other_machines_do_not_have_is_named(folder: Path, monkeypat
             yield answer
 
     monkeypatch.setattr(shards, "spread", elsewhere)
-    with pytest.raises(InnersightError, match=r"07\.png is not on .*: pictures must be found under the same path"):
+    with pytest.raises(InnersightError, match=r"07\.png is not on .*: images must be found under the same path"):
         scan(tiny("in-place"), folder, ["relu1"], ray="auto")
     hidden.unlink()
     monkeypatch.setattr(shards, "spread", lambda _c, model, work, pieces, _t: (work(model, piece) for piece in pieces))
-    assert scan(tiny("in-place"), folder, ["relu1"], ray="auto").pictures == 48
+    assert scan(tiny("in-place"), folder, ["relu1"], ray="auto").images == 48
 
 
 def test_other_versions_and_weights_are_refused() -> None:

@@ -88,7 +88,7 @@ def test_inpainting_solves_the_equations(share: float, smooth: bool) -> None:
     assert np.abs(found - exactly(x, kept)).max() < 0.01 * np.ptp(x)
 
 
-def test_inpainting_a_picture_of_which_nothing_is_kept() -> None:
+def test_inpainting_a_image_of_which_nothing_is_kept() -> None:
     x = torch.rand(3, 9, 7)
     found = imputed(x, torch.zeros(1, 9, 7, dtype=torch.bool))[0]
     assert torch.allclose(found, x.mean((1, 2), keepdim=True).expand_as(x), atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from public import CASES
 from torch import nn
 
@@ -31,7 +31,7 @@ def inside(value: Any, depth: int = 3) -> Iterator[Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_result_and_all_in_it_is_a_few_lines(name: str, tmp_path: Path) -> None:
     model = tiny("in-place")
-    found = list(inside(CASES[name](model, [picture(1), picture(2)], tmp_path)))
+    found = list(inside(CASES[name](model, [image(1), image(2)], tmp_path)))
     assert found
     for one in found:
         text = repr(one)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.image import PictureError, load_picture, stack
+from innersight.image import ImageError, load_image, stack
 from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.scan import Scan, scan
@@ -23,13 +23,13 @@ LAYERS = ("0", "2", "5")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         base = rng.integers(0, 256, 3)
         pixels = np.clip(base + rng.normal(0, 50, (20, 24, 3)), 0, 255).astype(np.uint8)
         (folder / f"group{i % 3}").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / f"group{i % 3}" / f"{i:02}.png")
+        PILImage.fromarray(pixels).save(folder / f"group{i % 3}" / f"{i:02}.png")
     return folder
 
 
@@ -54,8 +54,8 @@ def model() -> Model:
 def test_top_is_a_full_sort(model: Model, folder: Path, batch: int) -> None:
     result = scan(model, folder, LAYERS, top=5, batch=batch)
     files = sorted(folder.rglob("*.png"))
-    maps = compute(model, stack([load_picture(file) for file in files], model.input), LAYERS)
-    assert result.pictures == COUNT
+    maps = compute(model, stack([load_image(file) for file in files], model.input), LAYERS)
+    assert result.images == COUNT
     for layer, values in maps.items():
         tally = result.layers[layer]
         peaks = values.amax((2, 3))
@@ -72,7 +72,7 @@ def test_top_is_a_full_sort(model: Model, folder: Path, batch: int) -> None:
                 assert float(values[number, unit][example.place]) == pytest.approx(example.value, abs=1e-5)
 
 
-def test_equal_peaks_keep_the_earlier_picture(folder: Path) -> None:
+def test_equal_peaks_keep_the_earlier_image(folder: Path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     nn.init.zeros_(net[0].weight)
     nn.init.ones_(net[0].bias)
@@ -103,7 +103,7 @@ def test_only_what_is_kept_stays_in_memory(model: Model, folder: Path) -> None:
     used = {
         int(n)
         for tally in many.layers.values()
-        for numbers in (tally.picture, tally.low_picture, tally.raw["bands/numbers"])
+        for numbers in (tally.image, tally.low_image, tally.raw["bands/numbers"])
         for n in numbers.flatten()
     }
     assert used == set(many.records)
@@ -111,24 +111,24 @@ def test_only_what_is_kept_stays_in_memory(model: Model, folder: Path) -> None:
 
 def test_broken_files_are_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
     good = sorted(folder.rglob("*.png"))[:3]
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "cut.png").write_bytes(good[0].read_bytes()[:200])
     result = scan(model, [good[0], tmp_path, *good[1:], tmp_path / "absent.png"], ["2"])
-    assert result.pictures == 3
+    assert result.images == 3
     assert [Path(sentence.split(":")[0]).name for sentence in result.skipped] == [
         "cut.png",
         "empty.jpg",
         "text.png",
         "absent.png",
     ]
-    with pytest.raises(PictureError, match="absent"):
+    with pytest.raises(ImageError, match="absent"):
         scan(model, tmp_path / "absent.png")
-    with pytest.raises(PictureError, match="no images given"):
+    with pytest.raises(ImageError, match="no images given"):
         scan(model, [])
 
 
-def test_fewer_pictures_than_asked_for(model: Model, folder: Path) -> None:
+def test_fewer_images_than_asked_for(model: Model, folder: Path) -> None:
     result = scan(model, sorted(folder.rglob("*.png"))[:2], LAYERS, top=9)
     assert result.layers["2"].value.shape == (5, 2)
     assert torch.isfinite(result.layers["2"].value).all()
@@ -142,7 +142,7 @@ def test_stops_at_the_deepest_layer(model: Model, folder: Path) -> None:
     before = len(reached)
     scan(model, sorted(folder.rglob("*.png"))[:2], ["0", "2"])
     handle.remove()
-    # Only the survey of the layers, on one grey picture, goes further.
+    # Only the survey of the layers, on one grey image, goes further.
     assert all(len(output) == 1 for output in reached[before:])
     assert list(result.layers) == ["0", "2"]
 
@@ -188,7 +188,7 @@ def result(model: Model, folder: Path) -> Scan:
 
 def test_saved_result(result: Scan, tmp_path: Path) -> None:
     document = json.loads(result.save(tmp_path / "scan.json").read_text())
-    assert document["pictures"] == COUNT
+    assert document["images"] == COUNT
     assert [len(rows) for rows in document["layers"].values()] == [6, 5, 7]
     row = document["layers"]["2"][3]
     assert row["address"] == "2:3"

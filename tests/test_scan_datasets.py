@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from PIL import Image
+from PIL import Image as PILImage
 from torch.utils.data import DataLoader, IterableDataset
 
 from innersight import image
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
 
@@ -35,13 +35,13 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         name = NAMES[i * len(NAMES) // COUNT]
         (folder / name).mkdir(exist_ok=True)
         pixels = np.clip(rng.integers(0, 256, 3) + rng.normal(0, 50, (30, 26, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
+        PILImage.fromarray(pixels).save(folder / name / f"{i:02}.png")
     return folder
 
 
@@ -79,7 +79,7 @@ class Streamed(IterableDataset):  # type: ignore[type-arg]
         self.passes += 1
         step = self.passes if self.shuffle else 0
         for file in self.files[step:] + self.files[:step]:
-            yield {"image": Image.open(file).convert("RGB"), "label": file.parent.name}
+            yield {"image": PILImage.open(file).convert("RGB"), "label": file.parent.name}
 
 
 def test_a_stream(model: Model, folder: Path) -> None:
@@ -101,9 +101,7 @@ def test_a_stream_goes_on_where_it_was_stopped(model: Model, folder: Path, tmp_p
 
 def test_a_shuffled_stream_has_no_crops(model: Model, folder: Path) -> None:
     result = scan(model, Streamed(folder, shuffle=True), LAYERS)
-    with pytest.raises(
-        PictureError, match="it is another picture than was scanned: give the data set without shuffling"
-    ):
+    with pytest.raises(ImageError, match="it is another image than was scanned: give the data set without shuffling"):
         result.crops("relu2:1", result.examples("relu2:1"))
 
 
@@ -112,20 +110,20 @@ def test_bytes_of_files_are_decoded_by_the_threads(model: Model, folder: Path) -
         def __iter__(self) -> Iterator[Any]:
             for i, file in enumerate(self.files):
                 data = file.read_bytes()
-                picture = ({"bytes": data, "path": file.name}, {"bytes": None, "path": str(file)}, data, file)[i % 4]
-                yield picture, file.parent.name.encode()
+                image = ({"bytes": data, "path": file.name}, {"bytes": None, "path": str(file)}, data, file)[i % 4]
+                yield image, file.parent.name.encode()
 
     check(model, folder, Encoded(folder))
 
 
-def test_bytes_that_are_no_picture_are_skipped(model: Model, folder: Path) -> None:
+def test_bytes_that_are_no_image_are_skipped(model: Model, folder: Path) -> None:
     class Spoilt(Streamed):
         def __iter__(self) -> Iterator[Any]:
             yield {"png": b"nothing"}
             yield {"png": self.files[0].read_bytes()}
 
     result = scan(model, Spoilt(folder), LAYERS)
-    assert result.pictures == 1
+    assert result.images == 1
     assert len(result.skipped) == 1
     assert result.skipped[0].startswith("#0: ")
 
@@ -138,7 +136,7 @@ def test_what_holds_data_sets_is_told(model: Model, folder: Path) -> None:
 
 
 def rows_of(folder: Path) -> Any:
-    """A Hugging Face data set of these pictures."""
+    """A Hugging Face data set of these images."""
     datasets = pytest.importorskip("datasets")
     labels = datasets.ClassLabel(names=["cedar", "birch", "ash"])  # other numbers than the model has
     rows = {"image": list(map(str, files(folder))), "label": [file.parent.name for file in files(folder)]}
@@ -201,7 +199,7 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
     made = scan(model, "python:named_sets:stream", LAYERS, out=tmp_path / "study", overwrite=True)
     kept = stored(model, tmp_path / "study")
     assert kept is not None
-    with pytest.raises(PictureError, match="an entry of a stream; crops can be made after the scan"):
+    with pytest.raises(ImageError, match="an entry of a stream; crops can be made after the scan"):
         kept.crops("relu2:1", made.examples("relu2:1"))
     for text, message in (
         ("hf:several", "has the splits train, test: write hf:several"),
@@ -220,20 +218,20 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         scan(model, ["hf:saved", "a"], LAYERS)
 
 
-def test_entries_without_a_readable_picture_are_skipped(model: Model, folder: Path, tmp_path: Path) -> None:
-    good = [np.asarray(Image.open(file)) for file in files(folder)[:3]]
-    broken = Image.open(io.BytesIO(files(folder)[0].read_bytes()[:900]))
+def test_entries_without_a_readable_image_are_skipped(model: Model, folder: Path, tmp_path: Path) -> None:
+    good = [np.asarray(PILImage.open(file)) for file in files(folder)[:3]]
+    broken = PILImage.open(io.BytesIO(files(folder)[0].read_bytes()[:900]))
     rows = [*good, None, broken, (), 7, {"bytes": None, "path": None}, torch.zeros(9, dtype=torch.uint8)]
     result = scan(model, [{"image": row} for row in rows], LAYERS, out=tmp_path / "s")
-    assert result.pictures == 3
+    assert result.images == 3
     assert [sentence.split(":")[0] for sentence in result.skipped] == [f"image {i}" for i in range(3, 9)]
-    assert "cannot be read as a picture" in result.skipped[1]
+    assert "cannot be read as an image" in result.skipped[1]
     assert not list((tmp_path / "s").rglob(".innersight-*"))
 
 
 def test_labels_that_changed_are_told(model: Model, folder: Path, tmp_path: Path) -> None:
     def labelled(label: str) -> list[Any]:
-        return [(np.asarray(Image.open(file)), label) for file in files(folder)]
+        return [(np.asarray(PILImage.open(file)), label) for file in files(folder)]
 
     scan(model, labelled("ash"), LAYERS, out=tmp_path / "s")
     with pytest.raises(InnersightError, match=r"image 0 was labelled ash when it was scanned into .* and is birch now"):
@@ -242,9 +240,7 @@ def test_labels_that_changed_are_told(model: Model, folder: Path, tmp_path: Path
 
 def test_bytes_are_decoded_once(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, seen = importlib.import_module("innersight.inputs.datasets"), []
-    monkeypatch.setattr(
-        dataset, "decode_picture", lambda data, name: seen.append(name) or image.decode_picture(data, name)
-    )
+    monkeypatch.setattr(dataset, "decode_image", lambda data, name: seen.append(name) or image.decode_image(data, name))
     scan(model, [{"image": {"bytes": file.read_bytes(), "path": None}} for file in files(folder)], LAYERS, out=tmp_path)
     assert len(seen) == COUNT
 
@@ -261,7 +257,7 @@ def test_what_a_nameless_data_set_left_in_a_study_has_no_crops(model: Model, fol
     example = made.examples("relu2:1")
     assert kept.examples("relu2:1") == example
     assert len(made.crops("relu2:1", example)) == len(example)
-    with pytest.raises(PictureError, match="an entry of a data set; crops can be made where that is given"):
+    with pytest.raises(ImageError, match="an entry of a data set; crops can be made where that is given"):
         kept.crops("relu2:1", example)
 
 
@@ -305,16 +301,16 @@ class Holed:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: int) -> tuple[Image.Image, str]:
+    def __getitem__(self, number: int) -> tuple[PILImage.Image, str]:
         if number == 7:
             raise OSError("broken file")
-        return Image.open(self.files[number]).convert("RGB"), self.files[number].parent.name
+        return PILImage.open(self.files[number]).convert("RGB"), self.files[number].parent.name
 
 
 def test_an_entry_that_cannot_be_had_is_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
     result = scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s")
     assert result.skipped == ("#7: the data set gives no entry (OSError: broken file)",)
-    assert result.pictures == COUNT - 1
+    assert result.images == COUNT - 1
     # It is the same one when the scan goes on.
     assert same(result, scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s"))
 
@@ -324,7 +320,7 @@ def test_a_tar_file_that_is_cut_off_gives_what_came_before(model: Model, tar: Pa
         middle = [member for member in whole if member.name.endswith(".png")][COUNT // 2]
     tar.write_bytes(tar.read_bytes()[: middle.offset_data + 600])
     result = scan(model, tar, LAYERS)
-    assert 0 < result.pictures < COUNT
+    assert 0 < result.images < COUNT
     assert len(result.skipped) == 1
     assert "cannot be read as a tar file" in result.skipped[0]
     # What can be read is read again too.

@@ -1,4 +1,4 @@
-"""Pictures from folders, tar files and data sets give the same scan; labels go by name, and strangers are told."""
+"""Images from folders, tar files and data sets give the same scan; labels go by name, and strangers are told."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from innersight.errors import InnersightError
-from innersight.image import PictureError, decode_picture, load_picture
+from innersight.image import ImageError, decode_image, load_image
 from innersight.inputs import Entry, class_of, entries, stream
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
@@ -41,18 +41,18 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures that stand in the same order in the folder, in the tar file and in the data sets."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Images that stand in the same order in the folder, in the tar file and in the data sets."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         name = NAMES[i * len(NAMES) // COUNT]
         (folder / name).mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)).save(folder / name / f"{i:02}.png")
+        PILImage.fromarray(rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)).save(folder / name / f"{i:02}.png")
     return folder
 
 
 def numbers(result: Scan) -> dict[str, Any]:
-    """Everything but the names of the pictures."""
+    """Everything but the names of the images."""
     return {f"{name}/{key}": value for name, tally in result.layers.items() for key, value in tally.raw.items()}
 
 
@@ -81,7 +81,7 @@ def tar_of(folder: Path, path: Path, *, as_number: bool = False) -> Path:
 
 
 class Pairs(Dataset):  # type: ignore[type-arg]
-    """As torchvision's ImageFolder: (picture, number of the class), and the names of the classes in another order."""
+    """As torchvision's ImageFolder: (image, number of the class), and the names of the classes in another order."""
 
     classes = ("cedar", "birch", "ash")
 
@@ -92,9 +92,9 @@ class Pairs(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, i: int) -> tuple[PILImage.Image, int]:
         self.threads.add(threading.get_ident())
-        return Image.open(self.files[i]).convert("RGB"), self.classes.index(self.files[i].parent.name)
+        return PILImage.open(self.files[i]).convert("RGB"), self.classes.index(self.files[i].parent.name)
 
 
 class Inputs(Pairs):
@@ -105,7 +105,7 @@ class Inputs(Pairs):
         self.model = model
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:  # type: ignore[override]
-        return load_picture(self.files[i]).tensor(self.model.input), super().__getitem__(i)[1]
+        return load_image(self.files[i]).tensor(self.model.input), super().__getitem__(i)[1]
 
 
 class Rows:
@@ -123,8 +123,8 @@ class Rows:
         return len(self.pairs)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        picture, label = self.pairs[i]
-        return {"image": picture, "label": label}
+        image, label = self.pairs[i]
+        return {"image": image, "label": label}
 
 
 def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: Path) -> None:
@@ -196,20 +196,20 @@ def test_labels_that_are_no_class_are_told(model: Model, folder: Path, tmp_path:
     assert rest == "labels are the names of folders: 1 image, ash"
     assert "did you mean birch?" in note
     assert result.layers["relu1"].raw["classes/count"][:, 0].tolist() == [1, 0, 0, 0]
-    # The folder that was named is no class; its pictures lie in none.
+    # The folder that was named is no class; its images lie in none.
     assert not scan(model, tmp_path / "oak", LAYERS).notes
     assert scan(model, tmp_path / "ash", LAYERS).layers["relu1"].selectivity is not None
 
 
 def test_numbers_beyond_the_classes_are_told(model: Model) -> None:
-    pictures = [(Image.new("RGB", (30, 30), (i, 5 * i, 90)), torch.tensor(i)) for i in range(6)]
+    images = [(PILImage.new("RGB", (30, 30), (i, 5 * i, 90)), torch.tensor(i)) for i in range(6)]
 
     class Few(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return 6
 
-        def __getitem__(self, i: int) -> tuple[Image.Image, Tensor]:
-            return pictures[i]
+        def __getitem__(self, i: int) -> tuple[PILImage.Image, Tensor]:
+            return images[i]
 
     (note,) = scan(model, Few(), LAYERS).notes
     assert note.startswith("2 images are labelled 4, 5, which is no class")
@@ -226,7 +226,7 @@ def test_activations_that_are_not_finite_are_counted_and_named(model: Model, fol
             return COUNT
 
         def __getitem__(self, i: int) -> Tensor:
-            x = load_picture(files(folder)[i]).tensor(model.input)
+            x = load_image(files(folder)[i]).tensor(model.input)
             if i in (4, 9):
                 x[0, 3, 3] = 1e31
             return x
@@ -242,7 +242,7 @@ def test_activations_that_are_not_finite_are_counted_and_named(model: Model, fol
 
 def test_near_duplicates_are_merged_and_counted(model: Model, folder: Path, tmp_path: Path) -> None:
     for i, file in enumerate(files(folder)[:6]):
-        image = Image.open(file).resize((120, 120), Image.Resampling.BICUBIC)
+        image = PILImage.open(file).resize((120, 120), PILImage.Resampling.BICUBIC)
         for quality in (95, 85, 80):
             image.save(tmp_path / f"{i}-{quality}.jpg", quality=quality)
     result, several = scan(model, tmp_path, LAYERS, top=6), scan(model, tmp_path, LAYERS, top=6, alike=2)
@@ -263,7 +263,7 @@ def test_broken_tar_files_are_told(model: Model, folder: Path, tmp_path: Path) -
     tar.write_bytes(tar.read_bytes()[:20000])
     (tmp_path / "none.tar").write_bytes(b"nothing of the kind" * 100)
     result = scan(model, [tar, tmp_path / "none.tar", tmp_path / "absent.tar"], LAYERS)
-    assert 0 < result.pictures < COUNT
+    assert 0 < result.images < COUNT
     assert [sentence.split(": ")[0] for sentence in result.skipped] == [
         str(tmp_path / name) for name in ("a.tar", "none.tar", "absent.tar")
     ]
@@ -275,7 +275,7 @@ def test_a_tar_file_cut_between_two_files_is_told(model: Model, folder: Path, tm
         end = opened.getmembers()[6].offset
     tar.write_bytes(tar.read_bytes()[:end])
     result = scan(model, tar, LAYERS)
-    assert 0 < result.pictures < COUNT
+    assert 0 < result.images < COUNT
     assert [sentence.partition(": ")[2] for sentence in result.skipped] == [
         "has no end, as if it were cut off between two files, or still written"
     ]
@@ -285,7 +285,7 @@ def test_a_tar_file_cut_between_two_files_is_told(model: Model, folder: Path, tm
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_no_crop_is_made_of_a_picture_that_changed(model: Model, folder: Path, tmp_path: Path, kept: bool) -> None:
+def test_no_crop_is_made_of_a_image_that_changed(model: Model, folder: Path, tmp_path: Path, kept: bool) -> None:
     own = tmp_path / "own"
     shutil.copytree(folder, own)
     tar = tar_of(folder, tmp_path / "a.tar")
@@ -295,7 +295,7 @@ def test_no_crop_is_made_of_a_picture_that_changed(model: Model, folder: Path, t
         example = result.examples("relu2:0")[0]
         assert len(result.crops("relu2:0", [example])) == 1
         if given == own:
-            other = Image.fromarray(rng.integers(0, 256, (30, 26, 3)).astype(np.uint8))
+            other = PILImage.fromarray(rng.integers(0, 256, (30, 26, 3)).astype(np.uint8))
             other.save(example.path)
         else:
             shuffled = tmp_path / "shuffled"
@@ -303,7 +303,7 @@ def test_no_crop_is_made_of_a_picture_that_changed(model: Model, folder: Path, t
             for file in files(shuffled):
                 other.save(file)
             tar_of(shuffled, tar)
-        with pytest.raises(PictureError, match="changed since it was scanned" if kept else "another picture than was"):
+        with pytest.raises(ImageError, match="changed since it was scanned" if kept else "another image than was"):
             result.crops("relu2:0", [example])
 
 
@@ -314,10 +314,10 @@ def test_a_small_change_is_seen_where_the_scan_was_kept(model: Model, folder: Pa
     example = result.examples("relu2:0")[0]
     example.path.touch()
     assert len(result.crops("relu2:0", [example])) == 1
-    pixels = np.array(Image.open(example.path))
+    pixels = np.array(PILImage.open(example.path))
     pixels[0, 0] ^= 1
-    Image.fromarray(pixels).save(example.path)
-    with pytest.raises(PictureError, match="changed since it was scanned: put it back, or scan anew"):
+    PILImage.fromarray(pixels).save(example.path)
+    with pytest.raises(ImageError, match="changed since it was scanned: put it back, or scan anew"):
         stored(model, tmp_path / "study").crops("relu2:0", [example])
 
 
@@ -331,7 +331,7 @@ def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, mon
     assert [sheet.name for sheet in sheets] == ["relu1-00000.webp", "relu2-00000.webp"]
     assert told[-1][0] == told[-1][1] == len({e.number for x in LAYERS for u in range(units(result, x))
                                               for e in result.examples(f"{x}:{u}")})  # fmt: skip
-    sheet = np.asarray(Image.open(sheets[1])).astype(float)
+    sheet = np.asarray(PILImage.open(sheets[1])).astype(float)
     step = SIDE + GAP
     assert sheet.shape == (8 * step, 5 * step, 3)
     for unit in range(8):
@@ -341,8 +341,8 @@ def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, mon
             if rank >= len(examples):
                 assert tile.min() > 250
                 continue
-            crop = Image.fromarray(result.crops(f"relu2:{unit}", [examples[rank]])[0].masked())
-            wanted = np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).astype(float)
+            crop = PILImage.fromarray(result.crops(f"relu2:{unit}", [examples[rank]])[0].masked())
+            wanted = np.asarray(crop.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR)).astype(float)
             assert np.abs(tile - wanted).mean() < 12  # what WebP loses of noise
     assert result.examples("relu2:3") == ()
     # They are made once, and those of another scan take their place.
@@ -369,9 +369,9 @@ def test_old_sprites_stay_until_new_ones_are_there(model: Model, folder: Path, t
 
     shutil.copytree(folder, tmp_path / "own")
     before = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s").sprites(tmp_path / "s")
-    Image.effect_mandelbrot((30, 26), (-2, -1.5, 1, 1.5), 50).save(tmp_path / "own" / "zzz.png")
+    PILImage.effect_mandelbrot((30, 26), (-2, -1.5, 1, 1.5), 50).save(tmp_path / "own" / "zzz.png")
     result = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s")
-    assert result.pictures == COUNT + 1
+    assert result.images == COUNT + 1
     with pytest.raises(KeyboardInterrupt):
         result.sprites(tmp_path / "s", stop)
     assert all(sheet.is_file() for sheet in before)
@@ -391,7 +391,7 @@ def test_sprites_go_with_their_scan_and_are_made_by_one_process(model: Model, fo
     with Store.open(study).locked(), pytest.raises(InnersightError, match="another process is at work"):
         anew.sprites(study)
     (sheet,) = anew.sprites(study)
-    with Image.open(sheet) as image:
+    with PILImage.open(sheet) as image:
         assert image.width == 10 * (SIDE + GAP)
 
 
@@ -431,9 +431,9 @@ def test_pixels_given_as_network_input_are_told(model: Model) -> None:
 def test_wrong_entries_are_told(model: Model) -> None:
     with pytest.raises(InnersightError, match="entry 0 of the data set has text: name its image 'image'"):
         scan(model, Listed([{"text": "a"}]), LAYERS)
-    with pytest.raises(PictureError, match=r"#0: a float Tensor of \(3, 8, 8\) where the network takes \(3, 24, 24\)"):
+    with pytest.raises(ImageError, match=r"#0: a float Tensor of \(3, 8, 8\) where the network takes \(3, 24, 24\)"):
         scan(model, Listed([torch.zeros(3, 8, 8)]), LAYERS)
-    with pytest.raises(PictureError, match="no images given"):
+    with pytest.raises(ImageError, match="no images given"):
         scan(model, Listed([]), LAYERS)
 
 
@@ -463,16 +463,16 @@ def test_no_more_is_read_ahead_than_is_needed(model: Model, folder: Path) -> Non
     reading.close()
 
 
-def test_encoded_pictures_are_those_of_files(folder: Path, tmp_path: Path) -> None:
+def test_encoded_images_are_those_of_files(folder: Path, tmp_path: Path) -> None:
     file = files(folder)[0]
-    assert np.array_equal(np.asarray(decode_picture(file.read_bytes(), "a.png").image), load_picture(file).image)
+    assert np.array_equal(np.asarray(decode_image(file.read_bytes(), "a.png").pil), load_image(file).pil)
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 7), np.float32))
-    assert decode_picture((tmp_path / "a.npy").read_bytes(), "a.npy").bands is not None
+    assert decode_image((tmp_path / "a.npy").read_bytes(), "a.npy").bands is not None
     for data, name, message in (
         (b"", "a.png", "is empty"),
-        (b"nothing", "b.png", "not a picture"),
+        (b"nothing", "b.png", "not an image"),
         (b"nothing", "c.npy", "cannot be read as an array"),
         (file.read_bytes()[:900], "d.png", "cannot be read"),
     ):
-        with pytest.raises(PictureError, match=rf"{name}: .*{message}"):
-            decode_picture(data, name)
+        with pytest.raises(ImageError, match=rf"{name}: .*{message}"):
+            decode_image(data, name)

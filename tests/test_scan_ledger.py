@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 from networks import tiny
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.scan import Scan, scan
 from innersight.scan import ledger as ledger_module
 from innersight.scan.ledger import Ledger
@@ -37,13 +37,13 @@ LAYERS = ("relu1", "relu2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         (folder / ("ash", "birch")[i % 2]).mkdir(exist_ok=True)
         pixels = rng.integers(0, 256, (30, 26, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / ("ash", "birch")[i % 2] / f"{i:02}.png")
-    (folder / "birch" / "31-broken.png").write_bytes(b"no picture")
+        PILImage.fromarray(pixels).save(folder / ("ash", "birch")[i % 2] / f"{i:02}.png")
+    (folder / "birch" / "31-broken.png").write_bytes(b"no image")
     return folder
 
 
@@ -55,9 +55,9 @@ def stored(out: Path) -> tuple[Any, ...]:
     """Everything a scan has stored, byte for byte; times of files apart."""
     with closing(sqlite3.connect(out / "index.sqlite")) as db:
         rows = db.execute(
-            "SELECT number, name, label, class, likeness, digest, broken FROM scan_pictures ORDER BY number"
+            "SELECT number, name, label, class, likeness, digest, broken FROM scan_images ORDER BY number"
         ).fetchall()
-        state = db.execute("SELECT settings, done, pictures, file FROM scan").fetchone()
+        state = db.execute("SELECT settings, done, images, file FROM scan").fetchone()
     files = sorted(path.name for path in (out / "values").iterdir())
     return rows, state, files, (out / "values" / state[3]).read_bytes()
 
@@ -71,7 +71,7 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_kept_or_not_the_result_is_the_same(folder: Path, finished: Path) -> None:
     kept, again = run(folder, None), run(folder, finished)
-    assert kept.pictures == again.pictures == COUNT
+    assert kept.images == again.images == COUNT
     assert kept.to_json() == again.to_json()
     assert len(kept.skipped) == 1
     assert "31-broken" in kept.skipped[0]
@@ -80,7 +80,7 @@ def test_kept_or_not_the_result_is_the_same(folder: Path, finished: Path) -> Non
 def test_nothing_is_read_twice(folder: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(finished)
     feed = importlib.import_module("innersight.inputs.entry")
-    monkeypatch.setattr(feed, "load_picture", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(feed, "load_image", lambda path: pytest.fail(f"{path} was read again"))
     run(folder, finished)
     assert stored(finished) == before
 
@@ -244,59 +244,59 @@ def test_a_full_disk_leaves_the_study_whole(
 
 @pytest.fixture
 def stopped(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A copy of the pictures, and a scan of them that got as far as three shards."""
-    pictures = Path(shutil.copytree(folder, tmp_path / "pictures"))
+    """A copy of the images, and a scan of them that got as far as three shards."""
+    images = Path(shutil.copytree(folder, tmp_path / "images"))
 
     def stop(done: int, _total: int, _name: str) -> None:
         if done >= 3 * SHARD:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(pictures, tmp_path / "s", watch=stop)
-    return pictures, tmp_path / "s"
+        run(images, tmp_path / "s", watch=stop)
+    return images, tmp_path / "s"
 
 
-def test_a_picture_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
-    changed = sorted(pictures.rglob("*.png"))[5]
+def test_a_image_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
+    changed = sorted(images.rglob("*.png"))[5]
     before = stored(out)
-    Image.new("RGB", (30, 26), "red").save(changed)
+    PILImage.new("RGB", (30, 26), "red").save(changed)
     with pytest.raises(InnersightError, match=rf"{changed.name} changed since it was scanned.*--overwrite"):
-        run(pictures, out)
+        run(images, out)
     assert stored(out) == before
-    assert run(pictures, out, overwrite=True).pictures == COUNT
-    fresh = run(pictures, out.parent / "fresh")
-    assert fresh.to_json() == run(pictures, out).to_json()
+    assert run(images, out, overwrite=True).images == COUNT
+    fresh = run(images, out.parent / "fresh")
+    assert fresh.to_json() == run(images, out).to_json()
 
 
-def test_a_picture_that_was_only_touched_is_the_same(stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
-    os.utime(sorted(pictures.rglob("*.png"))[5], (1, 1))
-    assert run(pictures, out).pictures == COUNT
+def test_a_image_that_was_only_touched_is_the_same(stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
+    os.utime(sorted(images.rglob("*.png"))[5], (1, 1))
+    assert run(images, out).images == COUNT
 
 
-def test_a_picture_not_scanned_yet_may_change(stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
-    Image.new("RGB", (30, 26), "red").save(sorted(pictures.rglob("*.png"))[-1])
-    assert run(pictures, out).pictures == COUNT
+def test_a_image_not_scanned_yet_may_change(stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
+    PILImage.new("RGB", (30, 26), "red").save(sorted(images.rglob("*.png"))[-1])
+    assert run(images, out).images == COUNT
 
 
 @pytest.mark.parametrize("change", ["gone", "new"])
-def test_a_picture_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
-    third = sorted(pictures.rglob("*.png"))[2]
+def test_a_image_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
+    third = sorted(images.rglob("*.png"))[2]
     if change == "gone":
         third.unlink()
     else:
         shutil.copy(third, third.with_name(f"{third.stem}-a.png"))
-    with pytest.raises(InnersightError, match="the pictures are not those of the scan"):
-        run(pictures, out)
+    with pytest.raises(InnersightError, match="the images are not those of the scan"):
+        run(images, out)
 
 
-def test_fewer_pictures_than_were_scanned(stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
+def test_fewer_images_than_were_scanned(stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
     with pytest.raises(InnersightError, match="nothing is where"):
-        run(sorted(pictures.rglob("*.png"))[: 2 * SHARD], out)  # type: ignore[arg-type]
+        run(sorted(images.rglob("*.png"))[: 2 * SHARD], out)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("change", [{"top": 4}, {"batch": 5}, {"shard": 9}])
@@ -319,11 +319,11 @@ def test_damaged_sums_are_told(folder: Path, finished: Path, tmp_path: Path) -> 
         run(folder, out)
 
 
-def test_more_pictures_are_added(stopped: tuple[Path, Path]) -> None:
-    pictures, out = stopped
-    assert run(pictures, out).pictures == COUNT
-    Image.new("RGB", (30, 26), "red").save(pictures / "birch" / "zz.png")
-    assert run(pictures, out).pictures == COUNT + 1
+def test_more_images_are_added(stopped: tuple[Path, Path]) -> None:
+    images, out = stopped
+    assert run(images, out).images == COUNT
+    PILImage.new("RGB", (30, 26), "red").save(images / "birch" / "zz.png")
+    assert run(images, out).images == COUNT + 1
 
 
 def test_a_study_is_not_harmed_by_a_scan_in_its_folder(folder: Path, finished: Path, tmp_path: Path) -> None:
@@ -340,22 +340,22 @@ def test_a_study_is_not_harmed_by_a_scan_in_its_folder(folder: Path, finished: P
 
 def test_nothing_to_scan_is_told_and_leaves_no_scan(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PictureError, match="a folder without picture files"):
+    with pytest.raises(ImageError, match="a folder without image files"):
         run(tmp_path / "empty", tmp_path / "s")
     store = Store.create(tmp_path / "s")
     assert Ledger(store).progress() is None
 
 
-def test_a_folder_without_a_readable_picture_does_not_stand_in_the_way(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="no such file"):
+def test_a_folder_without_a_readable_image_does_not_stand_in_the_way(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no such file"):
         run(tmp_path / "mistyped", tmp_path / "s")
-    assert run(folder, tmp_path / "s").pictures == COUNT
+    assert run(folder, tmp_path / "s").images == COUNT
     # Files that cannot be read before the first that can belong to the scan.
     late = tmp_path / "late"
     late.mkdir()
     for i in range(SHARD + 2):
-        (late / f"{i:02}.png").write_bytes(b"no picture")
+        (late / f"{i:02}.png").write_bytes(b"no image")
     shutil.copy(next(folder.rglob("00.png")), late / "99.png")
     assert len(run(late, tmp_path / "t").skipped) == SHARD + 2
     again = run(late, tmp_path / "t")
-    assert (again.pictures, len(again.skipped)) == (1, SHARD + 2)
+    assert (again.images, len(again.skipped)) == (1, SHARD + 2)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny
-from PIL import Image
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from innersight.cli import app
 from innersight.errors import InnersightError
-from innersight.image import load_picture, stack
+from innersight.image import load_image, stack
 from innersight.maps import compute
 from innersight.model import Model
 from innersight.scan import Scan, rooms, scan
@@ -28,13 +28,13 @@ LABELS = ("ash", "birch", "cedar")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         label = LABELS[i % len(LABELS)]
         (folder / label).mkdir(exist_ok=True)
         pixels = np.clip(rng.integers(0, 256, 3) + rng.normal(0, 50, (30, 26, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / label / f"{i:02}.png")
+        PILImage.fromarray(pixels).save(folder / label / f"{i:02}.png")
     return folder
 
 
@@ -49,8 +49,8 @@ def result(model: Model, folder: Path) -> Scan:
 
 
 def peaks(model: Model, folder: Path) -> dict[str, np.ndarray]:
-    pictures = stack([load_picture(file) for file in sorted(folder.rglob("*.png"))], model.input)
-    return {name: maps.double().amax((2, 3)).numpy() for name, maps in compute(model, pictures, LAYERS).items()}
+    images = stack([load_image(file) for file in sorted(folder.rglob("*.png"))], model.input)
+    return {name: maps.double().amax((2, 3)).numpy() for name, maps in compute(model, images, LAYERS).items()}
 
 
 def test_correlations_within_and_across_layers(result: Scan, model: Model, folder: Path) -> None:
@@ -81,8 +81,8 @@ def test_units_that_are_alike_come_in_order(result: Scan) -> None:
     )
 
 
-def test_class_maps_are_means_over_the_pictures_of_a_class(result: Scan, model: Model, folder: Path) -> None:
-    own = stack([load_picture(file) for file in sorted((folder / "birch").glob("*.png"))], model.input)
+def test_class_maps_are_means_over_the_images_of_a_class(result: Scan, model: Model, folder: Path) -> None:
+    own = stack([load_image(file) for file in sorted((folder / "birch").glob("*.png"))], model.input)
     expected = torch.nn.functional.adaptive_avg_pool2d(compute(model, own, ["relu2"])["relu2"], 7).mean(0)
     for unit in range(len(expected)):
         found = result.class_map(f"relu2:{unit}", "birch")
@@ -94,7 +94,7 @@ def test_what_was_not_asked_for_is_told(model: Model, folder: Path, result: Scan
     plain = scan(model, folder, LAYERS)
     with pytest.raises(InnersightError, match=r"relu1 and relu2 were not correlated: scan with correlate=\[\('relu1'"):
         plain.correlation("relu1", "relu2")
-    with pytest.raises(InnersightError, match="no class maps: scan pictures of the model's classes, with class_maps"):
+    with pytest.raises(InnersightError, match="no class maps: scan images of the model's classes, with class_maps"):
         plain.class_maps("relu1:0")
     with pytest.raises(InnersightError, match="relu9"):
         scan(model, folder, LAYERS, correlate=[("relu1", "relu9")])

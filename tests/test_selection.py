@@ -1,4 +1,4 @@
-"""A report of some units over some pictures holds these, and nothing of the others."""
+"""A report of some units over some images holds these, and nothing of the others."""
 
 import io
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from sheet_reader import read_tiles
 
 from innersight.errors import InnersightError
@@ -21,31 +21,31 @@ from innersight.web.selection import selected
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     plan = Plan(layers=("relu1", "relu2"), units=2, steps=2, seeds=1, negatives=0, methods=("gradcam",))
-    pictures = [picture(i) for i in (1, 2, 3)]
-    done = study(tiny("in-place"), pictures, tmp_path_factory.mktemp("selection") / "s", plan=plan)
+    images = [image(i) for i in (1, 2, 3)]
+    done = study(tiny("in-place"), images, tmp_path_factory.mktemp("selection") / "s", plan=plan)
     done.render()
     return done
 
 
-def test_other_pictures_and_layers_are_left_out(made: Study) -> None:
+def test_other_images_and_layers_are_left_out(made: Study) -> None:
     web = StudyFolder(made.folder)
     whole, _ = selected(web, (), ())
     found, files = selected(web, ["relu2:0-1", "relu2:3"], ["p2", "blobs 1"])
     assert {key for key in found if key.startswith("layer/")} == {"layer/relu2"}
     layer, before = found["layer/relu2"], whole["layer/relu2"]
     assert list(layer["maps"]) == ["p0", "p2"]
-    assert layer["compare"]["pictures"] == ["p0", "p2"]
+    assert layer["compare"]["images"] == ["p0", "p2"]
     assert [(row["place"], row["strength"]) for row in layer["compare"]["rank"]] == [
         (place, [row["strength"][0], row["strength"][2]])
         for place, row in enumerate(before["compare"]["rank"], 1)
         if row["unit"] in (0, 1, 3)
     ]
-    assert {entry["picture"] for entry in found["heatmaps"]["entries"]} == {"p0", "p2"}
+    assert {entry["image"] for entry in found["heatmaps"]["entries"]} == {"p0", "p2"}
     about = found["study"]
-    assert [row["id"] for row in about["pictures"]] == ["p0", "p2"]
+    assert [row["id"] for row in about["images"]] == ["p0", "p2"]
     assert about["start"] == "#/x?units=relu2:0,relu2:1,relu2:3&imgs=p2,p0"
     tiles = read_tiles(web.path("web", "files"), whole["study"]["seen"])
-    image = np.asarray(Image.open(io.BytesIO(files[about["seen"]["files"][0]])))
+    image = np.asarray(PILImage.open(io.BytesIO(files[about["seen"]["files"][0]])))
     width = about["seen"]["tile"][0]
     for x, i in enumerate((0, 2)):
         assert np.array_equal(image[:, x * width : (x + 1) * width], tiles[i])
@@ -82,7 +82,7 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
     assert "chosen units" in next(entry["why"] for entry in found["study"]["missing"] if entry["what"] == "class")
 
 
-def test_one_picture_has_nothing_to_compare(made: Study) -> None:
+def test_one_image_has_nothing_to_compare(made: Study) -> None:
     found, _ = selected(StudyFolder(made.folder), (), ["p1"])
     assert found["layer/relu1"]["compare"] is None
     assert found["layer/relu1"]["maps"].keys() == {"p1"}
@@ -90,17 +90,17 @@ def test_one_picture_has_nothing_to_compare(made: Study) -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "pictures", "why"),
+    ("units", "images", "why"),
     [
         (["relu9:1"], [], "did you mean relu"),
         (["relu1:99"], [], "has the units 0 to"),
         (["a b"], [], "not an address"),
-        ([], ["p9"], "no picture 'p9'"),
+        ([], ["p9"], "no image 'p9'"),
     ],
 )
-def test_what_the_study_does_not_have_is_said(units: list[str], pictures: list[str], why: str, made: Study) -> None:
+def test_what_the_study_does_not_have_is_said(units: list[str], images: list[str], why: str, made: Study) -> None:
     with pytest.raises(InnersightError, match=why):
-        selected(StudyFolder(made.folder), units, pictures)
+        selected(StudyFolder(made.folder), units, images)
 
 
 def test_a_whole_layer_can_be_chosen(made: Study) -> None:
@@ -113,14 +113,14 @@ def test_no_file_outside_the_study_is_read(made: Study, tmp_path: Path) -> None:
     web = Path(shutil.copytree(made.folder / "web", tmp_path / "web"))
     (tmp_path / "secret.png").write_text("secret")
     study = json.loads((web / "documents" / "study.json").read_text())
-    study["pictures"][0]["original"]["file"] = "../../secret.png"
+    study["images"][0]["original"]["file"] = "../../secret.png"
     (web / "documents" / "study.json").write_text(json.dumps(study))
     with pytest.raises(InnersightError, match="which a document names"):
         selected(StudyFolder(tmp_path), [], [])
 
 
 def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:
-    part = made.report(tmp_path / "part.html", units=["relu2:1"], pictures=["p0"]).read_text()
+    part = made.report(tmp_path / "part.html", units=["relu2:1"], images=["p0"]).read_text()
     whole = made.report(tmp_path / "whole.html").read_text()
     assert len(part) < len(whole)
     assert set(re.findall(r'data-document="([^"]*)"', whole)) - set(re.findall(r'data-document="([^"]*)"', part)) == {

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image as PILImage
 from sheet_reader import read_tiles, read_values
 
-from innersight.render.sheets import MAX_SIDE, colour_sheet, picture_file, small, value_sheet
+from innersight.render.sheets import MAX_SIDE, colour_sheet, image_file, small, value_sheet
 from innersight.sheet_names import files_of
 
 
@@ -60,7 +60,7 @@ def test_many_tiles_fill_several_files(tmp_path: Path) -> None:
     assert sheet["count"] == 130
     assert (sheet["columns"], sheet["per_file"], len(sheet["files"])) == (8, 64, 3)
     for name in sheet["files"]:
-        with Image.open(tmp_path / name) as file:
+        with PILImage.open(tmp_path / name) as file:
             assert max(file.size) <= MAX_SIDE
     tiles = read_tiles(tmp_path, sheet)
     assert [divmod(int(tile.argmax()), 500) for tile in tiles] == [(i, 7) for i in range(130)]
@@ -75,7 +75,7 @@ def test_no_sheet_is_larger_than_browsers_take(count: int, height: int, width: i
         shape = sheet["columns"] * width
         assert shape <= MAX_SIDE
         for name in sheet["files"]:
-            with Image.open(Path(folder) / name) as file:
+            with PILImage.open(Path(folder) / name) as file:
                 assert file.width == shape
                 assert file.height <= MAX_SIDE
                 assert file.height % height == 0
@@ -96,7 +96,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     assert document["sheet"]["count"] == 0
 
 
-def test_the_same_picture_is_stored_once(tmp_path: Path) -> None:
+def test_the_same_image_is_stored_once(tmp_path: Path) -> None:
     tiles = np.full((3, 8, 8, 3), 77, np.uint8)
     assert colour_sheet(tmp_path, tiles) == colour_sheet(tmp_path, tiles)
     assert len(list(tmp_path.iterdir())) == 1
@@ -110,9 +110,9 @@ def test_files_of_a_document(tmp_path: Path) -> None:
         "c": None,
     }
     assert files_of(document) == {"x.webp", "y.png", "z.png"}
-    assert picture_file(tmp_path, pixels)["width"] == 9
+    assert image_file(tmp_path, pixels)["width"] == 9
 
 
 def test_previews_are_scaled_down_only() -> None:
-    assert small(Image.new("L", (1280, 320))).shape == (160, 640, 3)
-    assert small(Image.new("RGB", (30, 20))).shape == (20, 30, 3)
+    assert small(PILImage.new("L", (1280, 320))).shape == (160, 640, 3)
+    assert small(PILImage.new("RGB", (30, 20))).shape == (20, 30, 3)

@@ -41,7 +41,7 @@ class Output:
 
 
 @pytest.fixture
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(2, *SPEC.shape)
 
 
@@ -87,34 +87,34 @@ def test_a_quantized_network_is_refused() -> None:
         load(net, input=SPEC)
 
 
-def test_a_softmax_at_the_end(pictures: Tensor) -> None:
+def test_a_softmax_at_the_end(images: Tensor) -> None:
     net = small(nn.Softmax(1))
     model = load(net, input=SPEC)
     assert model.notes == ("the network ends in a softmax: its scores are log-probabilities",)
-    scores = model.logits(pictures)
-    assert torch.allclose(scores, net(pictures).log(), atol=1e-6)
-    assert torch.allclose(model.probabilities(scores), net(pictures), atol=1e-6)
+    scores = model.logits(images)
+    assert torch.allclose(scores, net(images).log(), atol=1e-6)
+    assert torch.allclose(model.probabilities(scores), net(images), atol=1e-6)
     assert model.head.unit == "log-probability"
 
 
-def test_a_sigmoid_at_the_end(pictures: Tensor) -> None:
+def test_a_sigmoid_at_the_end(images: Tensor) -> None:
     net = small(nn.Sigmoid())
     model = load(net, input=SPEC)
     assert "each class is independent" in model.notes[0]
-    assert torch.allclose(model.logits(pictures), net[:-1](pictures), atol=1e-4)
-    assert torch.allclose(model.probabilities(model.logits(pictures)), net(pictures), atol=1e-5)
+    assert torch.allclose(model.logits(images), net[:-1](images), atol=1e-4)
+    assert torch.allclose(model.probabilities(model.logits(images)), net(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("sigmoid", [False, True])
-def test_a_single_output_has_two_sides(sigmoid: bool, flat: bool, pictures: Tensor) -> None:
+def test_a_single_output_has_two_sides(sigmoid: bool, flat: bool, images: Tensor) -> None:
     layers = [nn.Flatten(0)] if flat else []
     net = small(*layers, *([nn.Sigmoid()] if sigmoid else []), outputs=1)
     model = load(net, input=SPEC)
     assert model.labels == ("no", "yes")
-    logit = net[:5](pictures).flatten()
-    assert torch.allclose(model.logits(pictures), torch.stack([-logit, logit], 1), atol=1e-4)
-    yes = model.probabilities(model.logits(pictures))[:, 1]
+    logit = net[:5](images).flatten()
+    assert torch.allclose(model.logits(images), torch.stack([-logit, logit], 1), atol=1e-4)
+    yes = model.probabilities(model.logits(images))[:, 1]
     assert torch.allclose(yes, logit.sigmoid(), atol=1e-5)
 
 
@@ -128,13 +128,13 @@ def test_a_single_output_has_two_sides(sigmoid: bool, flat: bool, pictures: Tens
     ],
     ids=["tuple", "list", "dict", "dataclass"],
 )
-def test_several_outputs(pack: Any, where: str, pictures: Tensor) -> None:
+def test_several_outputs(pack: Any, where: str, images: Tensor) -> None:
     net = Returns(pack).eval()
     model = load(net, input=SPEC)
     assert len(model.labels) == 4
     note = f"the network gives several outputs: {where} is taken for the class scores (another one: head=)"
     assert model.notes[0] == note
-    assert torch.equal(model.logits(pictures), net.net(pictures))
+    assert torch.equal(model.logits(images), net.net(images))
 
 
 def test_outputs_without_class_scores() -> None:
@@ -144,30 +144,30 @@ def test_outputs_without_class_scores() -> None:
         load(Returns(lambda y, x: y.reshape(-1, 2, 2)), input=SPEC)
 
 
-def test_a_segmentation_network_scores_a_region(pictures: Tensor) -> None:
+def test_a_segmentation_network_scores_a_region(images: Tensor) -> None:
     net = nn.Conv2d(3, 2, 3, padding=1)
     model = load(net, input=SPEC)
     assert model.labels == ("0", "1")
-    assert model.notes == ("each class is averaged over the whole picture",)
-    assert torch.allclose(model.logits(pictures), net(pictures).mean((2, 3)), atol=1e-6)
-    assert model.probabilities(model.logits(pictures)).isnan().all()
+    assert model.notes == ("each class is averaged over the whole image",)
+    assert torch.allclose(model.logits(images), net(images).mean((2, 3)), atol=1e-6)
+    assert model.probabilities(model.logits(images)).isnan().all()
     mask = torch.zeros(48, 48, dtype=torch.bool)
     mask[:24, 24:] = True
     corner = load(net, input=SPEC, head=region(mask))
-    assert torch.allclose(corner.logits(pictures), net(pictures)[:, :, :12, 12:].mean((2, 3)), atol=1e-6)
+    assert torch.allclose(corner.logits(images), net(images)[:, :, :12, 12:].mean((2, 3)), atol=1e-6)
     with pytest.raises(InnersightError, match="the region is empty"):
         region(torch.zeros(4, 4, dtype=torch.bool))
 
 
-def test_a_head_can_be_stated(pictures: Tensor) -> None:
+def test_a_head_can_be_stated(images: Tensor) -> None:
     net = small()
     model = load(net, input=SPEC, head=multilabel(), labels=list("abcd"))
-    assert torch.equal(model.probabilities(model.logits(pictures)), net(pictures).sigmoid())
+    assert torch.equal(model.probabilities(model.logits(images)), net(images).sigmoid())
     references = net(torch.rand(3, *SPEC.shape))
     embedding = load(net, input=SPEC, head=similarity(references))
     assert embedding.labels == ("0", "1", "2")
-    expected = torch.cosine_similarity(net(pictures)[:, None], references[None], 2)
-    assert torch.allclose(embedding.logits(pictures), expected, atol=1e-6)
+    expected = torch.cosine_similarity(net(images)[:, None], references[None], 2)
+    assert torch.allclose(embedding.logits(images), expected, atol=1e-6)
     with pytest.raises(InnersightError, match="embeddings have 4 features, the references 7"):
         load(net, input=SPEC, head=similarity(torch.rand(3, 7)))
 

@@ -1,4 +1,4 @@
-"""Networks saved by Keras: layers that hooks see, logits, and what their pictures are fed as."""
+"""Networks saved by Keras: layers that hooks see, logits, and what their images are fed as."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import picture
+from networks import image
 from torch import Tensor, nn
 
 from innersight import heads as heads_of
@@ -113,14 +113,14 @@ def opened(build: Any, folder: Path, suffix: str = ".keras", **options: Any) -> 
     return net, load(f"keras:{folder / f'net{suffix}'}", device="cpu", **options)
 
 
-def pictures(model: Any) -> Tensor:
+def images(model: Any) -> Tensor:
     return model.input.normalise(torch.rand(3, *model.input.shape))
 
 
 @pytest.mark.parametrize("build", LAYERS)
 def test_scores_are_those_of_keras_as_logits(build: Any, tmp_path: Path) -> None:
     net, model = opened(build, tmp_path)
-    x = pictures(model)
+    x = images(model)
     expected = net(x if build is channels_first else x.permute(0, 2, 3, 1), training=False)
     scores = model.logits(x)
     if build not in LINKS:
@@ -139,7 +139,7 @@ def test_every_layer_is_a_submodule_whose_hooks_fire_and_take_effect(build: Any,
     _, model = opened(build, tmp_path)
     names = [name for name, _ in model.net.named_modules() if name]
     assert sorted(names) == sorted(LAYERS[build])
-    x = pictures(model)
+    x = images(model)
     before = model.logits(x)
     for name in names:
         seen: list[torch.Size] = []
@@ -166,15 +166,15 @@ def test_weights_are_parameters_under_their_layers(build: Any, tmp_path: Path) -
     assert [name for name, _ in model.module(layer).named_parameters()] == ["kernel", "bias"]
     assert not any("_torch_params" in name for name, _ in model.net.named_modules())
     with torch.no_grad():
-        before = model.logits(pictures(model))
+        before = model.logits(images(model))
         for parameter in model.module(layer).parameters():
             parameter.zero_()
-        assert not torch.equal(before, model.logits(pictures(model)))
+        assert not torch.equal(before, model.logits(images(model)))
 
 
-def test_gradients_reach_the_picture_and_the_layers(tmp_path: Path) -> None:
+def test_gradients_reach_the_image_and_the_layers(tmp_path: Path) -> None:
     _, model = opened(sequential, tmp_path)
-    x = pictures(model).requires_grad_()
+    x = images(model).requires_grad_()
     held: list[Tensor] = []
     model.module("norm").register_forward_hook(lambda module, inputs, output: held.append(output))
     score = model.logits(x)[:, 0].sum()
@@ -185,7 +185,7 @@ def test_gradients_reach_the_picture_and_the_layers(tmp_path: Path) -> None:
 def test_dropout_and_batch_norms_follow_the_mode(tmp_path: Path) -> None:
     _, model = opened(sequential, tmp_path)
     assert not model.net.training
-    x = pictures(model)
+    x = images(model)
     before = [p.clone() for p in model.net.parameters()]
     assert torch.equal(model.net(x), model.net(x))
     assert all(torch.equal(p, q) for p, q in zip(model.net.parameters(), before, strict=True))
@@ -194,7 +194,7 @@ def test_dropout_and_batch_norms_follow_the_mode(tmp_path: Path) -> None:
     assert not all(torch.equal(p, q) for p, q in zip(model.net.parameters(), before, strict=True))
 
 
-def test_pictures_are_fed_in_the_range_the_network_rescales(tmp_path: Path) -> None:
+def test_images_are_fed_in_the_range_the_network_rescales(tmp_path: Path) -> None:
     ranges = {
         sequential: (0.0, 1 / 255),
         multilabel: (0.0, 1 / 255),
@@ -227,7 +227,7 @@ def test_the_input_comes_from_the_shape(tmp_path: Path) -> None:
 def test_the_older_format_is_read_too(build: Any, tmp_path: Path) -> None:
     net, model = opened(build, tmp_path, ".h5")
     assert sorted(name for name, _ in model.net.named_modules() if name) == sorted(LAYERS[build])
-    x = pictures(model)
+    x = images(model)
     expected = net(x if build is channels_first else x.permute(0, 2, 3, 1), training=False)
     chances = model.logits(x) if build is channels_first else model.probabilities(model.logits(x))
     assert torch.allclose(chances[:, 1:] if build is nested else chances, expected, atol=1e-6)
@@ -241,7 +241,7 @@ def test_an_end_that_is_no_end_stays(tmp_path: Path) -> None:
         return keras.Model(start, gate(L.Dense(3)(gate(x[:, :3]))))
 
     net, model = opened(build, tmp_path)
-    x = pictures(model)
+    x = images(model)
     assert torch.allclose(model.net(x), net(x.permute(0, 2, 3, 1)), atol=1e-6)
     assert not any("taken off" in note for note in model.notes)
 
@@ -266,7 +266,7 @@ def test_a_network_of_several_inputs_is_refused(tmp_path: Path) -> None:
         inputs = [keras.Input((8, 8, 3)), keras.Input((4,))]
         return keras.Model(inputs, L.Dense(2)(L.Concatenate()([L.Flatten()(inputs[0]), inputs[1]])))
 
-    with pytest.raises(InnersightError, match=r"its input is .*one picture \(height, width, channels\) is needed"):
+    with pytest.raises(InnersightError, match=r"its input is .*one image \(height, width, channels\) is needed"):
         opened(build, tmp_path)
 
 
@@ -336,7 +336,7 @@ def test_images_are_squashed_as_its_own_loaders_do_and_that_is_a_guess(build: An
 @pytest.mark.parametrize("build", [sequential, multilabel, nested])
 def test_a_head_that_is_named_reads_logits_as_the_one_that_is_found(build: Any, tmp_path: Path) -> None:
     _, model = opened(build, tmp_path)
-    x = pictures(model)
+    x = images(model)
     heads = [model.head]
     heads += [heads_of.multilabel()] if model.head.link == "sigmoid" else [heads_of.Head(lambda out: out)]
     for head in heads:
@@ -354,7 +354,7 @@ def test_a_batch_norm_of_keras_tells_in_which_unit_pixels_are_fed(scale: float, 
 
     keras.utils.set_random_seed(1)
     net = build()
-    images = [picture(i, width=32, height=32) for i in range(8)]
+    images = [image(i, width=32, height=32) for i in range(8)]
     x = torch.stack([one.tensor(InputSpec(32, 32)) for one in images]).permute(0, 2, 3, 1) * scale
     values = net.get_layer("conv")(x).detach()
     norm = net.get_layer("norm")

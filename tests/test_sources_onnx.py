@@ -1,4 +1,4 @@
-"""ONNX files: rebuilt under readable names, compared with onnxruntime, for any number of pictures."""
+"""ONNX files: rebuilt under readable names, compared with onnxruntime, for any number of images."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Net(nn.Module):
 
 
 class Flat(nn.Module):
-    """Its number of pictures goes into an addition that only holds for that many."""
+    """Its number of images goes into an addition that only holds for that many."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,11 +100,9 @@ def test_hooks_and_gradients_work(plain: Any) -> None:
     assert all(bool(g.abs().sum() > 0) for g in grads)
 
 
-def test_a_network_for_one_picture_that_cannot_take_more(tmp_path: Path) -> None:
+def test_a_network_for_one_image_that_cannot_take_more(tmp_path: Path) -> None:
     exported(Flat(), tmp_path / "net.onnx", dynamo=False, batch=False)
-    with pytest.raises(
-        InnersightError, match=r"takes one picture at a time and cannot be made to take more: export it"
-    ):
+    with pytest.raises(InnersightError, match=r"takes one image at a time and cannot be made to take more: export it"):
         load(f"onnx:{tmp_path / 'net.onnx'}")
     exported(Flat(), tmp_path / "net.onnx", dynamo=False)
     assert len(load(f"onnx:{tmp_path / 'net.onnx'}", device="cpu").labels) == 2
@@ -154,7 +152,7 @@ def saved(model: Any, folder: Path) -> str:
     return f"onnx:{folder / 'net.onnx'}"
 
 
-def test_pictures_with_the_channels_last(tmp_path: Path) -> None:
+def test_images_with_the_channels_last(tmp_path: Path) -> None:
     nodes, stored = conv()
     nodes[0].input[0] = "t"
     nodes.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
@@ -186,10 +184,10 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
         "quantized": (graph(quantized, stored=[scale]), r"is quantized \(QuantizeLinear\): no gradient passes it"),
         "unknown": (graph(unknown), "onnx2torch has no torch module for the operator Det: load the network it was"),
         "bytes": (graph(odd, kind=TensorProto.UINT8), "its input is of type uint8, which no gradient reaches"),
-        "fixed": (graph(nodes, shape=(4, 3, 8, 8), stored=stored), "takes 4 pictures at a time, no more and no less"),
+        "fixed": (graph(nodes, shape=(4, 3, 8, 8), stored=stored), "takes 4 images at a time, no more and no less"),
         "flat": (
             graph(nodes, shape=("n", 3, 64), stored=stored),
-            "its inputs are x .*; one batch of pictures with four",
+            "its inputs are x .*; one batch of images with four",
         ),
     }.values():
         with pytest.raises(InnersightError, match=why):
@@ -198,7 +196,7 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
 
 def test_scores_that_differ_from_onnxruntime_are_refused(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.nn.modules.activation.GELU.forward", lambda self, x: x)
-    with pytest.raises(InnersightError, match=r"scores 1 random pictures differently than onnxruntime, by up to \d"):
+    with pytest.raises(InnersightError, match=r"scores 1 random images differently than onnxruntime, by up to \d"):
         load(plain[0])
 
 

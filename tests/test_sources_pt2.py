@@ -97,7 +97,7 @@ def test_a_module_called_in_several_ways_starts_anew_after_a_stop(tmp_path: Path
         assert torch.allclose(model.logits(x), net(x), atol=1e-6)
 
 
-def test_gradients_reach_picture_and_layers(plain: Any) -> None:
+def test_gradients_reach_image_and_layers(plain: Any) -> None:
     model = load(plain[0], device="cpu")
     held: list[Tensor] = []
     model.module("stem.2").register_forward_hook(lambda module, inputs, output: held.append(output))
@@ -119,9 +119,7 @@ def test_programs_that_are_refused(tmp_path: Path) -> None:
 
     file = tmp_path / "net.pt2"
     saved(Net(), file, {0: None})
-    with pytest.raises(
-        InnersightError, match=r"takes exactly 2 picture\(s\) at a time: export it again with .*DYNAMIC"
-    ):
+    with pytest.raises(InnersightError, match=r"takes exactly 2 image\(s\) at a time: export it again with .*DYNAMIC"):
         load(f"pt2:{file}")
     saved(Net(), file, train=True)
     with pytest.raises(
@@ -132,7 +130,7 @@ def test_programs_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"input is of type torch\.uint8, which no gradient reaches"):
         load(f"pt2:{file}")
     saved(nn.Linear(4, 2), file, x=torch.rand(2, 4))
-    with pytest.raises(InnersightError, match=r"one batch of pictures \(B, C, H, W\) is needed"):
+    with pytest.raises(InnersightError, match=r"one batch of images \(B, C, H, W\) is needed"):
         load(f"pt2:{file}")
 
 

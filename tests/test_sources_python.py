@@ -193,7 +193,9 @@ def test_a_head_for_an_output_that_none_recognises() -> None:
         "    def forward(self, x):\n        return {'words': self.conv(x).mean((2, 3))[:, None]}\n"
         "def make():\n    return Words()\n"
     )
-    with pytest.raises(InnersightError, match=r"\(3, 1, 5\), a row of numbers for each of several boxes or tokens.*head=Head"):
+    with pytest.raises(
+        InnersightError, match=r"\(3, 1, 5\), a row of numbers for each of several boxes or tokens.*head=Head"
+    ):
         load("python:my_words:make?size=32")
     head = Head(lambda output: output["words"][:, 0])
     model = load("python:my_words:make?size=32", head=head, labels=list("abcde"))

@@ -14,14 +14,14 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
-from PIL import Image
+from networks import image, tiny
+from PIL import Image as PILImage
 from safetensors.torch import load_file
 from sheet_reader import read_tiles, read_values
 
 from innersight import index
 from innersight.errors import InnersightError
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.layers import last_grid
 from innersight.maps import maps
 from innersight.model import Model
@@ -31,7 +31,7 @@ from innersight.study.plan import ITEMS
 from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
-PICTURES = [picture(1), picture(2)]
+IMAGES = [image(1), image(2)]
 
 
 class StoppedError(Exception):
@@ -60,12 +60,12 @@ def values_of(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return study(tiny("in-place"), PICTURES, tmp_path_factory.mktemp("finished") / "study", plan=PLAN)
+    return study(tiny("in-place"), IMAGES, tmp_path_factory.mktemp("finished") / "study", plan=PLAN)
 
 
 def test_every_item_is_computed_once(finished: Study) -> None:
     keys = {
-        "model", "pictures", "maps/relu1", "maps/relu2", "compare/relu1", "compare/relu2", "kernels", "heatmaps",
+        "model", "images", "maps/relu1", "maps/relu2", "compare/relu1", "compare/relu2", "kernels", "heatmaps",
         "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "fields",
         "ablation/relu1", "ablation/relu2", "connections/relu1/0", "connections/relu2/0",
     }  # fmt: skip
@@ -75,7 +75,7 @@ def test_every_item_is_computed_once(finished: Study) -> None:
 
 def test_the_same_call_again_computes_nothing(finished: Study) -> None:
     before = values_of(finished.folder)
-    again = study(tiny("in-place"), PICTURES, finished.folder, plan=PLAN)
+    again = study(tiny("in-place"), IMAGES, finished.folder, plan=PLAN)
     assert (again.computed, again.reused) == (0, finished.computed)
     assert values_of(finished.folder) == before
 
@@ -83,9 +83,9 @@ def test_the_same_call_again_computes_nothing(finished: Study) -> None:
 @pytest.mark.parametrize("count", [0, 1, 4, 10])
 def test_a_study_that_was_stopped_goes_on(count: int, finished: Study, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN, watch=stop_after(count))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(count))
     assert len(values_of(tmp_path / "s")) == count
-    rest = study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN)
+    rest = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN)
     assert (rest.computed, rest.reused) == (finished.computed - count, count)
     assert values_of(tmp_path / "s") == values_of(finished.folder)
 
@@ -128,7 +128,7 @@ def test_a_changed_setting_computes_again_only_what_depends_on_it(change: str, f
     folder = copy_of(finished, tmp_path)
     options, wanted = CHANGES[change]
     before = values_of(folder)
-    done = study(tiny("in-place"), PICTURES, folder, plan=replace(PLAN, **options))
+    done = study(tiny("in-place"), IMAGES, folder, plan=replace(PLAN, **options))
     after = values_of(folder)
     assert {key for key in after if after[key] != before.get(key)} == wanted
     assert done.computed == len(wanted)
@@ -137,16 +137,16 @@ def test_a_changed_setting_computes_again_only_what_depends_on_it(change: str, f
     assert len(list((folder / "values").iterdir())) == sum(bool(tensors) for *_, tensors in after.values())
 
 
-@pytest.mark.parametrize("what", ["weights", "pictures"])
-def test_other_weights_or_pictures_compute_everything_again(what: str, finished: Study, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["weights", "images"])
+def test_other_weights_or_images_compute_everything_again(what: str, finished: Study, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path)
-    model, pictures = tiny("in-place"), PICTURES
+    model, images = tiny("in-place"), IMAGES
     if what == "weights":
         with torch.no_grad():
             model.net.head.bias[0] += 1e-3
     else:
-        pictures = [picture(1), picture(3, name="blobs 2")]
-    assert study(model, pictures, folder, plan=PLAN).reused == 0
+        images = [image(1), image(3, name="blobs 2")]
+    assert study(model, images, folder, plan=PLAN).reused == 0
 
 
 def test_a_damaged_value_file_is_computed_again(finished: Study, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_damaged_value_file_is_computed_again(finished: Study, tmp_path: Path)
     files = sorted((folder / "values").iterdir())
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:-40])
-    assert study(tiny("in-place"), PICTURES, folder, plan=PLAN).computed == 2
+    assert study(tiny("in-place"), IMAGES, folder, plan=PLAN).computed == 2
     assert values_of(folder) == whole
 
 
@@ -164,7 +164,7 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     import torch
     torch.set_num_threads(1)
-    from networks import picture, tiny
+    from networks import image, tiny
     import innersight as ins
     from innersight.study import Plan
 
@@ -173,7 +173,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
 
     plan = Plan(layers=("relu1", "relu2"), units=3, steps=2)
-    ins.study(tiny("in-place"), [picture(1), picture(2)], {out!r}, plan=plan, watch=watch)
+    ins.study(tiny("in-place"), [image(1), image(2)], {out!r}, plan=plan, watch=watch)
 """
 
 
@@ -182,7 +182,7 @@ def test_a_killed_study_ends_like_one_that_was_not(finished: Study, tmp_path: Pa
     code = KILLED.format(tests=str(Path(__file__).parent), at=6, out=str(tmp_path / "s"))
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-    done = study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN)
+    done = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN)
     assert done.reused == 6
     assert values_of(tmp_path / "s") == values_of(finished.folder)
 
@@ -221,7 +221,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
     where: str, error: Exception, finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
 
     def full(*_args: Any, **_kwargs: Any) -> None:
         raise error
@@ -229,23 +229,23 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(where, full)
         with pytest.raises(InnersightError, match=r"full|free"):
-            study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN)
-    assert study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN).reused == 3
+            study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN)
+    assert study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN).reused == 3
     assert values_of(tmp_path / "s") == values_of(finished.folder)
 
 
 def test_folders_and_unreadable_files(tmp_path: Path) -> None:
     for i in range(10):
-        Image.fromarray(np.asarray(picture(i).image)).save(tmp_path / f"{i}.png")
+        PILImage.fromarray(np.asarray(image(i).pil)).save(tmp_path / f"{i}.png")
     (tmp_path / "1.png").write_bytes(b"no")
     done = study(
         tiny("in-place"), tmp_path, tmp_path / "s", plan=Plan(layers=("relu2",), units=0, methods=("gradcam",))
     )
     assert [text.rsplit("/", 1)[-1].split(":")[0] for text in done.skipped] == ["1.png"]
-    pictures = Store.open(tmp_path / "s").get("pictures")
-    assert pictures is not None
-    assert [row["name"] for row in pictures.document["pictures"]] == [f"{i}.png" for i in (0, 2, 3, 4, 5, 6, 7, 8)]
-    with pytest.raises(PictureError, match=r"1\.png: not a picture"):
+    images = Store.open(tmp_path / "s").get("images")
+    assert images is not None
+    assert [row["name"] for row in images.document["images"]] == [f"{i}.png" for i in (0, 2, 3, 4, 5, 6, 7, 8)]
+    with pytest.raises(ImageError, match=r"1\.png: not an image"):
         study(tiny("in-place"), tmp_path / "1.png", tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
@@ -261,7 +261,7 @@ def test_folders_and_unreadable_files(tmp_path: Path) -> None:
 )
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_written(plan: Plan, why: str, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=why):
-        study(tiny("in-place"), PICTURES, tmp_path / "s", plan=plan)
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=plan)
     assert not (tmp_path / "s").exists()
 
 
@@ -270,7 +270,7 @@ def test_folders_that_are_no_study(tmp_path: Path, small_model: Model) -> None:
         Study.open(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InnersightError, match="is a file; name a folder"):
-        study(small_model, PICTURES, tmp_path / "file", plan=PLAN)
+        study(small_model, IMAGES, tmp_path / "file", plan=PLAN)
     Store.create(tmp_path / "begun")
     with pytest.raises(InnersightError, match="nothing is finished yet"):
         Study.open(tmp_path / "begun").render()
@@ -315,7 +315,7 @@ def test_every_document_is_json_and_every_file_is_there(web: Path) -> None:
             tiles = read_tiles(web / "files", sheet)
             assert tiles.shape[:3] == (sheet["count"], sheet["tile"][1], sheet["tile"][0])
             named.update(sheet["files"])
-    named.update(row["original"]["file"] for row in document(web, "study")["pictures"])
+    named.update(row["original"]["file"] for row in document(web, "study")["images"])
     assert named == {path.name for path in (web / "files").iterdir()}
     assert not (web.parent / "web.partial").exists()
 
@@ -326,8 +326,8 @@ def test_the_study_document(web: Path) -> None:
     assert found["model"]["labels"] == list(model.labels)
     assert found["model"]["input"]["height"] == 24
     assert found["model"]["parameters"] == sum(p.numel() for p in model.net.parameters())
-    assert [(row["id"], row["name"]) for row in found["pictures"]] == [("p0", "blobs 1"), ("p1", "blobs 2")]
-    row, box = found["pictures"][0], PICTURES[0].box(model.input)
+    assert [(row["id"], row["name"]) for row in found["images"]] == [("p0", "blobs 1"), ("p1", "blobs 2")]
+    row, box = found["images"][0], IMAGES[0].box(model.input)
     assert (row["width"], row["height"], row["truth"]) == (40, 30, None)
     assert row["box"] == [box.left, box.top, box.right, box.bottom]
     assert len(row["prediction"]) == 4
@@ -344,7 +344,7 @@ def test_the_study_document(web: Path) -> None:
 @pytest.mark.parametrize("layer", ["relu1", "relu2"])
 def test_the_layer_document_gives_the_values_back(layer: str, web: Path) -> None:
     found = document(web, f"layer/{layer}")
-    truth = maps(tiny("in-place"), PICTURES, [layer]).values[layer]
+    truth = maps(tiny("in-place"), IMAGES, [layer]).values[layer]
     assert (found["units"], found["grid"]) == (truth.shape[1], list(truth.shape[2:]))
     assert found["signed"] is False
     for i in range(2):
@@ -355,7 +355,7 @@ def test_the_layer_document_gives_the_values_back(layer: str, web: Path) -> None
         assert entry["mean"] == pytest.approx(truth[i].mean((1, 2)).tolist(), abs=1e-6)
     ranked = [row["unit"] for row in found["compare"]["rank"]]
     assert sorted(ranked) == list(range(truth.shape[1]))
-    assert found["compare"]["pictures"] == ["p0", "p1"]
+    assert found["compare"]["images"] == ["p0", "p1"]
     assert all(len(row["strength"]) == 2 for row in found["compare"]["rank"])
     patterns = found["patterns"]
     assert patterns["units"] == ranked[:3]
@@ -368,12 +368,12 @@ def test_the_heatmaps_document_gives_the_values_back(web: Path) -> None:
     from innersight.heatmaps import explain
 
     found = document(web, "heatmaps")
-    truth = explain(tiny("in-place"), PICTURES, None, PLAN.methods)
+    truth = explain(tiny("in-place"), IMAGES, None, PLAN.methods)
     assert found["methods"].keys() == set(PLAN.methods)
     assert len(truth.entries) == 2 * 4
     assert len(found["entries"]) == 3 * 2 * 4
     for row, entry in zip(found["entries"], truth.entries, strict=False):
-        assert (row["picture"], row["method"]) == (f"p{PICTURES.index(entry.picture)}", entry.method)
+        assert (row["image"], row["method"]) == (f"p{IMAGES.index(entry.image)}", entry.method)
         assert row["target"]["label"] == tiny("in-place").labels[entry.target]
         assert row["grid"] == list(entry.values.shape)
         assert row["verdict"] is None
@@ -394,7 +394,7 @@ def test_the_classes_document(web: Path) -> None:
 
 
 def test_first_kernels_belong_to_the_layer_that_holds_them(tmp_path: Path) -> None:
-    done = study(tiny("in-place"), PICTURES[:1], tmp_path / "s", plan=Plan(layers=("conv1", "relu2"), units=0))
+    done = study(tiny("in-place"), IMAGES[:1], tmp_path / "s", plan=Plan(layers=("conv1", "relu2"), units=0))
     web = done.render()
     kernels = document(web, "layer/conv1")["kernels"]
     assert kernels["sheet"]["count"] == 6
@@ -403,13 +403,13 @@ def test_first_kernels_belong_to_the_layer_that_holds_them(tmp_path: Path) -> No
     assert document(web, "layer/conv1")["signed"] is True
     assert document(web, "layer/conv1")["compare"] is None
     missing = {entry["what"]: entry["why"] for entry in document(web, "study")["missing"]}
-    assert "two pictures" in missing["compare"]
+    assert "two images" in missing["compare"]
     assert missing.keys() >= {"training", "compare", "patterns"}
 
 
 def test_a_study_that_stopped_early_renders_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), PICTURES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
     web = Study.open(tmp_path / "s").render()
     assert document(web, "layer/relu1")["maps"].keys() == {"p0", "p1"}
     assert document(web, "layer/relu2")["maps"] == {}
@@ -420,14 +420,14 @@ def test_numbers_that_json_cannot_say_are_null(tmp_path: Path) -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[1] = float("inf")
-    done = study(model, PICTURES, tmp_path / "s", plan=Plan(layers=("relu2",), units=1, steps=1))
-    rows = document(done.render(), "study")["pictures"][0]["prediction"]
+    done = study(model, IMAGES, tmp_path / "s", plan=Plan(layers=("relu2",), units=1, steps=1))
+    rows = document(done.render(), "study")["images"][0]["prediction"]
     assert {row["logit"] for row in rows} >= {None}
 
 
 def test_grey_and_wide_networks(tmp_path: Path) -> None:
     for name in ("grey", "wide"):
-        done = study(tiny(name), PICTURES, tmp_path / name, plan=Plan(units=1, steps=1))
+        done = study(tiny(name), IMAGES, tmp_path / name, plan=Plan(units=1, steps=1))
         web = done.render()
         spec = tiny(name).input
         assert document(web, "study")["seen"]["tile"] == [spec.width, spec.height]
@@ -439,16 +439,14 @@ def test_the_card_says_what_a_study_of_many_units_did_in_parts(tmp_path: Path) -
     model.net.conv1 = torch.nn.Conv2d(3, 40, 3, padding=1)
     model.net.bn1 = torch.nn.BatchNorm2d(40).eval()
     model.net.conv2 = torch.nn.Conv2d(40, 8, 3, padding=1)
-    done = study(model, PICTURES, tmp_path / "s", plan=Plan(layers=("relu1",), units=20, steps=1))
+    done = study(model, IMAGES, tmp_path / "s", plan=Plan(layers=("relu1",), units=20, steps=1))
     found = document(done.render(), "layer/relu1")
     assert found["patterns"]["units"] == [row["unit"] for row in found["compare"]["rank"]][:20]
     assert found["patterns"]["sheet"]["count"] == len(found["patterns"]["score"]) == 20
 
 
 def test_a_later_call_of_a_module_has_a_page_of_its_own(tmp_path: Path) -> None:
-    made = study(
-        tiny("twice"), [picture(1), picture(2)], tmp_path / "s", plan=Plan(layers=("block#2",), units=1, steps=1)
-    )
+    made = study(tiny("twice"), [image(1), image(2)], tmp_path / "s", plan=Plan(layers=("block#2",), units=1, steps=1))
     made.report(tmp_path / "report.html")
     layer = json.loads((tmp_path / "s" / "web" / "documents" / "layer" / "block%232.json").read_text())
     assert (layer["name"], layer["prefix"]) == ("block#2", 0)
@@ -458,7 +456,7 @@ def test_a_later_call_of_a_module_has_a_page_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_study_of_an_older_version_is_refused_and_made_again(tmp_path: Path) -> None:
-    folder = study(tiny("in-place"), PICTURES, tmp_path / "study", plan=PLAN).folder
+    folder = study(tiny("in-place"), IMAGES, tmp_path / "study", plan=PLAN).folder
     with sqlite3.connect(folder / "index.sqlite") as db:
         old = f"UPDATE items SET settings = replace(settings, '\"format\": {ITEMS}', '\"format\": 1'), "
         old += f"document = replace(document, '\"format\": {ITEMS}', '\"format\": 1')"
@@ -466,6 +464,6 @@ def test_a_study_of_an_older_version_is_refused_and_made_again(tmp_path: Path) -
     db.close()
     with pytest.raises(InnersightError, match="made by another version of innersight; run the study again"):
         Study.open(folder).render()
-    again = study(tiny("in-place"), PICTURES, folder, plan=PLAN)
+    again = study(tiny("in-place"), IMAGES, folder, plan=PLAN)
     assert again.reused == 0
     assert again.render().is_dir()

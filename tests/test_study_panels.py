@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from sheet_reader import read_tiles
 
 from innersight.ablation import ablate
@@ -23,18 +23,18 @@ from innersight.study.causes import ablation
 from innersight.trust import trust
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
-PICTURES = [picture(1), picture(2)]
+IMAGES = [image(1), image(2)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures in folders named like classes."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Twelve images in folders named like classes."""
+    root = tmp_path_factory.mktemp("images")
     labels = tiny("in-place").labels
     for i in range(12):
         path = root / labels[i % 2] / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
-        picture(20 + i).display(tiny("in-place").input).save(path)
+        image(20 + i).display(tiny("in-place").input).save(path)
     return root
 
 
@@ -42,9 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Study:
     out = tmp_path_factory.mktemp("done") / "study"
     model = tiny("in-place")
-    study(model, PICTURES, out, plan=PLAN)
+    study(model, IMAGES, out, plan=PLAN)
     scan(model, folder, ["relu1", "relu2"], out=out, top=4)
-    again = study(model, PICTURES, out, plan=PLAN)
+    again = study(model, IMAGES, out, plan=PLAN)
     # The examples of two layers, and trust in the methods.
     assert again.computed == 3
     return again
@@ -80,7 +80,7 @@ def test_other_seeds_and_negatives_have_a_tile_each(web: Path) -> None:
 
 def test_ablation_is_what_ablate_says(web: Path) -> None:
     model = tiny("in-place")
-    truth = ablate(model, PICTURES, "relu2")
+    truth = ablate(model, IMAGES, "relu2")
     found = layer(web, "relu2")["ablation"]
     best = truth.logits.argmax(1).tolist()
     for i, number in enumerate(best):
@@ -96,7 +96,7 @@ def test_ablation_is_what_ablate_says(web: Path) -> None:
 def test_connections_are_what_connections_says(web: Path) -> None:
     found = layer(web, "relu2")["connections"]
     assert found["units"] == layer(web, "relu2")["patterns"]["units"]
-    truth = connections(tiny("in-place"), "relu2:" + ",".join(map(str, found["units"])), PICTURES)
+    truth = connections(tiny("in-place"), "relu2:" + ",".join(map(str, found["units"])), IMAGES)
     assert [(one["direction"], one["by"], one["layer"]) for one in found["links"]] == [
         (link.direction, link.by, link.layer) for link in truth.links
     ]
@@ -110,10 +110,10 @@ def test_connections_are_what_connections_says(web: Path) -> None:
             assert [one["value"] for one in row] == pytest.approx([one["value"] for one in best], rel=1e-3)
 
 
-def test_trust_is_measured_on_the_scanned_pictures(web: Path, folder: Path) -> None:
+def test_trust_is_measured_on_the_scanned_images(web: Path, folder: Path) -> None:
     found = json.loads((web / "documents" / "trust.json").read_text())
     truth = trust(tiny("in-place"), folder, PLAN.methods)
-    assert found["pictures"] == 12
+    assert found["images"] == 12
     assert found["methods"].keys() == set(PLAN.methods)
     for name, one in found["methods"].items():
         assert one["standing"] == truth.standing(name)
@@ -121,39 +121,39 @@ def test_trust_is_measured_on_the_scanned_pictures(web: Path, folder: Path) -> N
     assert found["sentence"] == truth.sentence
 
 
-def test_trust_in_the_pictures_of_a_study_is_measured_once(tmp_path: Path) -> None:
-    # Twelve pictures of memory, made anew for each run as a script does.
+def test_trust_in_the_images_of_a_study_is_measured_once(tmp_path: Path) -> None:
+    # Twelve images of memory, made anew for each run as a script does.
     run = partial(study, tiny("in-place"), out=tmp_path / "s", plan=Plan(layers=("relu1",), units=0))
-    assert run(pictures=[picture(i) for i in range(12)]).computed > 0
-    again = run(pictures=[picture(i) for i in range(12)])
+    assert run(images=[image(i) for i in range(12)]).computed > 0
+    again = run(images=[image(i) for i in range(12)])
     assert again.computed == 0
-    assert json.loads((again.render() / "documents" / "trust.json").read_text())["pictures"] == 12
+    assert json.loads((again.render() / "documents" / "trust.json").read_text())["images"] == 12
 
 
 def test_a_study_says_why_no_unit_could_be_switched_off() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.weight[0] = torch.nan
-    found, _ = ablation(model, PICTURES, "relu1")
+    found, _ = ablation(model, IMAGES, "relu1")
     assert "not finite" in found["why"]
     assert found["own"] == {}
 
 
-def test_without_ten_pictures_the_study_says_what_trust_takes(tmp_path: Path) -> None:
+def test_without_ten_images_the_study_says_what_trust_takes(tmp_path: Path) -> None:
     plan = Plan(layers=("relu1",), units=0)
-    web = study(tiny("in-place"), PICTURES, tmp_path / "s", plan=plan).render()
+    web = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=plan).render()
     missing = {
         entry["what"]: entry["why"] for entry in json.loads((web / "documents/study.json").read_text())["missing"]
     }
-    assert "10 pictures" in missing["trust"]
+    assert "10 images" in missing["trust"]
     assert "connections" in missing
 
 
 def test_the_runner_up_is_explained_and_set_against(web: Path) -> None:
     entries = json.loads((web / "documents" / "heatmaps.json").read_text())["entries"]
-    truth = explain(tiny("in-place"), PICTURES, None, ("gradcam",), versus="runner-up").entries
+    truth = explain(tiny("in-place"), IMAGES, None, ("gradcam",), versus="runner-up").entries
     for i, one in enumerate(truth):
-        own = [e["target"] for e in entries if e["picture"] == f"p{i}" and e["method"] == "gradcam"]
+        own = [e["target"] for e in entries if e["image"] == f"p{i}" and e["method"] == "gradcam"]
         assert [(t["class"], t["rival"]) for t in own] == [
             (one.target, None),
             (one.target, one.rival),
@@ -165,7 +165,7 @@ def test_the_scan_in_the_folder_is_shown(web: Path, done: Study, folder: Path) -
     truth = scan(tiny("in-place"), folder, ["relu1"], top=4)
     tally = truth.layers["relu1"]
     found = layer(web, "relu1")["scan"]
-    assert found["pictures"] == 12
+    assert found["images"] == 12
     assert found["dead"] == torch.where(tally.dead)[0].tolist()
     assert found["positive"] == pytest.approx((tally.positive / 12).tolist())
     assert found["selectivity"]["best"] == tally.selectivity["best"].tolist() if tally.selectivity else False
@@ -184,17 +184,17 @@ def test_the_scan_in_the_folder_is_shown(web: Path, done: Study, folder: Path) -
         assert shown == pytest.approx([e.value for e in truth.examples(f"relu1:{unit}", count=6)])
 
 
-def test_without_the_pictures_the_examples_say_so(tmp_path: Path, folder: Path) -> None:
-    gone = tmp_path / "pictures"
+def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) -> None:
+    gone = tmp_path / "images"
     shutil.copytree(folder, gone)
     model = tiny("in-place")
     scan(model, gone, ["relu1"], out=tmp_path / "s", top=4)
     shutil.rmtree(gone)
     plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
-    found = layer(study(model, PICTURES, tmp_path / "s", plan=plan).render(), "relu1")
+    found = layer(study(model, IMAGES, tmp_path / "s", plan=plan).render(), "relu1")
     assert found["examples"]["rows"] == []
     assert "cannot be read any more" in found["examples"]["why"]
-    assert found["scan"]["pictures"] == 12
+    assert found["scan"]["images"] == 12
     assert found["patterns"]["negatives"] is None
 
 
@@ -204,7 +204,7 @@ def test_a_scan_of_another_network_is_not_shown_as_examples(tmp_path: Path, fold
     with torch.no_grad():
         next(other.net.parameters()).mul_(2)
     plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
-    found = layer(study(other, PICTURES, tmp_path / "s", plan=plan).render(), "relu1")
+    found = layer(study(other, IMAGES, tmp_path / "s", plan=plan).render(), "relu1")
     assert found["examples"] is None
     assert found["scan"] is None
 
@@ -216,9 +216,9 @@ def test_a_study_goes_on_where_methods_cannot_be_tested(monkeypatch: pytest.Monk
     # By import: in the package `study` is the function.
     monkeypatch.setattr(import_module("innersight.study.trusted"), "trust", refuse)
     monkeypatch.setattr(import_module("innersight.study.causes"), "connections", refuse)
-    pictures = [picture(i) for i in range(10)]
+    images = [image(i) for i in range(10)]
     web = study(
-        tiny("in-place"), pictures, tmp_path / "s", plan=Plan(layers=("relu1",), units=2, steps=1, negatives=0)
+        tiny("in-place"), images, tmp_path / "s", plan=Plan(layers=("relu1",), units=2, steps=1, negatives=0)
     ).render()
     found = json.loads((web / "documents" / "trust.json").read_text())
     assert found["sentence"] == "The methods could not be tested: it cannot be read"

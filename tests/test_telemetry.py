@@ -281,13 +281,13 @@ def test_the_callback_records_a_module_of_the_user(tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    pictures = torch.utils.data.DataLoader(torch.randn(12, 3, 10, 10), batch_size=2)
+    images = torch.utils.data.DataLoader(torch.randn(12, 3, 10, 10), batch_size=2)
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = pl.Trainer(
         max_epochs=2, callbacks=[TelemetryCallback(tmp_path, every=3)], enable_model_summary=False, **options
     )
     mine = Mine()
-    trainer.fit(mine, pictures, pictures)
+    trainer.fit(mine, images, images)
     data = json.loads((tmp_path / "telemetry.json").read_text())
     assert data["layers"]["net.conv"]["step"] == [3, 6, 9, 12]
     assert all(r > 0 for r in data["layers"]["net.conv"]["update_ratio"])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from networks import InPlace, tiny
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 import innersight as ins
 from innersight.errors import InnersightError
-from innersight.image import Box, PictureError
+from innersight.image import Box, ImageError
 from innersight.inputs import read
 from innersight.model import InputSpec, Model
 from innersight.patterns import interpretability
@@ -55,7 +55,7 @@ FORMS: dict[str, Callable[[Model], Any]] = {
     "uint8, channels last": lambda model: torch.from_numpy(shots()),
     "an array": lambda model: shots(),
     "arrays": lambda model: list(shots()),
-    "PIL": lambda model: list(map(Image.fromarray, shots())),
+    "PIL": lambda model: list(map(PILImage.fromarray, shots())),
 }
 
 FUNCTIONS: dict[str, Callable[[Model, Any], Tensor]] = {
@@ -68,10 +68,10 @@ FUNCTIONS: dict[str, Callable[[Model, Any], Tensor]] = {
     "match": lambda model, images: ins.match(model, model, images, ["relu2"]).layers["relu2"].correlation,
     "ablate": lambda model, images: ins.ablate(model, images, "relu2", to="mean").change,
     "connections": lambda model, images: ins.connections(model, "relu2", images).links[0].value,
-    "find": lambda model, images: ins.find(model, (shots()[0], (0.1, 0.1, 0.6, 0.6)), pictures=images).score["relu2"],
+    "find": lambda model, images: ins.find(model, (shots()[0], (0.1, 0.1, 0.6, 0.6)), images=images).score["relu2"],
     "scan": lambda model, images: ins.scan(model, images, ["relu2"]).layers["relu2"].value,
     "trust": lambda model, images: ins.trust(model, images, ["gradcam"], steps=2).deletion,
-    "patterns": lambda model, images: ins.patterns(model, "relu2:1", steps=1, pictures=images).examples,
+    "patterns": lambda model, images: ins.patterns(model, "relu2:1", steps=1, images=images).examples,
     "interpretability": lambda model, images: (
         interpretability(model, "relu2", images, units=[1], tasks=1, explanations=1).soft
     ),
@@ -80,14 +80,14 @@ FUNCTIONS: dict[str, Callable[[Model, Any], Tensor]] = {
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_form_gives_the_same(function: str, model: Model) -> None:
-    wanted = FUNCTIONS[function](model, list(map(Image.fromarray, shots())))
+    wanted = FUNCTIONS[function](model, list(map(PILImage.fromarray, shots())))
     for form, make in FORMS.items():
         found = FUNCTIONS[function](model, make(model))
         assert torch.allclose(found.float(), wanted.float(), atol=1e-4, equal_nan=True), form
 
 
 def test_one_image(model: Model) -> None:
-    wanted = ins.predict(model, Image.fromarray(shots()[0])).logits
+    wanted = ins.predict(model, PILImage.fromarray(shots()[0])).logits
     one = fed(model)[0]
     for form in (one, one[None], [one], one.half(), torch.from_numpy(shots()[0]), torch.from_numpy(shots()[0].copy())):
         found = ins.predict(model, form)
@@ -138,7 +138,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "five": (torch.zeros(1, 1, 3, 24, 24), "is no image"),
     "empty": (torch.zeros(0, 3, 24, 24), "no images given"),
     "no side of channels": (torch.zeros(7, 24, 24, dtype=torch.uint8), "has no side of 1 or 3 or 4 channels"),
-    "array of ints": (np.zeros((24, 24, 3), np.int64), r"array of int64 \(24, 24, 3\) is not a picture"),
+    "array of ints": (np.zeros((24, 24, 3), np.int64), r"array of int64 \(24, 24, 3\) is not an image"),
     "array, bands first": (np.zeros((3, 24, 24)), "bands come last, as np.moveaxis"),
     "nothing": (None, "no images given"),
     "a number": (7, "images=7 of type int: give files"),
@@ -163,7 +163,7 @@ def test_one_of_several_that_is_no_image_is_skipped(model: Model) -> None:
 def test_thin_images_whose_channels_might_be_either_side() -> None:
     spec = InputSpec(24, 24)
     for shape, size in (((3, 40, 3), (3, 40)), ((3, 40, 4), (4, 40)), ((1, 9, 3), (9, 1)), ((4, 9, 1), (1, 9))):
-        (one,) = read(torch.zeros(shape, dtype=torch.uint8), spec).pictures
+        (one,) = read(torch.zeros(shape, dtype=torch.uint8), spec).images
         assert (one.width, one.height) == size, shape
 
 
@@ -181,7 +181,7 @@ def test_networks_that_are_fed_otherwise_see_the_same_image(model: Model) -> Non
 
 def test_nothing_is_cropped_from_a_network_input(model: Model) -> None:
     spec = replace(model.input, crop=0.5)
-    (one,) = read(fed(model)[0], spec).pictures
+    (one,) = read(fed(model)[0], spec).images
     assert one.box(spec) == Box(0, 0, 24, 24)
     assert one.tensor(spec).equal(fed(model)[0])
     assert np.abs(np.asarray(one.seen(spec)).astype(int) - shots()[0]).max() <= 1
@@ -190,7 +190,7 @@ def test_nothing_is_cropped_from_a_network_input(model: Model) -> None:
 def test_tensors_stay_as_they_are(model: Model) -> None:
     given = fed(model).requires_grad_()
     before = given.detach().clone()
-    held = ins.maps(model, given, ["relu1"]).pictures[0]
+    held = ins.maps(model, given, ["relu1"]).images[0]
     assert given.requires_grad
     assert given.grad is None
     assert given.equal(before)
@@ -221,7 +221,7 @@ def test_loaders_that_change_what_the_data_set_holds() -> None:
 
 def test_single_images_of_other_parameters(model: Model) -> None:
     one = fed(model)[1]
-    like = Image.fromarray(shots()[1])
+    like = PILImage.fromarray(shots()[1])
     first, second = (ins.explain(model, shots(), methods=["gradcam"], like=image) for image in (one, like))
     assert all(
         torch.allclose(a.values, b.values, atol=1e-4) for a, b in zip(first.entries, second.entries, strict=True)
@@ -231,7 +231,7 @@ def test_single_images_of_other_parameters(model: Model) -> None:
     for kind in ("of", "begin"):
         what = "inversion(relu2)" if kind == "of" else "relu2:1"
         assert ins.patterns(model, what, steps=1, **{kind: one}).images.isfinite().all()
-    with pytest.raises(PictureError, match="like: give one image, not several"):
+    with pytest.raises(ImageError, match="like: give one image, not several"):
         ins.explain(model, shots(), like=fed(model))
 
 
@@ -247,7 +247,7 @@ def test_a_study_of_tensors_is_computed_further(model: Model, tmp_path: Path) ->
 def test_networks_of_one_channel() -> None:
     model = ins.load(InPlace(1).eval(), input=InputSpec(24, 24, 1, (0.5,), (0.25,)))
     grey = shots()[0, :, :, 0]
-    wanted = ins.predict(model, Image.fromarray(grey)).logits
+    wanted = ins.predict(model, PILImage.fromarray(grey)).logits
     inputs = model.input.normalise(torch.from_numpy(grey)[None, None] / 255)
     for form in (inputs, inputs[0], inputs[0, 0], torch.from_numpy(grey), torch.from_numpy(grey)[None], grey):
         assert torch.allclose(ins.predict(model, form).logits, wanted, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Drawn characters: same seed same picture, masks that partition, redraws that change nothing else."""
+"""Drawn characters: same seed same image, masks that partition, redraws that change nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight import toons
 from innersight.toons import backdrop, characters, figure, hair, scene, wear
@@ -38,19 +38,19 @@ def test_shapes_and_types(name: str) -> None:
     assert not toon.parts.flags.writeable
 
 
-def test_same_seed_same_picture(name: str) -> None:
+def test_same_seed_same_image(name: str) -> None:
     first, again = toons.draw(name, 5), toons.draw(name, 5)
     assert first is not again
     assert np.array_equal(first.pixels, again.pixels)
     assert np.array_equal(first.parts, again.parts)
 
 
-def test_every_seed_another_picture(name: str) -> None:
+def test_every_seed_another_image(name: str) -> None:
     prints = {hashlib.sha256(toons.draw(name, seed).pixels.tobytes()).digest() for seed in SEEDS}
     assert len(prints) == len(SEEDS)
 
 
-def test_masks_partition_the_picture(name: str) -> None:
+def test_masks_partition_the_image(name: str) -> None:
     masks = toons.draw(name, 1).masks
     assert tuple(masks) == toons.PARTS
     assert (np.sum(list(masks.values()), axis=0) == 1).all()
@@ -184,7 +184,7 @@ def test_write_makes_a_folder_per_class(tmp_path: Path) -> None:
     home = tmp_path / "new" / "toons"
     assert toons.write(home, per_class=2, seed=10, size=48) == 2 * len(toons.CLASSES)
     assert sorted(p.name for p in home.iterdir()) == list(toons.CLASSES)
-    with Image.open(home / "elke" / "elke-000011.png") as file:
+    with PILImage.open(home / "elke" / "elke-000011.png") as file:
         assert np.array_equal(np.asarray(file), toons.draw("elke", 11, size=48).pixels)
 
 

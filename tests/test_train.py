@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image as PILImage
 from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight.toons
@@ -36,7 +36,7 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     result = train(tree, tmp_path / "run", say=said, **QUICK)
     assert torch.equal(before, torch.get_rng_state())
     assert isinstance(result, RunResult)
-    assert result.pictures == 4  # a tenth of 12, 12 and 24
+    assert result.images == 4  # a tenth of 12, 12 and 24
     model = load(f"run:{tmp_path / 'run'}")
     assert model.labels == ("blue", "green", "red")
     assert model.input.height == 32
@@ -44,7 +44,7 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     assert card.metrics["accuracy"] == pytest.approx(result.accuracy)
     assert np.trace(card.metrics["confusion"]) == card.metrics["correct"]
     assert card.metrics["counts"]["train"] == {"blue": 11, "green": 11, "red": 22}
-    assert card.metrics["per_class"]["red"]["pictures"] == 2
+    assert card.metrics["per_class"]["red"]["images"] == 2
     assert card.recipe["command"].startswith("innersight train ")
     held = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
     assert len(held) == 4
@@ -90,12 +90,12 @@ def test_the_accuracy_is_that_of_the_stored_weights(tree: Path, tmp_path: Path) 
     stored = read_weights(tmp_path / "run" / "weights.safetensors")
     assert stored["stem.0.weight"].dtype == torch.float16
     held = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
-    from innersight.image import load_picture
+    from innersight.image import load_image
 
     right = 0
     with torch.no_grad():
         for file in held:
-            logits = model.net(load_picture(tree / file).tensor(model.input).unsqueeze(0))
+            logits = model.net(load_image(tree / file).tensor(model.input).unsqueeze(0))
             right += model.labels[int(logits.argmax())] == file.split("/")[0]
     assert right / len(held) == pytest.approx(result.accuracy)
 
@@ -142,11 +142,11 @@ def test_a_finished_run_is_not_touched_unless_told(tree: Path, tmp_path: Path) -
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
-def test_changed_pictures_are_noticed(tree: Path, tmp_path: Path) -> None:
+def test_changed_images_are_noticed(tree: Path, tmp_path: Path) -> None:
     stop = Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT))
     train(tree, tmp_path / "run", say=stop, **QUICK)
     (tree / "red" / "000.png").unlink()
-    with pytest.raises(InnersightError, match="pictures changed"):
+    with pytest.raises(InnersightError, match="images changed"):
         train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
 
 
@@ -235,14 +235,14 @@ def test_shuffled_labels_are_learned_by_heart(tree: Path, tmp_path: Path) -> Non
     assert card.metrics["counts"]["train"] == card.metrics["counts"]["val"] == {"blue": 12, "green": 12, "red": 24}
     assert "the labels are shuffled" in said.text
     assert "the labels are shuffled" in card.metrics["notes"][0]
-    assert f"on {result.pictures} pictures, not held out: they are the images it learned (" in result.summary()
+    assert f"on {result.images} images, not held out: they are the images it learned (" in result.summary()
     assert " --shuffle-labels" in card.recipe["command"]
     listing = data.decode(scan(tree), card.input, say=said)
     first, again = (data.shuffled(listing, 3).targets for _ in range(2))
     assert np.array_equal(first, again)
     assert sorted(first) == sorted(listing.targets)
     assert not np.array_equal(first, listing.targets)
-    with pytest.raises(InnersightError, match="shuffle_labels holds no pictures out: leave out val"):
+    with pytest.raises(InnersightError, match="shuffle_labels holds no images out: leave out val"):
         train(tree, tmp_path / "other", say=said, shuffle_labels=True, val=tree, **QUICK)
 
 
@@ -250,14 +250,14 @@ def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
     draw(tmp_path / "val", "red", 3)
     draw(tmp_path / "val", "blue", 2)
     (tmp_path / "val" / "stranger").mkdir()
-    Image.new("RGB", (20, 20)).save(tmp_path / "val" / "stranger" / "a.png")
+    PILImage.new("RGB", (20, 20)).save(tmp_path / "val" / "stranger" / "a.png")
     said = Said()
     result = train(tree, tmp_path / "run", say=said, val=tmp_path / "val", **QUICK)
-    assert result.pictures == 5
+    assert result.images == 5
     assert result.card.metrics["counts"]["val"] == {"blue": 2, "green": 0, "red": 3}
     assert result.card.metrics["per_class"]["green"]["recall"] is None
     assert "1 image lies in a folder named stranger, which is no class" in said.text
-    assert "class green has no pictures in val" in said.text
+    assert "class green has no images in val" in said.text
 
 
 def test_fine_tuning_from_an_earlier_run(tree: Path, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_timm_network(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_size_the_network_refuses(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match="does not take pictures of 8x8"):
+    with pytest.raises(InnersightError, match="does not take images of 8x8"):
         train(tree, tmp_path / "run", say=Said(), **{**QUICK, "net": "torchvision:squeezenet1_1", "size": 8})
 
 
@@ -302,13 +302,13 @@ def test_an_empty_class_is_reported(tree: Path, tmp_path: Path) -> None:
     (tree / ".hidden").mkdir()
     said = Said()
     result = train(tree, tmp_path / "run", say=said, **{**QUICK, "epochs": 1})
-    assert "class yellow has no pictures and is left out" in said
+    assert "class yellow has no images and is left out" in said
     assert result.card.labels == ("blue", "green", "red")
-    assert result.card.metrics["notes"] == ["class yellow has no pictures and is left out"]
+    assert result.card.metrics["notes"] == ["class yellow has no images and is left out"]
 
 
 def test_broken_files_are_skipped_and_listed(tree: Path, tmp_path: Path) -> None:
-    (tree / "red" / "003.png").write_bytes(b"not a picture")
+    (tree / "red" / "003.png").write_bytes(b"not an image")
     good = (tree / "red" / "004.png").read_bytes()
     (tree / "red" / "004.png").write_bytes(good[: len(good) // 2])
     (tree / "blue" / "005.png").write_bytes(b"")
@@ -318,16 +318,16 @@ def test_broken_files_are_skipped_and_listed(tree: Path, tmp_path: Path) -> None
         "blue/005.png", "red/003.png", "red/004.png",
     ]  # fmt: skip
     assert "3 of 48 files cannot be read" in said.text
-    assert sum(result.card.metrics["counts"]["train"].values()) + result.pictures == 45
+    assert sum(result.card.metrics["counts"]["train"].values()) + result.images == 45
 
 
 def test_a_class_of_broken_files_is_left_out(tree: Path) -> None:
     for file in (tree / "blue").iterdir():
         file.write_bytes(b"")
-    pictures = data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
-    assert pictures.labels == ("green", "red")
-    assert pictures.counts() == {"green": 12, "red": 24}
-    assert "blue" in pictures.notes[0]
+    images = data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
+    assert images.labels == ("green", "red")
+    assert images.counts() == {"green": 12, "red": 24}
+    assert "blue" in images.notes[0]
     for file in (tree / "green").iterdir():
         file.write_bytes(b"")
     with pytest.raises(InnersightError, match="fewer than two"):
@@ -341,7 +341,7 @@ def test_the_cache_is_filled_once_and_again_when_a_file_changes(tree: Path) -> N
     second = data.decode(scan(tree), SPEC, say=said)
     assert len(said) == 1
     assert np.array_equal(first.pixels, second.pixels)
-    Image.new("RGB", (20, 20), "white").save(tree / "blue" / "000.png")
+    PILImage.new("RGB", (20, 20), "white").save(tree / "blue" / "000.png")
     third = data.decode(scan(tree), SPEC, say=said)
     assert len(said) == 2
     assert (third.pixels[0] == 255).all()
@@ -370,11 +370,11 @@ def test_class_weights_follow_their_definition() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 7), st.integers(1, 4))
-def test_processes_share_the_held_out_pictures_without_doubles(count: int, size: int, world: int) -> None:
+def test_processes_share_the_held_out_images_without_doubles(count: int, size: int, world: int) -> None:
     pixels = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
     rows = np.arange(count)
-    pictures = data.Pictures(("a",), pixels, rows, rows.astype(np.int64), ("",) * count, ())
-    parts = [data.Batches(pictures, rows, size=size, rank=rank, world=world) for rank in range(world)]
+    images = data.Images(("a",), pixels, rows, rows.astype(np.int64), ("",) * count, ())
+    parts = [data.Batches(images, rows, size=size, rank=rank, world=world) for rank in range(world)]
     assert len({len(list(part)) for part in parts}) == 1
     assert all(len(list(part)) == len(part) for part in parts)
     seen = [int(t) for part in parts for _, targets in part for t in targets if t >= 0]
@@ -383,11 +383,11 @@ def test_processes_share_the_held_out_pictures_without_doubles(count: int, size:
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     rows = np.arange(20)
-    pictures = data.Pictures(("a",), np.zeros((20, 1, 1, 1), np.uint8), rows, rows, ("",) * 20, ())
+    images = data.Images(("a",), np.zeros((20, 1, 1, 1), np.uint8), rows, rows, ("",) * 20, ())
     orders = [
         [
             int(t)
-            for _, targets in data.Batches(pictures, rows, size=5, seed=seed, epoch=lambda e=epoch: e)
+            for _, targets in data.Batches(images, rows, size=5, seed=seed, epoch=lambda e=epoch: e)
             for t in targets
         ]
         for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
@@ -409,7 +409,7 @@ def test_a_certain_flip_mirrors() -> None:
     assert torch.allclose(mirrored, pixels.flip(3), atol=1e-5)
 
 
-def test_augmentation_differs_by_picture_and_stays_in_range() -> None:
+def test_augmentation_differs_by_image_and_stays_in_range() -> None:
     pixels = torch.rand(1, 3, 16, 16).expand(8, -1, -1, -1)
     changed = augment(pixels, torch.Generator().manual_seed(1))
     assert changed.shape == pixels.shape

@@ -30,15 +30,15 @@ def network() -> nn.Module:
     return nn.Sequential(stem, nn.Flatten(), nn.Linear(120, 3))
 
 
-def images(count: int = 7) -> data.Pictures:
+def images(count: int = 7) -> data.Images:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 6, 5, 3)).astype(np.uint8)
     targets = np.arange(count) % 3
-    return data.Pictures(tuple("abc"), pixels, np.arange(count), targets, tuple(map(str, range(count))), ())
+    return data.Images(tuple("abc"), pixels, np.arange(count), targets, tuple(map(str, range(count))), ())
 
 
 def task(**options: Any) -> Task:
     given: dict[str, Any] = {
-        "net": network(), "spec": SPEC, "pictures": images(), "training": np.arange(5), "judges": images(),
+        "net": network(), "spec": SPEC, "images": images(), "training": np.arange(5), "judges": images(),
         "held_out": np.arange(5, 7), "weights": torch.tensor([0.5, 1.0, 2.0]), "epochs": 4, "batch": 2, "lr": 0.1,
         "patience": 3, "seed": 5, "fine": True, "every": 2, "keep_epochs": False, "robust": 0.0, "arguments": {},
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_the_loss_is_weighed_and_smoothed_by_a_tenth(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Learner, "current_epoch", 1)
     monkeypatch.setattr(Learner, "global_rank", 0)
     monkeypatch.setattr(Learner, "global_step", 5)
-    pixels, targets = torch.from_numpy(made.pictures.pixels[:4]), torch.tensor([0, 1, 2, 2])
+    pixels, targets = torch.from_numpy(made.images.pixels[:4]), torch.tensor([0, 1, 2, 2])
     found = learner.training_step((pixels, targets), 2)
     generators = [torch.Generator().manual_seed(loop._number(5, 1, 0, purpose, 2)) for purpose in (2, 3)]
     x = augment(pixels.permute(0, 3, 1, 2).float() / 255, generators[0])
@@ -121,13 +121,13 @@ def test_the_best_epoch_is_the_most_accurate_and_of_equals_that_of_the_lower_los
 
 
 @pytest.mark.parametrize(
-    ("pictures", "scratch", "fine"), [(10, 60, 10), (1_400, 57, 10), (4_000, 20, 5), (8_000, 12, 4), (10**6, 12, 4)]
+    ("images", "scratch", "fine"), [(10, 60, 10), (1_400, 57, 10), (4_000, 20, 5), (8_000, 12, 4), (10**6, 12, 4)]
 )
 def test_epochs_show_eighty_thousand_images_or_with_learned_weights_twenty(
-    pictures: int, scratch: int, fine: int
+    images: int, scratch: int, fine: int
 ) -> None:
-    assert session._epochs(pictures, False) == scratch
-    assert session._epochs(pictures, True) == fine
+    assert session._epochs(images, False) == scratch
+    assert session._epochs(images, True) == fine
 
 
 def test_confusions_have_the_truth_in_rows() -> None:
@@ -145,20 +145,20 @@ def test_confusions_have_the_truth_in_rows() -> None:
     assert accuracy == 0.25
     assert loss == pytest.approx(float(losses.mean()))
     found = measured(sums, tuple("abc"))
-    assert found["per_class"]["b"] == {"pictures": 2, "precision": 0.5, "recall": 0.5}
-    assert found["per_class"]["a"] == {"pictures": 1, "precision": 0.0, "recall": 0.0}
-    assert found["per_class"]["c"] == {"pictures": 1, "precision": 0.0, "recall": 0.0}
+    assert found["per_class"]["b"] == {"images": 2, "precision": 0.5, "recall": 0.5}
+    assert found["per_class"]["a"] == {"images": 1, "precision": 0.0, "recall": 0.0}
+    assert found["per_class"]["c"] == {"images": 1, "precision": 0.0, "recall": 0.0}
     assert found["confusion"] == [[0, 1, 0], [0, 1, 1], [1, 0, 0]]
     skewed = measured(torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 0.0]]), ("a", "b"))
-    assert skewed["per_class"]["a"] == {"pictures": 4, "precision": 1.0, "recall": 0.75}
-    assert skewed["per_class"]["b"] == {"pictures": 2, "precision": round(2 / 3, 4), "recall": 1.0}
+    assert skewed["per_class"]["a"] == {"images": 4, "precision": 1.0, "recall": 0.75}
+    assert skewed["per_class"]["b"] == {"images": 2, "precision": round(2 / 3, 4), "recall": 1.0}
 
 
 def moved(how: Augmentation, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """A smooth picture, bright to the right and more so below, and it turned, stretched or recoloured."""
+    """A smooth image, bright to the right and more so below, and it turned, stretched or recoloured."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    picture = torch.stack([0.5 + 0.2 * x, 0.5 + 0.2 * y, 0.5 + 0.1 * x * y])[None]
-    return picture, augment(picture, torch.Generator().manual_seed(3), how)
+    image = torch.stack([0.5 + 0.2 * x, 0.5 + 0.2 * y, 0.5 + 0.1 * x * y])[None]
+    return image, augment(image, torch.Generator().manual_seed(3), how)
 
 
 def still(**changes: float) -> Augmentation:
@@ -188,19 +188,19 @@ def test_colours_change_about_grey_and_the_mean() -> None:
     torch.rand((6, 1), generator=generator)
     saturation, contrast, brightness = (torch.rand((3, 1), generator=generator) * 2 - 1)[:, 0]
     assert draw.shape == (6, 1)
-    picture, _ = moved(still(), 9, 9)
-    grey = picture.mean(1, keepdim=True)
+    image, _ = moved(still(), 9, 9)
+    grey = image.mean(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)
     for how, wanted in (
-        (still(saturation=0.3), grey + (picture - grey) * (1 + 0.3 * saturation)),
-        (still(contrast=0.3), mean + (picture - mean) * (1 + 0.3 * contrast)),
-        (still(brightness=0.3), picture * (1 + 0.3 * brightness)),
+        (still(saturation=0.3), grey + (image - grey) * (1 + 0.3 * saturation)),
+        (still(contrast=0.3), mean + (image - mean) * (1 + 0.3 * contrast)),
+        (still(brightness=0.3), image * (1 + 0.3 * brightness)),
         (
             still(contrast=0.3, brightness=0.3),
-            (mean + (picture - mean) * (1 + 0.3 * contrast)) * (1 + 0.3 * brightness),
+            (mean + (image - mean) * (1 + 0.3 * contrast)) * (1 + 0.3 * brightness),
         ),
     ):
-        found = augment(picture, torch.Generator().manual_seed(3), how)
+        found = augment(image, torch.Generator().manual_seed(3), how)
         assert torch.allclose(found, wanted, atol=1e-3), how
 
 

@@ -27,7 +27,7 @@ SPEC = InputSpec(12, 16, fit="squash")
 
 
 def network() -> nn.Module:
-    """Answers that depend on the pictures, statistics that do not fit them, and dropout."""
+    """Answers that depend on the images, statistics that do not fit them, and dropout."""
     torch.manual_seed(3)
     return nn.Sequential(
         nn.Conv2d(3, 6, 3, padding=1),
@@ -39,7 +39,7 @@ def network() -> nn.Module:
     )
 
 
-def pictures(count: int = 6) -> tuple[Tensor, Tensor]:
+def images(count: int = 6) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(count, 3, 12, 16, generator=generator), torch.arange(count) % 4
 
@@ -58,8 +58,8 @@ def losses(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> 
 
 
 @given(st.floats(0, 30), st.integers(0, 4), st.integers(0, 100))
-def test_changed_pictures_lie_within_the_ball_and_the_range(radius: float, steps: int, seed: int) -> None:
-    pixels, targets = pictures()
+def test_changed_images_lie_within_the_ball_and_the_range(radius: float, steps: int, seed: int) -> None:
+    pixels, targets = images()
     pixels[0], pixels[1] = 0, 1
     changed = hardest(network(), SPEC, pixels, targets, radius, seeded(seed), steps=steps)
     assert changed.shape == pixels.shape
@@ -71,8 +71,8 @@ def test_changed_pictures_lie_within_the_ball_and_the_range(radius: float, steps
 
 
 @pytest.mark.parametrize("radius", [0.5, 2.0])
-def test_the_loss_is_higher_than_on_the_pictures_and_on_random_changes_of_the_same_size(radius: float) -> None:
-    net, (pixels, targets) = network(), pictures(12)
+def test_the_loss_is_higher_than_on_the_images_and_on_random_changes_of_the_same_size(radius: float) -> None:
+    net, (pixels, targets) = network(), images(12)
     changed = hardest(net, SPEC, pixels, targets, radius, seeded())
     size = distances(changed, pixels)
     assert (size > 0.7 * radius).all()
@@ -96,7 +96,7 @@ def test_on_a_linear_network_it_is_the_farthest_step_along_the_weights() -> None
 
 
 def test_modes_statistics_gradients_and_random_numbers_stay() -> None:
-    net, (pixels, targets) = network().train(), pictures()
+    net, (pixels, targets) = network().train(), images()
     net[1].eval()
     net[0].weight.grad = torch.ones_like(net[0].weight)
     net[0].bias.requires_grad_(False)
@@ -110,11 +110,11 @@ def test_modes_statistics_gradients_and_random_numbers_stay() -> None:
     assert all(p.grad is None for name, p in net.named_parameters() if name != "0.weight")
     assert [p.requires_grad for p in net.parameters()] == [True, False, *[True] * 4]
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(pixels, pictures()[0])
+    assert torch.equal(pixels, images()[0])
 
 
 def test_the_network_answers_in_evaluation_mode_and_is_put_back_when_it_raises() -> None:
-    net, (pixels, targets) = network().train(), pictures()
+    net, (pixels, targets) = network().train(), images()
     net[4].eval()
     seen = []
 
@@ -131,13 +131,13 @@ def test_the_network_answers_in_evaluation_mode_and_is_put_back_when_it_raises()
 
 
 @pytest.mark.parametrize("factor", [0.0, 1e4])
-def test_pictures_without_a_gradient_stay_at_their_start(factor: float) -> None:
+def test_images_without_a_gradient_stay_at_their_start(factor: float) -> None:
     class Sure(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             # The softmax of the second is 1 and 0 in float32.
             return factor * torch.stack([x.mean((1, 2, 3)) + 9, -9 - x.mean((1, 2, 3))], 1)
 
-    pixels, _ = pictures()
+    pixels, _ = images()
     targets = torch.zeros(len(pixels), dtype=torch.long)
     changed = hardest(Sure(), SPEC, pixels, targets, 1.0, seeded())
     start = hardest(Sure(), SPEC, pixels, targets, 1.0, seeded(), steps=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image as PILImage
 from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight as ins
@@ -26,9 +26,9 @@ ONE: dict[str, Any] = {**QUICK, "epochs": 1}
 ON: dict[str, Any] = {key: value for key, value in ONE.items() if key not in ("net", "size")}
 
 
-def images(targets: np.ndarray, contents: list[tuple[str, str]] | None = None) -> data.Pictures:
+def images(targets: np.ndarray, contents: list[tuple[str, str]] | None = None) -> data.Images:
     count = len(targets)
-    return data.Pictures(
+    return data.Images(
         tuple("abcdef"[: int(targets.max()) + 1]), np.zeros((count, 1, 1, 3), np.uint8), np.arange(count), targets,
         tuple(f"{n}.png" for n in range(count)), (),
         contents=tuple(contents or [(f"b{n}", f"p{n}") for n in range(count)]),
@@ -73,15 +73,15 @@ def test_no_content_is_on_both_sides_or_was_learned_before(
     rows: list[tuple[int, int, int]], holdout: float, seed: int, trained: set[int], held: set[int]
 ) -> None:
     targets = np.array([row[0] for row in rows])
-    pictures = images(targets, [(f"b{a}", f"p{b}") for _, a, b in rows])
+    images = data(targets, [(f"b{a}", f"p{b}") for _, a, b in rows])
     history = History("first", frozenset(f"b{n}" for n in trained), frozenset(f"p{n}" for n in held))
     try:
-        found = divide(pictures, history, holdout=holdout, seed=seed)
+        found = divide(images, history, holdout=holdout, seed=seed)
     except InnersightError:
         return
-    sides = [{digest for n in side for digest in pictures.contents[n]} for side in (found.training, found.held_out)]
+    sides = [{digest for n in side for digest in images.contents[n]} for side in (found.training, found.held_out)]
     assert not sides[0] & sides[1]
-    groups = groups_of(pictures.contents)
+    groups = groups_of(images.contents)
     # Each content judges once, and only where one class has it.
     assert len(set(groups[found.held_out])) == len(found.held_out)
     for n in found.held_out:
@@ -106,10 +106,10 @@ def test_groups_are_the_connected_ones(rows: list[tuple[int, int]]) -> None:
 
 def test_what_the_earlier_run_held_out_stays_and_new_images_are_dealt_out() -> None:
     targets = np.repeat([0, 1], 40)
-    pictures = images(targets)
+    images = data(targets)
     first = [f"b{n}" for n in range(80) if n % 4]
     history = History("first", frozenset(first[:45]), frozenset({"p0", "p40", "p44", "b1"}) - frozenset(first[:45]))
-    found = divide(pictures, history, holdout=0.25, seed=0)
+    found = divide(images, history, holdout=0.25, seed=0)
     assert {0, 40, 44} <= set(found.held_out)
     new = [n for n in range(80) if f"b{n}" not in history.trained and n not in (0, 40, 44)]
     for number in (0, 1):
@@ -119,22 +119,22 @@ def test_what_the_earlier_run_held_out_stays_and_new_images_are_dealt_out() -> N
 
 
 def test_a_class_that_has_images_held_out_gives_no_more_than_the_share_of_its_new_ones() -> None:
-    pictures = images(np.repeat([0, 1], 6))
+    images = data(np.repeat([0, 1], 6))
     history = History("first", frozenset({"b1", "b2", "b3"}), frozenset({"b0", "p6"}))
-    found = divide(pictures, history, holdout=0.1, seed=0)
+    found = divide(images, history, holdout=0.1, seed=0)
     assert set(found.held_out) == {0, 6}
     # Without: one of every class, but never the last one to learn from.
-    assert len(divide(pictures, None, holdout=0.1, seed=0).held_out) == 2
-    fresh = divide(images(np.array([0, 0, 0, 1])), History("first", frozenset({"b0", "b1"})), holdout=0.9, seed=0)
+    assert len(divide(images, None, holdout=0.1, seed=0).held_out) == 2
+    fresh = divide(data(np.array([0, 0, 0, 1])), History("first", frozenset({"b0", "b1"})), holdout=0.9, seed=0)
     assert set(fresh.held_out) == {2}
 
 
 def test_why_nothing_can_be_held_out_is_told() -> None:
     both = [(f"b{n % 3}", f"p{n % 3}") for n in range(6)]
-    why = r"two pictures of its own, .*3 images are copies.*6 images lie in more than one class, such as 3\.png and 0"
+    why = r"two images of its own, .*3 images are copies.*6 images lie in more than one class, such as 3\.png and 0"
     with pytest.raises(InnersightError, match=why):
         divide(images(np.array([0, 0, 0, 1, 1, 1]), both), None, holdout=0.1, seed=0)
-    with pytest.raises(InnersightError, match="no class has two pictures, so none can be held out; give"):
+    with pytest.raises(InnersightError, match="no class has two images, so none can be held out; give"):
         divide(images(np.array([0, 1])), None, holdout=0.1, seed=0)
 
 
@@ -156,10 +156,10 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
             if n % 4:
                 shutil.copy(source, tmp_path / "part" / name / f"copy-{40 - n}.png")
             else:
-                Image.open(source).save(tmp_path / "part" / name / f"again-{n}.bmp")
+                PILImage.open(source).save(tmp_path / "part" / name / f"again-{n}.bmp")
         noise = rng(name).integers(0, 256, (10, 20, 30, 3)).astype(np.uint8)
         for n, pixels in enumerate(noise):
-            Image.fromarray(pixels).save(tmp_path / "part" / name / f"new-{n}.png")
+            PILImage.fromarray(pixels).save(tmp_path / "part" / name / f"new-{n}.png")
     train(tmp_path / "all", tmp_path / "first", say=Said(), holdout=0.3, **ONE)
     learned, held = of_run(tmp_path / "first")
     said = Said()
@@ -171,7 +171,7 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
     assert not judges & again
     assert judges & held
     assert result.card.metrics["not_held_out"] is None
-    assert "held out pictures" in result.summary()
+    assert "held out images" in result.summary()
     assert "were training images of first" in said.text
     # A third run knows both, though its folder is the first one's again.
     third = train(tmp_path / "all", tmp_path / "third", say=Said(), net=f"run:{tmp_path / 'second'}", seed=9, **ON)
@@ -195,11 +195,11 @@ def test_an_accuracy_on_learned_images_says_so_everywhere(tree: Path, tmp_path: 
     result = train(tree, tmp_path / "second", say=said, net=f"run:{tmp_path / 'first'}", **ON)
     doubt = "not held out: 4 of 4 were training images of first"
     assert result.card.metrics["not_held_out"] == doubt
-    assert f"on 4 pictures, {doubt} (95% interval" in result.summary()
+    assert f"on 4 images, {doubt} (95% interval" in result.summary()
     assert f"to judge, {doubt}" in said.text
     card = (tmp_path / "second" / "README.md").read_text()
-    assert f"on 4 pictures, {doubt}" in card
-    assert "held out pictures" not in card + result.summary()
+    assert f"on 4 images, {doubt}" in card
+    assert "held out images" not in card + result.summary()
     assert read_card(tmp_path / "second").metrics["not_held_out"] == doubt
 
 
@@ -214,7 +214,7 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     assert clean.learned == 0
     assert not any("trained on" in note for note in clean.notes)
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
-    Image.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
+    PILImage.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
     found = ins.predict(model, tmp_path / "held")
     assert found.learned == 1
     assert f"1 of {len(held) + 1} images are among those that {model.name} was trained on" in found.notes
@@ -238,14 +238,14 @@ def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_p
         if file.startswith("red"):
             shutil.copy(tree / file, tmp_path / "val" / "red" / f"y{n}.png")
     noise = rng("another").integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    Image.fromarray(noise).save(tmp_path / "val" / "red" / "z.png")
+    PILImage.fromarray(noise).save(tmp_path / "val" / "red" / "z.png")
     for name in ("blue", "green", "red"):
         (tmp_path / "new" / name).mkdir(parents=True)
         for n, pixels in enumerate(rng(name).integers(0, 256, (4, 20, 30, 3)).astype(np.uint8)):
-            Image.fromarray(pixels).save(tmp_path / "new" / name / f"{n}.png")
+            PILImage.fromarray(pixels).save(tmp_path / "new" / name / f"{n}.png")
     options = {"say": Said(), "val": tmp_path / "val"}
     on = train(tmp_path / "new", tmp_path / "on", net=f"run:{tmp_path / 'first'}", **options, **ON)
-    total = on.pictures
+    total = on.images
     assert on.card.metrics["not_held_out"] == f"not held out: 3 of {total} were training images of first"
     again = train(tree, tmp_path / "again", **options, **ONE)
     assert again.card.metrics["not_held_out"] == f"not held out: {total - 1} of {total} are training images too"
@@ -254,8 +254,8 @@ def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_p
 
 
 def test_both_doubts_of_a_validation_folder_are_told() -> None:
-    pictures, judges = images(np.array([0, 1])), images(np.array([0, 1, 1]))
-    found = judged(pictures, judges, History("first", frozenset({"p2"})))
+    images, judges = data(np.array([0, 1])), data(np.array([0, 1, 1]))
+    found = judged(images, judges, History("first", frozenset({"p2"})))
     assert found.doubt == "not held out: 2 of 3 are training images too and 1 of 3 were training images of first"
 
 
@@ -321,8 +321,8 @@ def test_an_image_replaced_under_its_name_is_noticed_on_resuming(tree: Path, tmp
     train(tree, tmp_path / "run", say=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
     held = set(json.loads((tmp_path / "run" / "split.json").read_text())["held_out"])
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
-    Image.new("RGB", (9, 9)).save(learned)
-    with pytest.raises(InnersightError, match="pictures changed since the run"):
+    PILImage.new("RGB", (9, 9)).save(learned)
+    with pytest.raises(InnersightError, match="images changed since the run"):
         train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
 
 

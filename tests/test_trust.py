@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import nn
-from trust_fixture import SIDE, SPEC, Corner, add, asked_curves, corner_model, corner_pictures
+from trust_fixture import SIDE, SPEC, Corner, add, asked_curves, corner_images, corner_model
 
 from innersight import toons
 from innersight.errors import InnersightError
 from innersight.heads import Head, multilabel
 from innersight.heatmaps import explain
-from innersight.image import PictureError, as_picture
+from innersight.image import ImageError, as_image
 from innersight.model import Model
 from innersight.sources import load
 from innersight.sources.keras import library
@@ -34,7 +34,7 @@ def corner() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return corner_pictures(tmp_path / "pictures")
+    return corner_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_a_perfect_map_beats_every_baseline(corner: Model, folder: Path) -> None
     saliency, *others = (row.values["faithfulness"] for row in result.table())
     assert saliency.interval is not None
     assert saliency.interval[0] > max(row.interval[1] for row in others if row.interval)
-    assert len(result.pictures) == 20
-    assert "20 pictures, 10 steps" in result.note
+    assert len(result.images) == 20
+    assert "20 images, 10 steps" in result.note
     assert "mean colour" in result.note
 
 
@@ -77,16 +77,16 @@ def test_a_guess_is_seldom_called_better_or_worse_than_random(corner: Model) -> 
     assert found <= 6
 
 
-def test_too_few_pictures_give_no_verdict(corner: Model, folder: Path) -> None:
-    pictures = sorted(folder.iterdir())[:3]
-    result = trust(corner, pictures, ["saliency"], target=0)
-    assert result.verdicts() == ("saliency: no verdict from 3 pictures; this table takes 8 or more.",)
+def test_too_few_images_give_no_verdict(corner: Model, folder: Path) -> None:
+    images = sorted(folder.iterdir())[:3]
+    result = trust(corner, images, ["saliency"], target=0)
+    assert result.verdicts() == ("saliency: no verdict from 3 images; this table takes 8 or more.",)
 
 
-def test_one_picture(corner: Model, folder: Path) -> None:
+def test_one_image(corner: Model, folder: Path) -> None:
     result = trust(corner, folder / "00.png", ["saliency"], steps=2)
     assert all(one.interval is None for row in result.table() for one in row.values.values())
-    assert "1 picture," in result.note
+    assert "1 image," in result.note
     result.figure()
 
 
@@ -94,18 +94,18 @@ def test_empty_maps_are_counted_and_said(corner: Model, folder: Path, monkeypatc
     add(monkeypatch, "mute", lambda asked: torch.zeros(len(asked.x), 4, 4))
     add(monkeypatch, "shy", lambda asked: asked.x[:, 0] * (torch.arange(len(asked.x)) > 2).view(-1, 1, 1))
     result = trust(corner, sorted(folder.iterdir())[:12], ["mute", "shy"], steps=4)
-    assert result.verdict("mute") == "mute: no verdict, it was empty on all pictures."
+    assert result.verdict("mute") == "mute: no verdict, it was empty on all images."
     assert result.verdict("shy").endswith(" 3 of its 12 maps were empty and count as a random order.")
     assert [row.empty for row in result.table()] == [12, 3, 0, 0, 0]
 
 
 def test_broken_files_are_skipped_and_listed(corner: Model, folder: Path) -> None:
-    (folder / "05.png").write_bytes(b"no picture")
+    (folder / "05.png").write_bytes(b"no image")
     result = trust(corner, folder, ["saliency"], steps=2)
-    assert len(result.pictures) == 19
+    assert len(result.images) == 19
     assert "05.png" in result.skipped[0]
     assert "1 file could not be read" in result.note
-    with pytest.raises(PictureError, match="05"):
+    with pytest.raises(ImageError, match="05"):
         trust(corner, folder / "05.png")
 
 
@@ -135,9 +135,9 @@ def test_same_seed_same_result_and_nothing_is_left(corner: Model, folder: Path) 
     assert not any(module._forward_hooks for module in corner.net.modules())
 
 
-def test_scores_do_not_depend_on_the_other_pictures(corner: Model, folder: Path) -> None:
-    pictures = sorted(folder.iterdir())
-    some, all_ = (trust(corner, p, ["gradcam"], steps=4).scores for p in (pictures[:2], pictures))
+def test_scores_do_not_depend_on_the_other_images(corner: Model, folder: Path) -> None:
+    images = sorted(folder.iterdir())
+    some, all_ = (trust(corner, p, ["gradcam"], steps=4).scores for p in (images[:2], images))
     assert torch.allclose(some, all_[:2], atol=1e-6)
 
 
@@ -148,7 +148,7 @@ def test_saved_result(corner: Model, folder: Path, tmp_path: Path) -> None:
     assert [row["kind"] for row in document["table"]] == ["method"] * 2 + ["baseline"] * 3
     assert len(document["versus"]) == 8
     assert set(document["columns"]) == set(document["table"][0]["values"])
-    assert len(document["pictures"]) == 9
+    assert len(document["images"]) == 9
     assert set(document["verdicts"]) == {"gradcam", "saliency"}
     assert result.save(tmp_path / "trust.png").stat().st_size > 1000
     assert result.save(tmp_path / "trust.safetensors").exists()
@@ -164,16 +164,16 @@ def test_a_baseline_that_removes_little_is_said(corner: Model, folder: Path) -> 
     assert "say little" not in survives[False].note
 
 
-def test_few_pictures_are_drawn_from_many_and_progress_is_told(corner: Model, folder: Path) -> None:
+def test_few_images_are_drawn_from_many_and_progress_is_told(corner: Model, folder: Path) -> None:
     told: list[tuple[int, int, str]] = []
     result = trust(corner, folder, ["saliency"], steps=2, most=5, watch=lambda *what: told.append(what))
-    assert len(result.pictures) == 5
-    assert "5 pictures of 20, drawn at random" in result.note
-    assert told == [(0, 5, "pictures"), (0, 2, "truths (mosaic)"), (1, 2, "truths (parts)")]
+    assert len(result.images) == 5
+    assert "5 images of 20, drawn at random" in result.note
+    assert told == [(0, 5, "images"), (0, 2, "truths (mosaic)"), (1, 2, "truths (parts)")]
     again = trust(corner, folder, ["saliency"], steps=2, most=5)
-    assert again.pictures == result.pictures
-    assert trust(corner, folder, ["saliency"], steps=2, most=5, seed=1).pictures != result.pictures
-    assert len(trust(corner, folder, ["saliency"], steps=2, most=None).pictures) == 20
+    assert again.images == result.images
+    assert trust(corner, folder, ["saliency"], steps=2, most=5, seed=1).images != result.images
+    assert len(trust(corner, folder, ["saliency"], steps=2, most=None).images) == 20
 
 
 def test_quick_methods_leave_out_what_cannot_read_the_network(corner: Model, folder: Path) -> None:
@@ -226,10 +226,10 @@ def test_boxes_join_the_table(corner: Model, folder: Path, tmp_path: Path) -> No
     assert mass[12:].isnan().all()
     assert result.chances["mass"][:12].tolist() == pytest.approx([1 / 16] * 12)
     assert "better than centre, edges, random, shuffled weights and chance in the boxes" in result.verdict("saliency")
-    assert "Boxes: 12 pictures" in result.note
+    assert "Boxes: 12 images" in result.note
     assert result.standing("saliency") == "believed"
     boxes.write_text("file,x0,y0,x1,y1\nelsewhere.png,0,0,0.25,0.25\n")
-    with pytest.raises(InnersightError, match="names none of the 20 pictures"):
+    with pytest.raises(InnersightError, match="names none of the 20 images"):
         trust(corner, folder, ["saliency"], regions=boxes, steps=2)
 
 
@@ -244,12 +244,12 @@ def test_a_network_of_shuffled_labels_joins_the_table(corner: Model, folder: Pat
         trust(corner, folder, against=replace(against, labels=("a", "b")))
 
 
-def test_few_pictures_condemn_nothing(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_condemn_nothing(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, "outline", lambda asked: asked.x.mean(1).diff(dim=2, append=asked.x.mean(1)[:, :, :1]).abs())
     result = trust(corner, sorted(folder.iterdir())[:2], ["outline"], steps=2)
     assert result.standing("outline") == "undecided"
-    assert result.verdict("outline").startswith("outline: no verdict from 2 pictures")
-    assert result.sentence.endswith("the 2 pictures do not decide on outline.")
+    assert result.verdict("outline").startswith("outline: no verdict from 2 images")
+    assert result.sentence.endswith("the 2 images do not decide on outline.")
 
 
 def test_labels_learned_by_heart_count(corner: Model, folder: Path) -> None:
@@ -262,7 +262,7 @@ def test_too_few_boxes_are_said_to_be_too_few(corner: Model, folder: Path, tmp_p
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\n00.png,0,0,0.25,0.25\n01.png,0,0,0.25,0.25\n")
     verdict = trust(corner, folder, ["saliency"], target=0, baseline="mean", regions=boxes).verdict("saliency")
-    assert "Too few: 2 pictures for chance in the boxes." in verdict
+    assert "Too few: 2 images for chance in the boxes." in verdict
     assert "not distinguishable" not in verdict
 
 
@@ -277,11 +277,11 @@ def test_outputs_that_are_no_numbers_are_skipped_and_said(folder: Path) -> None:
     model = load(net, input=SPEC)
     net.above = 0.4  # of some
     result = trust(model, folder, ["saliency"], steps=2)
-    assert 0 < len(result.pictures) < 20
-    assert len(result.pictures) + len(result.skipped) == 20
+    assert 0 < len(result.images) < 20
+    assert len(result.images) + len(result.skipped) == 20
     assert all("outputs are not numbers" in line for line in result.skipped)
     net.above = -9.0
-    with pytest.raises(PictureError, match="outputs are not numbers"):
+    with pytest.raises(ImageError, match="outputs are not numbers"):
         trust(model, folder, ["saliency"], steps=2)
 
 
@@ -304,7 +304,7 @@ def test_mosaics_need_two_sure_classes(tmp_path: Path) -> None:
         net[0].weight.data[i, i] = 9
     model = load(net, input=SPEC)
     for i in range(12):
-        Image.fromarray(np.eye(3, dtype=np.uint8)[i % 3] * np.full((SIDE, SIDE, 1), 200 + i, np.uint8)).save(
+        PILImage.fromarray(np.eye(3, dtype=np.uint8)[i % 3] * np.full((SIDE, SIDE, 1), 200 + i, np.uint8)).save(
             tmp_path / f"{i:02}.png"
         )
     result = trust(model, tmp_path, ["gradcam"], steps=2)
@@ -318,7 +318,7 @@ def test_mosaics_need_two_sure_classes(tmp_path: Path) -> None:
 
 def test_the_toon_network_is_held_against_its_parts() -> None:
     model = load("toon")
-    drawn = [as_picture(np.array(toons.draw(name, 400).pixels), name=name) for name in toons.CLASSES[:2]]
+    drawn = [as_image(np.array(toons.draw(name, 400).pixels), name=name) for name in toons.CLASSES[:2]]
     result = trust(model, drawn, ["gradcam", "saliency"], steps=2)
     assert result.columns["parts"].shape == (24, 5)
     assert result.columns["parts"].abs().amax() <= 1
@@ -368,15 +368,15 @@ def test_classes_of_boxes_that_the_network_does_not_know_are_named(corner: Model
         trust(corner, folder, ["saliency"], target=1, steps=2, regions=boxes)
 
 
-def test_boxes_of_other_pictures_are_refused_before_any_is_judged(corner: Model, folder: Path, tmp_path: Path) -> None:
+def test_boxes_of_other_images_are_refused_before_any_is_judged(corner: Model, folder: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\nelsewhere.png,0,0,0.25,0.25\n")
     masks = tmp_path / "masks"
     masks.mkdir()
-    Image.new("L", (SIDE, SIDE), 255).save(masks / "elsewhere.png")
+    PILImage.new("L", (SIDE, SIDE), 255).save(masks / "elsewhere.png")
     for source in (boxes, masks):
-        with pytest.raises(InnersightError, match="names none of the 20 pictures"):
+        with pytest.raises(InnersightError, match="names none of the 20 images"):
             trust(corner, folder, ["saliency"], regions=source, watch=lambda *what: told.append(what))
     assert told == []
 

@@ -11,7 +11,7 @@ from trust_fixture import Colour
 from innersight import toons
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.image import as_picture
+from innersight.image import as_image
 from innersight.model import InputSpec, Model
 from innersight.sources import load
 from innersight.trust import part_agreement, part_effects, part_sums
@@ -50,7 +50,7 @@ def test_part_sums_share_out_the_map(painter: Model) -> None:
     fine = torch.randn(48, 48)
     for part, value in part_sums(painter, fine, toon).items():
         assert value == pytest.approx(float(fine[torch.from_numpy(toon.mask(part))].sum()), abs=1e-4)
-    (entry,) = explain(painter, as_picture(np.array(toon.pixels)), "bosk", ["gradcam"]).entries
+    (entry,) = explain(painter, as_image(np.array(toon.pixels)), "bosk", ["gradcam"]).entries
     assert sum(part_sums(painter, entry, toon).values()) == pytest.approx(entry.logit, rel=1e-3)
 
 
@@ -90,9 +90,9 @@ def test_mosaics_of_four_classes(height: int, width: int) -> None:
     assert made is not None
     assert made.x.shape == (6, 3, height, width)
     assert sorted(made.targets.tolist()) == classes
-    for picture, target, region in zip(made.x, made.targets, made.regions, strict=True):
-        assert torch.equal((picture[0] - target).abs() < 1e-3, region)
-        assert len(picture[0].round().unique()) == 4
+    for image, target, region in zip(made.x, made.targets, made.regions, strict=True):
+        assert torch.equal((image[0] - target).abs() < 1e-3, region)
+        assert len(image[0].round().unique()) == 4
     fewer = mosaics(x, sure(classes), 4, 0)
     assert fewer is not None
     assert len(fewer.x) == 4

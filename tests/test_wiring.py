@@ -18,7 +18,7 @@ def test_a_chain_is_followed_through_norms_activations_and_pools() -> None:
     for layer in ("conv1", "bn1", "relu1", "pool1"):
         incoming, outgoing = tap.wires(model, layer)
         assert isinstance(incoming, tap.Wire)
-        assert (incoming.source, incoming.target, incoming.folded) == (tap.PICTURE, "conv1", True)
+        assert (incoming.source, incoming.target, incoming.folded) == (tap.IMAGE, "conv1", True)
         (wire,) = outgoing
         assert (wire.source, wire.target, wire.folded) == ("pool1", "conv2", False)
         weight = model.net.conv2.weight.detach()

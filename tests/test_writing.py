@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from safetensors.torch import load_file
 
 import innersight
@@ -62,7 +62,7 @@ def below(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     plan = Plan(layers=("relu1",), units=1, steps=2, seeds=1, trust=0, methods=("gradcam",))
-    return study(tiny("in-place"), [picture(1), picture(2)], tmp_path_factory.mktemp("made"), plan=plan)
+    return study(tiny("in-place"), [image(1), image(2)], tmp_path_factory.mktemp("made"), plan=plan)
 
 
 def result(size: int = 3000) -> Any:

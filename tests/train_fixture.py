@@ -1,10 +1,10 @@
-"""What tests of training share: a tree of coloured pictures, quick settings, and a listener."""
+"""What tests of training share: a tree of coloured images, quick settings, and a listener."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight.sources.weights import read_weights
 
@@ -17,7 +17,7 @@ def draw(root: Path, name: str, count: int) -> None:
     (root / name).mkdir(parents=True)
     for n in range(count):
         noisy = np.clip(np.array(COLOURS[name]) + random.normal(0, 40, (24, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(root / name / f"{n:03}.png")
+        PILImage.fromarray(noisy).save(root / name / f"{n:03}.png")
 
 
 class Said(list[str]):

@@ -1,4 +1,4 @@
-"""Networks whose truth is known, pictures for them, and heatmap methods for one test."""
+"""Networks whose truth is known, images for them, and heatmap methods for one test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from innersight.heatmaps import request
@@ -40,7 +40,7 @@ class Corner(nn.Module):
 
 
 class Colour(nn.Module):
-    """Every logit is the mean over the picture of one colour direction."""
+    """Every logit is the mean over the image of one colour direction."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -54,14 +54,14 @@ def corner_model() -> Model:
     return load(Corner(), input=SPEC)
 
 
-def corner_pictures(folder: Path, count: int = 20) -> Path:
-    """Write pictures with a flat bright corner and noise elsewhere."""
+def corner_images(folder: Path, count: int = 20) -> Path:
+    """Write images with a flat bright corner and noise elsewhere."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(count):
         pixels = rng.integers(0, 200, (SIDE, SIDE, 3), dtype=np.uint8)
         pixels[: SIDE // 4, : SIDE // 4] = 220 + i
-        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+        PILImage.fromarray(pixels).save(folder / f"{i:02}.png")
     return folder
 
 
@@ -73,7 +73,7 @@ def add(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[[Request]
 
 
 def asked_curves(model: Model, x: Tensor, empty: Tensor, target: int, ranks: Tensor, steps: int) -> Curves:
-    """Return the curves of the probability of a class for one picture."""
+    """Return the curves of the probability of a class for one image."""
 
     def run(inputs: Tensor, owners: Tensor) -> Tensor:
         del owners

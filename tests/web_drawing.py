@@ -1,11 +1,11 @@
-"""The pictures of a drawn study: filters, what they answer, patterns, and sheets of tiles."""
+"""The images of a drawn study: filters, what they answer, patterns, and sheets of tiles."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PILImage
 
 Array = NDArray[Any]
 
@@ -59,5 +59,5 @@ def _sheet(stack: Array, files: Path, name: str, suffix: str) -> dict[str, Any]:
             y, x = i // columns * height, i % columns * width
             canvas[y : y + height, x : x + width] = image
         names.append(f"{name}-{at}.{suffix}")
-        Image.fromarray(canvas).save(files / names[-1])
+        PILImage.fromarray(canvas).save(files / names[-1])
     return {"files": names, "tile": [width, height], "columns": columns, "per_file": columns * rows, "count": count}

@@ -1,4 +1,4 @@
-"""A study's web folder made of drawn pictures and computed filters: realistic to look at, hostile to markup."""
+"""A study's web folder made of drawn images and computed filters: realistic to look at, hostile to markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PILImage
 from web_drawing import Array, colour_sheet, pattern, respond, tint, value_sheet, wavelet
 
 from innersight import toons
@@ -31,13 +31,13 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
     files.mkdir()
     labels = [*toons.CLASSES[:7], HOSTILE_LABEL]
     drawn = [np.asarray(toons.draw(toons.CLASSES[i], seed).pixels) for i, seed in ((0, 3), (2, 8))]
-    wide = Image.fromarray(drawn[1]).resize((480, 360))
-    Image.fromarray(drawn[0]).resize((384, 384)).save(files / "original-p0.webp")
+    wide = PILImage.fromarray(drawn[1]).resize((480, 360))
+    PILImage.fromarray(drawn[0]).resize((384, 384)).save(files / "original-p0.webp")
     wide.save(files / "original-p1.webp")
     seen = [drawn[0], np.asarray(wide.crop((60, 0, 420, 360)).resize((SIDE, SIDE)))]
     names = ["ambra at the beach.png", HOSTILE_NAME]
     boxes = [[0, 0, 384, 384], [60, 0, 420, 360]]
-    pictures = [
+    images = [
         {
             "id": f"p{i}",
             "name": names[i],
@@ -93,31 +93,31 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
                     "resample": "bilinear",
                 },
             },
-            "pictures": pictures,
+            "images": images,
             "seen": colour_sheet(np.stack(seen), files, "seen"),
             "layers": layers,
             "story": [name for name, _, grid in LAYERS if grid > 1],
             "how": {
                 "maps": "Raw activations of one forward pass, before any scaling.",
-                "compare": "Score: strength times sparsity times agreement over the pictures.",
+                "compare": "Score: strength times sparsity times agreement over the images.",
                 "patterns": "Gradient ascent on a Fourier image under random shifts and scales, 128 steps.",
                 "heatmaps": "Grad-CAM and occlusion of the class's logit.",
                 "training": "Recorded at every 20th step.",
             },
             "missing": [{"what": "examples", "why": "No data set was scanned; run innersight scan."}],
             "timing": [{"what": "maps", "seconds": 0.41}, {"what": "patterns", "seconds": 38.2}],
-            "skipped": ["broken<i>.jpg: not a picture"],
+            "skipped": ["broken<i>.jpg: not an image"],
         },
     )
     _write(documents / "classes.json", _classes(labels, files, random))
-    _write(documents / "heatmaps.json", _heatmaps(pictures, seen, files))
+    _write(documents / "heatmaps.json", _heatmaps(images, seen, files))
     _write(documents / "train.json", _train(labels, random))
     _write(
         documents / "trust.json",
         {
             "sentence": "On toy, grad-cam may be believed; occlusion should not be.",
-            "note": "12 pictures, 10 steps.",
-            "pictures": 12,
+            "note": "12 images, 10 steps.",
+            "images": 12,
             "methods": {
                 "grad-cam": {"standing": "believed", "why": "grad-cam is better than <b>chance</b>."},
                 "occlusion": {"standing": "doubtful", "why": "occlusion is worse than edges."},
@@ -149,8 +149,8 @@ def _layer(
     signed = grid == 48
     filters = [wavelet(9, unit, units) for unit in range(units)]
     maps, stacks = {}, []
-    for i, picture in enumerate(seen):
-        grey = picture.astype(float).mean(axis=2) / 255
+    for i, image in enumerate(seen):
+        grey = image.astype(float).mean(axis=2) / 255
         stack = np.stack([respond(grey, kernel, grid) for kernel in filters])
         stack = stack if signed else np.maximum(stack, 0)
         stack[3 % units] = 0
@@ -187,7 +187,7 @@ def _layer(
             "strength": strength[u].tolist(),
             "sparsity": [0.8, 0.7],
             "agreement": 0.9,
-            "reason": "strong in few places of both pictures",
+            "reason": "strong in few places of both images",
         }
         for u in order
     ]
@@ -218,7 +218,7 @@ def _layer(
         }
         if grid > 1
         else None,
-        "compare": {"pictures": ["p0", "p1"], "definition": "strength × sparsity × agreement", "rank": rank}
+        "compare": {"images": ["p0", "p1"], "definition": "strength × sparsity × agreement", "rank": rank}
         if grid > 1
         else None,
         "kernels": kernels,
@@ -267,7 +267,7 @@ def _scan(units: int, natural: Array, random: np.random.Generator) -> dict[str, 
     index = random.uniform(0, 1, units)
     best = random.integers(0, 7, units)
     return {
-        "pictures": 400,
+        "images": 400,
         "dead": [3 % units],
         "always_on": [5 % units],
         "on": (0.3 * share).tolist(),
@@ -298,9 +298,9 @@ def _examples(seen: Sequence[Array], units: int, files: Path, stem: str) -> dict
     bands = ["top"] * 6 + [0.75, 0.5, 0.25] + ["low"] * 3
     for unit in range(min(units, 12)):
         for i, band in enumerate(bands):
-            picture = Image.fromarray(seen[i % 2])
+            image = PILImage.fromarray(seen[i % 2])
             left, top = (7 * unit + 11 * i) % 56, (13 * unit + 5 * i) % 56
-            crops.append(np.asarray(picture.crop((left, top, left + 40, top + 40)).resize((80, 80))))
+            crops.append(np.asarray(image.crop((left, top, left + 40, top + 40)).resize((80, 80))))
             masks.append(np.exp(-3 * ((x - 0.1 * i % 1) ** 2 + y**2)))
             value = 3.0 - 0.3 * i
             rows.append(
@@ -324,7 +324,7 @@ def _ablation(units: int, random: np.random.Generator) -> dict[str, Any]:
         "closed": False,
         "definition": "Change: the score with the unit's map set to zero, less the score without.",
         "classes": [
-            {"class": number, "label": label, "note": f"1 pictures taken for {label}", "mean": row.tolist()}
+            {"class": number, "label": label, "note": f"1 images taken for {label}", "mean": row.tolist()}
             for (number, label), row in zip(classes, change, strict=True)
         ],
         "own": {
@@ -348,17 +348,17 @@ def _classes(labels: Sequence[str], files: Path, random: np.random.Generator) ->
     }
 
 
-def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: Path) -> dict[str, Any]:
+def _heatmaps(images: Sequence[dict[str, Any]], seen: Sequence[Array], files: Path) -> dict[str, Any]:
     y, x = np.mgrid[0:1:12j, 0:1:12j]
     entries = []
-    for i, picture in enumerate(pictures):
-        best = picture["prediction"][0]
+    for i, image in enumerate(images):
+        best = image["prediction"][0]
         blob = 3 * np.exp(-12 * ((x - 0.5) ** 2 + (y - 0.3 - 0.2 * i) ** 2))
         occlusion = blob - 1.5 * np.exp(-30 * ((x - 0.2) ** 2 + (y - 0.8) ** 2))
         grey = seen[i].astype(float).mean(axis=2) / 255
         fine = np.abs(np.gradient(grey)[0]) * np.kron(blob, np.ones((8, 8)))
         maps = {"grad-cam": blob, "occlusion": occlusion, "gradient": fine, "layer-cam": 0 * blob}
-        rival = picture["prediction"][1]
+        rival = image["prediction"][1]
         cases = [(method, values, best, None) for method, values in maps.items()]
         cases += [("grad-cam", blob[:, ::-1], rival, None), ("grad-cam", blob - blob[:, ::-1], best, rival)]
         for number, (method, values, aim, against) in enumerate(cases):
@@ -366,7 +366,7 @@ def _heatmaps(pictures: Sequence[dict[str, Any]], seen: Sequence[Array], files: 
             sheet = value_sheet(values[None], np.array([lo]), np.array([hi]), files, f"heat-p{i}-{number}")
             entries.append(
                 {
-                    "picture": picture["id"],
+                    "image": image["id"],
                     "method": method,
                     "target": {
                         "class": aim["class"],
@@ -432,9 +432,9 @@ def _train(labels: Sequence[str], random: np.random.Generator) -> dict[str, Any]
         "layers": layers,
         "metrics": {
             "accuracy": 0.947,
-            "pictures": 344,
+            "images": 344,
             "interval": [0.918, 0.966],
-            "per_class": {label: {"precision": 0.95, "recall": 0.94, "pictures": 43} for label in labels},
+            "per_class": {label: {"precision": 0.95, "recall": 0.94, "images": 43} for label in labels},
             "confusion": confusion.tolist(),
         },
         "recipe": {"optimizer": "SGD", "batch": 64, "epochs": 20},

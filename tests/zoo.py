@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from networks import batch, picture
+from networks import batch, image
 from torch import Tensor, nn
 
 import innersight as ins
@@ -83,7 +83,7 @@ def keras_mobilenet() -> Model:
 
 
 def keras_home_made() -> Model:
-    """Build a network like those people train on pictures of cartoon characters."""
+    """Build a network like those people train on images of cartoon characters."""
     from innersight.sources.keras import library
 
     keras = library()
@@ -220,13 +220,13 @@ def visit(family: str, build: Callable[[], Model]) -> Verdict:
     torch.manual_seed(0)
     model = build()
     awake(model.net)
-    pictures = [picture(1, width=80, height=70), picture(2, width=80, height=70)]
+    images = [image(1, width=80, height=70), image(2, width=80, height=70)]
     known = survey(model)
     told = story(model)
     by_name = {layer.name: layer for layer in known}
     assert len(told) >= 3, told
 
-    found = ins.maps(model, pictures, told)
+    found = ins.maps(model, images, told)
     for layer, values in found.values.items():
         assert values.shape == (2, by_name[layer].units, *by_name[layer].grid)
         assert torch.isfinite(values).all()
@@ -238,7 +238,7 @@ def visit(family: str, build: Callable[[], Model]) -> Verdict:
     # Of random units some stay silent for four steps; not all of them.
     assert any(score.activation > score.start for score in made.scores), made.scores
 
-    heat = ins.explain(model, pictures)
+    heat = ins.explain(model, images)
     for entry in heat.entries:
         assert entry.verdict is None, (family, entry.method, entry.verdict)
     deepest = last_grid(model)[0]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from innersight.dissection import dissect as dissect
     from innersight.find import find as find
     from innersight.heatmaps import explain as explain
-    from innersight.image import Picture as Picture
-    from innersight.image import load_picture as load_picture
+    from innersight.image import Image as Image
+    from innersight.image import load_image as load_image
     from innersight.layers import layers as layers
     from innersight.maps import maps as maps
     from innersight.matching import match as match
@@ -33,7 +33,7 @@ _HOME = {
     "InputSpec": "innersight.model",
     "Layer": "innersight.model",
     "Model": "innersight.model",
-    "Picture": "innersight.image",
+    "Image": "innersight.image",
     "ablate": "innersight.ablation",
     "compare": "innersight.compare",
     "connections": "innersight.connections",
@@ -43,7 +43,7 @@ _HOME = {
     "interpretability": "innersight.patterns",
     "layers": "innersight.layers",
     "load": "innersight.sources",
-    "load_picture": "innersight.image",
+    "load_image": "innersight.image",
     "maps": "innersight.maps",
     "match": "innersight.matching",
     "patterns": "innersight.patterns",

@@ -31,8 +31,8 @@ CLASSES = 6
 TO = ("zero", "mean")
 DEFINITION = (
     "Change: the class score with the unit's map replaced, less the score of the untouched network; negative where the "
-    "class depends on the unit. Mean over the pictures that the network takes for the class (over all where there are "
-    "none), with the 95% bootstrap interval over them. p: two-sided, by flipping the signs of the pictures' changes, "
+    "class depends on the unit. Mean over the images that the network takes for the class (over all where there are "
+    "none), with the 95% bootstrap interval over them. p: two-sided, by flipping the signs of the images' changes, "
     "Holm-corrected for all units of the layer."
 )
 
@@ -41,17 +41,17 @@ DEFINITION = (
 class Ablation:
     """What every class score does when a unit of a layer is switched off.
 
-    change : (pictures, units, classes) float32, in the unit of the model's head: score without the unit less score with
-    it. logits : (pictures, classes) of the untouched network. to : what took the place of a unit's map.
-    pictures : their names, in the order of the rows. closed : whether the scores are an affine function of the layer,
+    change : (images, units, classes) float32, in the unit of the model's head: score without the unit less score with
+    it. logits : (images, classes) of the untouched network. to : what took the place of a unit's map.
+    images : their names, in the order of the rows. closed : whether the scores are an affine function of the layer,
     so that no unit needed runs of its own.
-    asked : the labels of the classes to tell about; those the pictures are taken for where none were named.
+    asked : the labels of the classes to tell about; those the images are taken for where none were named.
     skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
     layer: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     change: Tensor
     logits: Tensor
     to: str
@@ -63,7 +63,7 @@ class Ablation:
     __repr__ = brief
 
     def shown(self) -> tuple[str, ...]:
-        """Return the labels of the classes asked for, or of up to 6 that most pictures are taken for."""
+        """Return the labels of the classes asked for, or of up to 6 that most images are taken for."""
         if self.asked:
             return self.asked
         seen = torch.bincount(self.logits.argmax(1), minlength=len(self.model.labels))
@@ -71,17 +71,17 @@ class Ablation:
         return tuple(self.model.labels[i] for i in order if seen[i])
 
     def rows(self, target: int | str) -> list[int]:
-        """Return the numbers of the pictures that count for a class: those taken for it, or all where there are none.
+        """Return the numbers of the images that count for a class: those taken for it, or all where there are none.
 
         Raises InnersightError for an unknown class, with the nearest.
         """
         own = (self.logits.argmax(1) == self.model.class_index(target)).nonzero()[:, 0].tolist()
-        return own or list(range(len(self.pictures)))
+        return own or list(range(len(self.images)))
 
     def rank(self, target: int | str, count: int | None = 10) -> list[dict[str, Any]]:
         """Return the `count` units (all when None) whose removal lowers a class most, as plain rows.
 
-        `interval` is None for a single picture. Raises InnersightError for an unknown class.
+        `interval` is None for a single image. Raises InnersightError for an unknown class.
         """
         number = self.model.class_index(target)
         own = self._of(number)
@@ -98,13 +98,13 @@ class Ablation:
                     "mean": float(own[:, unit].mean()),
                     "interval": None if interval is None else list(interval),
                     "p": p[unit],
-                    "pictures": len(own),
+                    "images": len(own),
                 }
             )
         return found
 
     def _of(self, number: int) -> Float[np.ndarray, "rows units"]:
-        """Return the changes of a class over the pictures that count for it."""
+        """Return the changes of a class over the images that count for it."""
         return self.change[self.rows(number), :, number].double().numpy()
 
     @cached_property
@@ -113,18 +113,18 @@ class Ablation:
         return {}
 
     def note(self, target: int | str) -> str:
-        """Say over which pictures a class was read, and whether they are enough for a test."""
+        """Say over which images a class was read, and whether they are enough for a test."""
         number = self.model.class_index(target)
         own, label = len(self.rows(number)), self.model.labels[number]
         taken = bool((self.logits.argmax(1) == number).any())
-        pictures = f"{own} picture{'s' * (own != 1)}"
-        text = f"{pictures} taken for {label}" if taken else f"none is taken for {label}: all {pictures}"
+        images = f"{own} image{'s' * (own != 1)}"
+        text = f"{images} taken for {label}" if taken else f"none is taken for {label}: all {images}"
         needed = fewest(self.change.shape[1])
         short = f"; p can be below 0.05 with {needed} or more, for {self.change.shape[1]} units"
         return text + (short if own < needed else "")
 
     def figure(self, *, count: int = 10) -> "Figure":
-        """Draw for each class the units whose removal lowers it most: mean, 95% interval, and every picture as a dot.
+        """Draw for each class the units whose removal lowers it most: mean, 95% interval, and every image as a dot.
 
         Filled: p below 0.05.
         """
@@ -134,7 +134,7 @@ class Ablation:
         height = 0.17 * min(count, self.change.shape[1]) + 0.8
         figure = figures.new_figure(max(5.2, 3.3 * columns), lines * height + 0.5)
         what = "zero" if self.to == "zero" else "its mean"
-        title = f"{self.layer}: what a class loses when a unit is set to {what}  ·  mean, 95% interval, pictures"
+        title = f"{self.layer}: what a class loses when a unit is set to {what}  ·  mean, 95% interval, images"
         figure.suptitle(title, x=0.01, ha="left", fontsize=9)
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for axis in axes[len(chosen) :]:
@@ -158,7 +158,7 @@ class Ablation:
         axis.tick_params(axis="x", labelsize=6)
         axis.set_ylabel("unit", fontsize=6)
         axis.set_xlabel(f"change of {self.model.head.unit}", fontsize=6)
-        title = f"{self.model.labels[number]}  ({len(own)} pictures; filled: p < 0.05)"
+        title = f"{self.model.labels[number]}  ({len(own)} images; filled: p < 0.05)"
         axis.set_title(title, fontsize=7)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
@@ -170,7 +170,7 @@ class Ablation:
             "layer": self.layer,
             "to": self.to,
             "unit": self.model.head.unit,
-            "pictures": list(self.pictures),
+            "images": list(self.images),
             "closed_form": self.closed,
             "skipped": list(self.skipped),
             "notes": list(self.notes),
@@ -199,7 +199,7 @@ class Ablation:
 @public(target="classes", targets="classes")
 def ablate(
     model: Model,
-    pictures: Any,
+    images: Any,
     layer: str,
     *,
     to: str = "zero",
@@ -207,29 +207,29 @@ def ablate(
 ) -> Ablation:
     """Switch off every unit of `layer`, one at a time, and return what every class score does.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; gone through twice for "mean".
+    images : whatever holds images, see `innersight.inputs.entries`; gone through twice for "mean".
 
-    to : "zero", or "mean": the unit's mean over all pictures and places (mean ablation keeps what the network always
-    adds). The network before the layer runs once for each batch of pictures and only the rest for each unit; class
+    to : "zero", or "mean": the unit's mean over all images and places (mean ablation keeps what the network always
+    adds). The network before the layer runs once for each batch of images and only the rest for each unit; class
     scores that are an affine function of the layer (pooling and one matrix) need no runs: the change is the gradient
     times the change of the map, as in Ablation-CAM (Ramaswamy and Desai 2020, doi:10.1109/WACV45572.2020.9093360).
     That they are is compared with runs, to 1e-4 of the largest change.
 
-    classes : those to tell about, by label or number; by default those the pictures are taken for. All are computed.
+    classes : those to tell about, by label or number; by default those the images are taken for. All are computed.
 
     Raises InnersightError for an unknown layer or class, a layer without units, another `to`, or scores that are not
-    finite; PictureError when no picture could be read.
+    finite; ImageError when no image could be read.
     """
     if to not in TO:
         raise InnersightError(f"to={to!r}: choose {' or '.join(TO)}")
     asked = tuple(dict.fromkeys(model.labels[model.class_index(name)] for name in classes or ()))
     check_layers(model, [layer])
-    images = repeatable(pictures)
+    data = repeatable(images)
     names: list[str] = []
     parts = []
-    reading = ImageReader(images, model.input)
+    reading = ImageReader(data, model.input)
     with tap.untouched(model):
-        fill = _mean(model, images, layer) if to == "mean" else None
+        fill = _mean(model, data, layer) if to == "mean" else None
         for loaded in reading.batches(BATCH):
             names += [printable(one.entry.name) for one in loaded]
             parts.append(_batch(model, network_input(loaded, model), layer, fill))
@@ -238,7 +238,7 @@ def ablate(
     broken = int((~(change.flatten(1).isfinite().all(1) & logits.isfinite().all(1))).sum())
     if broken:
         raise InnersightError(
-            f"{layer}: the scores of {broken} of {len(names)} pictures, or what they do without a unit, are not "
+            f"{layer}: the scores of {broken} of {len(names)} images, or what they do without a unit, are not "
             "finite: nothing can be read from them"
         )
     read = reading.skipped, reading.notes
@@ -246,7 +246,7 @@ def ablate(
 
 
 def _mean(model: Model, images: Given, layer: str) -> Float[Tensor, " units"]:
-    """Return the mean of every unit over all pictures and places. Raises PictureError where none can be read."""
+    """Return the mean of every unit over all images and places. Raises ImageError where none can be read."""
     total, count = torch.zeros(()), 0
     with torch.no_grad():
         for loaded in ImageReader(images, model.input).batches(BATCH):
@@ -278,7 +278,7 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     with torch.no_grad():
         truth = [suffix(trial, torch.arange(len(trial))) for trial in tried]
     changes = []
-    # An affine function has the same slope everywhere: that of the first picture serves all. The first class goes
+    # An affine function has the same slope everywhere: that of the first image serves all. The first class goes
     # alone, as most layers are left there.
     every = torch.arange(output.shape[1])
     for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
@@ -295,7 +295,7 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
 
 
 def _slopes(suffix: tap.Suffix, classes: Int[Tensor, " n"]) -> Float[Tensor, "n units h w"]:
-    """Return the gradient of each class's score for the first picture, from one run with a row for each class."""
+    """Return the gradient of each class's score for the first image, from one run with a row for each class."""
     rows = suffix.activation[:1].expand(len(classes), -1, -1, -1).clone().requires_grad_(True)
     with torch.enable_grad():
         scores = suffix(rows, torch.zeros_like(classes))[torch.arange(len(classes)), classes]
@@ -306,7 +306,7 @@ def _slopes(suffix: tap.Suffix, classes: Int[Tensor, " n"]) -> Float[Tensor, "n 
 
 
 def _run(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor, "B units classes"]:
-    """Return the changes of all classes, by a run of the rest for every unit of every picture."""
+    """Return the changes of all classes, by a run of the rest for every unit of every image."""
     batch, units = suffix.activation.shape[:2]
     index = torch.arange(batch).repeat_interleave(units)
     unit = torch.arange(units).repeat(batch)

@@ -1,4 +1,4 @@
-"""Boxes on pictures."""
+"""Boxes on images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from innersight.errors import InnersightError
 
 @dataclass(frozen=True)
 class Box:
-    """Corners as fractions of a picture's width and height, 0 to 1; (x0, y0) is the upper left one."""
+    """Corners as fractions of an image's width and height, 0 to 1; (x0, y0) is the upper left one."""
 
     x0: float
     y0: float
@@ -17,12 +17,12 @@ class Box:
 
 
 def box_of(corners: Sequence[float], where: str) -> Box:
-    """Return the box of four corners. Raises InnersightError, beginning with `where`, for what is none in a picture."""
+    """Return the box of four corners. Raises InnersightError, beginning with `where`, for what is none in an image."""
     x0, y0, x1, y1 = corners
     for x, y in ((x1, y1), (x0, y0)):
         if max(x, y) > 1 or min(x, y) < 0:
             raise InnersightError(
-                f"{where}: corner ({x:g}, {y:g}) lies outside the picture; corners are fractions of its width and "
+                f"{where}: corner ({x:g}, {y:g}) lies outside the image; corners are fractions of its width and "
                 "height, 0 to 1: divide pixels by them"
             )
     if not (x0 < x1 and y0 < y1):  # also where one is not a number

@@ -21,7 +21,7 @@ PREVIEW = 5.0  # seconds between two previews
 
 
 def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Split picture names from `--METHOD.OPTION=VALUE`."""
+    """Split image names from `--METHOD.OPTION=VALUE`."""
     files: list[str] = []
     options: dict[str, dict[str, str]] = {}
     for word in words:
@@ -129,7 +129,7 @@ def kept_beside(out: list[Path] | None, default: str, folder: Path | None) -> It
         yield beside
     except KeyboardInterrupt:
         count = len(list(beside.glob("*.safetensors")))
-        typer.echo(f"{count} finished pictures are kept in {printable(beside)}: the same command goes on", err=True)
+        typer.echo(f"{count} finished images are kept in {printable(beside)}: the same command goes on", err=True)
         raise
     shutil.rmtree(beside, ignore_errors=True)
 

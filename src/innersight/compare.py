@@ -1,4 +1,4 @@
-"""The same units over several pictures: which of them see the same thing in all."""
+"""The same units over several images: which of them see the same thing in all."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture, stack
+from innersight.image import Image, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, last_grid
 from innersight.maps import compute, seen_array
@@ -29,25 +29,25 @@ STILL = 1e-6
 """Of a feature's largest size: what varies by less is the same everywhere."""
 DEFINITION = (
     "Score: the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that "
-    "peak lower in the picture. Sparsity: Hoyer's measure of the map's positive part (1 = a single place, 0 = "
-    "everywhere alike). Both count at their lowest over the pictures. Agreement: where the unit fires (above half its "
+    "peak lower in the image. Sparsity: Hoyer's measure of the map's positive part (1 = a single place, 0 = "
+    "everywhere alike). Both count at their lowest over the images. Agreement: where the unit fires (above half its "
     "peak), what do the other features of the network see there? Their mean, relative to the average place, is "
-    "compared between the pictures by cosine; negative counts as 0."
+    "compared between the images by cosine; negative counts as 0."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Units of one layer, ranked by how surely they see the same thing in all pictures.
+    """Units of one layer, ranked by how surely they see the same thing in all images.
 
-    maps : (pictures, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
-    strength, sparsity : (units, pictures) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
+    maps : (images, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
+    strength, sparsity : (units, images) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
     could not be read. notes : how the images were understood.
     """
 
     model: Model
     layer: str
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     maps: Tensor
     order: tuple[int, ...]
     score: Tensor
@@ -63,7 +63,7 @@ class Comparison:
         """Say in one sentence why the unit ranks where it does."""
         weakest, widest = float(self.strength[unit].min()), float(self.sparsity[unit].min())
         return (
-            f"peaks above {weakest:.0%} of the layer's units in every picture, sparsity {widest:.2f} or more, "
+            f"peaks above {weakest:.0%} of the layer's units in every image, sparsity {widest:.2f} or more, "
             f"and the places agree to {float(self.agreement[unit]):.2f}"
         )
 
@@ -83,16 +83,16 @@ class Comparison:
         ]
 
     def figure(self, *, count: int = 12) -> "Figure":
-        """Draw the best units as columns, the pictures as rows, each unit on one scale over all pictures."""
+        """Draw the best units as columns, the images as rows, each unit on one scale over all images."""
         units = list(self.order[:count])
-        figure = figures.new_figure(len(units) * 1.0 + 1.1, len(self.pictures) * 1.12 + 0.6)
-        figure.suptitle(f"{self.layer}: the units that see the same in all pictures, best first", fontsize=9)
-        axes = figure.subplots(len(self.pictures), len(units) + 1, squeeze=False)
-        for row, picture in enumerate(self.pictures):
-            seen = seen_array(picture, self.model)
+        figure = figures.new_figure(len(units) * 1.0 + 1.1, len(self.images) * 1.12 + 0.6)
+        figure.suptitle(f"{self.layer}: the units that see the same in all images, best first", fontsize=9)
+        axes = figure.subplots(len(self.images), len(units) + 1, squeeze=False)
+        for row, image in enumerate(self.images):
+            seen = seen_array(image, self.model)
             axes[row, 0].imshow(seen)
             axes[row, 0].set(xticks=[], yticks=[])
-            axes[row, 0].set_title(picture.name, fontsize=6)
+            axes[row, 0].set_title(image.name, fontsize=6)
             for column, unit in enumerate(units, 1):
                 scale = scale_of(self.maps[:, unit])
                 figures.draw_map(axes[row, column], self.maps[row, unit], scale, seen)
@@ -105,7 +105,7 @@ class Comparison:
         return {
             "model": self.model.name,
             "layer": self.layer,
-            "pictures": [picture.name for picture in self.pictures],
+            "images": [image.name for image in self.images],
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "definition": DEFINITION,
@@ -131,22 +131,22 @@ class Comparison:
 
 
 @public()
-def compare(model: Model, pictures: Any, layer: str) -> Comparison:
-    """Rank the units of `layer` by how surely they see the same thing in two or more pictures.
+def compare(model: Model, images: Any, layer: str) -> Comparison:
+    """Rank the units of `layer` by how surely they see the same thing in two or more images.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
     The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
     `innersight.compare.DEFINITION`; sparsity follows Hoyer 2004 (JMLR 5, 1457-1469). The features that decide the
     agreement are the units of the last layer with a grid, without the unit itself.
 
-    Raises InnersightError for fewer than two pictures, or a layer whose grid is 1x1.
+    Raises InnersightError for fewer than two images, or a layer whose grid is 1x1.
     """
-    found = read(pictures, model.input)
-    loaded = found.pictures
+    found = read(images, model.input)
+    loaded = found.images
     if len(loaded) < 2:
         left = f": {found.skipped[0]}" if found.skipped else ""
-        raise InnersightError(f"compare needs two pictures or more{left}")
+        raise InnersightError(f"compare needs two images or more{left}")
     (described,) = check_layers(model, [layer])
     if described.grid == (1, 1):
         raise InnersightError(f"{layer} has no places (grid 1x1), so its units cannot be compared by where they fire")
@@ -157,19 +157,19 @@ def compare(model: Model, pictures: Any, layer: str) -> Comparison:
     return replace(ranked, skipped=found.skipped, notes=(*found.notes, *_about_copies(loaded, x)))
 
 
-def _about_copies(pictures: Sequence[Picture], x: Tensor) -> Iterator[str]:
+def _about_copies(images: Sequence[Image], x: Tensor) -> Iterator[str]:
     """Yield a sentence for each image that the network sees as it sees an earlier one."""
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         first = next(j for j in range(i + 1) if torch.equal(x[i], x[j]))
         if first < i:
-            names = f"{printable(pictures[first].name)} and {printable(picture.name)}"
+            names = f"{printable(images[first].name)} and {printable(image.name)}"
             yield f"{names} are the same image: that units agree on them says nothing"
 
 
 def rank(
     model: Model,
     layer: str,
-    pictures: tuple[Picture, ...],
+    images: tuple[Image, ...],
     maps: Float[Tensor, "B units h w"],
     features: Float[Tensor, "B D fh fw"],
     *,
@@ -183,7 +183,7 @@ def rank(
     agreement = _agreement(positive, features, own=own)
     score = (strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)
     order = tuple(score.argsort(descending=True, stable=True).tolist())
-    return Comparison(model, layer, pictures, maps, order, score, strength.T, sparsity.T, agreement)
+    return Comparison(model, layer, images, maps, order, score, strength.T, sparsity.T, agreement)
 
 
 def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
@@ -197,7 +197,7 @@ def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
 def _agreement(
     positive: Float[Tensor, "B units h w"], features: Float[Tensor, "B D fh fw"], *, own: bool
 ) -> Float[Tensor, " units"]:
-    """Mean over pairs of pictures of the cosine between what the network sees where the unit fires."""
+    """Mean over pairs of images of the cosine between what the network sees where the unit fires."""
     size = (positive.shape[2], positive.shape[3])
     context = F.interpolate(features.double(), size=size, mode="bilinear", align_corners=False)
     centred = context - context.mean((0, 2, 3), keepdim=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight import toons
 from innersight.scan import scan
@@ -19,15 +19,15 @@ PLAN = Plan(units=8, steps=80, negatives=2, trust=10)
 
 
 def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = None) -> Path:
-    """Draw two pictures of one character, study the embedded network on them, and return the report's path.
+    """Draw two images of one character, study the embedded network on them, and return the report's path.
 
-    Six pictures of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
+    Six images of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
     their seeds are not among those the network was trained on.
     """
     inside = StudyFolder(Path(out))
     inside.check()
     model = load("toon")
-    files = [_drawn(inside, "pictures", CHARACTER, seed) for seed in SEEDS]
+    files = [_drawn(inside, "images", CHARACTER, seed) for seed in SEEDS]
     for name in toons.CLASSES:
         for seed in SCANNED:
             _drawn(inside, "dataset", name, seed)
@@ -40,5 +40,5 @@ def _drawn(inside: StudyFolder, folder: str, name: str, seed: int) -> Path:
     file = inside.path(folder, name, f"{name}-{seed}.png")
     if not file.is_file():
         with replacing(file) as partial:
-            Image.fromarray(toons.draw(name, seed).pixels).save(partial)
+            PILImage.fromarray(toons.draw(name, seed).pixels).save(partial)
     return file

@@ -90,7 +90,7 @@ def multilabel() -> Head:
 def similarity(references: Float[Tensor, "classes features"]) -> Head:
     """Return the head of an embedding network: the cosine similarity, -1 to 1, to each reference embedding.
 
-    references : one embedding per "class", such as `model.net(picture.tensor(model.input)[None])` of a picture.
+    references : one embedding per "class", such as `model.net(image.tensor(model.input)[None])` of an image.
     Raises InnersightError when an embedding has another number of features.
     """
     unit = normalised(references.detach().float(), 1)
@@ -172,10 +172,10 @@ def _checked(outputs: Outputs, found: Fitted) -> Fitted:
             f"the scores are {tuple(scores.shape)} for {outputs.images} images; one row of logits per image is needed: "
             "say how to read the output, head="
         )
-    alone = _scores(found.head, outputs.one, " for a single picture")
+    alone = _scores(found.head, outputs.one, " for a single image")
     if alone.shape != (1, scores.shape[1]):
         raise InnersightError(
-            f"the scores are {tuple(alone.shape)} for a single picture instead of {(1, scores.shape[1])}: "
+            f"the scores are {tuple(alone.shape)} for a single image instead of {(1, scores.shape[1])}: "
             "squeeze only the dimensions meant, as in squeeze(-1)"
         )
     notes = list(found.notes)
@@ -271,7 +271,7 @@ def _fitted(
         *_about(outputs, where, found),
         *([said] if said else []),
         *([values.note] if values.note else []),
-        *(["each class is averaged over the whole picture"] if places and mask is None else []),
+        *(["each class is averaged over the whole image"] if places and mask is None else []),
         *([SIDES] if sides else []),
     )
     labels = ("no", "yes") if sides else numbered(scores.shape[1])
@@ -294,7 +294,7 @@ def _about(outputs: Outputs, where: str, found: Tensor) -> list[str]:
     """Say which of several outputs is read, and whether a single image loses its batch."""
     notes = []
     if found.ndim > 1 and tensor_of(outputs.one)[1].ndim < found.ndim:
-        notes.append("squeezes the batch away for a single picture: it is put back")
+        notes.append("squeezes the batch away for a single image: it is put back")
     if where:
         notes.append(
             f"the network gives several outputs: output{where} is taken for the class scores (another one: head=)"
@@ -311,15 +311,13 @@ def _arrangement(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[Callabl
     if len(shape) == 4 and shape[2:] == (1, 1):
         return lambda scores: scores.reshape(-1, shape[1]), "a grid of one place: a row of scores"
     if len(shape) == 4 and not _like(shape[2:], size):
-        raise InnersightError(
-            f"the network returned {shape}, no grid of a picture of {size}: say how to read it, head="
-        )
-    # A network that squeezes its output gives no row but the scores themselves for a single picture.
+        raise InnersightError(f"the network returned {shape}, no grid of an image of {size}: say how to read it, head=")
+    # A network that squeezes its output gives no row but the scores themselves for a single image.
     return lambda scores: scores[None] if scores.ndim == len(shape) - 1 else scores, None
 
 
 def _like(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Say whether a grid has the proportions of a picture of this size, as far as its places allow."""
+    """Say whether a grid has the proportions of an image of this size, as far as its places allow."""
     height, width = grid
     wanted = width * size[0] / size[1]
     return abs(height - wanted) <= max(1.0, 0.1 * wanted)
@@ -327,7 +325,7 @@ def _like(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
 
 def _values(scores: Tensor, strong: Tensor, ending: str, *, independent: bool = False) -> _Values:
     """Say what scores (B, classes) or (B, classes, h, w) are. ending : what they were made by, see `Ending.of`."""
-    # One row of classes for each picture, or for each of its places.
+    # One row of classes for each image, or for each of its places.
     both = torch.cat([scores, strong]).detach().float().movedim(1, -1).reshape(-1, scores.shape[1])
     within = bool(((both >= 0) & (both <= 1)).all()) and ending != "product"
     sums = both.sum(1)

@@ -1,4 +1,4 @@
-"""Picture: load, orient, crop, normalise, and back to source pixels."""
+"""Image: load, orient, crop, normalise, and back to source pixels."""
 
 import hashlib
 import io
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageColor
+from PIL import Image as PILImage
+from PIL import ImageColor
 from torch import Tensor
 
 from innersight.brief import brief
@@ -20,7 +21,7 @@ from innersight.pixels import BROKEN as BROKEN
 from innersight.pixels import MAX_PIXELS as MAX_PIXELS
 from innersight.pixels import SUFFIXES as SUFFIXES
 from innersight.pixels import Decoded, decode, eight_bit, from_array, painted, read_npy
-from innersight.pixels import PictureError as PictureError
+from innersight.pixels import ImageError as ImageError
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,19 @@ class Box:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """An upright picture with its origin.
+class Image:
+    """An upright image with its origin.
 
-    image : PIL image of 8 bits, mode RGB or L; of a picture with other bands than those its first three, or its first.
-    name : printable; unique among the pictures of one call only if the caller's files are.
+    pil : PIL image of 8 bits, mode RGB or L; of an image with other bands than those its first three, or its first.
+    name : printable; unique among the images of one call only if the caller's files are.
     notes : what loading changed, for people ("transparent parts laid on white").
-    bands : (H, W, C) float32 in 0..1 of a picture that is more than 8-bit colour or grey, else None.
-    colour : whether `image` is the picture in its own colours or grey, which networks of 1 or 3 channels can take.
-    network : of a picture given as the network's own input that input; `image` shows it then.
+    bands : (H, W, C) float32 in 0..1 of an image that is more than 8-bit colour or grey, else None.
+    colour : whether `pil` is in the image's own colours or grey, which networks of 1 or 3 channels can take.
+    network : of an image given as the network's own input that input; `pil` shows it then.
     label : what its source calls its class, a name or a number. folder : whether that is the name of a folder.
     """
 
-    image: Image.Image
+    pil: PILImage.Image
     name: str
     path: Path | None = None
     notes: tuple[str, ...] = field(default=())
@@ -71,17 +72,17 @@ class Picture:
     @property
     def width(self) -> int:
         """Width in pixels, after orientation."""
-        return self.image.width
+        return self.pil.width
 
     @property
     def height(self) -> int:
         """Height in pixels, after orientation."""
-        return self.image.height
+        return self.pil.height
 
     def box(self, spec: InputSpec) -> Box:
-        """Return the part of this picture the network sees, in source pixels.
+        """Return the part of this image the network sees, in source pixels.
 
-        A map of grid (h, w) laid over exactly this box lies on the picture: cell (y, x) covers
+        A map of grid (h, w) laid over exactly this box lies on the image: cell (y, x) covers
         `left + x * box.width / w` onwards.
         """
         if spec.fit == "squash" or self.network is not None:
@@ -93,33 +94,33 @@ class Picture:
 
     def digest(self) -> str:
         """Return a digest of the name and the pixels."""
-        digest = hashlib.sha256(f"{self.name} {self.image.size}".encode())
-        digest.update(np.asarray(self.image if self.bands is None else self.bands).tobytes())
+        digest = hashlib.sha256(f"{self.name} {self.pil.size}".encode())
+        digest.update(np.asarray(self.pil if self.bands is None else self.bands).tobytes())
         if self.network is not None:
             digest.update(self.network.values.numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def seen(self, spec: InputSpec) -> Image.Image:
+    def seen(self, spec: InputSpec) -> PILImage.Image:
         """Return what the network sees, for people: the box at the network's size, mode RGB or L.
 
         Of many bands those that `spec.shown` names as red, green and blue.
         """
         if self.network is not None:
-            return self.image
+            return self.pil
         if self._colour(spec):
-            return self._fitted(self.image.convert("L" if spec.channels == 1 else "RGB"), spec)
+            return self._fitted(self.pil.convert("L" if spec.channels == 1 else "RGB"), spec)
         return painted(self._bands(spec), spec.shown)
 
-    def display(self, spec: InputSpec) -> Image.Image:
-        """Return the whole picture for people, mode RGB or L; of many bands those that `spec.shown` names."""
+    def display(self, spec: InputSpec) -> PILImage.Image:
+        """Return the whole image for people, mode RGB or L; of many bands those that `spec.shown` names."""
         if self.bands is None or self.bands.shape[2] != spec.channels:
-            return self.image
+            return self.pil
         return painted(self.bands, spec.shown)
 
     def tensor(self, spec: InputSpec) -> Float[Tensor, "C H W"]:
         """Return the network's input: float32, `(pixel in 0..1 - mean) / std`.
 
-        Raises PictureError for a picture with another number of bands than the network takes.
+        Raises ImageError for an image with another number of bands than the network takes.
         """
         array = self.values(spec)
         if isinstance(array, Tensor):
@@ -129,9 +130,9 @@ class Picture:
         return spec.normalise(pixels.unsqueeze(0)).squeeze(0).contiguous()
 
     def values(self, spec: InputSpec) -> np.ndarray | Tensor:
-        """Return what the network sees, (H, W, C): uint8 in 0..255, or float32 in 0..1 of a picture with other bands.
+        """Return what the network sees, (H, W, C): uint8 in 0..255, or float32 in 0..1 of an image with other bands.
 
-        Of a picture given as the network's input that input, (C, H, W), as a Tensor. Raises PictureError for a picture
+        Of an image given as the network's input that input, (C, H, W), as a Tensor. Raises ImageError for an image
         with another number of bands than the network takes.
         """
         if self.network is not None:
@@ -139,8 +140,8 @@ class Picture:
         array = np.asarray(self.seen(spec)) if self._colour(spec) else self._bands(spec)
         return array.reshape(spec.height, spec.width, spec.channels)
 
-    def checked(self, spec: InputSpec) -> "Picture":
-        """Return this picture. Raises PictureError where it has another number of bands than the network takes."""
+    def checked(self, spec: InputSpec) -> "Image":
+        """Return this image. Raises ImageError where it has another number of bands than the network takes."""
         if self.network is not None:
             self.network.fed_to(spec, self.name)
         else:
@@ -148,29 +149,29 @@ class Picture:
         return self
 
     def _colour(self, spec: InputSpec) -> bool:
-        """Say whether the network is fed the 8-bit picture rather than the bands."""
+        """Say whether the network is fed the 8-bit image rather than the bands."""
         bands = 0 if self.bands is None else self.bands.shape[2]
         if bands == spec.channels:
             return False
         if spec.channels in (1, 3) and self.colour:
             return True
-        has = bands or len(self.image.getbands())
+        has = bands or len(self.pil.getbands())
         where = printable(self.path or self.name)
         remedy = "give .npy, a multi-band TIFF or an array with as many bands"
         if self.bands is not None and self.path is None and self.bands.shape[0] == spec.channels:
             remedy = "its first side has as many: bands come last, as np.moveaxis(array, 0, -1) brings them"
-        raise PictureError(f"{where}: the network takes {spec.channels} channels but the picture has {has}; {remedy}")
+        raise ImageError(f"{where}: the network takes {spec.channels} channels but the image has {has}; {remedy}")
 
     def _bands(self, spec: InputSpec) -> np.ndarray:
         assert self.bands is not None
-        parts = (Image.fromarray(np.ascontiguousarray(band)) for band in self.bands.transpose(2, 0, 1))
+        parts = (PILImage.fromarray(np.ascontiguousarray(band)) for band in self.bands.transpose(2, 0, 1))
         return np.stack([np.asarray(self._fitted(part, spec)) for part in parts], 2)
 
-    def _fitted(self, image: Image.Image, spec: InputSpec) -> Image.Image:
+    def _fitted(self, image: PILImage.Image, spec: InputSpec) -> PILImage.Image:
         box = self.box(spec)
         return image.resize(
             (spec.width, spec.height),
-            resample=Image.Resampling[spec.resample.upper()],
+            resample=PILImage.Resampling[spec.resample.upper()],
             box=(max(0.0, box.left), max(0.0, box.top), min(self.width, box.right), min(self.height, box.bottom)),
         )
 
@@ -184,27 +185,27 @@ class NetworkInput:
 
     __repr__ = brief
 
-    def picture(self, name: str) -> Picture:
-        """Return it as a Picture, which shows what the mean and std of the network make of it."""
+    def image(self, name: str) -> Image:
+        """Return it as an Image, which shows what the mean and std of the network make of it."""
         pixels = self.spec.denormalise(self.values[None])[0].clamp(0, 1).permute(1, 2, 0).numpy()
-        image = painted(pixels, self.spec.shown)
-        return Picture(image if self.spec.channels >= 3 else image.convert("L"), name, network=self)
+        pil = painted(pixels, self.spec.shown)
+        return Image(pil if self.spec.channels >= 3 else pil.convert("L"), name, network=self)
 
     def fed_to(self, spec: InputSpec, name: str) -> Float[Tensor, "C H W"]:
-        """Return it for a network of this or another mean and std. Raises PictureError for another shape."""
+        """Return it for a network of this or another mean and std. Raises ImageError for another shape."""
         if tuple(self.values.shape) != spec.shape:
-            raise PictureError(f"{name}: a Tensor of {tuple(self.values.shape)} where the network takes {spec.shape}")
+            raise ImageError(f"{name}: a Tensor of {tuple(self.values.shape)} where the network takes {spec.shape}")
         if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
             return self.values
         return spec.normalise(self.spec.denormalise(self.values[None]))[0]
 
 
-def load_picture(path: str | Path, *, background: str = "white") -> Picture:
-    """Read a picture file as upright 8-bit RGB (or L for greyscale), or the bands of a `.npy` or multi-band TIFF.
+def load_image(path: str | Path, *, background: str = "white") -> Image:
+    """Read an image file as upright 8-bit RGB (or L for greyscale), or the bands of a `.npy` or multi-band TIFF.
 
     Honours EXIF orientation, palettes, transparency (laid on `background`, any PIL colour), CMYK, 16-bit
     and float samples, and takes the first frame of an animation. `.npy` holds (H, W) or (H, W, C) uint8, uint16 or
-    floats in 0..1. Raises PictureError for a file that is missing, empty, truncated, not a picture, or of more than 178
+    floats in 0..1. Raises ImageError for a file that is missing, empty, truncated, not an image, or of more than 178
     million pixels, for folders, pipes and devices, for an unknown colour, and for a multi-band TIFF without the extra
     `tiff`.
     """
@@ -213,70 +214,70 @@ def load_picture(path: str | Path, *, background: str = "white") -> Picture:
     try:
         ImageColor.getrgb(background)
     except ValueError as error:
-        raise PictureError(f"background={background!r} is no colour: write a name, or #rrggbb") from error
+        raise ImageError(f"background={background!r} is no colour: write a name, or #rrggbb") from error
     _refuse_special(path)
     found = read_npy(path, shown) if path.suffix.lower() == ".npy" else decode(path, shown, background)
-    return _picture(found, path.name, path)
+    return _image(found, path.name, path)
 
 
-def decode_picture(data: bytes, name: str) -> Picture:
-    """Read the bytes of a picture file, as `load_picture` reads the file; `name` ends like it (`.png`, `.npy`).
+def decode_image(data: bytes, name: str) -> Image:
+    """Read the bytes of an image file, as `load_image` reads the file; `name` ends like it (`.png`, `.npy`).
 
-    Raises PictureError too for a TIFF with more bands than colours: that has to be a file.
+    Raises ImageError too for a TIFF with more bands than colours: that has to be a file.
     """
     shown = printable(name)
     if not data:
-        raise PictureError(f"{shown}: the file is empty")
+        raise ImageError(f"{shown}: the file is empty")
     found = read_npy(data, shown) if name.lower().endswith(".npy") else decode(io.BytesIO(data), shown, "white")
-    return _picture(found, name, None)
+    return _image(found, name, None)
 
 
-def _picture(found: Decoded, name: str, path: Path | None) -> Picture:
-    return Picture(found.image, printable(name), path, found.notes, found.bands, found.colour)
+def _image(found: Decoded, name: str, path: Path | None) -> Image:
+    return Image(found.image, printable(name), path, found.notes, found.bands, found.colour)
 
 
-def as_picture(source: "str | Path | Image.Image | np.ndarray | Picture", *, name: str = "picture") -> Picture:
-    """Return `source` as a Picture: a path, a PIL image, or an array.
+def as_image(source: "str | Path | PILImage.Image | np.ndarray | Image", *, name: str = "image") -> Image:
+    """Return `source` as an Image: a path, a PIL image, or an array.
 
     An array is (H, W), (H, W, 3) or, with transparency, (H, W, 4) of uint8; or bands (H, W, C) of uint8, uint16 or
-    floats in 0..1 (four bands as uint16 or floats). Raises PictureError for anything else.
+    floats in 0..1 (four bands as uint16 or floats). Raises ImageError for anything else.
     """
-    if isinstance(source, Picture):
+    if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return load_picture(source)
+        return load_image(source)
     if isinstance(source, np.ndarray):
         colour = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
         if source.dtype != np.uint8 or not colour or not source.size:
-            return _picture(from_array(source, printable(name)), name, None)
-        source = Image.fromarray(source)
+            return _image(from_array(source, printable(name)), name, None)
+        source = PILImage.fromarray(source)
     try:
-        image, notes = eight_bit(source, printable(name))
-    except PictureError:
+        pil, notes = eight_bit(source, printable(name))
+    except ImageError:
         raise
     except BROKEN as error:  # of a file that is decoded only now
-        raise PictureError(f"{printable(name)}: cannot be read as a picture ({printable(error)})") from error
-    return Picture(image, printable(name), None, notes)
+        raise ImageError(f"{printable(name)}: cannot be read as an image ({printable(error)})") from error
+    return Image(pil, printable(name), None, notes)
 
 
-def stack(pictures: Sequence[Picture], spec: InputSpec) -> Float[Tensor, "B C H W"]:
-    """Return the pictures as one batch of network input."""
-    return torch.stack([picture.tensor(spec) for picture in pictures])
+def stack(images: Sequence[Image], spec: InputSpec) -> Float[Tensor, "B C H W"]:
+    """Return the images as one batch of network input."""
+    return torch.stack([image.tensor(spec) for image in images])
 
 
 def _refuse_special(path: Path) -> None:
-    """Raise PictureError for what is no file: to open a pipe would wait for ever, and a device may have no end."""
+    """Raise ImageError for what is no file: to open a pipe would wait for ever, and a device may have no end."""
     shown = printable(path)
     try:
         found = path.stat()
     except FileNotFoundError as error:
         url = ":/" in shown and not path.is_absolute()
-        raise PictureError(f"{shown}: no such file{'; nothing is downloaded: save it first' if url else ''}") from error
+        raise ImageError(f"{shown}: no such file{'; nothing is downloaded: save it first' if url else ''}") from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise PictureError(f"{shown}: cannot be opened ({printable(error)})") from error
+        raise ImageError(f"{shown}: cannot be opened ({printable(error)})") from error
     if stat.S_ISDIR(found.st_mode):
-        raise PictureError(f"{shown}: a folder without picture files ({', '.join(SUFFIXES)}), or one closed to you")
+        raise ImageError(f"{shown}: a folder without image files ({', '.join(SUFFIXES)}), or one closed to you")
     if not stat.S_ISREG(found.st_mode):
-        raise PictureError(f"{shown}: a pipe, socket or device and not a picture file")
+        raise ImageError(f"{shown}: a pipe, socket or device and not an image file")
     if not found.st_size:
-        raise PictureError(f"{shown}: the file is empty")
+        raise ImageError(f"{shown}: the file is empty")

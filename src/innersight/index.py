@@ -26,10 +26,10 @@ TABLES = {
 )""",
     "identity": "CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
     "scan": """CREATE TABLE scan (
-    one INTEGER PRIMARY KEY CHECK (one = 1), settings TEXT NOT NULL, done INTEGER NOT NULL, pictures INTEGER NOT NULL,
+    one INTEGER PRIMARY KEY CHECK (one = 1), settings TEXT NOT NULL, done INTEGER NOT NULL, images INTEGER NOT NULL,
     file TEXT NOT NULL
 )""",
-    "scan_pictures": """CREATE TABLE scan_pictures (
+    "scan_images": """CREATE TABLE scan_images (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, likeness INTEGER NOT NULL,
     stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
 )""",

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.image import Picture, stack
+from innersight.image import Image, stack
 from innersight.model import InputSpec, Model, NetworkError
 
 IMAGES = 8
@@ -112,11 +112,11 @@ def fit_warnings(spec: InputSpec, sizes: Mapping[tuple[int, int], int]) -> tuple
     )
 
 
-def picture_warnings(model: Model, pictures: Sequence[Picture]) -> tuple[str, ...]:
+def image_warnings(model: Model, images: Sequence[Image]) -> tuple[str, ...]:
     """Return both kinds of warnings for images that are held."""
     known = _measured.get(model)
-    own = unit_warnings(model, stack(pictures[:IMAGES], model.input)) if known is None else known
-    sizes = Counter((picture.height, picture.width) for picture in pictures)
+    own = unit_warnings(model, stack(images[:IMAGES], model.input)) if known is None else known
+    sizes = Counter((image.height, image.width) for image in images)
     return (*own, *fit_warnings(model.input, sizes))
 
 

@@ -1,4 +1,4 @@
-"""Feature maps: what every unit of chosen layers responds to in a picture."""
+"""Feature maps: what every unit of chosen layers responds to in an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.brief import brief
 from innersight.call import public
-from innersight.image import Picture, stack
+from innersight.image import Image, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, story
 from innersight.model import Model
@@ -27,14 +27,14 @@ BATCH = 16
 
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
-    """Maps of whole layers over pictures.
+    """Maps of whole layers over images.
 
-    values : per layer (pictures, units, h, w) float32, as the network computed them: signed, unscaled.
+    values : per layer (images, units, h, w) float32, as the network computed them: signed, unscaled.
     skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     values: dict[str, Tensor]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -42,26 +42,26 @@ class FeatureMaps:
     __repr__ = brief
 
     def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
-        """Draw a contact sheet: for each layer and picture its first `limit` units, cells crisp.
+        """Draw a contact sheet: for each layer and image its first `limit` units, cells crisp.
 
-        shared : one scale for all units of a layer instead of one per unit. overlay : lay the maps over the picture.
+        shared : one scale for all units of a layer instead of one per unit. overlay : lay the maps over the image.
         """
         groups, labels, under = [], [], []
         for layer, values in self.values.items():
-            for picture, maps in zip(self.pictures, values, strict=True):
+            for image, maps in zip(self.images, values, strict=True):
                 cut = maps[:limit]
                 rest = f", first {limit} of {len(maps)} units" if len(maps) > limit else f", {len(maps)} units"
                 grid = f"{maps.shape[1]}x{maps.shape[2]}"
-                groups.append((f"{layer} on {picture.name} ({grid}{rest})", cut, scale_of(values) if shared else None))
+                groups.append((f"{layer} on {image.name} ({grid}{rest})", cut, scale_of(values) if shared else None))
                 labels.append([str(unit) for unit in range(len(cut))])
-                under.append(seen_array(picture, self.model) if overlay else None)
+                under.append(seen_array(image, self.model) if overlay else None)
         return figures.contact_sheet(groups, labels=labels, under=under)
 
     def to_json(self) -> dict[str, Any]:
-        """Return layer, grid, and per picture the highest and mean response of every unit."""
+        """Return layer, grid, and per image the highest and mean response of every unit."""
         return {
             "model": self.model.name,
-            "pictures": [picture.name for picture in self.pictures],
+            "images": [image.name for image in self.images],
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "layers": {
@@ -90,21 +90,21 @@ class FeatureMaps:
 @public()
 def maps(
     model: Model,
-    pictures: Any,
+    images: Any,
     layers: Sequence[str] | None = None,
 ) -> FeatureMaps:
-    """Return the maps of every unit of `layers` over `pictures`; without `layers` those that tell the story.
+    """Return the maps of every unit of `layers` over `images`; without `layers` those that tell the story.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
-    One forward pass per batch of 16 pictures, ended at the deepest layer asked for. Raises InnersightError for unknown
-    layers and PictureError when no picture could be read.
+    One forward pass per batch of 16 images, ended at the deepest layer asked for. Raises InnersightError for unknown
+    layers and ImageError when no image could be read.
     """
-    found = read(pictures, model.input)
+    found = read(images, model.input)
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
-    values = compute(model, stack(found.pictures, model.input), names)
-    return FeatureMaps(model, found.pictures, values, found.skipped, found.notes)
+    values = compute(model, stack(found.images, model.input), names)
+    return FeatureMaps(model, found.images, values, found.skipped, found.notes)
 
 
 def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) -> dict[str, Tensor]:
@@ -118,8 +118,8 @@ def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) ->
     return {layer: torch.cat(chunks) for layer, chunks in parts.items()}
 
 
-def seen_array(picture: Picture, model: Model) -> Any:
-    """Return what the network sees of a picture as uint8 (H, W, 3)."""
+def seen_array(image: Image, model: Model) -> Any:
+    """Return what the network sees of an image as uint8 (H, W, 3)."""
     import numpy as np
 
-    return np.asarray(picture.seen(model.input).convert("RGB"))
+    return np.asarray(image.seen(model.input).convert("RGB"))

@@ -1,4 +1,4 @@
-"""Masks of parts: which pixels of a picture belong to what, read from files."""
+"""Masks of parts: which pixels of an image belong to what, read from files."""
 
 import os
 import tokenize
@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer
-from PIL import Image, ImageOps
+from PIL import Image as PILImage
+from PIL import ImageOps
 
 from innersight.bounded import MAX_MODEL, check, read_json
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable, whole
-from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, PictureError, load_picture
+from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, ImageError, load_image
 from innersight.inputs.files import find_images
 
 LEGEND = "parts.json"
@@ -24,11 +25,11 @@ EXACT = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".npy")
 
 @dataclass(frozen=True)
 class Masks:
-    """Where parts are seen on pictures.
+    """Where parts are seen on images.
 
-    parts : their names, in order. of : from a picture's path or name to its parts, each (H, W) bool in the picture's
-    own upright pixels; a part that is not on it may be left out. None for a picture without a mask. ends : the masks
-    by the end of the picture's path that each is for; empty where that is not known.
+    parts : their names, in order. of : from an image's path or name to its parts, each (H, W) bool in the image's
+    own upright pixels; a part that is not on it may be left out. None for an image without a mask. ends : the masks
+    by the end of the image's path that each is for; empty where that is not known.
     """
 
     parts: tuple[str, ...]
@@ -38,16 +39,16 @@ class Masks:
     __repr__ = brief
 
     def end(self, name: str | Path) -> str | None:
-        """Return which of `ends` a picture's path has."""
+        """Return which of `ends` an image's path has."""
         return next((end for end in ends_of(Path(name).with_suffix("")) if end in self.ends), None)
 
 
 def read_masks(source: str | Path) -> Masks:
-    """Return the masks in a folder, of the same names and subfolders as the pictures.
+    """Return the masks in a folder, of the same names and subfolders as the images.
 
     With a file `parts.json`, the names of the numbers (a list from 0 on, or an object such as {"1": "hair"}), each mask
-    is a picture of numbers: grey or palette, without JPEG's losses, or `.npy` integers (H, W). A number named null
-    belongs to nothing. Without `parts.json` every subfolder is a part and holds one file for each picture, not black
+    is an image of numbers: grey or palette, without JPEG's losses, or `.npy` integers (H, W). A number named null
+    belongs to nothing. Without `parts.json` every subfolder is a part and holds one file for each image, not black
     where the part is. Raises InnersightError for a folder of neither kind, with the remedy.
     """
     folder = Path(source)
@@ -109,7 +110,7 @@ def _required(files: dict[str, Path], folder: Path) -> dict[str, Path]:
     others = sorted({path.suffix for path in folder.rglob("*") if path.is_file() and path.name != LEGEND} - {""})
     kinds = f"; it holds {', '.join(others[:4])} files, which are not read as masks" if others else ""
     raise InnersightError(
-        f"{printable(folder)}: no masks in this folder{kinds}; name them as the pictures are, and end them in .png"
+        f"{printable(folder)}: no masks in this folder{kinds}; name them as the images are, and end them in .png"
     )
 
 
@@ -133,7 +134,7 @@ def _legend(file: Path) -> dict[int, str | None]:
 
 
 def numbers(path: Path) -> Integer[np.ndarray, "H W"]:
-    """Return the numbers a mask holds, upright: of a palette its entries, of a grey picture its values, as stored.
+    """Return the numbers a mask holds, upright: of a palette its entries, of a grey image its values, as stored.
 
     Raises InnersightError for a format that changes numbers, for colours, and for what cannot be read.
     """
@@ -144,7 +145,7 @@ def numbers(path: Path) -> Integer[np.ndarray, "H W"]:
     if path.suffix.lower() == ".npy":
         return _array(path, shown)
     try:
-        with Image.open(path) as opened:
+        with PILImage.open(path) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise InnersightError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
             if opened.mode not in ("1", "L", "P") and not opened.mode.startswith("I"):
@@ -171,15 +172,15 @@ def _array(path: Path, shown: str) -> Integer[np.ndarray, "H W"]:
 
 
 def not_black(path: Path) -> Bool[np.ndarray, "H W"]:
-    """Return where a picture is not black. Raises InnersightError for one that cannot be read."""
+    """Return where an image is not black. Raises InnersightError for one that cannot be read."""
     try:
-        return np.asarray(load_picture(path, background="black").image.convert("L")) > 0
-    except PictureError as error:
+        return np.asarray(load_image(path, background="black").pil.convert("L")) > 0
+    except ImageError as error:
         raise InnersightError(f"mask {error}") from error
 
 
 def laid(values: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
-    """Return integers or truths (H, W) over a picture as (h, w) over its part `box`; the nearest pixel, none mixed."""
+    """Return integers or truths (H, W) over an image as (h, w) over its part `box`; the nearest pixel, none mixed."""
     rows = _middles(box.top, box.bottom, size[0], values.shape[0])
     columns = _middles(box.left, box.right, size[1], values.shape[1])
     taken: np.ndarray = values[rows[:, None], columns]
@@ -193,16 +194,16 @@ def _middles(start: float, end: float, count: int, most: int) -> Integer[np.ndar
 
 
 def check_size(mask: np.ndarray, size: tuple[int, int], name: str) -> None:
-    """Raise InnersightError for a mask that has not the (height, width) of its picture."""
+    """Raise InnersightError for a mask that has not the (height, width) of its image."""
     if mask.shape != size:
         raise InnersightError(
-            f"{name}: the mask has {mask.shape[1]}x{mask.shape[0]} pixels and the picture {size[1]}x{size[0]}; "
+            f"{name}: the mask has {mask.shape[1]}x{mask.shape[0]} pixels and the image {size[1]}x{size[0]}; "
             "they must be alike"
         )
 
 
 def files_by_end(folder: Path) -> dict[str, Path]:
-    """Return the picture files below a folder, by their path in it without ending."""
+    """Return the image files below a folder, by their path in it without ending."""
     return {
         file.relative_to(folder).with_suffix("").as_posix(): file
         for file in find_images([folder])

@@ -117,7 +117,7 @@ class InputSpec:
             if getattr(self, name) not in words:
                 raise InnersightError(f"{name}={getattr(self, name)!r}: give {' or '.join(words)}")
         if not 0 < self.crop <= 1:
-            raise InnersightError(f"crop {self.crop} is a fraction of the picture: give 0 < crop <= 1")
+            raise InnersightError(f"crop {self.crop} is a fraction of the image: give 0 < crop <= 1")
         if self.display and (len(self.display) != 3 or not all(0 <= band < self.channels for band in self.display)):
             raise InnersightError(f"display {self.display} names three bands, each from 0 to {self.channels - 1}")
 
@@ -229,9 +229,9 @@ def _row(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Field:
-    """What one place of a layer sees of the picture, in pixels of the network's input as (height, width).
+    """What one place of a layer sees of the image, in pixels of the network's input as (height, width).
 
-    size : the receptive field, as far as the picture reaches. effective : the part that holds 95% of the gradient's
+    size : the receptive field, as far as the image reaches. effective : the part that holds 95% of the gradient's
     energy. stride : how far the fields of neighbouring places are apart. middle : where the field of the place
     ((h - 1) // 2, (w - 1) // 2) has its middle, from the upper left corner.
     """

@@ -77,14 +77,14 @@ class Permit:
         """Say in one sentence why nothing can be computed with what is named, and what to type; None where it can."""
         claims = self._claims
         network = not (self.named or self._own or claims.source == EMBEDDED)
-        pictures = images and any(path is not None for path in claims.paths) and not (self._own or self.images)
-        if not network and not pictures:
+        unnamed = images and any(path is not None for path in claims.paths) and not (self._own or self.images)
+        if not network and not unnamed:
             return None
-        typed = f"{' --model MODEL' if network else ''}{' --images FOLDER' if pictures else ''}"
+        typed = f"{' --model MODEL' if network else ''}{' --images FOLDER' if unnamed else ''}"
         says = []
         if network:
             says.append(f"its network is {printable(claims.source)}{_warning(claims.source)}")
-        if pictures:
+        if unnamed:
             shown = next(path for path in claims.paths if path is not None)
             says.append(f"its images lie at {printable(os.path.dirname(shown) or '.')}")
         return (
@@ -157,13 +157,13 @@ class Permit:
 def claims_of(inside: StudyFolder) -> Claims:
     """Return what a study claims. Raises InnersightError where it has not got as far, or holds something else."""
     with index.reading(inside) as db:
-        rows = dict(db.execute("SELECT key, document FROM items WHERE key IN ('model', 'pictures')").fetchall())
+        rows = dict(db.execute("SELECT key, document FROM items WHERE key IN ('model', 'images')").fetchall())
     if "model" not in rows:
         raise InnersightError(f"{inside.folder}: nothing is finished yet; run the study again")
     card = _document(inside, "model", rows["model"])
     model, where = card.get("model"), card.get("where")
     source = model.get("source") if isinstance(model, dict) else None
-    listed = _document(inside, "pictures", rows["pictures"]).get("sources") if "pictures" in rows else []
+    listed = _document(inside, "images", rows["images"]).get("sources") if "images" in rows else []
     paths: list[Any] = [one.get("path") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else [0]
     if not isinstance(source, str) or not isinstance(where, str) or not all(isinstance(p, str | None) for p in paths):
         raise InnersightError(
@@ -233,9 +233,9 @@ class Names:
 def scanned_names(inside: StudyFolder) -> Names:
     """Return the names of all images of the scan in the study's folder."""
     with index.reading(inside) as db:
-        if not index.has(db, "scan_pictures"):
+        if not index.has(db, "scan_images"):
             return Names()
-        return Names(str(row[0]) for row in db.execute("SELECT name FROM scan_pictures ORDER BY number"))
+        return Names(str(row[0]) for row in db.execute("SELECT name FROM scan_images ORDER BY number"))
 
 
 def _digest(parts: Sequence[str | None]) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image as PILImage
+from PIL import ImageColor, ImageOps, UnidentifiedImageError
 
 from innersight.errors import InnersightError, MissingExtraError, printable
 
@@ -35,51 +36,51 @@ BROKEN = (
 )  # fmt: skip
 
 
-class PictureError(InnersightError):
+class ImageError(InnersightError):
     """Raised for a file that cannot be read as an image; names the file and the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An image, decoded. image : of 8 bits, mode RGB or L, upright. notes, bands, colour : see `Picture`."""
+    """An image, decoded. image : of 8 bits, mode RGB or L, upright. notes, bands, colour : see `Image`."""
 
-    image: Image.Image
+    image: PILImage.Image
     notes: tuple[str, ...] = ()
     bands: np.ndarray | None = None
     colour: bool = True
 
 
 def decode(file: Path | io.BytesIO, shown: str, background: str) -> Decoded:
-    """Read an image file. shown : its name, in sentences. Raises PictureError."""
-    Image.init()
+    """Read an image file. shown : its name, in sentences. Raises ImageError."""
+    PILImage.init()
     try:
         with ExitStack() as stack:
             stack.enter_context(_quiet())
             # Given a name, Pillow 12 maps uncompressed TIFF into memory, and mixes up the rows where it is turned.
             stream = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
-            known = [name for name in Image.OPEN if name not in _FOREIGN]
-            return _opened(stack.enter_context(Image.open(stream, formats=known)), file, shown, background)
-    except PictureError:
+            known = [name for name in PILImage.OPEN if name not in _FOREIGN]
+            return _opened(stack.enter_context(PILImage.open(stream, formats=known)), file, shown, background)
+    except ImageError:
         raise
     except UnidentifiedImageError as error:
         if shown.lower().endswith((".tif", ".tiff")):
             return _tiff(file, shown, background)
-        raise PictureError(f"{shown}: {_unknown(file)}") from error
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error
+        raise ImageError(f"{shown}: {_unknown(file)}") from error
+    except PILImage.DecompressionBombError as error:
+        raise ImageError(f"{shown}: more than {MAX_PIXELS:,} pixels") from error
     except BROKEN as error:
-        raise PictureError(f"{shown}: cannot be read as a picture ({printable(error)})") from error
+        raise ImageError(f"{shown}: cannot be read as an image ({printable(error)})") from error
 
 
-def _opened(opened: Image.Image, file: Path | io.BytesIO, shown: str, background: str) -> Decoded:
+def _opened(opened: PILImage.Image, file: Path | io.BytesIO, shown: str, background: str) -> Decoded:
     if opened.width * opened.height > MAX_PIXELS:
-        raise PictureError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
+        raise ImageError(f"{shown}: {opened.width}x{opened.height} pixels are more than {MAX_PIXELS:,}")
     many, rgb = _layout(opened)
     lost: tuple[str, ...] = ()
     if many:
         try:
             return _tiff(file, shown, background)
-        except PictureError as error:
+        except ImageError as error:
             if not rgb:
                 raise
             lost = (f"only the colours were read, not the further bands: {error}",)
@@ -104,7 +105,7 @@ def _unknown(file: Path | io.BytesIO) -> str:
         head = b""
     if head[4:8] == b"ftyp" and head[8:] in _HEIC:
         return "HEIC is not read here: save it as JPEG or PNG"
-    return f"not a picture in a format known here ({', '.join(SUFFIXES)})"
+    return f"not an image in a format known here ({', '.join(SUFFIXES)})"
 
 
 _lock = threading.Lock()
@@ -133,7 +134,7 @@ def _quiet() -> Iterator[None]:
                 _quieted.pop().__exit__(None, None, None)
 
 
-def _hidden(opened: Image.Image) -> Any:
+def _hidden(opened: PILImage.Image) -> Any:
     """Return which value of a PNG's pixels is transparent, in 8 bits as Pillow brings the pixels; None for none.
 
     Pillow leaves it as the file has it, in the pixels' own depth.
@@ -149,7 +150,7 @@ def _hidden(opened: Image.Image) -> Any:
     return hidden * 255 // depth if depth and isinstance(hidden, int) else None
 
 
-def _profile(opened: Image.Image) -> tuple[str, ...]:
+def _profile(opened: PILImage.Image) -> tuple[str, ...]:
     """Return a note for a colour profile other than sRGB: networks were trained without applying any."""
     data = opened.info.get("icc_profile")
     if not data:
@@ -165,8 +166,8 @@ def _profile(opened: Image.Image) -> tuple[str, ...]:
 
 
 def eight_bit(
-    image: Image.Image, shown: str, background: str = "white", frames: int = 1
-) -> tuple[Image.Image, tuple[str, ...]]:
+    image: PILImage.Image, shown: str, background: str = "white", frames: int = 1
+) -> tuple[PILImage.Image, tuple[str, ...]]:
     """Return an image of 8 bits, mode RGB or L, and what was changed."""
     given = image
     notes: list[str] = [f"first of {frames} frames"] if frames > 1 else []
@@ -174,13 +175,13 @@ def eight_bit(
         values, hidden = np.asarray(image), image.info.get("transparency")
         image = _from_wide(values, shown)
         if isinstance(hidden, int):
-            alpha = Image.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8))
-            image = Image.merge("LA", (image, alpha))
+            alpha = PILImage.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8))
+            image = PILImage.merge("LA", (image, alpha))
         notes.append("reduced to 8 bits")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         straight = image.convert("LA") if image.mode == "La" else image
         layer = straight if straight.mode == "RGBA" else straight.convert("RGBA")
-        image = Image.new("RGB", layer.size, background)
+        image = PILImage.new("RGB", layer.size, background)
         image.paste(layer, mask=layer)
         notes.append(f"transparent parts laid on {background}")
     if image.mode == "1":
@@ -188,22 +189,22 @@ def eight_bit(
     if image.mode not in ("RGB", "L"):
         notes.append(f"converted from {image.mode}")
         image = image.convert("RGB")
-    # A plain picture of our own: no file handle, palette or metadata travels on, and the caller's stays as it is.
+    # A plain image of our own: no file handle, palette or metadata travels on, and the caller's stays as it is.
     plain = image.copy() if image is given else image
     plain.info = {}
     return plain, tuple(notes)
 
 
-def painted(bands: np.ndarray, shown: Sequence[int]) -> Image.Image:
+def painted(bands: np.ndarray, shown: Sequence[int]) -> PILImage.Image:
     """Return three of the bands (H, W, C) in 0..1 as an image."""
-    return Image.fromarray(np.rint(bands[:, :, list(shown)].clip(0, 1) * 255).astype(np.uint8))
+    return PILImage.fromarray(np.rint(bands[:, :, list(shown)].clip(0, 1) * 255).astype(np.uint8))
 
 
-def _from_wide(values: np.ndarray, shown: str) -> Image.Image:
+def _from_wide(values: np.ndarray, shown: str) -> PILImage.Image:
     """Reduce integer samples of up to 16 bits, or floats in 0..1, to 8 bits."""
     top = 1.0 if np.issubdtype(values.dtype, np.floating) else 65535.0
     _check_range(values, top, shown)
-    return Image.fromarray(_bytes(values, 255.0 / top))
+    return PILImage.fromarray(_bytes(values, 255.0 / top))
 
 
 def _bytes(values: np.ndarray, factor: float) -> np.ndarray:
@@ -216,37 +217,37 @@ def _bytes(values: np.ndarray, factor: float) -> np.ndarray:
 def _check_range(values: np.ndarray, top: float, shown: str) -> None:
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise PictureError(f"{shown}: the picture has samples that are not numbers")
+        raise ImageError(f"{shown}: the image has samples that are not numbers")
     if low < 0 or high > top:
-        raise PictureError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: scale them first")
+        raise ImageError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: scale them first")
 
 
 def from_array(values: np.ndarray, shown: str, *, rgb: bool = False) -> Decoded:
-    """Return the image of an array (H, W) or (H, W, C); raises PictureError naming dtype, shape or values."""
+    """Return the image of an array (H, W) or (H, W, C); raises ImageError naming dtype, shape or values."""
     if values.ndim == 2:
         values = values[:, :, None]
     kinds = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
     stored = values.dtype.newbyteorder("=")
     top = kinds.get(stored, 1.0)
     if values.ndim != 3 or not values.size or not (stored in kinds or np.issubdtype(stored, np.floating)):
-        raise PictureError(
-            f"{shown}: array of {values.dtype} {values.shape} is not a picture: "
+        raise ImageError(
+            f"{shown}: array of {values.dtype} {values.shape} is not an image: "
             "give (H, W) or (H, W, C) of uint8, uint16 or floats in 0..1, bands last"
         )
     if values.shape[0] * values.shape[1] > MAX_PIXELS or values.size > 3 * MAX_PIXELS:
-        raise PictureError(f"{shown}: {values.shape} are more than {MAX_PIXELS:,} pixels of three bands")
+        raise ImageError(f"{shown}: {values.shape} are more than {MAX_PIXELS:,} pixels of three bands")
     if values.shape[2] > MAX_BANDS:
-        raise PictureError(f"{shown}: {values.shape[2]} bands in {values.shape}: bands come last, at most {MAX_BANDS}")
+        raise ImageError(f"{shown}: {values.shape[2]} bands in {values.shape}: bands come last, at most {MAX_BANDS}")
     _check_range(values, top, shown)
     bands = np.multiply(values, 1 / top, dtype=np.float32, casting="unsafe")
     count = bands.shape[2]
     first = [_bytes(bands[:, :, band], 255.0) for band in range(3 if count >= 3 else 1)]
-    image = Image.fromarray(np.dstack(first) if count >= 3 else first[0])
+    image = PILImage.fromarray(np.dstack(first) if count >= 3 else first[0])
     return Decoded(image, (f"{count} bands of {stored}",), bands, rgb or count in (1, 3))
 
 
 def read_npy(file: Path | bytes, shown: str) -> Decoded:
-    """Read a `.npy` file or its bytes; not by `np.load`, which opens archives and pickles too. Raises PictureError."""
+    """Read a `.npy` file or its bytes; not by `np.load`, which opens archives and pickles too. Raises ImageError."""
 
     def read() -> np.ndarray:
         if isinstance(file, Path):
@@ -257,7 +258,7 @@ def read_npy(file: Path | bytes, shown: str) -> Decoded:
     return from_array(_read(shown, read, (tokenize.TokenError,)), shown)
 
 
-def _layout(opened: Image.Image) -> tuple[bool, bool]:
+def _layout(opened: PILImage.Image) -> tuple[bool, bool]:
     """Say whether it is a TIFF with more samples than its colours and stated transparency, and whether it is RGB."""
     tags: Any = getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
     samples = tags.get(_SAMPLES, 1)
@@ -278,7 +279,7 @@ class _Tiff:
 def _tiff(file: Path | io.BytesIO, shown: str, background: str) -> Decoded:
     """Read a TIFF whose bands or types Pillow does not know."""
     if not isinstance(file, Path):
-        raise PictureError(f"{shown}: a TIFF of many bands has to be a file of its own")
+        raise ImageError(f"{shown}: a TIFF of many bands has to be a file of its own")
     found = _tiff_values(file, shown)
     plain = from_array(found.values, shown, rgb=found.rgb)
     colours = 3 if found.rgb else 1
@@ -288,7 +289,7 @@ def _tiff(file: Path | io.BytesIO, shown: str, background: str) -> Decoded:
     if stated in (_PREMULTIPLIED, _STRAIGHT) or (stated is None and found.rgb):
         # Where nothing is stated Pillow takes the fourth sample for transparency too.
         over = _laid_on(plain.bands, background, premultiplied=stated == _PREMULTIPLIED)
-        image = Image.fromarray(_bytes(over, 255.0))
+        image = PILImage.fromarray(_bytes(over, 255.0))
         bands = plain.bands if stated is None else over
         return Decoded(image, (*plain.notes, f"transparent parts laid on {background}"), bands)
     if found.rgb:
@@ -309,13 +310,13 @@ def _tiff_values(path: Path, shown: str) -> _Tiff:
         import tifffile
     except ImportError as error:
         # Among other files it is one more that cannot be read.
-        raise PictureError(f"{shown}: {MissingExtraError('tifffile', 'tiff')}") from error
+        raise ImageError(f"{shown}: {MissingExtraError('tifffile', 'tiff')}") from error
 
     def read() -> _Tiff:
         with tifffile.TiffFile(path) as file:
             first = file.series[0]
             if first.size > 3 * MAX_PIXELS or first.nbytes > 12 * MAX_PIXELS:
-                raise PictureError(f"{first.shape} are more than {MAX_PIXELS:,} pixels of three bands")
+                raise ImageError(f"{first.shape} are more than {MAX_PIXELS:,} pixels of three bands")
             values: np.ndarray = first.asarray()
             # Planar files come with the bands in front.
             planar = values.ndim == 3 and first.axes.endswith("YX")
@@ -349,4 +350,4 @@ def _read(shown: str, reader: Callable[[], T], further: tuple[type[Exception], .
     try:
         return reader()
     except BROKEN + further as error:
-        raise PictureError(f"{shown}: cannot be read as an array ({printable(error)})") from error
+        raise ImageError(f"{shown}: cannot be read as an array ({printable(error)})") from error

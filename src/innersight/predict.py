@@ -1,4 +1,4 @@
-"""Predictions: probabilities for pictures; accuracy and confusions for a class-per-folder tree."""
+"""Predictions: probabilities for images; accuracy and confusions for a class-per-folder tree."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ LISTED, SHOWN = 20, 10  # images that are listed one by one, and of more the mis
 class Prediction:
     """What the network says.
 
-    names : one per picture. logits : (pictures, classes) float32. truth : class number per picture, -1 where unknown.
+    names : one per image. logits : (images, classes) float32. truth : class number per image, -1 where unknown.
     skipped : one sentence for each file that could not be read. notes : how images and labels were understood.
     learned : how many of the images the network was trained on, as far as its run says.
     warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
@@ -55,28 +55,26 @@ class Prediction:
 
     @property
     def probabilities(self) -> Tensor:
-        """(pictures, classes) in 0..1; NaN where the network's scores stand for no probability."""
+        """(images, classes) in 0..1; NaN where the network's scores stand for no probability."""
         return self.model.probabilities(self.logits)
 
-    def top(self, picture: int, count: int = 5) -> list[dict[str, Any]]:
-        """Return the `count` likeliest classes of a picture, best first; probability None where there is none."""
-        scores, index = self.logits[picture].topk(min(count, len(self.model.labels)))
-        probability = (
-            self.probabilities[picture, index].tolist() if self.model.has_probabilities else [None] * len(index)
-        )
+    def top(self, image: int, count: int = 5) -> list[dict[str, Any]]:
+        """Return the `count` likeliest classes of an image, best first; probability None where there is none."""
+        scores, index = self.logits[image].topk(min(count, len(self.model.labels)))
+        probability = self.probabilities[image, index].tolist() if self.model.has_probabilities else [None] * len(index)
         return [
             {"class": c, "label": self.model.labels[c], "probability": p, "logit": score}
             for c, p, score in zip(index.tolist(), probability, scores.tolist(), strict=True)
         ]
 
-    def row(self, picture: int) -> dict[str, Any]:
+    def row(self, image: int) -> dict[str, Any]:
         """Return what an image is taken for: name, label, probability and logit, and its truth and whether it is right.
 
         probability, truth and right are None where there is none.
         """
-        (best,), true = self.top(picture, 1), self.truth[picture]
+        (best,), true = self.top(image, 1), self.truth[image]
         return {
-            "name": self.names[picture],
+            "name": self.names[image],
             "label": best["label"],
             "probability": best["probability"],
             "logit": best["logit"],
@@ -99,7 +97,7 @@ class Prediction:
         return [(self.model.labels[number], count) for number, count in found.most_common()]
 
     def confusion(self) -> Tensor:
-        """Return (classes, classes) counts, rows the truth, columns the prediction, of the pictures with a truth."""
+        """Return (classes, classes) counts, rows the truth, columns the prediction, of the images with a truth."""
         size = len(self.model.labels)
         table = torch.zeros(size, size, dtype=torch.long)
         for true, predicted in zip(self.truth, self.logits.argmax(1).tolist(), strict=True):
@@ -119,32 +117,32 @@ class Prediction:
             true, predicted, hit = int(table[i].sum()), int(table[:, i].sum()), int(table[i, i])
             if true or predicted:
                 per_class[label] = {
-                    "pictures": true,
+                    "images": true,
                     "recall": hit / true if true else None,
                     "precision": hit / predicted if predicted else None,
                 }
         wrong = [
-            {"truth": self.model.labels[i], "predicted": self.model.labels[j], "pictures": int(table[i, j])}
+            {"truth": self.model.labels[i], "predicted": self.model.labels[j], "images": int(table[i, j])}
             for i, j in (table - table.diag().diag()).nonzero().tolist()
         ]
         return {
-            "pictures": total,
+            "images": total,
             "accuracy": right / total,
             "trained_on": self.learned,
             "interval": list(wilson(right, total)),
             "classes": per_class,
-            "confusions": sorted(wrong, key=lambda row: -row["pictures"]),
+            "confusions": sorted(wrong, key=lambda row: -row["images"]),
         }
 
     def figure(self) -> "Figure":
-        """Draw the likeliest classes of up to 12 pictures; the confusion table of more of which the truth is known."""
+        """Draw the likeliest classes of up to 12 images; the confusion table of more of which the truth is known."""
         return _draw_confusion(self) if len(self.names) > DRAWN and self.summary() else _draw_bars(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return every picture's best classes and the summary."""
+        """Return every image's best classes and the summary."""
         return {
             "model": self.model.name,
-            "pictures": [
+            "images": [
                 {"name": name, "truth": self.model.labels[t] if t >= 0 else None, "prediction": self.top(i)}
                 for i, (name, t) in enumerate(zip(self.names, self.truth, strict=True))
             ],
@@ -167,13 +165,13 @@ class Prediction:
 
 
 @public()
-def predict(model: Model, pictures: Any) -> Prediction:
+def predict(model: Model, images: Any) -> Prediction:
     """Return the prediction for images.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; only a batch at a time is held. The truth is what
+    images : whatever holds images, see `innersight.inputs.entries`; only a batch at a time is held. The truth is what
     a data set says, or a folder that a file lies in and that is named like one of the model's classes; the notes say
     how that was read, and how many of the images a network from a run was trained on, known by their content. Files
-    that cannot be read are skipped and listed. Raises PictureError when none could be read.
+    that cannot be read are skipped and listed. Raises ImageError when none could be read.
     """
     names: list[str] = []
     paths: list[Path | None] = []
@@ -181,7 +179,7 @@ def predict(model: Model, pictures: Any) -> Prediction:
     logits: list[Tensor] = []
     known, learned = learned_by(model.run), 0
     look = InputLook(model)
-    reading = ImageReader(pictures, model.input, model.labels)
+    reading = ImageReader(images, model.input, model.labels)
     for both in batched(reading.each(partial(_read, spec=model.input, known=known)), BATCH):
         loaded = [one for one, _ in both]
         learned += sum(trained for _, trained in both)
@@ -258,7 +256,7 @@ def _draw_confusion(prediction: Prediction) -> "Figure":
             j, i, str(int(cut[i, j])), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k"
         )
     low, high = summary["interval"]
-    text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['pictures']} pictures"
+    text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['images']} images"
     if prediction.learned:
         text += f"\n{prediction.learned} of {len(prediction.names)} images were training images"
     axis.set_title(text, fontsize=9)

@@ -1,4 +1,4 @@
-"""What a place of a layer sees of the picture, whether it reaches the class, and what a layer costs: measured."""
+"""What a place of a layer sees of the image, whether it reaches the class, and what a layer costs: measured."""
 
 from collections.abc import Sequence
 
@@ -125,7 +125,7 @@ def _extent(energy: Tensor, felt: Tensor, places: int) -> tuple[int, int, int, f
     share = quotient(felt.cumsum(0), felt.sum())
     outside = (1 - ENERGY) / 2
     start, end = int((share < outside).sum()), int((share < 1 - outside).sum())
-    # What the border of the picture cuts off would pull the middle of the whole field inwards.
+    # What the border of the image cuts off would pull the middle of the whole field inwards.
     cut = first == 0 or last == pixels - 1
     middle = (start + end + 1) / 2 if cut else (first + last + 1) / 2
     return last - first + 1, min(end - start + 1, last - first + 1), stride, middle

@@ -15,7 +15,7 @@ def stamp(inside: StudyFolder) -> str:
     """
     digest = hashlib.sha256(__version__.encode())
     with index.reading(inside) as db:
-        for table, columns in (("items", "key, settings, finished"), ("scan", "done, pictures, file")):
+        for table, columns in (("items", "key, settings, finished"), ("scan", "done, images, file")):
             if index.has(db, table):
                 digest.update(repr(db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()).encode())
     return digest.hexdigest()[:16]

@@ -19,7 +19,7 @@ from innersight.errors import InnersightError, brief, printable
 from innersight.writing import write_bytes
 
 # What a study consists of; whatever else lies in its folder is not touched.
-FOLDERS = ("values", "web", "pictures", "sprites")
+FOLDERS = ("values", "web", "images", "sprites")
 DATABASES = ("index.sqlite", "lock.sqlite")
 # What Python and torch raise for values of another type, shape or content than is expected.
 _FOREIGN = (
@@ -48,7 +48,7 @@ class StudyFolder:
         """
         found = cls(Path(folder))
         if found.file("index.sqlite") is None:
-            raise GoneError(f"{folder} is not a study (no index.sqlite); `innersight study MODEL PICTURES` makes one")
+            raise GoneError(f"{folder} is not a study (no index.sqlite); `innersight study MODEL IMAGES` makes one")
         found.check()
         return found
 

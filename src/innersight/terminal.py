@@ -97,7 +97,7 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
     if measured and any("#" in layer.name for layer in found):
         lines.append("NAME#2 is the second call of a module; the compute of all its calls is in its first line")
     if any(layer.prefix for layer in found):
-        lines.append("grid 14x14 + 1: one token before those of the picture, such as a class token; it is not shown")
+        lines.append("grid 14x14 + 1: one token before those of the image, such as a class token; it is not shown")
     if all(layer.grid == (1, 1) for layer in found):
         lines.append(f"{without_grid(model)}; heatmaps are those of methods that read pixels")
     if unreadable:
@@ -133,11 +133,11 @@ def prediction(result: Prediction) -> str:
     if summary is not None and len(result.names) > 1:
         low, high = summary["interval"]
         rows = [
-            [label, str(c["pictures"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
+            [label, str(c["images"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
             for label, c in summary["classes"].items()
         ]
-        worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['pictures']}") for c in summary["confusions"]]
-        total = summary["pictures"]
+        worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['images']}") for c in summary["confusions"]]
+        total = summary["images"]
         learned = f", {result.learned:,} of {len(result.names):,} images were training images" if result.learned else ""
         accuracy = f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f})"
         parts += [
@@ -197,7 +197,7 @@ def trust(result: Trust) -> str:
 
 
 def ablation(result: Ablation, count: int = 10) -> str:
-    """Return for each class the table of the units whose removal lowers it most, and over which pictures."""
+    """Return for each class the table of the units whose removal lowers it most, and over which images."""
     parts = []
     for label in result.shown():
         rows = []
@@ -223,7 +223,7 @@ def interpretability(found: Interpretability) -> str:
     ]
     said = [f"chance is 0.5; by {found.explanations} {found.by} of each unit, nearness in {found.distance}"]
     if found.unscored:
-        said.append(f"without a task, for they answer alike to all pictures: {', '.join(found.unscored)}")
+        said.append(f"without a task, for they answer alike to all images: {', '.join(found.unscored)}")
     return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
 
 
@@ -253,7 +253,7 @@ def matching(result: Matching) -> str:
         middle = "" if row["median"] is None else f"{row['median']:.2f}"
         rows.append([name, *counts, middle, f"{row['threshold']:.2f}", f"{row['cka']:.2f}"])
     head = ["layer", "units", "same", "moved", "born", "died", "silent", "median", "chance", "CKA"]
-    return f"{table(head, rows)}\n{result.pictures:,} pictures; median: correlation of partners; chance: the threshold"
+    return f"{table(head, rows)}\n{result.images:,} images; median: correlation of partners; chance: the threshold"
 
 
 def dissection(result: Dissection | Concepts, count: int = 20) -> str:
@@ -276,7 +276,7 @@ def dissection(result: Dissection | Concepts, count: int = 20) -> str:
     parts = [table(["layer", "units", "labelled", ""], rows)]
     if best:
         parts += ["", table(["unit", "label", result.measure, "95%", "p"], columns)]
-    return "\n".join([*parts, f"{result.pictures:,} pictures"])
+    return "\n".join([*parts, f"{result.images:,} images"])
 
 
 def methods() -> str:
@@ -332,4 +332,4 @@ def scan(found: Scan) -> str:
         for name, row in found.summary().items()
     ]
     head = ["layer", "units", "grid", "dead", "always on", "tell a class", "twins", "not finite"]
-    return f"{table(head, rows)}\n{found.pictures:,} pictures"
+    return f"{table(head, rows)}\n{found.images:,} images"

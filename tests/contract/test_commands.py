@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import picture
+from networks import image
 from typer.testing import CliRunner
 
 import innersight as ins
@@ -41,7 +41,7 @@ NET = "small:4?size=24"
 def test_every_command_is_a_public_function_or_a_tool() -> None:
     assert set(COMMANDS) >= TOOLS
     public = {name for name in ins.__all__ if inspect.isfunction(getattr(ins, name))}
-    assert set(COMMANDS) - TOOLS == public - {"load", "load_picture"}
+    assert set(COMMANDS) - TOOLS == public - {"load", "load_image"}
 
 
 class Called(Exception):  # noqa: N818
@@ -66,7 +66,7 @@ def recorded(name: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> di
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - TOOLS))
 def test_a_command_has_the_defaults_of_its_function(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, options = tmp_path / "a.png", tmp_path / "out"
-    picture(1).image.save(file)
+    image(1).pil.save(file)
     words = {
         "ablate": [NET, str(file), "--layer", "stage1"],
         "compare": [NET, str(file), "--layer", "stage1"],

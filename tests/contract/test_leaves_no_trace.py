@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import NETS, picture, tiny
+from networks import NETS, image, tiny
 from public import CASES, QUICK, WITHOUT_A_NETWORK
 from torch import Tensor, nn
 
 import innersight as ins
 from innersight.heatmaps.request import UnfitError, methods, reads
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 
 SLOWER: dict[str, dict[str, Any]] = {name: {"samples": 8, "cells": 2} for name in ("lime", "kernel-shap")}
@@ -129,19 +129,19 @@ def unchanged(model: Model) -> Iterator[None]:
                 assert after[key] == value, key
 
 
-def prepare(net: str) -> tuple[Model, list[Picture]]:
+def prepare(net: str) -> tuple[Model, list[Image]]:
     model = tiny(net)
     dishevel(model)
-    return model, [picture(1), picture(2)]
+    return model, [image(1), image(2)]
 
 
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_is_left_behind(name: str, net: str, tmp_path: Path) -> None:
-    model, pictures = prepare(net)
+    model, images = prepare(net)
     for grad in (True, False):
         with torch.set_grad_enabled(grad), unchanged(model):
-            CASES[name](model, pictures, tmp_path)
+            CASES[name](model, images, tmp_path)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -149,7 +149,7 @@ def test_nothing_is_left_behind(name: str, net: str, tmp_path: Path) -> None:
 def test_nothing_is_left_behind_by_a_broken_forward(
     name: str, error: type[BaseException], fault: Fault, tmp_path: Path
 ) -> None:
-    model, pictures = prepare("dense")
+    model, images = prepare("dense")
     fault.error = error
     broken = 0
     while True:
@@ -157,7 +157,7 @@ def test_nothing_is_left_behind_by_a_broken_forward(
         fault.calls, fault.at = 0, 1 + broken if broken < 6 else 2 ** (broken - 3)
         with unchanged(model):
             try:
-                CASES[name](model, pictures, tmp_path / str(broken))
+                CASES[name](model, images, tmp_path / str(broken))
             except error:
                 broken += 1
             else:
@@ -170,12 +170,12 @@ def test_nothing_is_left_behind_by_a_broken_forward(
 def test_nothing_is_left_behind_by_a_broken_backward(
     name: str, error: type[BaseException], fault: Fault, tmp_path: Path
 ) -> None:
-    model, pictures = prepare("in-place")
+    model, images = prepare("in-place")
     fault.error, fault.backward = error, True
     for at in (1, 2):
         fault.calls, fault.at = 0, at
         with unchanged(model), pytest.raises(error, match="inside backward"):
-            CASES[name](model, pictures, tmp_path)
+            CASES[name](model, images, tmp_path)
 
 
 @pytest.mark.parametrize("name", list(methods))
@@ -185,7 +185,7 @@ def test_each_heatmap_method_alone_leaves_nothing(name: str, any_tiny: Model) ->
     dishevel(any_tiny)
     options = {name: (QUICK | SLOWER).get(name, {})}
     with unchanged(any_tiny), suppress(UnfitError):
-        ins.explain(any_tiny, [picture(3)], "cedar", [name], options=options)
+        ins.explain(any_tiny, [image(3)], "cedar", [name], options=options)
 
 
 def test_a_missing_restore_is_noticed() -> None:

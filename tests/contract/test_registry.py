@@ -65,7 +65,7 @@ def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> Answer:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
-def test_gives_one_finite_map_for_each_picture(name: str, any_tiny: Model) -> None:
+def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None:
     x, targets = batch(any_tiny, 3), torch.tensor([0, 3, 3])
     if reads(name) == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
         pytest.skip("Captum's own methods are not ours to test on every network")
@@ -85,7 +85,7 @@ def test_gives_one_finite_map_for_each_picture(name: str, any_tiny: Model) -> No
     assert torch.isfinite(values).all()
     assert found.error is None or found.error.shape == values.shape
     assert name in MAY_BE_EMPTY or values.abs().amax((1, 2)).min() > 0
-    # A picture's map does not depend on its neighbours in the batch. (The last bit of a logit shows in Captum's
+    # An image's map does not depend on its neighbours in the batch. (The last bit of a logit shows in Captum's
     # KernelSHAP, which weighs two of its samples a million times the others, and under Adam, which makes a whole step
     # of a gradient near zero.)
     if name in ("kernel-shap", "extremal-perturbation"):

@@ -190,7 +190,7 @@ def guided_backprop(net: nn.Module, x: Tensor, target: int, layer: str) -> Any:
 
 
 def noisy_slopes(net: nn.Module, x: Tensor, target: int, copies: int) -> Tensor:
-    """Return gradients at pictures with noise of 0.15 of the range, by the first random stream."""
+    """Return gradients at images with noise of 0.15 of the range, by the first random stream."""
     stream = torch.Generator().manual_seed(0)
     spread = 0.15 * (x.max() - x.min())
     drawn = [torch.randn(x.shape[1:], generator=stream).double() for _ in range(copies)]
@@ -270,7 +270,7 @@ def scorecam(net: nn.Module, x: Tensor, target: int, layer: str) -> Any:
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
-    """Return a blurred picture, edges mirrored, by the sum it is."""
+    """Return a blurred image, edges mirrored, by the sum it is."""
     for axis in (2, 3):
         reach = min(x.shape[axis] - 1, round(3 * sigma))
         weights = [math.exp(-((d / sigma) ** 2) / 2) for d in range(-reach, reach + 1)]
@@ -441,7 +441,7 @@ def lime(net: nn.Module, x: Tensor, target: int, layer: str, cells: int = 2) -> 
 
 
 def gradient_shap(net: nn.Module, x: Tensor, target: int, layer: str) -> Any:
-    """Lundberg and Lee 2017: gradients at random points of the way to the noisy picture, by many draws."""
+    """Lundberg and Lee 2017: gradients at random points of the way to the noisy image, by many draws."""
     stream = torch.Generator().manual_seed(1)
     total = torch.zeros_like(x)
     for _ in range(400):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import NETS, picture, tiny
+from networks import NETS, image, tiny
 from torch import Tensor
 
 import innersight as ins
@@ -32,21 +32,21 @@ def slow_change(model: Model, x: Tensor, layer: str, to: str) -> Tensor:
 @pytest.mark.parametrize("net", NETS)
 def test_every_change_is_that_of_a_full_run(net: str, to: str) -> None:
     model = tiny(net)
-    pictures = [picture(i) for i in range(3)]
-    x = stack(pictures, model.input)
+    images = [image(i) for i in range(3)]
+    x = stack(images, model.input)
     for layer in dict.fromkeys([*story(model), "head"]):
-        found = ins.ablate(model, pictures, layer, to=to)
+        found = ins.ablate(model, images, layer, to=to)
         assert found.change.shape == (3, found.change.shape[1], 4)
         assert torch.allclose(found.change, slow_change(model, x, layer, to), atol=1e-4), layer
         assert torch.allclose(found.logits, model.net(x), atol=1e-5), layer
 
 
 def test_the_closed_form_is_used_where_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, pictures = tiny("in-place", dtype=torch.float64), [picture(i) for i in range(3)]
-    closed = ins.ablate(model, pictures, "relu2")
+    model, images = tiny("in-place", dtype=torch.float64), [image(i) for i in range(3)]
+    closed = ins.ablate(model, images, "relu2")
     assert closed.closed
-    assert not ins.ablate(model, pictures, "pool1").closed
+    assert not ins.ablate(model, images, "pool1").closed
     monkeypatch.setattr("innersight.ablation._closed", lambda suffix, other: None)
-    runs = ins.ablate(model, pictures, "relu2")
+    runs = ins.ablate(model, images, "relu2")
     assert not runs.closed
     assert torch.allclose(closed.change, runs.change, atol=1e-9)

@@ -12,7 +12,7 @@ from innersight import tap
 from innersight.heatmaps import UnfitError, explain
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
-from innersight.image import Picture, as_picture
+from innersight.image import Image, as_image
 from innersight.model import InputSpec, Model
 from innersight.sources import load
 
@@ -107,9 +107,9 @@ def slow(net: Any, x: Tensor, blocks: int = BLOCKS) -> tuple[Tensor, list[Tensor
     return net.head(net.norm(tokens)[:, 0]), kept
 
 
-def noise() -> Picture:
+def noise() -> Image:
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    return as_picture(pixels, name="noise")
+    return as_image(pixels, name="noise")
 
 
 HOWS = ["fused", "function", "method", "module"]

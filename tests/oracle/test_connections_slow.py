@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from networks import NETS, batch, picture, tiny
+from networks import NETS, batch, image, tiny
 from torch import Tensor, nn
 
 import innersight as ins
@@ -51,7 +51,7 @@ def response(model: Model, x: Tensor, layer: str, of: str) -> Tensor:
 
 
 def slow_effect(model: Model, x: Tensor, source: str, target: str, *, step: float, of: str = "mean") -> Tensor:
-    """(pictures, sources, targets): what is lost when a unit's map shrinks by `step` of itself, per step."""
+    """(images, sources, targets): what is lost when a unit's map shrinks by `step` of itself, per step."""
     found = []
     with tap.untouched(model), torch.no_grad():
         units = tap.capture(model, x, [source]).activations[source].shape[1]
@@ -132,7 +132,7 @@ def test_weights_are_the_jacobian_of_what_they_lead_to() -> None:
 def test_the_whole_adds_up_where_it_is_affine_without_a_bias() -> None:
     model = affine()
     model.net.head.bias.data.zero_()
-    found = ins.connections(model, "wide", [picture(i, width=16, height=16) for i in range(3)])
+    found = ins.connections(model, "wide", [image(i, width=16, height=16) for i in range(3)])
     (link,) = [link for link in found.links if link.by == "attribution" and link.direction == "out"]
-    x = stack([picture(i, width=16, height=16) for i in range(3)], model.input).double()
+    x = stack([image(i, width=16, height=16) for i in range(3)], model.input).double()
     assert torch.allclose(link.samples.sum(1).double(), model.logits(x), atol=1e-5)

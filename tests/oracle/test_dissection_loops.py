@@ -18,7 +18,7 @@ TOP, COUNT = 0.05, 6
 
 
 class Blobs:
-    """Random pictures of the network's own size with three parts that overlap."""
+    """Random images of the network's own size with three parts that overlap."""
 
     def __len__(self) -> int:
         return COUNT
@@ -55,7 +55,7 @@ def test_overlap() -> None:
     model, blobs = tiny("in-place"), Blobs()
     found = ins.dissect(model, blobs, layers=["relu2"], top=TOP, batch=4)
     layer = found.layers["relu2"]
-    x = torch.stack([ins.Picture(_image(blobs[i]["image"]), str(i)).tensor(model.input) for i in range(COUNT)])
+    x = torch.stack([ins.Image(_image(blobs[i]["image"]), str(i)).tensor(model.input) for i in range(COUNT)])
     maps = compute(model, x, ["relu2"])["relu2"].double().numpy()
     for unit in range(maps.shape[1]):
         level = float(layer.level[unit])
@@ -74,9 +74,9 @@ def test_overlap() -> None:
 
 
 def _image(pixels: np.ndarray) -> Any:
-    from PIL import Image
+    from PIL import Image as PILImage
 
-    return Image.fromarray(pixels)
+    return PILImage.fromarray(pixels)
 
 
 def test_the_test_by_shuffles() -> None:
@@ -117,21 +117,21 @@ def test_the_test_by_shuffles() -> None:
 
 def test_the_interval() -> None:
     rng = np.random.default_rng(0)
-    pictures, side = 60, 12
-    masks = (rng.random((pictures, 1, side * side)) < rng.random((pictures, 1, 1)) * 0.5).astype(np.float32)
-    maps = masks * (rng.random((pictures, 1, side * side)) < rng.random((pictures, 1, 1))).astype(np.float32)
+    images, side = 60, 12
+    masks = (rng.random((images, 1, side * side)) < rng.random((images, 1, 1)) * 0.5).astype(np.float32)
+    maps = masks * (rng.random((images, 1, side * side)) < rng.random((images, 1, 1))).astype(np.float32)
     overlap = Overlap(torch.tensor([0.5]), 1, (side, side), 0)
     area = torch.zeros(RESAMPLES, 1)
-    for start in range(0, pictures, 16):
-        some = slice(start, min(start + 16, pictures))
-        own = [Entry(i, str(i), None, None, lambda: None, bytes) for i in range(pictures)[some]]  # type: ignore[arg-type]
+    for start in range(0, images, 16):
+        some = slice(start, min(start + 16, images))
+        own = [Entry(i, str(i), None, None, lambda: None, bytes) for i in range(images)[some]]  # type: ignore[arg-type]
         drawn = draws(own)
         mask = torch.from_numpy(masks[some])
         overlap.add(torch.from_numpy(maps[some]).view(-1, 1, side, side), mask, own, drawn, [None] * len(own))
         area += drawn @ mask.sum(2)
     fast = np.quantile(share(overlap.both_drawn, overlap.on_drawn, area)[:, 0, 0].numpy(), [0.025, 0.975])
     both, union = (maps * masks).sum((1, 2)), np.maximum(maps, masks).sum((1, 2))
-    again = rng.integers(0, pictures, (20_000, pictures))
+    again = rng.integers(0, images, (20_000, images))
     slow = np.quantile(both[again].sum(1) / union[again].sum(1), [0.025, 0.975])
     assert np.abs(fast - slow).max() < 0.2 * (slow[1] - slow[0])
     assert int(overlap.both[0, 0]) == int(both.sum())

@@ -33,7 +33,7 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def pictures(model: Model) -> Tensor:
+def images(model: Model) -> Tensor:
     return batch(model, 3, seed=2)
 
 
@@ -83,17 +83,17 @@ def layer_cam(a: np.ndarray, g: np.ndarray) -> np.ndarray:
     [("gradcam-plus-plus", plus_plus), ("xgradcam", xgrad), ("hirescam", hires), ("layercam", layer_cam)],
 )
 @pytest.mark.parametrize("layer", ["pool1", "conv2", "relu2"])
-def test_maps_from_gradients(model: Model, pictures: Tensor, name: str, slow: Any, layer: str) -> None:
-    found = ask(model, name, pictures, CLASSES, layer).values
+def test_maps_from_gradients(model: Model, images: Tensor, name: str, slow: Any, layer: str) -> None:
+    found = ask(model, name, images, CLASSES, layer).values
     for i, target in enumerate(CLASSES):
-        truth = torch.from_numpy(slow(*at_layer(model, pictures[i : i + 1], target, layer)))
+        truth = torch.from_numpy(slow(*at_layer(model, images[i : i + 1], target, layer)))
         assert torch.allclose(found[i], truth, atol=1e-9), layer
 
 
-def test_eigencam_is_the_first_principal_component(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "eigencam", pictures, CLASSES, "relu2").values
+def test_eigencam_is_the_first_principal_component(model: Model, images: Tensor) -> None:
+    found = ask(model, "eigencam", images, CLASSES, "relu2").values
     for i in range(3):
-        a, _ = at_layer(model, pictures[i : i + 1], 0, "relu2")
+        a, _ = at_layer(model, images[i : i + 1], 0, "relu2")
         places = a.reshape(len(a), -1).T
         centred = places - places.mean(0)
         values, vectors = np.linalg.eigh(centred.T @ centred)
@@ -104,10 +104,10 @@ def test_eigencam_is_the_first_principal_component(model: Model, pictures: Tenso
         assert np.allclose(found[i], truth, atol=1e-5)
 
 
-def test_finercam_is_gradcam_of_the_weighted_difference(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "finercam", pictures, CLASSES, "conv2", rivals=2, strength=0.5).values
+def test_finercam_is_gradcam_of_the_weighted_difference(model: Model, images: Tensor) -> None:
+    found = ask(model, "finercam", images, CLASSES, "conv2", rivals=2, strength=0.5).values
     for i, target in enumerate(CLASSES):
-        one = pictures[i : i + 1]
+        one = images[i : i + 1]
         outputs = model.net(one)[0].detach()
         away = (outputs - outputs[target]).abs().tolist()
         others = [c for c in sorted(range(4), key=away.__getitem__) if c != target][:2]
@@ -162,12 +162,12 @@ def tap_layer(model: Model) -> str:
 
 
 def test_ablationcam_closed_form_is_used_and_equal(
-    model: Model, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+    model: Model, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from innersight.heatmaps.methods import ablationcam
 
     # relu2 is followed by pooling and one matrix, pool1 is not.
-    fast = ask(model, "ablationcam", pictures, CLASSES, "relu2").values
+    fast = ask(model, "ablationcam", images, CLASSES, "relu2").values
     asked: list[bool] = []
     real = ablationcam._affine
 
@@ -177,13 +177,13 @@ def test_ablationcam_closed_form_is_used_and_equal(
         return None
 
     monkeypatch.setattr(ablationcam, "_affine", spy)
-    assert torch.allclose(fast, ask(model, "ablationcam", pictures, CLASSES, "relu2").values, atol=1e-9)
-    ask(model, "ablationcam", pictures, CLASSES, "pool1")
+    assert torch.allclose(fast, ask(model, "ablationcam", images, CLASSES, "relu2").values, atol=1e-9)
+    ask(model, "ablationcam", images, CLASSES, "pool1")
     assert asked == [True, False]
 
 
-def test_reciprocam_leaves_one_place(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "reciprocam", pictures, CLASSES, "pool1", smooth=False).values
+def test_reciprocam_leaves_one_place(model: Model, images: Tensor) -> None:
+    found = ask(model, "reciprocam", images, CLASSES, "pool1", smooth=False).values
     with tap.untouched(model), torch.no_grad():
         for y, x in ((0, 0), (5, 3), (11, 11)):
 
@@ -192,14 +192,14 @@ def test_reciprocam_leaves_one_place(model: Model, pictures: Tensor) -> None:
                 changed[:, :, y, x] = output[:, :, y, x]
                 return changed
 
-            truth = tap.replace(model, pictures, "pool1", only)
+            truth = tap.replace(model, images, "pool1", only)
             assert torch.allclose(found[:, y, x], truth[range(3), CLASSES])
 
 
-def test_scorecam_by_a_loop(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "scorecam", pictures, CLASSES, "relu2").values
+def test_scorecam_by_a_loop(model: Model, images: Tensor) -> None:
+    found = ask(model, "scorecam", images, CLASSES, "relu2").values
     for i, target in enumerate(CLASSES):
-        one = pictures[i : i + 1]
+        one = images[i : i + 1]
         a, _ = at_layer(model, one, target, "relu2")
         scores = []
         for unit in a:
@@ -210,11 +210,11 @@ def test_scorecam_by_a_loop(model: Model, pictures: Tensor) -> None:
         assert np.allclose(found[i], np.tensordot(weights, a, 1), atol=1e-9)
 
 
-def test_occlusion_by_a_loop(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "occlusion", pictures, CLASSES, patch=0.25, stride=0.125).values
+def test_occlusion_by_a_loop(model: Model, images: Tensor) -> None:
+    found = ask(model, "occlusion", images, CLASSES, patch=0.25, stride=0.125).values
     starts = range(0, 19, 3)
     for i, target in enumerate(CLASSES):
-        one = pictures[i : i + 1]
+        one = images[i : i + 1]
         lost, covered = torch.zeros(24, 24), torch.zeros(24, 24)
         for y in starts:
             for x in starts:
@@ -274,11 +274,11 @@ def test_what_each_pixel_is_worth_is_found(weighted: Model, name: str, options: 
     assert float(nothing.abs().max()) < 0.2 * float(good)
 
 
-def test_integrated_gradients_add_up(model: Model, pictures: Tensor) -> None:
-    coarse, fine = (ask(model, "integrated-gradients", pictures, CLASSES, steps=steps) for steps in (2, 256))
-    change = logit(model, pictures, 0) * 0
+def test_integrated_gradients_add_up(model: Model, images: Tensor) -> None:
+    coarse, fine = (ask(model, "integrated-gradients", images, CLASSES, steps=steps) for steps in (2, 256))
+    change = logit(model, images, 0) * 0
     for i, target in enumerate(CLASSES):
-        change[i] = logit(model, pictures[i : i + 1], target) - logit(model, pictures[i : i + 1] * 0, target)
+        change[i] = logit(model, images[i : i + 1], target) - logit(model, images[i : i + 1] * 0, target)
     for found in (coarse, fine):
         assert torch.allclose(found.facts["completeness gap"], found.values.sum((1, 2)) - change)
     assert fine.facts["completeness gap"].abs().max() < 2e-3 * change.abs().max()
@@ -302,7 +302,7 @@ def test_deeplift_adds_up_for_every_elementwise_activation(kind: type[nn.Module]
     assert before == deep_lift.SUPPORTED_NON_LINEAR
 
 
-def test_deeplift_tells_what_it_cannot_follow(model: Model, pictures: Tensor) -> None:
+def test_deeplift_tells_what_it_cannot_follow(model: Model, images: Tensor) -> None:
     class Hidden(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.square()
@@ -313,15 +313,15 @@ def test_deeplift_tells_what_it_cannot_follow(model: Model, pictures: Tensor) ->
     assert ask(hidden, "deeplift", torch.randn(1, 3, 10, 10), [0], "0").facts["completeness gap"].abs().max() > 1e-3
 
 
-def test_vargrad_and_smoothgrad_are_moments_of_the_same_gradients(model: Model, pictures: Tensor) -> None:
-    mean = ask(model, "smoothgrad", pictures, CLASSES, most=8, error=1e-9)
-    variance = ask(model, "vargrad", pictures, CLASSES, copies=8).values
+def test_vargrad_and_smoothgrad_are_moments_of_the_same_gradients(model: Model, images: Tensor) -> None:
+    mean = ask(model, "smoothgrad", images, CLASSES, most=8, error=1e-9)
+    variance = ask(model, "vargrad", images, CLASSES, copies=8).values
     stream = torch.Generator().manual_seed(0)
     slopes = []
     for _ in range(8):
-        noise = torch.randn(pictures.shape[1:], generator=stream).double()
-        spread = 0.15 * (pictures.amax((1, 2, 3)) - pictures.amin((1, 2, 3)))
-        noisy = (pictures + spread[:, None, None, None] * noise).requires_grad_(True)
+        noise = torch.randn(images.shape[1:], generator=stream).double()
+        spread = 0.15 * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
+        noisy = (images + spread[:, None, None, None] * noise).requires_grad_(True)
         value = model.net(noisy)[range(3), CLASSES].sum()
         slopes.append(torch.autograd.grad(value, noisy)[0])
     drawn = torch.stack(slopes)
@@ -332,10 +332,10 @@ def test_vargrad_and_smoothgrad_are_moments_of_the_same_gradients(model: Model, 
     assert torch.allclose(mean.error, (drawn.std(0) / 8**0.5).gather(1, strongest)[:, 0], atol=1e-9)
 
 
-def test_guided_backprop_stops_what_lowers_a_relu(model: Model, pictures: Tensor) -> None:
-    found = ask(model, "guided-backprop", pictures, CLASSES).values
+def test_guided_backprop_stops_what_lowers_a_relu(model: Model, images: Tensor) -> None:
+    found = ask(model, "guided-backprop", images, CLASSES).values
     net = model.net
-    x = pictures.clone().requires_grad_(True)
+    x = images.clone().requires_grad_(True)
 
     class Rule(torch.autograd.Function):
         @staticmethod
@@ -421,7 +421,7 @@ def test_extremal_perturbation_keeps_what_counts(weighted: Model) -> None:
     ],
 )
 def test_options_out_of_range_are_named(
-    model: Model, pictures: Tensor, name: str, options: dict[str, Any], why: str
+    model: Model, images: Tensor, name: str, options: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(InnersightError, match=why):
-        ask(model, name, pictures, CLASSES, **options)
+        ask(model, name, images, CLASSES, **options)

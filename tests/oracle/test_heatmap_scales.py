@@ -14,7 +14,7 @@ from innersight.heatmaps import UnfitError, explain
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.request import methods, reads
 from innersight.heatmaps.target import class_target
-from innersight.image import as_picture
+from innersight.image import as_image
 from innersight.model import InputSpec, Model
 from innersight.sources import load
 
@@ -85,7 +85,7 @@ def network(kind: str, what: str, scale: float) -> tuple[Model, nn.Module]:
     return load(net.eval(), input=InputSpec(SIDE, SIDE, fit="squash")), copy.deepcopy(net).double()
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(len(TARGETS), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
 
 
@@ -105,7 +105,7 @@ def test_a_method_is_its_paper_at_every_scale(name: str, kind: str, what: str, s
         pytest.importorskip("captum")
     oracle, (model, exact) = ORACLES[name], network(kind, what, scale)
     target = class_target(model, torch.tensor(TARGETS))
-    x = pictures()
+    x = images()
     (found,) = answer(model, x, lambda _: target, [LAYERS[kind]], {name: oracle.options}).found.values()
     for i, number in enumerate(TARGETS):
         want = np.asarray(oracle.slow(exact, x[i : i + 1].double(), number, LAYERS[kind], **slow_options(name)))
@@ -128,7 +128,7 @@ def test_relevance_is_refused_where_modules_are_not_all_there_is() -> None:
     model, _ = network("residual", "as it is", 1.0)
     target = class_target(model, torch.tensor([1]))
     with pytest.raises(UnfitError, match="between its modules"):
-        answer(model, pictures()[:1], lambda _: target, ["last"], {"lrp": {}})
+        answer(model, images()[:1], lambda _: target, ["last"], {"lrp": {}})
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e30])
@@ -136,7 +136,7 @@ def test_a_map_of_any_size_is_shown(scale: float) -> None:
     model, _ = network("plain", "logits", scale)
     pixels = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     asked = ["gradcam", "gradcam-plus-plus", "saliency", "vargrad", "rise", "sobol"]
-    found = explain(model, as_picture(pixels), 1, asked, options={"rise": {"most": 64}, "sobol": {"most": 2}})
+    found = explain(model, as_image(pixels), 1, asked, options={"rise": {"most": 64}, "sobol": {"most": 2}})
     for entry in found.entries:
         assert "no evidence" not in (entry.verdict or ""), entry.method
         assert entry.values.isfinite().all(), entry.method

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import batch, picture, tiny
+from networks import batch, image, tiny
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -59,7 +59,7 @@ def slow_gradcam(model: Model, one: Tensor, target: int, layer: str) -> Tensor:
 @pytest.mark.parametrize("net", NETS)
 def test_gradcam_is_its_definition(net: str) -> None:
     model = tiny(net, dtype=torch.float64)
-    # Pictures for which no activation lies so close to zero that the differences step over the kink of a ReLU.
+    # Images for which no activation lies so close to zero that the differences step over the kink of a ReLU.
     x = batch(model, 2, seed=2)
     for layer in story(model):
         fast = ask(model, "gradcam", x, [1, 2], layer)
@@ -127,7 +127,7 @@ def test_gradcam_agrees_with_another_implementation() -> None:
 
     compared = 0
     for target, seed in ((target, seed) for target in range(4) for seed in range(3)):
-        one = picture(seed)
+        one = image(seed)
         found = explain(model, one, target, ["gradcam"], layers="pool1", options={"gradcam": {"relu": True}})
         ours = found.entries[0].values
         with peer.GradCAM(model.net, [model.net.pool1]) as cam:
@@ -141,34 +141,34 @@ def test_gradcam_agrees_with_another_implementation() -> None:
 
 def test_explain_names_targets_and_keeps_the_order() -> None:
     model = tiny("in-place")
-    pictures = [picture(i) for i in range(18)]
-    found = explain(model, pictures, methods=["saliency", "gradcam", "saliency"])
-    assert [(e.picture.name, e.method) for e in found.entries] == [
-        (one.name, method) for one in pictures for method in ("saliency", "gradcam")
+    images = [image(i) for i in range(18)]
+    found = explain(model, images, methods=["saliency", "gradcam", "saliency"])
+    assert [(e.image.name, e.method) for e in found.entries] == [
+        (one.name, method) for one in images for method in ("saliency", "gradcam")
     ]
     with torch.no_grad():
-        logits = model.net(stack(pictures, model.input))
+        logits = model.net(stack(images, model.input))
     for i, entry in enumerate(found.entries[::2]):
         assert entry.target == int(logits[i].argmax())
         assert entry.logit == pytest.approx(float(logits[i].max()), abs=1e-5)
         assert entry.probability == pytest.approx(float(logits[i].softmax(0).max()), abs=1e-5)
-    fixed = explain(model, pictures[17], "dogwood").entries
+    fixed = explain(model, images[17], "dogwood").entries
     assert {entry.target for entry in fixed} == {3}
-    own = explain(model, pictures, "dogwood").entries[-2:]
+    own = explain(model, images, "dogwood").entries[-2:]
     for a, b in zip(fixed, own, strict=True):
         assert torch.allclose(a.values, b.values, atol=1e-6)
 
 
 def test_the_layer_read_is_said() -> None:
     model = tiny("dense")
-    found = explain(model, picture(1))
+    found = explain(model, image(1))
     assert found.layer == last_grid(model)[0]
     assert "last layer that still has places (12x12)" in found.why
-    assert explain(model, picture(1), layers="stem").why == "as asked"
+    assert explain(model, image(1), layers="stem").why == "as asked"
 
 
 class Constant(nn.Module):
-    """Ignores its picture."""
+    """Ignores its image."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -182,17 +182,17 @@ class Constant(nn.Module):
 
 def test_no_evidence_is_an_answer() -> None:
     model = Model(Constant(0.0).eval(), InputSpec(8, 8), ("a", "b"), "constant", "a test")
-    entries = explain(model, picture(1), layers="conv").entries
+    entries = explain(model, image(1), layers="conv").entries
     assert [entry.verdict for entry in entries] == [
         f"{name} finds no evidence: it gives every place the value zero." for name in ("gradcam", "saliency")
     ]
     assert not any(entry.values.any() for entry in entries)
-    assert all(entry.verdict is None for entry in explain(tiny("in-place"), picture(1)).entries)
+    assert all(entry.verdict is None for entry in explain(tiny("in-place"), image(1)).entries)
 
 
 def test_a_gradient_that_overflows_is_told(tmp_path: Path) -> None:
     model = Model(Constant(float("inf")).eval(), InputSpec(8, 8), ("a", "b"), "overflow", "a test")
-    found = explain(model, picture(1), "a", layers="conv")
+    found = explain(model, image(1), "a", layers="conv")
     assert all("not numbers" in (entry.verdict or "") for entry in found.entries)
     assert found.save(tmp_path / "a.png").stat().st_size > 0
 
@@ -211,12 +211,12 @@ def test_a_gradient_that_overflows_is_told(tmp_path: Path) -> None:
 )
 def test_errors(options: dict, why: str) -> None:
     with pytest.raises(InnersightError, match=why):
-        explain(tiny("in-place"), picture(0), **options)
+        explain(tiny("in-place"), image(0), **options)
 
 
 def test_saving(tmp_path: Path) -> None:
     model = tiny("wide")
-    found = explain(model, [picture(1), picture(2)])
+    found = explain(model, [image(1), image(2)])
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert [row["grid"] for row in document["heatmaps"]] == [[10, 17], [20, 34]] * 2
     assert document["heatmaps"][0]["low"] < document["heatmaps"][0]["high"]

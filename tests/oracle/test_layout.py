@@ -151,7 +151,7 @@ def test_tokens_sorted_into_small_windows_are_refused(size: int, seed: int) -> N
     model = Model(Windows().eval(), InputSpec(size, size), tuple("abc"), "windows", "a test")
     found = tap.layouts(model)["sorted"]
     assert isinstance(found, tap.Unreadable)
-    assert "not in the order of the picture" in found.why
+    assert "not in the order of the image" in found.why
 
 
 def test_the_stem_of_another_size_is_read_in_proportion() -> None:
@@ -200,11 +200,11 @@ def test_what_has_no_units_and_places_is_named_with_the_reason() -> None:
     model = Model(Oddities().eval(), InputSpec(2 * H, 2 * W), tuple("abcd"), "odd", "a test")
     assert [layer.name for layer in survey(model)] == ["stem", "head"]
     assert unreadable(model) == {
-        "shuffled": "gives values that are not in the order of the picture",
+        "shuffled": "gives values that are not in the order of the image",
         "words": "gives str, which holds no floating-point tensor",
-        "heads": "gives values that are not in the order of the picture",
-        "deep": "gives (5, 1, 1, 8, 12, 18), which is no grid of the picture",
-        "sums": "gives (5,) for 5 pictures: windows, heads or tokens instead of pictures",
+        "heads": "gives values that are not in the order of the image",
+        "deep": "gives (5, 1, 1, 8, 12, 18), which is no grid of the image",
+        "sums": "gives (5,) for 5 images: windows, heads or tokens instead of images",
         "counts": "gives Tensor, which holds no floating-point tensor",
     }
 

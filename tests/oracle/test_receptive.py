@@ -51,7 +51,7 @@ def test_fields_of_convolutions_and_pools_follow_the_arithmetic() -> None:
     assert found["7"].size == (65, 81)
 
 
-def test_the_field_stops_at_the_picture() -> None:
+def test_the_field_stops_at_the_image() -> None:
     torch.manual_seed(0)
     convs = [nn.Conv2d(3 if i == 0 else 4, 4, 5, padding=2) for i in range(6)]
     net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))

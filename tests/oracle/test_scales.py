@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import batch, picture, tiny
-from PIL import Image
+from networks import batch, image, tiny
+from PIL import Image as PILImage
 from torch import Tensor, nn
 
 import innersight as ins
@@ -101,7 +101,7 @@ def slow_losses(model: Model, x: Tensor) -> Tensor:
 def test_a_rest_is_affine_by_what_changes_and_not_by_the_size_of_the_logits(size: float) -> None:
     model, x = deep(size), batch(deep(1.0), 2)
     truth = slow_losses(model, x)
-    found = ins.ablate(model, [picture(0), picture(1)], "first")
+    found = ins.ablate(model, [image(0), image(1)], "first")
     assert not found.closed
     target = class_target(model, torch.tensor([1, 2]))
     maps = next(iter(answer(model, x, lambda _: target, ["first"], {"ablationcam": {}}).found.values())).values
@@ -115,7 +115,7 @@ def test_an_affine_rest_is_found_at_every_size(size: float) -> None:
     model = tiny("in-place")
     model.net.head.weight.data *= size
     model.net.head.bias.data *= size
-    assert ins.ablate(model, [picture(0)], "relu2").closed
+    assert ins.ablate(model, [image(0)], "relu2").closed
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e12])
@@ -124,23 +124,23 @@ def test_likeness_is_a_cosine(size: float) -> None:
     model.net.second.weight.data *= size
     model.net.second.bias.data *= size
     x = batch(model, 3)
-    target = likeness(model, picture(0), "relu#2")(torch.zeros(3, 3))
+    target = likeness(model, image(0), "relu#2")(torch.zeros(3, 3))
     with torch.no_grad():
         captured = tap.capture(model, x, ["relu#2"], stop=False)
-        other = tap.capture(model, picture(0).tensor(model.input)[None], ["relu#2"]).activations["relu#2"]
+        other = tap.capture(model, image(0).tensor(model.input)[None], ["relu#2"]).activations["relu#2"]
         found = target.score(captured, torch.arange(3))
     own, like = (maps.double().mean((2, 3)) / size for maps in (captured.activations["relu#2"], other))
     want = (own * like).sum(1) / own.norm(dim=1) / like.norm()
     assert found.tolist() == pytest.approx(want.tolist(), abs=1e-5)
 
 
-def test_the_picture_of_likeness_is_read_and_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_of_likeness_is_read_and_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from innersight.heatmaps import target as module
 
     model, read = tiny("in-place"), []
     monkeypatch.setattr(module, "stack", lambda *args, real=module.stack: (read.append(args), real(*args))[1])
     ran: list[int] = []
-    many = [picture(seed) for seed in range(33)]
+    many = [image(seed) for seed in range(33)]
     explain(model, many[0])  # layers are measured
     handle = model.net.conv1.register_forward_hook(lambda _m, given, _o: ran.append(len(given[0])))
     explain(model, many, methods=["gradcam"], like=many[0])
@@ -155,7 +155,7 @@ def test_the_picture_of_likeness_is_read_and_run_once(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("rival", [0, 1, 3])
 def test_a_rival_of_any_number_is_taken_off(rival: int) -> None:
     model = tiny("in-place")
-    one = picture(2)
+    one = image(2)
     found = explain(model, one, 2, ["gradcam"], versus=rival).entries[0]
     with torch.no_grad():
         logits = model.net(one.tensor(model.input)[None])[0]
@@ -235,17 +235,17 @@ def test_variance_of_gradients_that_hardly_vary() -> None:
 @pytest.mark.parametrize("size", SCALES)
 def test_compare(size: float) -> None:
     stream = torch.Generator().manual_seed(0)
-    model, pictures = tiny("in-place"), (picture(0), picture(1))
+    model, images = tiny("in-place"), (image(0), image(1))
     maps, context = torch.randn(1, 5, 6, 6, generator=stream), torch.randn(1, 7, 4, 4, generator=stream)
     maps = maps + 0.3 * torch.randn(2, 5, 6, 6, generator=stream)
     context = context + 0.3 * torch.randn(2, 7, 4, 4, generator=stream)
     context[:, 2] = 0.1  # the same everywhere: its rounding tells no places apart
-    own = rank(model, "conv2", pictures, maps, context, own=False)
-    found = rank(model, "conv2", pictures, maps * size, context * size, own=False)
+    own = rank(model, "conv2", images, maps, context, own=False)
+    found = rank(model, "conv2", images, maps * size, context * size, own=False)
     assert torch.allclose(found.score, own.score, atol=1e-5)
     assert found.order == own.order
     assert (own.score > 0.1).sum() > 1
-    without = rank(model, "conv2", pictures, maps, context[:, [0, 1, 3, 4, 5, 6]], own=False)
+    without = rank(model, "conv2", images, maps, context[:, [0, 1, 3, 4, 5, 6]], own=False)
     assert torch.allclose(found.agreement, without.agreement, atol=1e-5)
 
 
@@ -277,10 +277,10 @@ def test_matching(size: float) -> None:
     assert float(other.correlation[0, 1]) == pytest.approx(pair, abs=1e-5)
 
 
-def test_a_unit_of_one_group_of_pictures_has_no_correlation_without_it() -> None:
+def test_a_unit_of_one_group_of_images_has_no_correlation_without_it() -> None:
     from innersight.matching.moments import Moments, total
 
-    # Off by what comes of the mean of the first pictures, and the same everywhere without the fourth group.
+    # Off by what comes of the mean of the first images, and the same everywhere without the fourth group.
     values = torch.zeros(8, 41, 6, dtype=torch.float64) - torch.tensor([0.3, 0.1, 1 / 3, 0.7, 0.9, 1e-9])
     values[3] += torch.rand(41, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 7
     parts = [Moments.of(part, part) for part in values]
@@ -368,7 +368,7 @@ def test_a_pattern_of_a_unit_of_any_size() -> None:
         assert torch.allclose(other[key], found[0][key], atol=1e-4)
 
 
-def test_a_picture_that_is_the_same_everywhere_has_no_grain() -> None:
+def test_a_image_that_is_the_same_everywhere_has_no_grain() -> None:
     flat = torch.tensor([1 / 3, 0.123, 0.7])[:, None, None, None].expand(3, 3, 33, 17).clone()
     flat[:, 1] = 0.1
     assert not grain(flat).any()
@@ -398,7 +398,7 @@ def test_what_layers_are_and_see_does_not_depend_on_the_size_of_activations() ->
             module.bias.data *= size
         net[0].weight.data *= size
         model = load(nn.Sequential(*net, Pooled(), nn.Linear(6, 3)).eval(), input=InputSpec(20, 20))
-        x = probe._pictures(model)
+        x = probe._images(model)
         with torch.no_grad():
             readings = probe._readings(model.net[:5](x), x)
         assert isinstance(readings, list)
@@ -421,7 +421,7 @@ class Pooled(nn.Module):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_a_part_of_a_picture_is_enough_by_what_varies(offset: float) -> None:
+def test_a_part_of_a_image_is_enough_by_what_varies(offset: float) -> None:
     from innersight.patterns.windows import _alike
 
     maps = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(0)) + offset
@@ -458,7 +458,7 @@ def test_colours_and_sheets(size: float, tmp_path: Path) -> None:
         size < 1e-43
     )
     sheet = value_sheet(tmp_path, values[None] * size)
-    with Image.open(tmp_path / sheet["sheet"]["files"][0]) as image:
+    with PILImage.open(tmp_path / sheet["sheet"]["files"][0]) as image:
         bytes_ = np.array(image)[:2, :3]
     assert bytes_.tolist() == [[0, 64, 128], [159, 191, 255]] or size < 1e-43
     assert math.isfinite(sheet["lo"][0])

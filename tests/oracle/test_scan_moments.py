@@ -77,7 +77,7 @@ def test_a_constant_far_from_zero_correlates_with_nothing() -> None:
     np.testing.assert_allclose(found.numpy(), expected(layers, list(range(50)))[0, UNITS:], atol=1e-6)
 
 
-def test_pictures_with_anything_not_finite_do_not_correlate() -> None:
+def test_images_with_anything_not_finite_do_not_correlate() -> None:
     layers = layers_of(50)
     layers[0][7, 1, 0, 0] = math.nan
     layers[1][30, 3, 1, 1] = math.inf

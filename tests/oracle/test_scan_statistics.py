@@ -1,4 +1,4 @@
-"""The statistics of a scan against slow, obvious ones in float64, and against any other order of the same pictures."""
+"""The statistics of a scan against slow, obvious ones in float64, and against any other order of the same images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def classes_of(count: int) -> Tensor:
 
 
 def unlike(count: int) -> Tensor:
-    """Return hashes of pictures that are like no other."""
+    """Return hashes of images that are like no other."""
     return torch.full((count,), NO_LIKENESS)
 
 
@@ -90,8 +90,8 @@ def test_extremes_are_a_full_sort(channels_last: bool) -> None:
         own = maps[:, unit].double()
         top = sorted(range(50), key=lambda i: (-float(own[i].max()), i))[:KEEP]
         low = sorted(range(50), key=lambda i: (float(own[i].min()), i))[:KEEP]
-        assert tally.picture[unit].tolist() == top
-        assert tally.low_picture[unit].tolist() == low
+        assert tally.image[unit].tolist() == top
+        assert tally.low_image[unit].tolist() == low
         for value, (y, x), number in zip(tally.value[unit], tally.place[unit].tolist(), top, strict=True):
             assert float(own[number, y, x]) == float(value) == float(own[number].max())
         for value, (y, x), number in zip(tally.low_value[unit], tally.low_place[unit].tolist(), low, strict=True):
@@ -107,7 +107,7 @@ def test_presence_counts() -> None:
     assert torch.allclose(tally.mean.double(), maps.double().mean((0, 2, 3)), atol=1e-6)
     maps[:, 4] = maps[:, 4].abs() + 0.25
     assert always_on(maps) == [False, False, False, False, True]
-    # One place at zero is enough, on one picture of them; a unit that is never a number is not on.
+    # One place at zero is enough, on one image of them; a unit that is never a number is not on.
     maps[17, 4, 1, 2] = 0
     assert always_on(maps) == [False] * UNITS
     maps[:, 4] = math.nan
@@ -315,8 +315,8 @@ def test_maps_that_are_not_finite_count_for_nothing(bad: float) -> None:
     assert tally.raw["presence/broken"].tolist() == [2, 0, 0, 0, 1]
     keep = [i for i in range(30) if i not in (7, 11)]
     assert float(tally.mean[0]) == pytest.approx(float(clean[keep, 0].mean()), abs=1e-6)
-    assert not {7, 11} & set(tally.picture[0].tolist())
-    assert not {7, 11} & set(tally.low_picture[0].tolist())
+    assert not {7, 11} & set(tally.image[0].tolist())
+    assert not {7, 11} & set(tally.low_image[0].tolist())
     assert int(tally.raw["sketch/counts"][0].sum()) == 28 * PLACES
     untouched = Tally(gathered(clean, [10], 8).tensors(), 30, (3, 4))
     for unit in (1, 2, 3):
@@ -338,8 +338,8 @@ def test_keys_sort_like_values(values: list[float]) -> None:
 
 def test_the_hash_is_the_signs_of_low_frequencies_about_their_median() -> None:
     pixels = torch.rand(6, 3, 64, 32, generator=torch.Generator().manual_seed(3))
-    for picture, found in zip(pixels.double().numpy(), likeness(pixels).tolist(), strict=True):
-        grey = picture.mean(0).reshape(32, 2, 32, 1).mean((1, 3))
+    for image, found in zip(pixels.double().numpy(), likeness(pixels).tolist(), strict=True):
+        grey = image.mean(0).reshape(32, 2, 32, 1).mean((1, 3))
         low = [
             sum(
                 grey[y, x] * math.cos(math.pi / 32 * (y + 0.5) * u) * math.cos(math.pi / 32 * (x + 0.5) * v)
@@ -363,20 +363,20 @@ def test_near_means_eight_bits_of_sixty_four() -> None:
         assert bool(near(torch.tensor([[one]]), torch.tensor([[other]]))) == (bits <= 8)
 
 
-def test_near_duplicates_are_told_from_other_pictures() -> None:
+def test_near_duplicates_are_told_from_other_images() -> None:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(40, 3, 12, 12, generator=generator)
-    pictures = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
-    noisy = (pictures * 0.9 + 0.02 * torch.randn(pictures.shape, generator=generator)).clamp(0, 1)
-    shifted = pictures.roll(1, 3)
-    first, second, third = likeness(pictures).tolist(), likeness(noisy).tolist(), likeness(shifted).tolist()
+    images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
+    noisy = (images * 0.9 + 0.02 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    shifted = images.roll(1, 3)
+    first, second, third = likeness(images).tolist(), likeness(noisy).tolist(), likeness(shifted).tolist()
     assert all(alike(a, b) for a, b in zip(first, second, strict=True))
     assert sum(alike(a, b) for a, b in zip(first, third, strict=True)) >= 30
     assert not any(alike(a, b) for a, b in itertools.combinations(first, 2))
     assert copies(np.array(first), np.array(first + second)).tolist() == [2] * 40
 
 
-def test_pictures_without_structure_are_like_no_other() -> None:
+def test_images_without_structure_are_like_no_other() -> None:
     flat = torch.stack([torch.full((3, 20, 20), value) for value in (0.0, 0.5, 0.5)])
     hashes = likeness(flat).tolist()
     assert hashes == [NO_LIKENESS] * 3
@@ -385,7 +385,7 @@ def test_pictures_without_structure_are_like_no_other() -> None:
 
 
 def scenes(count: int, seed: int, *, of: int) -> Tensor:
-    """Return hashes of pictures of `of` scenes: those of one scene differ in at most 6 bits of 64."""
+    """Return hashes of images of `of` scenes: those of one scene differ in at most 6 bits of 64."""
     generator = torch.Generator().manual_seed(seed)
     base = torch.randint(1, 1 << 62, (of,), generator=generator)
     bits = torch.randint(0, 64, (count, 3), generator=generator)
@@ -398,7 +398,7 @@ def scenes(count: int, seed: int, *, of: int) -> Tensor:
 @settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 1 << 20))
 def test_which_near_duplicates_stay(count: int, most: int, seed: int) -> None:
-    """Against the definition, one picture after the other; also chains, of which the ends are not alike."""
+    """Against the definition, one image after the other; also chains, of which the ends are not alike."""
     generator = torch.Generator().manual_seed(seed)
     steps = torch.ones(count, dtype=torch.int64) << torch.randint(0, 64, (count,), generator=generator)
     chain = torch.tensor(list(itertools.accumulate(steps.tolist(), lambda a, b: a ^ b))) ^ 0x123456789
@@ -440,12 +440,12 @@ def test_a_scene_takes_the_place_of_no_other(most: int) -> None:
                 seen[scene] += 1
                 if seen[scene] <= most:
                     best.append(i)
-            found = [number for number in tally.picture[unit].tolist() if number >= 0]
+            found = [number for number in tally.image[unit].tolist() if number >= 0]
             assert found == best[:20]
 
 
 def test_a_shard_gives_the_same_with_and_without_what_was_found_before() -> None:
-    """Workers elsewhere know less of earlier pictures; also where alike pictures form chains."""
+    """Workers elsewhere know less of earlier images; also where alike images form chains."""
     count = 600
     generator = torch.Generator().manual_seed(5)
     steps = torch.randint(0, 64, (count, 2), generator=generator)

@@ -165,9 +165,9 @@ def test_a_layer_that_is_never_called_is_named() -> None:
                 run()
 
 
-def test_windows_of_a_picture_are_no_maps() -> None:
+def test_windows_of_a_image_are_no_maps() -> None:
     assert "stem" not in names(tiny("windows"))
-    with pytest.raises(tap.LayoutError, match=r"layer stem of tiny windows gives \(20, 6, 12, 12\) for 5 pictures"):
+    with pytest.raises(tap.LayoutError, match=r"layer stem of tiny windows gives \(20, 6, 12, 12\) for 5 images"):
         tap.layout(tiny("windows"), "stem")
 
 
@@ -232,29 +232,29 @@ def test_replace_is_a_whole_run_with_another_output(net: str) -> None:
     with tap.untouched(model), torch.no_grad():
         plain = model.net(x)
         for layer in names(model):
-            # Not linear, so that a change in the wrong place or picture shows.
+            # Not linear, so that a change in the wrong place or image shows.
             changed = tap.replace(model, x, layer, lambda t: t.roll(1, 0).sin() - 0.3)
             _, truth = whole_run(model, x, layer, lambda t: t.roll(1, 0).sin() - 0.3)
             assert torch.equal(changed, truth), layer
             assert off_diagonal(changed - plain) > 0, layer
 
 
-def check_resume(model: Model, layer: str, *, pictures: int, per_picture: int, exact: bool = False) -> str:
+def check_resume(model: Model, layer: str, *, images: int, per_image: int, exact: bool = False) -> str:
     """Compare every variant with a full run of its own; return the mode."""
-    x = batch(model, pictures)
+    x = batch(model, images)
     with tap.untouched(model), torch.no_grad():
         suffix = tap.resume(model, x, layer)
         truth, logits = whole_run(model, x, layer)
         assert torch.equal(suffix.activation, truth)
         assert torch.equal(suffix.output, logits)
-        index = torch.arange(pictures).repeat_interleave(per_picture).flip(0)
+        index = torch.arange(images).repeat_interleave(per_image).flip(0)
         generator = torch.Generator().manual_seed(3)
         noise = torch.randn(len(index), *truth.shape[1:], generator=generator, dtype=torch.float64)
         variants = truth[index] + noise
         oracle = []
-        for i, picture in enumerate(index.tolist()):
+        for i, image in enumerate(index.tolist()):
             one = variants[i : i + 1].clone()
-            oracle.append(whole_run(model, x[picture : picture + 1], layer, lambda _t, one=one: one)[1])
+            oracle.append(whole_run(model, x[image : image + 1], layer, lambda _t, one=one: one)[1])
         before = variants.clone()
         for _ in range(2):  # the second call must find the memory unharmed
             resumed = suffix(variants, index)
@@ -266,12 +266,12 @@ def check_resume(model: Model, layer: str, *, pictures: int, per_picture: int, e
     return suffix.mode
 
 
-@pytest.mark.parametrize("pictures", [1, 3])
+@pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize("net", NETS)
-def test_resume_is_a_full_run_for_every_variant(net: str, pictures: int) -> None:
+def test_resume_is_a_full_run_for_every_variant(net: str, images: int) -> None:
     model = tiny(net, dtype=torch.float64)
     for layer in names(model):
-        check_resume(model, layer, pictures=pictures, per_picture=3, exact=True)
+        check_resume(model, layer, images=images, per_image=3, exact=True)
 
 
 @pytest.mark.parametrize("net", BIG)
@@ -280,7 +280,7 @@ def test_resume_on_published_networks(net: str) -> None:
     known = names(model)
     for layer in BIG[net]:
         assert layer in known, layer
-        assert check_resume(model, layer, pictures=2, per_picture=1) == "resumed", layer
+        assert check_resume(model, layer, images=2, per_image=1) == "resumed", layer
 
 
 def test_resume_computes_only_what_comes_after_the_layer() -> None:
@@ -304,36 +304,36 @@ def test_resume_computes_only_what_comes_after_the_layer() -> None:
 @pytest.mark.parametrize("layer", ["stem", "step3", "head"])
 def test_resume_does_not_need_full_runs_for_maps_or_features(layer: str) -> None:
     model = tiny("dense", dtype=torch.float64)
-    assert check_resume(model, layer, pictures=2, per_picture=2) == "resumed"
+    assert check_resume(model, layer, images=2, per_image=2) == "resumed"
 
 
 def test_resume_copies_for_a_network_that_writes_into_what_is_remembered() -> None:
     model = tiny("writes-back", dtype=torch.float64)
-    assert check_resume(model, "conv", pictures=1, per_picture=4, exact=True) == "copied"
-    assert check_resume(model, "conv", pictures=2, per_picture=2, exact=True) in ("resumed", "copied")
+    assert check_resume(model, "conv", images=1, per_image=4, exact=True) == "copied"
+    assert check_resume(model, "conv", images=2, per_image=2, exact=True) in ("resumed", "copied")
 
 
 def test_resume_falls_back_to_full_runs_where_the_network_defeats_it() -> None:
     model = tiny("windows", dtype=torch.float64)
-    assert check_resume(model, "late", pictures=1, per_picture=3, exact=True) == "full"
-    assert check_resume(model, "late", pictures=3, per_picture=2, exact=True) == "full"
+    assert check_resume(model, "late", images=1, per_image=3, exact=True) == "full"
+    assert check_resume(model, "late", images=3, per_image=2, exact=True) == "full"
 
 
 def test_a_full_run_leaves_the_callers_variants_alone() -> None:
     model = tiny("windows", dtype=torch.float64)
     model.net.late = nn.Sequential(model.net.late, nn.Identity(), nn.ReLU(inplace=True))
-    assert check_resume(model, "late.1", pictures=2, per_picture=2, exact=True) == "full"
+    assert check_resume(model, "late.1", images=2, per_image=2, exact=True) == "full"
 
 
 def test_resume_with_a_module_shared_between_prefix_and_suffix() -> None:
     model = tiny("twice", dtype=torch.float64)
     for layer in ("stem", "block.0", "block", "last"):
-        for pictures in (1, 2):
-            check_resume(model, layer, pictures=pictures, per_picture=3, exact=True)
+        for images in (1, 2):
+            check_resume(model, layer, images=images, per_image=3, exact=True)
 
 
 class TokensFirst(nn.Module):
-    """Its inner state has tokens, not pictures, in front: with as many tokens as pictures the shapes give no hint."""
+    """Its inner state has tokens, not images, in front: with as many tokens as images the shapes give no hint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -348,20 +348,20 @@ class TokensFirst(nn.Module):
         return self.head((tokens * order).sum(0).tanh() + late)
 
 
-@pytest.mark.parametrize("pictures", [1, 2, 3, 6])
-def test_resume_is_not_fooled_by_tokens_in_front(pictures: int) -> None:
+@pytest.mark.parametrize("images", [1, 2, 3, 6])
+def test_resume_is_not_fooled_by_tokens_in_front(images: int) -> None:
     torch.manual_seed(0)
     net = TokensFirst().double().eval()
     model = Model(net, InputSpec(6, 6), tuple("abcd"), "tokens", "a test")
-    check_resume(model, "mix", pictures=pictures, per_picture=2, exact=True)
+    check_resume(model, "mix", images=images, per_image=2, exact=True)
 
 
-def test_resume_needs_to_know_which_picture_a_variant_belongs_to() -> None:
+def test_resume_needs_to_know_which_image_a_variant_belongs_to() -> None:
     model = tiny("in-place", dtype=torch.float64)
     x = batch(model, 3)
     with tap.untouched(model), torch.no_grad():
         suffix = tap.resume(model, x, "conv2")
-        with pytest.raises(InnersightError, match="2 variants for 3 pictures"):
+        with pytest.raises(InnersightError, match="2 variants for 3 images"):
             suffix(suffix.activation[:2])
         assert torch.allclose(suffix(suffix.activation), suffix.output)
 

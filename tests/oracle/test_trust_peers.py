@@ -43,7 +43,7 @@ def net() -> Net:
     return Net(1).eval()
 
 
-def pictures(bands: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+def images(bands: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """Return network inputs, maps without equal values, and regions."""
     stream = torch.Generator().manual_seed(3)
     x = torch.rand((4, bands, SIDE, SIDE), generator=stream) + 0.5
@@ -77,13 +77,13 @@ def told(net: nn.Module, x: Tensor, ranks: Tensor, steps: int, filled: Any) -> A
 
 
 def test_complexity(quantus: Any, net: Net) -> None:
-    x, maps, _ = pictures()
+    x, maps, _ = images()
     theirs = asked(quantus.Complexity(normalise=False, abs=True, disable_warnings=True), net, x, maps)
     assert (entropy(maps) * math.log(SIDE * SIDE)).tolist() == pytest.approx(theirs, rel=1e-5)
 
 
 def test_mass_in_the_box(quantus: Any, net: Net) -> None:
-    x, maps, regions = pictures()
+    x, maps, regions = images()
     metric = quantus.RelevanceMassAccuracy(normalise=False, abs=False, disable_warnings=True)
     theirs = asked(metric, net, x, maps, regions)
     ours = [float(positive_inside(one[None], region)) for one, region in zip(maps, regions, strict=True)]
@@ -91,7 +91,7 @@ def test_mass_in_the_box(quantus: Any, net: Net) -> None:
 
 
 def test_pointing_game(quantus: Any, net: Net) -> None:
-    x, maps, regions = pictures()
+    x, maps, regions = images()
     for i in (0, 2):
         maps[i, i + 1, 4] = 3
     metric = quantus.PointingGame(normalise=False, abs=False, disable_warnings=True)
@@ -102,7 +102,7 @@ def test_pointing_game(quantus: Any, net: Net) -> None:
 
 
 def test_sensitivity(quantus: Any, net: Net) -> None:
-    x, _, _ = pictures()
+    x, _, _ = images()
     noise = 0.02 * torch.rand(x[0].shape, generator=torch.Generator().manual_seed(1)).numpy()
 
     def gradient(inputs: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def test_sensitivity(quantus: Any, net: Net) -> None:
 
 
 def test_deletion(quantus: Any, net: Net) -> None:
-    x, maps, _ = pictures()
+    x, maps, _ = images()
     metric = quantus.PixelFlipping(
         features_in_step=SIDE * SIDE // 8, normalise=False, abs=False, perturb_baseline=0.0, disable_warnings=True
     )
@@ -150,7 +150,7 @@ def test_remove_and_debias() -> None:
 
     torch.manual_seed(1)
     net = nn.Sequential(Net(3), nn.Softmax(1)).eval()
-    x, maps, _ = pictures(3)
+    x, maps, _ = images(3)
     quiet = NoisyLinearImputer(noise=0)
     for i in range(4):
         target = int(net(x[i : i + 1]).argmax())

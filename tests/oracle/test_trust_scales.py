@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import picture, tiny
+from networks import image, tiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.trust.baselines import baselines
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import curves
@@ -46,7 +46,7 @@ def case(size: float) -> Case:
     """Return a case whose maps have any size; the baselines' keep theirs."""
     model = tiny("in-place")
     small, others = [torch.from_numpy(one * size) for one in RAW], [torch.from_numpy(one * size) for one in NEAR]
-    one: Picture = picture(1)
+    one: Image = image(1)
     x = one.tensor(model.input)
     found = Case(
         model, one, x, 1, small, dict.fromkeys((WEIGHTS, LABELS, NEARBY), others), torch.from_numpy(REGION), STEPS,
@@ -227,13 +227,13 @@ def test_what_is_equal_stays_equal() -> None:
     value = torch.full((7, 7), 0.1)
     value[3, 3] = 0.3
     one = case(1.0)
-    found = Case(one.model, one.picture, one.x, 1, [value], {}, None, STEPS, np.random.default_rng(0), SEED)
+    found = Case(one.model, one.image, one.x, 1, [value], {}, None, STEPS, np.random.default_rng(0), SEED)
     plateau = found.wide[0, :4].flatten()
     assert len(plateau.unique()) == 1
     assert len(found.grid.view(32, 32)[:6].unique()) == 1
     ranks = found.orders[0, :4].flatten().double()
     assert abs(float(torch.corrcoef(torch.stack([ranks, torch.arange(len(ranks)).double()]))[0, 1])) < 0.3
-    flat = Case(one.model, one.picture, one.x, 1, [value * 0 + 0.1], {}, None, STEPS, np.random.default_rng(0), SEED)
+    flat = Case(one.model, one.image, one.x, 1, [value * 0 + 0.1], {}, None, STEPS, np.random.default_rng(0), SEED)
     assert len(flat.grid.unique()) == 1
 
 

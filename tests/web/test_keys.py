@@ -97,7 +97,7 @@ def test_keys_go_through_layers_lenses_and_units(reader: Reader) -> None:
         ("beach", "ambra at"),
     ],
 )
-def test_search_finds_units_layers_classes_and_pictures(anywhere: Reader, text: str, arrives: str) -> None:
+def test_search_finds_units_layers_classes_and_images(anywhere: Reader, text: str, arrives: str) -> None:
     anywhere.page.keyboard.press("/")
     anywhere.page.get_by_role("combobox", name="Search").fill(text)
     anywhere.page.keyboard.press("Enter")
@@ -139,13 +139,13 @@ def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
     ],
 )
 def test_sheets_of_tiles_are_saved_whole(anywhere: Reader, address: str, expected: str, name: str, least: int) -> None:
-    from PIL import Image
+    from PIL import Image as PILImage
 
     anywhere.go(address, expected)
     with anywhere.page.expect_download() as found:
         anywhere.page.get_by_role("button", name="Save as PNG").click()
     assert found.value.suggested_filename == name
-    with Image.open(found.value.path()) as image:
+    with PILImage.open(found.value.path()) as image:
         assert image.format == "PNG"
         assert image.width * image.height >= least * 128 * 128
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
@@ -154,14 +154,14 @@ def test_sheets_of_tiles_are_saved_whole(anywhere: Reader, address: str, expecte
 
 
 def test_figures_are_saved_as_png_and_svg(anywhere: Reader) -> None:
-    from PIL import Image
+    from PIL import Image as PILImage
 
     anywhere.go("#/l/stages.1/u/7", "Unit 7")
     anywhere.show(".unit-map")
     with anywhere.page.expect_download() as found:
         anywhere.page.locator(".unit-map .save").first.click()
     assert found.value.suggested_filename == "stages.1-7-ambra-at-the-beach.png"
-    with Image.open(found.value.path()) as image:
+    with PILImage.open(found.value.path()) as image:
         assert image.format == "PNG"
         assert max(image.size) >= 640
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50

@@ -1,4 +1,4 @@
-"""The page of the app computes: from empty panels, below pages, and for pictures dropped onto it."""
+"""The page of the app computes: from empty panels, below pages, and for images dropped onto it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from browser import Reader
-from PIL import Image
+from PIL import Image as PILImage
 from serving import Serving
 
 from innersight import toons
@@ -40,9 +40,9 @@ DROP = """([bytes, name]) => {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live")
     for i, name in enumerate(toons.CLASSES[:2]):
-        Image.fromarray(toons.draw(name, 3 + i).pixels).save(folder / f"{name}.png")
-    pictures = sorted(folder.glob("*.png"))
-    done = study(load("toon", device="cpu"), pictures, folder / "s", plan=Plan(layers=("stage1",), units=0, steps=4))
+        PILImage.fromarray(toons.draw(name, 3 + i).pixels).save(folder / f"{name}.png")
+    images = sorted(folder.glob("*.png"))
+    done = study(load("toon", device="cpu"), images, folder / "s", plan=Plan(layers=("stage1",), units=0, steps=4))
     done.render()
     return done.folder
 
@@ -80,7 +80,7 @@ def visit(chromium: Any, port: int, request: pytest.FixtureRequest) -> Iterator[
 
 def bytes_of(name: str, seed: int) -> list[int]:
     buffer = io.BytesIO()
-    Image.fromarray(toons.draw(name, seed).pixels).save(buffer, "PNG")
+    PILImage.fromarray(toons.draw(name, seed).pixels).save(buffer, "PNG")
     return list(buffer.getvalue())
 
 
@@ -144,7 +144,7 @@ def test_connections_of_one_unit_come_and_leave_the_reader_where_he_was(visit: V
     page.get_by_role("button", name="Compute the maps of this layer").wait_for()
 
 
-def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
+def test_a_dropped_image_is_looked_at(visit: Visit) -> None:
     assert visit.page.evaluate(DROP, [bytes_of(toons.CLASSES[4], 11), "drop<b>ped.png"])
     visit.wait("location.hash.startsWith('#/i/d')")
     visit.wait("document.querySelector('h1').textContent === 'drop<b>ped.png'")
@@ -170,14 +170,14 @@ def test_a_dropped_picture_is_looked_at(visit: Visit) -> None:
     visit.shot("live-question")
     visit.page.goto(visit.page.url.partition("#")[0])
     visit.page.wait_for_selector("html[data-ready=page]")
-    assert visit.page.locator("#pictures article").count() == 3
+    assert visit.page.locator("#images article").count() == 3
 
 
-def test_a_dropped_picture_is_taken_out_again(visit: Visit) -> None:
+def test_a_dropped_image_is_taken_out_again(visit: Visit) -> None:
     page = visit.page
     assert page.evaluate(DROP, [bytes_of("ambra", 9), "again.png"])
     page.get_by_role("heading", name="again.png").first.wait_for()
-    button = page.get_by_role("button", name="Take this picture out of the study")
+    button = page.get_by_role("button", name="Take this image out of the study")
     button.wait_for()
     page.keyboard.press("p")
     button.scroll_into_view_if_needed()
@@ -185,17 +185,17 @@ def test_a_dropped_picture_is_taken_out_again(visit: Visit) -> None:
     button.click()
     visit.wait("location.hash.startsWith('#/') && !location.hash.includes('/i/')")
     visit.wait("!document.body.textContent.includes('again.png')")
-    assert page.evaluate("fetch('api/documents/study').then((r) => r.json()).then((s) => s.pictures.length)") == 2
+    assert page.evaluate("fetch('api/documents/study').then((r) => r.json()).then((s) => s.images.length)") == 2
 
 
-def test_the_button_takes_pictures_too_and_refusals_are_said(visit: Visit, tmp_path: Path) -> None:
+def test_the_button_takes_images_too_and_refusals_are_said(visit: Visit, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("no")
     page = visit.page
-    page.get_by_role("button", name="Add a picture").wait_for()
+    page.get_by_role("button", name="Add an image").wait_for()
     page.locator("input[type=file]").set_input_files(str(tmp_path / "no.png"))
     alert = page.locator(".drop-problem")
     alert.wait_for()
-    assert "no.png: not a picture" in alert.inner_text()
+    assert "no.png: not an image" in alert.inner_text()
     # The browser logs the refusal; the page says it.
     assert all("415" in text for text in visit.complaints)
     visit.complaints.clear()
@@ -297,8 +297,8 @@ def test_what_is_pinned_is_exported(visit: Visit, chromium: Any, tmp_path: Path)
     assert page.url.endswith("#/x?units=stage1:3,stage1:5&imgs=p1")
     page.locator("main ins-tile[data-state=drawn]").first.wait_for()
     page.goto(f"{out.as_uri()}#/")
-    page.locator("#pictures article").first.wait_for()
-    assert page.locator("#pictures article").count() == 1
+    page.locator("#images article").first.wait_for()
+    assert page.locator("#images article").count() == 1
     # The pinned units and no others, on every page.
     page.goto(f"{out.as_uri()}#/l/stage1")
     page.get_by_role("heading", name="stage1", exact=True).wait_for()
@@ -319,7 +319,7 @@ def test_a_host_that_cannot_compute_says_what_to_do(chromium: Any, folder: Path)
     with Serving(create_app(folder)) as number:
         opened = Visit(chromium, number, "#/l/stage1?lens=patterns")
         opened.page.locator(".offer-row", has_text="study.view(model=...)").wait_for()
-        assert opened.page.get_by_role("button", name="Add a picture").count() == 0
+        assert opened.page.get_by_role("button", name="Add an image").count() == 0
         opened.close()
 
 

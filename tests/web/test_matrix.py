@@ -1,4 +1,4 @@
-"""The matrix: pinned units by pictures, one place in every row at once, and the units it suggests."""
+"""The matrix: pinned units by images, one place in every row at once, and the units it suggests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Reader
-from PIL import Image
+from PIL import Image as PILImage
 from web_fixture import HOSTILE_NAME, SIDE
 
 ADDRESS = "#/x?units=stem.conv:4,stages.1:7,stages.2:5&imgs=p0,p1"
@@ -42,7 +42,7 @@ def test_a_place_shows_its_value_and_field_in_every_row(anywhere: Reader, study:
         place = unit % sheet["per_file"]
         x = place % sheet["columns"] * side + int(share[0] * side)
         y = place // sheet["columns"] * side + int(share[1] * side)
-        level = Image.open(study / "web" / "files" / sheet["files"][unit // sheet["per_file"]]).getpixel((x, y))
+        level = PILImage.open(study / "web" / "files" / sheet["files"][unit // sheet["per_file"]]).getpixel((x, y))
         assert isinstance(level, int)
         value = maps["lo"][unit] + (maps["hi"][unit] - maps["lo"][unit]) * level / 255
         assert float(shown.replace("−", "-")) == pytest.approx(value, rel=0.006, abs=1e-6), name
@@ -93,12 +93,12 @@ def test_units_are_suggested_and_pinned_with_one_click(anywhere: Reader, study: 
 
 
 @pytest.mark.browser
-def test_rows_and_pictures_are_taken_out_and_put_in(reader: Reader) -> None:
+def test_rows_and_images_are_taken_out_and_put_in(reader: Reader) -> None:
     reader.go(ADDRESS, "The same units")
     reader.page.get_by_role("button", name="Take stages.1:7 out").click()
     assert reader.page.locator(".matrix-row[data-address]").count() == 2
-    reader.page.get_by_role("group", name="Pictures").get_by_role("button", name=HOSTILE_NAME).click()
-    assert reader.page.locator(".matrix-head .matrix-picture").count() == 1
+    reader.page.get_by_role("group", name="Images").get_by_role("button", name=HOSTILE_NAME).click()
+    assert reader.page.locator(".matrix-head .matrix-image").count() == 1
     assert "imgs=p0" in reader.page.evaluate("location.hash")
     reader.page.get_by_role("button", name="Map", exact=True).click()
     assert "view=map" in reader.page.evaluate("location.hash")

@@ -13,7 +13,7 @@ from web_fixture import HOSTILE_LABEL, HOSTILE_LAYER, HOSTILE_NAME, LAYERS, writ
 
 from innersight.web.report import embed, write_report
 
-SECTIONS = ("model", "pictures", "maps", "compare", "patterns", "classes", "evidence", "training", "about")
+SECTIONS = ("model", "images", "maps", "compare", "patterns", "classes", "evidence", "training", "about")
 
 
 @pytest.mark.browser
@@ -23,8 +23,8 @@ def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
     for selector in (".journey", "#maps", "#compare", "#patterns", "#classes", "#evidence"):
         varied, drawn = reader.show(selector)
         assert varied > 0.8 * drawn > 0, selector
-    assert reader.page.locator("#pictures img").count() == 2
-    reader.wait("[...document.querySelectorAll('#pictures img')].every((image) => image.naturalWidth > 0)")
+    assert reader.page.locator("#images img").count() == 2
+    reader.wait("[...document.querySelectorAll('#images img')].every((image) => image.naturalWidth > 0)")
     assert reader.page.locator("#training svg path.line").count() >= 8
     assert reader.page.locator("#training svg path.ridge").count() >= 20
     assert reader.page.locator("#evidence .heatmap").count() == 4
@@ -48,9 +48,9 @@ def test_values_under_the_pointer_are_those_of_the_sheet(reader: Reader, study: 
     cell = (5, 3)
     area.hover(position={"x": box["width"] * (cell[0] + 0.5) / 12, "y": box["height"] * (cell[1] + 0.5) / 12})
     reader.wait("text => document.body.textContent.includes(text)", "x 160–192, y 96–128 px")
-    from PIL import Image
+    from PIL import Image as PILImage
 
-    level = Image.open(study / "web" / "files" / entry["sheet"]["files"][0]).getpixel(cell)
+    level = PILImage.open(study / "web" / "files" / entry["sheet"]["files"][0]).getpixel(cell)
     assert isinstance(level, int)
     value = entry["lo"] + (entry["hi"] - entry["lo"]) * level / 255
     shown = figure.locator(".readout").inner_text()
@@ -62,7 +62,7 @@ def test_values_under_the_pointer_are_those_of_the_sheet(reader: Reader, study: 
 def test_markup_in_names_is_text(reader: Reader) -> None:
     assert reader.page.locator("main script, main b").count() == 0
     assert reader.page.get_by_role("heading", name=HOSTILE_NAME).count() > 0
-    assert HOSTILE_LABEL in reader.page.locator("#pictures .bars").last.inner_text()
+    assert HOSTILE_LABEL in reader.page.locator("#images .bars").last.inner_text()
     reader.page.locator("#model .layers a", has_text=HOSTILE_LAYER).click()
     reader.wait("text => document.querySelector('h1').textContent === text", HOSTILE_LAYER)
     reader.go("#/c/7", HOSTILE_LABEL)
@@ -75,7 +75,7 @@ def test_markup_in_names_is_text(reader: Reader) -> None:
     [
         ("#/l/stem.conv", "stem.conv"),
         ("#/l/stages.2?lens=patterns&sort=score", "stages.2"),
-        ("#/l/stages.2?overlay=1&scale=shared&sort=activity&picture=p1", "stages.2"),
+        ("#/l/stages.2?overlay=1&scale=shared&sort=activity&image=p1", "stages.2"),
         ("#/l/stem.conv?lens=weights", "stem.conv"),
         ("#/l/stages.0?lens=compare", "stages.0"),
         ("#/l/stages.0?lens=examples&sort=selectivity", "stages.0"),
@@ -101,7 +101,7 @@ def test_pages_have_tiles(reader: Reader, address: str, expected: str) -> None:
         ("#/l/stem.norm", "Nothing was computed"),
         ("#/l/stem.conv/u/32", "has the units 0 to 31"),
         ("#/l/stem.conv/u/-1", "has the units"),
-        ("#/i/p9", "has the pictures p0, p1"),
+        ("#/i/p9", "has the images p0, p1"),
         ("#/c/99", "has the classes 0 to 7"),
         ("#/l/%E0%A4%A", "broken % escape"),
     ],
@@ -119,7 +119,7 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
     assert reader.page.locator(".tiles .unit").first.inner_text() == "0"
     reader.page.get_by_label("Sort").select_option("activity")
     reader.page.get_by_role("button", name="Shared scale").click()
-    reader.page.get_by_role("button", name="Over the picture").click()
+    reader.page.get_by_role("button", name="Over the image").click()
     first = reader.page.locator(".tiles .unit").first.inner_text()
     assert reader.page.locator(".tiles .unit").last.inner_text() == "3"
     address = reader.page.evaluate("location.hash")
@@ -170,7 +170,7 @@ def test_links_to_sections_scroll_there_and_back_returns(reader: Reader) -> None
     reader.wait("Math.abs(document.getElementById('evidence').getBoundingClientRect().top) < 200")
     reader.wait("document.querySelector('#sections [aria-current]')?.textContent === 'Evidence'")
     page.locator("#evidence h3 a").first.click()
-    page.wait_for_selector(".picture-page")
+    page.wait_for_selector(".image-page")
     page.go_back()
     reader.wait("Math.abs(document.getElementById('evidence').getBoundingClientRect().top) < 700")
 
@@ -280,7 +280,7 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     frame.locator(".journey ins-tile[data-state=drawn]").first.wait_for()
     frame.locator("#sections").get_by_role("link", name="Evidence").click()
     frame.locator("#evidence h3 a").first.click()
-    frame.locator(".picture-page").wait_for()
+    frame.locator(".image-page").wait_for()
     frame.locator("#sections").get_by_role("link", name="Maps").click()
     frame.locator("#maps h3 a").first.click()
     frame.get_by_role("button", name="Shared scale").click()

@@ -1,4 +1,4 @@
-"""Pages of units, pictures, classes and of the training: every panel with its numbers, or the reason it is empty."""
+"""Pages of units, images, classes and of the training: every panel with its numbers, or the reason it is empty."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_examples_are_dark_where_the_unit_does_not_answer(reader: Reader) -> Non
 
 
 @pytest.mark.browser
-def test_a_picture_answers_for_one_class_at_a_time(anywhere: Reader, study: Path) -> None:
+def test_a_image_answers_for_one_class_at_a_time(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/i/p0", "ambra")
     page = anywhere.page
-    rival = document(study, "study")["pictures"][0]["prediction"][1]["label"]
+    rival = document(study, "study")["images"][0]["prediction"][1]["label"]
     methods = "[...document.querySelectorAll('.heatmap')].map((figure) => figure.dataset.method ?? 'none')"
     assert page.evaluate(methods) == ["grad-cam", "occlusion", "gradient", "none"]
     assert page.locator(".heatmap .verdict").count() == 1
@@ -98,8 +98,8 @@ def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: 
     page.wait_for_selector(".average")
     assert anywhere.show(".average") == [1, 1]
     page.get_by_role("group", name="Method").get_by_role("button", name="Occlusion").click()
-    page.get_by_text("mean of Occlusion over 1 picture").wait_for()
-    pictures = {row["id"]: row for row in document(study, "study")["pictures"]}
+    page.get_by_text("mean of Occlusion over 1 image").wait_for()
+    images = {row["id"]: row for row in document(study, "study")["images"]}
     shown = {
         address
         for figure in page.locator("main .strip figure").all()
@@ -107,7 +107,7 @@ def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: 
     }
     # Those of the class and those taken for it, and no others.
     assert shown == {
-        id for id, row in pictures.items() if row["prediction"][0]["class"] == 0 or row["truth"] in (None, "ambra")
+        id for id, row in images.items() if row["prediction"][0]["class"] == 0 or row["truth"] in (None, "ambra")
     }
 
 
@@ -140,13 +140,13 @@ def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: 
     rows = anywhere.page.locator("table.computed tbody tr")
     texts = {row.get_attribute("data-what"): row.inner_text() for row in rows.all()}
     # 0.41 s for five layers and one layer without maps; 38.2 s for all patterns.
-    assert "5 layers, 2 pictures" in texts["maps"]
+    assert "5 layers, 2 images" in texts["maps"]
     assert "1 layer\t82 ms" in texts["maps"]
     assert "38.2 s" in texts["patterns"]
-    assert "4 layers over 400 pictures" in texts["examples"]
+    assert "4 layers over 400 images" in texts["examples"]
     strip = anywhere.page.locator(".layer-strip li")
     assert strip.count() == 4
-    assert "1 dead, 1 always on, in 400 pictures" in strip.first.inner_text()
+    assert "1 dead, 1 always on, in 400 images" in strip.first.inner_text()
 
 
 @pytest.mark.browser

@@ -37,7 +37,7 @@ ModelName = Annotated[
 Data = Annotated[
     list[str],
     typer.Argument(
-        metavar="PICTURES...",
+        metavar="IMAGES...",
         help="image files, folders, .tar files; or one data set, hf:NAME_OR_DIR?split=train or python:MODULE:NAME",
     ),
 ]

@@ -1,4 +1,4 @@
-"""The command for what units stand for: parts of pictures, or words."""
+"""The command for what units stand for: parts of images, or words."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +13,9 @@ from innersight.errors import InnersightError
 @app.command()
 def dissect(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     masks: Annotated[
-        Path | None, typer.Option(help="folder of masks: pictures of numbers with parts.json, or PART/NAME.png")
+        Path | None, typer.Option(help="folder of masks: images of numbers with parts.json, or PART/NAME.png")
     ] = None,
     concepts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="instead of masks: words to label units by, one a line")
@@ -26,7 +26,7 @@ def dissect(
     layer: Layers = None,
     top: Annotated[float, typer.Option(help="share of its places at which a unit answers")] = 0.005,
     least: Annotated[float, typer.Option(help="overlap that a label needs")] = 0.04,
-    batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
+    batch: Annotated[int, typer.Option(help="images in one forward pass")] = 32,
     workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
     seed: Annotated[int, typer.Option(help="of the shuffles")] = 0,
     weights: Weights = None,
@@ -34,7 +34,7 @@ def dissect(
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Say which part of the pictures each unit stands for, by masks; or which word, by a CLIP model of yours."""
+    """Say which part of the images each unit stands for, by masks; or which word, by a CLIP model of yours."""
     if (masks is None) == (concepts is None and clip is None):
         raise InnersightError("dissect needs --masks FOLDER, or --concepts FILE and --clip DIR, and not both")
     if (concepts is None) != (clip is None):
@@ -47,14 +47,14 @@ def dissect(
             from innersight.dissection import dissect as run
 
             result: Any = run(
-                opened, pictures, masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
+                opened, images, masks, layer, top=top, least=least, batch=batch, workers=workers, seed=seed,
                 watch=watch,
             )  # fmt: skip
         else:
             from innersight.dissection import clip_encoder, label, read_words
 
             result = label(
-                opened, pictures, read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
+                opened, images, read_words(concepts), clip_encoder(clip), layer, batch=batch, workers=workers,
                 seed=seed, watch=watch,
             )  # fmt: skip
     if not json_:

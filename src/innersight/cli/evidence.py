@@ -19,7 +19,7 @@ def _methods(chosen: list[str] | None, default: list[str] | str) -> list[str] | 
 @app.command(context_settings={"ignore_unknown_options": True})
 def explain(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     target: Target = None,
     method: Annotated[
         list[str] | None,
@@ -32,22 +32,22 @@ def explain(
         str | None, typer.Option(help="why not this class? a label, a number or runner-up: its score is taken off")
     ] = None,
     of: Annotated[str, typer.Option(help="logit or probability")] = "logit",
-    like: Annotated[Path | None, typer.Option(help="what makes the pictures like this one, instead of a class")] = None,
+    like: Annotated[Path | None, typer.Option(help="what makes the images like this one, instead of a class")] = None,
     seed: Annotated[int, typer.Option(help="of the methods that draw at random")] = 0,
-    shared: Annotated[bool, typer.Option("--shared", help="one scale for all pictures of a method")] = False,
+    shared: Annotated[bool, typer.Option("--shared", help="one scale for all images of a method")] = False,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Show which part of a picture decided the class.
+    """Show which part of an image decided the class.
 
     A method's own options are written --METHOD.OPTION=VALUE, such as --gradcam.relu=true; see `innersight methods`.
     """
     from innersight.heatmaps import explain as run
 
-    # Unknown options arrive among the pictures: a method's own options are known only once it is looked up.
-    files, options = method_options(pictures)
+    # Unknown options arrive among the images: a method's own options are known only once it is looked up.
+    files, options = method_options(images)
     names = _methods(method, ["gradcam", "saliency"])
     result = run(
         load(model, weights, device), files, target, names, layers=layer, versus=versus,
@@ -57,7 +57,7 @@ def explain(
         typer.echo(f"read at {', '.join(result.layers)}: {result.why}" if result.layers else result.why)
         for line in result.left_out:
             typer.echo(f"left out: {line}")
-        for name, doubt in dict.fromkeys((entry.picture.name, entry.doubt) for entry in result.entries if entry.doubt):
+        for name, doubt in dict.fromkeys((entry.image.name, entry.doubt) for entry in result.entries if entry.doubt):
             typer.echo(printable(f"{name}: {doubt}"))
     deliver(result, json_, out, "explain.png")
 
@@ -65,14 +65,14 @@ def explain(
 @app.command(context_settings={"ignore_unknown_options": True})
 def trust(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     target: Target = None,
     method: Annotated[
         list[str] | None,
         typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
     ] = None,
     layer: Annotated[str | None, typer.Option("--layer", "-l", help="where class activation maps are read")] = None,
-    most: Annotated[int, typer.Option(help="pictures drawn at random where there are more; 0 for all")] = 32,
+    most: Annotated[int, typer.Option(help="images drawn at random where there are more; 0 for all")] = 32,
     regions: Annotated[
         Path | None, typer.Option(metavar="PATH", help="CSV file of boxes (file,x0,y0,x1,y1) or folder of masks")
     ] = None,
@@ -89,12 +89,12 @@ def trust(
 ) -> None:
     """Say which heatmap methods may be believed on this network, before you read any heatmap.
 
-    Against random, centre and edge maps, shuffled weights, mosaics of the pictures, and boxes where there are any.
+    Against random, centre and edge maps, shuffled weights, mosaics of the images, and boxes where there are any.
     """
     from innersight import terminal
     from innersight.trust import trust as run
 
-    files, options = method_options(pictures)
+    files, options = method_options(images)
     opened = load(model, weights, device)
     other = None if against is None else load(against, None, device)
     with progress("trust") as watch:

@@ -38,9 +38,9 @@ def train(
     weights: Weights = None,
     val: Annotated[str | None, typer.Option(help="validation folder; else a share is held out")] = None,
     holdout: Annotated[float, typer.Option(help="stratified share held out")] = 0.1,
-    epochs: Annotated[int | None, typer.Option(help="passes over the pictures; by the size of the folder")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the images; by the size of the folder")] = None,
     size: Annotated[int | None, typer.Option(help="input side in pixels; 80, or the network's own")] = None,
-    batch: Annotated[int, typer.Option(help="pictures per step")] = 64,
+    batch: Annotated[int, typer.Option(help="images per step")] = 64,
     lr: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
     patience: Annotated[int, typer.Option(help="epochs without progress before it ends; 0 never")] = 10,
     seed: Annotated[int, typer.Option(help="of split, weights, order and augmentation")] = 0,
@@ -62,7 +62,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="go on with a run that Ctrl-C ended")] = False,
     overwrite: Annotated[bool, typer.Option(help="begin anew in a finished run folder")] = False,
 ) -> None:
-    """Train a classifier on a folder of pictures and record how it learns."""
+    """Train a classifier on a folder of images and record how it learns."""
     options = {key: value for key, value in locals().items() if key not in ("folder", "out")}
     from innersight.train import train as run
 
@@ -73,7 +73,7 @@ def train(
 @app.command()
 def predict(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
@@ -82,7 +82,7 @@ def predict(
     """Say what the network sees; for class-per-folder trees also accuracy and confusions."""
     from innersight.predict import predict as run
 
-    result = run(load(model, weights, device), pictures)
+    result = run(load(model, weights, device), images)
     if not json_:
         from innersight import terminal
 
@@ -118,8 +118,8 @@ def layers(
 @app.command()
 def toons(
     folder: Annotated[Path, typer.Argument(help="folder to write, as FOLDER/CLASS/*.png")],
-    per_class: Annotated[int, typer.Option(help="pictures of each character")] = 400,
-    seed: Annotated[int, typer.Option(help="of the first picture")] = 0,
+    per_class: Annotated[int, typer.Option(help="images of each character")] = 400,
+    seed: Annotated[int, typer.Option(help="of the first image")] = 0,
     size: Annotated[int, typer.Option(help="side in pixels")] = 96,
     masks: Annotated[Path | None, typer.Option(help="folder to write masks of the parts to, for dissect")] = None,
 ) -> None:
@@ -130,7 +130,7 @@ def toons(
         count = write(folder, per_class=per_class, seed=seed, size=size, masks=masks)
     except ValueError as error:
         raise InnersightError(str(error)) from error
-    typer.echo(f"{count} pictures in {printable(folder)}")
+    typer.echo(f"{count} images in {printable(folder)}")
 
 
 @app.command()

@@ -31,26 +31,26 @@ def patterns(
             help="layer:0-15, layer:7@3,4, layer, class:NAME, dream(layer) and its like, or a sum: 'layer:1 - layer:2'",
         ),
     ],
-    steps: Annotated[int, typer.Option(help="updates of each picture, at most")] = 256,
+    steps: Annotated[int, typer.Option(help="updates of each image, at most")] = 256,
     size: Annotated[
         str | None, typer.Option(help="side in pixels, or HEIGHTxWIDTH; the network's own when not given")
     ] = None,
     parameterize: Annotated[str, typer.Option(help="fourier, maco or pixels")] = "fourier",
     statistics: Annotated[
-        str, typer.Option(help="colours and spectrum of photographs, or of the pictures")
+        str, typer.Option(help="colours and spectrum of photographs, or of the images")
     ] = "photographs",
     seed: Annotated[int, typer.Option(help="of the random pixels")] = 0,
-    seeds: Annotated[int, typer.Option(help="pictures drawn of each; the strongest is shown")] = 2,
+    seeds: Annotated[int, typer.Option(help="images drawn of each; the strongest is shown")] = 2,
     negatives: Annotated[bool, typer.Option(help="also what switches each off; takes twice as long")] = False,
-    variants: Annotated[int, typer.Option(help="pictures of each that are to differ")] = 1,
-    picture: Annotated[
+    variants: Annotated[int, typer.Option(help="images of each that are to differ")] = 1,
+    image: Annotated[
         list[str] | None, typer.Option(help="for natural maxima and examples; file, folder, .tar file or data set")
     ] = None,
     scan: Annotated[
-        Path | None, typer.Option(metavar="STUDY", help="study with a scan: natural maxima from all its pictures")
+        Path | None, typer.Option(metavar="STUDY", help="study with a scan: natural maxima from all its images")
     ] = None,
-    of: Annotated[Path | None, typer.Option(help="the picture that caricature and inversion look at")] = None,
-    begin: Annotated[Path | None, typer.Option(help="start from this picture")] = None,
+    of: Annotated[Path | None, typer.Option(help="the image that caricature and inversion look at")] = None,
+    begin: Annotated[Path | None, typer.Option(help="start from this image")] = None,
     views: Annotated[
         str, typer.Option(metavar="NAME=VALUE,...", help="how far views move: shift, zoom, turn, crop, noise, pad")
     ] = "",
@@ -60,9 +60,9 @@ def patterns(
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile; for hundreds of units")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="say how long it takes, and end")] = False,
     transparent: Annotated[bool, typer.Option("--transparent", help="fade what did not matter into white")] = False,
-    preview: Annotated[Path | None, typer.Option(help="picture file rewritten while they are drawn")] = None,
+    preview: Annotated[Path | None, typer.Option(help="image file rewritten while they are drawn")] = None,
     keep: Annotated[
-        Path | None, typer.Option(help="folder of finished pictures, to go on from [default: by --out]")
+        Path | None, typer.Option(help="folder of finished images, to go on from [default: by --out]")
     ] = None,
     ray: Ray = None,
     weights: Weights = None,
@@ -70,8 +70,8 @@ def patterns(
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Find the picture that drives each unit or class most, from random pixels. Run again to go on after Ctrl-C."""
-    asked = {key: value for key, value in locals().items() if key in _DRAWING} | {"pictures": picture or None}
+    """Find the image that drives each unit or class most, from random pixels. Run again to go on after Ctrl-C."""
+    asked = {key: value for key, value in locals().items() if key in _DRAWING} | {"images": image or None}
     check([preview] if preview else [], FIGURES)
     asked["size"] = None if size is None else _sides(size)
     from innersight.patterns import Views
@@ -95,9 +95,9 @@ def patterns(
 def interpretability(
     model: ModelName,
     what: Annotated[str, typer.Argument(metavar="WHAT", help="layer, or some of its units: layer:0-15")],
-    pictures: Data,
+    images: Data,
     by: Annotated[str, typer.Option(help="what explains a unit: examples, or patterns drawn for it")] = "examples",
-    tasks: Annotated[int, typer.Option(help="pairs of pictures to tell apart, for each unit")] = 20,
+    tasks: Annotated[int, typer.Option(help="pairs of images to tell apart, for each unit")] = 20,
     explanations: Annotated[int, typer.Option(help="examples, or patterns, shown for each unit")] = 4,
     steps: Annotated[int, typer.Option(help="updates of each pattern, at most")] = 256,
     seed: Annotated[int, typer.Option(help="of all that is random")] = 0,
@@ -113,7 +113,7 @@ def interpretability(
     opened = load(model, weights, device)
     with drawing("patterns", None) as watch:
         result = run(
-            opened, what, pictures, by=by, tasks=tasks, explanations=explanations, steps=steps, seed=seed,
+            opened, what, images, by=by, tasks=tasks, explanations=explanations, steps=steps, seed=seed,
             progress=watch,
         )  # fmt: skip
     if not json_:
@@ -127,7 +127,7 @@ def _scanned(model: "Model", study: Path) -> "Scan":
     found = stored(model, study)
     if found is None:
         raise InnersightError(
-            f"{study} holds no scan of {model.name}: make one with innersight scan MODEL PICTURES --out {study}"
+            f"{study} holds no scan of {model.name}: make one with innersight scan MODEL IMAGES --out {study}"
         )
     return found
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 @app.command()
 def scan(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     layer: Layers = None,
     all_: Annotated[bool, typer.Option("--all", help="every convolution, linear layer and block")] = False,
-    top: Annotated[int, typer.Option(help="pictures shown for each unit")] = 9,
-    alike: Annotated[int, typer.Option(help="at most so many of those are nearly the same picture")] = 1,
-    batch: Annotated[int, typer.Option(help="pictures in one forward pass")] = 32,
+    top: Annotated[int, typer.Option(help="images shown for each unit")] = 9,
+    alike: Annotated[int, typer.Option(help="at most so many of those are nearly the same image")] = 1,
+    batch: Annotated[int, typer.Option(help="images in one forward pass")] = 32,
     workers: Annotated[int | None, typer.Option(help="threads that decode [default: one per core, up to 4]")] = None,
     correlate: Annotated[
         bool, typer.Option("--correlate", help="also which units go together, in a layer and with the one before it")
@@ -40,9 +40,9 @@ def scan(
         typer.Option("--out", "-o", help="study folder to keep the scan in and go on from, or a file, .png .json ..."),
     ] = None,
 ) -> None:
-    """Find what excites each unit in a whole folder of pictures, and which classes it tells apart.
+    """Find what excites each unit in a whole folder of images, and which classes it tells apart.
 
-    With --out STUDY it is kept there after every 512 pictures: run the same command again to go on after a kill.
+    With --out STUDY it is kept there after every 512 images: run the same command again to go on after a kill.
     What each unit of every layer sees of its examples is in STUDY/sprites then.
     """
     from innersight.layers import layers as listed
@@ -53,7 +53,7 @@ def scan(
     names = [found.name for found in listed(opened, measure=False)] if all_ else layer
     with progress("scan") as watch:
         result = run(
-            opened, pictures, names, top=top, alike=alike, batch=batch, correlate=correlate,
+            opened, images, names, top=top, alike=alike, batch=batch, correlate=correlate,
             class_maps=class_maps, workers=workers, out=folders, overwrite=overwrite, ray=ray, watch=watch,
         )  # fmt: skip
     if not json_:
@@ -78,13 +78,13 @@ def scan(
 
 
 def _write_sprites(result: "Scan", study: Path) -> None:
-    """Write sheets of the examples; a scan of pictures that are not there twice has none, and says so."""
-    from innersight.image import PictureError
+    """Write sheets of the examples; a scan of images that are not there twice has none, and says so."""
+    from innersight.image import ImageError
 
     try:
         with progress("sprites") as watch:
             sheets = result.sprites(study, watch)
-    except PictureError as error:
+    except ImageError as error:
         typer.echo(f"note: no sprites are written: {printable(error)}", err=True)
     else:
         typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", err=True)

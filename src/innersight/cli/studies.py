@@ -1,4 +1,4 @@
-"""Commands for studies: everything for a model and pictures."""
+"""Commands for studies: everything for a model and images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,12 @@ from innersight.errors import InnersightError, printable
 @app.command()
 def study(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="study folder; made, or gone on with")] = Path("study"),
     layer: Layers = None,
     units: Annotated[int, typer.Option(help="patterns for each layer; 0 for none")] = 24,
     steps: Annotated[int, typer.Option(help="updates of each pattern, at most")] = 160,
-    seeds: Annotated[int, typer.Option(help="pictures drawn of each pattern; the strongest is shown")] = 2,
+    seeds: Annotated[int, typer.Option(help="images drawn of each pattern; the strongest is shown")] = 2,
     size: Annotated[int | None, typer.Option(help="side of the patterns in pixels")] = None,
     target: Target = None,
     method: Annotated[
@@ -28,13 +28,13 @@ def study(
     seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
     trust: Annotated[
         int,
-        typer.Option(help="pictures of the scan in OUT (or of these) on which heatmap methods are tested; 0 for none"),
+        typer.Option(help="images of the scan in OUT (or of these) on which heatmap methods are tested; 0 for none"),
     ] = 16,
     weights: Weights = None,
     device: Device = None,
     report_: Annotated[Path | None, typer.Option("--report", help="report file [default: OUT/report.html]")] = None,
 ) -> None:
-    """Do everything for a model and pictures, and write the report. Run again to go on after an interruption."""
+    """Do everything for a model and images, and write the report. Run again to go on after an interruption."""
     from innersight.study import Plan
     from innersight.study import study as run
 
@@ -42,7 +42,7 @@ def study(
     plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds, trust=trust)
     opened = load(model, weights, device)
     with progress("study") as watch:
-        result = run(opened, pictures, out, plan=plan, watch=watch)
+        result = run(opened, images, out, plan=plan, watch=watch)
     typer.echo(f"computed {result.computed} items, reused {result.reused}")
     typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
     list_warnings(result.warnings)
@@ -55,12 +55,12 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="file [default: STUDY/report.html]")] = None,
     units: Annotated[list[str] | None, typer.Option(help="only these, such as stage1:3; may be repeated")] = None,
-    pictures: Annotated[list[str] | None, typer.Option(help="only these, by id or name; may be repeated")] = None,
+    images: Annotated[list[str] | None, typer.Option(help="only these, by id or name; may be repeated")] = None,
 ) -> None:
-    """Write a study as one HTML file that opens offline; needs neither the model nor the pictures."""
+    """Write a study as one HTML file that opens offline; needs neither the model nor the images."""
     from innersight.study import Study
 
-    path = Study.open(folder).report(out or folder / "report.html", units=units or (), pictures=pictures or ())
+    path = Study.open(folder).report(out or folder / "report.html", units=units or (), images=images or ())
     typer.echo(f"report: {printable(path.resolve())}")
 
 
@@ -70,7 +70,7 @@ def export(
     to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
 ) -> None:
-    """Write a study for another tool; needs neither the model nor the pictures."""
+    """Write a study for another tool; needs neither the model nor the images."""
     from innersight.study import Study
 
     typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")

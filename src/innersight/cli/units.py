@@ -12,26 +12,26 @@ from innersight.errors import printable
 @app.command()
 def maps(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     layer: Layers = None,
     shared: Annotated[bool, typer.Option(help="one colour scale for all units of a layer")] = False,
-    overlay: Annotated[bool, typer.Option(help="lay the maps over the picture")] = False,
+    overlay: Annotated[bool, typer.Option(help="lay the maps over the image")] = False,
     weights: Weights = None,
     device: Device = None,
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Show what every unit of chosen layers responds to in a picture."""
+    """Show what every unit of chosen layers responds to in an image."""
     from innersight.maps import maps as run
 
-    result = run(load(model, weights, device), pictures, layer)
+    result = run(load(model, weights, device), images, layer)
     deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
 
 
 @app.command()
 def compare(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
     top: Annotated[int, typer.Option(help="units to list")] = 10,
     weights: Weights = None,
@@ -39,10 +39,10 @@ def compare(
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Rank the units that see the same thing in two or more pictures."""
+    """Rank the units that see the same thing in two or more images."""
     from innersight.compare import compare as run
 
-    result = run(load(model, weights, device), pictures, layer)
+    result = run(load(model, weights, device), images, layer)
     if not json_:
         for row in result.rank(top):
             typer.echo(f"{printable(row['address']):<24} {row['score']:.3f}  {row['reason']}")
@@ -54,14 +54,14 @@ def find(
     model: ModelName,
     like: Annotated[
         list[str],
-        typer.Option(metavar="PICTURE@x0,y0,x1,y1", help="tight box round the thing, 0 to 1; may be repeated"),
+        typer.Option(metavar="IMAGE@x0,y0,x1,y1", help="tight box round the thing, 0 to 1; may be repeated"),
     ],
-    pictures: Annotated[
-        list[str] | None, typer.Argument(metavar="[PICTURES]...", help="those that do not show the thing; as for scan")
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGES]...", help="those that do not show the thing; as for scan")
     ] = None,
     not_: Annotated[
         list[str] | None,
-        typer.Option("--not", metavar="PICTURE[@x0,y0,x1,y1]", help="what the thing is not; may be repeated"),
+        typer.Option("--not", metavar="IMAGE[@x0,y0,x1,y1]", help="what the thing is not; may be repeated"),
     ] = None,
     layer: Layers = None,
     colours: Annotated[
@@ -73,11 +73,11 @@ def find(
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Find the filter that answers to a region of a picture, such as the hair."""
+    """Find the filter that answers to a region of an image, such as the hair."""
     from innersight.find import find as run
 
     network = load(model, weights, device)
-    result = run(network, like, but_not=not_ or (), layers=layer, pictures=pictures or (), colours=colours)
+    result = run(network, like, but_not=not_ or (), layers=layer, images=images or (), colours=colours)
     if not json_:
         typer.echo(f"{len(result.order)} units of {printable(', '.join(result.maps))}")
         for row in result.rank(top):
@@ -88,7 +88,7 @@ def find(
 @app.command()
 def ablate(
     model: ModelName,
-    pictures: Data,
+    images: Data,
     layer: Annotated[str, typer.Option("--layer", "-l", help="layer name")],
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="label or number; may be repeated [default: those predicted]")
@@ -103,7 +103,7 @@ def ablate(
     """Switch off every unit of a layer in turn, to see which ones a class depends on."""
     from innersight.ablation import ablate as run
 
-    result = run(load(model, weights, device), pictures, layer, to=to, classes=class_)
+    result = run(load(model, weights, device), images, layer, to=to, classes=class_)
     if not json_:
         from innersight import terminal
 
@@ -115,8 +115,8 @@ def ablate(
 def connections(
     model: ModelName,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="layer:7, layer:0-3, or a layer")],
-    pictures: Annotated[
-        list[str] | None, typer.Argument(metavar="[PICTURES]...", help="for attribution; as for scan")
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGES]...", help="for attribution; as for scan")
     ] = None,
     before: Annotated[str | None, typer.Option(help="layer that drives [default: the one before in the story]")] = None,
     after: Annotated[str | None, typer.Option(help="layer that is driven [default: the one after, or classes]")] = None,
@@ -127,10 +127,10 @@ def connections(
     json_: Json = False,
     out: Out = None,
 ) -> None:
-    """Show which units drive a unit and which it drives, by weight and, over pictures, by attribution."""
+    """Show which units drive a unit and which it drives, by weight and, over images, by attribution."""
     from innersight.connections import connections as run
 
-    result = run(load(model, weights, device), address, pictures or (), before=before, after=after, of=of)
+    result = run(load(model, weights, device), address, images or (), before=before, after=after, of=of)
     if not json_:
         from innersight import terminal
 
@@ -142,9 +142,9 @@ def connections(
 def match(
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="a checkpoint, as MODEL elsewhere; run:DIR?epoch=3")],
     after: Annotated[str, typer.Argument(metavar="AFTER", help="another one of the same network")],
-    pictures: Data,
+    images: Data,
     layer: Layers = None,
-    seed: Annotated[int, typer.Option(help="of the order of the pictures")] = 0,
+    seed: Annotated[int, typer.Option(help="of the order of the images")] = 0,
     device: Device = None,
     json_: Json = False,
     out: Out = None,
@@ -152,7 +152,7 @@ def match(
     """Match the units of two checkpoints of one network: what stayed, moved, was born or died in training."""
     from innersight.matching import match as run
 
-    result = run(load(before, None, device), load(after, None, device), pictures, layer, seed=seed)
+    result = run(load(before, None, device), load(after, None, device), images, layer, seed=seed)
     if not json_:
         from innersight import terminal
 

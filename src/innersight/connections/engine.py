@@ -28,15 +28,15 @@ SILENT = 8  # units without effect that a note names
 def connections(
     model: Model,
     address: str,
-    pictures: Any = (),
+    images: Any = (),
     *,
     before: str | None = None,
     after: str | None = None,
     of: str = "mean",
 ) -> Connections:
-    """Return the strongest incoming and outgoing connections of units, by weight and, over pictures, by attribution.
+    """Return the strongest incoming and outgoing connections of units, by weight and, over images, by attribution.
 
-    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. pictures : whatever holds images,
+    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. images : whatever holds images,
     see `innersight.inputs.entries`.
 
     By weight: of the convolution or matrix that gives the units, and of those that read them: see
@@ -49,7 +49,7 @@ def connections(
     differentiated, whatever the number of units at the other end.
 
     Raises InnersightError for an unknown layer or unit, a place or a class as the address, another `of`, and layers
-    named out of order; PictureError when no picture could be read.
+    named out of order; ImageError when no image could be read.
     """
     if of not in OF:
         raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
@@ -57,9 +57,9 @@ def connections(
     (described,) = check_layers(model, [layer])
     check_layers(model, [name for name in (before, after) if name is not None])
     links, notes = _weights(model, layer, units)
-    if is_empty(pictures):
+    if is_empty(images):
         if before is not None or after is not None:
-            raise InnersightError("before= and after= are for attribution: give pictures too")
+            raise InnersightError("before= and after= are for attribution: give images too")
         return Connections(model, layer, units, (), of, links, notes)
     first, last = _neighbours(model, layer)
     before, after = before or first, after or last
@@ -67,7 +67,7 @@ def connections(
     incoming: list[Tensor] = []
     outgoing: list[Tensor] = []
     best: dict[int, tuple[float, Entry]] = {}
-    reading = ImageReader(pictures, model.input)
+    reading = ImageReader(images, model.input)
     with tap.untouched(model):
         for loaded in reading.batches(BATCH):
             x, entries = network_input(loaded, model), [one.entry for one in loaded]
@@ -115,7 +115,7 @@ def _finite(effects: Tensor, source: str, target: str) -> Tensor:
     broken = int((~effects.flatten(1).isfinite().all(1)).sum())
     if broken:
         raise InnersightError(
-            f"the effects of {source} on {target} are not finite on {broken} of {len(effects)} pictures: "
+            f"the effects of {source} on {target} are not finite on {broken} of {len(effects)} images: "
             "nothing can be read from them"
         )
     return effects
@@ -124,7 +124,7 @@ def _finite(effects: Tensor, source: str, target: str) -> Tensor:
 def into(
     model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
 ) -> Float[Tensor, "B asked sources"]:
-    """Return the effects of every unit of `source` on `units` of `target`, for each picture; float32, on the CPU."""
+    """Return the effects of every unit of `source` on `units` of `target`, for each image; float32, on the CPU."""
     with _between():
         start, end = _ends(model, x, source, target, of)
         if not end.requires_grad:
@@ -139,7 +139,7 @@ def into(
 def out_of(
     model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
 ) -> Float[Tensor, "B asked targets"]:
-    """Return the effects of `units` of `source` on every unit of `target`, for each picture; float32, on the CPU.
+    """Return the effects of `units` of `source` on every unit of `target`, for each image; float32, on the CPU.
 
     A gradient is linear in what it weighs the outputs by; differentiated by those weights, along one unit's map, it is
     the change of all outputs at once.

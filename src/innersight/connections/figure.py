@@ -1,4 +1,4 @@
-"""The picture of connections: the unit in the middle, what drives it at the left, what it drives at the right."""
+"""The image of connections: the unit in the middle, what drives it at the left, what it drives at the right."""
 
 import os
 import textwrap
@@ -156,13 +156,13 @@ def _tile(figure: "Figure", maps: dict[str, Any], layer: str, unit: int, x: floa
 
 
 def _maps(found: "Connections", block: _Block) -> dict[str, Any]:
-    """Return the maps by layer on the picture that the unit in the middle answers to most, "" for the picture."""
+    """Return the maps by layer on the image that the unit in the middle answers to most, "" for the image."""
     if not found.best:
         return {}
     entry, spec = found.best[found.units.index(block.unit)], found.model.input
     read = entry.load(spec)
     x = read.tensor(spec)[None]
-    ends = {link.layer for link in (block.left, block.right) if link is not None} - {CLASSES, tap.PICTURE}
+    ends = {link.layer for link in (block.left, block.right) if link is not None} - {CLASSES, tap.IMAGE}
     maps: dict[str, Any] = {layer: values[0] for layer, values in compute(found.model, x, [found.layer, *ends]).items()}
     maps = {layer: values for layer, values in maps.items() if layer == found.layer or values.shape[1:] != (1, 1)}
     return maps | {

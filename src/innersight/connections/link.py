@@ -17,7 +17,7 @@ DEFINITION = (
     "By weight: size is the L2 norm of the weights between two units, value their sum, which is what a map that is the "
     "same everywhere is multiplied by; a frozen batch norm behind them is folded in. By attribution: value is gradient "
     "times activation of the unit that drives, summed over its places, of the mean (or peak) of the driven map, "
-    "averaged over the pictures with the 95% bootstrap interval; size is its absolute value. Share: of the sizes of "
+    "averaged over the images with the 95% bootstrap interval; size is its absolute value. Share: of the sizes of "
     "all units at the other end."
 )
 
@@ -26,9 +26,9 @@ DEFINITION = (
 class Link:
     """The connections of units in one direction to all units of one layer.
 
-    layer : at the other end; `CLASSES` for the scores of the classes, `innersight.tap.PICTURE` for the picture's bands.
+    layer : at the other end; `CLASSES` for the scores of the classes, `innersight.tap.IMAGE` for the image's bands.
     value : (asked, others), signed: positive excites. size : (asked, others), what they are ranked by; see
-    `DEFINITION`. samples : (pictures, asked, others) of each picture; None for weights. made_by : the layer whose
+    `DEFINITION`. samples : (images, asked, others) of each image; None for weights. made_by : the layer whose
     weights they are, and folded : whether a batch norm is folded in.
     """
 

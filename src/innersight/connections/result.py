@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 class Connections:
     """The connections of units of one layer.
 
-    units : those asked for, in the order of the rows of every link. pictures : names of those over which attributions
+    units : those asked for, in the order of the rows of every link. images : names of those over which attributions
     are; none without. of : "mean" or "peak" of the driven unit's map. links : by attribution first. notes : why a link
-    is missing. skipped : one sentence for each file that could not be read. best : for each of the units the picture
+    is missing. skipped : one sentence for each file that could not be read. best : for each of the units the image
     with the highest place of its map, where there are any.
     """
 
     model: Model
     layer: str
     units: tuple[int, ...]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     of: str
     links: tuple[Link, ...]
     notes: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Connections:
     def rank(self, link: Link, unit: int, count: int | None = 10) -> list[dict[str, Any]]:
         """Return the `count` strongest connections (all when None) of a unit in one of `links`, as plain rows.
 
-        Connections of size 0 are left out. `interval` is None for weights and for a single picture. Raises
+        Connections of size 0 are left out. `interval` is None for weights and for a single image. Raises
         InnersightError for a unit that was not asked for.
         """
         if unit not in self.units:
@@ -77,8 +77,8 @@ class Connections:
     def figure(self, *, count: int = 8, units: Sequence[int] | None = None) -> "Figure":
         """Draw each unit in the middle, what drives it at the left, what it drives at the right.
 
-        Red excites, blue inhibits; the width of a line is its size beside the strongest on that side. With pictures,
-        every unit's map is that on the picture to which the unit in the middle answers most. units : up to four of
+        Red excites, blue inhibits; the width of a line is its size beside the strongest on that side. With images,
+        every unit's map is that on the image to which the unit in the middle answers most. units : up to four of
         those asked for when not given.
         """
         return draw(self, list(units or self.units[:4]), count)
@@ -89,7 +89,7 @@ class Connections:
             "model": self.model.name,
             "layer": self.layer,
             "of": self.of,
-            "pictures": list(self.pictures),
+            "images": list(self.images),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "definition": DEFINITION,

@@ -1,4 +1,4 @@
-"""Dissection: which part of a picture, or which word, each unit of a network stands for."""
+"""Dissection: which part of an image, or which word, each unit of a network stands for."""
 
 from innersight.dissection.clip import clip_encoder
 from innersight.dissection.concepts import Concepts, label, read_words

@@ -1,4 +1,4 @@
-"""CLIP models of transformers as encoders of pictures and words; from a folder of the user's, never from the net."""
+"""CLIP models of transformers as encoders of images and words; from a folder of the user's, never from the net."""
 
 import os
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight.dissection.concepts import Encode
 from innersight.errors import InnersightError, MissingExtraError, printable
 
-PROMPT = "a picture of {}"
+PROMPT = "an image of {}"
 AT_ONCE = 64
 
 
@@ -42,9 +42,9 @@ def clip_encoder(folder: str | Path, *, prompt: str = PROMPT, device: str | torc
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InnersightError(f"clip={shown!r}: cannot be opened as a CLIP model ({printable(error)})") from error
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
-        raise InnersightError(f"clip={shown!r}: {type(model).__name__} does not encode both pictures and texts")
+        raise InnersightError(f"clip={shown!r}: {type(model).__name__} does not encode both images and texts")
 
-    def encode(given: Sequence[Image.Image] | Sequence[str]) -> Tensor:
+    def encode(given: Sequence[PILImage.Image] | Sequence[str]) -> Tensor:
         parts = []
         for start in range(0, len(given), AT_ONCE):
             some = given[start : start + AT_ONCE]

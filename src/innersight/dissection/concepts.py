@@ -1,4 +1,4 @@
-"""Labels without masks: the word whose nearness to each picture, as a model of the user's tells it, a unit follows."""
+"""Labels without masks: the word whose nearness to each image, as a model of the user's tells it, a unit follows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
@@ -27,14 +27,14 @@ from innersight.scan.engine import Watch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Encode = Callable[[Sequence[Image.Image] | Sequence[str]], Tensor]
+Encode = Callable[[Sequence[PILImage.Image] | Sequence[str]], Tensor]
 LEVEL = 0.05
 SHUFFLES = 999
 FEWEST = 8
 SHOWN = 12
 DEFINITION = (
-    "Correlation: Pearson's, over the pictures, of the mean of the unit's map with the cosine of the picture's and the "
-    "word's embedding. Interval: 95%, by Fisher's transformation. p: how often shuffling the pictures gives any unit "
+    "Correlation: Pearson's, over the images, of the mean of the unit's map with the cosine of the image's and the "
+    "word's embedding. Interval: 95%, by Fisher's transformation. p: how often shuffling the images gives any unit "
     "of the layer with any word a correlation as high. Label: the word of highest correlation, if p is below the level."
 )
 
@@ -44,14 +44,14 @@ class Concepts:
     """For every unit of the layers looked at: how its responses go with every word.
 
     words : in the order given. layers : by name, (units, words) float32, correlations, -1 to 1; NaN for a unit that
-    responds alike to all pictures. p : the same, corrected, one-sided. pictures : how many were seen. level : of p.
+    responds alike to all images. p : the same, corrected, one-sided. images : how many were seen. level : of p.
     """
 
     model: Model
     words: tuple[str, ...]
     layers: dict[str, Float[Tensor, "units words"]]
     p: dict[str, Float[Tensor, "units words"]]
-    pictures: int
+    images: int
     level: float
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Concepts:
             "label": self.words[best] if p < self.level else None,
             "word": None if still else self.words[best],
             "correlation": None if still else value,
-            "interval": None if still else list(_interval(value, self.pictures)),
+            "interval": None if still else list(_interval(value, self.images)),
             "p": None if still else p,
         }
 
@@ -112,7 +112,7 @@ class Concepts:
         columns = min(3, len(self.layers))
         lines = -(-len(self.layers) // columns)
         figure = figures.new_figure(max(5.2, 3.3 * columns), lines * (0.19 * count + 0.8) + 0.4)
-        title = f"{self.model.name}: the words that units go with, over {self.pictures:,} pictures"
+        title = f"{self.model.name}: the words that units go with, over {self.images:,} images"
         figure.suptitle(f"{title}  ·  filled: p < {self.level:g}", x=0.01, ha="left", fontsize=9)
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for axis in axes[len(self.layers) :]:
@@ -138,7 +138,7 @@ class Concepts:
         """Return every unit with its word, and the definition."""
         return {
             "model": self.model.name,
-            "pictures": self.pictures,
+            "images": self.images,
             "words": list(self.words),
             "level": self.level,
             "skipped": list(self.skipped),
@@ -164,7 +164,7 @@ class Concepts:
 @public()
 def label(
     model: Model,
-    pictures: Any,
+    images: Any,
     words: Sequence[str],
     encode: Encode,
     layers: Sequence[str] | None = None,
@@ -177,17 +177,17 @@ def label(
 ) -> Concepts:
     """Return how the units' responses go with words, and the units' labels.
 
-    After CLIP-Dissect (Oikarinen and Weng 2023, arXiv:2204.10965): a unit's response to a picture is the mean of its
-    map; words and pictures are compared by an encoder of both. Here by Pearson's correlation, with p-values from
-    shuffled pictures, corrected for all units of the layers together and all words.
+    After CLIP-Dissect (Oikarinen and Weng 2023, arXiv:2204.10965): a unit's response to an image is the mean of its
+    map; words and images are compared by an encoder of both. Here by Pearson's correlation, with p-values from
+    shuffled images, corrected for all units of the layers together and all words.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; the encoder is shown what the
+    images : whatever holds images, see `innersight.inputs.entries`; the encoder is shown what the
     network sees. words : at least one, all different. encode :
     from a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`. layers : those that tell
     the story when None. level : of p.
 
-    One pass; memory grows by four bytes for every picture with every unit and word. Raises InnersightError for no
-    words, an encoder that returns anything else, fewer than 8 pictures or unknown layers; PictureError when none could
+    One pass; memory grows by four bytes for every image with every unit and word. Raises InnersightError for no
+    words, an encoder that returns anything else, fewer than 8 images or unknown layers; ImageError when none could
     be read.
     """
     if batch < 1 or not 0 < level <= 1:
@@ -198,7 +198,7 @@ def label(
     text = _embedded(encode, list(words), "texts")
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
     nearness: list[Tensor] = []
-    reading = ImageReader(pictures, model.input, workers=workers)
+    reading = ImageReader(images, model.input, workers=workers)
 
     def take(name: str) -> Callable[[Tensor], None]:
         return lambda activation: responses[name].append(finite(activation).mean((2, 3)).cpu())
@@ -217,7 +217,7 @@ def label(
             if watch is not None:
                 watch(done, 0, printable(loaded[-1][0].entry.name))
     if done < FEWEST:
-        raise InnersightError(f"{done} pictures are too few to correlate over; give at least {FEWEST}, better hundreds")
+        raise InnersightError(f"{done} images are too few to correlate over; give at least {FEWEST}, better hundreds")
     near = torch.cat(nearness)
     every = [torch.cat(parts) for parts in responses.values()]
     units = [own.shape[1] for own in every]
@@ -246,7 +246,7 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _read(entry: Entry, spec: InputSpec) -> tuple[Loaded, Image.Image]:
+def _read(entry: Entry, spec: InputSpec) -> tuple[Loaded, PILImage.Image]:
     found = entry.load(spec)
     return Loaded(entry, found.values(spec), None), found.seen(spec).convert("RGB")
 
@@ -266,7 +266,7 @@ def _embedded(encode: Encode, given: Any, what: str) -> Float[Tensor, "n d"]:
 
 
 def _correlated(
-    responses: Float[Tensor, "pictures units"], near: Float[Tensor, "pictures words"], seed: int
+    responses: Float[Tensor, "images units"], near: Float[Tensor, "images words"], seed: int
 ) -> tuple[Float[Tensor, "units words"], Float[Tensor, "units words"]]:
     """Return correlations, and p-values by the highest of all pairs in every shuffle (maxT, see `shuffles`).
 
@@ -281,7 +281,7 @@ def _correlated(
     return found, ((1 + reached) / (1 + SHUFFLES)).masked_fill(found.isnan(), torch.nan)
 
 
-def _standard(values: Float[Tensor, "pictures n"]) -> Float[Tensor, "pictures n"]:
+def _standard(values: Float[Tensor, "images n"]) -> Float[Tensor, "images n"]:
     """Return columns of mean 0 and length 1; NaN for those that are the same, or not finite, somewhere."""
     centred = values.double() - values.double().mean(0)
     length = centred.norm(dim=0)

@@ -1,4 +1,4 @@
-"""`dissect`: which part of the pictures each unit answers to, by masks."""
+"""`dissect`: which part of the images each unit answers to, by masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from innersight.dissection.levels import Levels
 from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, draws, share
 from innersight.dissection.result import Dissected, Dissection
 from innersight.errors import InnersightError, printable
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.inputs import Entry, Given, ImageReader, Loaded, batched, network_input, repeatable, threads
 from innersight.layers import check_layers, story
 from innersight.model import Layer, Model
@@ -31,7 +31,7 @@ GRID = 112
 @public()
 def dissect(
     model: Model,
-    pictures: Any,
+    images: Any,
     masks: masked.Asked = None,
     layers: Sequence[str] | None = None,
     *,
@@ -48,19 +48,19 @@ def dissect(
 
     Network dissection (Bau et al. 2017, arXiv:1704.05796): a unit answers where its map, brought bilinearly to the
     masks, is above the level that `top` of all places of its maps exceed; its overlap with a part is the intersection
-    over union, summed over all pictures. Its label is the part of highest overlap among those above `least` and with a
+    over union, summed over all images. Its label is the part of highest overlap among those above `least` and with a
     corrected p-value below `level`; see `innersight.dissection.shuffles`.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`.
-    masks : a folder, see `innersight.masks.read_masks`; a function that takes a picture's
+    images : whatever holds images, see `innersight.inputs.entries`.
+    masks : a folder, see `innersight.masks.read_masks`; a function that takes an image's
     path (`#NUMBER` in a data set) and returns {part: (H, W) truths}, or None; by default the `masks` of a data set's
-    entries. Masks have the picture's own size and go through its crop. layers : those that tell the story when None.
+    entries. Masks have the image's own size and go through its crop. layers : those that tell the story when None.
     grid : overlaps are counted at the network's input size, scaled down to at most so many places a side. workers :
     threads that decode; one for each core, up to 4, when None. seed : of the shuffles.
 
-    Two passes over the pictures; memory does not grow with their number, but for the names of masks in a folder. A
-    picture that cannot be read or has no mask is skipped and listed. Raises InnersightError for numbers out of range,
-    unknown layers, masks that are missing, of other size, empty or of unknown format; PictureError when no picture
+    Two passes over the images; memory does not grow with their number, but for the names of masks in a folder. A
+    image that cannot be read or has no mask is skipped and listed. Raises InnersightError for numbers out of range,
+    unknown layers, masks that are missing, of other size, empty or of unknown format; ImageError when no image
     could be read.
     """
     _check(top, least, level, grid, batch)
@@ -68,15 +68,15 @@ def dissect(
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no part can be seen in it; choose another")
-    images = repeatable(pictures)
-    work = _Work(model, images, masks, masked.grid_of(model.input, grid), batch, threads(workers), watch)
+    given_images = repeatable(images)
+    work = _Work(model, given_images, masks, masked.grid_of(model.input, grid), batch, threads(workers), watch)
     with tap.untouched(model), torch.no_grad():
         levels = work.survey(described)
         work.check()
         heights = {name: found.above(top) for name, found in levels.items()}
         overlaps, areas = work.measure(heights)
     parts = tuple(work.parts)
-    # What is tested must not depend on which masks go with which pictures: the sizes of both do not.
+    # What is tested must not depend on which masks go with which images: the sizes of both do not.
     tested = [_ceiling(overlap, areas) > least for overlap in overlaps.values()]
     p = shuffles.corrected([overlap.sample for overlap in overlaps.values()], areas.sample, tested, seed=seed)
     grids = {layer.name: layer.grid for layer in described}
@@ -85,7 +85,7 @@ def dissect(
         for (name, overlap), own in zip(overlaps.items(), p, strict=True)
     }
     return Dissection(
-        model=model, parts=parts, layers=found, area=areas.share(), records=work.records, pictures=work.pictures,
+        model=model, parts=parts, layers=found, area=areas.share(), records=work.records, images=work.images,
         top=top, least=least, level=level, grid=work.grid, sampled=len(areas.sample), source=work.source,
         skipped=tuple(map(str, work.errors)), notes=(*work.notes, *_notes(work, areas, levels, top, least)),
     )  # fmt: skip
@@ -101,9 +101,9 @@ def _check(top: float, least: float, level: float, grid: int, batch: int) -> Non
 
 
 class Areas:
-    """How much of the pictures the parts cover. total : (parts,) places. drawn : (RESAMPLES, parts).
+    """How much of the images the parts cover. total : (parts,) places. drawn : (RESAMPLES, parts).
 
-    sample : (pictures, parts, COARSE, COARSE) uint8, of the pictures drawn for the test.
+    sample : (images, parts, COARSE, COARSE) uint8, of the images drawn for the test.
     """
 
     def __init__(self, parts: int, sampled: int) -> None:
@@ -127,7 +127,7 @@ class Areas:
 
 
 class _Work:
-    """Both passes over the pictures, and what they have in common."""
+    """Both passes over the images, and what they have in common."""
 
     def __init__(
         self, model: Model, images: Given, masks: masked.Asked, grid: tuple[int, int], batch: int, threads: int,
@@ -138,26 +138,26 @@ class _Work:
         self.watch = watch
         self.parts = list(self.source.parts)
         self.used: dict[str, str] = {}
-        self.errors: list[PictureError] = []
+        self.errors: list[ImageError] = []
         self.notes: tuple[str, ...] = ()
         self.anything = False
-        self.pictures = 0
+        self.images = 0
         self.records: dict[int, Entry] = {}
 
     def survey(self, layers: Sequence[Layer]) -> dict[str, Levels]:
-        """Return the distribution of every unit; learns which parts and how many pictures there are."""
+        """Return the distribution of every unit; learns which parts and how many images there are."""
         found = {layer.name: Levels(layer.units, self.model.device) for layer in layers}
         for loaded in self._batches("levels"):
             for one in loaded:
                 self._learn(one)
-            self.pictures += len(loaded)
+            self.images += len(loaded)
             tap.read(self.model, self._input(loaded), {name: levels.add for name, levels in found.items()})
         return found
 
     def measure(self, heights: Mapping[str, Tensor]) -> tuple[dict[str, Overlap], Areas]:
         """Return the overlaps above the levels, and the areas of the parts."""
-        chosen = np.random.default_rng(0).permutation(self.pictures)[: shuffles.SAMPLE]
-        place = {int(picture): row for row, picture in enumerate(np.sort(chosen))}
+        chosen = np.random.default_rng(0).permutation(self.images)[: shuffles.SAMPLE]
+        place = {int(image): row for row, image in enumerate(np.sort(chosen))}
         device = self.model.device
         found = {
             name: Overlap(height.to(device), len(self.parts), self.grid, len(place)) for name, height in heights.items()
@@ -174,25 +174,25 @@ class _Work:
             readers = {name: partial(overlap.add, **there) for name, overlap in found.items()}
             tap.read(self.model, self._input(loaded), readers)
             self._keep(own, found)
-        if before != self.pictures:
+        if before != self.images:
             raise InnersightError(
-                f"{self.pictures} pictures were there at first and {before} afterwards; leave them be until it is done"
+                f"{self.images} images were there at first and {before} afterwards; leave them be until it is done"
             )
         return found, areas
 
     def check(self) -> None:
-        """Raise an error where nothing was read, no picture has a mask, or no mask shows anything."""
-        if not self.pictures:
+        """Raise an error where nothing was read, no image has a mask, or no mask shows anything."""
+        if not self.images:
             unmasked = sum(isinstance(error, masked.NoMaskError) for error in self.errors)
             if not unmasked:
-                raise self.errors[0] if self.errors else PictureError("no images given")
+                raise self.errors[0] if self.errors else ImageError("no images given")
             files = self.source.files
             named = f"; masks are named like {min(files.ends)!r}" if files else ""
-            raise InnersightError(f"{self.errors[0]}; none of {unmasked} pictures has one{named}")
+            raise InnersightError(f"{self.errors[0]}; none of {unmasked} images has one{named}")
         if not self.anything:
             raise InnersightError(
-                f"the masks of all {self.pictures} pictures are empty where the network looks; where a part is they "
-                "must not be 0, and of a picture that is not square the network may see the middle only"
+                f"the masks of all {self.images} images are empty where the network looks; where a part is they "
+                "must not be 0, and of an image that is not square the network may see the middle only"
             )
 
     def _batches(self, title: str) -> Iterator[list[masked.Masked]]:
@@ -203,7 +203,7 @@ class _Work:
             yield loaded
             done += len(loaded)
             if self.watch is not None:
-                self.watch(done, 0 if surveying else self.pictures, f"{title}, {printable(loaded[-1].entry.name)}")
+                self.watch(done, 0 if surveying else self.images, f"{title}, {printable(loaded[-1].entry.name)}")
         if surveying:
             self.errors, self.notes = reading.errors, reading.notes
 
@@ -217,7 +217,7 @@ class _Work:
         if end is not None and self.used.setdefault(end, one.entry.name) != one.entry.name:
             raise InnersightError(
                 f"{printable(self.used[end])} and {printable(one.entry.name)} have one mask, {end!r}; put masks in "
-                "subfolders named like those of the pictures"
+                "subfolders named like those of the images"
             )
 
     def _keep(self, own: Sequence[Entry], found: Mapping[str, Overlap]) -> None:
@@ -247,7 +247,7 @@ def _notes(work: _Work, areas: Areas, levels: Mapping[str, Levels], top: float, 
     own = dict(zip(work.parts, areas.share().tolist(), strict=True))
     absent = [part for part, share in own.items() if share == 0]
     if absent:
-        yield f"{_listed(absent)}: on none of the {work.pictures} pictures, so no unit can be labelled so"
+        yield f"{_listed(absent)}: on none of the {work.images} images, so no unit can be labelled so"
     large = [part for part, share in own.items() if share > 0 and top / share <= least]
     if large:
         wanted = max(own[part] for part in large) * least
@@ -261,7 +261,7 @@ def _notes(work: _Work, areas: Areas, levels: Mapping[str, Levels], top: float, 
         yield f"{_listed(small)}: smaller than {least:g} of what a unit answers to, so none can be labelled so"
     spare = work.source.files.ends - work.used.keys() if work.source.files else ()
     if spare:
-        yield f"{len(spare):,} masks are for none of the pictures, such as {min(spare)!r}"
+        yield f"{len(spare):,} masks are for none of the images, such as {min(spare)!r}"
     for name, found in levels.items():
         if found.left_out:
             yield f"{name}: {found.left_out:,} maps hold NaN or an infinity; they are left out"

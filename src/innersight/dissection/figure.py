@@ -30,7 +30,7 @@ OTHER = "#868e96"
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A picture read again. x : (C, H, W). seen : (H, W, 3) uint8, what the network sees. parts : masks over it."""
+    """An image read again. x : (C, H, W). seen : (H, W, 3) uint8, what the network sees. parts : masks over it."""
 
     x: Tensor
     seen: np.ndarray
@@ -38,7 +38,7 @@ class Opened:
 
 
 def draw(found: "Dissection", layer: str | None, units: Sequence[int] | None, count: int) -> "Figure":
-    """Draw the bars of all layers and their best units, or the units of one layer with several pictures each."""
+    """Draw the bars of all layers and their best units, or the units of one layer with several images each."""
     chosen = {name: best(found, name, count) for name in found.layers}
     if layer is not None:
         chosen = {layer: list(units) if units else chosen[layer] or _ranked(found, layer)[:count]}
@@ -82,7 +82,7 @@ def _overview(
     line = 1.36
     figure = figures.new_figure(width, bars + line * len(chosen) + 0.5)
     figure.suptitle(
-        f"{found.model.name}: what units stand for, by masks of {found.pictures:,} pictures  ·  overlap above "
+        f"{found.model.name}: what units stand for, by masks of {found.images:,} images  ·  overlap above "
         f"{found.least:g} where a unit is in its highest {found.top * 100:g}%, p < {found.level:g}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
@@ -96,11 +96,11 @@ def _overview(
         axes[0].set_ylabel(name, fontsize=7.5, labelpad=6)
         if not units:
             axes[0].text(0, 0.5, "no unit stands for a part", fontsize=7, color=GREY, transform=axes[0].transAxes)
-        pictures = {unit: int(found.layers[name].shown[unit][0]) for unit in units}
-        maps = _maps(found, name, {number: opened[number] for number in set(pictures.values())})
+        images = {unit: int(found.layers[name].shown[unit][0]) for unit in units}
+        maps = _maps(found, name, {number: opened[number] for number in set(images.values())})
         for i, unit in enumerate(units):
             pair = axes[2 * i], axes[2 * i + 1]
-            _pair(pair, found, name, unit, opened[pictures[unit]], maps[pictures[unit]], colours)
+            _pair(pair, found, name, unit, opened[images[unit]], maps[images[unit]], colours)
             _name(pair[0], found, name, unit, colours)
     return figure
 
@@ -111,7 +111,7 @@ def _units(
     columns = found.layers[layer].shown.shape[1]
     figure = figures.new_figure(2 * 1.02 * columns + 1.2, 1.2 * len(units) + 0.6)
     figure.suptitle(
-        f"{layer}: the pictures each unit answers to most, and where  ·  outlined: its part",
+        f"{layer}: the images each unit answers to most, and where  ·  outlined: its part",
         x=0.01,
         ha="left",
         fontsize=9,
@@ -172,7 +172,7 @@ def _pair(
     axes: Any, found: "Dissection", layer: str, unit: int, opened: Opened, maps: Tensor,
     colours: Mapping[str, str],
 ) -> None:  # fmt: skip
-    """Draw a picture with the unit's part outlined, and beside it what the unit answers to, the rest dark."""
+    """Draw an image with the unit's part outlined, and beside it what the unit answers to, the rest dark."""
     size = opened.seen.shape[:2]
     level = found.layers[layer].level[unit : unit + 1]
     answers = answer(maps[unit : unit + 1], level, (size[0], size[1]))[0].numpy()
@@ -208,7 +208,7 @@ def _open(found: "Dissection", number: int) -> Opened:
 
 
 def _maps(found: "Dissection", layer: str, opened: Mapping[int, Opened]) -> dict[int, Tensor]:
-    """Return the maps (units, h, w) of a layer on pictures, by number."""
+    """Return the maps (units, h, w) of a layer on images, by number."""
     if not opened:
         return {}
     values = compute(found.model, torch.stack([one.x for one in opened.values()]), [layer])[layer]

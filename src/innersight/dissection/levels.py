@@ -13,7 +13,7 @@ ERROR = 2.0**-FINE
 class Levels:
     """A histogram of every place of every unit, whose buckets grow with the value; see `innersight.scan.buckets`.
 
-    As in a scan (`innersight.scan.kinds.sketch`), finer and over all places: the last 0.5% of few pictures are few.
+    As in a scan (`innersight.scan.kinds.sketch`), finer and over all places: the last 0.5% of few images are few.
     left_out : maps that hold anything but finite numbers.
     """
 

@@ -1,4 +1,4 @@
-"""Pictures with their masks, one after the other, both as the network is shown them."""
+"""Images with their masks, one after the other, both as the network is shown them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.inputs import Entry, given
 from innersight.masks import Masks, check_size, laid, read_masks
 from innersight.model import InputSpec
@@ -25,7 +25,7 @@ Parts = Mapping[str, np.ndarray]
 class Source:
     """Where masks come from.
 
-    parts : those known beforehand. of : the parts of a picture, see `innersight.masks.Masks`. files : masks in a
+    parts : those known beforehand. of : the parts of an image, see `innersight.masks.Masks`. files : masks in a
     folder, if it is one.
     """
 
@@ -51,22 +51,22 @@ class Masked:
     __repr__ = brief
 
 
-class NoMaskError(PictureError):
+class NoMaskError(ImageError):
     """Raised for an image that can be read but has no mask."""
 
 
-def source(masks: Asked, pictures: Any) -> Source:
-    """Return where masks come from: a folder, a function of a picture's name, or the entries of a data set."""
+def source(masks: Asked, images: Any) -> Source:
+    """Return where masks come from: a folder, a function of an image's name, or the entries of a data set."""
     if isinstance(masks, str | Path):
         found = read_masks(masks)
         return Source(found.parts, lambda entry: found.of(entry.name), found)
     if callable(masks):
         return Source((), lambda entry: _arrays(masks(entry.name), entry.name))
-    if masks is None and _has_rows(pictures):
+    if masks is None and _has_rows(images):
         return Source((), _of_row)
     if masks is None:
         raise InnersightError(
-            "masks are missing: give masks=FOLDER (--masks), a function of a picture's name, or a data set whose "
+            "masks are missing: give masks=FOLDER (--masks), a function of an image's name, or a data set whose "
             "entries have 'masks'; innersight.dissection.label does without, by words and a CLIP model of yours"
         )
     raise InnersightError(f"masks={printable(masks)!r} of type {type(masks).__name__}: give a folder or a function")
@@ -81,7 +81,7 @@ def grid_of(spec: InputSpec, most: int) -> tuple[int, int]:
 def read(entry: Entry, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
     """Read an image and its masks.
 
-    Raises PictureError for an image that cannot be read, NoMaskError for one without a mask, and InnersightError for a
+    Raises ImageError for an image that cannot be read, NoMaskError for one without a mask, and InnersightError for a
     mask that cannot be used.
     """
     found = entry.load(spec)
@@ -101,9 +101,9 @@ def stacked(loaded: Sequence[Masked], parts: Sequence[str], grid: tuple[int, int
     return torch.from_numpy(np.stack(rows)).flatten(2)
 
 
-def _has_rows(pictures: Any) -> bool:
+def _has_rows(images: Any) -> bool:
     """Say whether entries may bring their masks: those of a data set, and dicts in a list."""
-    own = given(pictures)
+    own = given(images)
     return own.things is None or any(isinstance(thing, Mapping) for thing in own.things)
 
 

@@ -1,4 +1,4 @@
-"""Overlap: how much of what a unit answers to lies in a part, summed over a data set picture by picture."""
+"""Overlap: how much of what a unit answers to lies in a part, summed over a data set image by image."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ AT_ONCE = 256
 
 
 class Overlap:
-    """Sums of one layer; the number of pictures is no size of anything here.
+    """Sums of one layer; the number of images is no size of anything here.
 
     level : (units,) above which a unit answers. grid : (h, w) that maps are brought to. both, on : (units, parts) and
     (units,) int64, places where unit and part are, and where the unit is. above : (units,) places of the layer's own
-    grid above the level, of `places`. both_drawn, on_drawn : the same sums for RESAMPLES draws of the pictures.
-    sample : maps (pictures, units, COARSE, COARSE) uint8 of those drawn for the test, 255 where a cell is all on.
-    shown : (units, SHOWN) numbers of the pictures on which each unit answers most, -1 where it answers on fewer.
+    grid above the level, of `places`. both_drawn, on_drawn : the same sums for RESAMPLES draws of the images.
+    sample : maps (images, units, COARSE, COARSE) uint8 of those drawn for the test, 255 where a cell is all on.
+    shown : (units, SHOWN) numbers of the images on which each unit answers most, -1 where it answers on fewer.
     """
 
     def __init__(self, level: Float[Tensor, " units"], parts: int, grid: tuple[int, int], sampled: int) -> None:
@@ -48,7 +48,7 @@ class Overlap:
     ) -> None:
         """Take in one batch.
 
-        masks : 0 or 1. entries : the pictures. drawn : how often each is in each draw. rows : its place in the sample.
+        masks : 0 or 1. entries : the images. drawn : how often each is in each draw. rows : its place in the sample.
         """
         maps = finite(activation)
         self.above += (maps > self.level[:, None, None]).sum((0, 2, 3))
@@ -56,7 +56,7 @@ class Overlap:
         both = torch.zeros(len(maps), *self.both.shape, device=maps.device)
         on = torch.zeros(len(maps), len(self.on), device=maps.device)
         for i, row in enumerate(rows):
-            # Between places nothing is higher than the highest place: the other units answer nowhere on this picture.
+            # Between places nothing is higher than the highest place: the other units answer nowhere on this image.
             answering = (maps[i].amax((1, 2)) > self.level).nonzero()[:, 0]
             for units in torch.split(answering, AT_ONCE) if len(answering) else ():
                 answers = answer(maps[i, units], self.level[units], self.grid).float()
@@ -73,9 +73,9 @@ class Overlap:
     def _show(self, on: Float[Tensor, "B units"], entries: Sequence[Entry]) -> None:
         numbers = torch.tensor([entry.number for entry in entries], device=on.device)
         most = torch.cat([self._most, on.T], 1)
-        pictures = torch.cat([self.shown, numbers.expand(len(self.shown), -1)], 1).masked_fill(most == 0, -1)
+        images = torch.cat([self.shown, numbers.expand(len(self.shown), -1)], 1).masked_fill(most == 0, -1)
         order = most.argsort(dim=1, descending=True, stable=True)[:, :SHOWN]
-        self._most, self.shown = most.gather(1, order), pictures.gather(1, order)
+        self._most, self.shown = most.gather(1, order), images.gather(1, order)
 
 
 def finite(activation: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units h w"]:
@@ -98,7 +98,7 @@ def coarse(truths: Float[Tensor, "n H W"]) -> Tensor:
 
 
 def draws(entries: Sequence[Entry]) -> Float[Tensor, "resamples B"]:
-    """Return how often each picture is in each resample: Poisson of mean 1, decided by its number alone."""
+    """Return how often each image is in each resample: Poisson of mean 1, decided by its number alone."""
     rows = [np.random.default_rng([entry.number, 17]).poisson(1.0, RESAMPLES) for entry in entries]
     return torch.from_numpy(np.stack(rows, 1).astype(np.float32))
 

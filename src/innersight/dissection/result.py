@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFINITION = (
-    "Overlap: intersection over union of where the unit answers and where the part is, summed over all pictures. "
+    "Overlap: intersection over union of where the unit answers and where the part is, summed over all images. "
     "A unit answers where its map, brought bilinearly to the masks, is above the level that the stated share of the "
-    "places of its own maps exceed. Interval: 95%, bootstrapped over pictures. p: how often shuffling the masks among "
-    "pictures gives any unit of the layer with any part a standardised overlap as high. Label: the part of highest "
+    "places of its own maps exceed. Interval: 95%, bootstrapped over images. p: how often shuffling the masks among "
+    "images gives any unit of the layer with any part a standardised overlap as high. Label: the part of highest "
     "overlap among those above the least overlap and below the level of p."
 )
 
@@ -34,9 +34,9 @@ class Dissected:
     """The units of one layer.
 
     grid : (h, w) of its maps. level : above which each unit answers, raw. share : of the places above it.
-    area : share of the pictures' places at which the unit answers, between places too. overlap : 0 to 1, with its
+    area : share of the images' places at which the unit answers, between places too. overlap : 0 to 1, with its
     interval low to high. p : corrected; NaN for pairs that no overlap could bring a label. shown : numbers of the
-    pictures on which each unit answers most, -1 for none.
+    images on which each unit answers most, -1 for none.
     """
 
     grid: tuple[int, int]
@@ -63,9 +63,9 @@ class Dissection:
     """For every unit of the layers dissected: how much it overlaps with every part.
 
     parts : names, in the order of all that is by part. layers : by name. area : (parts,) share of all places, 0 to 1.
-    pictures : how many were seen; sampled : how many of them the test shuffled. top, least, level : as asked for, see
-    `dissect`. grid : (h, w) that overlaps were counted in. records : the pictures in `shown`, by number.
-    skipped : one sentence for each picture left out. notes : what a reader must know.
+    images : how many were seen; sampled : how many of them the test shuffled. top, least, level : as asked for, see
+    `dissect`. grid : (h, w) that overlaps were counted in. records : the images in `shown`, by number.
+    skipped : one sentence for each image left out. notes : what a reader must know.
     """
 
     model: Model
@@ -73,7 +73,7 @@ class Dissection:
     layers: dict[str, Dissected]
     area: Float[Tensor, " parts"]
     records: Mapping[int, Entry]
-    pictures: int
+    images: int
     sampled: int
     top: float
     least: float
@@ -141,10 +141,10 @@ class Dissection:
         return found
 
     def figure(self, layer: str | None = None, units: Sequence[int] | None = None, *, count: int = 6) -> "Figure":
-        """Draw how many units of each layer stand for which part, and the best units of each with their pictures.
+        """Draw how many units of each layer stand for which part, and the best units of each with their images.
 
-        With `layer` only its units: those named, or the `count` best of them. Beside each picture with the part
-        outlined is what the unit answers to. The pictures are read again. Raises InnersightError for a layer or unit
+        With `layer` only its units: those named, or the `count` best of them. Beside each image with the part
+        outlined is what the unit answers to. The images are read again. Raises InnersightError for a layer or unit
         that was not dissected.
         """
         from innersight.dissection.figure import draw
@@ -159,7 +159,7 @@ class Dissection:
         """Return every unit with its label and its overlap with every part, and the definition."""
         return {
             "model": self.model.name,
-            "pictures": self.pictures,
+            "images": self.images,
             "shuffled": self.sampled,
             "top": self.top,
             "least": self.least,

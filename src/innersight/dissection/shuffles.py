@@ -1,4 +1,4 @@
-"""Would the overlap be as large with the masks of other pictures? A permutation test of every unit with every part."""
+"""Would the overlap be as large with the masks of other images? A permutation test of every unit with every part."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,19 @@ LEAST_SKEW = 1e-3  # less makes no difference, and none would be divided by
 
 
 def corrected(
-    maps: Sequence[UInt8[Tensor, "pictures _units h w"]],
-    masks: UInt8[Tensor, "pictures parts h w"],
+    maps: Sequence[UInt8[Tensor, "images _units h w"]],
+    masks: UInt8[Tensor, "images parts h w"],
     tested: Sequence[Bool[Tensor, "_units parts"]],
     *,
     shuffles: int = SHUFFLES,
     seed: int = 0,
 ) -> list[Float[Tensor, "_units parts"]]:
-    """Return p-values of "maps do not go with the masks of their own picture", corrected for all pairs tested.
+    """Return p-values of "maps do not go with the masks of their own image", corrected for all pairs tested.
 
     maps, tested : one for each layer; what is returned, too. The correction is for the pairs of all layers together.
 
     Statistic: the sum over cells of map times mask, which rises with the intersection over union, since shuffling masks
-    among pictures leaves the sizes of both as they are. It is standardised by its own shuffles, and compared
+    among images leaves the sizes of both as they are. It is standardised by its own shuffles, and compared
     with the highest of all pairs in every shuffle: p = (1 + shuffles in which any pair is as high) / (1 +
     shuffles), single-step maxT (Westfall and Young 1993; Phipson and Smyth 2010, arXiv:1603.05766). The chance that any
     pair without a relation has p below 0.05 is at most 0.05. NaN for pairs not tested.
@@ -67,7 +67,7 @@ def _standardised(sums: Float[Tensor, "orders units parts"]) -> Float[Tensor, "o
     """Return how far each sum is above the mean of its pair, as a score of about normal distribution; 0 if all agree.
 
     By mean, deviation and skewness (Wilson and Hilferty 1931, as for a shifted gamma distribution): units that answer
-    on few pictures have long tails, and would otherwise be the highest in most shuffles.
+    on few images have long tails, and would otherwise be the highest in most shuffles.
     """
     spread, mean = torch.std_mean(sums.double(), dim=0, correction=0)
     steady = spread <= 1e-6 * mean.abs().clamp(min=1e-6)

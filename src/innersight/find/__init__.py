@@ -1,4 +1,4 @@
-"""Find the filter: which units answer to a region of a picture, and to nothing else there."""
+"""Find the filter: which units answer to a region of an image, and to nothing else there."""
 
 from innersight.find.engine import find, rank
 from innersight.find.regions import Query, parse_region

@@ -1,15 +1,15 @@
-"""What of a box is the thing: the colours that lie in the box more than elsewhere in the picture."""
+"""What of a box is the thing: the colours that lie in the box more than elsewhere in the image."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 
 LEVELS = 16
 
 
-def own_colours(seen: Image.Image, inside: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+def own_colours(seen: PILImage.Image, inside: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     """Return how much of each pixel is likely to be the thing, 0 to 1; 0 outside the box.
 
     `inside`, times the square of the share of its colour that lies inside; a colour is one of 16 levels in every

@@ -1,4 +1,4 @@
-"""Rank units by how well they answer to a region: one pass over the pictures, keeping only what ranks."""
+"""Rank units by how well they answer to a region: one pass over the images, keeping only what ranks."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from innersight.find.colours import own_colours
 from innersight.find.regions import WHOLE, Query, coverage, read_queries, several
 from innersight.find.result import SHOWN, Finding
 from innersight.find.score import STRONGEST, Strongest, at, fits, most
-from innersight.image import Picture, stack
+from innersight.image import Image, stack
 from innersight.inputs import ImageReader, is_empty, network_input
 from innersight.layers import check_layers, story
 from innersight.maps import BATCH, compute
@@ -34,25 +34,25 @@ def find(
     model: Model,
     like: "Asked | Sequence[Asked]",
     *,
-    but_not: "Asked | str | Path | Picture | Sequence[Asked | str | Path | Picture]" = (),
+    but_not: "Asked | str | Path | Image | Sequence[Asked | str | Path | Image]" = (),
     layers: Sequence[str] | None = None,
-    pictures: Any = (),
+    images: Any = (),
     colours: bool = True,
 ) -> Finding:
     """Rank the units of `layers` by how well they answer to a region; without `layers` those that tell the story.
 
-    like : one or several of `PICTURE@x0,y0,x1,y1`, or (picture, (x0, y0, x1, y1)): a box drawn tightly round the thing,
-    as fractions of width and height, 0 to 1. A picture may come several times. but_not : the same, what the thing is
-    not; a picture without a box is meant as a whole. pictures : more that do not show the thing at all, as many as
+    like : one or several of `IMAGE@x0,y0,x1,y1`, or (image, (x0, y0, x1, y1)): a box drawn tightly round the thing,
+    as fractions of width and height, 0 to 1. An image may come several times. but_not : the same, what the thing is
+    not; an image without a box is meant as a whole. images : more that do not show the thing at all, as many as
     wanted, see `innersight.inputs.entries`; files that are asked about are left out. colours : whether the colours of a
-    box that are found in it more than elsewhere in its picture count for more; False where the thing has the colours of
+    box that are found in it more than elsewhere in its image count for more; False where the thing has the colours of
     what surrounds it.
 
     The score is defined in `innersight.find.DEFINITION`: precision of the strongest places, as in network dissection
     (Bau et al. 2017, arXiv:1704.05796) without its fixed threshold, and the fit of projections to the sides of a box
-    (Tian et al. 2021, arXiv:2012.02310). Raises InnersightError for text that is no box, a box outside the picture or
+    (Tian et al. 2021, arXiv:2012.02310). Raises InnersightError for text that is no box, a box outside the image or
     outside what the network sees of it, no box at all, boxes round all there is, and layers without places;
-    PictureError for a picture of `like` or `but_not` that cannot be read.
+    ImageError for an image of `like` or `but_not` that cannot be read.
     """
     queries = read_queries(model.input, several(like), several(but_not))
     names = tuple(dict.fromkeys(layers)) if layers else story(model)
@@ -62,13 +62,13 @@ def find(
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no region can be found in it; choose another")
     ranking = _Ranking(model, queries, max((layer.grid for layer in described), key=_size), colours)
     for start in range(0, len(queries), BATCH):
-        x = stack([query.picture for query in queries[start : start + BATCH]], model.input)
+        x = stack([query.image for query in queries[start : start + BATCH]], model.input)
         ranking.add(compute(model, x, names), queries[start : start + BATCH])
     context: list[str] = []
     shown = list(queries[:SHOWN])
-    reading = ImageReader(() if is_empty(pictures) else pictures, model.input, required=False)
-    if not is_empty(pictures):
-        asked = {os.path.realpath(query.picture.path) for query in queries if query.picture.path is not None}
+    reading = ImageReader(() if is_empty(images) else images, model.input, required=False)
+    if not is_empty(images):
+        asked = {os.path.realpath(query.image.path) for query in queries if query.image.path is not None}
         for loaded in reading.batches(BATCH):
             others = [one for one in loaded if one.entry.path is None or os.path.realpath(one.entry.path) not in asked]
             for one in loaded:
@@ -85,7 +85,7 @@ def find(
 
 
 def rank(model: Model, queries: tuple[Query, ...], maps: dict[str, Tensor], *, colours: bool = True) -> Finding:
-    """Score maps already computed, per layer (pictures, units, h, w); the pictures with `like` come first."""
+    """Score maps already computed, per layer (images, units, h, w); the images with `like` come first."""
     grids = [(values.shape[2], values.shape[3]) for values in maps.values()]
     ranking = _Ranking(model, queries, max(grids, key=_size), colours)
     ranking.add(maps, queries)
@@ -97,7 +97,7 @@ def _size(grid: tuple[int, int]) -> int:
 
 
 class _Ranking:
-    """What is kept of every unit while the pictures go by, those that show the region first.
+    """What is kept of every unit while the images go by, those that show the region first.
 
     finest : the grid to which the maps of all layers are brought. colours : see `find`.
     """
@@ -120,7 +120,7 @@ class _Ranking:
         self._maps: dict[str, list[Tensor]] = {}
 
     def add(self, maps: dict[str, Tensor], queries: Sequence[Query] = ()) -> None:
-        """Take in the maps (B, units, h, w) of the next pictures, by layer; without queries of pictures without it."""
+        """Take in the maps (B, units, h, w) of the next images, by layer; without queries of images without it."""
         count = len(next(iter(maps.values())))
         if queries:
             inside, thing, counts = (
@@ -156,20 +156,18 @@ class _Ranking:
         spec = self._model.input
         inside, counts = coverage(query, spec)
         weighed = self._colours and bool(query.like)
-        return inside, own_colours(query.picture.seen(spec), inside) if weighed else inside, counts
+        return inside, own_colours(query.image.seen(spec), inside) if weighed else inside, counts
 
     def found(self) -> Finding:
         """Return the ranking of all units of all layers. Raises InnersightError for maps that are not finite."""
         if self._area > ALL and self._done == self._shown:
             raise InnersightError(
-                "the region is all of every picture, so there is nothing that it could be told from; "
-                "draw the box round the thing, or give pictures without it"
+                "the region is all of every image, so there is nothing that it could be told from; "
+                "draw the box round the thing, or give images without it"
             )
         broken = [f"{layer} on {number} of {self._done}" for layer, number in self._broken.items() if number]
         if broken:
-            raise InnersightError(
-                f"maps that are not finite, of {', '.join(broken)} pictures: nothing is found by them"
-            )
+            raise InnersightError(f"maps that are not finite, of {', '.join(broken)} images: nothing is found by them")
         share = {layer: kept.share(self._possible) for layer, kept in self._strongest.items()}
         fit = {layer: torch.cat(parts).mean(0) for layer, parts in self._fit.items()}
         answers = {layer: self._high[layer] > self._low[layer] for layer in share}

@@ -1,4 +1,4 @@
-"""Regions: what is asked of each picture, and how much of each pixel and place that covers."""
+"""Regions: what is asked of each image, and how much of each pixel and place that covers."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from torch import Tensor
 from innersight.boxes import Box, box_of
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.inputs import read_one
 from innersight.model import InputSpec
 
 if TYPE_CHECKING:
-    Asked = str | tuple[str | Path | Picture, tuple[float, float, float, float]]
+    Asked = str | tuple[str | Path | Image, tuple[float, float, float, float]]
 
 _BOX = re.compile(r"(.+)@([-+\d.,\seE]*)", re.DOTALL)
 WHOLE = Box(0, 0, 1, 1)
@@ -27,12 +27,12 @@ WHOLE = Box(0, 0, 1, 1)
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A picture with what is asked of it: boxes that show the thing, and boxes that do not.
+    """An image with what is asked of it: boxes that show the thing, and boxes that do not.
 
     Where it has `like`, its other places count as not showing the thing; where it has none, only those in `but_not` do.
     """
 
-    picture: Picture
+    image: Image
     like: tuple[Box, ...] = ()
     but_not: tuple[Box, ...] = ()
 
@@ -40,9 +40,9 @@ class Query:
 
 
 def parse_region(text: str) -> tuple[str, Box | None]:
-    """Return the picture and the box of `PICTURE@x0,y0,x1,y1`; None where no box follows.
+    """Return the image and the box of `IMAGE@x0,y0,x1,y1`; None where no box follows.
 
-    Raises InnersightError for four numbers that are no box within the picture, and for another count of numbers.
+    Raises InnersightError for four numbers that are no box within the image, and for another count of numbers.
 
     >>> parse_region("a.jpg@0.2,0.1,0.6,0.5")
     ('a.jpg', Box(x0=0.2, y0=0.1, x1=0.6, y1=0.5))
@@ -54,21 +54,21 @@ def parse_region(text: str) -> tuple[str, Box | None]:
     try:
         corners = tuple(float(number) for number in match[2].split(","))
     except ValueError as error:
-        raise InnersightError(f"{shown!r}: {match[2]!r} are not four numbers; write PICTURE@x0,y0,x1,y1") from error
+        raise InnersightError(f"{shown!r}: {match[2]!r} are not four numbers; write IMAGE@x0,y0,x1,y1") from error
     return match[1], _region(corners, shown)
 
 
 def _region(corners: Sequence[float], shown: str) -> Box:
     if len(corners) != 4:
-        raise InnersightError(f"{shown!r}: a box has four numbers, not {len(corners)}; write PICTURE@x0,y0,x1,y1")
+        raise InnersightError(f"{shown!r}: a box has four numbers, not {len(corners)}; write IMAGE@x0,y0,x1,y1")
     return box_of(corners, repr(shown))
 
 
 def several(asked: Any) -> list[Any]:
-    """Return one or several of what was asked as a list; a pair of picture and corners is one."""
-    pair = isinstance(asked, tuple) and len(asked) == 2 and not isinstance(asked[1], str | Path | Picture | tuple)
+    """Return one or several of what was asked as a list; a pair of image and corners is one."""
+    pair = isinstance(asked, tuple) and len(asked) == 2 and not isinstance(asked[1], str | Path | Image | tuple)
     pair = pair or (isinstance(asked, tuple) and len(asked) == 2 and _corners(asked[1]))
-    return [asked] if pair or isinstance(asked, str | Path | Picture) else list(asked)
+    return [asked] if pair or isinstance(asked, str | Path | Image) else list(asked)
 
 
 def _corners(value: Any) -> bool:
@@ -76,13 +76,13 @@ def _corners(value: Any) -> bool:
 
 
 def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -> tuple[Query, ...]:
-    """Return each picture once with all that is asked of it, those with `like` first."""
+    """Return each image once with all that is asked of it, those with `like` first."""
     found: dict[Any, Query] = {}
     for kind, several in (("like", like), ("but_not", but_not)):
         for asked in several:
             source, box = _asked(asked)
             if box is None and kind == "like":
-                raise InnersightError(f"like={printable(source)!r} has no box; write PICTURE@x0,y0,x1,y1, 0 to 1")
+                raise InnersightError(f"like={printable(source)!r} has no box; write IMAGE@x0,y0,x1,y1, 0 to 1")
             key = os.path.realpath(source) if isinstance(source, str | Path) else id(source)
             query = found.get(key) or Query(read_one(source, spec))
             if kind == "like":
@@ -91,13 +91,11 @@ def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -
                 found[key] = replace(query, but_not=(*query.but_not, box or WHOLE))
     queries = sorted(found.values(), key=lambda query: not query.like)
     if not like:
-        raise InnersightError("find needs a region: give like=['PICTURE@x0,y0,x1,y1'], 0 to 1 (--like)")
+        raise InnersightError("find needs a region: give like=['IMAGE@x0,y0,x1,y1'], 0 to 1 (--like)")
     for query in queries:
         if query.like and not coverage(query, spec)[0].any():
-            why = (
-                "--not takes all of it off" if query.but_not else "the network is shown the middle of the picture only"
-            )
-            raise InnersightError(f"{query.picture.name}: nothing of the region is left; {why}: choose another box")
+            why = "--not takes all of it off" if query.but_not else "the network is shown the middle of the image only"
+            raise InnersightError(f"{query.image.name}: nothing of the region is left; {why}: choose another box")
     return tuple(queries)
 
 
@@ -106,25 +104,25 @@ def _asked(asked: Any) -> tuple[Any, Box | None]:
         return parse_region(asked)
     if isinstance(asked, tuple):
         if len(asked) != 2 or not _corners(asked[1]):
-            raise InnersightError(f"{printable(asked)!r} is no region; give (picture, (x0, y0, x1, y1))")
+            raise InnersightError(f"{printable(asked)!r} is no region; give (image, (x0, y0, x1, y1))")
         source, corners = asked
-        return source, _region(corners, printable(source.name if isinstance(source, Picture) else source))
+        return source, _region(corners, printable(source.name if isinstance(source, Image) else source))
     return asked, None
 
 
 def coverage(query: Query, spec: InputSpec) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
     """Return how much of each pixel of the network's input lies in the region, and how much counts at all, 0 to 1."""
-    inside = _union(query.like, query.picture, spec)
-    excluded = _union(query.but_not, query.picture, spec)
+    inside = _union(query.like, query.image, spec)
+    excluded = _union(query.but_not, query.image, spec)
     return (inside - excluded).clamp(min=0), torch.ones_like(inside) if query.like else excluded
 
 
-def _union(boxes: Sequence[Box], picture: Picture, spec: InputSpec) -> Float[Tensor, "H W"]:
-    seen = picture.box(spec)
+def _union(boxes: Sequence[Box], image: Image, spec: InputSpec) -> Float[Tensor, "H W"]:
+    seen = image.box(spec)
     total = torch.zeros(spec.height, spec.width)
     for box in boxes:
-        across = _overlap(box.x0 * picture.width, box.x1 * picture.width, seen.left, seen.width, spec.width)
-        down = _overlap(box.y0 * picture.height, box.y1 * picture.height, seen.top, seen.height, spec.height)
+        across = _overlap(box.x0 * image.width, box.x1 * image.width, seen.left, seen.width, spec.width)
+        down = _overlap(box.y0 * image.height, box.y1 * image.height, seen.top, seen.height, spec.height)
         total = torch.maximum(total, down[:, None] * across)
     return total
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 SHOWN = 6
 DEFINITION = (
     "Score: the geometric mean of share, share again, and fit. Share: of the unit's strongest places over all "
-    "pictures, how many lie in the region, relative to how many could; as many places as 5% of the pictures that "
+    "images, how many lie in the region, relative to how many could; as many places as 5% of the images that "
     "show the region, with the maps of all layers brought to the finest grid. A place counts by its colour (one of "
-    "16x16x16): by the square of the share of that colour's pixels in the picture that lie in the region (unless "
+    "16x16x16): by the square of the share of that colour's pixels in the image that lie in the region (unless "
     "colours are not asked for). Fit: of every row and column of "
-    "such a picture the unit's highest place is taken; the average precision with which these tell the rows and "
-    "columns that the region reaches from the others (geometric mean of both, averaged over the pictures): a box "
+    "such an image the unit's highest place is taken; the average precision with which these tell the rows and "
+    "columns that the region reaches from the others (geometric mean of both, averaged over the images): a box "
     "is drawn tightly round a thing, so the thing reaches its sides."
 )
 
@@ -33,10 +33,10 @@ DEFINITION = (
 class Finding:
     """Units of several layers, ranked by how well they answer to a region.
 
-    queries : the pictures asked about, those with the region first. context : names of those that do not show it.
-    shown : the first 6 of all. maps : per layer (pictures, units, h, w) float32, of these.
+    queries : the images asked about, those with the region first. context : names of those that do not show it.
+    shown : the first 6 of all. maps : per layer (images, units, h, w) float32, of these.
     order : (layer, unit), best first. score, share, fit : per layer (units,) in 0..1; `DEFINITION` defines them.
-    area : the region's share of the pictures that show it, 0..1. skipped : one sentence for each file not read.
+    area : the region's share of the images that show it, 0..1. skipped : one sentence for each file not read.
     notes : how the images were understood.
     """
 
@@ -79,19 +79,19 @@ class Finding:
         ]
 
     def figure(self, *, count: int = 8) -> "Figure":
-        """Draw the best units as columns over up to 6 pictures, the boxes outlined; each unit on one scale."""
+        """Draw the best units as columns over up to 6 images, the boxes outlined; each unit on one scale."""
         best, shown = self.order[:count], self.shown
         figure = figures.new_figure(max(5.0, (len(best) + 1) * 1.3), len(shown) * 1.32 + 0.7)
         rest = len(self.queries) + len(self.context) - len(shown)
-        more = f"; {rest} more pictures not shown" if rest else ""
+        more = f"; {rest} more images not shown" if rest else ""
         title = f"The units that answer to the region (solid; dashed: not this), best first{more}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=9)
         axes = figure.subplots(len(shown), len(best) + 1, squeeze=False)
         for row, query in enumerate(shown):
-            seen = seen_array(query.picture, self.model)
+            seen = seen_array(query.image, self.model)
             axes[row, 0].imshow(seen)
             axes[row, 0].set(xticks=[], yticks=[])
-            axes[row, 0].set_title(query.picture.name, fontsize=6, pad=2)
+            axes[row, 0].set_title(query.image.name, fontsize=6, pad=2)
             for column, (layer, unit) in enumerate(best, 1):
                 values = self.maps[layer][:, unit]
                 figures.draw_map(axes[row, column], values[row], scale_of(values), seen)
@@ -107,9 +107,9 @@ class Finding:
         return {
             "model": self.model.name,
             "layers": list(self.maps),
-            "pictures": [
+            "images": [
                 {
-                    "name": query.picture.name,
+                    "name": query.image.name,
                     "like": [[box.x0, box.y0, box.x1, box.y1] for box in query.like],
                     "not": [[box.x0, box.y0, box.x1, box.y1] for box in query.but_not],
                 }
@@ -137,18 +137,18 @@ class Finding:
 
 
 def _outline(axis: Any, query: Query, spec: InputSpec) -> None:
-    """Draw the boxes over what the network sees; whole pictures have none."""
+    """Draw the boxes over what the network sees; whole images have none."""
     from matplotlib.patches import Rectangle
 
-    seen = query.picture.box(spec)
+    seen = query.image.box(spec)
     for boxes, style in ((query.like, "-"), (query.but_not, "--")):
         for box in boxes:
             if box == WHOLE:
                 continue
-            left = (box.x0 * query.picture.width - seen.left) / seen.width * spec.width
-            top = (box.y0 * query.picture.height - seen.top) / seen.height * spec.height
-            width = (box.x1 - box.x0) * query.picture.width / seen.width * spec.width
-            height = (box.y1 - box.y0) * query.picture.height / seen.height * spec.height
+            left = (box.x0 * query.image.width - seen.left) / seen.width * spec.width
+            top = (box.y0 * query.image.height - seen.top) / seen.height * spec.height
+            width = (box.x1 - box.x0) * query.image.width / seen.width * spec.width
+            height = (box.y1 - box.y0) * query.image.height / seen.height * spec.height
             for colour, thick in (("black", 2.2), ("#ffd43b", 1.1)):
                 edge = Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=thick, ls=style)
                 axis.add_patch(edge)

@@ -1,4 +1,4 @@
-"""Heatmaps: how much each place of a picture counts for a class."""
+"""Heatmaps: how much each place of an image counts for a class."""
 
 from innersight.heatmaps.engine import explain
 from innersight.heatmaps.request import Answer, Request, Trial, UnfitError, register

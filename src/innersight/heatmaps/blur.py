@@ -1,4 +1,4 @@
-"""Blurred pictures: what takes the place of what a method, or a test of it, hides."""
+"""Blurred images: what takes the place of what a method, or a test of it, hides."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ SHARE = 1 / 16
 
 
 def blurred(x: Float[Tensor, "B C H W"], sigma: float | None = None) -> Float[Tensor, "B C H W"]:
-    """Return pictures blurred by a Gaussian, their edges mirrored. sigma : in pixels; by default `SHARE`."""
+    """Return images blurred by a Gaussian, their edges mirrored. sigma : in pixels; by default `SHARE`."""
     count, channels, *sides = x.shape
     sigma = min(sides) * SHARE if sigma is None else sigma
     x = x.reshape(count * channels, 1, *sides)

@@ -1,4 +1,4 @@
-"""`explain`: heatmaps of chosen methods, layers and targets for pictures."""
+"""`explain`: heatmaps of chosen methods, layers and targets for images."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +37,8 @@ from innersight.heatmaps.target import (
     check_target,
     likeness,
 )
-from innersight.image import Picture, stack
-from innersight.input_warnings import picture_warnings
+from innersight.image import Image, stack
+from innersight.input_warnings import image_warnings
 from innersight.inputs import read, read_one
 from innersight.layers import check_layers, has_grid, last_grid, without_grid
 from innersight.model import Model
@@ -50,7 +50,7 @@ QUICK = "quick"
 @public()
 def explain(
     model: Model,
-    pictures: Any,
+    images: Any,
     target: Classes | Callable[[Tensor], Tensor] = None,
     methods: Sequence[str] | str = ("gradcam", "saliency"),
     *,
@@ -64,24 +64,24 @@ def explain(
 ) -> Heatmaps:
     """Return how much each place counts for a class or another target, raw and signed.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
-    target : a class for all pictures, a list, array or tensor with one for each, or a function from the outputs
-    (B, classes) to one number for each row; by default, and where it is None in a list, each picture's own predicted
-    class, less its runner-up where the picture lies in a folder named like another class. versus : a class, or
+    target : a class for all images, a list, array or tensor with one for each, or a function from the outputs
+    (B, classes) to one number for each row; by default, and where it is None in a list, each image's own predicted
+    class, less its runner-up where the image lies in a folder named like another class. versus : a class, or
     "runner-up", whose score is taken off, or a list of them: why this one and not that. of : "logit" or
-    "probability". like : the target is the likeness to this picture, the cosine of the mean maps of the last layer with
+    "probability". like : the target is the likeness to this image, the cosine of the mean maps of the last layer with
     a grid. methods : names of the registry; "all" that can read this network (without the extra `captum`), or "quick"
     for those of them that take few passes. layers : where class activation maps are read; by default the last layer
     with a grid, and the result says so. options : keyword arguments per method. seed : of all random streams. shared :
-    draw all pictures of a method on one scale.
+    draw all images of a method on one scale.
 
     All methods and layers share one forward and one backward pass, which ends at the first layer named; those that hide
-    parts of the picture fill their batches together. A method that cannot read this network is left out, and listed.
+    parts of the image fill their batches together. A method that cannot read this network is left out, and listed.
     Raises InnersightError for unknown classes, methods, layers and options, and where no method can read this network.
     """
-    images = read(pictures, model.input, model.labels)
-    loaded = images.pictures
+    data = read(images, model.input, model.labels)
+    loaded = data.images
     parsed = options_of(named(methods), options)
     where, why, left_out = located(model, layers, list(parsed))
     parsed = {name: own for name, own in parsed.items() if name not in left_out}
@@ -89,19 +89,19 @@ def explain(
     # Without layers named it is the last one that is read anyway.
     also = [] if like is None else list(where) if where and not layers else [last_grid(model)[0]]
     liked = None if like is None else likeness(model, read_one(like, model.input, "like"), also[0])
-    aim_of = aims(model, images, target, versus, of)
+    aim_of = aims(model, data, target, versus, of)
     entries: list[Heatmap] = []
-    warnings = picture_warnings(model, loaded)
+    warnings = image_warnings(model, loaded)
     for i in range(0, len(loaded), BATCH):
         batch = loaded[i : i + BATCH]
         x = stack(batch, model.input).to(model.device, model.dtype)
         aim = liked or aim_of(slice(i, i + BATCH))
         part = answer(model, x, aim, where, parsed, seed, left_out, also=also)
-        entries += [_entry(model, picture, row, part, key) for row, picture in enumerate(batch) for key in part.found]
+        entries += [_entry(model, image, row, part, key) for row, image in enumerate(batch) for key in part.found]
     if not entries:
         raise unfit(left_out)
     left = tuple(left_out.values())
-    return Heatmaps(model, tuple(entries), where, why, shared, left, images.skipped, images.notes, warnings)
+    return Heatmaps(model, tuple(entries), where, why, shared, left, data.skipped, data.notes, warnings)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def options_of(
     return {name: registry.parse(name, texts.get(name, {})) for name in chosen}
 
 
-def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[str, str | None]) -> Heatmap:
+def _entry(model: Model, image: Image, row: int, part: Answers, key: tuple[str, str | None]) -> Heatmap:
     (method, layer), one, target, logits = key, part.found[key], part.target, part.logits[row]
     own = None if target.classes is None else int(target.classes[row])
     rival = None if target.rivals is None or target.rivals[row] < 0 else int(target.rivals[row])
@@ -256,7 +256,7 @@ def _entry(model: Model, picture: Picture, row: int, part: Answers, key: tuple[s
     values = storable(one.values[row])
     error = None if one.error is None else one.error[row].to(values)
     return Heatmap(
-        picture,
+        image,
         method,
         layer,
         values,
@@ -295,9 +295,7 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
     if highest >= SURE:
         return None
     highest = math.ceil(100 * highest) / 100
-    return (
-        f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this picture."
-    )
+    return f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this image."
 
 
 def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
@@ -307,7 +305,7 @@ def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
 
 def _verdict(values: Tensor, error: Tensor | None, numbers: bool, method: str) -> str | None:
     if not numbers:
-        return "The network's own outputs are not numbers for this picture: there is nothing to explain."
+        return "The network's own outputs are not numbers for this image: there is nothing to explain."
     if not torch.isfinite(values).all():
         return f"{method} gave values that are not numbers: the network's gradient overflows here."
     if not values.any():

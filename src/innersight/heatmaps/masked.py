@@ -1,4 +1,4 @@
-"""Forward passes over pictures with parts hidden, shared by everything that needs them: methods, and their tests."""
+"""Forward passes over images with parts hidden, shared by everything that needs them: methods, and their tests."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from innersight.model import Model
 
 BATCH = 8
-"""Pictures of 224 x 224 at once on a CPU: more are no faster, and hold more memory."""
+"""Images of 224 x 224 at once on a CPU: more are no faster, and hold more memory."""
 LARGEST = 64
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ Asking = Generator[Tensor, Tensor, T]
 
 
 def batch_of(model: Model) -> int:
-    """Return how many pictures with hidden parts go through a network at once: more where they are small."""
+    """Return how many images with hidden parts go through a network at once: more where they are small."""
     pixels = model.input.height * model.input.width
     fitting = BATCH * 224 * 224 // pixels
     return min(LARGEST, max(BATCH, fitting)) if model.device.type == "cpu" else LARGEST

@@ -1,4 +1,4 @@
-"""Gradients of noisy copies of a picture, and how well their mean is known."""
+"""Gradients of noisy copies of an image, and how well their mean is known."""
 
 from dataclasses import dataclass
 
@@ -26,8 +26,8 @@ AT_ONCE = 4
 def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
     """Average the gradient over copies with Gaussian noise until its error is small.
 
-    noise : standard deviation as a share of each picture's range. It ends when, for every picture, the standard error
-    is below `bound` of how much the mean varies over the picture, after `most` copies at the latest. A picture's copies
+    noise : standard deviation as a share of each image's range. It ends when, for every image, the standard error
+    is below `bound` of how much the mean varies over the image, after `most` copies at the latest. An image's copies
     are the same whatever shares its batch; only their number may differ.
     """
     if most < 2:

@@ -29,7 +29,7 @@ class Answer:
     """What a method found.
 
     values : (B, h, w), raw, float64 where the method adds up or multiplies. error : the standard error of every value,
-    where the method draws at random until it is small. facts : further numbers, one for each picture, such as a
+    where the method draws at random until it is small. facts : further numbers, one for each image, such as a
     completeness gap.
     """
 
@@ -88,13 +88,13 @@ class Pass:
 
     @cached_property
     def scores(self) -> Tensor:
-        """The target of every picture, (B,)."""
+        """The target of every image, (B,)."""
         with torch.enable_grad():
             return self.target.score(self.captured, self.each)
 
     @property
     def each(self) -> Tensor:
-        """The number of every picture, (B,): for variants that are one for each, in order."""
+        """The number of every image, (B,): for variants that are one for each, in order."""
         return torch.arange(len(self.x), device=self.x.device)
 
     def gradient(
@@ -140,7 +140,7 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A batch of pictures to explain at one layer, or at none where the method reads pixels.
+    """A batch of images to explain at one layer, or at none where the method reads pixels.
 
     What the network gave is float64 here whatever its own type: sums that cancel keep their digits, and products and
     squares of gradients of any size neither vanish nor overflow.
@@ -183,27 +183,27 @@ class Request:
 
     @property
     def each(self) -> Tensor:
-        """The number of every picture, (B,)."""
+        """The number of every image, (B,)."""
         return self.shared.each
 
     @property
     def scores(self) -> Float[Tensor, " B"]:
-        """The target of every picture."""
+        """The target of every image."""
         return precise(self.shared.scores.detach())
 
     def generator(self) -> torch.Generator:
-        """Return a new random stream: the same for every batch, so that no picture's map depends on its neighbours."""
+        """Return a new random stream: the same for every batch, so that no image's map depends on its neighbours."""
         return torch.Generator().manual_seed(self.seed)
 
     def run(self, x: Float[Tensor, "V C H W"], index: Tensor) -> Float[Tensor, " V"]:
-        """Return the target of other inputs, without a gradient. index : (V,) the picture of each."""
+        """Return the target of other inputs, without a gradient. index : (V,) the image of each."""
         target = self.shared.target
         with torch.no_grad():
             captured = tap.capture(self.model, x, target.layers, stop=False)
             return precise(target.score(captured, index))
 
     def completeness_gap(self, values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
-        """Return how far the sums of maps are from what the target gains from 0 of the network input to the picture."""
+        """Return how far the sums of maps are from what the target gains from 0 of the network input to the image."""
         gain = self.scores - self.run(torch.zeros_like(self.x), self.each)
         return values.sum((1, 2)) - gain
 
@@ -242,9 +242,9 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One picture, for methods that hide parts of it: generators that yield masks and are sent the target's values.
+    """One image, for methods that hide parts of it: generators that yield masks and are sent the target's values.
 
-    number : of the picture in the batch.
+    number : of the image in the batch.
     """
 
     request: Request
@@ -262,7 +262,7 @@ class Trial:
         return precise(self.request.shared.captured.activations[self.request._read][self.number].detach())
 
     def generator(self) -> torch.Generator:
-        """Return a new random stream, the same for every picture."""
+        """Return a new random stream, the same for every image."""
         return self.request.generator()
 
 
@@ -283,9 +283,9 @@ def register(reads: Reads, unit: str, *, at_layer: bool = False, slow: bool = Fa
     """Register a method: a function of a Request; of a Trial, and a generator, where it reads "masks".
 
     reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its
-        own), "masks" (the target of pictures with parts hidden), "attention", or "captum" (an extra).
+        own), "masks" (the target of images with parts hidden), "attention", or "captum" (an extra).
     unit : of its values, in which TARGET stands for that of the target. at_layer : whether its map is that of a layer,
-        though it reads something else too. slow : whether it takes hundreds of passes over each picture.
+        though it reads something else too. slow : whether it takes hundreds of passes over each image.
     """
 
     def add(function: F) -> F:
@@ -308,7 +308,7 @@ def reads(name: str) -> Reads:
 
 
 def slow(name: str) -> bool:
-    """Return whether a method takes hundreds of passes over each picture."""
+    """Return whether a method takes hundreds of passes over each image."""
     methods[name]
     return name in _SLOW
 

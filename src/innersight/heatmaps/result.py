@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.maps import seen_array
 from innersight.model import Model
 from innersight.render import figures
@@ -22,7 +22,7 @@ FINE = 2500
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """One method on one picture.
+    """One method on one image.
 
     layer : where it was read, None for methods that read the pixels. values : (h, w) float32, or float64 where they are
     too large or too small for it; raw: signed where the method is, in `unit`, at its own resolution. target : the class
@@ -30,10 +30,10 @@ class Heatmap:
     score : the target's value; logit and probability : of the class, None where the target is none. error : (h, w)
     standard error of every value, where the method draws at random. facts : further numbers, such as a completeness
     gap. verdict : None, or the sentence that says there is no evidence to show. doubt : None, or the sentence that says
-    the network is not sure of this picture, as of one whose like it never saw.
+    the network is not sure of this image, as of one whose like it never saw.
     """
 
-    picture: Picture
+    image: Image
     method: str
     layer: str | None
     values: Tensor
@@ -59,9 +59,9 @@ class Heatmap:
 
 @dataclass(frozen=True, eq=False)
 class Heatmaps:
-    """Heatmaps for pictures by method and layer.
+    """Heatmaps for images by method and layer.
 
-    layers : those that were read, and why : the reason for the first, or for none. shared : whether pictures share the
+    layers : those that were read, and why : the reason for the first, or for none. shared : whether images share the
     scale of a method and layer. left_out : one sentence for each method that cannot read this network. skipped : one
     sentence for each file that could not be read. notes : how the images and their labels were understood.
     warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
@@ -85,7 +85,7 @@ class Heatmaps:
         return self.layers[0] if self.layers else None
 
     def scale(self, entry: Heatmap) -> Scale:
-        """Return the colours of one of the heatmaps: its own scale, or that of all pictures."""
+        """Return the colours of one of the heatmaps: its own scale, or that of all images."""
         if not self.shared:
             return entry.scale
         alike = [one for one in self.entries if (one.method, one.layer) == (entry.method, entry.layer)]
@@ -95,7 +95,7 @@ class Heatmaps:
         return Scale(high, any(scale.signed for scale in scales), clipped=bool(own > high))
 
     def figure(self) -> "Figure":
-        """Draw one row per picture: the picture, then each method laid over it, with its scale and unit."""
+        """Draw one row per image: the image, then each method laid over it, with its scale and unit."""
         return _draw(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Heatmaps:
 
 def _row(model: Model, entry: Heatmap) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "picture": entry.picture.name,
+        "image": entry.image.name,
         "method": entry.method,
         "layer": entry.layer,
         "question": entry.question,
@@ -161,24 +161,24 @@ COLUMNS = 6
 
 
 def _draw(result: Heatmaps) -> "Figure":
-    pictures = list(dict.fromkeys(entry.picture for entry in result.entries))
+    images = list(dict.fromkeys(entry.image for entry in result.entries))
     columns = list(dict.fromkeys((entry.method, entry.layer) for entry in result.entries))
-    by_place = {(entry.picture, entry.method, entry.layer): entry for entry in result.entries}
-    # Many methods: a picture's row goes on below itself.
+    by_place = {(entry.image, entry.method, entry.layer): entry for entry in result.entries}
+    # Many methods: an image's row goes on below itself.
     wide = min(COLUMNS, len(columns))
     lines = -(-len(columns) // wide)
-    figure = figures.new_figure(2.3 * (wide + 1), 2.9 * len(pictures) * lines + 0.3)
+    figure = figures.new_figure(2.3 * (wide + 1), 2.9 * len(images) * lines + 0.3)
     figure.suptitle(f"{result.model.name}: {', '.join((*result.layers, result.why))}", fontsize=8)
-    axes = figure.subplots(len(pictures) * lines, wide + 1, squeeze=False)
+    axes = figure.subplots(len(images) * lines, wide + 1, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for row, picture in enumerate(pictures):
-        seen = seen_array(picture, result.model)
+    for row, image in enumerate(images):
+        seen = seen_array(image, result.model)
         own = axes[row * lines]
         own[0].imshow(seen)
-        own[0].set_title(f"{picture.name}\n{_asked(result.model, by_place[picture, *columns[0]])}", fontsize=7)
+        own[0].set_title(f"{image.name}\n{_asked(result.model, by_place[image, *columns[0]])}", fontsize=7)
         for number, (method, layer) in enumerate(columns):
-            entry, axis = by_place[picture, method, layer], axes[row * lines + number // wide, 1 + number % wide]
+            entry, axis = by_place[image, method, layer], axes[row * lines + number // wide, 1 + number % wide]
             scale = result.scale(entry)
             if entry.verdict:
                 axis.set_box_aspect(seen.shape[0] / seen.shape[1])

@@ -1,4 +1,4 @@
-"""What a heatmap explains: a number that the network gives every picture."""
+"""What a heatmap explains: a number that the network gives every image."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from innersight import tap
 from innersight.address import ClassAddress
 from innersight.brief import brief
 from innersight.errors import InnersightError
-from innersight.image import Picture, stack
+from innersight.image import Image, stack
 from innersight.inputs import Images, class_of
 from innersight.model import Model
 from innersight.quotients import cosine
@@ -23,11 +23,11 @@ RUNNER_UP = "runner-up"
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A number for every picture, with a gradient.
+    """A number for every image, with a gradient.
 
-    score : takes what a pass captured and (V,) the picture of the batch that each row is a variant of; gives (V,).
+    score : takes what a pass captured and (V,) the image of the batch that each row is a variant of; gives (V,).
     classes : (B,) class numbers, and rivals : those whose score is taken off, -1 for none; None where the target is no
-    class. questions : in words, one for each picture. unit : of the number. layers : read besides the outputs.
+    class. questions : in words, one for each image. unit : of the number. layers : read besides the outputs.
     """
 
     score: Callable[[tap.Captured, Tensor], Tensor]
@@ -44,7 +44,7 @@ Class = int | str | SupportsIndex | ClassAddress
 Classes = Class | Iterable[Class | None] | None
 """A class for all images or one for each, by label, number or address; None for what the network takes them for."""
 Aim = Callable[[Tensor], Target]
-"""From the outputs (B, classes) of the pictures to what is explained."""
+"""From the outputs (B, classes) of the images to what is explained."""
 
 
 def is_several(target: object) -> bool:
@@ -91,14 +91,14 @@ def aims(
     def aim(part: slice) -> Aim:
         own = images.numbers[part]
         asked, less = [targets[i] for i in own], [rivals[i] for i in own]
-        return lambda logits: target_of(model, images.pictures[part], logits, asked, less, of)
+        return lambda logits: target_of(model, images.images[part], logits, asked, less, of)
 
     return aim
 
 
 def target_of(
     model: Model,
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     logits: Tensor,
     targets: Sequence[int | str | None],
     rivals: Sequence[int | str | None],
@@ -106,17 +106,17 @@ def target_of(
 ) -> Target:
     """Return the target that `explain` was asked for; see there.
 
-    logits : (B, classes) of the pictures. targets, rivals : of each, see `each`.
+    logits : (B, classes) of the images. targets, rivals : of each, see `each`.
     """
     logits = logits.float().cpu()
     predicted = logits.argmax(1)
     classes = torch.tensor([int(p) if t is None else int(t) for p, t in zip(predicted, targets, strict=True)])
     second = logits.scatter(1, classes[:, None], -torch.inf).argmax(1)
     less, words = [], []
-    for i, (picture, target, rival) in enumerate(zip(pictures, targets, rivals, strict=True)):
+    for i, (image, target, rival) in enumerate(zip(images, targets, rivals, strict=True)):
         if rival is None and target is None and logits.shape[1] > 1:
             # A mistake is explained as a choice: why this class and not the next.
-            truth = class_of(picture.label, model.labels)
+            truth = class_of(image.label, model.labels)
             rival = RUNNER_UP if truth >= 0 and truth != predicted[i] else None
         less.append(-1 if rival is None else int(second[i]) if rival == RUNNER_UP else int(rival))
         word = "the predicted class" if target is None else "the class asked for"
@@ -138,13 +138,13 @@ def check_target(
     if of == "probability" and not model.has_probabilities:
         raise InnersightError(f"the scores of {model.name} ({model.head.unit}) stand for no probability; use logit")
     if like is not None and (target is not None or versus is not None or of != "logit"):
-        raise InnersightError("like= compares pictures and takes no class: leave out target, versus and of")
+        raise InnersightError("like= compares images and takes no class: leave out target, versus and of")
     if callable(target) and (versus is not None or of != "logit"):
         raise InnersightError("a function is the whole target: leave out versus and of")
 
 
 def class_target(model: Model, classes: Tensor) -> Target:
-    """Return the logit of one class for each picture, (B,) class numbers."""
+    """Return the logit of one class for each image, (B,) class numbers."""
     classes = classes.cpu()
     return _classes(model, classes, torch.full_like(classes, -1), ("the class asked for",) * len(classes), "logit")
 
@@ -181,8 +181,8 @@ def of_function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
     return Target(score, (f"the function {name}",) * len(logits), name)
 
 
-def likeness(model: Model, like: Picture, layer: str) -> Aim:
-    """Return the cosine of the mean maps of a layer with those of another picture, which is run here and once."""
+def likeness(model: Model, like: Image, layer: str) -> Aim:
+    """Return the cosine of the mean maps of a layer with those of another image, which is run here and once."""
     x = stack([like], model.input).to(model.device, model.dtype)
     with tap.untouched(model), torch.no_grad():
         reference = tap.capture(model, x, [layer]).activations[layer].mean((2, 3))

@@ -23,7 +23,7 @@ class Attentions:
             self.scores = target.score(captured, request.each)
         self._model, self._used = model, mode.weights
         self.tokens, self._prefix, self._grid = _grid(request, [w.shape[-1] for w in mode.weights])
-        # In windows there are more rows than pictures, or fewer tokens than the grid has places.
+        # In windows there are more rows than images, or fewer tokens than the grid has places.
         if any(rows != len(x) for rows in mode.rows) or any(w.shape[-1] != self.tokens for w in mode.weights):
             raise UnfitError(f"{model.name} attends inside windows or between grids of several sizes")
         self.weights = [tap.heads(weights, len(x)) for weights in mode.weights]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import printable
-from innersight.image import SUFFIXES, Picture, PictureError, decode_picture
+from innersight.image import SUFFIXES, Image, ImageError, decode_image
 from innersight.inputs.files import is_tar
 
 LARGEST = 1 << 30
@@ -43,14 +43,14 @@ class Member:
     label: str | None
     written: str
 
-    def load(self) -> Picture:
-        """Decode it. Raises PictureError."""
-        return decode_picture(self.content(), self.name)
+    def load(self) -> Image:
+        """Decode it. Raises ImageError."""
+        return decode_image(self.content(), self.name)
 
     def content(self) -> bytes:
-        """Return the file's bytes. Raises PictureError where they are too many."""
+        """Return the file's bytes. Raises ImageError where they are too many."""
         if self.data is None:
-            raise PictureError(f"{printable(self.name)}: its header states more than {LARGEST:,} bytes: it is damaged")
+            raise ImageError(f"{printable(self.name)}: its header states more than {LARGEST:,} bytes: it is damaged")
         return self.data
 
     def stamp(self) -> str:
@@ -98,7 +98,7 @@ def members(path: Path) -> Iterator[Member]:
     """Yield the images of a tar file in its order, read once from beginning to end; it may be compressed.
 
     A sample is a run of files whose names agree up to the first dot of the last part. Nothing is unpacked to the disk.
-    After what is no header the next header is looked for. Raises PictureError at the end, when all that can be read was
+    After what is no header the next header is looked for. Raises ImageError at the end, when all that can be read was
     yielded, for a file that is no tar file, is cut off or damaged, or changed meanwhile.
     """
     shown = printable(path)
@@ -108,21 +108,19 @@ def members(path: Path) -> Iterator[Member]:
             tar = _opened(path, stack)
             yield from _samples(tar, path, written)
             if tar.bad == 0 and not tar.files:
-                raise PictureError(f"{shown}: cannot be read as a tar file (its first block is no header)")
+                raise ImageError(f"{shown}: cannot be read as a tar file (its first block is no header)")
             if tar.bad is not None:
-                raise PictureError(
-                    f"{shown}: damaged or cut off at byte {tar.bad:,}: files may be missing from there on"
-                )
+                raise ImageError(f"{shown}: damaged or cut off at byte {tar.bad:,}: files may be missing from there on")
             if not tar.ended:
-                raise PictureError(f"{shown}: has no end, as if it were cut off between two files, or still written")
+                raise ImageError(f"{shown}: has no end, as if it were cut off between two files, or still written")
         if _written(path) != written:
-            raise PictureError(f"{shown}: changed while it was read; read it again when nobody writes to it")
+            raise ImageError(f"{shown}: changed while it was read; read it again when nobody writes to it")
     except BROKEN as error:
-        raise error if isinstance(error, PictureError) else _unreadable(path, error) from error
+        raise error if isinstance(error, ImageError) else _unreadable(path, error) from error
 
 
 def one(name: str) -> Member:
-    """Read the image `TAR/MEMBER` again, without its label. Raises PictureError where it is gone."""
+    """Read the image `TAR/MEMBER` again, without its label. Raises ImageError where it is gone."""
     for file in Path(name).parents:
         if is_tar(file) and file.is_file():
             inside = name[len(os.fspath(file)) + 1 :]
@@ -136,13 +134,13 @@ def one(name: str) -> Member:
                     stream.seek(place[0])
                     data = stream.read(place[1])
             except BROKEN as error:
-                raise PictureError(f"{printable(name)}: cannot be read again ({printable(error)})") from error
+                raise ImageError(f"{printable(name)}: cannot be read again ({printable(error)})") from error
             return Member(name, data, None, written)
-    raise PictureError(f"{printable(name)}: no longer there")
+    raise ImageError(f"{printable(name)}: no longer there")
 
 
-def _unreadable(path: Path, error: Exception) -> PictureError:
-    return PictureError(f"{printable(path)}: cannot be read as a tar file any further ({printable(error)})")
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    return ImageError(f"{printable(path)}: cannot be read as a tar file any further ({printable(error)})")
 
 
 def _written(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -22,12 +22,12 @@ from torch.utils.data import (
 )
 
 from innersight.errors import InnersightError
-from innersight.image import SUFFIXES, Picture, PictureError, as_picture, decode_picture, load_picture
+from innersight.image import SUFFIXES, Image, ImageError, as_image, decode_image, load_image
 from innersight.inputs.labels import Label
-from innersight.inputs.tensors import is_batch, picture_of
+from innersight.inputs.tensors import image_of, is_batch
 from innersight.model import InputSpec
 
-IMAGES = ("image", "img", "picture", "pixel_values", "images")
+IMAGES = ("image", "img", "image", "pixel_values", "images")
 LABELS = ("label", "labels", "fine_label", "cls")
 _DECODING = threading.Lock()
 
@@ -156,34 +156,34 @@ def row_of(row: Any, number: int) -> tuple[Any, Label]:
     return row, label if isinstance(label, str | int) else None
 
 
-def picture(image: Any, name: str, spec: InputSpec) -> Picture:
+def image(image: Any, name: str, spec: InputSpec) -> Image:
     """Return an entry's image; of a float tensor it is the network's input.
 
     Bytes are those of an image file, also in a dict with `bytes` and `path`, as Hugging Face keeps them. Raises
-    PictureError for what is no image.
+    ImageError for what is no image.
     """
     if isinstance(image, Tensor):
-        return picture_of(image, name, spec)
+        return image_of(image, name, spec)
     if isinstance(image, Mapping) and "bytes" in image:
         data, path = image["bytes"], image.get("path")
         if data is not None:
-            return decode_picture(data, path or name)
+            return decode_image(data, path or name)
         if path is None:
-            raise PictureError(f"{name}: an entry without an image")
-        return load_picture(path)
+            raise ImageError(f"{name}: an entry without an image")
+        return load_image(path)
     if isinstance(image, bytes):
-        return decode_picture(image, name)
+        return decode_image(image, name)
     if isinstance(image, str | Path):
-        return load_picture(image)
-    if not isinstance(image, Picture | Image.Image | np.ndarray):
-        raise PictureError(
+        return load_image(image)
+    if not isinstance(image, Image | PILImage.Image | np.ndarray):
+        raise ImageError(
             f"{name}: a {type(image).__name__} is no image: give a file, a PIL image, an array or a tensor"
         )
-    if isinstance(image, Image.Image):
+    if isinstance(image, PILImage.Image):
         # A file that Pillow opened and not yet decoded: two threads may be given the same one.
         with _DECODING:
-            return as_picture(image, name=name)
-    return as_picture(image, name=name)
+            return as_image(image, name=name)
+    return as_image(image, name=name)
 
 
 def content_bytes(image: Any, name: str) -> bytes:
@@ -197,11 +197,11 @@ def content_bytes(image: Any, name: str) -> bytes:
         return Path(data).read_bytes()
     if isinstance(data, Tensor):
         if data.layout != torch.strided or data.is_quantized or data.is_meta:
-            raise PictureError(f"{name}: no image")
+            raise ImageError(f"{name}: no image")
         return data.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    if not isinstance(data, Picture | Image.Image | np.ndarray):
-        raise PictureError(f"{name}: no image")
-    return as_picture(data, name=name).digest().encode()
+    if not isinstance(data, Image | PILImage.Image | np.ndarray):
+        raise ImageError(f"{name}: no image")
+    return as_image(data, name=name).digest().encode()
 
 
 def _key(row: Mapping[Any, Any]) -> Any:

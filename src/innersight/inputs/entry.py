@@ -15,15 +15,15 @@ import numpy as np
 
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.image import Picture, PictureError, load_picture
+from innersight.image import Image, ImageError, load_image
 from innersight.inputs.archive import Member, members, one
 from innersight.inputs.datasets import (
     class_names,
     content_bytes,
+    image,
     is_list,
     is_row_batch,
     numbered,
-    picture,
     row_of,
     rows,
     rows_of_batch,
@@ -54,7 +54,7 @@ class Entry:
     name: str
     path: Path | None
     label: Label
-    load: Callable[[InputSpec], Picture]
+    load: Callable[[InputSpec], Image]
     bytes: Callable[[], bytes]
     stamp: Callable[[], str] = str
     folder: bool = False
@@ -68,7 +68,7 @@ class Entry:
         """Return a digest of the content; "" where it cannot be read."""
         try:
             return hashlib.blake2b(self.bytes(), digest_size=16).hexdigest()
-        except (OSError, PictureError):
+        except (OSError, ImageError):
             return ""
 
 
@@ -79,7 +79,7 @@ def entries(images: Any, labels: Sequence[str] = ()) -> Iterator[Entry]:
 
     - a file, a folder (all image files below it, or its tar files where it has none), a pattern such as `a/*/1.png`,
       a tar file, also a compressed one;
-    - a PIL image; an array (H, W), (H, W, C) or (B, H, W, C); a Picture; the bytes of a file;
+    - a PIL image; an array (H, W), (H, W, C) or (B, H, W, C); an Image; the bytes of a file;
     - a tensor: uint8 pixels (C, H, W), (H, W, C) or (B, ...); or floats (C, H, W) or (B, C, H, W), which are the
       network's own input as it is;
     - a batch with labels as a DataLoader gives it, (images, labels);
@@ -107,7 +107,7 @@ def count(images: Any) -> int:
 def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> Iterator[Entry]:
     """Yield entries by their numbers, which rise; what has no numbers is gone through from its beginning.
 
-    Raises PictureError where there are fewer than the last of them.
+    Raises ImageError where there are fewer than the last of them.
     """
     own = given(images)
     if own.count is not None:
@@ -120,7 +120,7 @@ def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> I
             found += 1
             yield entry
     if found < len(wanted):
-        raise PictureError(f"#{numbers[-1]}: there are fewer images now, as a stream that ends before it")
+        raise ImageError(f"#{numbers[-1]}: there are fewer images now, as a stream that ends before it")
 
 
 def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], Entry]:
@@ -152,7 +152,7 @@ def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Ent
 def again(name: str) -> Entry:
     """Return the image of this name: of a file, inside of a tar file, or of a data set that has a name.
 
-    Raises PictureError where it is gone.
+    Raises ImageError where it is gone.
     """
     entry = _ENTRY.fullmatch(name)
     if entry and not os.path.exists(name):
@@ -174,8 +174,8 @@ def _of_thing(first: int, thing: Any, labels: tuple[str, ...]) -> Iterator[Entry
     """Yield what an element of a list holds; first : the number of the first of them."""
     if isinstance(thing, str | Path):
         yield from _of_path(first, Path(thing), labels)
-    elif isinstance(thing, Picture):
-        yield _of_picture(first, thing, labels)
+    elif isinstance(thing, Image):
+        yield _of_image(first, thing, labels)
     elif is_batch(thing) or is_row_batch(thing):
         rows_ = thing if is_batch(thing) else rows_of_batch(thing)
         yield from (_of_row(first + i, row) for i, row in enumerate(rows_))
@@ -213,24 +213,24 @@ def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> Ent
     )  # fmt: skip
 
 
-def _load_file(path: Path, spec: InputSpec) -> Picture:
+def _load_file(path: Path, spec: InputSpec) -> Image:
     del spec
-    return load_picture(path)
+    return load_image(path)
 
 
 def _of_named(text: str, number: int) -> Entry:
     name = f"{printable(text)}#{number}"
     if not text:
-        raise PictureError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
+        raise ImageError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
     try:
         found = opened(text)
         if not numbered(found.rows):
-            raise PictureError(f"{name}: an entry of a stream; crops can be made after the scan, where that is at hand")
+            raise ImageError(f"{name}: an entry of a stream; crops can be made after the scan, where that is at hand")
         return next(chosen(found, [number]))
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:  # of a library or the user's own code
-        raise PictureError(f"{name}: cannot be had again ({printable(error)})") from error
+        raise ImageError(f"{name}: cannot be had again ({printable(error)})") from error
 
 
 def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> Entry:
@@ -247,12 +247,12 @@ def _light(entry: Entry) -> Entry:
     return replace(entry, load=partial(_load_again, entry.name), bytes=lambda: one(entry.name).content())
 
 
-def _load_again(name: str, spec: InputSpec) -> Picture:
+def _load_again(name: str, spec: InputSpec) -> Image:
     del spec
     return one(name).load()
 
 
-def _load_member(member: Member, spec: InputSpec) -> Picture:
+def _load_member(member: Member, spec: InputSpec) -> Image:
     del spec
     return member.load()
 
@@ -264,16 +264,16 @@ def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
             label = folder_label(folders[::-1], (), labels) if member.label is None else member.label
             yield _of_member(number, member, label, folders)
             number += 1
-    except PictureError as error:
+    except ImageError as error:
         # What was read before stays: the rest is one more file that cannot be read.
         yield _broken(number, os.fspath(path), error)
 
 
-def _broken(number: int, name: str, error: PictureError) -> Entry:
+def _broken(number: int, name: str, error: ImageError) -> Entry:
     return Entry(number, name, None, None, partial(_fail, error), bytes)
 
 
-def _fail(error: PictureError, spec: InputSpec) -> Picture:
+def _fail(error: ImageError, spec: InputSpec) -> Image:
     del spec
     raise error
 
@@ -301,7 +301,7 @@ def _of_dataset(dataset: Any, text: str) -> Iterator[Entry]:
                 raise
             yield _broken(
                 number, name,
-                PictureError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})"),
+                ImageError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})"),
             )  # fmt: skip
             continue
         yield _of_entry(number, row, names, text)
@@ -320,18 +320,18 @@ def _of_row(number: int, row: Any, name: str = "") -> Entry:
     image, label = row_of(row, number)
     if isinstance(image, str | Path):
         return replace(_of_file(number, Path(image), Path(image), ()), label=label, folder=False, row=row)
-    if isinstance(image, Picture):
-        return replace(_of_picture(number, image, ()), label=image.label if label is None else label, row=row)
+    if isinstance(image, Image):
+        return replace(_of_image(number, image, ()), label=image.label if label is None else label, row=row)
     name = name or f"image {number}"
     load, read = partial(_load_image, image, name), partial(content_bytes, image, name)
     return Entry(number, name, None, label, load, read, row=row, image=image)
 
 
-def _load_image(image: Any, name: str, spec: InputSpec) -> Picture:
-    return picture(image, name, spec)
+def _load_image(pil: Any, name: str, spec: InputSpec) -> Image:
+    return image(pil, name, spec)
 
 
-def _of_picture(number: int, image: Picture, labels: Sequence[str]) -> Entry:
+def _of_image(number: int, image: Image, labels: Sequence[str]) -> Entry:
     label, folder = image.label, image.folder
     if label is None and image.path is not None and labels:
         label, folder = label_of_path(image.path, image.path, labels), True

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from innersight.brief import brief
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.inputs.datasets import Named, is_row, is_row_batch, numbered, rows_of_batch, set_of
 from innersight.inputs.named import is_named, opened
 from innersight.inputs.tensors import is_batch
 
 LOADER = "of the DataLoader its data set is gone through, in its own order and once"
-SINGLE = (str, Path, Picture, Image.Image, bytes)
+SINGLE = (str, Path, Image, PILImage.Image, bytes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture, PictureError
+from innersight.image import Image, ImageError
 from innersight.inputs.entry import Entry, chosen, entries, shuffled
 from innersight.inputs.kinds import given
 from innersight.inputs.labels import class_of, label_notes
@@ -51,12 +51,12 @@ class Loaded:
 class Images:
     """Images that were read and are held.
 
-    pictures : in order. numbers : the place of each among the `given` images, some of which may not have been read.
+    images : in order. numbers : the place of each among the `given` images, some of which may not have been read.
     skipped : one sentence for each that could not be read, or that the network cannot take. notes : how labels were
     read, and what was assumed of tensors.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     numbers: tuple[int, ...]
     given: int
     skipped: tuple[str, ...]
@@ -86,12 +86,12 @@ class ImageReader:
 
         labels : the network's classes. numbers : of those to read, rising; all when None. shuffle :
         seed of a random order. workers : threads that decode, see
-        `threads`. required : raise PictureError at the end where none could be read.
+        `threads`. required : raise ImageError at the end where none could be read.
         """
         self._given, self._spec, self._labels = given(images), spec, tuple(labels)
         self._numbers, self._shuffle = numbers, shuffle
         self._workers, self._required = threads(workers), required
-        self.errors: list[PictureError] = []
+        self.errors: list[ImageError] = []
         self._assumed = Assumed(spec)
         self._counts: Counter[tuple[str, int]] = Counter()
         self._folders: set[str] = set()
@@ -109,7 +109,7 @@ class ImageReader:
 
     def skip(self, entry: Entry, sentence: str) -> None:
         """Leave out an image that was read, with a sentence that follows its name."""
-        self.errors.append(PictureError(f"{printable(entry.name)}: {sentence}"))
+        self.errors.append(ImageError(f"{printable(entry.name)}: {sentence}"))
 
     def __iter__(self) -> Iterator[Loaded]:
         """Yield what could be read."""
@@ -119,37 +119,37 @@ class ImageReader:
         """Yield up to `size` images at a time."""
         return batched(iter(self), size)
 
-    def pictures(self) -> Generator[Picture, None, None]:
-        """Yield what could be read as Pictures, which hold the whole image."""
-        return self.each(partial(_picture, spec=self._spec), group_size=1)
+    def images(self) -> Generator[Image, None, None]:
+        """Yield what could be read as Images, which hold the whole image."""
+        return self.each(partial(_image, spec=self._spec), group_size=1)
 
-    def numbered(self) -> Generator[tuple[int, Picture], None, None]:
-        """Yield what could be read as Pictures, each with its place among all that was given."""
-        return self.each(lambda entry: (entry.number, _picture(entry, self._spec)), group_size=1)
+    def numbered(self) -> Generator[tuple[int, Image], None, None]:
+        """Yield what could be read as Images, each with its place among all that was given."""
+        return self.each(lambda entry: (entry.number, _image(entry, self._spec)), group_size=1)
 
     def each(self, read: Callable[[Entry], T], group_size: int = GROUP) -> Generator[T, None, None]:
-        """Yield what `read` makes of each entry; an image for which it raises PictureError is skipped.
+        """Yield what `read` makes of each entry; an image for which it raises ImageError is skipped.
 
         group_size : see `ahead`.
         """
 
-        def tried(entry: Entry) -> tuple[Entry, T | PictureError]:
+        def tried(entry: Entry) -> tuple[Entry, T | ImageError]:
             try:
                 return entry, read(entry)
-            except PictureError as error:
+            except ImageError as error:
                 return entry, error
 
         read_ = 0
         with closing(ahead(self._entries(), tried, self._workers, group_size)) as found:
             for entry, one in found:
-                if isinstance(one, PictureError):
+                if isinstance(one, ImageError):
                     self.errors.append(one)
                 else:
                     self._count(entry)
                     read_ += 1
                     yield one
         if self._required and not read_:
-            raise self.errors[0] if self.errors else PictureError("no images given")
+            raise self.errors[0] if self.errors else ImageError("no images given")
 
     def _entries(self) -> Iterator[Entry]:
         own, labels = self._given, self._labels
@@ -170,7 +170,7 @@ class ImageReader:
 def read(images: Any, spec: InputSpec, labels: Sequence[str] = ()) -> Images:
     """Return every image that can be read, held in memory, and a sentence for each other one.
 
-    See `entries` for what is taken. labels : the network's classes. Raises PictureError when none could be read.
+    See `entries` for what is taken. labels : the network's classes. Raises ImageError when none could be read.
     """
     reading = ImageReader(images, spec, labels)
     found = dict(reading.numbered())
@@ -178,11 +178,11 @@ def read(images: Any, spec: InputSpec, labels: Sequence[str] = ()) -> Images:
     return Images(tuple(found.values()), tuple(found), count, reading.skipped, reading.notes)
 
 
-def read_one(image: Any, spec: InputSpec, name: str = "image") -> Picture:
-    """Return one image. Raises PictureError where it cannot be read, or is several."""
+def read_one(image: Any, spec: InputSpec, name: str = "image") -> Image:
+    """Return one image. Raises ImageError where it cannot be read, or is several."""
     found = list(islice(ImageReader(image, spec, required=False, workers=0)._entries(), 2))
     if len(found) != 1:
-        raise PictureError(f"{name}: give one image, not {'several' if found else 'none'}")
+        raise ImageError(f"{name}: give one image, not {'several' if found else 'none'}")
     return found[0].load(spec).checked(spec)
 
 
@@ -201,7 +201,7 @@ def load(entry: Entry, spec: InputSpec, *, digests: bool = False, least: int = 1
     stamp = entry.stamp() if digests else ""
     try:
         loaded = _loaded(entry, spec, least)
-    except PictureError as error:
+    except ImageError as error:
         loaded = Loaded(entry, None, str(error))
     return replace(loaded, digest=entry.digest() if digests else "", stamp=stamp)
 
@@ -210,14 +210,14 @@ def _loaded(entry: Entry, spec: InputSpec, least: int = 1) -> Loaded:
     found = entry.load(spec).checked(spec)
     least = min(least, spec.height, spec.width)
     if min(found.width, found.height) < least:
-        raise PictureError(
+        raise ImageError(
             f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small to show anything; at least "
             f"{least} a side are needed"
         )
     return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
 
 
-def _picture(entry: Entry, spec: InputSpec) -> Picture:
+def _image(entry: Entry, spec: InputSpec) -> Image:
     found = entry.load(spec).checked(spec)
     same = entry.label is None or (found.label, found.folder) == (entry.label, entry.folder)
     return found if same else replace(found, label=entry.label, folder=entry.folder)

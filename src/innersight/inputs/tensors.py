@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from innersight.image import NetworkInput, Picture, PictureError, as_picture
+from innersight.image import Image, ImageError, NetworkInput, as_image
 from innersight.model import InputSpec
 
 BANDS = (1, 3, 4)  # grey, colour, and colour with transparency
@@ -18,40 +18,40 @@ def is_batch(images: Any) -> bool:
     return isinstance(images, Tensor | np.ndarray) and images.ndim == 4
 
 
-def picture_of(tensor: Tensor, name: str, spec: InputSpec) -> Picture:
+def image_of(tensor: Tensor, name: str, spec: InputSpec) -> Image:
     """Return the image that a tensor holds.
 
     uint8 (or uint16) tensors are pixels, (C, H, W), (H, W, C) or (H, W). Floating ones of the network's input shape
     (C, H, W) are the network's input as it is, normalised by whoever made it. They may lie on any device and require a
-    gradient. Raises PictureError for any other type or shape, and for values that are not finite.
+    gradient. Raises ImageError for any other type or shape, and for values that are not finite.
     """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
-        raise PictureError(f"{name}: a {kind.removeprefix('torch.')} tensor is no image: give a dense one with values")
+        raise ImageError(f"{name}: a {kind.removeprefix('torch.')} tensor is no image: give a dense one with values")
     plain = tensor.detach().cpu()
     shape, dtype = tuple(plain.shape), str(plain.dtype).removeprefix("torch.")
     if plain.ndim not in (2, 3) or not plain.numel():
-        raise PictureError(f"{name}: a tensor of shape {shape} is no image: give (C, H, W), or a batch (B, C, H, W)")
+        raise ImageError(f"{name}: a tensor of shape {shape} is no image: give (C, H, W), or a batch (B, C, H, W)")
     if plain.dtype in PIXELS:
-        return as_picture(_pixels(plain, name, spec), name=name)
+        return as_image(_pixels(plain, name, spec), name=name)
     if not plain.is_floating_point():
-        raise PictureError(
+        raise ImageError(
             f"{name}: a {dtype} tensor is no image: give uint8 pixels, 0 to 255, or floats as the network takes them"
         )
     return _network_input(plain.float(), name, spec)
 
 
-def _network_input(plain: Tensor, name: str, spec: InputSpec) -> Picture:
+def _network_input(plain: Tensor, name: str, spec: InputSpec) -> Image:
     shape = tuple(plain.shape)
     if plain.ndim == 2 and spec.channels == 1:
         plain = plain[None]
     if tuple(plain.shape) != spec.shape:
         remedy = _remedy(shape, spec)
-        raise PictureError(f"{name}: a float Tensor of {shape} where the network takes {spec.shape}{remedy}")
+        raise ImageError(f"{name}: a float Tensor of {shape} where the network takes {spec.shape}{remedy}")
     bad = int((~plain.isfinite()).sum())
     if bad:
-        raise PictureError(f"{name}: {bad:,} of the {plain.numel():,} values of the tensor are NaN or infinite")
-    return NetworkInput(plain.clone(), spec).picture(name)
+        raise ImageError(f"{name}: {bad:,} of the {plain.numel():,} values of the tensor are NaN or infinite")
+    return NetworkInput(plain.clone(), spec).image(name)
 
 
 def _remedy(shape: tuple[int, ...], spec: InputSpec) -> str:
@@ -72,7 +72,7 @@ def _pixels(plain: Tensor, name: str, spec: InputSpec) -> np.ndarray:
             first = plain.shape[0] == spec.channels or plain.shape[2] != spec.channels
         if not first and not last:
             known = " or ".join(map(str, sorted(counts)))
-            raise PictureError(
+            raise ImageError(
                 f"{name}: a tensor of shape {tuple(plain.shape)} has no side of {known} channels: give (C, H, W) or "
                 "(H, W, C)"
             )

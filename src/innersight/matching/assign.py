@@ -19,7 +19,7 @@ def assign(
 ) -> LayerMatch:
     """Pair the units before (rows) with those after (columns).
 
-    left : the correlations without one group of pictures each, for the interval. silent : before and after, which units
+    left : the correlations without one group of images each, for the interval. silent : before and after, which units
     never vary. A unit keeps its number where it is beyond chance and no other pair of either is higher by more than its
     interval; the others are paired so that the sum is the highest there is.
     """

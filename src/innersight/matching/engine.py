@@ -1,4 +1,4 @@
-"""Match the units of two checkpoints by how they answer to the same pictures."""
+"""Match the units of two checkpoints by how they answer to the same images."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,34 +30,34 @@ CHANCE = 0.05
 def match(
     before: Model,
     after: Model,
-    pictures: Any,
+    images: Any,
     layers: Sequence[str] | None = None,
     *,
     seed: int = 0,
 ) -> Matching:
-    """Match the units of two checkpoints of one network by how they answer to the same pictures.
+    """Match the units of two checkpoints of one network by how they answer to the same images.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`. layers : without them those that tell the story.
-    seed : of the order of the pictures.
+    images : whatever holds images, see `innersight.inputs.entries`. layers : without them those that tell the story.
+    seed : of the order of the images.
 
-    In one pass over the pictures, with memory that does not grow with their number, every unit's map before is
-    correlated with every unit's map after, over all places of all pictures (Li et al. 2015, arXiv:1511.07543). Pairs
+    In one pass over the images, with memory that does not grow with their number, every unit's map before is
+    correlated with every unit's map after, over all places of all images (Li et al. 2015, arXiv:1511.07543). Pairs
     are one to one: the sum of the correlations is the highest there is (Kuhn 1955, doi:10.1002/nav.3800020109), among
-    those beyond chance. Chance is measured: the maps before are put beside the maps after of *other* pictures, and 95%
-    of the units then have no partner above the threshold. Intervals are by the jackknife over eight groups of pictures,
+    those beyond chance. Chance is measured: the maps before are put beside the maps after of *other* images, and 95%
+    of the units then have no partner above the threshold. Intervals are by the jackknife over eight groups of images,
     on Fisher's z. `cka` is how alike the layers are as a whole (linear CKA, Kornblith et al. 2019, arXiv:1905.00414).
 
-    Both networks see the pictures as `after` takes them, each with its own mean and std.
+    Both networks see the images as `after` takes them, each with its own mean and std.
 
     Raises InnersightError for networks whose layers differ (it names them), unknown layers, maps that are not finite,
-    and fewer than two pictures; PictureError when none could be read.
+    and fewer than two images; ImageError when none could be read.
     """
     names = _layers(before, after, layers)
     spec = _as_before(before.input, after.input)
     gathered: dict[str, _Gathered] = {name: _Gathered() for name in names}
     read = 0
     # Shuffled: neighbours in a folder are often alike, and chance is measured on neighbours.
-    reading = ImageReader(repeatable(pictures), after.input, shuffle=seed)
+    reading = ImageReader(repeatable(images), after.input, shuffle=seed)
     with ExitStack() as stack, torch.no_grad():
         stack.enter_context(tap.untouched(before))
         stack.enter_context(tap.untouched(after))
@@ -68,7 +68,7 @@ def match(
                 gathered[name].add(first[name], second[name], read, name)
             read += len(several)
     if read < 2:
-        raise InnersightError("match needs two pictures or more: correlations are over them, and so is chance")
+        raise InnersightError("match needs two images or more: correlations are over them, and so is chance")
     found = {name: gathered[name].matched(name) for name in names}
     notes = (*_notes(before.input, after.input), *reading.notes)
     return Matching(before, after, read, found, notes, reading.skipped)
@@ -76,10 +76,10 @@ def match(
 
 @dataclass(eq=False)
 class _Gathered:
-    """What is kept of one layer while the pictures go by.
+    """What is kept of one layer while the images go by.
 
-    offsets : (2, units), near the mean of every unit, taken off first. groups : of pictures, for the jackknife.
-    chance : for each shift, of maps beside those of other pictures. inner : products of units within either network.
+    offsets : (2, units), near the mean of every unit, taken off first. groups : of images, for the jackknife.
+    chance : for each shift, of maps beside those of other images. inner : products of units within either network.
     low, high : (2, units), the range of every unit.
     """
 
@@ -93,7 +93,7 @@ class _Gathered:
     def add(
         self, before: Float[Tensor, "B units h w"], after: Float[Tensor, "B units h w"], start: int, name: str
     ) -> None:
-        """Take in the maps of a batch; start : the number of its first picture."""
+        """Take in the maps of a batch; start : the number of its first image."""
         if before.shape != after.shape:
             raise InnersightError(f"{name} gives {tuple(before.shape[1:])} before and {tuple(after.shape[1:])} after")
         a, b = (maps.double().cpu().flatten(2).transpose(1, 2) for maps in (before, after))

@@ -1,4 +1,4 @@
-"""The picture of a matching: what became of the units of each layer, and how alike partners are."""
+"""The image of a matching: what became of the units of each layer, and how alike partners are."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ def draw(found: "Matching") -> "Figure":
     layers = list(found.layers.values())
     figure = figures.new_figure(8.6, 1.25 * len(layers) + 1.1)
     figure.suptitle(
-        f"{found.before.name} → {found.after.name}, unit by unit over {found.pictures:,} pictures",
+        f"{found.before.name} → {found.after.name}, unit by unit over {found.images:,} images",
         x=0.01, ha="left", fontsize=9.5, color=INK,
     )  # fmt: skip
     from matplotlib.patches import Patch

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 SAME, MOVED, BORN, DIED, SILENT = "same", "moved", "born", "died", "silent"
 DEFINITION = (
-    "Correlation: of two units' maps over all places of all pictures. Threshold: 95% of the units after have no "
-    "partner above it when the maps before are those of other pictures. same: the unit's partner before has its "
+    "Correlation: of two units' maps over all places of all images. Threshold: 95% of the units after have no "
+    "partner above it when the maps before are those of other images. same: the unit's partner before has its "
     "number. moved: it has another. born: it answers, and no unit before is its partner above the threshold. died: a "
     "unit before that answered and is no one's partner after. silent: it never varies after, and did not before "
     "either, or what it was is another unit now. "
-    "Interval: 95%, jackknife over groups of pictures. cka: linear centred kernel alignment of the layer as a whole, 0 "
+    "Interval: 95%, jackknife over groups of images. cka: linear centred kernel alignment of the layer as a whole, 0 "
     "to 1."
 )
 
@@ -89,13 +89,13 @@ class LayerMatch:
 class Matching:
     """Two checkpoints of one network, unit by unit.
 
-    pictures : how many were shown to both. layers : by name. notes : what to know about the comparison. skipped : one
+    images : how many were shown to both. layers : by name. notes : what to know about the comparison. skipped : one
     sentence for each file that could not be read.
     """
 
     before: Model
     after: Model
-    pictures: int
+    images: int
     layers: dict[str, LayerMatch]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class Matching:
         return {
             "before": self.before.source,
             "after": self.after.source,
-            "pictures": self.pictures,
+            "images": self.images,
             "notes": list(self.notes),
             "skipped": list(self.skipped),
             "definition": DEFINITION,

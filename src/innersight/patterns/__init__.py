@@ -1,4 +1,4 @@
-"""Patterns: the picture that drives a unit or class most (activation maximization)."""
+"""Patterns: the image that drives a unit or class most (activation maximization)."""
 
 from innersight.patterns.engine import estimate, patterns
 from innersight.patterns.interpretability import Interpretability, interpretability

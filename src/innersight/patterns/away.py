@@ -1,4 +1,4 @@
-"""Patterns drawn by workers on other machines, a batch at a time; the pictures are the same bits."""
+"""Patterns drawn by workers on other machines, a batch at a time; the images are the same bits."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -37,7 +37,7 @@ def there(model: Model, queue: Sequence[Job], recipe: Recipe, cluster: str) -> G
 
 
 def _batches(queue: Sequence[Job], rows: int) -> Generator[list[Job], None, None]:
-    """Cut the queue into runs of jobs with up to `rows` pictures, one job at least."""
+    """Cut the queue into runs of jobs with up to `rows` images, one job at least."""
     piece: list[Job] = []
     for job in queue:
         if piece and sum(one.rows for one in piece) + job.rows > rows:

@@ -1,4 +1,4 @@
-"""`patterns`: the picture that drives each unit, class or other objective most."""
+"""`patterns`: the image that drives each unit, class or other objective most."""
 
 import inspect
 import time
@@ -14,7 +14,7 @@ from innersight import tap
 from innersight.address import Address
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
@@ -48,7 +48,7 @@ def patterns(
     *,
     steps: int = 256,
     size: int | tuple[int, int] | None = None,
-    pictures: Any = None,
+    images: Any = None,
     scan: "Scan | None" = None,
     parameterize: str = "fourier",
     seed: int = 0,
@@ -68,7 +68,7 @@ def patterns(
     ray: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Patterns:
-    """Return the picture that drives each of the units, classes or objectives most, from random pixels.
+    """Return the image that drives each of the units, classes or objectives most, from random pixels.
 
     Activation maximization (Erhan et al. 2009; Olah et al. 2017, https://distill.pub/2017/feature-visualization): Adam
     ascends the mean of a unit's map (the value at `@y,x`, a class score, or another objective) under small random
@@ -76,33 +76,33 @@ def patterns(
 
     what : addresses such as "stage2:0-15", "stage2" (all its units), "class:NAME"; `KIND(ADDRESS)` and sums, see
         `innersight.patterns.objectives.resolve`; Objectives.
-    steps : updates of each picture at most; four for each where they are made through windows of a quarter, as
-        in early layers (see `innersight.patterns.windows`). until : "converged" ends a picture when it stops rising,
+    steps : updates of each image at most; four for each where they are made through windows of a quarter, as
+        in early layers (see `innersight.patterns.windows`). until : "converged" ends an image when it stops rising,
         "steps" makes all.
     size : side in pixels, or (height, width); the model's own by default.
-    pictures : whatever holds images, see `innersight.inputs.entries`, for the natural maximum in the scores
+    images : whatever holds images, see `innersight.inputs.entries`, for the natural maximum in the scores
         and the examples beside the patterns. scan : the result of `innersight.scan`, whose maxima and percentiles the
         scores of its units take instead.
-    parameterize : "fourier", "maco" or "pixels". statistics : colours and spectrum, "photographs" or "pictures" (those
+    parameterize : "fourier", "maco" or "pixels". statistics : colours and spectrum, "photographs" or "images" (those
         given), or of `natural.measure`.
-    seed : the first. seeds : pictures drawn of each objective; the one with the highest response is shown.
-    negatives : also what switches each off. variants : pictures of each that are to differ, by `diversity`.
-    of : the picture that `caricature` and `inversion` look at. begin : start from this picture, not from random pixels.
+    seed : the first. seeds : images drawn of each objective; the one with the highest response is shown.
+    negatives : also what switches each off. variants : images of each that are to differ, by `diversity`.
+    of : the image that `caricature` and `inversion` look at. begin : start from this image, not from random pixels.
     rate : of learning; the parameterization's own by default.
     precision : "bfloat16" computes the passes in bfloat16; scores are in the network's own type.
     compile : run the passes through torch.compile (True, or the name of a backend): worth it for hundreds of units.
-    keep : a folder in which every finished picture is kept; the same call with it goes on after Ctrl-C or a kill.
+    keep : a folder in which every finished image is kept; the same call with it goes on after Ctrl-C or a kill.
     ray : address of a Ray cluster whose workers draw them, "auto" or "local"; `?workers=4&cpus=2` may follow, see
         `innersight.remote`. They are kept and scored here.
-    progress : called with a Progress every few updates; with `ray` after every picture, in batches.
+    progress : called with a Progress every few updates; with `ray` after every image, in batches.
 
-    The random streams of an objective depend on `seed` and its text only: on the CPU its picture is the same, bit for
+    The random streams of an objective depend on `seed` and its text only: on the CPU its image is the same, bit for
     bit, whichever others share the run. Raises InnersightError for unknown addresses and options, less than one step, a
     size below 8, and where the folder to keep in cannot be written.
     """
-    pictures = None if pictures is None else repeatable(pictures)
+    images = None if images is None else repeatable(images)
     recipe = recipe_of(
-        model, pictures, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
+        model, images, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
         until=until, rate=rate, precision=precision, compile=compile, begin=begin,
     )  # fmt: skip
     _check_counts(seeds, variants)
@@ -117,8 +117,8 @@ def patterns(
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
         jobs = jobs_of(model, everything, recipe, seed, seeds, variants, diversity)
-        # Before anything is drawn: the folder may hold no picture.
-        naturals = _naturals(model, everything, pictures, recipe.shape[1:], len(targets))
+        # Before anything is drawn: the folder may hold no image.
+        naturals = _naturals(model, everything, images, recipe.shape[1:], len(targets))
         naturals = naturals if scan is None else scanned(model, everything, naturals, scan)
         kept = Kept.open(keep, model, settings) if keep is not None else None
         drawn = _draw(model, jobs, recipe, references, kept, ray, progress)
@@ -150,31 +150,31 @@ def patterns(
 def _naturals(
     model: Model,
     wanted: Sequence[Objective],
-    pictures: Any,
+    images: Any,
     size: tuple[int, int],
     shown: int,
     numbers: Sequence[int] | None = None,
 ) -> Naturals:
-    if pictures is None:
+    if images is None:
         return nothing(len(wanted))
     placed = sorted(
         {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.place}
     )
     known = grids(model, placed, size) if placed else {}
-    return naturals_of(model, wanted, pictures, size, EXAMPLES, shown, known, numbers)
+    return naturals_of(model, wanted, images, size, EXAMPLES, shown, known, numbers)
 
 
 @public(layer="what", layers="what", target="what", targets="what")
 def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **options: Any) -> Estimate:
     """Say how long `patterns` would take with the same arguments, by doing a little of everything it does.
 
-    That is two updates of a batch of every layer, one look at what was drawn, and one batch of the pictures. Raises
+    That is two updates of a batch of every layer, one look at what was drawn, and one batch of the images. Raises
     InnersightError as it does, and TypeError for an argument it does not have.
     """
     bound = inspect.signature(patterns).bind(model, what, **options)
     bound.apply_defaults()
     checked = bound.arguments
-    recipe = recipe_of(model, checked["pictures"], **{name: checked[name] for name in _RECIPE})
+    recipe = recipe_of(model, checked["images"], **{name: checked[name] for name in _RECIPE})
     _check_counts(checked["seeds"], checked["variants"])
     of = checked["of"]
     like = None if of is None else _read_one(model, of, recipe.shape, "of")
@@ -201,8 +201,8 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
             begun = time.perf_counter()
             respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
             seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
-        if checked["pictures"] is not None:
-            images = repeatable(checked["pictures"])
+        if checked["images"] is not None:
+            images = repeatable(checked["images"])
             begun, whole = time.perf_counter(), count(images)
             some = min(BATCH, whole)
             _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
@@ -224,7 +224,7 @@ def _seconds(slots: Slots) -> float:
 
 def recipe_of(
     model: Model,
-    pictures: Any,
+    images: Any,
     *,
     steps: int,
     size: int | tuple[int, int] | None,
@@ -256,13 +256,11 @@ def recipe_of(
         _check_size(model, shape)
     if statistics == "photographs":
         statistics = natural.default(model.input.channels)
-    elif statistics == "pictures":
-        shown = () if pictures is None else read(pictures, model.input).pictures
+    elif statistics == "images":
+        shown = () if images is None else read(images, model.input).images
         statistics = natural.measure(shown, model.input)
     elif isinstance(statistics, str):
-        raise InnersightError(
-            f"statistics={statistics!r}: choose photographs or pictures, or give natural.measure(...)"
-        )
+        raise InnersightError(f"statistics={statistics!r}: choose photographs or images, or give natural.measure(...)")
     if len(statistics.mean) != model.input.channels:
         raise InnersightError(
             f"statistics of {len(statistics.mean)} channels, but the network takes {model.input.channels}"
@@ -312,7 +310,7 @@ def _draw(
 
     def order(job: Job) -> tuple[Any, ...]:
         layers = [depth[t.layer] if t.layer is not None else len(depth) for t in job.driven.terms]
-        # Whole pictures last: the deepest of them needs the most memory, by which the batch is measured.
+        # Whole images last: the deepest of them needs the most memory, by which the batch is measured.
         size = (job.window.height, job.window.width) if job.window else recipe.shape[1:]
         return size, max(layers)
 
@@ -322,18 +320,18 @@ def _draw(
     start, updates = time.monotonic(), sum(job.rows * job.updates(recipe) for job in queue)
     total = len(jobs)
 
-    def tell(left: int, pictures: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
+    def tell(left: int, images: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
         if progress is not None:
             rate = (updates - left) / max(1e-9, time.monotonic() - start)
             progress(
-                Progress(len(found), total, 1 - left / max(1, updates), rate, left / max(rate, 1e-9), pictures, model)
+                Progress(len(found), total, 1 - left / max(1, updates), rate, left / max(rate, 1e-9), images, model)
             )
 
     if ray is None:
         rows, share = batch_of(model, queue, recipe, references)
         slots = Slots(model, queue, recipe, references, rows, share)
         drawn: Generator[Drawn, None, None] = slots.run(
-            lambda state: tell(state.steps_left, lambda: [(str(j.objective), p) for j, p in state.pictures()])
+            lambda state: tell(state.steps_left, lambda: [(str(j.objective), p) for j, p in state.images()])
         )
     else:
         drawn = there(model, queue, recipe, ray)
@@ -354,7 +352,7 @@ def _settings(
     seeds: int,
     variants: int,
     diversity: float,
-    shown: Mapping[str, Picture],
+    shown: Mapping[str, Image],
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "steps": recipe.steps,
@@ -372,10 +370,10 @@ def _settings(
     }
     if variants > 1:
         settings |= {"variants": variants, "diversity": diversity}
-    return settings | {key: f"{picture.name} {picture.digest()}" for key, picture in shown.items()}
+    return settings | {key: f"{image.name} {image.digest()}" for key, image in shown.items()}
 
 
-def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) -> Picture:
+def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) -> Image:
     return read_one(image, replace(model.input, height=shape[1], width=shape[2]), name)
 
 
@@ -385,12 +383,12 @@ def _check_counts(seeds: int, variants: int) -> None:
 
 
 def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
-    """Run one picture of another size than the network's own."""
+    """Run one image of another size than the network's own."""
     try:
         with tap.untouched(model), torch.no_grad():
             model.output(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
     except tap.DEFEATED as error:
         own = f"{model.input.height}x{model.input.width}"
         raise InnersightError(
-            f"size={shape[1]}: {model.name} takes only pictures of {own} or sizes that fit its parts ({error})"
+            f"size={shape[1]}: {model.name} takes only images of {own} or sizes that fit its parts ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""What the user's own pictures make of objectives: how high they drive them, and which parts do so most."""
+"""What the user's own images make of objectives: how high they drive them, and which parts do so most."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class Natural:
-    """What pictures make of an objective: the highest response and its 99.9th percentile over pictures and places."""
+    """What images make of an objective: the highest response and its 99.9th percentile over images and places."""
 
     highest: float
     usual: float
@@ -39,18 +39,18 @@ class Natural:
 
 @dataclass(frozen=True)
 class Example:
-    """A picture that drives an objective, by name; value : its highest response, raw."""
+    """An image that drives an objective, by name; value : its highest response, raw."""
 
-    picture: str
+    image: str
     value: float
 
 
 @dataclass(frozen=True, eq=False)
 class Naturals:
-    """What the pictures make of every objective.
+    """What the images make of every objective.
 
     highest : of each objective, None where no response was a number. examples : of each, highest first. pixels :
-    (n, k, C, H, W) in 0..1, the parts of the pictures that do so. skipped : a sentence for each file not read. notes :
+    (n, k, C, H, W) in 0..1, the parts of the images that do so. skipped : a sentence for each file not read. notes :
     how the images were understood.
     """
 
@@ -65,9 +65,9 @@ class Naturals:
 
 @dataclass(eq=False)
 class _Tally:
-    """What is kept of one objective: its highest values, and (value, number of the source, middle) of its pictures.
+    """What is kept of one objective: its highest values, and (value, number of the source, middle) of its images.
 
-    middle : of the place, as shares of the picture's height and width.
+    middle : of the place, as shares of the image's height and width.
     """
 
     values: Tensor
@@ -85,7 +85,7 @@ class _Response:
 
 
 def nothing(count: int) -> Naturals:
-    """Return what is known of so many objectives without any pictures."""
+    """Return what is known of so many objectives without any images."""
     return Naturals((None,) * count, ((),) * count, torch.empty(0), ())
 
 
@@ -109,33 +109,33 @@ def scanned(model: Model, wanted: Sequence[Objective], naturals: Naturals, scan:
 def naturals_of(
     model: Model,
     wanted: Sequence[Objective],
-    pictures: Any,
+    images: Any,
     size: Grid,
     examples: int,
     shown: int,
     grids: Mapping[str, Grid],
     numbers: Sequence[int] | None = None,
 ) -> Naturals:
-    """Return what pictures make of objectives, in one pass over them; a batch at a time is held.
+    """Return what images make of objectives, in one pass over them; a batch at a time is held.
 
-    pictures : whatever holds images; gone through once, and those that are shown are read again. numbers : of those
+    images : whatever holds images; gone through once, and those that are shown are read again. numbers : of those
     that count; all when None. size : (H, W) of the parts. examples : how many, for the first `shown` of the objectives.
     grids : of the layers at the size that places were asked for; a place stands for what lies there in the grid of the
-    network's own size. Raises PictureError where no picture can be read.
+    network's own size. Raises ImageError where no image can be read.
     """
-    images = repeatable(pictures)
-    total = count(images) if numbers is None else len(numbers)
+    data = repeatable(images)
+    total = count(data) if numbers is None else len(numbers)
     references = references_of(model, wanted, (model.input.height, model.input.width))
     tallies = [_Tally(torch.empty(0), 0, []) for _ in wanted]
     done = 0
     responses = _Responses(model, wanted, references, grids)
-    reading = ImageReader(images, model.input, numbers=numbers)
+    reading = ImageReader(data, model.input, numbers=numbers)
     for loaded in reading.batches(BATCH):
         done += len(loaded)
         x = network_input(loaded, model)
         for tally, values in zip(tallies, responses(x), strict=True):
             _add(tally, values, [one.entry.number for one in loaded], examples, total / done)
-    pixels, best = _parts(model, wanted[:shown], tallies[:shown], images, size, examples)
+    pixels, best = _parts(model, wanted[:shown], tallies[:shown], data, size, examples)
     return Naturals(tuple(map(_natural, tallies)), best, pixels, reading.skipped, reading.notes)
 
 
@@ -209,9 +209,9 @@ def _natural(tally: _Tally) -> Natural | None:
 def _parts(
     model: Model, wanted: Sequence[Objective], tallies: Sequence[_Tally], images: Given, size: Grid, count: int
 ) -> tuple[Tensor, tuple[tuple[Example, ...], ...]]:
-    """Return the parts of pictures that units prefer, (n, k, C, H, W), white where there are fewer than k, and names.
+    """Return the parts of images that units prefer, (n, k, C, H, W), white where there are fewer than k, and names.
 
-    A part is the effective receptive field around the highest place, at most one of each picture; the whole picture as
+    A part is the effective receptive field around the highest place, at most one of each image; the whole image as
     the network sees it where an objective has no place.
     """
     needed = sorted({number for tally in tallies for _, number, _ in tally.best})
@@ -220,11 +220,11 @@ def _parts(
     names: dict[int, str] = {}
     layers = sorted({one.single.layer for one in wanted if one.single is not None and one.single.layer is not None})
     seen = fields(model, layers)
-    # Picture by picture, so that one at a time is held.
+    # Image by image, so that one at a time is held.
     for entry in chosen(images, needed):
-        picture, number = entry.load(model.input), entry.number
-        names[number] = picture.name
-        whole = model.input.denormalise(picture.tensor(model.input)[None])[0].clamp(0, 1)
+        image, number = entry.load(model.input), entry.number
+        names[number] = image.name
+        whole = model.input.denormalise(image.tensor(model.input)[None])[0].clamp(0, 1)
         for i, tally in enumerate(tallies):
             for k, (_, own, middle) in enumerate(tally.best):
                 if own == number:
@@ -248,7 +248,7 @@ def _cut(
 
 
 def _fitted(part: Tensor, size: Grid) -> Tensor:
-    """Return a part of a picture within a frame, its sides in proportion, white beside it."""
+    """Return a part of an image within a frame, its sides in proportion, white beside it."""
     height, width = part.shape[1:]
     scale = min(size[0] / height, size[1] / width)
     inner = max(1, round(height * scale)), max(1, round(width * scale))

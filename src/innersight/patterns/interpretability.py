@@ -1,4 +1,4 @@
-"""How well the pictures shown for a unit explain it: whether they tell what drives it from what does not."""
+"""How well the images shown for a unit explain it: whether they tell what drives it from what does not."""
 
 import hashlib
 import math
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCH = 16
-KEPT = 256  # pictures held in memory at a time
+KEPT = 256  # images held in memory at a time
 ALPHA = 1.0
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -40,13 +40,13 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Interpretability:
-    """How often the explanations of each unit single out the picture that drives it; chance is 0.5.
+    """How often the explanations of each unit single out the image that drives it; chance is 0.5.
 
     units : (n,) of `layer`. score : (n,) float64, share of tasks answered rightly, 0 to 1; a tie counts half.
     soft : (n,) float64, how clearly, 0 to 1: the mean sigmoid of ALPHA times the difference of distances, in standard
     deviations of the unit's distances. low, high : (n,) float64, 95% Wilson interval of `score` over queries, for these
     explanations. tasks : (n,) int64, how many pairs the unit itself tells apart; NaN above where it is 0.
-    by : "examples" or "patterns". explanations : of each unit. distance : its name. pictures : how many were read.
+    by : "examples" or "patterns". explanations : of each unit. distance : its name. images : how many were read.
     skipped : one sentence for each file that could not be read. notes : how the images were understood, and how
     many are copies of others, which count once.
     """
@@ -61,7 +61,7 @@ class Interpretability:
     by: str
     explanations: int
     distance: str
-    pictures: int
+    images: int
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -69,12 +69,12 @@ class Interpretability:
 
     @property
     def unscored(self) -> tuple[str, ...]:
-        """Addresses of the units that respond alike to the pictures that should tell them apart, such as dead ones."""
+        """Addresses of the units that respond alike to the images that should tell them apart, such as dead ones."""
         return tuple(f"{self.layer}:{u}" for u, count in zip(self.units, self.tasks.tolist(), strict=True) if not count)
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores by unit, None where there is none, and what they were judged by."""
-        keys = ("layer", "by", "explanations", "distance", "pictures")
+        keys = ("layer", "by", "explanations", "distance", "images")
         columns = [getattr(self, name).tolist() for name in ("score", "soft", "low", "high")]
         rows = zip(self.units, self.tasks.tolist(), *columns, strict=True)
         units = [
@@ -108,7 +108,7 @@ class Interpretability:
         axis.spines[["top", "right"]].set_visible(False)
         left = len(self.unscored)
         unscored = f", {left} unit{'s' * (left > 1)} without a task" if left else ""
-        title = f"Do the {self.by} tell what drives a unit?  {self.pictures} pictures{unscored}"
+        title = f"Do the {self.by} tell what drives a unit?  {self.images} images{unscored}"
         axis.set_title(title, fontsize=9, loc="left")
         return figure
 
@@ -129,7 +129,7 @@ class Interpretability:
 def interpretability(
     model: Model,
     layer: str,
-    pictures: Any,
+    images: Any,
     units: Sequence[int] | None = None,
     *,
     by: str | Tensor = "examples",
@@ -141,15 +141,15 @@ def interpretability(
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Interpretability:
-    """Return how well explanations of each unit tell the pictures that drive it most from those that drive it least.
+    """Return how well explanations of each unit tell the images that drive it most from those that drive it least.
 
     The machine interpretability score (Zimmermann, Klindt and Brendel 2024, "Measuring Per-Unit Interpretability at
-    Scale Without Humans", NeurIPS), a two-alternative forced choice. A task is a pair of pictures, one of the `tasks`
-    with the highest peaks of the unit's map and one of those with the lowest; each picture is in one task. Chosen is
+    Scale Without Humans", NeurIPS), a two-alternative forced choice. A task is a pair of images, one of the `tasks`
+    with the highest peaks of the unit's map and one of those with the lowest; each image is in one task. Chosen is
     the one nearer to the unit's explanations, by its mean distance to them less that to the counter-explanations.
 
     layer : its name, or some of its units, such as "stage2:0-15". units : numbers of these, all when None.
-    by : "examples", the `explanations` pictures with the highest peaks and against them those with the lowest, none of
+    by : "examples", the `explanations` images with the highest peaks and against them those with the lowest, none of
         which is in a task; "patterns", as many drawn by `innersight.patterns` in `steps` updates at most, and against
         them as many that switch the unit off; or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, in 0..1.
     negatives : counter-explanations to patterns, of that form; without, only nearness to the patterns counts.
@@ -162,10 +162,10 @@ def interpretability(
     progress : called while patterns are drawn.
 
     The paper fits ALPHA to human answers, which are not known here, and draws new explanations for every task; here
-    they are those one would be shown. The fewer pictures, the less the two sides differ and the lower every score.
-    One pass over the pictures, then one over the 2 * (tasks + explanations) of each unit; only the peaks are kept.
-    Raises InnersightError for unknown layers and units, too few pictures and values that do not fit, and PictureError
-    when no picture could be read.
+    they are those one would be shown. The fewer images, the less the two sides differ and the lower every score.
+    One pass over the images, then one over the 2 * (tasks + explanations) of each unit; only the peaks are kept.
+    Raises InnersightError for unknown layers and units, too few images and values that do not fit, and ImageError
+    when no image could be read.
     """
     layer, named = _units_of(layer)
     if named and units is not None:
@@ -194,12 +194,12 @@ def interpretability(
     held = explanations if drawn is None else 0
     rows = []
     with tap.untouched(model), torch.no_grad():
-        images = repeatable(pictures)
-        numbers, peaks, reading, notes = _peaks(model, layer, chosen, images)
+        data = repeatable(images)
+        numbers, peaks, reading, notes = _peaks(model, layer, chosen, data)
         if len(numbers) < 2 * (tasks + held):
-            need = f"{tasks} tasks and {held} examples a side need {2 * (tasks + held)} pictures"
+            need = f"{tasks} tasks and {held} examples a side need {2 * (tasks + held)} images"
             raise InnersightError(f"{need}, but {len(numbers)} could be read: give more, or ask for fewer tasks")
-        entry_of = by_number(images)
+        entry_of = by_number(data)
 
         @lru_cache(KEPT)
         def load(number: int) -> Tensor:
@@ -301,7 +301,7 @@ def _peaks(
 
 
 def _sides(peaks: np.ndarray, tasks: int, held: int, rng: np.random.Generator) -> tuple[list[int], ...]:
-    """Return numbers of pictures: those of the tasks, first all strong and then as many weak; both explanations."""
+    """Return numbers of images: those of the tasks, first all strong and then as many weak; both explanations."""
     # Equal peaks in any order: that of the files may go by class.
     order = rng.permutation(np.flatnonzero(np.isfinite(peaks)))
     order = order[np.argsort(-peaks[order], kind="stable")]

@@ -1,4 +1,4 @@
-"""Finished pictures kept in a folder, so that a run that was ended goes on."""
+"""Finished images kept in a folder, so that a run that was ended goes on."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ class Kept:
         write_tensors(self._path(one.job), tensors, {"facts": json.dumps(facts)})
 
     def _path(self, job: Job) -> Path:
-        # The text of an objective says neither which direction or picture it holds, nor its weights in full.
+        # The text of an objective says neither which direction or image it holds, nor its weights in full.
         terms = [(term.name, term.weight, _given(term)) for term in job.objective.terms]
         roams = job.window is not None and job.window.roams
         name = hashlib.sha256(f"{self.digest} {job.seed} {job.rows} {roams} {terms}".encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""How many pictures a batch may hold."""
+"""How many images a batch may hold."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ USED = 0.5  # of what is free
 
 
 def batch_of(model: Model, jobs: Sequence[Job], recipe: Recipe, references: References) -> tuple[int, int]:
-    """Return how many pictures are on their way at a time, and how many of them go through the network at once.
+    """Return how many images are on their way at a time, and how many of them go through the network at once.
 
     One forward pass of the deepest objective counts what autograd keeps; half of the free memory is filled at most.
     """
@@ -27,7 +27,7 @@ def batch_of(model: Model, jobs: Sequence[Job], recipe: Recipe, references: Refe
 
 
 def bytes_of(model: Model, job: Job, recipe: Recipe, references: References) -> int:
-    """Return what autograd keeps for one picture, in bytes."""
+    """Return what autograd keeps for one image, in bytes."""
     kept: dict[int, int] = {}
     own = {p.untyped_storage().data_ptr() for p in model.net.parameters()}
 

@@ -1,4 +1,4 @@
-"""How natural pictures are made up: their colours and the power of their frequencies, as numbers."""
+"""How natural images are made up: their colours and the power of their frequencies, as numbers."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import InputSpec
 
 LEAST = 16  # pixels a side, below which no slope of frequencies can be read
@@ -17,7 +17,7 @@ LEAST = 16  # pixels a side, below which no slope of frequencies can be read
 
 @dataclass(frozen=True)
 class Statistics:
-    """Colour and spectrum of pictures.
+    """Colour and spectrum of images.
 
     mean : of each channel, pixels in 0..1.
     axes : one row per decorrelated channel, the most spread first: what one standard deviation along it adds to each
@@ -48,24 +48,24 @@ def default(channels: int) -> Statistics:
     return Statistics((0.5,) * channels, alone, (slope,) * channels)
 
 
-def measure(pictures: Sequence[Picture], spec: InputSpec) -> Statistics:
-    """Return the statistics of pictures as the network sees them.
+def measure(images: Sequence[Image], spec: InputSpec) -> Statistics:
+    """Return the statistics of images as the network sees them.
 
     The axes are the principal components of the colours; the slopes are fitted to the mean amplitude of each
-    *decorrelated* channel over rings of frequencies, from two cycles a picture to half the highest. Raises
-    InnersightError without pictures, or for an input of less than 16 pixels a side.
+    *decorrelated* channel over rings of frequencies, from two cycles an image to half the highest. Raises
+    InnersightError without images, or for an input of less than 16 pixels a side.
     """
-    if not pictures:
-        raise InnersightError("no pictures to measure colours and frequencies of")
+    if not images:
+        raise InnersightError("no images to measure colours and frequencies of")
     if min(spec.height, spec.width) < LEAST:
         raise InnersightError(
             f"{spec.height}x{spec.width} pixels are too few to measure frequencies: {LEAST} are needed"
         )
-    # In float64: the squared mean is taken off a sum over all pixels of all pictures.
+    # In float64: the squared mean is taken off a sum over all pixels of all images.
     first, second = torch.zeros(spec.channels).double(), torch.zeros(spec.channels, spec.channels).double()
     count = 0
-    for picture in pictures:
-        pixels = _pixels(picture, spec).flatten(1).double()
+    for image in images:
+        pixels = _pixels(image, spec).flatten(1).double()
         first, second, count = first + pixels.sum(1), second + pixels @ pixels.T, count + pixels.shape[1]
     mean = first / count
     values, vectors = (part.float() for part in torch.linalg.eigh(second / count - mean[:, None] * mean[None]))
@@ -75,8 +75,8 @@ def measure(pictures: Sequence[Picture], spec: InputSpec) -> Statistics:
     width = spec.width // 2 * 2
     amplitude = torch.zeros(spec.channels, spec.height, width // 2 + 1)
     window = torch.hann_window(spec.height)[:, None] * torch.hann_window(width)[None]
-    for picture in pictures:
-        own = torch.einsum("chw,cd->dhw", _pixels(picture, spec)[..., :width] - mean[:, None, None], vectors)
+    for image in images:
+        own = torch.einsum("chw,cd->dhw", _pixels(image, spec)[..., :width] - mean[:, None, None], vectors)
         amplitude += torch.fft.rfft2(own * window).abs()
     axes = (vectors * values.sqrt()).T
     return Statistics(tuple(mean.tolist()), tuple(map(tuple, axes.tolist())), _slopes(amplitude))
@@ -89,8 +89,8 @@ def frequencies(height: int, width: int) -> Float[Tensor, "H F"]:
     return frequency
 
 
-def _pixels(picture: Picture, spec: InputSpec) -> Tensor:
-    return spec.denormalise(picture.tensor(spec)[None])[0]
+def _pixels(image: Image, spec: InputSpec) -> Tensor:
+    return spec.denormalise(image.tensor(spec)[None])[0]
 
 
 def _slopes(amplitude: Tensor) -> tuple[float, ...]:

@@ -16,8 +16,8 @@ from innersight.render.colour import as_colour
 class Progress:
     """How far a run is.
 
-    done, total : pictures. share : of the updates, at most, that are made, 0 to 1. rate : updates of pictures a second.
-    left : seconds, at most. pictures : returns those on their way, (what, (rows, C, H, W) in 0..1) each.
+    done, total : images. share : of the updates, at most, that are made, 0 to 1. rate : updates of images a second.
+    left : seconds, at most. images : returns those on their way, (what, (rows, C, H, W) in 0..1) each.
     """
 
     done: int
@@ -25,34 +25,34 @@ class Progress:
     share: float
     rate: float
     left: float
-    pictures: Callable[[], list[tuple[str, Tensor]]]
+    images: Callable[[], list[tuple[str, Tensor]]]
     model: Model
 
     def save(self, path: Path) -> None:
-        """Write the pictures on their way as one sheet."""
-        found = self.pictures()
+        """Write the images on their way as one sheet."""
+        found = self.images()
         if found:
             labels = [what for what, rows in found for _ in rows]
             images = as_colour(torch.cat([rows for _, rows in found]), self.model.input.shown)
             title = f"{self.model.name}: {self.done} of {self.total} finished"
-            figures.save_figure(figures.picture_grid(images, labels, title=title), path)
+            figures.save_figure(figures.image_grid(images, labels, title=title), path)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will cost. objectives, pictures : how many. seconds : about, where none converges early.
+    """What a run will cost. objectives, images : how many. seconds : about, where none converges early.
 
     bytes : of memory that the passes need beyond the network.
     """
 
     objectives: int
-    pictures: int
+    images: int
     seconds: float
     bytes: int
 
     def __str__(self) -> str:
         minutes = f"{self.seconds / 60:.1f} minutes" if self.seconds >= 90 else f"{self.seconds:.0f} seconds"
         return (
-            f"{self.objectives} objectives, {self.pictures} pictures: about {minutes}, less where they converge early; "
+            f"{self.objectives} objectives, {self.images} images: about {minutes}, less where they converge early; "
             f"{self.bytes / 2**20:.0f} MiB beyond the network"
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 from innersight.patterns.objectives import Objective, Read, Rows, Term, objectives
 from innersight.patterns.transforms import Window
@@ -89,20 +89,20 @@ class Reading:
 
 
 def references_of(model: Model, wanted: Sequence[Objective], size: tuple[int, int]) -> References:
-    """Return what each layer makes of the pictures that objectives look at, at the size (H, W) of the patterns."""
+    """Return what each layer makes of the images that objectives look at, at the size (H, W) of the patterns."""
     spec = replace(model.input, height=size[0], width=size[1])
     found: References = {}
     with torch.no_grad():
-        for term in (term for objective in wanted for term in objective.terms if isinstance(term.given, Picture)):
+        for term in (term for objective in wanted for term in objective.terms if isinstance(term.given, Image)):
             key = term.layer, id(term.given)
-            if key not in found and isinstance(term.given, Picture) and term.layer is not None:
+            if key not in found and isinstance(term.given, Image) and term.layer is not None:
                 x = term.given.tensor(spec)[None].to(model.device, model.dtype)
                 found[key] = tap.capture(model, x, [term.layer]).activations[term.layer][0]
     return found
 
 
 def moved(objective: Objective, window: Window, stride: tuple[int, int]) -> Objective:
-    """Return the objective with its place counted in the grid of a window of the picture."""
+    """Return the objective with its place counted in the grid of a window of the image."""
 
     def shift(term: Term) -> Term:
         address = term.address

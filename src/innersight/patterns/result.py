@@ -31,8 +31,8 @@ class Patterns:
     every : (n, seeds * variants, C, H, W), all of them. importance : (n, H, W) in 0..1, how much each place of `images`
     mattered to the optimizer (its transparency). scores : of `images`. best : number of the seed that is shown.
     settings : everything that reproduces them. negatives : what switches each target off, where it was asked for.
-    examples : (n, k, C, H, W) in 0..1, the parts of the pictures given that drive each target most, highest first; k is
-    0 without pictures. natural : the names and values of these.
+    examples : (n, k, C, H, W) in 0..1, the parts of the images given that drive each target most, highest first; k is
+    0 without images. natural : the names and values of these.
     skipped : one sentence for each file that could not be read. notes : how the images were understood.
     """
 
@@ -58,18 +58,18 @@ class Patterns:
         With variants, negatives or examples these stand together: pattern, variants, negative, examples.
         transparent : fade what did not matter into white.
         """
-        images = self.images
+        pixels = self.images
         if transparent:
             shown = self.importance.sqrt()[:, None]
-            images = images * shown + (1 - shown)
-        start = "a given picture" if "begin" in self.settings else "random pixels"
+            pixels = pixels * shown + (1 - shown)
+        start = "a given image" if "begin" in self.settings else "random pixels"
         title = f"{self.model.name}: patterns from {start}"
         if self.negatives is None and not self.examples.numel() and self._variants == 1:
-            return figures.picture_grid(self._colour(images), self._labels(), title=title, columns=columns)
-        pictures, labels = [], []
+            return figures.image_grid(self._colour(pixels), self._labels(), title=title, columns=columns)
+        images, labels = [], []
         negatives = self.negatives
         for i, label in enumerate(self._labels()):
-            row = [images[i : i + 1]]
+            row = [pixels[i : i + 1]]
             labels.append(label)
             if self._variants > 1:
                 first = self.best[i] * self._variants
@@ -81,12 +81,12 @@ class Patterns:
             if self.examples.numel():
                 row.append(self.examples[i])
                 own = self.natural[i]
-                labels += [f"{one.value:.3g} in {_short(one.picture)}" for one in own]
+                labels += [f"{one.value:.3g} in {_short(one.image)}" for one in own]
                 labels += [""] * (self.examples.shape[1] - len(own))
-            pictures.append(torch.cat(row))
-        together = len(pictures[0])
-        return figures.picture_grid(
-            self._colour(torch.cat(pictures)), labels, title=title, columns=columns, together=together
+            images.append(torch.cat(row))
+        together = len(images[0])
+        return figures.image_grid(
+            self._colour(torch.cat(images)), labels, title=title, columns=columns, together=together
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Patterns:
 
 
 def _told(score: Score) -> str:
-    """Return a response with its flags, for under a picture."""
+    """Return a response with its flags, for under an image."""
     times = f", {score.ratio:.1f}x natural" if score.ratio is not None else ""
     flags = f"\n{', '.join(score.flags)}" if score.flags else ""
     return f"{score.activation:.3g}{times}{flags}"

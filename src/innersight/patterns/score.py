@@ -22,7 +22,7 @@ from innersight.patterns.transforms import Views, view
 from innersight.quotients import normalised, quotient
 
 HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, turn=12.0), 4
-PASSES = LOOKS + 4  # of every picture that is scored: its start and end, the looks, and the layer at start and end
+PASSES = LOOKS + 4  # of every image that is scored: its start and end, the looks, and the layer at start and end
 HIGH = 0.25  # cycles a pixel
 FLAT = 1e-6
 NOISY = 0.4  # share of the energy above HIGH; seven photographs have 0.02 to 0.08, white noise 0.8
@@ -36,14 +36,14 @@ class Score:
 
     activation : the response to the finished, unmoved pattern: the peak over the unit's map (the lowest place, negated,
         of what is to be switched off), the class score, or the value of the objective. start : the same for the random
-        picture it began with. held : mean over views that the optimizer never saw (wider shifts, turns and zooms).
-    natural : the highest over the pictures given. usual : their 99.9th percentile over pictures and places. None
+        image it began with. held : mean over views that the optimizer never saw (wider shifts, turns and zooms).
+    natural : the highest over the images given. usual : their 99.9th percentile over images and places. None
         without any.
     agreement : cosine, -1 to 1, between what two seeds changed in the other units of the layer, averaged over pairs of
         seeds; None with one seed. Patterns of different units change much alike too: compare with theirs.
-    grain : share of the picture's energy above a quarter cycle a pixel.
+    grain : share of the image's energy above a quarter cycle a pixel.
     steps : updates taken. converged : whether it had stopped rising. rectified : whether the unit cannot be below 0.
-    still : whether no gradient reached the picture at the end.
+    still : whether no gradient reached the image at the end.
     """
 
     activation: float
@@ -72,10 +72,10 @@ class Score:
     def flags(self) -> tuple[str, ...]:
         """What speaks against the pattern.
 
-        dead : the unit was silent at the start and still is, and no picture given excites it. silent : it still is, but
-        pictures do excite it. stuck : the response did not rise. saturated : it rose to where no gradient is left.
-        unconverged : it was still rising. noisy : much fine grain, as adversarial pictures have. fragile : less than
-        half the response under other views. below natural : pictures excite the unit more. not a number : the network
+        dead : the unit was silent at the start and still is, and no image given excites it. silent : it still is, but
+        images do excite it. stuck : the response did not rise. saturated : it rose to where no gradient is left.
+        unconverged : it was still rising. noisy : much fine grain, as adversarial images have. fragile : less than
+        half the response under other views. below natural : images excite the unit more. not a number : the network
         gave none.
         """
         if not math.isfinite(self.activation):
@@ -124,7 +124,7 @@ def scored(
 ) -> tuple[list[int], list[Score]]:
     """Return for each objective which of its seeds responds most, and the score of that one.
 
-    drawn : per objective one entry per seed, of which the first picture counts.
+    drawn : per objective one entry per seed, of which the first image counts.
     """
     flat = [(one.job.objective, one) for seeds in drawn for one in seeds]
     begun = torch.stack([one.begun[0] for _, one in flat])
@@ -161,7 +161,7 @@ def scored(
 
 
 def beside(model: Model, wanted: Sequence[Objective]) -> list[str | None]:
-    """Return the layer in which pictures of each objective are compared: its own, for a class the last with places.
+    """Return the layer in which images of each objective are compared: its own, for a class the last with places.
 
     None for a class of a network without any layer that can be read.
     """
@@ -176,7 +176,7 @@ def beside(model: Model, wanted: Sequence[Objective]) -> list[str | None]:
 
 
 def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, references: References) -> Tensor:
-    """Return the response of each objective to its own picture: (n,), on the CPU."""
+    """Return the response of each objective to its own image: (n,), on the CPU."""
     found = []
     with torch.no_grad():
         for start in range(0, len(wanted), BATCH):
@@ -191,10 +191,10 @@ def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, reference
 
 
 def grain(pixels: Tensor) -> Tensor:
-    """Return (n,) the share of each picture's energy above a quarter cycle a pixel, its mean left out."""
+    """Return (n,) the share of each image's energy above a quarter cycle a pixel, its mean left out."""
     grey = pixels.double().mean(1)
     grey = grey - grey.mean((1, 2), keepdim=True)
-    # Less than this, of pixels in 0..1, is the rounding of a picture that is the same everywhere.
+    # Less than this, of pixels in 0..1, is the rounding of an image that is the same everywhere.
     grey = grey.masked_fill(grey.abs().amax((1, 2), keepdim=True) < FLAT, 0)
     power = torch.fft.rfft2(grey).abs().square()
     power[..., 1 : (grey.shape[2] + 1) // 2] *= 2
@@ -203,7 +203,7 @@ def grain(pixels: Tensor) -> Tensor:
 
 
 def _means(model: Model, layers: Sequence[str | None], pixels: Tensor) -> list[Tensor]:
-    """Return the mean and the lowest place of every unit of each picture's own layer: (units, 2) each."""
+    """Return the mean and the lowest place of every unit of each image's own layer: (units, 2) each."""
     found: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(layers), BATCH):

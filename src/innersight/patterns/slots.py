@@ -1,4 +1,4 @@
-"""The optimizer: many pictures share a batch; one that is finished leaves it, and the next takes its place."""
+"""The optimizer: many images share a batch; one that is finished leaves it, and the next takes its place."""
 
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,15 +20,15 @@ from innersight.quotients import quotient
 
 WAKING = 16  # steps in which silent units are woken, see tap.redirected
 LONGER = 128  # and so many more for those that are silent still
-CHECK = 16  # steps between looks at how far the pictures are: the only times the host waits for the device
-RISING = 0.01  # a picture is finished when CHECK steps add less than this share of its rise
+CHECK = 16  # steps between looks at how far the images are: the only times the host waits for the device
+RISING = 0.01  # an image is finished when CHECK steps add less than this share of its rise
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How pictures are drawn, the same for all pictures of a run; see `innersight.patterns`.
+    """How images are drawn, the same for all images of a run; see `innersight.patterns`.
 
-    shape : (C, H, W). until : "converged" ends a picture when it stops rising, "steps" never before its steps are done.
+    shape : (C, H, W). until : "converged" ends an image when it stops rising, "steps" never before its steps are done.
     compile : backend of torch.compile; none when empty.
     """
 
@@ -53,11 +53,11 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Pictures that are drawn together: one, or the variants of one objective that are to differ.
+    """Images that are drawn together: one, or the variants of one objective that are to differ.
 
     objective : as the user wrote it, which with the seed names the random streams. driven : what is optimized.
-    window : the part of the picture that is fed to the network; None for all of it. Through one that roams as many
-    updates are made as it takes to see as much as in whole pictures.
+    window : the part of the image that is fed to the network; None for all of it. Through one that roams as many
+    updates are made as it takes to see as much as in whole images.
     """
 
     objective: Objective
@@ -67,7 +67,7 @@ class Job:
     window: Window | None = None
 
     def pace(self, recipe: Recipe) -> int:
-        """Return how many updates stand for one on the whole picture."""
+        """Return how many updates stand for one on the whole image."""
         if self.window is None or not self.window.roams:
             return 1
         return round(recipe.shape[1] * recipe.shape[2] / (self.window.height * self.window.width))
@@ -82,11 +82,11 @@ class Job:
         return recipe.steps * self.pace(recipe)
 
     def streams(self) -> list[torch.Generator]:
-        """Return the random streams of its pictures: they depend on seed and objective only."""
+        """Return the random streams of its images: they depend on seed and objective only."""
         return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in self.names()]
 
     def names(self) -> list[str]:
-        """Return what names the random streams of its pictures."""
+        """Return what names the random streams of its images."""
         return [f"{self.seed} {self.objective}" + (f" {row}" if row else "") for row in range(self.rows)]
 
 
@@ -94,9 +94,9 @@ class Job:
 class Drawn:
     """A finished job.
 
-    begun, pixels : (rows, C, H, W) in 0..1, the random pictures and what became of them. importance : (rows, H, W) in
+    begun, pixels : (rows, C, H, W) in 0..1, the random images and what became of them. importance : (rows, H, W) in
     0..1, how much each place mattered on the way. steps : taken. converged : whether it had stopped rising.
-    still : whether no gradient reached the pictures any more.
+    still : whether no gradient reached the images any more.
     """
 
     job: Job
@@ -112,7 +112,7 @@ class Drawn:
 
 @dataclass(eq=False)
 class _Slot:
-    """A row of the batch: one picture on its way.
+    """A row of the batch: one image on its way.
 
     span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
     of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at
@@ -194,14 +194,14 @@ class Slots:
                     self._running.remove((job, slots))
                     yield self._finish(job, slots, converged)
 
-    def pictures(self) -> list[tuple[Job, Tensor]]:
-        """Return the pictures on their way, (rows, C, H, W) in 0..1 each."""
+    def images(self) -> list[tuple[Job, Tensor]]:
+        """Return the images on their way, (rows, C, H, W) in 0..1 each."""
         with torch.no_grad():
             return [(job, self._decoded(slots).float().cpu()) for job, slots in self._running]
 
     @property
     def steps_left(self) -> int:
-        """Updates of pictures still to be made, at most."""
+        """Updates of images still to be made, at most."""
         running = sum((job.updates(self._recipe) - slots[0].age) * len(slots) for job, slots in self._running)
         return running + sum(job.updates(self._recipe) * job.rows for job in self._queue)
 
@@ -263,7 +263,7 @@ class Slots:
             spare = whole(max(len(slots), self.share if self._compiled else 0)) - len(slots)
             wanted = [job.driven for job, own in part for _ in own]
             together = [number for number, (_, own) in enumerate(part) for _ in own]
-            # Every thread gets whole pictures: with rows to spare a picture is the same bits in any company.
+            # Every thread gets whole images: with rows to spare an image is the same bits in any company.
             wanted += wanted[-1:] * spare
             together += [len(part) + number for number in range(spare)]
             reading = Reading(
@@ -280,7 +280,7 @@ class Slots:
             yield _Part(slots, reading, waking, windows, _size(part[0][0].window))
 
     def _gradients(self, part: _Part) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the objective of each picture, and the gradients of its negative: of pixels, of free numbers."""
+        """Return the objective of each image, and the gradients of its negative: of pixels, of free numbers."""
         recipe, count = self._recipe, len(part.slots)
         rows = part.slots + part.slots[-1:] * (part.reading.count - count)
         with torch.enable_grad():
@@ -327,7 +327,7 @@ class Slots:
 
 
 def threads() -> int:
-    """Return how many rows the parts of a batch are multiples of: one picture for every thread, two at least."""
+    """Return how many rows the parts of a batch are multiples of: one image for every thread, two at least."""
     count = torch.get_num_threads()
     return count if count % 2 == 0 else 2 * count
 
@@ -338,7 +338,7 @@ def whole(rows: int) -> int:
 
 
 def _settled(slot: _Slot) -> bool:
-    """Whether the steps of its last span added little to what the picture has risen since it began."""
+    """Whether the steps of its last span added little to what the image has risen since it began."""
     if slot.age < slot.woken + 3 * slot.span or slot.age % slot.span:
         return False
     if not slot.longer and _silent(slot):
@@ -350,7 +350,7 @@ def _settled(slot: _Slot) -> bool:
 
 
 def _silent(slot: _Slot) -> bool:
-    """Whether a picture's objective was exactly 0 in all steps of its last span, as a ReLU's is that is never on."""
+    """Whether an image's objective was exactly 0 in all steps of its last span, as a ReLU's is that is never on."""
     return not bool(torch.stack(slot.trace[-slot.span :]).any())
 
 

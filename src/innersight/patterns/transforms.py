@@ -1,4 +1,4 @@
-"""Small random views of a picture, a separate random stream for each picture of the batch."""
+"""Small random views of an image, a separate random stream for each image of the batch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ PADS = ("reflection", "border", "zeros")
 
 @dataclass(frozen=True)
 class Views:
-    """How far a view may differ from the picture.
+    """How far a view may differ from the image.
 
     shift : in fractions of the side (jitter). zoom : around 1. turn : degrees. crop : side of the smallest part that is
     looked at, as a fraction; 1 for none. noise : standard deviation, pixels in 0..1. pad : what lies beyond the edge:
@@ -49,12 +49,12 @@ class Views:
         return cls(**converted("views", {name.strip(): value.strip() for name, _, value in pairs}, asdict(cls())))
 
     def draw(self, generator: torch.Generator, steps: int) -> Float[Tensor, "steps 4"]:
-        """Return (shift x, shift y, zoom, turn) for every step of one picture; shifts in half sides."""
+        """Return (shift x, shift y, zoom, turn) for every step of one image; shifts in half sides."""
         uniform = torch.rand((steps, 4), generator=generator) * 2 - 1
         reach = torch.tensor([2 * self.shift, 2 * self.shift, self.zoom, math.radians(self.turn)])
         draws = uniform * reach + torch.tensor([0.0, 0.0, 1.0, 0.0])
         if self.crop < 1:
-            # A part of the picture seen at full size: zoomed in, its middle anywhere where it still fits.
+            # A part of the image seen at full size: zoomed in, its middle anywhere where it still fits.
             side, where = torch.rand((steps, 1), generator=generator), torch.rand((steps, 2), generator=generator)
             side = self.crop + (1 - self.crop) * side
             draws[:, 2:3] /= side
@@ -64,9 +64,9 @@ class Views:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture that is fed to the network: top, left, height, width in pixels.
+    """The part of an image that is fed to the network: top, left, height, width in pixels.
 
-    roams : it lies elsewhere at every update, anywhere in the picture, and begins where it says only at the first.
+    roams : it lies elsewhere at every update, anywhere in the image, and begins where it says only at the first.
     """
 
     top: int
@@ -77,7 +77,7 @@ class Window:
 
     @property
     def kind(self) -> tuple[int, int, bool]:
-        """What pictures that share a batch have in common."""
+        """What images that share a batch have in common."""
         return self.height, self.width, self.roams
 
 
@@ -89,9 +89,9 @@ def view(
     *,
     pad: str = "reflection",
 ) -> Float[Tensor, "B C h w"]:
-    """Return every picture seen under its own draw, or of it a window of `size`.
+    """Return every image seen under its own draw, or of it a window of `size`.
 
-    windows : (height, width, middle y, middle x) of each window, as fractions of the picture and of its half sides.
+    windows : (height, width, middle y, middle x) of each window, as fractions of the image and of its half sides.
     """
     dx, dy, zoom, turn = draws.unbind(1)
     aspect = pixels.shape[2] / pixels.shape[3]

@@ -1,4 +1,4 @@
-"""The part of a picture that has to be computed to drive a unit: what a place can see, or any part in early layers."""
+"""The part of an image that has to be computed to drive a unit: what a place can see, or any part in early layers."""
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ from innersight.patterns.reading import moved
 from innersight.patterns.transforms import Window
 from innersight.receptive import fields
 
-LARGEST = 0.6  # of the picture; beyond it a window saves too little
+LARGEST = 0.6  # of the image; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
-ROUNDING = 256  # units in the last place by which an activation may differ between pictures of two sizes
+ROUNDING = 256  # units in the last place by which an activation may differ between images of two sizes
 LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
 
 
 class Windows:
-    """The windows of objectives on pictures of one shape. What a layer sees is measured once, when first asked for."""
+    """The windows of objectives on images of one shape. What a layer sees is measured once, when first asked for."""
 
     def __init__(self, model: Model, shape: tuple[int, int, int]) -> None:
         self._model, self._shape = model, shape
@@ -26,7 +26,7 @@ class Windows:
         self._roams: dict[str, bool] = {}
 
     def of(self, objective: Objective) -> tuple[Objective, Window] | None:
-        """Return what is to be driven through a window, and the window; None where all of the picture is needed."""
+        """Return what is to be driven through a window, and the window; None where all of the image is needed."""
         units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
         if len(units) < len(objective.terms):
             return None
@@ -57,7 +57,7 @@ class Windows:
 
 
 def _same_in_part(model: Model, layer: str, shape: tuple[int, int, int], part: tuple[int, int]) -> bool:
-    """Say whether the middle place of a part of a picture has the values it has in the whole picture."""
+    """Say whether the middle place of a part of an image has the values it has in the whole image."""
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
     with torch.no_grad():
         whole = tap.capture(model, x, [layer]).activations[layer]
@@ -78,7 +78,7 @@ def _fixed(
 
     The window begins at a multiple of the layer's stride. That nothing outside it matters is shown by filling that with
     NaN, which passes every ReLU; and that the window alone gives the same value, by comparing the two. None where that
-    fails (global pooling, attention, padding that depends on the size), and where the window is most of the picture.
+    fails (global pooling, attention, padding that depends on the size), and where the window is most of the image.
     """
     layer, place, unit = address.layer, address.place, address.unit
     assert place is not None
@@ -111,7 +111,7 @@ def _alike(found: Tensor, truth: Tensor, maps: Tensor) -> bool:
 
 
 def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: tuple[int, int]) -> Window | None:
-    """Grow a window from where the picture has a gradient, a stride at a time, until NaN outside no longer matters."""
+    """Grow a window from where the image has a gradient, a stride at a time, until NaN outside no longer matters."""
     with torch.enable_grad():
         leaf = x.clone().requires_grad_(True)
         values = tap.capture(model, leaf, [layer]).activations[layer][:, :, place[0], place[1]]

@@ -1,1 +1,1 @@
-"""Tensors become 8-bit pictures here and nowhere else."""
+"""Tensors become 8-bit images here and nowhere else."""

@@ -71,5 +71,5 @@ def ramp(name: str, steps: int = 33) -> list[list[int]]:
 
 
 def as_colour(images: Float[Tensor, "n C H W"], shown: Sequence[int]) -> UInt8[np.ndarray, "n H W 3"]:
-    """Return pictures as uint8 (n, H, W, 3): the three channels `shown`."""
+    """Return images as uint8 (n, H, W, 3): the three channels `shown`."""
     return to_bytes(images[:, list(shown)])

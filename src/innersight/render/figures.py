@@ -88,42 +88,42 @@ def contact_sheet(
     """Draw groups of maps as grids of crisp tiles.
 
     groups : (title, maps (n, h, w), scale); without a scale each tile has its own.
-    labels : one text per tile. under : per group a picture (H, W, 3) uint8 to lay the maps over, or None.
+    labels : one text per tile. under : per group an image (H, W, 3) uint8 to lay the maps over, or None.
     """
     rows = [-(-len(maps) // columns) for _, maps, _ in groups]
     figure = new_figure(columns * 0.82, max(1.2, sum(r * 0.98 + 0.5 for r in rows)))
     heights = [r * 0.98 + 0.5 for r in rows]
     parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=heights).ravel()
-    for part, (title, maps, scale), names, picture, lines in zip(parts, groups, labels, under, rows, strict=True):
+    for part, (title, maps, scale), names, image, lines in zip(parts, groups, labels, under, rows, strict=True):
         shown = "each tile on its own scale" if scale is None else f"one scale, {scale}"
         part.suptitle(f"{title}  ·  {shown}", x=0.01, ha="left", fontsize=9)
         axes = part.subplots(lines, columns, squeeze=False).ravel()
         for axis in axes:
             axis.axis("off")
         for axis, values, name in zip(axes, maps, names, strict=False):
-            draw_map(axis, values, scale or scale_of(values), picture)
+            draw_map(axis, values, scale or scale_of(values), image)
             axis.set_title(name, fontsize=6, pad=1.5, color="#555")
     return figure
 
 
-def draw_map(axis: Any, values: Tensor, scale: Scale, picture: np.ndarray | None = None) -> None:
-    """Draw one map (h, w) with crisp cells, over a picture (H, W, 3) when there is one: zero is transparent there."""
-    if picture is None:
+def draw_map(axis: Any, values: Tensor, scale: Scale, image: np.ndarray | None = None) -> None:
+    """Draw one map (h, w) with crisp cells, over an image (H, W, 3) when there is one: zero is transparent there."""
+    if image is None:
         axis.imshow(paint(values, scale), interpolation="nearest")
     else:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         extent = (0, width, height, 0)
-        grey = picture.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
+        grey = image.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
         axis.imshow(grey, extent=extent)
         strength = (values.abs().cpu().double() / scale.high).clamp(0, 1).numpy()
         axis.imshow(np.dstack([paint(values, scale) / 255.0, strength * 0.9]), interpolation="nearest", extent=extent)
     axis.set(xticks=[], yticks=[])
 
 
-def picture_grid(
+def image_grid(
     images: np.ndarray, labels: Sequence[str], *, title: str, columns: int = 8, together: int = 1
 ) -> "Figure":
-    """Draw colour pictures (n, H, W, 3) uint8 in a grid with a line of text above each.
+    """Draw colour images (n, H, W, 3) uint8 in a grid with a line of text above each.
 
     together : so many in turn belong together; they stay in one row, with a gap before the next.
     """

@@ -1,4 +1,4 @@
-"""Sprite sheets: many small pictures in few files; the format is described in docs/data-contract.md."""
+"""Sprite sheets: many small images in few files; the format is described in docs/data-contract.md."""
 
 import hashlib
 import io
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight.writing import write_bytes
@@ -37,9 +37,9 @@ def colour_sheet(folder: Path, tiles: UInt8[np.ndarray, "n h w 3"]) -> dict[str,
     return _write(folder, tiles, "webp")
 
 
-def picture_file(folder: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> dict[str, Any]:
-    """Write one picture and return `{"file", "width", "height"}`."""
-    image = Image.fromarray(pixels)
+def image_file(folder: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> dict[str, Any]:
+    """Write one image and return `{"file", "width", "height"}`."""
+    image = PILImage.fromarray(pixels)
     return {"file": _save(folder, image, "webp"), "width": image.width, "height": image.height}
 
 
@@ -51,18 +51,18 @@ def _write(folder: Path, tiles: np.ndarray, suffix: str) -> dict[str, Any]:
     return {"files": files, "tile": [width, height], "columns": columns, "per_file": per_file, "count": count}
 
 
-def _grid(tiles: np.ndarray, columns: int) -> Image.Image:
+def _grid(tiles: np.ndarray, columns: int) -> PILImage.Image:
     count, height, width = tiles.shape[:3]
     rows = -(-count // columns)
     sheet = np.zeros((rows * height, columns * width, *tiles.shape[3:]), dtype=np.uint8)
     for i, tile in enumerate(tiles):
         y, x = divmod(i, columns)
         sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = tile
-    return Image.fromarray(sheet)
+    return PILImage.fromarray(sheet)
 
 
-def _save(folder: Path, image: Image.Image, suffix: str) -> str:
-    """Write the file under the digest of its content: the same picture is stored once."""
+def _save(folder: Path, image: PILImage.Image, suffix: str) -> str:
+    """Write the file under the digest of its content: the same image is stored once."""
     buffer = io.BytesIO()
     if suffix == "webp":
         image.save(buffer, "WEBP", quality=90, method=4)
@@ -76,8 +76,8 @@ def _save(folder: Path, image: Image.Image, suffix: str) -> str:
     return name
 
 
-def small(image: Image.Image, *, side: int = 640) -> UInt8[np.ndarray, "H W 3"]:
-    """Return a picture as RGB, scaled down to at most `side` pixels."""
+def small(image: PILImage.Image, *, side: int = 640) -> UInt8[np.ndarray, "H W 3"]:
+    """Return an image as RGB, scaled down to at most `side` pixels."""
     image = image.convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), PILImage.Resampling.LANCZOS)
     return np.array(image)

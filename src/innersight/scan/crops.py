@@ -1,4 +1,4 @@
-"""Crops: the part of a picture that a unit sees at a place, in source pixels, with the unit's map as a mask."""
+"""Crops: the part of an image that a unit sees at a place, in source pixels, with the unit's map as a mask."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.image import Box, Picture, PictureError
+from innersight.image import Box, Image, ImageError
 from innersight.inputs import Entry, again, ahead, chosen
 from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
@@ -24,7 +24,7 @@ LEAST = 16  # pixels of the network's input; a crop is no smaller
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A picture read again. x : (C, H, W), the network's input. image : (H, W, 3) uint8, all of it.
+    """An image read again. x : (C, H, W), the network's input. image : (H, W, 3) uint8, all of it.
 
     box : what the network sees of `image`, in its pixels.
     """
@@ -36,9 +36,9 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """What a unit sees of one picture.
+    """What a unit sees of one image.
 
-    pixels : (h, w, 3) uint8, the part `effective` of the picture. mask : (h, w) float32, 0 to 1, the unit's map there
+    pixels : (h, w, 3) uint8, the part `effective` of the image. mask : (h, w) float32, 0 to 1, the unit's map there
     as a share of its peak, between places by bilinear interpolation. effective : where 95% of the gradient's energy
     lies, at least 16 pixels of the network's input a side. field : all that has any gradient. Boxes in source pixels.
     """
@@ -58,7 +58,7 @@ class Crop:
 
 
 def reopen(records: Sequence[Record], model: Model, dataset: Any, find: Callable[[str], Entry] = again) -> list[Opened]:
-    """Read pictures of a scan again; see `opened`. Raises PictureError when one is gone, or another is in its place."""
+    """Read images of a scan again; see `opened`. Raises ImageError when one is gone, or another is in its place."""
     found = {record.number: one for record, one in opened(records, model, dataset, find=find)}
     return [found[record.number] for record in records]
 
@@ -66,11 +66,11 @@ def reopen(records: Sequence[Record], model: Model, dataset: Any, find: Callable
 def opened(
     records: Sequence[Record], model: Model, dataset: Any, workers: int = 0, find: Callable[[str], Entry] = again
 ) -> Generator[tuple[Record, Opened], None, None]:
-    """Yield pictures of a scan, read again, by their numbers; each once. `workers` threads read ahead.
+    """Yield images of a scan, read again, by their numbers; each once. `workers` threads read ahead.
 
-    find : gives a picture by the name that the scan keeps of it.
+    find : gives an image by the name that the scan keeps of it.
 
-    Raises PictureError when one is gone, or another is in its place.
+    Raises ImageError when one is gone, or another is in its place.
     """
     known = {record.number: record for record in sorted(records, key=lambda record: record.number)}
     if dataset is None:
@@ -87,29 +87,29 @@ def opened(
 
 
 def _read(entry: Entry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
-    """Read a picture and compare it: its content where the scan kept a digest, and what it looks like."""
+    """Read an image and compare it: its content where the scan kept a digest, and what it looks like."""
     if record.digest and entry.stamp() != record.stamp and entry.digest() not in ("", record.digest):
-        raise PictureError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
+        raise ImageError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
     one = _opened(entry.load(spec), spec)
     now = int(likeness(spec.denormalise(one.x[None].float()))[0])
-    # Rounding, of another type or device, may turn a bit of the same picture's.
+    # Rounding, of another type or device, may turn a bit of the same image's.
     if now != record.likeness and not alike(now, record.likeness):
-        raise PictureError(
-            f"{printable(record.name)}: it is another picture than was scanned: "
+        raise ImageError(
+            f"{printable(record.name)}: it is another image than was scanned: "
             + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
         )
     return entry.number, one
 
 
-def _opened(found: Picture, spec: InputSpec) -> Opened:
+def _opened(found: Image, spec: InputSpec) -> Opened:
     return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
 
 
 def boxes(field: Field, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: Box) -> tuple[Box, Box]:
     """Return the effective part and the whole of what a place sees, in source pixels.
 
-    field : of the layer's middle place, in pixels of the network's input; at the border a box is moved into the picture
-    and keeps its size. box : what the network sees of the picture.
+    field : of the layer's middle place, in pixels of the network's input; at the border a box is moved into the image
+    and keeps its size. box : what the network sees of the image.
     """
     sides = (spec.height, spec.width)
     middle = [field.middle[i] + (place[i] - (grid[i] - 1) // 2) * field.stride[i] for i in (0, 1)]
@@ -128,7 +128,7 @@ def crops(
     *,
     lowest: bool = False,
 ) -> list[Crop]:
-    """Return what the unit sees at one place of each picture; one forward pass. lowest : its map counts downwards."""
+    """Return what the unit sees at one place of each image; one forward pass. lowest : its map counts downwards."""
     maps = compute(model, torch.stack([one.x for one in opened]), [layer])[layer][:, unit]
     return [
         cut(one, -own if lowest else own, place, field, model.input)
@@ -137,7 +137,7 @@ def crops(
 
 
 def cut(opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], field: Field, spec: InputSpec) -> Crop:
-    """Return what a unit with this map, which rises upwards, sees at a place of a picture."""
+    """Return what a unit with this map, which rises upwards, sees at a place of an image."""
     effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), place, spec, opened.box)
     height, width = opened.image.shape[:2]
     top, bottom = _pixels(effective.top, effective.bottom, height)

@@ -18,7 +18,7 @@ from torch import Tensor
 from innersight import __version__, tap
 from innersight.call import public
 from innersight.errors import InnersightError, printable
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.input_warnings import InputLook
 from innersight.inputs import (
     Assumed,
@@ -51,7 +51,7 @@ Watch = Callable[[int, int, str], None]
 @public()
 def scan(
     model: Model,
-    pictures: Any,
+    images: Any,
     layers: Sequence[str] | None = None,
     *,
     top: int = 9,
@@ -66,11 +66,11 @@ def scan(
     ray: str | None = None,
     watch: Watch | None = None,
 ) -> Scan:
-    """Return, for every unit of `layers`, the pictures that excite it most and least, and statistics, from one pass.
+    """Return, for every unit of `layers`, the images that excite it most and least, and statistics, from one pass.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`.
+    images : whatever holds images, see `innersight.inputs.entries`.
     layers : those that tell the story when None. top : examples of each unit, of which at
-    most `alike` are nearly the same picture. batch : pictures in one forward pass, which ends at the deepest layer.
+    most `alike` are nearly the same image. batch : images in one forward pass, which ends at the deepest layer.
     workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
     the last one).
 
@@ -78,18 +78,18 @@ def scan(
     the pairs of layers named; see `innersight.scan.kinds.correlation`. class_maps : also the mean map of every unit for
     each class. Memory for these grows with units times units, and units times classes.
 
-    With `out` the work is kept in that study's folder after every `shard` pictures: after a kill, Ctrl-C or a full disk
+    With `out` the work is kept in that study's folder after every `shard` images: after a kill, Ctrl-C or a full disk
     the same call goes on there, and ends with the same bytes as one that was not interrupted. overwrite : begin anew.
 
     ray : address of a Ray cluster whose workers do it, "auto" or "local"; `?workers=4&cpus=2&gpus=1` may follow, see
-    `innersight.remote`. Pictures must be found under the same path there. `out` is written here, with the bytes that
+    `innersight.remote`. Images must be found under the same path there. `out` is written here, with the bytes that
     this machine would give on such a processor and with as many threads: a scan may begin here and end there.
 
-    A file that cannot be read is skipped and listed. Memory does not grow with the number of pictures, but for 8 bytes
+    A file that cannot be read is skipped and listed. Memory does not grow with the number of images, but for 8 bytes
     of each where there is no `out`. Raises
-    InnersightError for unknown layers, for pictures or settings that are not those of the scan in `out`, while another
+    InnersightError for unknown layers, for images or settings that are not those of the scan in `out`, while another
     process works there, where what is asked for would keep more than 1 GiB, and what `innersight.remote.spread` raises;
-    PictureError when no picture could be read.
+    ImageError when no image could be read.
     """
     sizes = {"top": top, "alike": alike, "batch": batch, "shard": shard}
     for name, size in sizes.items():
@@ -97,13 +97,13 @@ def scan(
             raise InnersightError(f"{name} is {size}, and at least 1")
     threads(workers)
     described = check_layers(model, tuple(layers) if layers else story(model))
-    images, assumed = repeatable(pictures), Assumed(model.input)
+    data, assumed = repeatable(images), Assumed(model.input)
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip
     work = _Work(model, plan)
     with ExitStack() as stack:
-        source: Iterator[Entry] = map(assumed.add, entries(images, model.labels))
+        source: Iterator[Entry] = map(assumed.add, entries(data, model.labels))
         ledger = unmarked = None
         if out is not None:
             store = Store.create(out)
@@ -130,21 +130,21 @@ def scan(
             work.take(parts, records)
             waiting += records
             # Where nothing can be read nothing is begun: a mistyped folder does not stand in the way of the right one.
-            if ledger is not None and work.pictures:
-                ledger.commit(settings, work.done, work.pictures, work.tensors(), waiting, names)
+            if ledger is not None and work.images:
+                ledger.commit(settings, work.done, work.images, work.tensors(), waiting, names)
                 waiting = []
             if watch is not None:
                 watch(work.done, 0, printable(records[-1].name))
-    if not work.pictures:
-        raise PictureError(work.skipped[0] if work.skipped else "no images given")
-    found = work.result(images, ledger, assumed.notes())
+    if not work.images:
+        raise ImageError(work.skipped[0] if work.skipped else "no images given")
+    found = work.result(data, ledger, assumed.notes())
     return replace(found, notes=(*found.notes, unmarked)) if unmarked else found
 
 
 def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
     """Return what the scan kept in a study's folder has found so far; None where there is none of this model.
 
-    Its pictures are read again only when their crops are asked for; those of a data set only where it has a name
+    Its images are read again only when their crops are asked for; those of a data set only where it has a name
     (`hf:`, `python:`). permit : which of them may be read; those of a scan that this user made, when None.
     Raises InnersightError where there is no study, or its file is damaged.
     """
@@ -166,11 +166,11 @@ def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Sca
 
 
 def _again(permit: Permit, claimed: str) -> Entry:
-    """Return a picture of a scan that is kept, where it is this user who named it. Raises PictureError."""
+    """Return an image of a scan that is kept, where it is this user who named it. Raises ImageError."""
     try:
         name, where = permit.scanned(claimed)
     except InnersightError as error:
-        raise PictureError(str(error)) from error
+        raise ImageError(str(error)) from error
     if not Path(where).is_dir():
         return again(name)
     if Path(where, name).exists() or any(map(ARCHIVE.search, Path(name).parts)):
@@ -181,9 +181,9 @@ def _again(permit: Permit, claimed: str) -> Entry:
 
 
 class _Work:
-    """A scan while it runs: sums, and the records of those pictures that are kept.
+    """A scan while it runs: sums, and the records of those images that are kept.
 
-    done : entries of the source that were looked at. pictures : those that could be read. labels : how many of them
+    done : entries of the source that were looked at. images : those that could be read. labels : how many of them
     have a label and the number of its class, -1 for one that is no class of the model. look : what they say of the
     input contract. hashes : of all of them, where
     the ledger does not keep them.
@@ -196,7 +196,7 @@ class _Work:
         self.look = InputLook(model)
         self.skipped: list[str] = []
         self.labels: Counter[tuple[str, int]] = Counter()
-        self.done = self.pictures = 0
+        self.done = self.images = 0
 
     def take(self, parts: Parts, records: Sequence[Record]) -> None:
         """Take in a shard, the next one in order."""
@@ -204,7 +204,7 @@ class _Work:
             gathering.merge(parts[name])
         read = [record for record in records if record.broken is None]
         self.done += len(records)
-        self.pictures += len(read)
+        self.images += len(read)
         self.skipped += [record.broken for record in records if record.broken is not None]
         self.labels.update((record.label, record.class_) for record in read if record.label is not None)
         if self.hashes is not None:
@@ -213,7 +213,7 @@ class _Work:
         self.records = {number: self.records[number] for number in self.kept()}
 
     def kept(self) -> list[int]:
-        """Return the numbers of the pictures that any unit keeps, in order."""
+        """Return the numbers of the images that any unit keeps, in order."""
         found: list[Tensor] = []
         for gathering in self.layers.values():
             tensors = gathering.tensors()
@@ -229,7 +229,7 @@ class _Work:
 
     def go_on(self, ledger: Ledger, before: Progress) -> None:
         """Take up the work where the ledger says it stopped."""
-        self.done, self.pictures = before.done, before.pictures
+        self.done, self.images = before.done, before.images
         for name, gathering in self.layers.items():
             own = f"{name}/"
             gathering.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
@@ -246,13 +246,13 @@ class _Work:
         """Return what was found. assumed : notes on what was assumed of tensors."""
         notes = (*(() if images is None else images.notes), *assumed)
         hashes = partial(np.asarray, self.hashes, np.int64) if ledger is None else ledger.hashes
-        tallies = {name: Tally(part.tensors(), self.pictures, part.grid) for name, part in self.layers.items()}
+        tallies = {name: Tally(part.tensors(), self.images, part.grid) for name, part in self.layers.items()}
         return Scan(
             self.model,
             tallies,
             self.records,
             self.top,
-            self.pictures,
+            self.images,
             tuple(self.skipped),
             (*notes, *self._notes(tallies)),
             hashes,

@@ -1,4 +1,4 @@
-"""The contact sheet of a scan: for each unit what it sees of the pictures that excite it most."""
+"""The contact sheet of a scan: for each unit what it sees of the images that excite it most."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def _title(scan: "Scan", layer: str, lowest: bool) -> str:
     left = f", {len(scan.skipped)} file{'s' * (len(scan.skipped) != 1)} skipped" if scan.skipped else ""
     what = "lowest places" if lowest else "highest peaks"
     return (
-        f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {scan.pictures:,} pictures{left}\n"
+        f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {scan.images:,} images{left}\n"
         f"what each unit sees, dark where it answers less than half\n{row['units']} units, {row['dead']} never "
         f"positive, {row['always_on']} positive at every place"
     )
@@ -50,7 +50,7 @@ def _title(scan: "Scan", layer: str, lowest: bool) -> str:
 def _told(scan: "Scan", layer: str, unit: int) -> str:
     tally = scan.layers[layer]
     share = int(tally.positive[unit]) / max(1, int(tally.raw["presence/finite"][unit]))
-    lines = [f"unit {unit}", f"on in {share:.0%} of pictures", f"at {float(tally.on[unit]):.0%} of places"]
+    lines = [f"unit {unit}", f"on in {share:.0%} of images", f"at {float(tally.on[unit]):.0%} of places"]
     classes: Any = tally.selectivity
     if classes is not None and int(classes["best"][unit]) >= 0 and float(classes["index"][unit]) > 0:
         lines.append(f"most for {_short(scan.model.labels[int(classes['best'][unit])], 16)}")

@@ -1,4 +1,4 @@
-"""The scan on disk: after each shard its sums and pictures in one transaction, to go on from after a kill."""
+"""The scan on disk: after each shard its sums and images in one transaction, to go on from after a kill."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SPRITES = "sprites"  # the folder of sheets of its examples
 
 @dataclass(frozen=True)
 class Record:
-    """A picture of the scan.
+    """An image of the scan.
 
     label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
     `innersight.scan.likeness`. stamp, digest : see `innersight.inputs.Entry`. broken : why it could not be read.
@@ -44,16 +44,16 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a scan is. done : entries of the source. pictures : those of them that could be read."""
+    """How far a scan is. done : entries of the source. images : those of them that could be read."""
 
     done: int
-    pictures: int
+    images: int
     tensors: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The tables `scan` and `scan_pictures` of a study's index, and one file of sums in its `values/`."""
+    """The tables `scan` and `scan_images` of a study's index, and one file of sums in its `values/`."""
 
     store: Store
 
@@ -65,12 +65,12 @@ class Ledger:
         """
         ledger, inside = cls(store), store.inside
         with told(store.folder), index.writing(inside) as db:
-            for table in ("scan", "scan_pictures"):
+            for table in ("scan", "scan_images"):
                 if not index.has(db, table):
                     db.execute(index.TABLES[table])
             if overwrite:
                 db.execute("DELETE FROM scan")
-                db.execute("DELETE FROM scan_pictures")
+                db.execute("DELETE FROM scan_images")
                 inside.clear(SPRITES)
         row = ledger._scan()
         if row is not None:
@@ -104,7 +104,7 @@ class Ledger:
             raise InnersightError(f"{error}; or scan anew with --overwrite") from error
 
     def remember(self, names: Names, new: Iterable[str] = ()) -> str | None:
-        """Keep outside of the study that this user named its pictures: see `innersight.permit`.
+        """Keep outside of the study that this user named its images: see `innersight.permit`.
 
         names : of those scanned before; those of `new` are added. Both states are kept, as a kill may leave either.
         Return a sentence where nothing can be kept there.
@@ -115,21 +115,21 @@ class Ledger:
         return remember(self.store.inside, scan=[(before, where), (names.digest(), where)])
 
     def names(self) -> Names:
-        """Return the names of all pictures of the scan, as their digest."""
+        """Return the names of all images of the scan, as their digest."""
         return scanned_names(self.store.inside)
 
     def commit(
         self,
         settings: Mapping[str, Any],
         done: int,
-        pictures: int,
+        images: int,
         tensors: Mapping[str, Tensor],
         records: Sequence[Record],
         names: Names,
     ) -> None:
-        """Write a shard: the sums under a new name, then the new pictures and that name in one transaction.
+        """Write a shard: the sums under a new name, then the new images and that name in one transaction.
 
-        names : of the pictures before; these are added.
+        names : of the images before; these are added.
         """
         inside = self.store.inside
         file = f"{_PREFIX}{done:010}.safetensors"
@@ -142,10 +142,10 @@ class Ledger:
             write_tensors(inside.path(_VALUES, file), tensors, durable=True)
             self.remember(names, (record.name for record in records))
             with index.writing(inside) as db:
-                db.executemany("INSERT INTO scan_pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                db.executemany("INSERT INTO scan_images VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 db.execute(
                     "INSERT OR REPLACE INTO scan VALUES (1, ?, ?, ?, ?)",
-                    (_text(settings), done, pictures, file),
+                    (_text(settings), done, images, file),
                 )
             for name in inside.files(_VALUES):
                 if name.startswith(_PREFIX) and name != file:
@@ -158,14 +158,14 @@ class Ledger:
         InnersightError that names the first that changed, or is missing, new or labelled otherwise.
         """
         with index.reading(self.store.inside) as db:
-            rows = db.execute("SELECT name, stamp, digest, label FROM scan_pictures ORDER BY number")
+            rows = db.execute("SELECT name, stamp, digest, label FROM scan_images ORDER BY number")
             items = (next(source, None) for _ in range(done))
             for row, item in zip_longest(rows, items):
                 if row is None or item is None or row[0] != item.name:
                     was = brief(row[0]) if row else "nothing"
                     now = printable(item.name) if item else "nothing"
                     raise InnersightError(
-                        f"the pictures are not those of the scan in {self.store.folder}: {now} is where {was} was; "
+                        f"the images are not those of the scan in {self.store.folder}: {now} is where {was} was; "
                         "give the same ones, or scan anew with --overwrite"
                     )
                 stamp = item.stamp()
@@ -182,16 +182,16 @@ class Ledger:
                     )
 
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
-        """Return the records of these pictures, in order."""
+        """Return the records of these images, in order."""
         found: dict[int, Record] = {}
-        query = "SELECT number, name, label, class, likeness, stamp, digest FROM scan_pictures WHERE number = ?"
+        query = "SELECT number, name, label, class, likeness, stamp, digest FROM scan_images WHERE number = ?"
         kinds = (int, str, str | None, int, int, str, str)
         with index.reading(self.store.inside) as db:
             for number in numbers:
                 row = index.typed(db.execute(query, (number,)).fetchone(), kinds, self.store.inside)
                 if row is None:
                     raise InnersightError(
-                        f"{self.store.folder / index.INDEX} has no picture {number} of its scan; "
+                        f"{self.store.folder / index.INDEX} has no image {number} of its scan; "
                         "scan anew with --overwrite"
                     )
                 found[number] = Record(*row)
@@ -199,21 +199,21 @@ class Ledger:
 
     def broken(self) -> list[str]:
         """Return one sentence for each file that could not be read."""
-        rows = self._rows("SELECT broken FROM scan_pictures WHERE broken NOT NULL ORDER BY number", (str,))
+        rows = self._rows("SELECT broken FROM scan_images WHERE broken NOT NULL ORDER BY number", (str,))
         return [row[0] for row in rows]
 
     def labels(self) -> dict[tuple[str, int], int]:
-        """Return how many of the pictures read have each label and number of its class, -1 for none of the model's."""
+        """Return how many of the images read have each label and number of its class, -1 for none of the model's."""
         query = (
-            "SELECT label, class, COUNT(*) FROM scan_pictures WHERE label NOT NULL AND broken IS NULL "
+            "SELECT label, class, COUNT(*) FROM scan_images WHERE label NOT NULL AND broken IS NULL "
             "GROUP BY label, class ORDER BY MIN(number)"
         )
         return {(label, class_): count for label, class_, count in self._rows(query, (str, int, int))}
 
     def hashes(self) -> np.ndarray:
-        """Return the perceptual hashes of all pictures that could be read, int64."""
+        """Return the perceptual hashes of all images that could be read, int64."""
         with index.reading(self.store.inside) as db, written_by_innersight(f"{self.store.folder}, its scan"):
-            rows = db.execute("SELECT likeness FROM scan_pictures WHERE broken IS NULL")
+            rows = db.execute("SELECT likeness FROM scan_images WHERE broken IS NULL")
             return np.fromiter((row[0] for row in rows), np.int64)
 
     def _scan(self) -> tuple[int, int, str, str] | None:
@@ -221,12 +221,12 @@ class Ledger:
             # A folder that was never scanned has no such table.
             if not index.has(db, "scan"):
                 return None
-            found = db.execute("SELECT done, pictures, file, settings FROM scan").fetchone()
-            (count,) = db.execute("SELECT COUNT(*) FROM scan_pictures").fetchone()
+            found = db.execute("SELECT done, images, file, settings FROM scan").fetchone()
+            (count,) = db.execute("SELECT COUNT(*) FROM scan_images").fetchone()
         row: tuple[int, int, str, str] | None = index.typed(found, (int, int, str, str), self.store.inside)
         if row is not None and not 0 <= row[1] <= row[0] == count:
             raise InnersightError(
-                f"{self.store.folder / index.INDEX} counts {row[0]} pictures of its scan and holds {count}; "
+                f"{self.store.folder / index.INDEX} counts {row[0]} images of its scan and holds {count}; "
                 "scan anew with --overwrite"
             )
         return row

@@ -1,4 +1,4 @@
-"""Which pictures are nearly the same: 64 bits that small changes of a picture hardly touch."""
+"""Which images are nearly the same: 64 bits that small changes of an image hardly touch."""
 
 import math
 
@@ -12,15 +12,15 @@ SIDE, KEPT = 32, 8
 # Bits of 64 that may differ between near-duplicates. Of 1.1 million pairs of cartoon frames all those up to 8 were of
 # one scene, at 10 the first were not. A frame stored anew differs in at most 4 bits; cropped by 2%, 95% in up to 8.
 NEAR = 8
-NO_LIKENESS = 0  # of a picture without structure, which is like no other
+NO_LIKENESS = 0  # of an image without structure, which is like no other
 CHUNK = 1 << 20  # pairs compared in one go
-FLAT = 1e-3  # of the range of pixels: contrast below which a picture has no structure
+FLAT = 1e-3  # of the range of pixels: contrast below which an image has no structure
 
 
 def likeness(pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, " B"]:
     """Return a perceptual hash of pixels in 0..1: the signs of 64 low frequencies about their median.
 
-    The discrete cosine transform of the grey picture at 32x32 pixels (pHash; Zauner 2010, section 3.2.1).
+    The discrete cosine transform of the grey image at 32x32 pixels (pHash; Zauner 2010, section 3.2.1).
     """
     grey = F.adaptive_avg_pool2d(pixels.float().mean(1, keepdim=True), SIDE)[:, 0]
     step = torch.arange(SIDE, dtype=torch.float32, device=grey.device)
@@ -39,7 +39,7 @@ def alike(first: int, second: int) -> bool:
 
 
 def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
-    """Return in each row the positions of the pictures that stay, in order, and then -1 for every one that does not.
+    """Return in each row the positions of the images that stay, in order, and then -1 for every one that does not.
 
     The first one stays, and each that is no near-duplicate of one that leads: those that are follow the first such one,
     and `most` of a leader and its followers stay.
@@ -54,13 +54,13 @@ def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
 
 
 def near(first: Int[Tensor, "rows n"], second: Int[Tensor, "rows m"]) -> Bool[Tensor, "rows n m"]:
-    """Say which pictures of a row are near-duplicates of which others."""
+    """Say which images of a row are near-duplicates of which others."""
     one, two = first[:, :, None], second[:, None, :]
     return (_differing(one ^ two) <= NEAR) & (one != NO_LIKENESS) & (two != NO_LIKENESS)
 
 
 def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, "m kept"]) -> Bool[Tensor, " m"]:
-    """Say into which of m rows a near-duplicate of an old picture comes. rows : of each new picture, with its hash."""
+    """Say into which of m rows a near-duplicate of an old image comes. rows : of each new image, with its hash."""
     found = torch.zeros(len(old), dtype=torch.bool, device=old.device)
     for row, new in zip(*(torch.split(part, max(1, CHUNK // old.shape[1])) for part in (rows, hashes)), strict=True):
         found[row[near(new[:, None], old[row])[:, 0].any(1)]] = True
@@ -68,13 +68,13 @@ def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, 
 
 
 def together(
-    rows: Int[Tensor, " n"], pictures: Int[Tensor, " n"], hashes: Int[Tensor, " n"], count: int
+    rows: Int[Tensor, " n"], images: Int[Tensor, " n"], hashes: Int[Tensor, " n"], count: int
 ) -> Bool[Tensor, " count"]:
-    """Say into which of `count` rows several new pictures may come that are near-duplicates of one another.
+    """Say into which of `count` rows several new images may come that are near-duplicates of one another.
 
-    Never false where they do. rows, pictures : of each new entry the row it comes into, and the picture's number.
+    Never false where they do. rows, images : of each new entry the row it comes into, and the image's number.
     """
-    numbers, place = torch.unique(pictures, return_inverse=True)
+    numbers, place = torch.unique(images, return_inverse=True)
     own = torch.empty_like(numbers)
     own[place] = hashes
     close = near(own[None], own[None])[0].fill_diagonal_(False).any(1)

@@ -35,11 +35,11 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Example:
-    """A picture and what a unit makes of it.
+    """An image and what a unit makes of it.
 
     path : of the file; TAR/MEMBER in a tar file, #NUMBER in a data set. value : the peak of the unit's map (its lowest
-    place among the lowest), raw. place : (y, x) of it in the layer's grid. number : of the picture in the scan.
-    copies : other pictures of the scan that are nearly the same, by perceptual hash.
+    place among the lowest), raw. place : (y, x) of it in the layer's grid. number : of the image in the scan.
+    copies : other images of the scan that are nearly the same, by perceptual hash.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Likeness:
-    """A unit that answers to the same pictures. correlation : Pearson's, of the peaks over all pictures, -1 to 1."""
+    """A unit that answers to the same images. correlation : Pearson's, of the peaks over all images, -1 to 1."""
 
     address: str
     correlation: float
@@ -61,18 +61,18 @@ class Likeness:
 class Scan:
     """For every unit of the layers scanned: what excites it, how often it is on, and which class it tells.
 
-    layers : one `Tally` per layer. records : of the pictures that any unit keeps, by number. top : examples asked for.
-    pictures : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
+    layers : one `Tally` per layer. records : of the images that any unit keeps, by number. top : examples asked for.
+    images : how many were read. skipped : one sentence for each that could not be. notes : what a reader must know.
     warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
     hashes : reads the perceptual hashes of all of them, int64. dataset : the one they came from, where it was one.
-    again : gives a picture by its name, to be read again.
+    again : gives an image by its name, to be read again.
     """
 
     model: Model
     layers: dict[str, Tally]
     records: Mapping[int, Record]
     top: int
-    pictures: int
+    images: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
     hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
@@ -85,19 +85,19 @@ class Scan:
     def examples(
         self, address: str | Address, *, count: int | None = None, lowest: bool = False
     ) -> tuple[Example, ...]:
-        """Return the pictures that excite the unit `layer:unit` most, highest peak first.
+        """Return the images that excite the unit `layer:unit` most, highest peak first.
 
-        At most `count` (`top` when None). Pictures on which the unit is positive nowhere do not excite it, so there may
+        At most `count` (`top` when None). Images on which the unit is positive nowhere do not excite it, so there may
         be fewer, or none. lowest : those with the lowest places instead. Raises InnersightError for a layer that was
         not scanned or a unit it does not have.
         """
         one = self._address(address)
         tally = self._tally(one.layer, [one.unit])
         kind = "low_" if lowest else ""
-        value, place, picture = (getattr(tally, f"{kind}{key}")[one.unit] for key in ("value", "place", "picture"))
-        there = (picture >= 0) if lowest else (picture >= 0) & (value > 0)
+        value, place, image = (getattr(tally, f"{kind}{key}")[one.unit] for key in ("value", "place", "image"))
+        there = (image >= 0) if lowest else (image >= 0) & (value > 0)
         shown = slice(self.top if count is None else count)
-        numbers, values, places = (some[there][shown].tolist() for some in (picture, value, place))
+        numbers, values, places = (some[there][shown].tolist() for some in (image, value, place))
         alike = self._copies(numbers)
         return tuple(
             Example(Path(self.records[n].name), v, (y, x), n, c)
@@ -105,9 +105,9 @@ class Scan:
         )
 
     def bands(self, address: str | Address, shares: Sequence[float] = BANDS) -> tuple[tuple[float, Example], ...]:
-        """Return (share, example) for each share of the pictures that the unit's peak on the example is as high as.
+        """Return (share, example) for each share of the images that the unit's peak on the example is as high as.
 
-        From a random sample of up to 128 pictures, so a share is off by about 0.04.
+        From a random sample of up to 128 images, so a share is off by about 0.04.
         """
         one = self._address(address)
         tally = self._tally(one.layer, [one.unit])
@@ -125,7 +125,7 @@ class Scan:
     def crops(self, address: str | Address, examples: Sequence[Example], *, lowest: bool = False) -> list[Crop]:
         """Return what the unit sees of each example, in source pixels, with its map as a mask.
 
-        The pictures are read again and pass the network once. Raises PictureError when one is gone.
+        The images are read again and pass the network once. Raises ImageError when one is gone.
         """
         one = self._address(address)
         if not examples:
@@ -143,7 +143,7 @@ class Scan:
 
     def digest(self) -> str:
         """Return what tells this scan from another: a digest of its examples, of the network and of the settings."""
-        found = hashlib.blake2b(f"{self.model.digest()} {self.top} {self.pictures}".encode(), digest_size=16)
+        found = hashlib.blake2b(f"{self.model.digest()} {self.top} {self.images}".encode(), digest_size=16)
         for name, tally in self.layers.items():
             found.update(name.encode())
             for end in ("highest/keys", "highest/places"):
@@ -153,7 +153,7 @@ class Scan:
     def correlation(self, layer: str, other: str | None = None) -> Float[Tensor, "units others"]:
         """Return how the peaks of a layer's units go together with those of another one's, or with each other's.
 
-        Pearson's correlation over all pictures, -1 to 1; NaN for a unit whose peak is always the same. Raises
+        Pearson's correlation over all images, -1 to 1; NaN for a unit whose peak is always the same. Raises
         InnersightError for layers that were not correlated.
         """
         other = other or layer
@@ -180,20 +180,20 @@ class Scan:
         return tuple(Likeness(f"{where}:{unit}", float(row[unit])) for unit in order if unit != own)[:count]
 
     def class_maps(self, address: str | Address) -> Float[Tensor, "classes h w"]:
-        """Return the mean map of a unit over the pictures of each class, raw, on a grid of at most 7x7.
+        """Return the mean map of a unit over the images of each class, raw, on a grid of at most 7x7.
 
-        NaN for a class without pictures. Raises InnersightError where the scan has none.
+        NaN for a class without images. Raises InnersightError where the scan has none.
         """
         one = self._address(address)
         found = self._tally(one.layer, [one.unit]).class_maps
         if found is None:
             raise InnersightError(
-                "the scan has no class maps: scan pictures of the model's classes, with class_maps=True"
+                "the scan has no class maps: scan images of the model's classes, with class_maps=True"
             )
         return found[:, one.unit]
 
     def class_map(self, address: str | Address, class_: str | int) -> Float[Tensor, "h w"]:
-        """Return the mean map of a unit over the pictures of one class; see `class_maps`."""
+        """Return the mean map of a unit over the images of one class; see `class_maps`."""
         return self.class_maps(address)[self.model.class_index(class_)]
 
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -225,7 +225,7 @@ class Scan:
     def figure(self, layer: str | None = None, units: Sequence[int] | None = None, *, lowest: bool = False) -> "Figure":
         """Draw one row per unit: what it sees of its examples, highest peak first, dark where it does not answer.
 
-        By default the deepest layer and its first eight units that are not dead. Raises PictureError when a file is
+        By default the deepest layer and its first eight units that are not dead. Raises ImageError when a file is
         gone.
         """
         from innersight.scan.figure import draw
@@ -258,7 +258,7 @@ class Scan:
         """Return per unit its mean, how often it is positive, its range, the class it tells, and its examples."""
         return {
             "model": self.model.name,
-            "pictures": self.pictures,
+            "images": self.images,
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
@@ -267,11 +267,11 @@ class Scan:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return `LAYER/value`, `LAYER/place`, `LAYER/picture`, `LAYER/mean` and `LAYER/positive`; see `Tally`.
+        """Return `LAYER/value`, `LAYER/place`, `LAYER/image`, `LAYER/mean` and `LAYER/positive`; see `Tally`.
 
         Where they were asked for also `LAYER/correlation/LAYER` and `LAYER/class_maps`.
         """
-        kept = ("value", "place", "picture", "mean", "positive")
+        kept = ("value", "place", "image", "mean", "positive")
         found = {f"{name}/{key}": getattr(tally, key) for name, tally in self.layers.items() for key in kept}
         for name, tally in self.layers.items():
             found |= {f"{name}/correlation/{other}": values for other, values in tally.correlations.items()}
@@ -319,7 +319,7 @@ class Scan:
         return {}
 
     def _copies(self, numbers: Sequence[int]) -> list[int]:
-        """Return how many other pictures of the scan are nearly the same as each of these."""
+        """Return how many other images of the scan are nearly the same as each of these."""
         new = [number for number in dict.fromkeys(numbers) if number not in self._counted]
         if new:
             own = np.array([self.records[number].likeness for number in new], np.int64)
@@ -368,7 +368,7 @@ def _twins(correlation: Tensor | None) -> int | None:
 
 def _plain(example: Example) -> dict[str, Any]:
     return {
-        "picture": str(example.path),
+        "image": str(example.path),
         "value": example.value,
         "place": list(example.place),
         "copies": example.copies,

@@ -16,7 +16,7 @@ Pairs = bool | Sequence[tuple[str, str]]
 def rooms(
     model: Model, layers: Sequence[Layer], top: int, alike: int = 1, correlate: Pairs = False, class_maps: bool = False
 ) -> dict[str, Room]:
-    """Return what the statistics of each layer are told; half as many pictures again are kept as are asked for.
+    """Return what the statistics of each layer are told; half as many images again are kept as are asked for.
 
     Raises InnersightError for pairs of layers that are not scanned, and where correlations or class maps would take
     more than 1 GiB.

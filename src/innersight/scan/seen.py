@@ -1,4 +1,4 @@
-"""What one layer does over one batch of pictures, reduced once for every statistic."""
+"""What one layer does over one batch of images, reduced once for every statistic."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK = 1 << 19  # values; a picture's maps of more than this are reduced alone, while they are in the cache
+CHUNK = 1 << 19  # values; an image's maps of more than this are reduced alone, while they are in the cache
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The pictures that pass the network together, in the order of their numbers.
+    """The images that pass the network together, in the order of their numbers.
 
     numbers : (B,) int64. classes : (B,) int64, -1 where unknown. likeness : (B,) int64, perceptual hashes, see
     `innersight.scan.likeness`. peaks : (B, units) of each layer reached so far, as in `Seen`.
@@ -60,7 +60,7 @@ class Seen:
         return self.maps.shape[1] * self.maps.shape[2]
 
     def values(self, chosen: Int[Tensor, "B n"]) -> Float[Tensor, "m units"]:
-        """Return all units at places (y * w + x) of each picture, in the order of `chosen.flatten()`."""
+        """Return all units at places (y * w + x) of each image, in the order of `chosen.flatten()`."""
         first = torch.arange(len(chosen), device=chosen.device)[:, None]
         if self.maps.is_contiguous():
             # Whole rows of memory are copied: five times as fast as indexing.
@@ -88,7 +88,7 @@ def look(activation: Float[Tensor, "B units h w"], batch: Batch) -> Seen:
 
 
 def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, lowest: bool = False) -> Int[Tensor, " n"]:
-    """Return where the maps of `units` on the batch's pictures `rows` are highest (or lowest), as y * w + x, int32.
+    """Return where the maps of `units` on the batch's images `rows` are highest (or lowest), as y * w + x, int32.
 
     Of equal places the first column, and in it the first row.
     """
@@ -99,8 +99,8 @@ def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, low
     return (y * seen.maps.shape[2] + x).to(torch.int32)
 
 
-def places_of_pictures(seen: Seen, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
-    """Return where every unit is highest on the batch's pictures `rows`, as y * w + x, int32."""
+def places_of_images(seen: Seen, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
+    """Return where every unit is highest on the batch's images `rows`, as y * w + x, int32."""
     units = seen.peak.shape[1]
     found = places(seen, rows.repeat_interleave(units), torch.arange(units, device=rows.device).repeat(len(rows)))
     return found.view(len(rows), units)

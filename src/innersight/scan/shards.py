@@ -1,4 +1,4 @@
-"""What a shard of the pictures adds to a scan: found here, or by workers on other machines; the bytes are the same."""
+"""What a shard of the images adds to a scan: found here, or by workers on other machines; the bytes are the same."""
 
 import os
 import socket
@@ -30,9 +30,9 @@ Shard = tuple[Parts, list[Record]]
 
 @dataclass(frozen=True)
 class Plan:
-    """How shards are worked through. shard, batch : pictures. workers : threads that decode; by the cores when None.
+    """How shards are worked through. shard, batch : images. workers : threads that decode; by the cores when None.
 
-    top, alike, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of pictures are
+    top, alike, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of images are
     wanted too.
     """
 
@@ -47,7 +47,7 @@ class Plan:
     digests: bool
 
     def empty(self, model: Model) -> Parts:
-        """Return what is gathered before the first picture. Raises InnersightError as `innersight.scan.rooms` does."""
+        """Return what is gathered before the first image. Raises InnersightError as `innersight.scan.rooms` does."""
         given = rooms(model, self.layers, self.top, self.alike, self.correlate, self.class_maps)
         return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
 
@@ -75,7 +75,7 @@ def there(
 
     Raises InnersightError where a worker does not find a file that is here.
     """
-    # A row of a data set may be large, or not be sent at all, and only its picture is looked at.
+    # A row of a data set may be large, or not be sent at all, and only its image is looked at.
     pieces = (
         [replace(entry, row=None, image=None) for entry in entries]
         for _, entries in groupby(source, key=lambda entry: entry.number // plan.shard)
@@ -84,7 +84,7 @@ def there(
         for answer in answers:
             for name in filter(os.path.exists, answer.absent):
                 raise InnersightError(
-                    f"{printable(name)} is not on {answer.machine}: pictures must be found under the same path on "
+                    f"{printable(name)} is not on {answer.machine}: images must be found under the same path on "
                     "every machine, as on shared storage"
                 )
             look.merge(answer.sizes, answer.unit)
@@ -146,7 +146,7 @@ def gather(
     batch: int,
     look: InputLook,
 ) -> list[Record]:
-    """Take the pictures into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
+    """Take the images into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
     records: list[Record] = []
     waiting: list[Loaded] = []
     for one in entries:
@@ -183,4 +183,4 @@ def _text(label: Label) -> str | None:
 
 
 def _told(entries: Sequence[Entry]) -> str:
-    return f"the pictures from {printable(entries[0].name)} to {printable(entries[-1].name)}"
+    return f"the images from {printable(entries[0].name)} to {printable(entries[-1].name)}"

@@ -37,11 +37,11 @@ def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
     with_ = "one another" if other == layer else f"those of {other}"
     apart = f"; {left} units whose peak never changes are left out" if left else ""
     figure.suptitle(
-        f"Units of {layer} with {with_}: correlation of the peaks over {scan.pictures:,} pictures{apart}",
+        f"Units of {layer} with {with_}: correlation of the peaks over {scan.images:,} images{apart}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
-    picture, text = figure.subplots(1, 2, width_ratios=(1.7, 1))
-    image = picture.imshow(
+    image, text = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    pil = image.imshow(
         kept[down][:, across].numpy(),
         cmap=Scale(1.0, signed=True).colours,
         vmin=-1,
@@ -49,10 +49,10 @@ def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
         interpolation="nearest",
         aspect="auto",
     )
-    picture.set(xticks=[], yticks=[])
-    picture.set_ylabel(f"{len(rows)} units of {layer}", fontsize=7, color=GREY)
-    picture.set_xlabel(f"{len(columns)} units of {other}, those that are alike side by side", fontsize=7, color=GREY)
-    bar = figure.colorbar(image, ax=picture, fraction=0.035, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
+    image.set(xticks=[], yticks=[])
+    image.set_ylabel(f"{len(rows)} units of {layer}", fontsize=7, color=GREY)
+    image.set_xlabel(f"{len(columns)} units of {other}, those that are alike side by side", fontsize=7, color=GREY)
+    bar = figure.colorbar(pil, ax=image, fraction=0.035, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.ax.tick_params(labelsize=6.5, length=2)
     bar.outline.set_visible(False)
     _list(text, scan, layer, other, values)
@@ -84,7 +84,7 @@ def draw_class_maps(scan: "Scan", layer: str, units: list[int]) -> "Figure":
     grid = scan.layers[layer].grid
     there = int(found[0].isfinite().flatten(1).all(1).sum())
     figure.suptitle(
-        f"{layer} ({grid[0]}x{grid[1]}): mean map over the pictures of each class, on {found[0].shape[1]}x"
+        f"{layer} ({grid[0]}x{grid[1]}): mean map over the images of each class, on {found[0].shape[1]}x"
         f"{found[0].shape[2]} places; one scale in each row\n"
         + (f"the {shown} classes of {there} with the highest mean" if there > shown else f"all {there} classes seen")
         + ", highest first",

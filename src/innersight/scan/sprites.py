@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
 from torch import Tensor
 
 from innersight import tap
@@ -35,17 +36,17 @@ ROWS = 64  # units on a sheet
 BATCH = 16
 MADE = "made.json"
 Places = dict[int, list[tuple[int, int, tuple[int, int]]]]
-"""By the number of a picture: unit, rank among its examples, and place."""
+"""By the number of an image: unit, rank among its examples, and place."""
 
 
 def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | None = None) -> list[Path]:
     """Write `STUDY/sprites/LAYER-FIRST.webp`, a row for each unit from FIRST on; return the files.
 
     In a row stand the number of the unit and what it sees of its examples, highest peak first, dark where it answers
-    with less than half of it; tiles of 64 pixels, 4 apart. The pictures that any unit keeps are read again and pass the
-    network once. Sheets of the same scan are left as they are; those of one with fewer pictures stay until new ones are
+    with less than half of it; tiles of 64 pixels, 4 apart. The images that any unit keeps are read again and pass the
+    network once. Sheets of the same scan are left as they are; those of one with fewer images stay until new ones are
     finished. On the way it takes 12 KiB of disk for each unit and example.
-    Raises PictureError when a picture is gone or changed, InnersightError for a full disk, and while another process
+    Raises ImageError when an image is gone or changed, InnersightError for a full disk, and while another process
     works there.
     """
     state = {"settings": scan.digest(), "side": SIDE, "top": scan.top}
@@ -110,11 +111,11 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
         torch.no_grad(),
     ):
         while some := list(islice(stream, BATCH)):
-            pictures = {record.number: one for record, one in some}
-            x = torch.stack([one.x for one in pictures.values()]).to(model.device, model.dtype)
+            images = {record.number: one for record, one in some}
+            x = torch.stack([one.x for one in images.values()]).to(model.device, model.dtype)
             readers = {
                 layer: partial(
-                    _draw, pictures=pictures, wanted=wanted[layer], into=found[layer], cutter=_cutter(scan, seen[layer])
+                    _draw, images=images, wanted=wanted[layer], into=found[layer], cutter=_cutter(scan, seen[layer])
                 )
                 for layer in scan.layers
             }
@@ -127,28 +128,28 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
 
 def _cutter(scan: "Scan", field: Field) -> Callable[[Opened, Tensor, tuple[int, int]], np.ndarray]:
     def tile(one: Opened, map_: Tensor, place: tuple[int, int]) -> np.ndarray:
-        masked = Image.fromarray(cut(one, map_, place, field, scan.model.input).masked())
-        return np.asarray(masked.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        masked = PILImage.fromarray(cut(one, map_, place, field, scan.model.input).masked())
+        return np.asarray(masked.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR))
 
     return tile
 
 
 def _draw(
-    activation: Tensor, *, pictures: dict[int, Opened], wanted: Places, into: np.ndarray,
+    activation: Tensor, *, images: dict[int, Opened], wanted: Places, into: np.ndarray,
     cutter: Callable[[Opened, Tensor, tuple[int, int]], np.ndarray],
 ) -> None:  # fmt: skip
-    for maps, (number, one) in zip(activation, pictures.items(), strict=True):
+    for maps, (number, one) in zip(activation, images.items(), strict=True):
         for unit, rank, place in wanted.get(number, ()):
             into[unit, rank] = cutter(one, maps[unit].float().cpu(), place)
 
 
-def _sheet(first: int, tiles: np.ndarray) -> Image.Image:
+def _sheet(first: int, tiles: np.ndarray) -> PILImage.Image:
     rows, columns = tiles.shape[:2]
     step = SIDE + GAP
-    sheet = Image.new("RGB", ((columns + 1) * step, rows * step), "white")
+    sheet = PILImage.new("RGB", ((columns + 1) * step, rows * step), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for row in range(rows):
         pen.text((SIDE - 8, row * step + SIDE / 2), str(first + row), "#555", font, anchor="rm")
         for column in range(columns):
-            sheet.paste(Image.fromarray(tiles[row, column]), ((column + 1) * step, row * step))
+            sheet.paste(PILImage.fromarray(tiles[row, column]), ((column + 1) * step, row * step))
     return sheet

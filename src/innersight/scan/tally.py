@@ -1,4 +1,4 @@
-"""What a scan keeps of one layer: a fixed amount, however many pictures there are."""
+"""What a scan keeps of one layer: a fixed amount, however many images there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from innersight.scan.seen import Batch, look
 
 
 class Gathering:
-    """Every statistic of one layer while pictures come in; see `innersight.scan.kinds`.
+    """Every statistic of one layer while images come in; see `innersight.scan.kinds`.
 
     room : what the statistics are told. grid : (h, w) of the layer. parts : the statistics by name.
     """
@@ -29,7 +29,7 @@ class Gathering:
         self.parts: dict[str, Statistic] = {name: kind(room) for name, kind in KINDS.items()}
 
     def add(self, activation: Float[Tensor, "B units h w"], batch: Batch) -> None:
-        """Take in the layer's activation for the pictures of a batch."""
+        """Take in the layer's activation for the images of a batch."""
         if activation.shape[2:] != self.grid:
             self.grid = (activation.shape[2], activation.shape[3])
         seen = look(activation, batch)
@@ -38,7 +38,7 @@ class Gathering:
             part.add(seen)
 
     def shard(self) -> "Gathering":
-        """Return an empty one for the next pictures, which leaves out what could not be kept anyway."""
+        """Return an empty one for the next images, which leaves out what could not be kept anyway."""
         fresh = Gathering(self.room, self.grid)
         for name, part in fresh.parts.items():
             if isinstance(part, Choosy):
@@ -46,13 +46,13 @@ class Gathering:
         return fresh
 
     def expect(self, later: "Gathering") -> None:
-        """Take in of later pictures only what a further shard is told; see `shard`."""
+        """Take in of later images only what a further shard is told; see `shard`."""
         for name, part in self.parts.items():
             if isinstance(part, Choosy):
                 part.merge(later.parts[name])
 
     def merge(self, later: "Gathering") -> None:
-        """Take in what was gathered of later pictures."""
+        """Take in what was gathered of later images."""
         for name, part in self.parts.items():
             part.merge(later.parts[name])
 
@@ -73,14 +73,14 @@ class Gathering:
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What the units of one layer did over all pictures.
+    """What the units of one layer did over all images.
 
-    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.kinds`. pictures : how many were seen.
+    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.kinds`. images : how many were seen.
     grid : (h, w).
     """
 
     raw: Mapping[str, Tensor]
-    pictures: int
+    images: int
     grid: tuple[int, int]
 
     __repr__ = brief
@@ -93,51 +93,51 @@ class Tally:
     @cached_property
     def value(self) -> Float[Tensor, "units kept"]:
         """The highest peaks of the unit's maps, raw, highest first; -inf where there is none."""
-        return decode(self.raw["highest/keys"])[0][:, : self.pictures]
+        return decode(self.raw["highest/keys"])[0][:, : self.images]
 
     @cached_property
-    def picture(self) -> Int[Tensor, "units kept"]:
-        """Numbers of the pictures with these peaks; -1 where there is none."""
-        return decode(self.raw["highest/keys"])[1][:, : self.pictures]
+    def image(self) -> Int[Tensor, "units kept"]:
+        """Numbers of the images with these peaks; -1 where there is none."""
+        return decode(self.raw["highest/keys"])[1][:, : self.images]
 
     @property
     def place(self) -> Int[Tensor, "units kept 2"]:
         """(y, x) of each peak in the layer's grid."""
-        return self.split(self.raw["highest/places"][:, : self.pictures])
+        return self.split(self.raw["highest/places"][:, : self.images])
 
     @cached_property
     def low_value(self) -> Float[Tensor, "units kept"]:
         """The lowest places of the unit's maps, raw, lowest first; +inf where there is none."""
-        return -decode(self.raw["lowest/keys"])[0][:, : self.pictures]
+        return -decode(self.raw["lowest/keys"])[0][:, : self.images]
 
     @cached_property
-    def low_picture(self) -> Int[Tensor, "units kept"]:
-        """Numbers of the pictures with these lowest places; -1 where there is none."""
-        return decode(self.raw["lowest/keys"])[1][:, : self.pictures]
+    def low_image(self) -> Int[Tensor, "units kept"]:
+        """Numbers of the images with these lowest places; -1 where there is none."""
+        return decode(self.raw["lowest/keys"])[1][:, : self.images]
 
     @property
     def low_place(self) -> Int[Tensor, "units kept 2"]:
         """(y, x) of each lowest place in the layer's grid."""
-        return self.split(self.raw["lowest/places"][:, : self.pictures])
+        return self.split(self.raw["lowest/places"][:, : self.images])
 
     @property
     def positive(self) -> Int[Tensor, " units"]:
-        """Pictures on which the unit is positive anywhere."""
+        """Images on which the unit is positive anywhere."""
         return self.raw["presence/positive"]
 
     @property
     def mean(self) -> Float[Tensor, " units"]:
-        """Mean over pictures and places, float32."""
+        """Mean over images and places, float32."""
         return (self.raw["presence/total"] / self.raw["presence/finite"].clamp(min=1)).float()
 
     @property
     def dead(self) -> Tensor:
-        """(units,) bool: positive nowhere on any picture."""
+        """(units,) bool: positive nowhere on any image."""
         return self.positive == 0
 
     @property
     def always_on(self) -> Tensor:
-        """(units,) bool: positive at every place of every picture."""
+        """(units,) bool: positive at every place of every image."""
         return (self.raw["presence/everywhere"] == self.raw["presence/finite"]) & (self.positive > 0)
 
     @property
@@ -152,7 +152,7 @@ class Tally:
 
     @property
     def first_not_finite(self) -> int | None:
-        """Number of the first picture with such a map."""
+        """Number of the first image with such a map."""
         number = int(self.raw["presence/first"])
         return None if number == NEVER else number
 
@@ -166,7 +166,7 @@ class Tally:
 
     @cached_property
     def selectivity(self) -> dict[str, Tensor] | None:
-        """Which class excites each unit most, and how selective it is; None where no picture's class is known."""
+        """Which class excites each unit most, and how selective it is; None where no image's class is known."""
         count, total, square = (self.raw[f"classes/{key}"] for key in ("count", "total", "square"))
         return selectivity(count, total, square) if len(count) else None
 
@@ -179,9 +179,9 @@ class Tally:
 
     @cached_property
     def class_maps(self) -> Float[Tensor, "classes units h w"] | None:
-        """Mean map of every unit over the pictures of each class, raw, at most 7x7; NaN for a class without pictures.
+        """Mean map of every unit over the images of each class, raw, at most 7x7; NaN for a class without images.
 
-        None where it was not asked for, or no picture's class is known.
+        None where it was not asked for, or no image's class is known.
         """
         total, count = self.raw["class_maps/total"], self.raw["classes/count"]
         return (total / count[:, :, None, None]).float() if len(total) else None

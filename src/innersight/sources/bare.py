@@ -120,7 +120,7 @@ def _stats(spec: InputSpec) -> str:
 
 
 def check(net: nn.Module, spec: InputSpec) -> None:
-    """Raise InnersightError unless `net` takes three pictures of this contract."""
+    """Raise InnersightError unless `net` takes three images of this contract."""
     _try(net, spec, PLAIN)
 
 

@@ -176,14 +176,14 @@ def _contract(processor: Any, config: Any) -> tuple[dict[str, Any], list[str]]:
         resized = edge or size.get("height")
         known = {"fit": "crop", "crop": min(1.0, height / resized)} if resized and height else {"fit": "crop"}
         if not edge and size and _pair(size) != (height, width):
-            notes.append("its processor squashes pictures before it crops them; here they keep their proportions")
+            notes.append("its processor squashes images before it crops them; here they keep their proportions")
     elif "crop_pct" in stated and edge:
         height, width = edge, edge
         known = {"fit": "squash"} if edge >= 384 else {"fit": "crop", "crop": stated["crop_pct"]}
     elif edge:
         height, width = (height or edge), (width or edge)
         known = {"fit": "crop"}
-        notes.append(f"its processor leaves pictures oblong; the {height}x{width} px in the middle are shown to it")
+        notes.append(f"its processor leaves images oblong; the {height}x{width} px in the middle are shown to it")
     elif size:
         height, width = _pair(size)
     if height and width:

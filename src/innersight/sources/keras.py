@@ -39,7 +39,7 @@ MAX_MAP = 2**28  # values of one layer for one image
 
 
 class Channels(nn.Module):
-    """A Keras network behind torch's face: pictures (B, C, H, W) in, scores out, every Keras layer a named submodule.
+    """A Keras network behind torch's face: images (B, C, H, W) in, scores out, every Keras layer a named submodule.
 
     A layer is called as Keras names it, and `OUTER.INNER` inside another one. Its maps are as Keras lays them out:
     (B, h, w, units) unless the network was built with `data_format="channels_first"`. Dropout and batch norms follow
@@ -251,7 +251,7 @@ def _input(network: Any, where: str) -> tuple[int | None, int | None, int, bool]
     if shape is None:
         return None, None, 3, last
     if not isinstance(shape, tuple | list) or len(shape) != 4 or isinstance(shape[0], tuple | list | dict):
-        raise InnersightError(f"{where}: its input is {shape}; one picture (height, width, channels) is needed")
+        raise InnersightError(f"{where}: its input is {shape}; one image (height, width, channels) is needed")
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
     return height, width, channels or 3, last
 

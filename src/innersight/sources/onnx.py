@@ -37,7 +37,7 @@ def open_model(
     """Open the network in the ONNX file `name`; see `innersight.load`.
 
     Modules bear the names of the network that was exported as far as the file tells them. Its scores are compared with
-    those of onnxruntime for one and for three random pictures. A file exported for one picture at a time is made to
+    those of onnxruntime for one and for three random images. A file exported for one image at a time is made to
     take several where that comparison holds. A softmax or sigmoid at the end is taken off.
     Raises InnersightError where the two differ, for operators that onnx2torch lacks, quantized networks and data files
     outside the folder of `name`; MissingExtraError without the libraries.
@@ -50,7 +50,7 @@ def open_model(
     batch, last = shape[0], shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
     if batch not in (None, 1):
-        raise InnersightError(f"{path} takes {batch} pictures at a time, no more and no less: {AGAIN}")
+        raise InnersightError(f"{path} takes {batch} images at a time, no more and no less: {AGAIN}")
     if batch == 1:
         _free_batch(graph)
     net = _build(graph, path, last=last)
@@ -60,7 +60,7 @@ def open_model(
     except InnersightError as error:
         if batch == 1:
             raise InnersightError(
-                f"{path} takes one picture at a time and cannot be made to take more: {AGAIN}"
+                f"{path} takes one image at a time and cannot be made to take more: {AGAIN}"
             ) from error
         raise
     _compare(net, _session(untouched, path), spec, path, single=batch == 1, last=last)
@@ -100,7 +100,7 @@ def _input_shape(model: Any, path: Path) -> tuple[int | None, ...]:
     shapes = [tuple(d.dim_value or None for d in one.type.tensor_type.shape.dim) for one in inputs]
     if len(inputs) != 1 or len(shapes[0]) != 4:
         said = "; ".join(f"{one.name} {shape}" for one, shape in zip(inputs, shapes, strict=True))
-        raise InnersightError(f"{path}: its inputs are {said}; one batch of pictures with four axes is needed")
+        raise InnersightError(f"{path}: its inputs are {said}; one batch of images with four axes is needed")
     kind = inputs[0].type.tensor_type.elem_type
     if kind not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
         raise InnersightError(
@@ -111,10 +111,10 @@ def _input_shape(model: Any, path: Path) -> tuple[int | None, ...]:
 
 
 def _free_batch(model: Any) -> None:
-    """Let a network for one picture take several.
+    """Let a network for one image take several.
 
     Its shapes are all known; every reshape keeps the later axes of what it makes and fits the first, which counts the
-    pictures in all common networks. The comparison with onnxruntime tells where it does not.
+    images in all common networks. The comparison with onnxruntime tells where it does not.
     """
     from onnx import TensorProto, helper, shape_inference
 
@@ -189,10 +189,10 @@ def _build(model: Any, path: Path, *, last: bool) -> fx.GraphModule:
             node.target = node.target.rsplit(".", 1)[-1].replace("onnx_initializer", "constant")
             parts[node.target] = held
     if last:
-        pictures = next(node for node in made.graph.nodes if node.op == "placeholder")
-        with made.graph.inserting_after(pictures):
-            turned = made.graph.call_function(torch.permute, (pictures, (0, 2, 3, 1)))
-        pictures.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
+        images = next(node for node in made.graph.nodes if node.op == "placeholder")
+        with made.graph.inserting_after(images):
+            turned = made.graph.call_function(torch.permute, (images, (0, 2, 3, 1)))
+        images.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
     return fx.GraphModule(parts, made.graph).eval()
 
 
@@ -204,7 +204,7 @@ def _understandable(model: Any, path: Path) -> Any:
     model = inliner.inline_local_functions(model)
     _constants_as_initializers(model)
     for node in model.graph.node:
-        # What a reshape makes of a 0 in its target; pictures have no axis of length 0.
+        # What a reshape makes of a 0 in its target; images have no axis of length 0.
         left = [a for a in node.attribute if (node.op_type, a.name) != ("Reshape", "allowzero")]
         del node.attribute[:]
         node.attribute.extend(left)
@@ -343,7 +343,7 @@ def _refusals(state: Any) -> list[type[Exception]]:
 
 
 def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, single: bool, last: bool) -> None:
-    """Raise InnersightError unless `net` and onnxruntime score random pictures alike, one and three at a time."""
+    """Raise InnersightError unless `net` and onnxruntime score random images alike, one and three at a time."""
     from onnxruntime.capi import onnxruntime_pybind11_state
 
     entry = session.get_inputs()[0]
@@ -352,9 +352,9 @@ def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, singl
     x = spec.normalise(pixels).to(kind)
     fed = x.permute(0, 2, 3, 1).contiguous() if last else x
 
-    def reference(pictures: Tensor) -> Tensor:
+    def reference(images: Tensor) -> Tensor:
         with reading(path, "network of onnxruntime", *_refusals(onnxruntime_pybind11_state)):
-            return torch.from_numpy(session.run(None, {entry.name: pictures.numpy()})[0])
+            return torch.from_numpy(session.run(None, {entry.name: images.numpy()})[0])
 
     for number in (1, 3):
         with torch.no_grad():
@@ -364,7 +364,7 @@ def _compare(net: nn.Module, session: Any, spec: InputSpec, path: Path, *, singl
         limit = TOLERANCE * float(theirs.abs().max())
         if not apart <= limit * (10 if kind == torch.float16 else 1):
             raise InnersightError(
-                f"{path}: rebuilt as torch modules it scores {number} random pictures differently than onnxruntime, "
+                f"{path}: rebuilt as torch modules it scores {number} random images differently than onnxruntime, "
                 f"by up to {apart:.3g}" + (f": {AGAIN}" if single and number == 3 else "")
             )
 

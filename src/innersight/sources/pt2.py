@@ -60,7 +60,7 @@ def open_model(
     """Open the exported program in the file `name`; see `innersight.load`.
 
     Its modules bear the names and types they had before the export, and call each other as they did: hooks fire.
-    Raises InnersightError for a file that would run code when it is read, a program for a fixed number of pictures, and
+    Raises InnersightError for a file that would run code when it is read, a program for a fixed number of images, and
     one exported in training mode.
     """
     path = check(name, what="file of torch.export (.pt2)")
@@ -227,7 +227,7 @@ def _input(program: Any, where: str) -> dict[str, int]:
     tensors = [node.meta.get("val") for node in inputs]
     if len(tensors) != 1 or not isinstance(tensors[0], torch.Tensor) or tensors[0].ndim != 4:
         shapes = ", ".join(str(tuple(t.shape)) if isinstance(t, torch.Tensor) else type(t).__name__ for t in tensors)
-        raise InnersightError(f"{where}: its inputs are {shapes}; one batch of pictures (B, C, H, W) is needed")
+        raise InnersightError(f"{where}: its inputs are {shapes}; one batch of images (B, C, H, W) is needed")
     if not tensors[0].is_floating_point():
         raise InnersightError(
             f"{where}: its input is of type {tensors[0].dtype}, which no gradient reaches: export the network without "
@@ -235,7 +235,7 @@ def _input(program: Any, where: str) -> dict[str, int]:
         )
     batch, channels, height, width = tensors[0].shape
     if isinstance(batch, int):
-        raise InnersightError(f"{where} takes exactly {batch} picture(s) at a time: {AGAIN}")
+        raise InnersightError(f"{where} takes exactly {batch} image(s) at a time: {AGAIN}")
     known = {"channels": channels, "height": height, "width": width}
     fixed = {key: value for key, value in known.items() if isinstance(value, int)}
     return fixed if {"height", "width"} <= fixed.keys() else {key: v for key, v in fixed.items() if key == "channels"}
@@ -263,7 +263,7 @@ def _run_one(net: nn.Module, known: Mapping[str, int], where: str) -> None:
         with torch.no_grad():
             net(torch.zeros(1, known["channels"], known["height"], known["width"], dtype=dtype))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise InnersightError(f"{where} does not take a single picture ({str(error)[:150]}): {AGAIN}") from error
+        raise InnersightError(f"{where} does not take a single image ({str(error)[:150]}): {AGAIN}") from error
 
 
 def _with_types(net: nn.Module) -> nn.Module:

@@ -25,7 +25,7 @@ class RunCard:
     """The content of `run.json`.
 
     net : architecture as `ORIGIN:NAME`. labels : one name per class, in output order.
-    metrics : measured figures, such as `accuracy`, with the number of pictures they stand on; `not_held_out` says why
+    metrics : measured figures, such as `accuracy`, with the number of images they stand on; `not_held_out` says why
         these cannot be called held out, None where they can.
     recipe : everything needed to train it again, the seed and the command line included.
     """
@@ -39,13 +39,13 @@ class RunCard:
 
 
 def judged_on(metrics: dict[str, Any]) -> str:
-    """Return what an accuracy stands on, such as "112 held out pictures"; images that were learned from are told.
+    """Return what an accuracy stands on, such as "112 held out images"; images that were learned from are told.
 
-    >>> judged_on({"pictures": 112, "not_held_out": "not held out: 102 of 112 were training images of first"})
-    '112 pictures, not held out: 102 of 112 were training images of first'
+    >>> judged_on({"images": 112, "not_held_out": "not held out: 102 of 112 were training images of first"})
+    '112 images, not held out: 102 of 112 were training images of first'
     """
     doubt = metrics.get("not_held_out")
-    return f"{metrics['pictures']:,} pictures, {doubt}" if doubt else f"{metrics['pictures']:,} held out pictures"
+    return f"{metrics['images']:,} images, {doubt}" if doubt else f"{metrics['images']:,} held out images"
 
 
 def write_run(folder: str | Path, net: nn.Module, card: RunCard, *, half: bool = False) -> None:
@@ -73,12 +73,12 @@ def card_text(card: RunCard) -> str:
         "",
         f"    {card.recipe['command']}",
         "",
-        "| class | pictures | precision | recall |",
+        "| class | images | precision | recall |",
         "| --- | ---: | ---: | ---: |",
     ]
     for label, row in metrics["per_class"].items():
         shown = ("-" if row[key] is None else f"{row[key]:.4f}" for key in ("precision", "recall"))
-        lines.append(f"| {label} | {row['pictures']:,} | {' | '.join(shown)} |")
+        lines.append(f"| {label} | {row['images']:,} | {' | '.join(shown)} |")
     lines += ["", "Confusions, rows the truth, columns the prediction:", "", f"| | {' | '.join(labels)} |"]
     lines.append("| --- |" + " ---: |" * len(labels))
     for label, counts in zip(labels, metrics["confusion"], strict=True):

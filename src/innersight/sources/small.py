@@ -1,4 +1,4 @@
-"""`small:WIDTH`: the project's own residual network for small pictures, untrained; what `train` uses by default."""
+"""`small:WIDTH`: the project's own residual network for small images, untrained; what `train` uses by default."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,10 +33,10 @@ class Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """Stem, four residual stages, global average pooling, one linear layer; for pictures of 48 to 128 px.
+    """Stem, four residual stages, global average pooling, one linear layer; for images of 48 to 128 px.
 
     width : units of the stem and the first stage; the later stages have 2, 4 and 4 times as many.
-        Width 32 has 0.61 million weights: 1.2 MB as float16. The last grid is an eighth of the picture's side, so
+        Width 32 has 0.61 million weights: 1.2 MB as float16. The last grid is an eighth of the image's side, so
         that class heatmaps have places to show.
     """
 

@@ -71,7 +71,7 @@ def _create(timm: Any, name: str, stated: Mapping[str, Any], *, pretrained: bool
             try:
                 return timm.create_model(name, pretrained=pretrained, img_size=size, **options)
             except TypeError as error:
-                # A network without a size of its own takes pictures of any.
+                # A network without a size of its own takes images of any.
                 if "img_size" not in str(error):
                     raise
         return timm.create_model(name, pretrained=pretrained, **options)

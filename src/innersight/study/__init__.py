@@ -1,4 +1,4 @@
-"""A study: the folder with everything computed for one model and pictures; resumable, re-renders without the model."""
+"""A study: the folder with everything computed for one model and images; resumable, re-renders without the model."""
 
 import importlib
 from typing import TYPE_CHECKING

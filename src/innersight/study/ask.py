@@ -12,7 +12,7 @@ from innersight.errors import InnersightError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from innersight.image import Picture
+    from innersight.image import Image
     from innersight.model import Model
     from innersight.permit import Permit
     from innersight.store import Store
@@ -66,31 +66,31 @@ class UnitsAsk(Ask):
 class Scene:
     """What the items of a study are computed from.
 
-    pictures : those the study was made of. permit : which other images may be read. added : those dropped onto the page
+    images : those the study was made of. permit : which other images may be read. added : those dropped onto the page
     later, by id. layers : those whose maps are in the study. base : settings that every result depends on. tell : takes
     the finished share, 0 to 1, of the item at work.
     """
 
     model: "Model"
-    pictures: "tuple[Picture, ...]"
+    images: "tuple[Image, ...]"
     plan: "Plan"
     store: "Store"
     base: dict[str, Any]
     permit: "Permit"
-    added: "dict[str, Picture]" = field(default_factory=dict)
+    added: "dict[str, Image]" = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     tell: Callable[[float], None] = lambda share: None
 
-    def picture(self, name: str) -> "Picture":
-        """Return the picture with this id. Raises InnersightError naming those there are."""
-        known = {**{f"p{i}": picture for i, picture in enumerate(self.pictures)}, **self.added}
+    def image(self, name: str) -> "Image":
+        """Return the image with this id. Raises InnersightError naming those there are."""
+        known = {**{f"p{i}": image for i, image in enumerate(self.images)}, **self.added}
         if name not in known:
-            raise InnersightError(f"the study has no picture {name!r}; {nearest(name, known)}")
+            raise InnersightError(f"the study has no image {name!r}; {nearest(name, known)}")
         return known[name]
 
     def settings(self, name: str) -> dict[str, Any]:
-        """Return the settings that results for one picture alone depend on."""
-        return {**self.base, "pictures": self.picture(name).digest()}
+        """Return the settings that results for one image alone depend on."""
+        return {**self.base, "images": self.image(name).digest()}
 
 
 def check_layer(study: Mapping[str, Any], name: str) -> None:
@@ -100,11 +100,11 @@ def check_layer(study: Mapping[str, Any], name: str) -> None:
         raise InnersightError(f"no layer {name!r} in this study; {nearest(name, known)}")
 
 
-def check_picture(study: Mapping[str, Any], name: str) -> None:
-    """Raise InnersightError where the document `study` lists no such picture."""
-    known = [picture["id"] for picture in study["pictures"]]
+def check_image(study: Mapping[str, Any], name: str) -> None:
+    """Raise InnersightError where the document `study` lists no such image."""
+    known = [image["id"] for image in study["images"]]
     if name not in known:
-        raise InnersightError(f"no picture {name!r} in this study; {nearest(name, known)}")
+        raise InnersightError(f"no image {name!r} in this study; {nearest(name, known)}")
 
 
 def check_classes(study: Mapping[str, Any], classes: Sequence[int | None]) -> None:

@@ -10,7 +10,7 @@ from innersight.ablation import DEFINITION, ablate
 from innersight.connections import DEFINITION as CONNECTED
 from innersight.connections import Connections, Link, connections
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 
 LAYERS = 2
@@ -18,14 +18,14 @@ DIGITS = 4
 STRONGEST = 8
 
 
-def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def ablation(model: Model, images: Sequence[Image], layer: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return what the predicted classes lose when each unit of `layer` is set to zero; see `innersight.ablate`.
 
-    classes : up to 6 that pictures are taken for, with the mean change (units,) over these pictures and a note on them.
-    own : per picture, the change (units,) of the class it is taken for. why : only where nothing could be computed.
+    classes : up to 6 that images are taken for, with the mean change (units,) over these images and a note on them.
+    own : per image, the change (units,) of the class it is taken for. why : only where nothing could be computed.
     """
     try:
-        found = ablate(model, pictures, layer)
+        found = ablate(model, images, layer)
     except InnersightError as error:
         # A study goes on without; its pages say why.
         return {
@@ -54,15 +54,15 @@ def ablation(model: Model, pictures: Sequence[Picture], layer: str) -> tuple[dic
 
 
 def connected(
-    model: Model, pictures: Sequence[Picture], layer: str, units: Sequence[int]
+    model: Model, images: Sequence[Image], layer: str, units: Sequence[int]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the strongest connections of units of `layer`; see `innersight.connections`.
 
     links : {direction "in" or "out", by "weight" or "attribution", layer, title}, where the layer is "class" for the
-    classes and "input" for the picture's bands. rows : for each unit and link, up to 8 of {unit, value, share}.
+    classes and "input" for the image's bands. rows : for each unit and link, up to 8 of {unit, value, share}.
     """
     try:
-        found = connections(model, f"{layer}:{','.join(map(str, units))}", pictures)
+        found = connections(model, f"{layer}:{','.join(map(str, units))}", images)
     except InnersightError as error:
         # A study goes on without.
         return {

@@ -1,4 +1,4 @@
-"""What a study has to show to other tools: contact sheets, curves, distributions, and units as points with pictures."""
+"""What a study has to show to other tools: contact sheets, curves, distributions, and units as points with images."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ POOLED = 4
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Units of a layer as points. vectors : (n, d), their maps over all pictures, pooled. labels : addresses.
+    """Units of a layer as points. vectors : (n, d), their maps over all images, pooled. labels : addresses.
 
     sprites : (n, side, side, 3), the pattern of each.
     """
@@ -73,8 +73,8 @@ def _content(store: Store, card: Item) -> Content:
     for item in store.starting("maps/"):
         layer, maps = item.key.removeprefix("maps/"), item.tensors()["maps"]
         scale = scale_of(maps)
-        for i, of_picture in enumerate(maps[:, :UNITS]):
-            tiles = np.stack([paint(one, scale) for one in of_picture])
+        for i, of_image in enumerate(maps[:, :UNITS]):
+            tiles = np.stack([paint(one, scale) for one in of_image])
             content.sheets[f"maps/{layer}/p{i}"] = sheet_of(tiles)
         content.values[f"peaks/{layer}"] = maps.amax((2, 3)).flatten()
         drawn = store.starting(f"patterns/{layer}/")

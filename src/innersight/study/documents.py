@@ -17,7 +17,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods, reads
 from innersight.permit import remember
 from innersight.render.colour import as_colour, to_bytes
-from innersight.render.sheets import colour_sheet, picture_file, value_sheet
+from innersight.render.sheets import colour_sheet, image_file, value_sheet
 from innersight.sheet_names import files_of
 from innersight.stamp import stamp, written
 from innersight.store import Item, Store, told
@@ -37,11 +37,11 @@ def write_documents(store: Store, only: Sequence[str] | None = None, into: Study
     in; the study's own when None. Each document replaces the former one in one step, once its files are there, so that
     whoever reads meanwhile finds the study whole.
 
-    Raises InnersightError when the study has not got as far as its model and pictures, is of another version, or holds
+    Raises InnersightError when the study has not got as far as its model and images, is of another version, or holds
     what innersight does not write.
     """
-    card, pictures = store.get("model"), store.get("pictures")
-    if card is None or pictures is None:
+    card, images = store.get("model"), store.get("images")
+    if card is None or images is None:
         raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
     if card.document.get("format") != ITEMS:
         raise InnersightError(f"{store.folder} was made by another version of innersight; run the study again")
@@ -60,7 +60,7 @@ def write_documents(store: Store, only: Sequence[str] | None = None, into: Study
                 document = _layer(store, files, name, card) if kind == "layer" else _MAKERS[kind](store, files, card)
                 used |= _put(inside, key, document)
         with written_by_innersight(f"{store.folder}, what the document 'study' is made from"):
-            used |= _put(inside, "study", {**_study(store, files, card, pictures, keys), "stamp": state})
+            used |= _put(inside, "study", {**_study(store, files, card, images, keys), "stamp": state})
         if only is None:
             _clear(inside, {*keys, "study"}, used)
         if into is None:
@@ -124,16 +124,16 @@ def _clear(inside: StudyFolder, keys: set[str], used: set[str]) -> None:
             path.unlink()
 
 
-def _study(store: Store, files: Path, card: Item, pictures: Item, keys: Sequence[str]) -> dict[str, Any]:
-    tensors = pictures.tensors()
+def _study(store: Store, files: Path, card: Item, images: Item, keys: Sequence[str]) -> dict[str, Any]:
+    tensors = images.tensors()
     rows = [
-        {**row, "original": picture_file(files, tensors[f"original/{i}"].numpy())}
-        for i, row in enumerate(pictures.document["pictures"])
+        {**row, "original": image_file(files, tensors[f"original/{i}"].numpy())}
+        for i, row in enumerate(images.document["images"])
     ]
     seen = [tensors["seen"]]
     for item in _added(store):
         own = item.tensors()
-        rows.append({**item.document["picture"], "original": picture_file(files, own["original"].numpy())})
+        rows.append({**item.document["image"], "original": image_file(files, own["original"].numpy())})
         seen.append(own["seen"][None])
     items = [item for item in store.starting("") if item.key != "asked"]
     layers = [
@@ -146,7 +146,7 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: Sequence
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "model": model,
-        "pictures": rows,
+        "images": rows,
         "seen": colour_sheet(files, torch.cat(seen).numpy()),
         "layers": layers,
         "story": card.document["plan"]["layers"],
@@ -160,7 +160,7 @@ def _study(store: Store, files: Path, card: Item, pictures: Item, keys: Sequence
 
 
 def _added(store: Store) -> list[Item]:
-    """Return the pictures that were added later."""
+    """Return the images that were added later."""
     return [item for item in store.starting("added/") if item.key.count("/") == 1]
 
 
@@ -169,21 +169,21 @@ def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     document = {key: row[key] for key in ("name", "kind", "units", "grid", "prefix")}
     maps, compared = store.get(f"maps/{name}"), store.get(f"compare/{name}")
     values = maps.tensors()["maps"] if maps else torch.zeros(0, row["units"], *row["grid"])
-    of_pictures = {f"p{i}": of_picture for i, of_picture in enumerate(values)}
+    of_images = {f"p{i}": of_image for i, of_image in enumerate(values)}
     for item in _added(store):
         if found := store.get(f"{item.key}/maps/{name}"):
-            of_pictures[item.document["picture"]["id"]] = found.tensors()["maps"][0]
+            of_images[item.document["image"]["id"]] = found.tensors()["maps"][0]
     document["maps"] = {
-        key: {**value_sheet(files, of_picture), "mean": of_picture.mean((1, 2)).tolist()}
-        for key, of_picture in of_pictures.items()
+        key: {**value_sheet(files, of_image), "mean": of_image.mean((1, 2)).tolist()}
+        for key, of_image in of_images.items()
     }
-    document["signed"] = any(bool((of_picture < 0).any()) for of_picture in of_pictures.values())
+    document["signed"] = any(bool((of_image < 0).any()) for of_image in of_images.values())
     document["patterns"] = _patterns(store, files, f"patterns/{name}/", card)
     if document["patterns"]:
         document["patterns"]["negatives"] = _patterns(store, files, f"negatives/{name}/", card)
     document["compare"] = None
     if compared:
-        document["compare"] = {"pictures": [f"p{i}" for i in range(len(values))], **compared.document}
+        document["compare"] = {"images": [f"p{i}" for i in range(len(values))], **compared.document}
     seen = store.get("fields")
     document["field"] = seen.document.get(name) if seen else None
     shown = store.get(f"examples/{name}")
@@ -206,7 +206,7 @@ def _ablation(store: Store, layer: str) -> dict[str, Any] | None:
     for item in _added(store):
         if one := store.get(f"{item.key}/ablation/{layer}"):
             for change in one.document["own"].values():
-                own[item.document["picture"]["id"]] = change
+                own[item.document["image"]["id"]] = change
     return {**found.document, "own": own}
 
 
@@ -281,7 +281,7 @@ def _heatmaps(store: Store, files: Path, card: Item) -> dict[str, Any]:
         tensors = item.tensors()
         layer = {"name": item.document["layer"], "why": item.document["why"]}
         for i, row in enumerate(item.document["entries"]):
-            key = row["picture"], row["method"], row["class"], row["rival"]
+            key = row["image"], row["method"], row["class"], row["rival"]
             if key not in entries:
                 entries[key] = _heatmap(row, tensors[str(i)], layer, files)
     return {
@@ -293,7 +293,7 @@ def _heatmaps(store: Store, files: Path, card: Item) -> dict[str, Any]:
 def _heatmap(row: dict[str, Any], values: torch.Tensor, layer: dict[str, Any], files: Path) -> dict[str, Any]:
     sheet = value_sheet(files, values[None])
     return {
-        "picture": row["picture"],
+        "image": row["image"],
         "method": row["method"],
         "target": {
             "class": row["class"],
@@ -331,7 +331,7 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
         "training": ("train" in keys, "The network does not come from `innersight train`: no record of its training."),
         "compare": (
             bool(store.starting("compare/")),
-            "A filter is compared between two pictures or more.",
+            "A filter is compared between two images or more.",
         ),
         "patterns": (
             bool(store.starting("patterns/")),
@@ -339,7 +339,7 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
         ),
         "examples": (
             bool(store.starting("examples/")),
-            "No data set was scanned into this study: innersight scan MODEL PICTURES --out STUDY, then study again.",
+            "No data set was scanned into this study: innersight scan MODEL IMAGES --out STUDY, then study again.",
         ),
         "ablation": (
             bool(store.starting("ablation/")),
@@ -347,8 +347,8 @@ def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
         ),
         "trust": (
             "trust" in keys,
-            f"How far the heatmaps can be trusted is not known: testing their methods takes {LEAST} pictures or more. "
-            "Scan a data set into the study (innersight scan MODEL PICTURES --out STUDY), then study again.",
+            f"How far the heatmaps can be trusted is not known: testing their methods takes {LEAST} images or more. "
+            "Scan a data set into the study (innersight scan MODEL IMAGES --out STUDY), then study again.",
         ),
         "connections": (
             bool(store.starting("connections/")),
@@ -369,15 +369,15 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
             f" No class activation map is shown: {why}." if where is None else f" Grad-CAM is read at {where}: {why}."
         )
     return {
-        "maps": "Every unit's activation over the picture, as the network computed it, in the layer's own grid. "
+        "maps": "Every unit's activation over the image, as the network computed it, in the layer's own grid. "
         "Cells are not smoothed.",
-        "compare": "The same units over all pictures, ranked by strength, sparsity and agreement; the definition "
+        "compare": "The same units over all images, ranked by strength, sparsity and agreement; the definition "
         "stands beside the ranking.",
         "patterns": f"Activation maximization: up to {plan['steps']} steps of Adam from random pixels on the mean of "
         f"the unit's map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and "
         f"zooms; of {plan['seeds']} drawn the strongest. Score: peak response to the finished pattern, and as a "
-        "multiple of the highest over the pictures of this study.",
-        "examples": "One pass over a data set; of every unit the pictures with the highest and lowest peaks, and some "
+        "multiple of the highest over the images of this study.",
+        "examples": "One pass over a data set; of every unit the images with the highest and lowest peaks, and some "
         "in between. Each crop is most of what the place sees; it is dark where the unit is below half of its peak.",
         "ablation": ablated[0].document["definition"] if ablated else "No unit was switched off.",
         "connections": linked[0].document["definition"] if linked else "Connections between units were not computed.",

@@ -16,7 +16,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.heatmaps.result import Heatmap, Heatmaps
 from innersight.heatmaps.target import RUNNER_UP
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.layers import check_layers, survey
 from innersight.maps import maps, seen_array
 from innersight.model import Model
@@ -85,61 +85,59 @@ def card(model: Model, plan: Plan, skipped: list[str], warnings: Sequence[str]) 
     }, {}
 
 
-def pictures_of(model: Model, pictures: tuple[Picture, ...]) -> Outcome:
-    """Return the pictures: what they are, what is predicted, what the network sees, and where to read them again."""
-    said: Prediction = predict(model, pictures)
-    rows = [_picture_row(model, picture, f"p{i}", said, i) for i, picture in enumerate(pictures)]
-    tensors = {"seen": torch.from_numpy(np.stack([seen_array(picture, model) for picture in pictures]))}
-    for i, picture in enumerate(pictures):
-        tensors[f"original/{i}"] = torch.from_numpy(small(picture.display(model.input)))
-        if picture.network is not None:
-            tensors[f"input/{i}"] = picture.network.values.clone()
-        elif picture.path is None:
-            tensors[f"source/{i}"] = torch.from_numpy(
-                np.array(picture.image if picture.bands is None else picture.bands)
-            )
+def images_of(model: Model, images: tuple[Image, ...]) -> Outcome:
+    """Return the images: what they are, what is predicted, what the network sees, and where to read them again."""
+    said: Prediction = predict(model, images)
+    rows = [_image_row(model, image, f"p{i}", said, i) for i, image in enumerate(images)]
+    tensors = {"seen": torch.from_numpy(np.stack([seen_array(image, model) for image in images]))}
+    for i, image in enumerate(images):
+        tensors[f"original/{i}"] = torch.from_numpy(small(image.display(model.input)))
+        if image.network is not None:
+            tensors[f"input/{i}"] = image.network.values.clone()
+        elif image.path is None:
+            tensors[f"source/{i}"] = torch.from_numpy(np.array(image.pil if image.bands is None else image.bands))
     sources = [
-        {"path": path, "digest": picture.digest(), "label": picture.label, "folder": picture.folder}
-        for path, picture in zip(paths_of(pictures), pictures, strict=True)
+        {"path": path, "digest": image.digest(), "label": image.label, "folder": image.folder}
+        for path, image in zip(paths_of(images), images, strict=True)
     ]
-    return {"pictures": rows, "sources": sources}, tensors
+    return {"images": rows, "sources": sources}, tensors
 
 
-def paths_of(pictures: Sequence[Picture]) -> list[str | None]:
-    """Return where to read the pictures again; None for those that have no file."""
-    return [str(picture.path.resolve()) if picture.path else None for picture in pictures]
+def paths_of(images: Sequence[Image]) -> list[str | None]:
+    """Return where to read the images again; None for those that have no file."""
+    return [str(image.path.resolve()) if image.path else None for image in images]
 
 
-def one_picture(model: Model, picture: Picture, name: str) -> Outcome:
-    """Return a picture added later, with the id `name`."""
-    row = _picture_row(model, picture, name, predict(model, [picture]), 0)
-    original = torch.from_numpy(small(picture.display(model.input)))
-    return {"picture": row}, {"seen": torch.from_numpy(np.array(seen_array(picture, model))), "original": original}
+def one_image(model: Model, image: Image, name: str) -> Outcome:
+    """Return an image added later, with the id `name`."""
+    row = _image_row(model, image, name, predict(model, [image]), 0)
+    original = torch.from_numpy(small(image.display(model.input)))
+    return {"image": row}, {"seen": torch.from_numpy(np.array(seen_array(image, model))), "original": original}
 
 
-def _picture_row(model: Model, picture: Picture, name: str, said: Prediction, at: int) -> dict[str, Any]:
-    box = picture.box(model.input)
+def _image_row(model: Model, image: Image, name: str, said: Prediction, at: int) -> dict[str, Any]:
+    box = image.box(model.input)
     truth = said.truth[at]
     return {
         "id": name,
-        "name": picture.name,
-        "width": picture.width,
-        "height": picture.height,
+        "name": image.name,
+        "width": image.width,
+        "height": image.height,
         "box": [box.left, box.top, box.right, box.bottom],
-        "notes": list(picture.notes),
+        "notes": list(image.notes),
         "truth": model.labels[truth] if truth >= 0 else None,
         "prediction": said.top(at),
     }
 
 
-def maps_of(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
+def maps_of(model: Model, images: tuple[Image, ...], layer: str) -> Outcome:
     """Return maps of all units of a layer."""
-    return {}, {"maps": maps(model, pictures, [layer]).values[layer]}
+    return {}, {"maps": maps(model, images, [layer]).values[layer]}
 
 
-def compared(model: Model, pictures: tuple[Picture, ...], layer: str) -> Outcome:
-    """Return the units of a layer compared between pictures."""
-    return {"definition": DEFINITION, "rank": compare(model, pictures, layer).rank()}, {}
+def compared(model: Model, images: tuple[Image, ...], layer: str) -> Outcome:
+    """Return the units of a layer compared between images."""
+    return {"definition": DEFINITION, "rank": compare(model, images, layer).rank()}, {}
 
 
 def fields_of(model: Model, layers: Sequence[str]) -> Outcome:
@@ -148,7 +146,7 @@ def fields_of(model: Model, layers: Sequence[str]) -> Outcome:
 
 
 def first_conv(model: Model) -> str | None:
-    """Return the name of the convolution that sees the picture itself, if its kernels can be shown in colour."""
+    """Return the name of the convolution that sees the image itself, if its kernels can be shown in colour."""
     for name, module in model.net.named_modules():
         weight = getattr(module, "weight", None)
         # By its weights (units, channels, h, w) and not by its class: exported networks have classes of their own.
@@ -158,47 +156,47 @@ def first_conv(model: Model) -> str | None:
 
 
 def kernels_of(model: Model, name: str) -> Outcome:
-    """Return the weights of the convolution that sees the picture, as colours around grey."""
+    """Return the weights of the convolution that sees the image, as colours around grey."""
     weight = model.net.get_parameter(f"{name}.weight").detach().float().cpu()
     return {"layer": name}, {"pixels": 0.5 + scaled(weight, (1, 2, 3)) / 2}
 
 
-def planned_heatmaps(model: Model, pictures: tuple[Picture, ...], plan: Plan) -> Outcome:
+def planned_heatmaps(model: Model, images: tuple[Image, ...], plan: Plan) -> Outcome:
     """Return the heatmaps of the plan: the class, its runner-up, and the one less the other."""
-    found = explain(model, pictures, plan.target, plan.methods)
+    found = explain(model, images, plan.target, plan.methods)
     entries = list(found.entries)
     if plan.rivals and len(model.labels) > 1:
-        entries += explain(model, pictures, plan.target, plan.methods, versus=RUNNER_UP).entries
-        for picture in pictures:
-            rival = next(entry.rival for entry in reversed(entries) if entry.picture == picture)
-            entries += explain(model, picture, rival, plan.methods).entries
-    return _kept(model, {f"p{i}": picture for i, picture in enumerate(pictures)}, found, entries)
+        entries += explain(model, images, plan.target, plan.methods, versus=RUNNER_UP).entries
+        for image in images:
+            rival = next(entry.rival for entry in reversed(entries) if entry.image == image)
+            entries += explain(model, image, rival, plan.methods).entries
+    return _kept(model, {f"p{i}": image for i, image in enumerate(images)}, found, entries)
 
 
 def heatmaps_of(
-    model: Model, pictures: Mapping[str, Picture], methods: Sequence[str], target: int | None, versus: int | None
+    model: Model, images: Mapping[str, Image], methods: Sequence[str], target: int | None, versus: int | None
 ) -> Outcome:
-    """Return heatmaps of pictures, by id, for one class (the predicted one when None), or one against another."""
-    found = explain(model, list(pictures.values()), target, methods, versus=versus)
-    return _kept(model, pictures, found, found.entries)
+    """Return heatmaps of images, by id, for one class (the predicted one when None), or one against another."""
+    found = explain(model, list(images.values()), target, methods, versus=versus)
+    return _kept(model, images, found, found.entries)
 
 
-def _kept(model: Model, pictures: Mapping[str, Picture], found: Heatmaps, entries: Sequence[Heatmap]) -> Outcome:
-    index = {picture: name for name, picture in pictures.items()}
+def _kept(model: Model, images: Mapping[str, Image], found: Heatmaps, entries: Sequence[Heatmap]) -> Outcome:
+    index = {image: name for name, image in images.items()}
     grid = None if found.layer is None else check_layers(model, [found.layer])[0].grid
     # A mistake is explained against its runner-up in any case: each question is kept once.
-    asked = {(index[entry.picture], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
+    asked = {(index[entry.image], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
     rows = {key: _heatmap(model, key[0], entry, grid) for key, entry in reversed(asked.items())}
     tensors = {str(i): asked[key].values for i, key in enumerate(rows)}
     return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
 
 
-def _heatmap(model: Model, picture: str, entry: Heatmap, grid: tuple[int, int] | None) -> dict[str, Any]:
+def _heatmap(model: Model, image: str, entry: Heatmap, grid: tuple[int, int] | None) -> dict[str, Any]:
     def label(number: int | None) -> str | None:
         return None if number is None else model.labels[number]
 
     return {
-        "picture": picture,
+        "image": image,
         "method": entry.method,
         "class": entry.target,
         "label": label(entry.target),
@@ -244,7 +242,7 @@ def patterns_of(scene: Scene, layer: str, units: Sequence[int]) -> Outcome:
 
 def ranked_connections(scene: Scene, layer: str, count: int) -> Outcome:
     """Return the connections of the best ranked units of a layer."""
-    return connected(scene.model, scene.pictures, layer, _order(scene.store, layer)[:count])
+    return connected(scene.model, scene.images, layer, _order(scene.store, layer)[:count])
 
 
 def ranked_negatives(scene: Scene, layer: str, count: int) -> Outcome:
@@ -275,9 +273,9 @@ def _order(store: Store, layer: str) -> list[int]:
 
 
 def planned_classes(scene: Scene) -> Outcome:
-    """Return patterns of the classes that the pictures are taken for, of the target, and of all where they are few."""
-    said = predict(scene.model, scene.pictures)
-    wanted = [said.top(i, 1)[0]["class"] for i in range(len(scene.pictures))]
+    """Return patterns of the classes that the images are taken for, of the target, and of all where they are few."""
+    said = predict(scene.model, scene.images)
+    wanted = [said.top(i, 1)[0]["class"] for i in range(len(scene.images))]
     if scene.plan.target is not None:
         wanted.insert(0, scene.model.class_index(scene.plan.target))
     if len(scene.model.labels) <= CHUNK:
@@ -302,7 +300,7 @@ def _draw(scene: Scene, what: Sequence[str | Target], steps: int) -> Patterns:
         scene.model,
         what,
         **_drawing(scene.plan, steps),
-        pictures=scene.pictures,
+        images=scene.images,
         progress=lambda state: scene.tell(state.share),
     )
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight import __version__
 from innersight.errors import InnersightError, printable
-from innersight.image import NetworkInput, Picture, as_picture, load_picture
+from innersight.image import Image, NetworkInput, as_image, load_image
 from innersight.model import Model
 from innersight.permit import EMBEDDED, Permit
 from innersight.sources import load
@@ -19,15 +19,15 @@ from innersight.store import Item, Store
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
 from innersight.study.asks.forget import Forget
+from innersight.study.asks.image import ImageAsk as Added
 from innersight.study.asks.maps import Maps
-from innersight.study.asks.picture import Picture as Added
 from innersight.study.documents import document_of, write_documents
-from innersight.study.plan import ITEMS, Plan, picture_digest
+from innersight.study.plan import ITEMS, Plan, image_digest
 from innersight.study.run import carry_out
 from innersight.study_folder import written_by_innersight
 
 ASKED = "asked"
-PICTURES = "pictures"
+IMAGES = "images"
 Tell = Callable[[float, str], None]
 
 
@@ -39,7 +39,7 @@ def later(
     model : the study's; opened as the study did when not given. images : files, folders and names of data sets where
     the images of the study are found. Both are needed for a study that this user did not make on this machine; see
     `innersight.permit`. tell : called with the share done, 0 to 1, and the item at work; what it raises ends the work.
-    Every finished item is kept. Raises InnersightError where the model or the pictures of the study cannot be had
+    Every finished item is kept. Raises InnersightError where the model or the images of the study cannot be had
     again, for what does not fit them, and while another process is at work.
     """
     store = Store.open(folder)
@@ -82,7 +82,7 @@ def _forget(store: Store, ask: Forget, asked: Sequence[Ask]) -> None:
     store.drop_others({key for key in store.names() if not ask.holds(key)})
     for one in asked:
         if isinstance(one, Added) and ask.undoes(one):
-            store.inside.remove(PICTURES, one.file)
+            store.inside.remove(IMAGES, one.file)
     write_documents(store)
 
 
@@ -102,25 +102,25 @@ def note(store: Store, asked: Sequence[Ask]) -> None:
 
 
 def scene_of(
-    model: Model, pictures: tuple[Picture, ...], plan: Plan, store: Store, asked: Sequence[Ask], permit: Permit
+    model: Model, images: tuple[Image, ...], plan: Plan, store: Store, asked: Sequence[Ask], permit: Permit
 ) -> tuple[Scene, dict[str, str]]:
-    """Return what items are computed from, and by id a sentence for each added picture that cannot be read any more."""
-    base = {"model": model.digest(), "pictures": picture_digest(pictures), "version": __version__, "format": ITEMS}
-    added: dict[str, Picture] = {}
+    """Return what items are computed from, and by id a sentence for each added image that cannot be read any more."""
+    base = {"model": model.digest(), "images": image_digest(images), "version": __version__, "format": ITEMS}
+    added: dict[str, Image] = {}
     lost: dict[str, str] = {}
     for ask in asked:
         if isinstance(ask, Added):
             try:
-                picture = load_picture(store.inside.path(PICTURES, ask.file)).checked(model.input)
-                added[ask.id] = replace(picture, name=ask.name)
+                image = load_image(store.inside.path(IMAGES, ask.file)).checked(model.input)
+                added[ask.id] = replace(image, name=ask.name)
             except InnersightError as error:
                 lost[ask.id] = str(error)
     layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Maps))])
-    return Scene(model, pictures, plan, store, base, permit, added, tuple(layers)), lost
+    return Scene(model, images, plan, store, base, permit, added, tuple(layers)), lost
 
 
 def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work], list[str]]:
-    """Return those asks that still fit the network and the pictures, their items, and a sentence for each other one."""
+    """Return those asks that still fit the network and the images, their items, and a sentence for each other one."""
     fitting: list[Ask] = []
     work: list[Work] = []
     forgotten: list[str] = []
@@ -152,15 +152,15 @@ def _item(store: Store, key: str) -> Item:
 
 def reopened(store: Store, permit: Permit, model: Model | None, asked: Sequence[Ask]) -> tuple[Scene, dict[str, str]]:
     """Return what a study was computed from; see `scene_of`. Raises InnersightError where it cannot be had again."""
-    card, stored = _item(store, "model"), _item(store, "pictures")
+    card, stored = _item(store, "model"), _item(store, "images")
     if why := permit.refusal():
         raise InnersightError(why)
     model = opened(permit) if model is None else model
     with written_by_innersight(f"{store.folder}, the plan"):
         plan = Plan.from_json(card.document["plan"]).settled(model)
-    scene, lost = scene_of(model, _pictures(stored, model, permit), plan, store, asked, permit)
+    scene, lost = scene_of(model, _images(stored, model, permit), plan, store, asked, permit)
     claimed = [source["path"] for source in stored.document["sources"]]
-    if not store.done("pictures", {**scene.base, "paths": claimed}):
+    if not store.done("images", {**scene.base, "paths": claimed}):
         raise InnersightError(
             f"{model.name}: the weights, labels or input are not those that {store.folder} was made with; "
             "run the study again"
@@ -168,10 +168,10 @@ def reopened(store: Store, permit: Permit, model: Model | None, asked: Sequence[
     return scene, lost
 
 
-def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]:
+def _images(stored: Item, model: Model, permit: Permit) -> tuple[Image, ...]:
     found = []
     tensors = stored.tensors()
-    with written_by_innersight(f"{permit.inside.folder}, item 'pictures'"):
+    with written_by_innersight(f"{permit.inside.folder}, item 'images'"):
         rows = [
             (
                 i,
@@ -181,7 +181,7 @@ def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]
                 _label(source),
                 source.get("folder") is True,
             )
-            for i, (row, source) in enumerate(zip(stored.document["pictures"], stored.document["sources"], strict=True))
+            for i, (row, source) in enumerate(zip(stored.document["images"], stored.document["sources"], strict=True))
         ]
         inputs = {i: tensors[f"input/{i}"].float() for i, *_ in rows if f"input/{i}" in tensors}
         given = {
@@ -189,18 +189,18 @@ def _pictures(stored: Item, model: Model, permit: Permit) -> tuple[Picture, ...]
         }
     for i, name, path, digest, label, folder in rows:
         if i in inputs:
-            picture = NetworkInput(inputs[i], model.input).picture(name)
+            image = NetworkInput(inputs[i], model.input).image(name)
         else:
-            picture = as_picture(given[i], name=name) if path is None else load_picture(permit.image(path))
-        picture = replace(picture, name=name, label=label, folder=folder).checked(model.input)
-        if picture.digest() != digest:
-            raise InnersightError(f"{printable(path or name)}: the picture has changed; run the study again")
-        found.append(picture)
+            image = as_image(given[i], name=name) if path is None else load_image(permit.image(path))
+        image = replace(image, name=name, label=label, folder=folder).checked(model.input)
+        if image.digest() != digest:
+            raise InnersightError(f"{printable(path or name)}: the image has changed; run the study again")
+        found.append(image)
     return tuple(found)
 
 
-def _plain(pixels: np.ndarray) -> "Image.Image | np.ndarray":
-    return Image.fromarray(pixels) if pixels.dtype == "uint8" else pixels
+def _plain(pixels: np.ndarray) -> "PILImage.Image | np.ndarray":
+    return PILImage.fromarray(pixels) if pixels.dtype == "uint8" else pixels
 
 
 def _label(source: Mapping[str, object]) -> str | int | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.layers import check_layers, story
 from innersight.model import Model
 
@@ -20,12 +20,12 @@ class Plan:
     """The settings of a study.
 
     layers : names; those that tell the story when empty.
-    units : patterns per layer, of the units that `compare` ranks best (with one picture: that peak highest).
-    steps : updates of each pattern, at most. seeds : pictures drawn of each, the strongest is shown.
+    units : patterns per layer, of the units that `compare` ranks best (with one image: that peak highest).
+    steps : updates of each pattern, at most. seeds : images drawn of each, the strongest is shown.
     size : their side in pixels; when None the model's own, at most 128.
-    methods : heatmaps. target : class they explain; each picture's own prediction when None. rivals : they also explain
+    methods : heatmaps. target : class they explain; each image's own prediction when None. rivals : they also explain
     the runner-up, and the class less the runner-up. seed : of the patterns. negatives : units of each layer for which
-    also what switches them off is drawn. trust : pictures, at most, on which the methods are tested, of the data set
+    also what switches them off is drawn. trust : images, at most, on which the methods are tested, of the data set
     that was scanned into the study's folder or else of the study; not where fewer than 10 are at hand.
     """
 
@@ -68,6 +68,6 @@ class Plan:
         return asdict(self)
 
 
-def picture_digest(pictures: Sequence[Picture]) -> str:
-    """Return a digest of the pictures' pixels and names."""
-    return hashlib.sha256(" ".join(picture.digest() for picture in pictures).encode()).hexdigest()[:16]
+def image_digest(images: Sequence[Image]) -> str:
+    """Return a digest of the images' pixels and names."""
+    return hashlib.sha256(" ".join(image.digest() for image in images).encode()).hexdigest()[:16]

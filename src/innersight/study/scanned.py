@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight.address import Address
-from innersight.image import PictureError
+from innersight.image import ImageError
 from innersight.receptive import fields
 from innersight.render.sheets import colour_sheet, value_sheet
 from innersight.scan import Example, Scan, Tally, stored
@@ -40,8 +40,8 @@ def scan_settings(store: Store) -> dict[str, Any] | None:
 def examples(scene: Scene, layer: str, units: Sequence[int]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return rows {unit, band, value, name, copies} of the highest, middle and lowest examples, and their crops.
 
-    `band` is "top", "low", or the share of the pictures on which the unit's peak is as high. Tensors: `crops`
-    (n, SIDE, SIDE, 3) uint8 and `masks` (n, MASK, MASK) in 0..1, see `innersight.scan.crops.Crop`. Where a picture is
+    `band` is "top", "low", or the share of the images on which the unit's peak is as high. Tensors: `crops`
+    (n, SIDE, SIDE, 3) uint8 and `masks` (n, MASK, MASK) in 0..1, see `innersight.scan.crops.Crop`. Where an image is
     gone, `why` says so and there are no crops.
     """
     model = scene.model
@@ -60,10 +60,10 @@ def examples(scene: Scene, layer: str, units: Sequence[int]) -> tuple[dict[str, 
                 pixels += [_resized(crop.pixels, SIDE) for crop in found]
                 masks += [_resized(crop.mask, MASK) for crop in found]
                 rows += [_row(unit, band, example) for band, example in chosen]
-    except PictureError as error:
-        return {"rows": [], "why": f"a picture of the scan cannot be read any more ({error})"}, {}
+    except ImageError as error:
+        return {"rows": [], "why": f"an image of the scan cannot be read any more ({error})"}, {}
     if not rows:
-        return {"rows": [], "why": "no unit of this layer is excited by any picture of the scan"}, {}
+        return {"rows": [], "why": "no unit of this layer is excited by any image of the scan"}, {}
     return {"rows": rows, "why": None}, {
         "crops": torch.from_numpy(np.stack(pixels)),
         "masks": torch.from_numpy(np.stack(masks)),
@@ -90,9 +90,9 @@ def scan_document(store: Store, row: Mapping[str, Any], card: Item) -> dict[str,
     raw = {} if before is None else {k[len(own) :]: v for k, v in before.tensors.items() if k.startswith(own)}
     if settings is None or before is None or not raw or settings["model"] != card.document["digest"]:
         return None
-    tally = Tally(raw, before.pictures, tuple(row["grid"]))
+    tally = Tally(raw, before.images, tuple(row["grid"]))
     return {
-        "pictures": before.pictures,
+        "images": before.images,
         "dead": tally.dead.nonzero()[:, 0].tolist(),
         "always_on": tally.always_on.nonzero()[:, 0].tolist(),
         "on": tally.on.nan_to_num().tolist(),
@@ -111,7 +111,7 @@ def _chosen(scan: Scan, unit: Address) -> list[tuple[bool, list[tuple[str | floa
     low: list[tuple[str | float, Example]] = [
         ("low", example) for example in scan.examples(unit, count=LOW, lowest=True)
     ]
-    # Behind a ReLU every picture has the same lowest place, zero: which come first says nothing.
+    # Behind a ReLU every image has the same lowest place, zero: which come first says nothing.
     if len(low) > 1 and len({example.value for _, example in low}) == 1:
         low = []
     return [(False, [*high, *scan.bands(unit, MIDDLE)]), (True, low)]
@@ -123,7 +123,7 @@ def _row(unit: int, band: str | float, example: Example) -> dict[str, Any]:
 
 
 def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    return np.asarray(PILImage.fromarray(pixels).resize((side, side), PILImage.Resampling.BILINEAR))
 
 
 def _selectivity(tally: Tally) -> dict[str, list[float]] | None:
@@ -132,7 +132,7 @@ def _selectivity(tally: Tally) -> dict[str, list[float]] | None:
 
 
 def _classes(tally: Tally, labels: Sequence[str]) -> list[list[list[Any]]] | None:
-    """Return for each unit [label, mean peak, pictures] of the classes that excite it most."""
+    """Return for each unit [label, mean peak, images] of the classes that excite it most."""
     count, total = tally.raw["classes/count"], tally.raw["classes/total"]
     if not len(count):
         return None

@@ -1,4 +1,4 @@
-"""How far the heatmap methods of a study can be trusted, on the data set scanned into it or on its pictures."""
+"""How far the heatmap methods of a study can be trusted, on the data set scanned into it or on its images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 from innersight.permit import Permit
 from innersight.scan.ledger import Ledger, Record
@@ -17,12 +17,12 @@ from innersight.study.scanned import scan_settings
 from innersight.trust import trust
 
 LEAST = 10
-"""With fewer pictures the tests of four methods cannot give any verdict; see `Trust.needed`."""
+"""With fewer images the tests of four methods cannot give any verdict; see `Trust.needed`."""
 
 
-def sources(scene: Scene, most: int, seed: int) -> "tuple[Path, ...] | tuple[Picture, ...]":
-    """Return what trust is measured on: files of the scan drawn at random, or the study's pictures; none where few."""
-    pictures, store = scene.pictures, scene.store
+def sources(scene: Scene, most: int, seed: int) -> "tuple[Path, ...] | tuple[Image, ...]":
+    """Return what trust is measured on: files of the scan drawn at random, or the study's images; none where few."""
+    images, store = scene.images, scene.store
     scanned = scan_settings(store)
     if scanned is not None and scanned.get("model") == scene.model.digest():
         # Some may be broken, members of an archive, gone, or named by somebody else.
@@ -32,7 +32,7 @@ def sources(scene: Scene, most: int, seed: int) -> "tuple[Path, ...] | tuple[Pic
         files = [file for file in found if file is not None and file.is_file()][:most]
         if len(files) >= LEAST:
             return tuple(files)
-    return tuple(pictures) if len(pictures) >= LEAST else ()
+    return tuple(images) if len(images) >= LEAST else ()
 
 
 def _file(permit: Permit, record: Record) -> Path | None:
@@ -45,21 +45,21 @@ def _file(permit: Permit, record: Record) -> Path | None:
 
 
 def trusted(
-    model: Model, given: "Sequence[Path] | Sequence[Picture]", methods: Sequence[str], most: int, seed: int
+    model: Model, given: "Sequence[Path] | Sequence[Image]", methods: Sequence[str], most: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the sentence, the note, and for each method its standing and why; see `trust`.
 
-    Where they cannot be tested on this network or these pictures, the sentence says so: a study goes on without.
+    Where they cannot be tested on this network or these images, the sentence says so: a study goes on without.
     """
     try:
         found = trust(model, given, methods, most=most, seed=seed)
     except InnersightError as error:
         sentence = f"The methods could not be tested: {error}"
-        return {"sentence": sentence, "note": "", "pictures": 0, "methods": {}, "left_out": []}, {}
+        return {"sentence": sentence, "note": "", "images": 0, "methods": {}, "left_out": []}, {}
     return {
         "sentence": found.sentence,
         "note": found.note,
-        "pictures": len(found.pictures),
+        "images": len(found.images),
         "methods": {name: {"standing": found.standing(name), "why": found.verdict(name)} for name in found.methods},
         "left_out": list(found.left_out),
     }, {}

@@ -1,4 +1,4 @@
-"""`study`: do everything for a model and some pictures, item by item, skipping what is done."""
+"""`study`: do everything for a model and some images, item by item, skipping what is done."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from typing import Any
 
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.image import Picture, PictureError
-from innersight.input_warnings import picture_warnings
+from innersight.image import Image, ImageError
+from innersight.input_warnings import image_warnings
 from innersight.inputs import Given, ImageReader, given
 from innersight.layers import survey
 from innersight.model import Model
@@ -31,7 +31,7 @@ from innersight.study.scanned import scan_settings
 from innersight.study.trusted import sources, trusted
 from innersight.writing import naming, quiet_writers
 
-FIRST_PICTURES = 8
+FIRST_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Study":
-        """Open a study made before; needs neither the model nor the pictures."""
+        """Open a study made before; needs neither the model nor the images."""
         return cls(Store.open(folder).folder)
 
     def render(self) -> Path:
@@ -60,16 +60,16 @@ class Study:
         return write_documents(Store.open(self.folder))
 
     @public()
-    def report(self, out: str | Path, *, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> Path:
+    def report(self, out: str | Path, *, units: Sequence[str] = (), images: Sequence[str] = ()) -> Path:
         """Write one self-contained HTML file and return its path.
 
-        units, pictures : addresses, and ids or names, of what is shown; everything when neither is given. Raises
+        units, images : addresses, and ids or names, of what is shown; everything when neither is given. Raises
         InnersightError for those the study does not have.
         """
         from innersight.web.report import write_report
 
         with rendered(Store.open(self.folder)) as shown:
-            return write_report(shown, Path(out), units=units, pictures=pictures)
+            return write_report(shown, Path(out), units=units, images=images)
 
     def view(
         self,
@@ -123,7 +123,7 @@ class Study:
 @public()
 def study(
     model: Model,
-    pictures: Any,
+    images: Any,
     out: str | Path,
     *,
     plan: Plan | None = None,
@@ -131,22 +131,22 @@ def study(
 ) -> Study:
     """Compute predictions, maps, comparison, patterns and heatmaps into the folder `out`.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; of a folder, tar file or data set
+    images : whatever holds images, see `innersight.inputs.entries`; of a folder, tar file or data set
     the first 8. plan : what to compute.
     watch : called with (items done, items in all, name of the next one).
 
     Every finished item is kept: after a kill or Ctrl-C the same call goes on where it stopped, and items whose model,
-    pictures or settings changed are made again. Unreadable files are skipped and listed. Raises PictureError when none
+    images or settings changed are made again. Unreadable files are skipped and listed. Raises ImageError when none
     can be read, and InnersightError for a plan that does not fit the model, a full disk, or while another process works
     on this study.
     """
-    loaded, skipped, notes = _load(pictures, model)
+    loaded, skipped, notes = _load(images, model)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
     with store.locked():
         own_identity(store.inside)
         asked = noted(store)
-        permit = Permit(store.inside, named=True, images=_named(pictures))
+        permit = Permit(store.inside, named=True, images=_named(images))
         scene, lost = scene_of(model, loaded, settled, store, asked, permit)
         claims = Claims(model.source, str(Path.cwd()), tuple(items.paths_of(loaded)))
         unmarked = remember(store.inside, study=claims.digest())
@@ -169,25 +169,25 @@ def study(
         store.drop_others({*made, ASKED} if fitting else set(made))
     computed = sum(made.values())
     notes = (*notes, unmarked) if unmarked else notes
-    warnings = picture_warnings(model, loaded)
+    warnings = image_warnings(model, loaded)
     return Study(store.folder, computed, len(made) - computed, tuple(skipped), notes, warnings)
 
 
-def _load(pictures: Any, model: Model) -> tuple[tuple[Picture, ...], list[str], tuple[str, ...]]:
+def _load(images: Any, model: Model) -> tuple[tuple[Image, ...], list[str], tuple[str, ...]]:
     """Return the first 8 images of every folder, tar file and data set, all others, and what was skipped and noted."""
-    own = given(pictures)
-    loaded: list[Picture] = []
-    errors: list[PictureError] = []
+    own = given(images)
+    loaded: list[Image] = []
+    errors: list[ImageError] = []
     notes: list[str] = []
     for several in _parts(own):
         reading = ImageReader(several, model.input, model.labels, required=False)
-        most = None if isinstance(several, list) else FIRST_PICTURES
-        with closing(reading.pictures()) as read:
+        most = None if isinstance(several, list) else FIRST_IMAGES
+        with closing(reading.images()) as read:
             loaded += islice(read, most)
         errors += reading.errors
         notes += reading.notes
     if not loaded:
-        raise errors[0] if errors else PictureError("no images given")
+        raise errors[0] if errors else ImageError("no images given")
     return _distinct(loaded), list(map(str, errors)), tuple(dict.fromkeys(notes))
 
 
@@ -201,45 +201,45 @@ def _parts(own: Given) -> Iterator[Any]:
         yield from things if named else [things]
 
 
-def _named(pictures: object) -> tuple[str, ...]:
+def _named(images: object) -> tuple[str, ...]:
     """Return the files and folders among what was given."""
-    given = [pictures] if isinstance(pictures, str | Path) else pictures
+    given = [images] if isinstance(images, str | Path) else images
     return tuple(str(one) for one in given if isinstance(one, str | Path)) if isinstance(given, list | tuple) else ()
 
 
-def _distinct(pictures: list[Picture]) -> tuple[Picture, ...]:
-    """Give pictures of the same file name the name of their folder too."""
-    names = Counter(picture.name for picture in pictures)
+def _distinct(images: list[Image]) -> tuple[Image, ...]:
+    """Give images of the same file name the name of their folder too."""
+    names = Counter(image.name for image in images)
     return tuple(
-        replace(picture, name=f"{picture.path.resolve().parent.name}/{picture.name}")
-        if names[picture.name] > 1 and picture.path
-        else picture
-        for picture in pictures
+        replace(image, name=f"{image.path.resolve().parent.name}/{image.name}")
+        if names[image.name] > 1 and image.path
+        else image
+        for image in images
     )
 
 
 def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
     """Yield everything the plan asks for, cheap and important things first."""
-    model, pictures, plan, store, base = scene.model, scene.pictures, scene.plan, scene.store, scene.base
+    model, images, plan, store, base = scene.model, scene.images, scene.plan, scene.store, scene.base
     first = items.first_conv(model)
     grids = {layer.name: layer for layer in survey(model)}
-    warnings = picture_warnings(model, pictures)
+    warnings = image_warnings(model, images)
     card = {**base, "plan": plan.to_json(), "skipped": skipped, "source": model.source, "where": str(Path.cwd())}
     card |= {"notes": [*model.notes, *warnings], "guessed": model.input.guessed}
     yield "model", card, partial(items.card, model, plan, skipped, warnings)
-    yield "pictures", {**base, "paths": items.paths_of(pictures)}, partial(items.pictures_of, model, pictures)
+    yield "images", {**base, "paths": items.paths_of(images)}, partial(items.images_of, model, images)
     for layer in plan.layers:
-        yield f"maps/{layer}", base, partial(items.maps_of, model, pictures, layer)
-    for layer in plan.layers if len(pictures) > 1 else ():
+        yield f"maps/{layer}", base, partial(items.maps_of, model, images, layer)
+    for layer in plan.layers if len(images) > 1 else ():
         if grids[layer].grid != (1, 1):
-            yield f"compare/{layer}", base, partial(items.compared, model, pictures, layer)
+            yield f"compare/{layer}", base, partial(items.compared, model, images, layer)
     yield "fields", {**base, "layers": list(plan.layers)}, partial(items.fields_of, model, plan.layers)
     if first is not None:
         yield "kernels", base, partial(items.kernels_of, model, first)
     heat = {**base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
-    yield "heatmaps", heat, partial(items.planned_heatmaps, model, pictures, plan)
+    yield "heatmaps", heat, partial(items.planned_heatmaps, model, images, plan)
     for layer in [name for name in plan.layers if grids[name].grid != (1, 1)][-LAYERS:]:
-        yield f"ablation/{layer}", base, partial(ablation, model, pictures, layer)
+        yield f"ablation/{layer}", base, partial(ablation, model, images, layer)
     if model.run is not None and (model.run / "telemetry.json").is_file():
         yield "train", base, partial(items.trained, model.run)
     drawn = items.drawn(scene)

@@ -18,12 +18,12 @@ from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
 from innersight.tap.state import untouched
 from innersight.tap.suffix import Suffix, resume
-from innersight.tap.wiring import PICTURE, Wire, wires
+from innersight.tap.wiring import IMAGE, Wire, wires
 
 __all__ = [
     "CUT",
     "DEFEATED",
-    "PICTURE",
+    "IMAGE",
     "Arriving",
     "Captured",
     "Compiled",

@@ -35,7 +35,7 @@ def foretold(
     tried: Sequence[Float[Tensor, "B terms"]],
     truth: Sequence[Float[Tensor, "B rows"]],
 ) -> bool:
-    """Say whether numbers of each picture are affine functions of a layer's output, with the same slopes for all.
+    """Say whether numbers of each image are affine functions of a layer's output, with the same slopes for all.
 
     slope : the gradient of each number. values : the numbers for `activation`, in the network's type, and truth : for
     each of `tried`, from runs. They are compared with what the slopes foretell, to 1e-4 of the largest change among
@@ -59,7 +59,7 @@ def affine(
     tried: Trials,
     truth: Sequence[Float[Tensor, " B"]],
 ) -> bool:
-    """Say whether a number of each picture is an affine function of the layer's output; see `foretold`.
+    """Say whether a number of each image is an affine function of the layer's output; see `foretold`.
 
     slope : its gradient there. values : the number for `activation`, in the network's type, and truth : for each of
     `tried`, from runs.

@@ -21,7 +21,7 @@ class attention(TorchFunctionMode):  # noqa: N801
     """Inside, every self-attention leaves its weights in `weights`, with the graph that gave them.
 
     weights : in the order of the forward pass, in the shape in which the network used them, see `heads`; a row says how
-    much a token takes from each. rows : the first dimension of each, the number of pictures unless there are windows.
+    much a token takes from each. rows : the first dimension of each, the number of images unless there are windows.
     Covers fused attention (computed openly instead, the same up to rounding), `nn.MultiheadAttention`, and a softmax
     between two products.
     """

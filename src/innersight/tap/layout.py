@@ -17,11 +17,11 @@ class LayoutError(InnersightError):
 class Layout:
     """How a layer's output becomes (B, units, h, w).
 
-    axes : one letter per dimension of the output: b pictures, u units, h and w places, p tokens (places in rows).
+    axes : one letter per dimension of the output: b images, u units, h and w places, p tokens (places in rows).
         "buhw" convolutional, "bhwu" channels last, "bpu" tokens, "pbu" tokens first, "bup" units before tokens, "bu".
     grid : (h, w) for the model's own input size; (1, 1) without places. prefix : tokens before the grid, such as a
         class token. part : which tensor of a nested output it is, such as "[0]"; "" for a bare tensor.
-    measured : whether the order was seen to follow the picture, or taken from layers of the same shape.
+    measured : whether the order was seen to follow the image, or taken from layers of the same shape.
     """
 
     axes: str
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def batch_axis(self) -> int:
-        """The dimension of the output that counts pictures."""
+        """The dimension of the output that counts images."""
         return self.axes.index("b")
 
     def _leaf(self, output: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measure the layout of every layer: change one corner of a picture and see which places answer."""
+"""Measure the layout of every layer: change one corner of an image and see which places answer."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -19,10 +19,10 @@ from innersight.tap.layout import Layout
 from innersight.tap.linear import opened, wired
 from innersight.tap.state import untouched
 
-# (y, x) of the corners, as signs. The first of the pictures is unchanged.
+# (y, x) of the corners, as signs. The first of the images is unchanged.
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-PICTURES = 1 + len(CORNERS)
-SIDE = 3 / 8  # of a corner, as a part of the picture's
+IMAGES = 1 + len(CORNERS)
+SIDE = 3 / 8  # of a corner, as a part of the image's
 LOCAL = 0.08  # FULL would be all of the change at the corners; without any order it is about 0
 FULL = 1 - SIDE
 DISTINCT = 0.5  # 1 would be changes at places that have nothing in common; 0 the same places for every corner
@@ -30,8 +30,8 @@ DISTINCT = 0.5  # 1 would be changes at places that have nothing in common; 0 th
 # families it was 0.97 (median; 0.87 at the lowest twentieth), in the right order never below 0.42; tokens sorted into
 # small windows reach 0.37, others 0.14 (median): see docs/decisions/0004-layouts-are-measured.md.
 ORDERED = 0.4
-# Places from which on an order that is not the picture's is believed: of fewer, where fields are wider than the
-# picture, any place may answer. Maps in the picture's proportions are hardly ever anything else.
+# Places from which on an order that is not the image's is believed: of fewer, where fields are wider than the
+# image, any place may answer. Maps in the image's proportions are hardly ever anything else.
 ENOUGH = {"tokens": 49, "maps": 256, "odd maps": 16}
 ALIKE = 1.3
 MOST_PREFIX = 16
@@ -70,8 +70,8 @@ _known: "WeakKeyDictionary[Model, dict[str, Layout | Unreadable]]" = WeakKeyDict
 def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     """Return the layout of every layer that is called, in the order of the forward pass; measured once for a Model.
 
-    One pass with five pictures that differ in one corner each, and one more with ReLUs and their like taken out where
-    a layer is silent. Of the possible layouts of an output that one is taken whose places change where the picture
+    One pass with five images that differ in one corner each, and one more with ReLUs and their like taken out where
+    a layer is silent. Of the possible layouts of an output that one is taken whose places change where the image
     changed; where all places change alike (attention before training), that of the layers of the same shape. A module
     that is called several times has an entry `NAME#2`, `NAME#3` ... for each
     further call. Raises InnersightError when the network refuses a batch of five.
@@ -83,7 +83,7 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
 
 
 def _measure(model: Model) -> dict[str, Layout | Unreadable]:
-    x = _pictures(model)
+    x = _images(model)
     with untouched(model), torch.no_grad():
         found = _look(model, x)
         if any(_silent(readings) for readings in found.values()):
@@ -114,7 +114,7 @@ def _look(model: Model, x: Tensor) -> dict[str, list[Reading] | Unreadable]:
             model.output(x)
         except DEFEATED as error:
             raise InnersightError(
-                f"{model.name} cannot be looked at: it refuses {PICTURES} pictures of {tuple(x.shape[1:])} ({error})"
+                f"{model.name} cannot be looked at: it refuses {IMAGES} images of {tuple(x.shape[1:])} ({error})"
             ) from error
     return found
 
@@ -128,12 +128,12 @@ def _silent(readings: list[Reading] | Unreadable) -> bool:
     )
 
 
-def _pictures(model: Model) -> Tensor:
-    """Return smooth random pictures as network input: one, and the same with another content in each corner."""
+def _images(model: Model) -> Tensor:
+    """Return smooth random images as network input: one, and the same with another content in each corner."""
     generator = torch.Generator().manual_seed(0)
     spec = model.input
     first, other = torch.rand(2, *spec.shape, generator=generator)
-    pictures = [first]
+    images = [first]
     h, w = spec.height, spec.width
     for y, x in CORNERS:
         rows = slice(0, round(h * SIDE)) if y < 0 else slice(h - round(h * SIDE), h)
@@ -141,8 +141,8 @@ def _pictures(model: Model) -> Tensor:
         changed = first.clone()
         # Noise alone averages away in deep layers: the corner also becomes darker on the whole.
         changed[:, rows, columns] = other[:, rows, columns] * 0.5
-        pictures.append(changed)
-    return spec.normalise(torch.stack(pictures)).to(model.device, model.dtype)
+        images.append(changed)
+    return spec.normalise(torch.stack(images)).to(model.device, model.dtype)
 
 
 def _readings(output: Any, x: Tensor) -> list[Reading] | Unreadable:
@@ -152,34 +152,34 @@ def _readings(output: Any, x: Tensor) -> list[Reading] | Unreadable:
         return Unreadable(f"gives {type(output).__name__}, which holds no floating-point tensor")
     why = Unreadable("gives nothing that can be read")
     for where, tensor in found:
-        if PICTURES not in tensor.shape[:2] or tensor.ndim < 2:
+        if IMAGES not in tensor.shape[:2] or tensor.ndim < 2:
             shape = tuple(tensor.shape)
-            why = Unreadable(f"gives {shape} for {PICTURES} pictures: windows, heads or tokens instead of pictures")
+            why = Unreadable(f"gives {shape} for {IMAGES} images: windows, heads or tokens instead of images")
             continue
         possible = list(_possible(tuple(tensor.shape), (x.shape[2], x.shape[3]), where))
         if possible:
             return [_judge(layout, output) for layout in possible]
-        why = Unreadable(f"gives {tuple(tensor.shape)}, which is no grid of the picture")
+        why = Unreadable(f"gives {tuple(tensor.shape)}, which is no grid of the image")
     return why
 
 
 def _possible(shape: tuple[int, ...], size: tuple[int, int], part: str) -> Iterator[Layout]:
     """Yield the layouts that an output of this shape could have, the commonest first."""
-    if len(shape) == 2 and shape[0] == PICTURES:
+    if len(shape) == 2 and shape[0] == IMAGES:
         yield Layout("bu", shape[1], (1, 1), part=part)
-    elif len(shape) == 4 and shape[0] == PICTURES:
+    elif len(shape) == 4 and shape[0] == IMAGES:
         if shape[2:] == (1, 1) or shape[1:3] != (1, 1):
             yield Layout("buhw", shape[1], (shape[2], shape[3]), part=part)
         if shape[2:] != (1, 1):
             yield Layout("bhwu", shape[3], (shape[1], shape[2]), part=part)
     elif len(shape) == 3:
-        for axes in ("bpu", "bup") if shape[0] == PICTURES else ("pbu",):
+        for axes in ("bpu", "bup") if shape[0] == IMAGES else ("pbu",):
             for prefix, grid in _grids(shape[axes.index("p")], size):
                 yield Layout(axes, shape[axes.index("u")], grid, prefix, part)
 
 
 def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield (prefix, grid) for a number of tokens: grids in the picture's proportions, the fewest left over first."""
+    """Yield (prefix, grid) for a number of tokens: grids in the image's proportions, the fewest left over first."""
     height, width = size
     found = set()
     for stride in range(1, max(size) + 1):
@@ -204,7 +204,7 @@ def _judge(layout: Layout, output: Any) -> Reading:
     x = (torch.arange(w, device=share.device) + 0.5) / w - 0.5
     signs = torch.tensor(CORNERS, device=share.device)
     sides = [(along * signs[:, i]).mean() for i, along in enumerate((share.sum(2) @ y, share.sum(1) @ x))]
-    # The weaker side counts: of rows of tokens taken for a map, one side may follow the picture by chance.
+    # The weaker side counts: of rows of tokens taken for a map, one side may follow the image by chance.
     score = 2 * torch.stack([side for side, places in zip(sides, (h, w), strict=True) if places > 1]).amin()
     flat = nn.functional.normalize(share.flatten(1), dim=1)
     alike = flat @ flat.T
@@ -230,7 +230,7 @@ def _settle(found: Mapping[str, list[Reading] | Unreadable], size: tuple[int, in
         likeliest = min(readings, key=lambda reading: _proportions(reading.layout.grid, size))
         enough = _places(likeliest.layout) >= ENOUGH[_kind(likeliest.layout, size)]
         if enough and likeliest.distinct > DISTINCT and likeliest.order < ORDERED:
-            settled[name] = Unreadable("gives values that are not in the order of the picture")
+            settled[name] = Unreadable("gives values that are not in the order of the image")
             mixed.update(_key(reading.layout) for reading in readings)
     for name, readings in found.items():
         if name not in settled and not isinstance(readings, Unreadable):
@@ -244,13 +244,13 @@ def _infer(
     mixed: Set[tuple[str, int, int]],
     size: tuple[int, int],
 ) -> Layout | Unreadable:
-    """Choose where the change of the picture tells nothing: there are no places, or all change alike."""
+    """Choose where the change of the image tells nothing: there are no places, or all change alike."""
     trivial = [layout for layout in possible if layout.grid == (1, 1)]
     if trivial:
         return trivial[0]
     ordered = [layout for layout in possible if _key(layout) not in mixed]
     same = [layout for layout in ordered if _key(layout) in measured]
-    # Without a layer to take after, a grid in the picture's proportions is what it looks like.
+    # Without a layer to take after, a grid in the image's proportions is what it looks like.
     same = same or [o for o in ordered if o.prefix == 0 and _proportions(o.grid, size) < ALIKE]
     if same:
         return replace(same[0], measured=False)
@@ -265,7 +265,7 @@ def _kind(layout: Layout, size: tuple[int, int]) -> str:
 
 
 def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
-    """Return how many times wider or higher a grid is than the picture; 1 for the same proportions."""
+    """Return how many times wider or higher a grid is than the image; 1 for the same proportions."""
     times = grid[0] * size[1] / (grid[1] * size[0])
     return max(times, 1 / times)
 

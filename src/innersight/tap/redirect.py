@@ -54,12 +54,12 @@ class _Rectifier(TorchFunctionMode):
 
 
 class redirected(_Rectifier):  # noqa: N801
-    """Inside, a ReLU that would block the whole gradient of a picture lets through what would raise its output.
+    """Inside, a ReLU that would block the whole gradient of an image lets through what would raise its output.
 
     So a unit that is silent on random pixels can still be climbed to. Values are unchanged. Covers ReLU and ReLU6 as
     modules, functions, clamps and thresholds at 0 (as in Lucid, Olah et al. 2017).
 
-    rows : the pictures of the batch, by number, for which this is done; all of them when None.
+    rows : the images of the batch, by number, for which this is done; all of them when None.
     """
 
     def __init__(self, rows: Tensor | None = None) -> None:

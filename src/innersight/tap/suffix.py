@@ -20,7 +20,7 @@ from innersight.tap.state import forwards
 
 @dataclass(frozen=True)
 class Suffix:
-    """The rest of the network after one layer, for the pictures of one prefix run.
+    """The rest of the network after one layer, for the images of one prefix run.
 
     activation : (B, units, h, w) what the layer gave. output : (B, classes) logits of the plain run.
     mode : "resumed" (modules before the layer answer from memory), "copied" (the same, with copies because the network
@@ -29,7 +29,7 @@ class Suffix:
 
     model: Model
     layer: str
-    pictures: Tensor
+    images: Tensor
     activation: Tensor
     output: Tensor
     mode: Literal["resumed", "copied", "full"]
@@ -41,26 +41,26 @@ class Suffix:
     def __call__(self, variants: Tensor, index: Tensor | None = None) -> Tensor:
         """Return logits (V, classes) for `variants` (V, units, h, w) of the layer's output.
 
-        index : (V,) which picture each variant belongs to; may be left out for a single picture, or for one variant
-        per picture in order.
+        index : (V,) which image each variant belongs to; may be left out for a single image, or for one variant
+        per image in order.
         """
-        batch, pictures = len(variants), len(self.pictures)
+        batch, images = len(variants), len(self.images)
         if index is None:
-            if pictures not in (1, batch):
-                raise InnersightError(f"{batch} variants for {pictures} pictures: say with index= whose each one is")
-            index = torch.arange(batch) if pictures > 1 else torch.zeros(batch, dtype=torch.long)
-        index = index.to(self.pictures.device)
+            if images not in (1, batch):
+                raise InnersightError(f"{batch} variants for {images} images: say with index= whose each one is")
+            index = torch.arange(batch) if images > 1 else torch.zeros(batch, dtype=torch.long)
+        index = index.to(self.images.device)
         # A copy: an in-place activation may follow.
         variants = variants.clone()
         if self.mode == "full":
-            return replace(self.model, self.pictures[index], self.layer, lambda _: variants)
-        x = _spread(self.pictures, index, pictures, copy=False)
+            return replace(self.model, self.images[index], self.layer, lambda _: variants)
+        x = _spread(self.images, index, images, copy=False)
         answers = {
-            key: _spread(value, index, pictures, copy=self.mode == "copied") for key, value in self._memory.items()
+            key: _spread(value, index, images, copy=self.mode == "copied") for key, value in self._memory.items()
         }
         read = layout(self.model, self.layer)
         module, call = self.model.call(self.layer)
-        own = _spread(self._own, index, pictures, copy=False, main=read)
+        own = _spread(self._own, index, images, copy=False, main=read)
         answers[module, call - 1] = read.write(variants, own)
         with _answering(answers):
             return self.model.logits(x)
@@ -164,17 +164,17 @@ def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
         yield
 
 
-def _spread(value: Any, index: Tensor, pictures: int, *, copy: bool, main: Layout | None = None) -> Any:
+def _spread(value: Any, index: Tensor, images: int, *, copy: bool, main: Layout | None = None) -> Any:
     """Give every tensor of a remembered output one row per variant.
 
-    main : the layout of its chief tensor, where that is known; of all others the first dimension counts pictures.
+    main : the layout of its chief tensor, where that is known; of all others the first dimension counts images.
     """
 
     def spread(where: str, tensor: Tensor) -> Tensor:
         axis = main.batch_axis if main is not None and where == main.part else 0
-        if tensor.ndim == 0 or tensor.shape[axis] != pictures:
+        if tensor.ndim == 0 or tensor.shape[axis] != images:
             return tensor
-        if pictures > 1:
+        if images > 1:
             return tensor.index_select(axis, index)
         sizes = [-1] * tensor.ndim
         sizes[axis] = len(index)

@@ -21,8 +21,8 @@ from innersight.tap.passes import layout
 from innersight.tap.probe import layouts
 from innersight.tap.state import untouched
 
-PICTURE = "input"
-"""What the picture is called where a layer reads it: its units are the bands."""
+IMAGE = "input"
+"""What the image is called where a layer reads it: its units are the bands."""
 
 _PRODUCTS: frozenset[Callable[..., Any]] = frozenset({F.conv1d, F.conv2d, F.conv3d, F.linear})
 _GROUPS_AT = 6
@@ -34,7 +34,7 @@ _Key = tuple[int, int, int, int]
 class Wire:
     """The weights of one convolution or matrix product, for each pair of a unit it gives and a unit it reads.
 
-    source : the layer whose output it reads, exactly; `PICTURE` for the picture. target : the layer that computes it.
+    source : the layer whose output it reads, exactly; `IMAGE` for the image. target : the layer that computes it.
     norm : (targets, sources) float32, the L2 norm of the weights between two units; 0 for pairs in different groups.
     total : likewise, their sum: what a map that is the same everywhere is multiplied by.
     folded : whether the frozen batch norm that reads the product is folded in.
@@ -112,8 +112,8 @@ class _Trace(TorchFunctionMode):
         generator = torch.Generator().manual_seed(0)
         pixels = torch.rand(1, *self._model.input.shape, generator=generator)
         x = self._model.input.normalise(pixels).to(self._model.device, self._model.dtype)
-        self._names[self._key(x)] = [PICTURE]
-        self._layouts[PICTURE] = Layout("buhw", x.shape[1], (x.shape[2], x.shape[3]))
+        self._names[self._key(x)] = [IMAGE]
+        self._layouts[IMAGE] = Layout("buhw", x.shape[1], (x.shape[2], x.shape[3]))
         calls: Counter[nn.Module] = Counter()
         reading: list[tuple[torch.Size, _Key] | None] = []
 

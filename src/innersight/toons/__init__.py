@@ -1,6 +1,6 @@
 """Drawn characters with a mask for every part and a redraw without it: a data set whose truth is known.
 
-Every character is an original design. `draw(name, seed)` gives one picture, `write(folder)` a training set, `Drawn()` a
+Every character is an original design. `draw(name, seed)` gives one image, `write(folder)` a training set, `Drawn()` a
 data set with masks.
 """
 

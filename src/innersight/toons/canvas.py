@@ -1,7 +1,7 @@
 """One canvas of ink numbers: colour and part of every sample come from the same drawing.
 
 Shapes are painted once, as numbers, three samples to a pixel side. A palette says which colour and which part
-each number stands for, so the picture and its masks cannot disagree, and light is the palette's matter alone.
+each number stands for, so the image and its masks cannot disagree, and light is the palette's matter alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image as PILImage
+from PIL import ImageDraw
 
 from .shapes import Points
 
@@ -87,7 +88,7 @@ class Canvas:
         self.size = size
         self.removed = removed
         self.gain = gain
-        self.image = Image.new("L", (size * SAMPLES, size * SAMPLES), 0)
+        self.image = PILImage.new("L", (size * SAMPLES, size * SAMPLES), 0)
         self.brush = ImageDraw.Draw(self.image)
         self.inks: dict[tuple[Part, Rgb], int] = {("background", BLANK): 0}
 
@@ -102,7 +103,7 @@ class Canvas:
         return found
 
     def pen(self) -> Pen:
-        """Return a pen whose unit square is the whole picture."""
+        """Return a pen whose unit square is the whole image."""
         side = float(self.size * SAMPLES)
         return Pen(self, Frame(np.array(((side, 0.0), (0.0, side))), np.zeros(2)), side * 0.011)
 
@@ -115,9 +116,9 @@ class Canvas:
         rows = bits[0::3] | bits[1::3] | bits[2::3]
         touched = rows[:, 0::3] | rows[:, 1::3] | rows[:, 2::3]
         parts = index.take(numbers[1::3, 1::3])
-        picture = self.image.copy()
-        picture.putpalette(np.clip(np.rint(colours), 0, 255).astype(np.uint8).tobytes())
-        pixels = np.array(picture.convert("RGB").reduce(SAMPLES))
+        image = self.image.copy()
+        image.putpalette(np.clip(np.rint(colours), 0, 255).astype(np.uint8).tobytes())
+        pixels = np.array(image.convert("RGB").reduce(SAMPLES))
         return pixels, parts, touched
 
 

@@ -8,7 +8,7 @@ from .toon import CLASSES, draw
 
 
 class Drawn:
-    """A data set of `per_class` pictures of each of `CLASSES`, from seeds `seed` on, one character after the other.
+    """A data set of `per_class` images of each of `CLASSES`, from seeds `seed` on, one character after the other.
 
     Entries are dicts: `image`, (size, size, 3) uint8; `label`, the character's name; `masks`, (size, size) bool of
     each of `PARTS`. Raises ValueError for `per_class` below 1.
@@ -20,7 +20,7 @@ class Drawn:
 
     def __init__(self, per_class: int = 20, *, seed: int = 0, size: int = 96) -> None:
         if per_class < 1:
-            raise ValueError(f"per_class is {per_class}; draw at least 1 picture of each class")
+            raise ValueError(f"per_class is {per_class}; draw at least 1 image of each class")
         self.per_class, self.seed, self.size = per_class, seed, size
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Everything that varies from picture to picture, thrown before anything is drawn.
+"""Everything that varies from image to image, thrown before anything is drawn.
 
 Nothing here depends on the character: setting, light, pose, passers-by and skin say nothing about who it is.
 """
@@ -58,7 +58,7 @@ class Dice:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's circumstances. Lengths are in picture sides, angles in degrees."""
+    """One image's circumstances. Lengths are in image sides, angles in degrees."""
 
     setting: str
     gain: tuple[float, float, float]

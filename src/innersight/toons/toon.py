@@ -1,4 +1,4 @@
-"""Toon: one drawn picture with its parts; draw it, redraw it without a part, write many."""
+"""Toon: one drawn image with its parts; draw it, redraw it without a part, write many."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight.brief import brief
 from innersight.writing import filling, remove_leftovers
@@ -31,7 +31,7 @@ class Toon:
     """A drawn character and which part every pixel belongs to.
 
     name : one of `CLASSES`
-    seed : non-negative integer; fixes everything about the picture but its size
+    seed : non-negative integer; fixes everything about the image but its size
     size : pixels to a side
     removed : the part that was left out, or None
     pixels : (size, size, 3) uint8, RGB
@@ -52,7 +52,7 @@ class Toon:
     __repr__ = brief
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        """Where one part is seen: (size, size) bool. The masks of all `PARTS` partition the picture.
+        """Where one part is seen: (size, size) bool. The masks of all `PARTS` partition the image.
 
         Raises ValueError for a part that is not in `PARTS`.
         """
@@ -66,7 +66,7 @@ class Toon:
     def touches(self, part: str) -> npt.NDArray[np.bool_]:
         """Where one part colours the pixel at all, rim included: (size, size) bool, a superset of the mask.
 
-        Outside it, the picture redrawn without that part is identical.
+        Outside it, the image redrawn without that part is identical.
         Raises ValueError for a part that is not in `PARTS`.
         """
         bit = np.uint8(1 << PARTS.index(_known("part", part, PARTS)))
@@ -87,7 +87,7 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
     """Draw a character in the scene of `seed`: pose, light, setting, passers-by, partial occlusion.
 
     name : one of `CLASSES`
-    seed : non-negative integer; the same name and seed give the same picture
+    seed : non-negative integer; the same name and seed give the same image
     size : pixels to a side, at least 16
     without : one of `PARTS`, left out as if it had never been there. Beneath hair is the scalp, beneath an
         accessory whatever it hid, beneath eyes and mouth skin, beneath clothes a grey dress form (which is
@@ -126,16 +126,16 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
 def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, masks: Path | None = None) -> int:
     """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`, and return how many.
 
-    per_class : pictures of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1
+    per_class : images of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1
     size : pixels to a side
     masks : folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names
 
     Nothing is left in them where it ends before all are drawn. Raises FileExistsError if a folder holds anything,
     WriteError if one cannot be written, ValueError as `draw` does, for `per_class` below 1, or for one
-    folder inside the other, where masks would be taken for pictures.
+    folder inside the other, where masks would be taken for images.
     """
     if per_class < 1:
-        raise ValueError(f"per_class is {per_class}; write at least 1 picture of each class")
+        raise ValueError(f"per_class is {per_class}; write at least 1 image of each class")
     folders = [Path(folder)] if masks is None else [Path(folder), Path(masks)]
     for one in folders:
         if one.is_dir():
@@ -143,8 +143,8 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
         if one.exists() and any(one.iterdir()):
             raise FileExistsError(f"{one} is not empty; name a new or empty folder to write toons to")
     if masks is not None:
-        pictures, parts = (one.resolve() for one in folders)
-        if pictures.is_relative_to(parts) or parts.is_relative_to(pictures):
+        images, parts = (one.resolve() for one in folders)
+        if images.is_relative_to(parts) or parts.is_relative_to(images):
             raise ValueError(f"masks={str(masks)!r}: name a folder beside {str(folder)!r}; neither may be in the other")
     with ExitStack() as stack:
         parts_of = [stack.enter_context(filling(one)) for one in folders]
@@ -156,7 +156,7 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
             for s in range(seed, seed + per_class):
                 toon = draw(name, s, size=size)
                 for one, values in zip(parts_of, (toon.pixels, toon.parts), strict=False):
-                    Image.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
+                    PILImage.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
     return len(CLASSES) * per_class
 
 

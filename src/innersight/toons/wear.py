@@ -19,7 +19,7 @@ TRUNK: tuple[Point, ...] = (
 
 @dataclass(frozen=True)
 class Look:
-    """Colours and pose of one figure in one picture; `light` is -1 when lit from the figure's left."""
+    """Colours and pose of one figure in one image; `light` is -1 when lit from the figure's left."""
 
     skin: Rgb
     hair: Rgb

@@ -1,4 +1,4 @@
-"""Train a classifier on a folder of pictures, and watch any network learn (extra `train`)."""
+"""Train a classifier on a folder of images, and watch any network learn (extra `train`)."""
 
 from typing import TYPE_CHECKING, Any
 

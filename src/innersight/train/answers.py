@@ -1,4 +1,4 @@
-"""What a network answers on batches of pictures: its logits, and the counts that judge it."""
+"""What a network answers on batches of images: its logits, and the counts that judge it."""
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ def logits_of(net: nn.Module, x: Tensor) -> Tensor:
 def tally(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> Tensor:
     """Return (classes, classes + 1) float64 sums of one batch: confusions (true, predicted), then the loss in nats.
 
-    Pictures of target -1 do not count.
+    Images of target -1 do not count.
     """
     logits = logits_of(net, spec.normalise(to_float(pixels)))
     logits, targets = logits[targets >= 0], targets[targets >= 0]
@@ -50,8 +50,8 @@ def tally(net: nn.Module, spec: InputSpec, pixels: Tensor, targets: Tensor) -> T
 def score(sums: Tensor) -> tuple[float, float]:
     """Return (accuracy, mean loss) of what `tally` summed."""
     confusion = sums[:, :-1]
-    pictures = float(confusion.sum())
-    return float(confusion.diagonal().sum()) / pictures, float(sums[:, -1].sum()) / pictures
+    images = float(confusion.sum())
+    return float(confusion.diagonal().sum()) / images, float(sums[:, -1].sum()) / images
 
 
 @torch.no_grad()

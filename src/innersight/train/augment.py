@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of pictures on their device: geometry and colour."""
+"""Augmentation of whole batches of images on their device: geometry and colour."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a picture may be changed; every picture of a batch draws its own values.
+    """How far an image may be changed; every image of a batch draws its own values.
 
     flip : probability of mirroring left and right.
     zoom : factor of the shown window's side, from 1 - zoom to 1 + zoom.
@@ -30,11 +30,11 @@ class Augmentation:
 
 
 def augment(pixels: Tensor, generator: torch.Generator, settings: Augmentation | None = None) -> Tensor:
-    """Return changed copies of pictures.
+    """Return changed copies of images.
 
     pixels : (B, C, H, W) float, 0..1, any device. Returned in the same form, still in 0..1.
     generator : on the CPU whatever the device of the pixels, so that the drawn values do not depend on it.
-    Places outside the picture are its mirror image.
+    Places outside the image are its mirror image.
     """
     how = settings or Augmentation()
     pixels = _move(pixels, generator, how)

@@ -1,4 +1,4 @@
-"""What a run says of itself: figures on the held out pictures, and the recipe that makes it again."""
+"""What a run says of itself: figures on the held out images, and the recipe that makes it again."""
 
 import platform
 import shlex
@@ -23,15 +23,15 @@ STATED = ("seed", "batch")
 """Written into the command even where they are the default: whoever reads a card looks for them."""
 
 
-def skipped(pictures: data.Pictures, judges: data.Pictures) -> list[str]:
+def skipped(images: data.TrainingImages, judges: data.TrainingImages) -> list[str]:
     """Return one sentence for each file that could not be read, of both sets where they differ."""
-    return list(pictures.skipped + (judges.skipped if judges is not pictures else ()))
+    return list(images.skipped + (judges.skipped if judges is not images else ()))
 
 
-def counts(pictures: data.Pictures, positions: np.ndarray) -> dict[str, int]:
-    """Return how many of the pictures at `positions` (n,) belong to each class."""
-    numbers = np.bincount(pictures.targets[positions], minlength=len(pictures.labels))
-    return {label: int(n) for label, n in zip(pictures.labels, numbers, strict=True)}
+def counts(images: data.TrainingImages, positions: np.ndarray) -> dict[str, int]:
+    """Return how many of the images at `positions` (n,) belong to each class."""
+    numbers = np.bincount(images.targets[positions], minlength=len(images.labels))
+    return {label: int(n) for label, n in zip(images.labels, numbers, strict=True)}
 
 
 def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
     for n, label in enumerate(labels):
         hit, shown, named = int(confusion[n, n]), int(confusion[n].sum()), int(confusion[:, n].sum())
         table[label] = {
-            "pictures": shown,
+            "images": shown,
             "precision": round(hit / named, 4) if named else None,
             "recall": round(hit / shown, 4) if shown else None,
         }
@@ -53,7 +53,7 @@ def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "accuracy": round(correct / total, 6),
         "correct": correct,
-        "pictures": total,
+        "images": total,
         "interval": [round(low, 4), round(high, 4)],
         "loss": round(float(sums[:, -1].sum()) / total, 5),
         "per_class": table,

@@ -1,4 +1,4 @@
-"""Pictures for training: the cache of decoded pictures, and batches of them."""
+"""Images for training: the cache of decoded images, and batches of them."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.image import Picture, PictureError
+from innersight.image import Image, ImageError
 from innersight.inputs import Entry, ahead
 from innersight.model import InputSpec
 from innersight.train.listing import Listing, chosen_entries
@@ -23,11 +23,11 @@ _CACHE_FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """Decoded pictures with their classes.
+class TrainingImages:
+    """Decoded images with their classes.
 
     pixels : (files of the listing, H, W, C) uint8, memory-mapped from the cache file.
-    rows : (N,) int64, where in `pixels` the readable pictures are.
+    rows : (N,) int64, where in `pixels` the readable images are.
     targets : (N,) int64, class numbers.
     files : (N,) paths below the listing's root.
     skipped : one sentence for each file that cannot be read.
@@ -44,7 +44,7 @@ class Pictures:
     contents: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """Return the number of pictures of every class."""
+        """Return the number of images of every class."""
         numbers = np.bincount(self.targets, minlength=len(self.labels))
         return {label: int(n) for label, n in zip(self.labels, numbers, strict=True)}
 
@@ -56,8 +56,8 @@ def decode(
     cache: str | Path | None = None,
     workers: int | None = None,
     say: Callable[[str], None] = print,
-) -> Pictures:
-    """Read every picture once, as the network sees it (`Picture.seen`), and keep them in one cache file.
+) -> TrainingImages:
+    """Read every image once, as the network sees it (`Image.seen`), and keep them in one cache file.
 
     cache : folder of the cache files; `$INNERSIGHT_CACHE`, else `innersight` in `$XDG_CACHE_HOME` or `~/.cache`. The
         file's name is a hash of the file names, sizes, times of change, and of the size and fit of `spec`, so a changed
@@ -69,7 +69,7 @@ def decode(
     """
     if spec.channels not in (1, 3):
         raise InnersightError(
-            f"the network takes {spec.channels} channels, but training reads pictures in grey or colour only: "
+            f"the network takes {spec.channels} channels, but training reads images in grey or colour only: "
             "give a network of 1 or 3 channels"
         )
     folder = Path(cache) if cache is not None else cache_folder()
@@ -77,7 +77,7 @@ def decode(
     stem = folder / _key(listing, spec)
     if not (stem.with_suffix(".json").is_file() and stem.with_suffix(".u8").is_file()):
         megabytes = np.prod(shape, dtype=np.int64) / 1e6
-        say(f"decoding {shape[0]:,} pictures to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
+        say(f"decoding {shape[0]:,} images to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
         _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
     told = json.loads(stem.with_suffix(".json").read_text())
     broken: dict[str, str] = told["broken"]
@@ -85,11 +85,9 @@ def decode(
     rows = np.array([n for n, file in enumerate(listing.files) if file not in broken], dtype=np.int64)
     skipped = tuple(f"{printable(file)}: {reason}" for file, reason in broken.items())
     if not len(rows):
-        raise InnersightError(
-            f"{listing.name}: none of the {len(broken)} pictures can be read; the first: {skipped[0]}"
-        )
+        raise InnersightError(f"{listing.name}: none of the {len(broken)} images can be read; the first: {skipped[0]}")
     targets = np.array(listing.classes, dtype=np.int64)[rows]
-    return Pictures(
+    return TrainingImages(
         listing.labels,
         pixels,
         rows,
@@ -101,45 +99,45 @@ def decode(
     )
 
 
-def drop_empty(pictures: Pictures) -> Pictures:
-    """Leave out, with a note, the classes of which no picture is readable.
+def drop_empty(images: TrainingImages) -> TrainingImages:
+    """Leave out, with a note, the classes of which no image is readable.
 
     Raises InnersightError when fewer than two classes remain.
     """
-    kept = [n for n, count in enumerate(pictures.counts().values()) if count]
-    lost = [label for n, label in enumerate(pictures.labels) if n not in kept]
+    kept = [n for n, count in enumerate(images.counts().values()) if count]
+    lost = [label for n, label in enumerate(images.labels) if n not in kept]
     if len(kept) < 2:
         raise InnersightError(
-            f"no picture of {', '.join(lost)} can be read, so fewer than two classes remain; "
-            f"the first: {pictures.skipped[0]}"
+            f"no image of {', '.join(lost)} can be read, so fewer than two classes remain; "
+            f"the first: {images.skipped[0]}"
         )
     number = {old: new for new, old in enumerate(kept)}
     return replace(
-        pictures,
-        labels=tuple(pictures.labels[n] for n in kept),
-        targets=np.array([number[int(t)] for t in pictures.targets], dtype=np.int64),
-        notes=(*pictures.notes, *(f"class {label} has no readable pictures and is left out" for label in lost)),
+        images,
+        labels=tuple(images.labels[n] for n in kept),
+        targets=np.array([number[int(t)] for t in images.targets], dtype=np.int64),
+        notes=(*images.notes, *(f"class {label} has no readable images and is left out" for label in lost)),
     )
 
 
-def shuffled(pictures: Pictures, seed: int) -> Pictures:
-    """Return the pictures with their labels dealt out anew, as many of each as before, and a note that says so."""
-    note = "the labels are shuffled, and the accuracy is that on the pictures it learned"
-    targets = np.random.default_rng(seed).permutation(pictures.targets)
-    return replace(pictures, targets=targets, notes=(*pictures.notes, note))
+def shuffled(images: TrainingImages, seed: int) -> TrainingImages:
+    """Return the images with their labels dealt out anew, as many of each as before, and a note that says so."""
+    note = "the labels are shuffled, and the accuracy is that on the images it learned"
+    targets = np.random.default_rng(seed).permutation(images.targets)
+    return replace(images, targets=targets, notes=(*images.notes, note))
 
 
 def cache_folder() -> Path:
-    """Return where decoded pictures are kept: `$INNERSIGHT_CACHE`, else `innersight` in the user's cache folder."""
+    """Return where decoded images are kept: `$INNERSIGHT_CACHE`, else `innersight` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("INNERSIGHT_CACHE") or Path(base) / "innersight")
 
 
 def class_weights(targets: np.ndarray, classes: int, *, balance: bool = True) -> Tensor:
-    """Return (classes,) float32 weights of the loss: `1 / sqrt(pictures of the class)`, of mean 1 over the pictures.
+    """Return (classes,) float32 weights of the loss: `1 / sqrt(images of the class)`, of mean 1 over the images.
 
-    The square root is the middle between counting pictures and counting classes (Mahajan et al. 2018,
-    https://arxiv.org/abs/1805.00932). All ones without `balance`; 0 for a class without pictures.
+    The square root is the middle between counting images and counting classes (Mahajan et al. 2018,
+    https://arxiv.org/abs/1805.00932). All ones without `balance`; 0 for a class without images.
     """
     counts = np.bincount(targets, minlength=classes).astype(np.float64)
     raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0) if balance else np.ones(classes)
@@ -147,16 +145,16 @@ def class_weights(targets: np.ndarray, classes: int, *, balance: bool = True) ->
 
 
 class Batches:
-    """Batches of (pixels (B, H, W, C) uint8, targets (B,) int64) over some of the pictures; iterate as often as needed.
+    """Batches of (pixels (B, H, W, C) uint8, targets (B,) int64) over some of the images; iterate as often as needed.
 
     A training pass has a new order for every epoch, a function of (seed, epoch) alone, so that a resumed run sees what
-    the uninterrupted one would have. Each of `world` processes takes every world-th picture; a validation pass is
+    the uninterrupted one would have. Each of `world` processes takes every world-th image; a validation pass is
     padded with target -1 so that all have the same number of batches. Training drops the ragged end where it can.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: TrainingImages,
         positions: np.ndarray,
         *,
         size: int,
@@ -165,7 +163,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._pictures, self._positions, self._size = pictures, positions, size
+        self._images, self._positions, self._size = images, positions, size
         self._seed, self._epoch, self._rank, self._world = seed, epoch, rank, world
 
     def __len__(self) -> int:
@@ -182,18 +180,18 @@ class Batches:
         mine, real = order[self._rank :: self._world], real[self._rank :: self._world]
         for number in range(len(self)):
             part = slice(number * self._size, (number + 1) * self._size)
-            targets = self._pictures.targets[mine[part]]
+            targets = self._images.targets[mine[part]]
             if self._epoch is None:
                 targets = np.where(real[part], targets, -1)
             yield (
-                torch.from_numpy(np.asarray(self._pictures.pixels[self._pictures.rows[mine[part]]])),
+                torch.from_numpy(np.asarray(self._images.pixels[self._images.rows[mine[part]]])),
                 torch.from_numpy(targets),
             )
 
 
-def content_of(data: bytes, picture: Picture) -> tuple[str, str]:
+def content_of(data: bytes, image: Image) -> tuple[str, str]:
     """Return digests of the bytes of an image's file and of its decoded pixels, whatever the size the network takes."""
-    values = np.asarray(picture.image.convert("RGB")) if picture.bands is None else np.asarray(picture.bands)
+    values = np.asarray(image.pil.convert("RGB")) if image.bands is None else np.asarray(image.bands)
     pixels = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
     pixels.update(np.ascontiguousarray(values).data)
     return hashlib.sha256(data).hexdigest()[:20], pixels.hexdigest()[:20]
@@ -228,9 +226,9 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
 
         def read(entry: Entry) -> tuple[np.ndarray, tuple[str, str]] | str:
             try:
-                picture = entry.load(spec)
-                return np.asarray(picture.seen(spec)).reshape(shape[1:]), content_of(entry.bytes(), picture)
-            except PictureError as error:
+                image = entry.load(spec)
+                return np.asarray(image.seen(spec)).reshape(shape[1:]), content_of(entry.bytes(), image)
+            except ImageError as error:
                 return str(error).removeprefix(f"{printable(entry.name)}: ")
 
         order: list[int] = []

@@ -12,7 +12,7 @@ from innersight.errors import InnersightError, printable
 from innersight.image import SUFFIXES
 from innersight.inputs import Entry, Given, class_of, entries, label_notes, repeatable
 
-NEEDED = "training needs a sub-folder of pictures for each of two or more classes"
+NEEDED = "training needs a sub-folder of images for each of two or more classes"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def scan(images: Any, *, labels: Sequence[str] | None = None) -> Listing:
         notes.append(f"left out, as they lie in no folder of a class, or have no label: {loose:,}")
     if labels is None:
         names = tuple(sorted({text for text, *_ in found}))
-        notes += [f"class {name} has no pictures and is left out" for name in known if name not in names]
+        notes += [f"class {name} has no images and is left out" for name in known if name not in names]
         if len(names) < 2:
             raise InnersightError(f"{where}: {_too_few(names, root)}; {NEEDED}")
     else:
@@ -76,12 +76,12 @@ def scan(images: Any, *, labels: Sequence[str] | None = None) -> Listing:
         # That folders have the names of the classes is what they are for.
         notes += [note for note in label_notes(counts, folders, names) if not note.startswith("labels are the names")]
         notes += [
-            f"class {name} has no pictures in {printable(root.name) if root is not None else where}"
+            f"class {name} has no images in {printable(root.name) if root is not None else where}"
             for i, name in enumerate(names)
             if i not in present
         ]
         if not found:
-            raise InnersightError(f"{where}: no pictures of the classes {', '.join(names)}")
+            raise InnersightError(f"{where}: no images of the classes {', '.join(names)}")
     own_class = {text: class_of(text, names) for text, *_ in found}
     found.sort(key=lambda row: own_class[row[0]])
     return Listing(
@@ -122,9 +122,7 @@ def _root(own: Given) -> Path | None:
         inside = list(root.iterdir())
         return root if any(map(os.path.isdir, inside)) or not any(p.suffix == ".tar" for p in inside) else None
     if not os.path.lexists(root):
-        raise InnersightError(
-            f"{printable(root)}: no such folder; give one with a sub-folder of pictures for each class"
-        )
+        raise InnersightError(f"{printable(root)}: no such folder; give one with a sub-folder of images for each class")
     return None
 
 
@@ -162,7 +160,7 @@ def _name(entry: Entry, root: Path | None) -> str:
 def _too_few(names: Sequence[str], root: Path | None) -> str:
     if names:
         return f"only one class, {names[0]}"
-    return "none of them has a label" if root is None else f"no sub-folders with pictures ({', '.join(SUFFIXES)})"
+    return "none of them has a label" if root is None else f"no sub-folders with images ({', '.join(SUFFIXES)})"
 
 
 def _refuse_split_folder(root: Path, names: list[str]) -> None:

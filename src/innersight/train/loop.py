@@ -26,7 +26,7 @@ from innersight.model import InputSpec
 from innersight.train.answers import logits_of, memory_format, score, tally, to_float
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
-from innersight.train.data import Batches, Pictures
+from innersight.train.data import Batches, TrainingImages
 from innersight.train.epochs import Keeper, LateStopping
 from innersight.train.robust import first_whole, hardest, radius_at
 
@@ -57,7 +57,7 @@ class Progression:
 class Task:
     """One training run, decided.
 
-    training, held_out : positions in `pictures` and `judges`.
+    training, held_out : positions in `images` and `judges`.
     weights : (classes,) of the loss. lr : the schedule's peak. fine : the network comes with weights that were learned.
     keep_epochs : whether the weights of every epoch are kept. robust : L2 size of the changes to withstand, 0 for none.
     arguments : in every checkpoint, to recognise the run.
@@ -65,9 +65,9 @@ class Task:
 
     net: nn.Module
     spec: InputSpec
-    pictures: Pictures
+    images: TrainingImages
     training: np.ndarray
-    judges: Pictures
+    judges: TrainingImages
     held_out: np.ndarray
     weights: Tensor
     epochs: int
@@ -135,7 +135,7 @@ def fit(
 
 
 class Learner(pl.LightningModule):  # type: ignore[misc]
-    """The network with its loss, schedule and pictures, as Lightning wants it."""
+    """The network with its loss, schedule and images, as Lightning wants it."""
 
     def __init__(self, task: Task, asked_to_stop: Callable[[], bool]) -> None:
         super().__init__()
@@ -148,17 +148,17 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         self._tally: list[Tensor] = []
 
     def train_dataloader(self) -> Batches:
-        """Batches of training pictures for this process."""
+        """Batches of training images for this process."""
         task = self._task
         options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
         batches = Batches(
-            task.pictures, task.training, size=task.batch, seed=task.seed, epoch=lambda: self.current_epoch, **options
+            task.images, task.training, size=task.batch, seed=task.seed, epoch=lambda: self.current_epoch, **options
         )
         self._steps_per_epoch = len(batches)
         return batches
 
     def val_dataloader(self) -> Batches:
-        """Batches of held out pictures for this process."""
+        """Batches of held out images for this process."""
         options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
         return Batches(self._task.judges, self._task.held_out, size=self._task.batch, **options)
 

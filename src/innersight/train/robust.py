@@ -1,4 +1,4 @@
-"""Training that withstands small changes of its pictures: the changes that are hardest for the network as it is."""
+"""Training that withstands small changes of its images: the changes that are hardest for the network as it is."""
 
 import math
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ def hardest(
     *,
     steps: int = 2,
 ) -> Tensor:
-    """Return copies of pictures, changed by little, on which the cross-entropy of `net` is higher.
+    """Return copies of images, changed by little, on which the cross-entropy of `net` is higher.
 
     pixels : (B, C, H, W) float, 0..1, any device. Returned in the same form, still in 0..1, without a gradient.
-    targets : (B,) int64 classes. radius : the largest L2 distance of a picture from its copy, over all its values.
+    targets : (B,) int64 classes. radius : the largest L2 distance of an image from its copy, over all its values.
     generator : on the CPU whatever the device of the pixels; draws the starts, at a distance uniform in 0..radius.
     steps : of length 1.5 * radius / steps along the gradient, each projected back into the ball and into 0..1.
 
     Projected gradient ascent (Madry et al. 2018, https://arxiv.org/abs/1706.06083), in an L2 ball as by Engstrom et al.
     (2019, https://arxiv.org/abs/1906.00945). `net` answers in evaluation mode. Afterwards every module is in the mode
-    it was in, also after an error; statistics of batch norms and gradients of parameters are as before. A picture
+    it was in, also after an error; statistics of batch norms and gradients of parameters are as before. An image
     without a gradient stays at its start.
     """
     given = pixels.detach()
@@ -41,7 +41,7 @@ def hardest(
     with _evaluating(net), torch.enable_grad():
         for _ in range(steps):
             changed.requires_grad_(True)
-            # Summed, so that a picture is changed alike in a batch of any size.
+            # Summed, so that an image is changed alike in a batch of any size.
             loss = functional.cross_entropy(logits_of(net, spec.normalise(changed)), targets, reduction="sum")
             (slope,) = torch.autograd.grad(loss, changed)
             moved = changed.detach() + 1.5 * radius / steps * _unit(slope)
@@ -60,8 +60,8 @@ def first_whole(epochs: int) -> int:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Scale every picture of (B, C, H, W) to length 1; zeros stay."""
-    # Gradients of pictures known well have squares below what float32 holds.
+    """Scale every image of (B, C, H, W) to length 1; zeros stay."""
+    # Gradients of images known well have squares below what float32 holds.
     x = x / x.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     return x / _length(x).clamp_min(1)
 

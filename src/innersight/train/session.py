@@ -1,4 +1,4 @@
-"""`train`: from a folder of pictures to a run folder, through interruptions."""
+"""`train`: from a folder of images to a run folder, through interruptions."""
 
 import math
 import os
@@ -29,7 +29,7 @@ SEEN, SEEN_FINE = 80_000, 20_000
 class RunResult:
     """A trained network in its folder; `innersight.load(f"run:{folder}")` opens it.
 
-    accuracy : share of the held out pictures, 0..1, by the stored weights. pictures : how many were held out.
+    accuracy : share of the held out images, 0..1, by the stored weights. images : how many were held out.
     interval : 95% Wilson interval of the accuracy. epochs : trained. seconds : of training.
     stopped : None, or when it was ended early on request ("stopped after epoch 3").
     """
@@ -37,7 +37,7 @@ class RunResult:
     folder: Path
     card: RunCard
     accuracy: float
-    pictures: int
+    images: int
     interval: tuple[float, float]
     epochs: int
     seconds: float
@@ -97,25 +97,25 @@ def train(
     val : images of the same classes to test on, as `folder`; without it a stratified share `holdout` is held out.
         Copies of an image are never parted. Where images that judge were learned from, the accuracy is not said to be
         of held out images, but of how many it was.
-    epochs : passes over the pictures; when None as many as show about 80,000 pictures, 12 to 60 (with learned weights
-        20,000 pictures, 4 to 10).
+    epochs : passes over the images; when None as many as show about 80,000 images, 12 to 60 (with learned weights
+        20,000 images, 4 to 10).
     size : side of the network's input in pixels; 80 for `small`, the network's own otherwise.
-    batch : pictures per step and process. lr : peak learning rate; 0.002, with learned weights 0.0005, when None.
+    batch : images per step and process. lr : peak learning rate; 0.002, with learned weights 0.0005, when None.
     patience : epochs without a better validation accuracy after which training ends; 0 for never.
     seed : of the split, the first weights, the order and the augmentation.
     workers : threads that decode. devices, strategy, nodes : passed to Lightning's Trainer.
-    balance : weigh the classes by `1 / sqrt(pictures)` in the loss.
+    balance : weigh the classes by `1 / sqrt(images)` in the loss.
     shuffle_labels : deal the labels out anew by the seed, to have a network that learned by heart what cannot be seen:
-        the `against` of `innersight.trust`. No picture is held out; the accuracy is that on the pictures it learned.
-    robust : L2 size of the changes that the network is to withstand, over a picture's values in 0..1; each step learns
-        from the pictures changed against it (see `robust.hardest`), up to a fifth of the size at first and all of it
+        the `against` of `innersight.trust`. No image is held out; the accuracy is that on the images it learned.
+    robust : L2 size of the changes that the network is to withstand, over an image's values in 0..1; each step learns
+        from the images changed against it (see `robust.hardest`), up to a fifth of the size at first and all of it
         from half of the steps on. The best epoch is one of those at the whole size. 0 for none.
     telemetry_every : steps between records; see `Telemetry`.
     keep_epochs : keep the weights of every epoch and those before the first: `run:OUT?epoch=0` and so on.
     resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
         when the arguments are the same. overwrite : begin anew in a folder that holds a run.
     half : store the weights as float16 (the accuracy stated is theirs).
-    cache : folder of the decoded pictures; see `data.decode`. progress : show a bar; when None if stderr is a terminal.
+    cache : folder of the decoded images; see `data.decode`. progress : show a bar; when None if stderr is a terminal.
     say : gets every message.
 
     On the CPU the same arguments on the same machine, with the same library versions and number of threads, give the
@@ -144,7 +144,7 @@ def train(
 
 
 def _train(
-    images: Any,
+    given_images: Any,
     val: Any,
     out: Path,
     given: dict[str, Any],
@@ -164,22 +164,22 @@ def _train(
     source, weights, spec, earlier = _source(given)
     fine = weights is not None
     reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
-    pictures = data.drop_empty(data.decode(scan(images), spec, **reading))
+    images = data.drop_empty(data.decode(scan(given_images), spec, **reading))
     if given["shuffle_labels"]:
-        pictures = data.shuffled(pictures, given["seed"])
+        images = data.shuffled(images, given["seed"])
     history = split.history_of(earlier, weights, source)
-    judges, parts = _split(pictures, val, given, spec, reading, history)
+    judges, parts = _split(images, val, given, spec, reading, history)
     training, held_out = parts.training, parts.held_out
-    pictures = replace(pictures, notes=(*pictures.notes, *parts.notes))
-    judges = pictures if given["val"] is None else judges
+    images = replace(images, notes=(*images.notes, *parts.notes))
+    judges = images if given["val"] is None else judges
     task = loop.Task(
-        net=_build(source, weights, len(pictures.labels), spec, given["seed"], fine),
+        net=_build(source, weights, len(images.labels), spec, given["seed"], fine),
         spec=spec,
-        pictures=pictures,
+        images=images,
         training=training,
         judges=judges,
         held_out=held_out,
-        weights=data.class_weights(pictures.targets[training], len(pictures.labels), balance=given["balance"]),
+        weights=data.class_weights(images.targets[training], len(images.labels), balance=given["balance"]),
         epochs=given["epochs"] or _epochs(len(training), fine),
         batch=given["batch"],
         lr=given["lr"] or (5e-4 if fine else 2e-3),
@@ -196,7 +196,7 @@ def _train(
     if main and overwrite:
         clear(out)
     if main:
-        split.keep(out, parts, pictures, judges, history, go_on=checkpoint is not None)
+        split.keep(out, parts, images, judges, history, go_on=checkpoint is not None)
     reached, stopped, device = loop.fit(
         task,
         out,
@@ -216,19 +216,19 @@ def _train(
     batches = data.Batches(judges, held_out, size=given["batch"])
     confusion = answers.evaluate(task.net, spec, batches, device)
     metrics = {
-        **measured(confusion, pictures.labels),
-        "counts": {"train": counts(pictures, training), "val": counts(judges, held_out)},
-        "class_weights": {label: round(float(w), 4) for label, w in zip(pictures.labels, task.weights, strict=True)},
+        **measured(confusion, images.labels),
+        "counts": {"train": counts(images, training), "val": counts(judges, held_out)},
+        "class_weights": {label: round(float(w), 4) for label, w in zip(images.labels, task.weights, strict=True)},
         "epochs": reached.epochs,
         "best_epoch": reached.best["epoch"],
         "seconds": round(reached.seconds, 1),
         "stopped": note,
         "not_held_out": parts.doubt,
-        "skipped": skipped(pictures, judges),
-        "notes": list(_notes(pictures, judges)),
+        "skipped": skipped(images, judges),
+        "notes": list(_notes(images, judges)),
     }
-    recipe = recipe_of(described(images), out, given, task, device)
-    card = RunCard(source, pictures.labels, spec, metrics, recipe)
+    recipe = recipe_of(described(given_images), out, given, task, device)
+    card = RunCard(source, images.labels, spec, metrics, recipe)
     if main:
         write_run(out, task.net, card, half=given["half"])
         if stopped:
@@ -237,7 +237,7 @@ def _train(
         out,
         card,
         metrics["accuracy"],
-        metrics["pictures"],
+        metrics["images"],
         (metrics["interval"][0], metrics["interval"][1]),
         reached.epochs,
         metrics["seconds"],
@@ -272,7 +272,7 @@ def _check(given: dict[str, Any]) -> None:
     if not (math.isfinite(given["robust"]) and given["robust"] >= 0):
         raise InnersightError(f"robust={given['robust']}: give an L2 size of 0 or more, such as 2 at 112 px")
     if given["shuffle_labels"] and given["val"] is not None:
-        raise InnersightError("shuffle_labels holds no pictures out: leave out val")
+        raise InnersightError("shuffle_labels holds no images out: leave out val")
 
 
 def _source(given: dict[str, Any]) -> tuple[str, str | None, InputSpec, Path | None]:
@@ -293,52 +293,52 @@ def _source(given: dict[str, Any]) -> tuple[str, str | None, InputSpec, Path | N
 
 
 def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed: int, fine: bool) -> nn.Module:
-    """Build the network from `seed` and try one picture of the chosen size."""
+    """Build the network from `seed` and try one image of the chosen size."""
     torch.manual_seed(seed)
     net = load(source, classes=classes, weights=weights, device="cpu").net
     try:
         with torch.no_grad():
             net.eval()(torch.zeros(1, *spec.shape))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise InnersightError(f"{source} does not take pictures of {spec.width}x{spec.height}: {error}") from error
+        raise InnersightError(f"{source} does not take images of {spec.width}x{spec.height}: {error}") from error
     return net
 
 
 def _split(
-    pictures: data.Pictures,
+    images: data.TrainingImages,
     val: Any,
     given: dict[str, Any],
     spec: InputSpec,
     reading: dict[str, Any],
     history: split.History | None,
-) -> tuple[data.Pictures, split.Split]:
+) -> tuple[data.TrainingImages, split.Split]:
     if given["shuffle_labels"]:
-        return pictures, split.learned(pictures)
+        return images, split.learned(images)
     if val is None:
-        return pictures, split.divide(pictures, history, holdout=given["holdout"], seed=given["seed"])
-    judges = data.decode(scan(val, labels=pictures.labels), spec, **reading)
-    return judges, split.judged(pictures, judges, history)
+        return images, split.divide(images, history, holdout=given["holdout"], seed=given["seed"])
+    judges = data.decode(scan(val, labels=images.labels), spec, **reading)
+    return judges, split.judged(images, judges, history)
 
 
-def _epochs(pictures: int, fine: bool) -> int:
-    return min(10, max(4, round(SEEN_FINE / pictures))) if fine else min(60, max(12, round(SEEN / pictures)))
+def _epochs(images: int, fine: bool) -> int:
+    return min(10, max(4, round(SEEN_FINE / images))) if fine else min(60, max(12, round(SEEN / images)))
 
 
 def _report(task: Any, doubt: str | None) -> Iterator[str]:
-    pictures, judges = task.pictures, task.judges
-    sizes = sorted(counts(pictures, task.training).items(), key=lambda item: -item[1])
+    images, judges = task.images, task.judges
+    sizes = sorted(counts(images, task.training).items(), key=lambda item: -item[1])
     most, least = sizes[0], sizes[-1]
-    yield from _notes(pictures, judges)
-    unread = skipped(pictures, judges)
+    yield from _notes(images, judges)
+    unread = skipped(images, judges)
     if unread:
-        total = len(unread) + len(pictures.files) + (len(judges.files) if judges is not pictures else 0)
+        total = len(unread) + len(images.files) + (len(judges.files) if judges is not images else 0)
         yield f"{len(unread)} of {total:,} files cannot be read and are skipped (listed in run.json): {unread[0]} ..."
     learn, judge = len(task.training), len(task.held_out)
     how = "held out to judge" if doubt is None else f"to judge, {doubt}"
-    yield f"{learn:,} pictures of {len(sizes)} classes to learn from, {judge:,} {how}"
+    yield f"{learn:,} images of {len(sizes)} classes to learn from, {judge:,} {how}"
     if most[1] > 1.5 * least[1]:
         weigh = f"weighs {float(task.weights.min()):.2f} to {float(task.weights.max()):.2f} in the loss"
-        handled = f"a picture {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"
+        handled = f"an image {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"
         yield f"classes are uneven, {most[0]} {most[1]:,} to {least[0]} {least[1]:,}: {handled}"
     number = sum(p.numel() for p in task.net.parameters())
     yield (
@@ -349,8 +349,8 @@ def _report(task: Any, doubt: str | None) -> Iterator[str]:
         yield f"robust to changes of L2 size {task.robust:g}: each step takes two to three times as long"
 
 
-def _notes(pictures: data.Pictures, judges: data.Pictures) -> tuple[str, ...]:
-    return pictures.notes + (judges.notes if judges is not pictures else ())
+def _notes(images: data.TrainingImages, judges: data.TrainingImages) -> tuple[str, ...]:
+    return images.notes + (judges.notes if judges is not images else ())
 
 
 def _round_to_half(net: nn.Module) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from innersight.bounded import read_json
 from innersight.errors import InnersightError
-from innersight.train.data import Pictures
+from innersight.train.data import TrainingImages
 from innersight.writing import write_text
 
 FILE = "split.json"
@@ -68,7 +68,7 @@ def groups_of(contents: Sequence[Content]) -> np.ndarray:
     return np.array([lead(n) for n in range(len(contents))], dtype=np.int64)
 
 
-def divide(pictures: Pictures, history: History | None, *, holdout: float, seed: int) -> Split:
+def divide(images: TrainingImages, history: History | None, *, holdout: float, seed: int) -> Split:
     """Hold out the same share of every class, and none that the weights the run starts from have learned from.
 
     Copies of an image stay together: one of them judges, or all are learned from. What the earlier runs held out stays
@@ -80,12 +80,12 @@ def divide(pictures: Pictures, history: History | None, *, holdout: float, seed:
     Raises InnersightError for a share out of range or when nothing can be held out.
     """
     if not 0 < holdout < 1:
-        raise InnersightError(f"holdout {holdout} is a share of the pictures: give 0 < holdout < 1, such as 0.1")
-    groups, targets = groups_of(pictures.contents), pictures.targets
+        raise InnersightError(f"holdout {holdout} is a share of the images: give 0 < holdout < 1, such as 0.1")
+    groups, targets = groups_of(images.contents), images.targets
     first = groups == np.arange(len(groups))
     mixed = _any(targets != targets[groups], groups)
-    trained = _any(_known(pictures.contents, history.trained if history else ()), groups)
-    held_before = _any(_known(pictures.contents, history.held if history else ()), groups) & ~trained
+    trained = _any(_known(images.contents, history.trained if history else ()), groups)
+    held_before = _any(_known(images.contents, history.held if history else ()), groups) & ~trained
     judges = first & ~mixed
     held = _drawn(targets, judges & ~trained, judges & held_before, holdout, seed)
     doubt = _unknown(history)
@@ -93,12 +93,12 @@ def divide(pictures: Pictures, history: History | None, *, holdout: float, seed:
         held = _drawn(targets, judges, judges & False, holdout, seed)
         if held.any() and history is not None:
             doubt = f"not held out: {int(held.sum())} of {int(held.sum())} were training images of {history.source}"
-    notes = list(_about_copies(pictures, groups, mixed))
+    notes = list(_about_copies(images, groups, mixed))
     if not held.any():
         why = f" ({'; '.join(notes)})" if notes else ""
         raise InnersightError(
-            f"no class has two pictures{' of its own' if why else ''}, so none can be held out{why}; "
-            "give more pictures or a folder as val"
+            f"no class has two images{' of its own' if why else ''}, so none can be held out{why}; "
+            "give more images or a folder as val"
         )
     training = ~_any(held, groups)
     if history is not None and history.complete:
@@ -111,21 +111,21 @@ def divide(pictures: Pictures, history: History | None, *, holdout: float, seed:
     return Split(np.flatnonzero(training), np.flatnonzero(held), doubt, tuple(notes))
 
 
-def judged(pictures: Pictures, judges: Pictures, history: History | None) -> Split:
-    """Learn from all of `pictures`, and judge by a folder of its own; `doubt` counts the images that are in both."""
-    own = frozenset(digest for content in pictures.contents for digest in content)
+def judged(images: TrainingImages, judges: TrainingImages, history: History | None) -> Split:
+    """Learn from all of `images`, and judge by a folder of its own; `doubt` counts the images that are in both."""
+    own = frozenset(digest for content in images.contents for digest in content)
     total, doubts = len(judges.files), []
     if here := int(_known(judges.contents, own).sum()):
         doubts.append(f"{here:,} of {total:,} are training images too")
     if history is not None and (before := int(_known(judges.contents, history.trained).sum())):
         doubts.append(f"{before:,} of {total:,} were training images of {history.source}")
     doubt = f"not held out: {' and '.join(doubts)}" if doubts else _unknown(history)
-    return Split(np.arange(len(pictures.files)), np.arange(total), doubt)
+    return Split(np.arange(len(images.files)), np.arange(total), doubt)
 
 
-def learned(pictures: Pictures) -> Split:
-    """Learn from all of `pictures`, and judge by the same."""
-    every = np.arange(len(pictures.files))
+def learned(images: TrainingImages) -> Split:
+    """Learn from all of `images`, and judge by the same."""
+    every = np.arange(len(images.files))
     return Split(every, every, "not held out: they are the images it learned")
 
 
@@ -163,21 +163,21 @@ def learned_by(run: Path | None) -> frozenset[str]:
 
 
 def keep(
-    out: Path, split: Split, pictures: Pictures, judges: Pictures, history: History | None, *, go_on: bool
+    out: Path, split: Split, images: TrainingImages, judges: TrainingImages, history: History | None, *, go_on: bool
 ) -> None:
     """Write `split.json`; with `go_on` raise InnersightError where the images are not those the run began with."""
 
-    def digests(whose: Pictures, positions: np.ndarray) -> list[str]:
+    def digests(whose: TrainingImages, positions: np.ndarray) -> list[str]:
         return [digest for n in positions for digest in whose.contents[n]]
 
     before = history or History("")
     held = {
         "training": len(split.training),
         "held_out": [judges.files[n] for n in split.held_out],
-        "folder": "train" if judges is pictures else "val",
+        "folder": "train" if judges is images else "val",
         "not_held_out": split.doubt,
         "digests": {
-            "training": digests(pictures, split.training),
+            "training": digests(images, split.training),
             "held_out": digests(judges, split.held_out),
             "before": sorted(before.trained),
             "held_before": sorted(before.held),
@@ -187,7 +187,7 @@ def keep(
     path = out / FILE
     if go_on and path.is_file() and read_json(path, what="list of held out images") != held:
         raise InnersightError(
-            f"the pictures changed since the run in {out} began: restore them, "
+            f"the images changed since the run in {out} began: restore them, "
             "or begin anew with overwrite=True (--overwrite)"
         )
     write_text(path, json.dumps(held, indent=0) + "\n")
@@ -238,17 +238,17 @@ def _drawn(targets: np.ndarray, free: np.ndarray, kept: np.ndarray, holdout: flo
     return held
 
 
-def _about_copies(pictures: Pictures, groups: np.ndarray, mixed: np.ndarray) -> list[str]:
+def _about_copies(images: TrainingImages, groups: np.ndarray, mixed: np.ndarray) -> list[str]:
     copies = np.flatnonzero(groups != np.arange(len(groups)))
     said = []
     if len(copies):
-        one, other = pictures.files[copies[0]], pictures.files[groups[copies[0]]]
+        one, other = images.files[copies[0]], images.files[groups[copies[0]]]
         said.append(f"{len(copies):,} images are copies of others, such as {one} of {other}: these are never parted")
     if mixed.any():
         n = int(np.flatnonzero(mixed & (groups != np.arange(len(groups))))[0])
-        other = pictures.files[groups[n]]
+        other = images.files[groups[n]]
         said.append(
-            f"{int(mixed.sum()):,} images lie in more than one class, such as {pictures.files[n]} and {other}: "
+            f"{int(mixed.sum()):,} images lie in more than one class, such as {images.files[n]} and {other}: "
             "they do not judge"
         )
     return said

@@ -46,7 +46,7 @@ class Telemetry:
 
     - weight_norm, gradient_norm : Euclidean norms; the gradient is that of the step just taken.
     - update_ratio : norm of the step's change of the weights / norm of the weights before it.
-    - dead : share of units, 0..1, that were not positive at any place of any picture of the step's forward passes, at
+    - dead : share of units, 0..1, that were not positive at any place of any image of the step's forward passes, at
       the output of the activation module (ReLU, GELU, ...) that follows the layer; null where none follows.
     - histograms of weights and gradients: 32 equal bins from the smallest to the largest value.
 

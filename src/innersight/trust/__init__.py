@@ -1,4 +1,4 @@
-"""Trust: how far heatmaps can be believed, against baselines, chance, and the truth of pictures made to test them."""
+"""Trust: how far heatmaps can be believed, against baselines, chance, and the truth of images made to test them."""
 
 from innersight.trust.column import Column, about
 from innersight.trust.engine import trust

@@ -1,4 +1,4 @@
-"""One picture with its maps, as metrics get it."""
+"""One image with its maps, as metrics get it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.faithfulness import Curves, enlarged, ranking
@@ -18,16 +18,16 @@ from innersight.trust.likeness import Maps, flattened
 
 @dataclass(eq=False)
 class Case:
-    """One picture with its maps, as metrics get it.
+    """One image with its maps, as metrics get it.
 
     x : (C, H, W) network input. target : number of the class asked about. own : the maps of the methods, raw.
     others : those of the same methods elsewhere, by the words that metrics have for it, such as "shuffled weights".
     region : (H, W) bool where the class is seen, if known. steps : portions in which
-    pixels go. rng : the picture's own random stream. curves : of all maps, probability and logit, once they are known.
+    pixels go. rng : the image's own random stream. curves : of all maps, probability and logit, once they are known.
     """
 
     model: Model
-    picture: Picture
+    image: Image
     x: Tensor
     target: int
     own: Maps

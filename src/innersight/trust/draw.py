@@ -53,7 +53,7 @@ def _dots(axis: "Axes", table: Sequence[Row], result: Trust) -> None:
     for label, row in zip(axis.get_yticklabels(), table, strict=True):
         label.set_color(INKS[row.standing])
     axis.set_title(
-        "insertion minus deletion, mean and 95% interval; hollow: the same\nmethod on shuffled weights; grey: pictures",
+        "insertion minus deletion, mean and 95% interval; hollow: the same\nmethod on shuffled weights; grey: images",
         fontsize=8, loc="left",
     )  # fmt: skip
     axis.tick_params(labelsize=8, length=0)

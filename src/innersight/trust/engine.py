@@ -12,7 +12,7 @@ from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.heatmaps.engine import QUICK, SURE, readable, unfit
 from innersight.heatmaps.target import Classes, each, is_several
-from innersight.image import PictureError, stack
+from innersight.image import ImageError, stack
 from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
 from innersight.trust.baselines import baselines
@@ -23,7 +23,7 @@ from innersight.trust.result import Trust
 from innersight.trust.truths import Seen, truths
 
 POOL = 128
-"""So many pictures are kept for the truths to make theirs of."""
+"""So many images are kept for the truths to make theirs of."""
 
 Watch = Callable[[int, int, str], None]
 
@@ -31,7 +31,7 @@ Watch = Callable[[int, int, str], None]
 @public()
 def trust(
     model: Model,
-    pictures: Any,
+    images: Any,
     methods: Sequence[str] | str = QUICK,
     *,
     target: Classes = None,
@@ -52,34 +52,34 @@ def trust(
     insertion, Petsiuk et al. 2018, arXiv:1806.07421); and, where there is a truth, against chance: see `trust.truths`.
     `trust.metrics` has what else is measured. The order of methods is compared over protocols.
 
-    pictures : whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and
+    images : whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and
     listed. methods : names; "quick"
     for all that take few passes, "all" for every one that can read this network (without the extra `captum`). target :
     a class for all, or a list of one for each, None for its predicted class, which is the default. steps : in how many
     portions the pixels go. baseline : what takes the place of removed pixels; see `trust.replacements`. seed : of all
     that is random. layer, options : as
     in `explain`. regions : a CSV file of boxes or a folder of masks, see `read_regions`. against : the same network
-    trained on shuffled labels, for the label-randomization test (Adebayo et al. 2018). most : pictures drawn at random
+    trained on shuffled labels, for the label-randomization test (Adebayo et al. 2018). most : images drawn at random
     where there are more; None for all. watch : called with (done, total, what). The norms of the network with shuffled
-    weights are measured on the first pictures, so what is measured of it depends on them a little.
+    weights are measured on the first images, so what is measured of it depends on them a little.
 
-    Raises InnersightError for unknown names and wrong boxes, and PictureError when no picture could be read.
+    Raises InnersightError for unknown names and wrong boxes, and ImageError when no image could be read.
     """
     asked = checked(model, methods, steps, baseline, seed, layer, options, regions, against)
     if most is not None and most < 1:
-        raise InnersightError(f"most={most}: give a number of pictures of 1 or more")
-    images = repeatable(pictures)
-    given = count(images)
+        raise InnersightError(f"most={most}: give a number of images of 1 or more")
+    data = repeatable(images)
+    given = count(data)
     classes = each(model, target, given)
     numbers = list(range(given))
     if most is not None and given > most:
         numbers = sorted(np.random.default_rng(seed).choice(given, most, replace=False).tolist())
     if asked.regions is not None:
-        files = (entry.path for entry in chosen(images, numbers))
+        files = (entry.path for entry in chosen(data, numbers))
         if not any(map(asked.regions.covers, filter(None, files))):
             raise InnersightError(
-                f"{printable(str(regions))} names none of the {len(numbers)} pictures; `file` is the end of a "
-                "picture's path, such as cats/7.jpg"
+                f"{printable(str(regions))} names none of the {len(numbers)} images; `file` is the end of a "
+                "image's path, such as cats/7.jpg"
             )
     skipped: list[str] = []
     names: list[str] = []
@@ -87,10 +87,10 @@ def trust(
     kept: list[tuple[Tensor, Tensor]] = []
     doubts = 0
     norms: Tensor | None = None
-    reading = ImageReader(images, model.input, numbers=numbers, required=False)
+    reading = ImageReader(data, model.input, numbers=numbers, required=False)
     for several in batched(reading.numbered(), CHUNK):
-        _tell(watch, len(names), len(numbers), "pictures")
-        loaded = [picture for _, picture in several]
+        _tell(watch, len(names), len(numbers), "images")
+        loaded = [image for _, image in several]
         asking = [classes[number] for number, _ in several]
         own = torch.tensor([-1 if class_ is None else int(class_) for class_ in asking])
         x = stack(loaded, model.input)
@@ -101,8 +101,8 @@ def trust(
         sure = readable(found.logits) & found.scores.isfinite()
         if not bool(sure.all()):
             skipped += [
-                f"{picture.name}: the network's own outputs are not numbers for this picture"
-                for picture, good in zip(loaded, sure.tolist(), strict=True)
+                f"{image.name}: the network's own outputs are not numbers for this image"
+                for image, good in zip(loaded, sure.tolist(), strict=True)
                 if not good
             ]
             loaded, x = [p for p, good in zip(loaded, sure.tolist(), strict=True) if good], x[sure]
@@ -113,17 +113,17 @@ def trust(
         if len(names) < POOL:
             kept.append((x, model.probabilities(found.logits)))
         doubts += int((model.probabilities(found.logits).amax(1) < SURE).sum())
-        names += [picture.name for picture in loaded]
+        names += [image.name for image in loaded]
     skipped = [*reading.skipped, *skipped]
     if not names:
-        raise PictureError(skipped[0] if skipped else "no images given")
+        raise ImageError(skipped[0] if skipped else "no images given")
     if regions is not None and not any("mass" in one.numbers for one in judged):
         raise InnersightError(
             f"{printable(str(regions))} has no region of the class asked about, in the part that the network sees, on "
-            f"any of the {len(names)} pictures"
+            f"any of the {len(names)} images"
         )
     columns, chances = _columns(judged, len(asked.methods) + len(list(baselines)))
-    facts: dict[str, float] = {"given": given, "doubtful pictures": doubts}
+    facts: dict[str, float] = {"given": given, "doubtful images": doubts}
     seen = Seen(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
     known = list(truths)
     for number, name in enumerate(known):
@@ -169,7 +169,7 @@ def _tell(watch: Watch | None, done: int, total: int, what: str) -> None:
 
 
 def _columns(judged: Sequence[Judged], maps: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return every number (pictures, maps), NaN where a picture has none, and what chance reaches (pictures,)."""
+    """Return every number (images, maps), NaN where an image has none, and what chance reaches (images,)."""
     none = torch.full((maps,), torch.nan)
     names = [name for name in metrics if any(name in one.numbers for one in judged)]
     columns = {name: torch.stack([one.numbers.get(name, none) for one in judged]).double() for name in names}

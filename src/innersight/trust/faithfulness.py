@@ -75,7 +75,7 @@ def curves(ranks: Int[Tensor, "maps H W"], steps: int) -> Asking[Curves]:
     """Yield masks that delete and insert pixels in the order of several maps; return their curves, one for each number.
 
     A generator for `pooled`: it is sent (n, ...) and returns curves (maps, steps + 1, ...). Their ends, the
-    picture itself and the empty one, are asked once for all maps.
+    image itself and the empty one, are asked once for all maps.
     """
     maps, pixels = len(ranks), ranks[0].numel()
     cuts = torch.tensor([round(k * pixels / steps) for k in range(1, steps)], dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Everything that is measured on each picture: maps on networks alike and unlike, metrics, protocols."""
+"""Everything that is measured on each image: maps on networks alike and unlike, metrics, protocols."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from innersight import tap
 from innersight.brief import brief
 from innersight.heatmaps.engine import Answers
 from innersight.heatmaps.masked import Asking, batch_of, pooled
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import Curves, curves
@@ -27,15 +27,15 @@ from innersight.trust.request import Asked
 
 RADIUS = 0.02
 PROTOCOLS = 8
-"""So many pictures are measured in other ways too, to see whether the order of the maps depends on it."""
+"""So many images are measured in other ways too, to see whether the order of the maps depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What was measured on one picture.
+    """What was measured on one image.
 
     numbers : (maps,) by column, NaN for a baseline that has none. chances : by column. protocols : (maps,) by the way
-    of measuring, empty for most pictures. agreement : (methods, methods) rank correlations of their maps.
+    of measuring, empty for most images. agreement : (methods, methods) rank correlations of their maps.
     """
 
     target: int
@@ -51,7 +51,7 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class _Question:
-    """Masked passes to make on a picture. name : a metric, "curves", or a protocol."""
+    """Masked passes to make on an image. name : a metric, "curves", or a protocol."""
 
     case: int
     name: str
@@ -60,14 +60,14 @@ class _Question:
 
 
 def judge(
-    asked: Asked, pictures: Sequence[Picture], x: Float[Tensor, "B C H W"], given: Answers, norms: Tensor, before: int
+    asked: Asked, images: Sequence[Image], x: Float[Tensor, "B C H W"], given: Answers, norms: Tensor, before: int
 ) -> list[Judged]:
-    """Return what is measured on each picture of a batch.
+    """Return what is measured on each image of a batch.
 
     given : what the methods say of them. norms : inputs on which the network without what it learned measures its
-    norms. before : pictures already judged: each has its own random stream.
+    norms. before : images already judged: each has its own random stream.
     """
-    cases = _cases(asked, pictures, x, given, norms, before)
+    cases = _cases(asked, images, x, given, norms, before)
     questions = [
         question for i, case in enumerate(cases) for question in _questions(asked, i, case, before + i < PROTOCOLS)
     ]
@@ -97,9 +97,7 @@ def judge(
     return judged
 
 
-def _cases(
-    asked: Asked, pictures: Sequence[Picture], x: Tensor, given: Answers, norms: Tensor, before: int
-) -> list[Case]:
+def _cases(asked: Asked, images: Sequence[Image], x: Tensor, given: Answers, norms: Tensor, before: int) -> list[Case]:
     model, classes = asked.model, given.target.classes
     assert classes is not None
     with shuffled_weights(model, norms.to(model.device, model.dtype), seed=asked.seed):
@@ -113,22 +111,22 @@ def _cases(
     return [
         Case(
             model,
-            picture,
+            image,
             x[i],
             int(classes[i]),
             asked.maps(given, i),
             {name: asked.maps(found, i) for name, found in others.items()},
-            asked.region(picture, int(classes[i])),
+            asked.region(image, int(classes[i])),
             asked.steps,
             np.random.default_rng((asked.seed, before + i)),
             asked.seed,
         )
-        for i, picture in enumerate(pictures)
+        for i, image in enumerate(images)
     ]
 
 
 def _questions(asked: Asked, i: int, case: Case, otherwise: bool) -> list[_Question]:
-    """Return the masked passes that one picture needs. otherwise : whether it is measured by other protocols too."""
+    """Return the masked passes that one image needs. otherwise : whether it is measured by other protocols too."""
     orders = case.orders
     found = [_Question(i, "curves", asked.baseline, curves(orders, asked.steps))]
     for name in metrics:

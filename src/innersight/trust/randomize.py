@@ -76,7 +76,7 @@ def _measure_norms(model: Model, x: Tensor) -> None:
 @public()
 def cascade(
     model: Model,
-    pictures: Any,
+    images: Any,
     methods: Sequence[str] = ("gradcam", "saliency"),
     *,
     stages: int = 5,
@@ -85,11 +85,11 @@ def cascade(
 ) -> dict[str, Tensor]:
     """Return per method how alike its maps stay while the network is shuffled from its output back to its input.
 
-    The values are (pictures, stages) rank correlations of the maps with those of the network as it is, -1 to 1, of the
+    The values are (images, stages) rank correlations of the maps with those of the network as it is, -1 to 1, of the
     class that it predicts; stage k has `(k + 1) / stages` of the modules with weights shuffled. NaN where a map is
     constant. A method that shows what the network learned falls to about 0.
     """
-    x = stack(read(pictures, model.input).pictures, model.input).to(model.device, model.dtype)
+    x = stack(read(images, model.input).images, model.input).to(model.device, model.dtype)
     parsed = options_of(named(methods), None)
     where, _, missing = located(model, None if layer is None else [layer], list(parsed))
     parsed = {name: own for name, own in parsed.items() if name not in missing}

@@ -13,7 +13,7 @@ from torch import Tensor
 from innersight.bounded import read_text
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.masks import check_size, ends_of, files_by_end, laid, not_black
 from innersight.model import InputSpec
 
@@ -30,22 +30,22 @@ class Boxed:
 
 @dataclass(frozen=True)
 class Regions:
-    """Where classes are seen on pictures.
+    """Where classes are seen on images.
 
-    covers : whether a picture's file is among those that people marked. find : from a picture, the network's input and
+    covers : whether an image's file is among those that people marked. find : from an image, the network's input and
     a class label to where that class is seen, (H, W) bool; None if unknown.
     """
 
     covers: Callable[[Path], bool]
-    find: Callable[[Picture, InputSpec, str], "Tensor | None"]
+    find: Callable[[Image, InputSpec, str], "Tensor | None"]
 
 
 def read_regions(source: str | Path) -> Regions:
-    """Return the regions of pictures: from a CSV file of boxes, or from a folder of masks.
+    """Return the regions of images: from a CSV file of boxes, or from a folder of masks.
 
     The file has the columns `file,x0,y0,x1,y1`, fractions of width and height, and may have `class`: then only boxes of
-    the class asked about count. `file` is the end of the picture's path, such as `cats/7.jpg`; a picture may have
-    several boxes. The folder holds one picture file for each picture, of the same name and in the same subfolder, not
+    the class asked about count. `file` is the end of the image's path, such as `cats/7.jpg`; an image may have
+    several boxes. The folder holds one image file for each image, of the same name and in the same subfolder, not
     black where the thing is. Raises InnersightError naming the line and the remedy.
     """
     path = Path(source)
@@ -57,19 +57,19 @@ def read_regions(source: str | Path) -> Regions:
     def boxes_of(file: Path) -> Sequence[Boxed]:
         return next((boxes[end] for end in ends_of(file) if end in boxes), ()) if file.name in short else ()
 
-    def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
-        own = boxes_of(picture.path) if picture.path else ()
+    def region(image: Image, spec: InputSpec, label: str) -> Tensor | None:
+        own = boxes_of(image.path) if image.path else ()
         fitting = [box for box in own if box.label in (None, label)]
         if not fitting:
             return None
-        found = torch.stack([_seen_box(one.box, picture, spec) for one in fitting]).any(0)
+        found = torch.stack([_seen_box(one.box, image, spec) for one in fitting]).any(0)
         return found if found.any() else None
 
     return Regions(lambda file: bool(boxes_of(file)), region)
 
 
 def read_boxes(path: Path) -> dict[str, list[Boxed]]:
-    """Return the boxes of a CSV file by the name of the picture. Raises InnersightError for what is none."""
+    """Return the boxes of a CSV file by the name of the image. Raises InnersightError for what is none."""
     shown = printable(path)
     try:
         text = read_text(path, what="CSV file of boxes")
@@ -115,11 +115,11 @@ def check_labels(path: str | Path, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"boxes of {name!r}: the network has no such class; {nearest(name, labels)}" for name in unknown)
 
 
-def _seen_box(box: Box, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"]:
+def _seen_box(box: Box, image: Image, spec: InputSpec) -> Bool[Tensor, "H W"]:
     """Return the pixels of the network's input whose middle lies in a box."""
-    seen = picture.box(spec)
-    x = (seen.left + (torch.arange(spec.width) + 0.5) / spec.width * seen.width) / picture.width
-    y = (seen.top + (torch.arange(spec.height) + 0.5) / spec.height * seen.height) / picture.height
+    seen = image.box(spec)
+    x = (seen.left + (torch.arange(spec.width) + 0.5) / spec.width * seen.width) / image.width
+    y = (seen.top + (torch.arange(spec.height) + 0.5) / spec.height * seen.height) / image.height
     inside: Tensor = ((y >= box.y0) & (y < box.y1))[:, None] & ((x >= box.x0) & (x < box.x1))
     return inside
 
@@ -127,19 +127,19 @@ def _seen_box(box: Box, picture: Picture, spec: InputSpec) -> Bool[Tensor, "H W"
 def _masks(folder: Path) -> Regions:
     files = files_by_end(folder)
     if not files:
-        raise InnersightError(f"{printable(folder)}: no masks in this folder; name them as the pictures are")
+        raise InnersightError(f"{printable(folder)}: no masks in this folder; name them as the images are")
 
     def mask_of(file: Path) -> Path | None:
         return next((files[end] for end in ends_of(file.with_suffix("")) if end in files), None)
 
-    def region(picture: Picture, spec: InputSpec, label: str) -> Tensor | None:
+    def region(image: Image, spec: InputSpec, label: str) -> Tensor | None:
         del label
-        file = mask_of(picture.path) if picture.path else None
+        file = mask_of(image.path) if image.path else None
         if file is None:
             return None
         mask = not_black(file)
-        check_size(mask, (picture.height, picture.width), printable(file))
-        found = torch.from_numpy(laid(mask, picture.box(spec), (spec.height, spec.width)))
+        check_size(mask, (image.height, image.width), printable(file))
+        found = torch.from_numpy(laid(mask, image.box(spec), (spec.height, spec.width)))
         return found if found.any() else None
 
     return Regions(lambda file: mask_of(file) is not None, region)

@@ -13,7 +13,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.engine import Answers, answer, located, named, options_of
 from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.layers import check_layers
 from innersight.model import Model
 from innersight.trust.baselines import baselines
@@ -28,7 +28,7 @@ CHUNK = 16
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What does not change from picture to picture.
+    """What does not change from image to image.
 
     options : of each method. layer : None where no layer of the network has places. left_out : takes the
     sentence of a method that cannot read this network. unknown : a sentence for each
@@ -51,11 +51,11 @@ class Asked:
         """Those that can read the network."""
         return tuple(name for name in self.options if name not in self.left_out)
 
-    def region(self, picture: Picture, target: int) -> Tensor | None:
-        """Return where a class is seen on a picture, (H, W) bool, where people marked it."""
+    def region(self, image: Image, target: int) -> Tensor | None:
+        """Return where a class is seen on an image, (H, W) bool, where people marked it."""
         if self.regions is None:
             return None
-        return self.regions.find(picture, self.model.input, self.model.labels[target])
+        return self.regions.find(image, self.model.input, self.model.labels[target])
 
     def answers(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> Answers:
         """Return what all methods say to network inputs (B, C, H, W) about classes (B,).
@@ -76,7 +76,7 @@ class Asked:
         )
 
     def maps(self, found: Answers, i: int) -> Maps:
-        """Return the maps of picture `i`, in the order of the methods."""
+        """Return the maps of image `i`, in the order of the methods."""
         return [found.found[name, layer_of(name, self.layer)].values[i] for name in self.methods]
 
     def made(self, x: Tensor, classes: Tensor) -> Iterator[tuple[int, Maps, float]]:
@@ -116,7 +116,7 @@ def checked(
     if against is not None and (against.input, against.labels) != (model.input, model.labels):
         raise InnersightError(
             f"{against.name} has another input or other classes than {model.name}; train the same network on the same "
-            "pictures with their labels shuffled"
+            "images with their labels shuffled"
         )
     replacements[baseline]
     check_steps(steps, model.input.height * model.input.width)

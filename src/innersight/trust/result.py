@@ -31,7 +31,7 @@ Standing = Literal["believed", "doubtful", "undecided"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pictures with its 95% bootstrap interval, None for a single one; count : of pictures."""
+    """A mean over images with its 95% bootstrap interval, None for a single one; count : of images."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -42,7 +42,7 @@ class Estimate:
 class Row:
     """A line of the table: a method or a baseline.
 
-    values : by column. empty : pictures on which the map ranks nothing (constant, or not numbers), so that its pixels
+    values : by column. empty : images on which the map ranks nothing (constant, or not numbers), so that its pixels
     were ranked at random. standing : of a method, None of a baseline.
     """
 
@@ -54,10 +54,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Versus:
-    """A method against what knows nothing of the network, or against chance, on the same pictures.
+    """A method against what knows nothing of the network, or against chance, on the same images.
 
     column : what was compared. difference : mean of the method's less the other's. p : two-sided sign-flip test, after
-    Holm's correction for all comparisons of its kind. count : of pictures it rests on.
+    Holm's correction for all comparisons of its kind. count : of images it rests on.
     """
 
     method: str
@@ -70,21 +70,21 @@ class Versus:
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """How far heatmap methods can be believed, beside baseline maps on the same pictures.
+    """How far heatmap methods can be believed, beside baseline maps on the same images.
 
-    pictures : their names. targets : class number per picture. maps : names, methods first, then baselines.
-    deletion, insertion : (pictures, maps, steps + 1) float32, the target's probability. columns : what is in
-    `trust.metrics` and `trust.truths`, (pictures, maps), NaN where a picture or a baseline has none; of truths, the
-    pictures they made. chances : of some columns, (pictures,) what a map that knows nothing reaches. empty :
-    (pictures, maps) bool, see `Row`. protocols : the score of every map under each way of measuring it, on the first
-    pictures, the way of the table first. agreement : (methods, methods) mean rank correlation of the maps of two
-    methods. settings : everything that reproduces them. facts : further numbers: pictures given, and what truths add.
+    images : their names. targets : class number per image. maps : names, methods first, then baselines.
+    deletion, insertion : (images, maps, steps + 1) float32, the target's probability. columns : what is in
+    `trust.metrics` and `trust.truths`, (images, maps), NaN where an image or a baseline has none; of truths, the
+    images they made. chances : of some columns, (images,) what a map that knows nothing reaches. empty :
+    (images, maps) bool, see `Row`. protocols : the score of every map under each way of measuring it, on the first
+    images, the way of the table first. agreement : (methods, methods) mean rank correlation of the maps of two
+    methods. settings : everything that reproduces them. facts : further numbers: images given, and what truths add.
     left_out : one sentence for each method that cannot read this network and each class of the boxes that it does not
     know, and skipped : for each file that could not be read. notes : how the images were understood.
     """
 
     model: Model
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     targets: tuple[int, ...]
     methods: tuple[str, ...]
     maps: tuple[str, ...]
@@ -105,7 +105,7 @@ class Trust:
 
     @property
     def scores(self) -> Tensor:
-        """(pictures, maps) area under insertion minus area under deletion."""
+        """(images, maps) area under insertion minus area under deletion."""
         return self.columns["faithfulness"]
 
     def table(self) -> tuple[Row, ...]:
@@ -151,7 +151,7 @@ class Trust:
         first, second = (self.scores[:, list(side)].numpy() for side in zip(*pairs, strict=True))
         adjusted = holm(sign_flips(first - second))
         return tuple(
-            Versus(self.methods[i], self.methods[k], "faithfulness", float(d), p, len(self.pictures))
+            Versus(self.methods[i], self.methods[k], "faithfulness", float(d), p, len(self.images))
             for (i, k), d, p in zip(pairs, (first - second).mean(0), adjusted, strict=True)
         )
 
@@ -186,10 +186,10 @@ class Trust:
 
         "believed" : it is better in every comparison. "doubtful" : it is worse in one, or its maps surely have a mean
         rank correlation of 0.5 or more with those of shuffled weights or labels. "undecided" : neither, or there are
-        too few pictures for any verdict.
+        too few images for any verdict.
         """
         rows = self._of(method)
-        if len(self.pictures) < self.needed or self._empty(method) == len(self.pictures):
+        if len(self.images) < self.needed or self._empty(method) == len(self.images):
             return "undecided"
         sure = [row for row in rows if row.p <= LEVEL]
         if any(row.difference < 0 for row in sure) or self._same(method):
@@ -199,9 +199,9 @@ class Trust:
     def verdict(self, method: str) -> str:
         """Say in plain words what the comparisons allow to say about a method."""
         rows = self._of(method)
-        count, empty = len(self.pictures), self._empty(method)
+        count, empty = len(self.images), self._empty(method)
         if empty == count:
-            return f"{method}: no verdict, it was empty on all pictures."
+            return f"{method}: no verdict, it was empty on all images."
         tail = f" {empty} of its {count} maps were empty and count as a random order." if empty else ""
         if count < self.needed:
             return f"{method}: no verdict from {many(count)}; this table takes {self.needed} or more.{tail}"
@@ -228,13 +228,13 @@ class Trust:
         good, bad = join(by["believed"], "and"), join(by["doubtful"], "and")
         said = [f"{good} may be believed" if good else "no method has yet shown that it may be believed"]
         said += [f"{bad} should not"] * bool(bad and good) + [f"{bad} should not be"] * bool(bad and not good)
-        seen = "the picture does" if len(self.pictures) == 1 else f"the {len(self.pictures)} pictures do"
+        seen = "the image does" if len(self.images) == 1 else f"the {len(self.images)} images do"
         said += [f"{seen} not decide on {join(rest, 'and')}"] * bool(rest)
         return f"On {self.model.name}, {'; '.join(said)}."
 
     @property
     def needed(self) -> int:
-        """How few pictures can give any verdict at all, with this many comparisons."""
+        """How few images can give any verdict at all, with this many comparisons."""
         return fewest(len(self.comparisons), level=LEVEL)
 
     def rank_agreement(self) -> dict[str, float]:
@@ -272,11 +272,11 @@ class Trust:
     @property
     def note(self) -> str:
         """How it was measured."""
-        own, seen = self.settings, many(len(self.pictures))
+        own, seen = self.settings, many(len(self.images))
         full, nothing = float(self.insertion[:, 0, -1].mean()), float(self.insertion[:, 0, 0].mean())
         into = first_line(replacements[own["baseline"]]).partition(": ")[2]
         given = int(self.facts["given"])
-        drawn = f" of {given}, drawn at random" if given > len(self.pictures) + len(self.skipped) else ""
+        drawn = f" of {given}, drawn at random" if given > len(self.images) + len(self.skipped) else ""
         said = [
             f"{seen}{drawn}, {many(own['steps'], 'step')}. Removed pixels are filled in ({own['baseline']}: {into}); "
             f"without any of its own the class's mean probability goes from {full:.2f} to {nothing:.2f}."
@@ -284,7 +284,7 @@ class Trust:
         if nothing > full / 2:
             said.append("Most of the class survives that, so the scores say little: try the other baselines.")
         said.append(
-            "Score: area under insertion minus area under deletion of that probability, mean over pictures with its "
+            "Score: area under insertion minus area under deletion of that probability, mean over images with its "
             f"95% bootstrap interval. Verdicts: paired sign-flip tests at level {LEVEL}, Holm-corrected for "
             f"{len(self.comparisons)} comparisons."
         )
@@ -292,8 +292,8 @@ class Trust:
             said[-1] += f" Class activation maps are read at {own['layer']}."
         if self.duels:
             said.append(self.first)
-        if self.facts["doubtful pictures"]:
-            doubts = many(int(self.facts["doubtful pictures"]))
+        if self.facts["doubtful images"]:
+            doubts = many(int(self.facts["doubtful images"]))
             said.append(f"Low confidence: no class has a probability of a half for {doubts}.")
         if "mass" in self.columns:
             boxed = int(self.columns["mass"][:, 0].isfinite().sum())
@@ -316,7 +316,7 @@ class Trust:
         return draw(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the sentence, the table, the comparisons, the verdicts and the per-picture scores."""
+        """Return the sentence, the table, the comparisons, the verdicts and the per-image scores."""
         return {
             "model": self.model.name,
             "settings": self.settings,
@@ -342,9 +342,9 @@ class Trust:
                 for first, row in zip(self.methods, self.agreement.tolist(), strict=True)
             },
             "protocols": {name: _plain(rho) for name, rho in self.rank_agreement().items()},
-            "pictures": [
+            "images": [
                 {"name": name, "target": self.model.labels[target], "scores": dict(zip(self.maps, scores, strict=True))}
-                for name, target, scores in zip(self.pictures, self.targets, self.scores.tolist(), strict=True)
+                for name, target, scores in zip(self.images, self.targets, self.scores.tolist(), strict=True)
             ],
             "left out": list(self.left_out),
             "skipped": list(self.skipped),
@@ -380,7 +380,7 @@ def _plain(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def many(count: int, what: str = "picture") -> str:
+def many(count: int, what: str = "image") -> str:
     """Return a number with its noun."""
     return f"{count} {what}" + "s" * (count != 1)
 

@@ -135,12 +135,12 @@ def create_app(
         "/files/{name:path}",
         response_class=Response,
         responses={
-            200: {"content": {"image/webp": {}, "image/png": {}}, "description": "a sheet or a picture"},
+            200: {"content": {"image/webp": {}, "image/png": {}}, "description": "a sheet or an image"},
             **problems(_404="the study has no such file"),
         },
     )
     def file(name: str) -> Response:
-        """Return a sheet or a picture."""
+        """Return a sheet or an image."""
         path = _listed(web.files("web", "files"), name)
         # Whatever else lies there is no image, and a page of it would be one of this server's.
         kind = {".webp": "image/webp", ".png": "image/png"}.get(path.suffix)

@@ -1,4 +1,4 @@
-"""The part of the server that computes: jobs and the pictures that readers drop onto the page."""
+"""The part of the server that computes: jobs and the images that readers drop onto the page."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from innersight.permit import Permit, claims_of
 from innersight.stamp import holds
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds
-from innersight.study.asks.picture import Picture
+from innersight.study.asks.image import ImageAsk
 from innersight.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
@@ -65,17 +65,17 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         return job
 
     def tidy(job: Job) -> None:
-        """Remove a picture that came to nothing."""
-        if isinstance(job.ask, Picture) and job.state in ("failed", "cancelled"):
-            # With the study the picture is gone too.
+        """Remove an image that came to nothing."""
+        if isinstance(job.ask, ImageAsk) and job.state in ("failed", "cancelled"):
+            # With the study the image is gone too.
             with contextlib.suppress(GoneError):
                 forget(job.ask, job.id)
 
-    def forget(picture: Picture, own: str = "") -> None:
-        """Remove the file of a picture that the study does not hold and no other job needs."""
-        wanted = any(job.ask == picture and job.state not in OVER and job.id != own for job in jobs.all())
-        if not wanted and not holds(inside, f"added/{picture.id}"):
-            inside.remove(uploads.FOLDER, picture.file)
+    def forget(image: ImageAsk, own: str = "") -> None:
+        """Remove the file of an image that the study does not hold and no other job needs."""
+        wanted = any(job.ask == image and job.state not in OVER and job.id != own for job in jobs.all())
+        if not wanted and not holds(inside, f"added/{image.id}"):
+            inside.remove(uploads.FOLDER, image.file)
 
     jobs.ended = tidy
 
@@ -93,15 +93,15 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         """Return the last 200 jobs, the newest last."""
         return [JobView.of(job) for job in jobs.all()]
 
-    unknown = problems(_404="the study has no such layer, unit, picture or class", _409=_CANNOT)
+    unknown = problems(_404="the study has no such layer, unit, image or class", _409=_CANNOT)
 
     @router.post("/jobs", status_code=202, responses=unknown)
     def ask_for(ask: Annotated[AnyAsk, Body()]) -> JobView:
         """Ask for something to be computed. What is being computed already is not computed twice."""
         about = able()
         try:
-            if isinstance(ask, Picture) and inside.file(uploads.FOLDER, ask.file) is None:
-                raise InnersightError(f"no picture {ask.file} was sent; send it to /api/pictures")
+            if isinstance(ask, ImageAsk) and inside.file(uploads.FOLDER, ask.file) is None:
+                raise InnersightError(f"no image {ask.file} was sent; send it to /api/images")
             with written_by_innersight(shown.path("web", "documents", "study.json")):
                 ask.check(about)
         except InnersightError as error:
@@ -139,13 +139,13 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
     @router.post(
         "/report",
         response_class=HTMLResponse,
-        responses=problems(_404="the study has no such unit or picture"),
+        responses=problems(_404="the study has no such unit or image"),
     )
     def report(
         units: Annotated[list[str], Query(max_length=500)] = [],  # noqa: B006
         imgs: Annotated[list[str], Query(max_length=500)] = [],  # noqa: B006
     ) -> HTMLResponse:
-        """Return a report of some units over some pictures as one HTML file; of everything when none are named."""
+        """Return a report of some units over some images as one HTML file; of everything when none are named."""
         try:
             page = report_page(shown.folder, units, imgs)
         except InnersightError as error:
@@ -153,11 +153,11 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="innersight.html"'})
 
     body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}}
-    too_large = problems(_409=_CANNOT, _413="too many bytes or pixels", _415="not a picture")
+    too_large = problems(_409=_CANNOT, _413="too many bytes or pixels", _415="not an image")
 
-    @router.post("/pictures", status_code=202, responses=too_large, openapi_extra=body)
-    async def picture(request: Request, name: Annotated[str, Query(min_length=1, max_length=200)]) -> JobView:
-        """Add a picture to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
+    @router.post("/images", status_code=202, responses=too_large, openapi_extra=body)
+    async def image(request: Request, name: Annotated[str, Query(min_length=1, max_length=200)]) -> JobView:
+        """Add an image to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
         able()
         try:
             ask = uploads.keep(await uploads.read(request.stream()), name, inside)
@@ -176,7 +176,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
     return router
 
 
-_BYTES = {"type": "string", "format": "binary", "description": "the bytes of a picture file"}
+_BYTES = {"type": "string", "format": "binary", "description": "the bytes of an image file"}
 
 
 def reason(source: str) -> str | None:

@@ -9,7 +9,7 @@ interface Box { left: number; top: number; width: number; height: number }
 type Place = [number, number];
 
 interface Guess { class: number; label: string; probability: number | null; logit: number }
-interface PictureEntry {
+interface ImageEntry {
   id: string; name: string; width: number; height: number; box: [number, number, number, number]; notes: string[];
   original: { file: string; width: number; height: number }; truth: string | null; prediction: Guess[];
 }
@@ -22,7 +22,7 @@ interface Study {
     name: string; source: string; parameters: number; labels: string[]; notes: string[]; warnings: string[];
     input: { channels: number; height: number; width: number; mean: number[]; std: number[]; fit: string; crop: number };
   };
-  pictures: PictureEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;
+  images: ImageEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;
   missing: { what: string; why: string }[]; timing: { what: string; seconds: number | null }[];
   cost?: { [kind: string]: { seconds: number; per: string } }; stamp?: string; start?: string;
   methods?: { [name: string]: { title: string; paper: string; when: string } };
@@ -39,7 +39,7 @@ interface UnitPatterns extends Drawn {
 interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Place; effective: Place; stride: Place; middle: Place }
 interface ScanCounts {
-  pictures: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
+  images: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
 }
 interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }
@@ -58,26 +58,26 @@ interface LayerDocument {
   format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
   maps: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
   field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
-  compare: { pictures: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
+  compare: { images: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
   ablation: Ablation | null; connections: Connections | null;
 }
 
 interface HeatmapEntry {
-  picture: string; method: string; layer: { name: string; why: string } | null; sheet: Sheet; lo: number; hi: number;
+  image: string; method: string; layer: { name: string; why: string } | null; sheet: Sheet; lo: number; hi: number;
   target: { class: number; label: string; logit: number; text: string; rival?: number | null; rival_label?: string | null };
   scale: { high: number; clipped: boolean }; unit: string; grid: [number, number]; verdict: string | null; doubt: string | null;
 }
 interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
 interface Trust {
-  format: number; sentence: string; note: string; pictures: number; left_out: string[];
+  format: number; sentence: string; note: string; images: number; left_out: string[];
   methods: Record<string, { standing: string; why: string }>;
 }
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
 
 /** What a page's `render` gives; see `register` in router.js. */
 interface Page {
-  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; picture?: string; units?: string[]; pictures?: string[] };
+  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; image?: string; units?: string[]; images?: string[] };
   lens?: { current(): string; change(name: string): void };
 }
 interface Clock { element: HTMLElement; follow(follower: (step: number) => void): void }

@@ -19,7 +19,7 @@ from innersight.writing import replacing, write_text
 LARGEST = 25_000_000
 
 
-def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> Path:
+def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), images: Sequence[str] = ()) -> Path:
     """Bundle the front end, the documents and the files of a study into one self-contained HTML file.
 
     Beyond 25 MB the page stays small and a folder `NAME_parts` beside it holds the rest, loaded when it is needed.
@@ -27,15 +27,15 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
     study_folder : holds `web/documents/*.json` and `web/files/*` as docs/data-contract.md describes, and perhaps the
     rest of a study; see `innersight.study.documents.rendered`.
     out : the file to write; its folder is created. It is replaced only once the new one is complete.
-    units, pictures : only these, see `innersight.web.selection.selected`; everything when neither is given.
+    units, images : only these, see `innersight.web.selection.selected`; everything when neither is given.
 
     Returns `out`. The file asks for nothing from outside and runs only the script whose hash its policy names.
-    Raises InnersightError where there is no study, or for units and pictures it does not have.
+    Raises InnersightError where there is no study, or for units and images it does not have.
     """
     out = Path(out)
     if not os.access(_existing(out.parent), os.W_OK):
         raise InnersightError(f"{out.parent} is read-only: name another file for the report with --out")
-    html = report_page(Path(study_folder), units, pictures)
+    html = report_page(Path(study_folder), units, images)
     beside = out.with_name(f"{out.stem}_parts")
     if len(html) <= LARGEST:
         write_text(out, html)
@@ -44,7 +44,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), pi
     if beside.exists() and not _is_parts(beside):
         raise InnersightError(f"{beside} is where the parts of this report go, and holds something else: rename either")
     with replacing(out) as page, replacing(beside) as parts:
-        page.write_bytes(_in_parts(Path(study_folder), parts, units, pictures).encode())
+        page.write_bytes(_in_parts(Path(study_folder), parts, units, images).encode())
     return out
 
 
@@ -62,9 +62,9 @@ def _forget(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _in_parts(study_folder: Path, folder: Path, units: Sequence[str], pictures: Sequence[str]) -> str:
+def _in_parts(study_folder: Path, folder: Path, units: Sequence[str], images: Sequence[str]) -> str:
     """Write documents and files as scripts into `folder`, and return the page that loads each when it is needed."""
-    documents, files = selected(shell.study_web(study_folder), units, pictures)
+    documents, files = selected(shell.study_web(study_folder), units, images)
     keys = {key: f"document-{i}" for i, key in enumerate(sorted(documents))}
     folder.mkdir()
     for key, name in keys.items():
@@ -89,9 +89,9 @@ def embed(study_folder: Path, *, height: int = 800) -> str:
     )
 
 
-def report_page(study_folder: Path, units: Sequence[str] = (), pictures: Sequence[str] = ()) -> str:
+def report_page(study_folder: Path, units: Sequence[str] = (), images: Sequence[str] = ()) -> str:
     """Return the text of the report; see `write_report`."""
-    documents, files = selected(shell.study_web(study_folder), units, pictures)
+    documents, files = selected(shell.study_web(study_folder), units, images)
     return _framed(
         str(documents["study"].get("title") or "Innersight"),
         documents=((key, _text(document)) for key, document in sorted(documents.items())),

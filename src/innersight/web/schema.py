@@ -29,7 +29,7 @@ class Cost(BaseModel):
 
 
 class Limits(BaseModel):
-    """The largest picture that is taken."""
+    """The largest image that is taken."""
 
     bytes: int
     pixels: int

@@ -1,4 +1,4 @@
-"""A part of a study: the layers of some units over some pictures, for a report of what the reader has pinned."""
+"""A part of a study: the layers of some units over some images, for a report of what the reader has pinned."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,33 +17,33 @@ PART = "This file shows chosen units only."
 
 
 def selected(
-    inside: StudyFolder, units: Sequence[str], pictures: Sequence[str]
+    inside: StudyFolder, units: Sequence[str], images: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
-    """Return the documents and files of a study that show these units over these pictures alone.
+    """Return the documents and files of a study that show these units over these images alone.
 
     units : addresses such as "stage1:3" or "stage1:0-7", or whole layers; all when empty. Where some are named, what is
-    about no unit of them leaves too: patterns of classes and the record of training. pictures : ids or names; all when
+    about no unit of them leaves too: patterns of classes and the record of training. images : ids or names; all when
     empty. The study then starts with the matrix of both. Raises InnersightError for names the study does not have.
     """
     found = {key: parsed(read(path), path) for key, path in documents(inside).items()}
     files = inside.files("web", "files")
     with written_by_innersight(inside.path("web", "documents")):
-        return _selected(found, files, units, pictures)
+        return _selected(found, files, units, images)
 
 
 def _selected(
-    found: dict[str, dict[str, Any]], there: Mapping[str, Path], units: Sequence[str], pictures: Sequence[str]
+    found: dict[str, dict[str, Any]], there: Mapping[str, Path], units: Sequence[str], images: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
     study = found["study"]
-    ids = [_id(study, name) for name in pictures] or [row["id"] for row in study["pictures"]]
+    ids = [_id(study, name) for name in images] or [row["id"] for row in study["images"]]
     pinned = [unit for text in units for unit in _units(study, text)]
     layers = {f"layer/{unit.layer}" for unit in pinned} or {key for key in found if key.startswith("layer/")}
     found = {key: document for key, document in found.items() if not key.startswith("layer/") or key in layers}
-    if not units and not pictures:
+    if not units and not images:
         return found, _read(there, _names(found))
-    kept = [i for i, row in enumerate(study["pictures"]) if row["id"] in ids]
+    kept = [i for i, row in enumerate(study["images"]) if row["id"] in ids]
     cutter = Cutter(there)
-    study["pictures"] = [study["pictures"][i] for i in kept]
+    study["images"] = [study["images"][i] for i in kept]
     study["seen"] = cutter.cut(study["seen"], kept)
     study["layers"] = [
         {**row, "document": row["document"] if row["document"] in layers else None} for row in study["layers"]
@@ -131,11 +131,11 @@ def _read(there: Mapping[str, Path], names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _id(study: dict[str, Any], name: str) -> str:
-    for row in study["pictures"]:
+    for row in study["images"]:
         if name in (row["id"], row["name"]):
             return str(row["id"])
-    known = [text for row in study["pictures"] for text in (row["id"], row["name"])]
-    raise InnersightError(f"the study has no picture {name!r}; {nearest(name, known)}")
+    known = [text for row in study["images"] for text in (row["id"], row["name"])]
+    raise InnersightError(f"the study has no image {name!r}; {nearest(name, known)}")
 
 
 def _units(study: dict[str, Any], text: str) -> list[Address]:
@@ -153,19 +153,19 @@ def _units(study: dict[str, Any], text: str) -> list[Address]:
 
 
 def _drop_others(document: dict[str, Any], ids: set[str]) -> None:
-    """Forget what a document says about other pictures."""
+    """Forget what a document says about other images."""
     if "entries" in document:
-        document["entries"] = [entry for entry in document["entries"] if entry["picture"] in ids]
+        document["entries"] = [entry for entry in document["entries"] if entry["image"] in ids]
     if "maps" in document and "grid" in document:
         document["maps"] = {name: found for name, found in document["maps"].items() if name in ids}
     if document.get("ablation"):
         own = document["ablation"]["own"]
         document["ablation"] = {**document["ablation"], "own": {name: own[name] for name in own if name in ids}}
     if document.get("compare"):
-        at = [i for i, name in enumerate(document["compare"]["pictures"]) if name in ids]
+        at = [i for i, name in enumerate(document["compare"]["images"]) if name in ids]
         document["compare"] = _compared(document["compare"], at) if len(at) > 1 else None
 
 
 def _compared(compare: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
     rank = [{**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}} for row in compare["rank"]]
-    return {**compare, "pictures": [compare["pictures"][i] for i in at], "rank": rank}
+    return {**compare, "images": [compare["images"][i] for i in at], "rank": rank}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
 
@@ -25,8 +25,8 @@ class Cutter:
         width, height = sheet["tile"]
         columns = max(1, min(columns, len(kept)))
         grey = self._open(sheet["files"][0]).mode == "L"
-        made = Image.new("L" if grey else "RGB", (width * columns, height * max(1, -(-len(kept) // columns))))
-        opened: dict[str, Image.Image] = {}
+        made = PILImage.new("L" if grey else "RGB", (width * columns, height * max(1, -(-len(kept) // columns))))
+        opened: dict[str, PILImage.Image] = {}
         for at, i in enumerate(kept):
             name, place = sheet["files"][i // sheet["per_file"]], i % sheet["per_file"]
             if name not in opened:
@@ -41,13 +41,13 @@ class Cutter:
         self.files[name] = buffer.getvalue()
         return {**sheet, "files": [name], "columns": columns, "per_file": max(1, len(kept)), "count": len(kept)}
 
-    def _open(self, name: str) -> Image.Image:
+    def _open(self, name: str) -> PILImage.Image:
         path = self._folder.get(name)
         if path is None:
             raise InnersightError(f"the study has no file {name!r}, which a document names; run the study again")
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with PILImage.open(path, formats=FORMATS) as image:
                 image.load()
                 return image
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise InnersightError(f"{path} is no sheet of a study ({error}); run the study again") from error

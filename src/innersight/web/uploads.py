@@ -1,24 +1,25 @@
-"""A picture sent to the server: bounded in bytes and pixels before anything decodes it, and kept under its digest."""
+"""An image sent to the server: bounded in bytes and pixels before anything decodes it, and kept under its digest."""
 
 import hashlib
 import io
 import warnings
 from collections.abc import AsyncIterator
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
-from innersight.study.asks.picture import Picture
+from innersight.study.asks.image import ImageAsk
 from innersight.study_folder import StudyFolder
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
-FOLDER = "pictures"
+FOLDER = "images"
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tiff", "AVIF": "avif"}
 
 
 class TooLargeError(InnersightError):
-    """Raised for a picture of too many bytes or pixels."""
+    """Raised for an image of too many bytes or pixels."""
 
 
 async def read(stream: AsyncIterator[bytes]) -> bytes:
@@ -27,21 +28,21 @@ async def read(stream: AsyncIterator[bytes]) -> bytes:
     async for part in stream:
         parts += part
         if len(parts) > MAX_BYTES:
-            raise TooLargeError(f"the picture is larger than {MAX_BYTES // 2**20} MiB: send a smaller one")
+            raise TooLargeError(f"the image is larger than {MAX_BYTES // 2**20} MiB: send a smaller one")
     return bytes(parts)
 
 
-def keep(data: bytes, name: str, inside: StudyFolder) -> Picture:
-    """Put a picture into the study's folder `pictures` and return what is to be asked.
+def keep(data: bytes, name: str, inside: StudyFolder) -> ImageAsk:
+    """Put an image into the study's folder `images` and return what is to be asked.
 
     Only the header is read here: the process that computes decodes it. Raises TooLargeError for one of more than 50
-    million pixels, InnersightError for what is no picture.
+    million pixels, InnersightError for what is no image.
     """
     suffix = _suffix(data, printable(name))
     file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     if inside.file(FOLDER, file) is None:
         inside.put(data, FOLDER, file)
-    return Picture(kind="picture", file=file, name=printable(name)[:200])
+    return ImageAsk(kind="image", file=file, name=printable(name)[:200])
 
 
 def _suffix(data: bytes, name: str) -> str:
@@ -49,14 +50,14 @@ def _suffix(data: bytes, name: str) -> str:
         return "npy"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as opened:
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+            with PILImage.open(io.BytesIO(data), formats=list(SUFFIXES)) as opened:
                 width, height, kind = opened.width, opened.height, opened.format
-    except Image.DecompressionBombError as error:
-        raise TooLargeError(f"{name}: more than {MAX_PIXELS:,} pixels; send a smaller picture") from error
+    except PILImage.DecompressionBombError as error:
+        raise TooLargeError(f"{name}: more than {MAX_PIXELS:,} pixels; send a smaller image") from error
     # What Pillow throws at damaged headers.
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise InnersightError(f"{name}: not a picture; send one of {', '.join(SUFFIXES.values())}, npy") from error
+        raise InnersightError(f"{name}: not an image; send one of {', '.join(SUFFIXES.values())}, npy") from error
     if width * height > MAX_PIXELS:
-        raise TooLargeError(f"{name}: {width}x{height} pixels are more than {MAX_PIXELS:,}; send a smaller picture")
+        raise TooLargeError(f"{name}: {width}x{height} pixels are more than {MAX_PIXELS:,}; send a smaller image")
     return SUFFIXES[str(kind)]

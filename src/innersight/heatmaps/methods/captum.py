@@ -42,7 +42,7 @@ def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) ->
     """GradientSHAP: integrated gradients at random points and with noise (Lundberg and Lee 2017, arXiv:1705.07874).
 
     When to use: expected shares where one path of integrated gradients is too particular.
-    By Captum, from 0 of the network input. samples : of each picture. noise : standard deviation, in network input.
+    By Captum, from 0 of the network input. samples : of each image. noise : standard deviation, in network input.
     """
     return _ask(request, "GradientShap", n_samples=samples, stdevs=noise)
 
@@ -130,7 +130,7 @@ def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         stack.enter_context(_rescaled())
         for number in range(len(x)):
-            # One at a time, so that a picture's map does not depend on its neighbours.
+            # One at a time, so that an image's map does not depend on its neighbours.
             torch.manual_seed(request.seed)
             np.random.seed(request.seed)
             random.seed(request.seed)
@@ -242,9 +242,9 @@ def _rescaled() -> Iterator[None]:
 def _rescale(
     module: nn.Module, inputs: Tensor, outputs: Tensor, grad_input: Tensor, grad_output: Tensor, eps: float = 0.0
 ) -> Tensor:
-    """Return the rescale rule: what the output changes per change of the input, from the baseline to the picture.
+    """Return the rescale rule: what the output changes per change of the input, from the baseline to the image.
 
-    inputs, outputs : pictures, then baselines. Where the two are so near to each other that their difference is
+    inputs, outputs : images, then baselines. Where the two are so near to each other that their difference is
     rounding, the slope takes its place: the mean of those at both ends.
     """
     del module, eps

@@ -22,7 +22,7 @@ def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28
     """Extremal perturbation: the smooth area of a given size that keeps the target highest (Fong et al. 2019).
 
     When to use: "what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.
-    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the picture),
+    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the image),
     its sorted values held to the area more and more; what it hides is blurred. The map is the mean of the four masks.
     """
     if steps < 1 or cells < 2:

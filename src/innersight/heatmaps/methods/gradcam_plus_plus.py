@@ -11,7 +11,7 @@ from innersight.quotients import quotient
 def gradcam_plus_plus(request: Request) -> Float[Tensor, "B h w"]:
     """Grad-CAM++: maps weighted by their positive gradients, small areas as much as large (Chattopadhay et al. 2018).
 
-    When to use: several things of one class in a picture, of which Grad-CAM shows only the largest.
+    When to use: several things of one class in an image, of which Grad-CAM shows only the largest.
     Weights by equation 19 of the paper (arXiv:1710.11063), with its assumption of an exponential score; never negative
     weights. The squared gradient is cancelled from the equation, so that its size does not matter: with S the sum of
     the map, a place of gradient g counts 1 / (2 + S g). A place without gradient counts nothing.

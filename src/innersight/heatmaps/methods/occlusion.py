@@ -16,7 +16,7 @@ def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Gen
     """Occlusion: what the target loses when a grey square covers the place (Zeiler and Fergus 2014, arXiv:1311.2901).
 
     When to use: the plainest question, answered in the target's own unit; larger things stay hidden.
-    patch, stride : side of the square and its step, as shares of the picture. Each pixel has the mean of the squares
+    patch, stride : side of the square and its step, as shares of the image. Each pixel has the mean of the squares
     that cover it.
     """
     if not (0 < stride <= patch <= 1):

@@ -37,7 +37,7 @@ def rise(
     least = torch.finfo(torch.float32).eps
     while True:
         masks = _masks(min(AT_ONCE, most - count), cells, share, (height, width), stream)
-        # Less the whole picture's: large targets would drown what changes.
+        # Less the whole image's: large targets would drown what changes.
         values = (yield masks).cpu().double() - whole
         flat = masks.flatten(1).double()
         sums += torch.stack([flat.sum(0), flat.square().sum(0), values @ flat])
@@ -53,7 +53,7 @@ def rise(
 
 
 def _masks(count: int, cells: int, share: float, size: tuple[int, int], stream: torch.Generator) -> Tensor:
-    """Return (count, H, W) smooth random masks: a grid one cell larger than the picture, shifted by up to a cell."""
+    """Return (count, H, W) smooth random masks: a grid one cell larger than the image, shifted by up to a cell."""
     height, width = (-(-side // cells) for side in size)
     grids = (torch.rand((count, 1, cells + 1, cells + 1), generator=stream) < share).float()
     large = ((cells + 1) * height, (cells + 1) * width)

@@ -14,10 +14,10 @@ AT_ONCE = 16
 
 @register("masks", "activation, weighted", at_layer=True, slow=True)
 def scorecam(trial: Trial) -> Generator[Tensor, Tensor, Answer]:
-    """Score-CAM: maps weighted by the target of the picture seen through them (Wang et al. 2020, arXiv:1910.01279).
+    """Score-CAM: maps weighted by the target of the image seen through them (Wang et al. 2020, arXiv:1910.01279).
 
     When to use: to do without gradients at any layer; one run of the network for each unit that is not flat.
-    Every map is scaled to 0..1 and laid over the picture; the weights are the softmax over units of what the target is
+    Every map is scaled to 0..1 and laid over the image; the weights are the softmax over units of what the target is
     then. Units that are the same everywhere get no weight.
     """
     activation = trial.activation

@@ -10,12 +10,12 @@ def smoothgrad(request: Request, *, noise: float = 0.15, most: int = 64, error: 
     """SmoothGrad: the mean gradient saliency of noisy copies (Smilkov et al. 2017, arXiv:1706.03825).
 
     When to use: when saliency is a cloud of dots; steadier, though not truer.
-    noise : standard deviation as a share of the picture's range. It ends when the standard error is below `error`
-    of how much the gradient varies over the picture, after `most` copies at the latest. Gradients are averaged with
+    noise : standard deviation as a share of the image's range. It ends when the standard error is below `error`
+    of how much the gradient varies over the image, after `most` copies at the latest. Gradients are averaged with
     their sign, the largest of the channels is shown.
     """
     if not 0 < noise <= 10:
-        raise InnersightError(f"noise={noise}: give a positive share of the picture's range, such as 0.15")
+        raise InnersightError(f"noise={noise}: give a positive share of the image's range, such as 0.15")
     moments = noisy(request, noise, most, error)
     strongest = moments.mean.abs().argmax(1, keepdim=True)
     return Answer(moments.mean.abs().gather(1, strongest)[:, 0], moments.error.gather(1, strongest)[:, 0])

@@ -13,7 +13,7 @@ def vargrad(request: Request, *, noise: float = 0.15, copies: int = 16) -> Float
     """VarGrad: the variance of the gradient over noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
 
     When to use: to see where a small change would change the explanation itself.
-    noise : standard deviation as a share of the picture's range. copies : of each picture. The sum over channels.
+    noise : standard deviation as a share of the image's range. copies : of each image. The sum over channels.
     """
     if not 0 < noise <= 10 or copies < 2:
         raise InnersightError(f"noise={noise}, copies={copies}: give a positive share and at least 2 copies")

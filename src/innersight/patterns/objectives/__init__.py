@@ -12,7 +12,7 @@ from innersight import tap
 from innersight.address import Address, ClassAddress, parse
 from innersight.brief import brief
 from innersight.errors import InnersightError
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.layers import check_layers
 from innersight.model import Layer, Model
 from innersight.registry import Registry, word
@@ -23,13 +23,13 @@ class Term:
     """One part of an objective.
 
     kind : name in the registry. address : a unit, a place, a layer, or a class. weight : of its value in the sum.
-    given : what the kind needs further: a direction in unit space, or a Picture.
+    given : what the kind needs further: a direction in unit space, or an Image.
     """
 
     kind: str
     address: Address | ClassAddress
     weight: float = 1.0
-    given: Tensor | Picture | None = None
+    given: Tensor | Image | None = None
 
     @property
     def layer(self) -> str | None:
@@ -91,7 +91,7 @@ class Rows:
     """The terms of one kind on one layer, and the rows of the batch they belong to.
 
     at : (n,) row of each term. together : (n,) the same number for rows that are drawn together.
-    references : for a term with a Picture, what the layer makes of it: (units, h, w). peak : whether the response is
+    references : for a term with an Image, what the layer makes of it: (units, h, w). peak : whether the response is
     asked for (a unit's highest place) rather than what is optimized (the mean of its map).
     """
 
@@ -122,7 +122,7 @@ def register(takes: Takes, given: type | None = None, *, alone: bool = True) -> 
     """Register a kind of objective; use as a decorator.
 
     takes : what its address names: units of a layer, a whole layer, or a class. given : the type of `Term.given`, where
-    it needs something further: Tensor for a direction, Picture. alone : whether it drives a picture by itself.
+    it needs something further: Tensor for a direction, Image. alone : whether it drives an image by itself.
     """
 
     def add(make: Make) -> Make:
@@ -147,13 +147,13 @@ def plain(address: Address | ClassAddress) -> str:
 def resolve(
     model: Model,
     what: "str | Target | Sequence[str | Target]",
-    of: Picture | None = None,
+    of: Image | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Objective, ...]:
     """Return the objectives named, each checked against the model; a layer alone stands for all its units.
 
     A text is an address, `KIND(ADDRESS)`, or a sum of these written with spaces: `stage2:5 - 0.5 * stage2:7`; a leading
-    `-` asks for what switches it off. of : the picture that `caricature` and `inversion` look at. size : (H, W) of the
+    `-` asks for what switches it off. of : the image that `caricature` and `inversion` look at. size : (H, W) of the
     patterns, in whose grids places are; the network's own by default. Raises InnersightError naming what is unknown.
     """
     given = [what] if isinstance(what, str | Address | ClassAddress | Objective) else list(what)
@@ -188,7 +188,7 @@ Target = Address | ClassAddress | Objective
 
 
 def grids(model: Model, layers: Sequence[str], size: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Return the grid (h, w) of every layer for pictures of a size (H, W)."""
+    """Return the grid (h, w) of every layer for images of a size (H, W)."""
     x = torch.zeros(1, model.input.channels, *size, device=model.device, dtype=model.dtype)
     with tap.untouched(model), torch.no_grad():
         found = tap.capture(model, x, layers).activations
@@ -231,7 +231,7 @@ def _terms(text: str, sign: float, whole: str) -> list[Term]:
     return [Term(kind or plain(address), address, weight) for address in addresses]
 
 
-def _checked(model: Model, known: dict[str, Layer], term: Term, of: Picture | None) -> Term:
+def _checked(model: Model, known: dict[str, Layer], term: Term, of: Image | None) -> Term:
     """Return the term with its address in full. Raises InnersightError where kind, address and model do not fit."""
     address = term.address
     objectives[term.kind]
@@ -258,8 +258,8 @@ def _checked(model: Model, known: dict[str, Layer], term: Term, of: Picture | No
             raise InnersightError(f"{term.name}: a direction in {layer.name} has {layer.units} numbers, not {shape}")
         if not bool(torch.isfinite(term.given).all()) or not bool(term.given.any()):
             raise InnersightError(f"{term.name}: the direction must be finite and not zero")
-    if given is Picture and term.given is None:
+    if given is Image and term.given is None:
         if of is None:
-            raise InnersightError(f"{term.name}: say of which picture (of=, --of)")
+            raise InnersightError(f"{term.name}: say of which image (of=, --of)")
         return replace(term, given=of)
     return term

@@ -1,4 +1,4 @@
-"""Different pictures of the same thing."""
+"""Different images of the same thing."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def diverse(rows: Rows) -> Read:
 
 
 def differing(target: Objective, strength: float, layer: str | None = None) -> Objective:
-    """Return the term that sets pictures of `target` apart, read in its own layer, or in `layer` for a class."""
+    """Return the term that sets images of `target` apart, read in its own layer, or in `layer` for a class."""
     where = target.terms[0].layer or layer
     if where is None:
         raise InnersightError(f"{target}: variants of a class need a layer to differ in")

@@ -1,18 +1,18 @@
-"""What a layer keeps of a given picture."""
+"""What a layer keeps of a given image."""
 
 import torch
 from torch import Tensor
 
-from innersight.image import Picture
+from innersight.image import Image
 from innersight.patterns.objectives import Read, Rows, register
 from innersight.quotients import cosine
 
 
-@register("layer", given=Picture)
+@register("layer", given=Image)
 def caricature(rows: Rows) -> Read:
-    """Caricature: more of what the layer sees in a picture: the dot product with it times the cosine.
+    """Caricature: more of what the layer sees in an image: the dot product with it times the cosine.
 
-    Olah et al. 2017 and lucid's caricatures; `caricature(layer)` with `of` a picture.
+    Olah et al. 2017 and lucid's caricatures; `caricature(layer)` with `of` an image.
     """
     theirs = _stacked(rows)
 
@@ -24,11 +24,11 @@ def caricature(rows: Rows) -> Read:
     return read
 
 
-@register("layer", given=Picture)
+@register("layer", given=Image)
 def inversion(rows: Rows) -> Read:
-    """Inversion: a picture that the layer cannot tell from the given one: minus the relative squared distance.
+    """Inversion: an image that the layer cannot tell from the given one: minus the relative squared distance.
 
-    Mahendran and Vedaldi 2015 (arXiv:1412.0035); `inversion(layer)` with `of` a picture.
+    Mahendran and Vedaldi 2015 (arXiv:1412.0035); `inversion(layer)` with `of` an image.
     """
     theirs = _stacked(rows)
     # Both at the size of what is to be kept: squares of small activations would be too small for float32.

@@ -1,4 +1,4 @@
-"""How a picture is written as free numbers. One file for each way."""
+"""How an image is written as free numbers. One file for each way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from innersight.registry import Registry
 class Parameterization:
     """What an optimizer changes in place of pixels.
 
-    start : the free numbers of one random picture. decode : a batch of them to pixels (B, C, H, W) in 0..1.
-    encode : the free numbers of a picture (C, H, W) in 0..1, as near as it can be written. rate : of learning.
+    start : the free numbers of one random image. decode : a batch of them to pixels (B, C, H, W) in 0..1.
+    encode : the free numbers of an image (C, H, W) in 0..1, as near as it can be written. rate : of learning.
     """
 
     start: Callable[[torch.Generator], Tensor]

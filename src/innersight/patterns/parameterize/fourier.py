@@ -6,12 +6,12 @@ from torch import Tensor
 from innersight.patterns.natural import Statistics, frequencies
 from innersight.patterns.parameterize import Parameterization, logit, parameterizations
 
-START = 0.2  # contrast of the random picture, where 1 is that of natural pictures
+START = 0.2  # contrast of the random image, where 1 is that of natural images
 
 
 @parameterizations.register
 def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
-    """Frequencies weighted as in natural pictures: large structure is as easy to find as fine grain.
+    """Frequencies weighted as in natural images: large structure is as easy to find as fine grain.
 
     Olah et al. 2017, https://distill.pub/2017/feature-visualization; colours along the principal axes of natural ones.
     """
@@ -31,7 +31,7 @@ def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameteriza
 
 
 class Space:
-    """Between pixels and Fourier coefficients that are all about 1 in a natural picture.
+    """Between pixels and Fourier coefficients that are all about 1 in a natural image.
 
     Pixels are the sigmoid of planes, so that none leaves 0..1: 4 logits are one unit of brightness around grey.
     """

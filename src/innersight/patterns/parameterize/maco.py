@@ -1,4 +1,4 @@
-"""Phases only: the magnitudes are those of natural pictures."""
+"""Phases only: the magnitudes are those of natural images."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Pictures from all over a unit's range: a random sample of the pictures, the same one for every unit."""
+"""Images from all over a unit's range: a random sample of the images, the same one for every unit."""
 
 from collections.abc import Mapping
 
@@ -7,16 +7,16 @@ from jaxtyping import Int
 from torch import Tensor
 
 from innersight.scan.kinds.room import Room
-from innersight.scan.seen import Batch, Seen, places_of_pictures
+from innersight.scan.seen import Batch, Seen, places_of_images
 
 SAMPLE = 128
 _PRIME = (1 << 31) - 1
 
 
 class Bands:
-    """The peaks of every unit on a uniform random sample of up to 128 pictures.
+    """The peaks of every unit on a uniform random sample of up to 128 images.
 
-    Which pictures are in it is decided by a hash of their numbers: the least stay (bottom-k sampling, Cohen and Kaplan
+    Which images are in it is decided by a hash of their numbers: the least stay (bottom-k sampling, Cohen and Kaplan
     2007). Examples of any quantile of the peaks are read from it; a quantile is off by about 0.04 in rank.
     numbers : (n,), in the order of their hashes. peaks : (n, units) float32. places : (n, units) int32, y * w + x.
     """
@@ -29,14 +29,14 @@ class Bands:
         self._most = torch.iinfo(torch.int64).max
 
     def expect(self, before: "Bands") -> None:
-        """Leave out pictures that cannot be in the sample, given those already in it."""
+        """Leave out images that cannot be in the sample, given those already in it."""
         self._most = min(self._most, before._most)
 
     def add(self, seen: Seen) -> None:
         """Take in one batch."""
         chosen = seen.batch.once(_below, self._most)
         if len(chosen):
-            self._waiting.append((seen.batch.numbers[chosen], seen.peak[chosen], places_of_pictures(seen, chosen)))
+            self._waiting.append((seen.batch.numbers[chosen], seen.peak[chosen], places_of_images(seen, chosen)))
             if sum(len(numbers) for numbers, _, _ in self._waiting) >= SAMPLE:
                 self.settle()
 
@@ -52,7 +52,7 @@ class Bands:
         self._limit()
 
     def merge(self, later: "Bands") -> None:
-        """Take in the sample of later pictures."""
+        """Take in the sample of later images."""
         later.settle()
         self._waiting.append((later.numbers, later.peaks, later.places))
         self.settle()
@@ -78,7 +78,7 @@ def _below(batch: Batch, most: int) -> Tensor:
 
 
 def priority(numbers: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Return what puts picture numbers below 2 ** 31 - 1 in a pseudo-random order, int64; no two are equal."""
+    """Return what puts image numbers below 2 ** 31 - 1 in a pseudo-random order, int64; no two are equal."""
     value = (numbers + 1) * 48271 % _PRIME
     value = (value ^ (value >> 15)) * 40692 % _PRIME
     # The exclusive or may make two alike: the number itself decides between them.

@@ -15,7 +15,7 @@ Z = 1.959964  # of a 95% interval
 class Classes:
     """Count, sum and sum of squares of the peaks of every unit, by class; a negative peak counts as 0.
 
-    count : (classes, units) int64. total, square : (classes, units) float64. All are empty until a picture of a known
+    count : (classes, units) int64. total, square : (classes, units) float64. All are empty until an image of a known
     class comes.
     """
 
@@ -25,7 +25,7 @@ class Classes:
         self.total, self.square = (torch.zeros(0, room.units, dtype=torch.float64, device=room.device) for _ in "ab")
 
     def add(self, seen: Seen) -> None:
-        """Take in the pictures of the batch whose class is known."""
+        """Take in the images of the batch whose class is known."""
         rows = seen.batch.once(known)
         if not len(rows):
             return
@@ -37,7 +37,7 @@ class Classes:
         self.square.index_add_(0, classes, peak.square())
 
     def merge(self, later: "Classes") -> None:
-        """Add the sums of later pictures."""
+        """Add the sums of later images."""
         if len(later.count):
             self._grow()
             self.count, self.total, self.square = (
@@ -63,7 +63,7 @@ class Classes:
 
 
 def known(batch: Batch) -> Int[Tensor, " n"]:
-    """Return which pictures of a batch are of a class of the model."""
+    """Return which images of a batch are of a class of the model."""
     return (batch.classes >= 0).nonzero()[:, 0]
 
 
@@ -93,7 +93,7 @@ def selectivity(
     index = torch.where(both > 0, (top - rest) / both, torch.zeros_like(both))
     spread = 2 * (rest.square() * top_error + top.square() * rest_error).sqrt() / both.square()
     spread = torch.where(both > 0, spread, torch.zeros_like(both))
-    few = (count.where(there, 2) < 2).any(0)  # no spread is known of a class with one picture
+    few = (count.where(there, 2) < 2).any(0)  # no spread is known of a class with one image
     all_ = count.sum(0)
     middle = total.sum(0) / all_.clamp(min=1)
     between = (count * (mean - middle).square()).sum(0)

@@ -1,4 +1,4 @@
-"""Where a unit answers, class by class: the mean of its maps over the pictures of each class."""
+"""Where a unit answers, class by class: the mean of its maps over the images of each class."""
 
 from collections.abc import Mapping
 
@@ -14,10 +14,10 @@ SIDE = 7  # places a side, at most: finer maps are averaged down to it
 
 
 class ClassMaps:
-    """Sums of the maps of every unit over the pictures of each class; nothing unless `room.class_maps`.
+    """Sums of the maps of every unit over the images of each class; nothing unless `room.class_maps`.
 
     total : (classes, units, h, w) float64 with h and w at most 7, means over windows of the layer's grid; empty until a
-    picture of a known class comes. How many pictures there are is told by `Classes`, which counts the same ones.
+    image of a known class comes. How many images there are is told by `Classes`, which counts the same ones.
     """
 
     def __init__(self, room: Room) -> None:
@@ -25,7 +25,7 @@ class ClassMaps:
         self.total = torch.zeros(0, dtype=torch.float64, device=room.device)
 
     def add(self, seen: Seen) -> None:
-        """Take in the pictures of the batch whose class is known; of maps that are not all finite nothing."""
+        """Take in the images of the batch whose class is known; of maps that are not all finite nothing."""
         rows = seen.batch.once(known)
         if not self._room.class_maps or not len(rows):
             return
@@ -37,7 +37,7 @@ class ClassMaps:
         self.total.index_add_(0, seen.batch.classes[rows], pooled.double())
 
     def merge(self, later: "ClassMaps") -> None:
-        """Add the sums of later pictures."""
+        """Add the sums of later images."""
         if len(later.total):
             self.total = self.total + later.total if len(self.total) else later.total
 

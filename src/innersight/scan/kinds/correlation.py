@@ -1,4 +1,4 @@
-"""Which units are excited by the same pictures: how the peaks of two units go together over all pictures."""
+"""Which units are excited by the same images: how the peaks of two units go together over all images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from torch import Tensor
 from innersight.scan.kinds.room import Room
 from innersight.scan.seen import Seen
 
-WAITING = 512  # pictures whose peaks wait for one product of matrices
+WAITING = 512  # images whose peaks wait for one product of matrices
 
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Moments of the peaks of two layers over the same pictures, float64.
+    """Moments of the peaks of two layers over the same images, float64.
 
-    count : (), pictures. mean, other_mean : (units,) and (others,). square, other_square : sums of squared deviations
+    count : (), images. mean, other_mean : (units,) and (others,). square, other_square : sums of squared deviations
     from them. product : (units, others), sums of products of these deviations.
     """
 
@@ -32,8 +32,8 @@ class Together:
 class Correlation:
     """The moments of a layer's peaks with those of each layer in `room.partners`, which may be the layer itself.
 
-    A picture on which any unit of either layer is not finite is left out of their moments. Those of some pictures are
-    taken about their own mean, and moments of two sets of pictures are merged without loss of digits (Chan, Golub and
+    An image on which any unit of either layer is not finite is left out of their moments. Those of some images are
+    taken about their own mean, and moments of two sets of images are merged without loss of digits (Chan, Golub and
     LeVeque 1983, "Algorithms for computing the sample variance").
     """
 
@@ -61,7 +61,7 @@ class Correlation:
         self._count = 0
 
     def merge(self, later: "Correlation") -> None:
-        """Take in the moments of later pictures."""
+        """Take in the moments of later images."""
         self.settle()
         later.settle()
         for name, pair in later.pairs.items():
@@ -90,7 +90,7 @@ def stored(tensors: Mapping[str, Tensor], partner: str) -> Together:
 
 
 def moments(own: Float[Tensor, "n units"], other: Float[Tensor, "n others"]) -> Together:
-    """Return the moments of the peaks of two layers on the same pictures."""
+    """Return the moments of the peaks of two layers on the same images."""
     whole = own.isfinite().all(1) & other.isfinite().all(1)
     first, second = own[whole].double(), other[whole].double()
     count = whole.sum().double()
@@ -100,7 +100,7 @@ def moments(own: Float[Tensor, "n units"], other: Float[Tensor, "n others"]) -> 
 
 
 def merged(one: Together, later: Together) -> Together:
-    """Return the moments over the pictures of both."""
+    """Return the moments over the images of both."""
     count = one.count + later.count
     share = later.count / count.clamp(min=1)
     step, other_step = later.mean - one.mean, later.other_mean - one.other_mean
@@ -116,7 +116,7 @@ def merged(one: Together, later: Together) -> Together:
 
 
 def correlation(pair: Together) -> Float[Tensor, "units others"]:
-    """Return Pearson's correlation, -1 to 1, float32; NaN for a unit whose peak is the same on every picture."""
+    """Return Pearson's correlation, -1 to 1, float32; NaN for a unit whose peak is the same on every image."""
     spread = torch.outer(pair.square.sqrt(), pair.other_square.sqrt())
     found: Tensor = (pair.product / spread).clamp(-1, 1).float()
     return found.masked_fill(spread == 0, torch.nan)

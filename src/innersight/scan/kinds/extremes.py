@@ -1,4 +1,4 @@
-"""The pictures at either end: on which a unit's map has its highest, and its lowest, places."""
+"""The images at either end: on which a unit's map has its highest, and its lowest, places."""
 
 from collections.abc import Mapping
 
@@ -11,18 +11,18 @@ from innersight.scan.likeness import NO_LIKENESS, beside, distinct, together
 from innersight.scan.seen import Seen, places
 
 NONE = torch.iinfo(torch.int64).min
-LAST = (1 << 32) - 1  # picture numbers are below this
-FIRST, OFTEN = 32, 256  # pictures of a shard after which what waits is sorted in for the first time, and later
+LAST = (1 << 32) - 1  # image numbers are below this
+FIRST, OFTEN = 32, 256  # images of a shard after which what waits is sorted in for the first time, and later
 
 
 class Highest:
-    """For each unit the `keep` pictures with the highest peak; of equal peaks the earlier picture ranks first.
+    """For each unit the `keep` images with the highest peak; of equal peaks the earlier image ranks first.
 
-    Value and picture are one integer that sorts like (value, -number), so that every order of merging gives the same.
-    Of pictures that are nearly the same at most `alike` stay, the highest, so that no scene takes the place of others.
+    Value and image are one integer that sorts like (value, -number), so that every order of merging gives the same.
+    Of images that are nearly the same at most `alike` stay, the highest, so that no scene takes the place of others.
     What was once below the last of a full row stays out: a row whose scenes turn out to be one is one shorter, and
-    what a worker gives does not depend on how much it knew of earlier pictures. For that reason, too, it is the number
-    of pictures that says when candidates are sorted in. keys, hashes : (units, keep) int64. places : int32. floor :
+    what a worker gives does not depend on how much it knew of earlier images. For that reason, too, it is the number
+    of images that says when candidates are sorted in. keys, hashes : (units, keep) int64. places : int32. floor :
     (units,) int64, the key of the last one kept.
     """
 
@@ -38,14 +38,14 @@ class Highest:
         self._count, self._often = 0, FIRST
 
     def expect(self, before: "Highest") -> None:
-        """Leave out what cannot be among the pictures kept, given what is known from earlier ones."""
+        """Leave out what cannot be among the images kept, given what is known from earlier ones."""
         before.settle()
         self._rise(torch.maximum(self.floor, before.floor))
 
     def add(self, seen: Seen) -> None:
         """Take in one batch. Maps that hold anything but finite numbers are no candidates."""
         values = -seen.low if self.lowest else seen.peak
-        # What only equals the floor comes after the picture there, and loses.
+        # What only equals the floor comes after the image there, and loses.
         rows, units = (values > self._least).nonzero(as_tuple=True)
         if len(rows):
             keys = encode(values[rows, units], seen.batch.numbers[rows])
@@ -74,7 +74,7 @@ class Highest:
             self._take(units, later.keys[there], later.hashes[there], later.places[there], apart=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the keys, highest first, perceptual hashes of the pictures, the places, y * w + x, and the floor."""
+        """Return the keys, highest first, perceptual hashes of the images, the places, y * w + x, and the floor."""
         self.settle()
         return {key: getattr(self, key) for key in ("keys", "hashes", "places", "floor")}
 
@@ -85,7 +85,7 @@ class Highest:
         self._rise(tensors["floor"].to(self.keys.device))
 
     def _take(self, units: Tensor, keys: Tensor, hashes: Tensor, places_: Tensor, *, apart: bool) -> None:
-        """Sort pictures in, one for each of `units`. apart : those of one unit are known to be no more than `alike`."""
+        """Sort images in, one for each of `units`. apart : those of one unit are known to be no more than `alike`."""
         counts = torch.bincount(units, minlength=len(self.keys))
         touched = counts > 0
         row = (touched.cumsum(0) - 1)[units]
@@ -115,7 +115,7 @@ class Highest:
 
 
 class Lowest(Highest):
-    """For each unit the `keep` pictures with the lowest place; of equal ones the earlier picture ranks first."""
+    """For each unit the `keep` images with the lowest place; of equal ones the earlier image ranks first."""
 
     lowest = True
 

@@ -17,7 +17,7 @@ class Presence:
 
     finite : (units,) maps of finite numbers alone; all else is over these. positive, everywhere : (units,) those that
     are positive anywhere, and at every place. total : (units,) float64, sum of their means. broken : (units,) maps that
-    hold NaN or an infinity. first : (1,) number of the first picture with one, or NEVER.
+    hold NaN or an infinity. first : (1,) number of the first image with one, or NEVER.
     """
 
     def __init__(self, room: Room) -> None:
@@ -42,7 +42,7 @@ class Presence:
             self.first = torch.minimum(self.first, bad.min())
 
     def merge(self, later: "Presence") -> None:
-        """Add the counts of later pictures."""
+        """Add the counts of later images."""
         for key in COUNTS:
             setattr(self, key, getattr(self, key) + getattr(later, key))
         self.first = torch.minimum(self.first, later.first)

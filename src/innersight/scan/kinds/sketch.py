@@ -1,4 +1,4 @@
-"""How a unit's activation is distributed over all places of all pictures."""
+"""How a unit's activation is distributed over all places of all images."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ PLACES = 4  # looked at in each map
 class Sketch:
     """A histogram per unit whose buckets grow with the value, so that quantiles have a bounded relative error.
 
-    Of each map four places count, drawn by the picture's number: the same for every batch size, and every place as
+    Of each map four places count, drawn by the image's number: the same for every batch size, and every place as
     likely as any other. What is stored: counts (units, n) int32 of the buckets that any unit uses, from the most
     negative up, and first, the number of the first of them; see `innersight.scan.buckets`.
     """
@@ -35,7 +35,7 @@ class Sketch:
         self.values.add(seen.values(seen.batch.once(_chosen, total, count)), there)
 
     def merge(self, later: "Sketch") -> None:
-        """Add the counts of later pictures."""
+        """Add the counts of later images."""
         self.values.merge(*later.values.trimmed())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ def _chosen(batch: Batch, total: int, count: int) -> Tensor:
 
 
 def drawn(numbers: Int[Tensor, " B"], total: int, count: int) -> Int[Tensor, "B count"]:
-    """Return `count` different places of `total` for each picture: evenly spaced, from a start drawn by its number."""
+    """Return `count` different places of `total` for each image: evenly spaced, from a start drawn by its number."""
     start = (numbers * 2654435761 + 97) % 4294967291 % total
     step = torch.arange(count, device=numbers.device) * total // count
     return (start[:, None] + step) % total

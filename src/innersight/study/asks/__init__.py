@@ -1,7 +1,7 @@
 """What can be asked of a study beyond its plan: one module for each kind, whose fields are those of the API.
 
 What is asked is noted in the study once the first of it is finished, so a later run of the study keeps it, and makes it
-again where the network or the pictures have changed. Nothing here imports torch before something is computed: the
+again where the network or the images have changed. Nothing here imports torch before something is computed: the
 server reads asks and leaves the computing to another process.
 """
 

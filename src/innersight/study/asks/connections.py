@@ -8,7 +8,7 @@ from innersight.study.ask import Scene, UnitsAsk, Work
 
 
 class Connections(UnitsAsk):
-    """Which units of the layers beside it drive some units of a layer, and which they drive, over all pictures."""
+    """Which units of the layers beside it drive some units of a layer, and which they drive, over all images."""
 
     kind: Literal["connections"]
 
@@ -18,4 +18,4 @@ class Connections(UnitsAsk):
 
         units = tuple(dict.fromkeys(self.units))
         key = f"connections/{self.layer}/asked/{','.join(map(str, units))}"
-        yield key, scene.base, partial(connected, scene.model, scene.pictures, self.layer, units)
+        yield key, scene.base, partial(connected, scene.model, scene.images, self.layer, units)

@@ -8,7 +8,7 @@ from innersight.study.ask import Ask, Name, Scene, Work, check_layer
 
 
 class Maps(Ask):
-    """The maps of every unit of a layer over all pictures, and its units compared between them."""
+    """The maps of every unit of a layer over all images, and its units compared between them."""
 
     kind: Literal["maps"]
     layer: Name
@@ -18,14 +18,14 @@ class Maps(Ask):
         check_layer(study, self.layer)
 
     def items(self, scene: Scene) -> Iterator[Work]:
-        """Yield the maps, the comparison where there are places and several pictures, and maps of added pictures."""
+        """Yield the maps, the comparison where there are places and several images, and maps of added images."""
         from innersight.layers import check_layers
         from innersight.study import items
 
         (layer,) = check_layers(scene.model, [self.layer])
-        yield f"maps/{self.layer}", scene.base, partial(items.maps_of, scene.model, scene.pictures, self.layer)
-        if len(scene.pictures) > 1 and layer.grid != (1, 1):
-            yield f"compare/{self.layer}", scene.base, partial(items.compared, scene.model, scene.pictures, self.layer)
-        for name, picture in scene.added.items():
-            make = partial(items.maps_of, scene.model, (picture,), self.layer)
+        yield f"maps/{self.layer}", scene.base, partial(items.maps_of, scene.model, scene.images, self.layer)
+        if len(scene.images) > 1 and layer.grid != (1, 1):
+            yield f"compare/{self.layer}", scene.base, partial(items.compared, scene.model, scene.images, self.layer)
+        for name, image in scene.added.items():
+            make = partial(items.maps_of, scene.model, (image,), self.layer)
             yield f"added/{name}/maps/{self.layer}", scene.settings(name), make

@@ -8,7 +8,7 @@ from innersight.study.ask import Scene, UnitsAsk, Work
 
 
 class Negatives(UnitsAsk):
-    """The pictures that lower some units of a layer most, drawn with the settings of the study's plan."""
+    """The images that lower some units of a layer most, drawn with the settings of the study's plan."""
 
     kind: Literal["negatives"]
 

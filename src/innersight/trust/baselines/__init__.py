@@ -1,6 +1,6 @@
 """Maps that know nothing of the network: what a heatmap method must beat. One file each, one registered function.
 
-A baseline map takes a picture's pixels (C, H, W) in 0..1 and a random generator, and returns values (h, w).
+A baseline map takes an image's pixels (C, H, W) in 0..1 and a random generator, and returns values (h, w).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The middle of the picture."""
+"""The middle of the image."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The edges of the picture."""
+"""The edges of the image."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,7 +1,7 @@
-"""What is measured of heatmaps on one picture. One file each.
+"""What is measured of heatmaps on one image. One file each.
 
 A metric takes a `Case` and returns a number for each map, (maps,) or (methods,) where it has none for the baselines, or
-None where the picture has none. One that is registered with `fill` is a generator: it yields masks (n, H, W) of the
+None where the image has none. One that is registered with `fill` is a generator: it yields masks (n, H, W) of the
 pixels that stay, is sent the class's probability and logit (n, 2) with the others replaced, and returns the numbers.
 """
 
@@ -36,7 +36,7 @@ def register(
     """Register a metric; the first line of its docstring says what it is.
 
     title : for the head of a table. better : "high", "low", or "". fill : the replacement of removed pixels, or `SAME`.
-    chance : what a map that knows nothing reaches on a picture, and against : what that is called.
+    chance : what a map that knows nothing reaches on an image, and against : what that is called.
     """
 
     def add(function: F) -> F:

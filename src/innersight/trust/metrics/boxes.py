@@ -19,7 +19,7 @@ def blind(case: Case) -> float:
 
 @register("pointing game", "high")
 def pointing(case: Case) -> Float[Tensor, " maps"] | None:
-    """Share of pictures whose highest place lies in the box (Zhang et al. 2018, arXiv:1608.00507).
+    """Share of images whose highest place lies in the box (Zhang et al. 2018, arXiv:1608.00507).
 
     Without their tolerance of 15 pixels. Where several places share the highest value, as in a map that is empty, the
     share of them in the region.
@@ -32,7 +32,7 @@ def mass(case: Case) -> Float[Tensor, " maps"] | None:
     """Share of the positive evidence that lies in the box (Wang et al. 2020, arXiv:1910.01279).
 
     The energy-based pointing game. A map without positive evidence counts as one that is the same everywhere: it gets
-    the region's share of the picture.
+    the region's share of the image.
     """
     return None if case.region is None else positive_inside(case.wide, case.region)
 

@@ -1,4 +1,4 @@
-"""A blurred copy of the picture."""
+"""A blurred copy of the image."""
 
 import torch
 from torch import Tensor

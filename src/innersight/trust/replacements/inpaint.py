@@ -29,7 +29,7 @@ def imputed(
     """Return `x` with each pixel not kept equal to the mean of its eight neighbours, those at corners half as heavy.
 
     The linear equations are solved from a coarse grid to the fine one, with `rounds` of conjugate gradients on each.
-    Where nothing is kept, all is the picture's mean colour.
+    Where nothing is kept, all is the image's mean colour.
     """
     centre = x.mean((1, 2), keepdim=True)
     shape = (len(kept), len(x), *x.shape[1:])

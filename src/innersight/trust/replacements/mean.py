@@ -1,4 +1,4 @@
-"""The picture's mean colour."""
+"""The image's mean colour."""
 
 import torch
 from torch import Tensor
@@ -8,6 +8,6 @@ from innersight.trust.replacements import Fill, laid_over, replacements
 
 @replacements.register
 def mean(x: Tensor, stream: torch.Generator) -> Fill:
-    """Mean: every removed pixel has the picture's mean colour."""
+    """Mean: every removed pixel has the image's mean colour."""
     del stream
     return laid_over(x, x.mean((1, 2), keepdim=True).expand_as(x))

@@ -1,4 +1,4 @@
-"""Noise in the picture's colours."""
+"""Noise in the image's colours."""
 
 import torch
 from torch import Tensor
@@ -8,6 +8,6 @@ from innersight.trust.replacements import Fill, laid_over, replacements
 
 @replacements.register
 def noise(x: Tensor, stream: torch.Generator) -> Fill:
-    """Noise: independent normal values with the mean and the spread of each colour of the picture."""
+    """Noise: independent normal values with the mean and the spread of each colour of the image."""
     drawn = torch.randn(x.shape, generator=stream).to(x)
     return laid_over(x, x.mean((1, 2), keepdim=True) + drawn * x.std((1, 2), keepdim=True))

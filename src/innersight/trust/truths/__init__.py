@@ -1,6 +1,6 @@
-"""What is known to be true without anybody's labels: heatmaps on pictures made for the purpose. One file each.
+"""What is known to be true without anybody's labels: heatmaps on images made for the purpose. One file each.
 
-A truth takes `Asked` and the user's pictures as `Seen`, and returns a number for each map on every picture it made, or
+A truth takes `Asked` and the user's images as `Seen`, and returns a number for each map on every image it made, or
 None where it cannot make any.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Pictures of the user. x : (N, C, H, W) network input. probabilities : (N, classes)."""
+    """Images of the user. x : (N, C, H, W) network input. probabilities : (N, classes)."""
 
     x: Tensor
     probabilities: Tensor

@@ -1,4 +1,4 @@
-"""The grid test: does a heatmap find the one picture of four that shows the class (Rao et al. 2022)."""
+"""The grid test: does a heatmap find the one image of four that shows the class (Rao et al. 2022)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ COUNT = 24
 
 @register("right mosaic", "high", against="chance in mosaics")
 def mosaic(asked: Asked, seen: Seen) -> Found | None:
-    """Share of the positive evidence that lies in the class's own pictures of a mosaic.
+    """Share of the positive evidence that lies in the class's own images of a mosaic.
 
     The grid pointing game (Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435). None where fewer
     than two classes are predicted with a probability of a half or more.
@@ -36,10 +36,10 @@ def mosaic(asked: Asked, seen: Seen) -> Found | None:
 
 @dataclass(frozen=True, eq=False)
 class Mosaics:
-    """Pictures of several classes side by side.
+    """Images of several classes side by side.
 
-    x : (n, C, H, W) network input. targets : (n,) the class asked about in each; no picture is asked about twice.
-    regions : (n, H, W) bool, where its pictures are.
+    x : (n, C, H, W) network input. targets : (n,) the class asked about in each; no image is asked about twice.
+    regions : (n, H, W) bool, where its images are.
     """
 
     x: Tensor
@@ -50,10 +50,10 @@ class Mosaics:
 def mosaics(
     x: Float[Tensor, "N C H W"], probabilities: Float[Tensor, "N classes"], count: int, seed: int
 ) -> Mosaics | None:
-    """Return mosaics of two by two pictures of different classes, one of which is asked about.
+    """Return mosaics of two by two images of different classes, one of which is asked about.
 
-    Only pictures that the network gives a class with a probability of at least a half; no labels are needed. x :
-    network input. count : at most so many, one for each picture asked about. Of two or three classes, two are laid in
+    Only images that the network gives a class with a probability of at least a half; no labels are needed. x :
+    network input. count : at most so many, one for each image asked about. Of two or three classes, two are laid in
     the diagonals. None for fewer, or inputs below 4 pixels.
     """
     sure, predicted = probabilities.max(1)
@@ -67,7 +67,7 @@ def mosaics(
         return None
     rng = np.random.default_rng(seed)
     made, targets, regions = [], [], []
-    # Each picture is asked about once: mosaics of the same picture would be no independent trials.
+    # Each image is asked about once: mosaics of the same image would be no independent trials.
     for number in rng.permutation([i for members in groups.values() for i in members])[:count]:
         asked, four = int(predicted[number]), len(classes) >= 4
         others = [int(c) for c in rng.choice([c for c in classes if c != asked], 3 if four else 1, replace=False)]

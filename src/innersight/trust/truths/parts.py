@@ -1,4 +1,4 @@
-"""The truth on drawn pictures: what the class loses without a part, beside what a heatmap gives the part."""
+"""The truth on drawn images: what the class loses without a part, beside what a heatmap gives the part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.heatmaps import Heatmap, explain
-from innersight.image import as_picture, stack
+from innersight.image import as_image, stack
 from innersight.masks import laid
 from innersight.model import Model
 from innersight.predict import run
@@ -37,7 +37,7 @@ def parts(asked: Asked, seen: Seen) -> Found | None:
     if not set(CLASSES) <= set(model.labels) or model.input.channels != 3:
         return None
     drawn = [draw(CLASSES[i % len(CLASSES)], UNSEEN + asked.seed + i) for i in range(COUNT)]
-    x = stack([as_picture(np.array(toon.pixels)) for toon in drawn], model.input)
+    x = stack([as_image(np.array(toon.pixels)) for toon in drawn], model.input)
     effects = [part_effects(model, toon) for toon in drawn]
     rows = [
         [part_rank(effects[i], part_sums(model, value.nan_to_num(0, 0, 0), drawn[i])) for value in values]
@@ -67,7 +67,7 @@ def part_effects(model: Model, toon: Toon, target: int | str | None = None) -> d
     """
     number = model.class_index(toon.name if target is None else target)
     drawn = [toon, *(toon.without(part) for part in PARTS)]
-    logits = run(model, stack([as_picture(np.array(each.pixels)) for each in drawn], model.input))[:, number]
+    logits = run(model, stack([as_image(np.array(each.pixels)) for each in drawn], model.input))[:, number]
     return dict(zip(PARTS, (logits[0] - logits[1:]).tolist(), strict=True))
 
 
@@ -81,7 +81,7 @@ def part_sums(model: Model, heatmap: "Heatmap | Float[Tensor, 'h w']", toon: Too
     spec = model.input
     wide = F.interpolate(values[None, None].double(), size=(spec.height, spec.width), mode="bilinear")[0, 0]
     wide = wide * (values.numel() / wide.numel())
-    seen = as_picture(np.array(toon.pixels)).box(spec)
+    seen = as_image(np.array(toon.pixels)).box(spec)
     parts = torch.from_numpy(laid(toon.parts, seen, (spec.height, spec.width)))
     return {part: float(wide[parts == i].sum()) for i, part in enumerate(PARTS)}
 
@@ -108,7 +108,7 @@ def part_agreement(
         if toon.removed is not None:
             raise InnersightError(f"{toon.name} {toon.seed} is drawn without {toon.removed}; give whole toons")
         effects = part_effects(model, toon)
-        heat = explain(model, as_picture(np.array(toon.pixels), name=toon.name), toon.name, methods)
+        heat = explain(model, as_image(np.array(toon.pixels), name=toon.name), toon.name, methods)
         maps = {entry.method: entry.values for entry in heat.entries} | {AREA: torch.ones(1, 1)}
         for name, map_ in maps.items():
             values[name].append(part_rank(effects, part_sums(model, map_, toon)))

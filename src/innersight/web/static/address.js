@@ -1,6 +1,6 @@
-/** Addresses: a unit is `layer:7`, a picture its id. Lists of them stand in the URL. */
+/** Addresses: a unit is `layer:7`, an image its id. Lists of them stand in the URL. */
 
-/** Return {layer, unit} of the address of a unit, or null when it names a picture. */
+/** Return {layer, unit} of the address of a unit, or null when it names an image. */
 export function unitOf(address) {
   const [, layer, unit] = /^(.+):(\d+)$/s.exec(address) ?? [];
   return layer === undefined ? null : { layer, unit: Number(unit) };

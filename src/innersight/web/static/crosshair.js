@@ -1,4 +1,4 @@
-/** One place of a picture in many maps at once: its value, and what each layer sees of the picture there. */
+/** One place of an image in many maps at once: its value, and what each layer sees of the image there. */
 
 import { h } from "./dom.js";
 import { boxText, fieldBox, placeBox, putBox } from "./field.js";
@@ -6,7 +6,7 @@ import { number, signed } from "./format.js";
 import { unitMap } from "./layer.js";
 
 /**
- * Return {cell, picture, readout}: makers of the elements that follow the pointer together.
+ * Return {cell, image, readout}: makers of the elements that follow the pointer together.
  * @param {Study} study
  */
 export function crosshair(study) {
@@ -15,22 +15,22 @@ export function crosshair(study) {
   let turn = 0;
   const readout = h("p", { class: "readout matrix-readout", role: "status" });
 
-  /** Show the shares [x, y] of `active`'s picture in all cells of that picture. */
+  /** Show the shares [x, y] of `active`'s image in all cells of that image. */
   async function show(active, /** @type {Place} */ share) {
     const own = ++turn;
-    const shown = cells.filter((cell) => cell.picture.id === active.picture.id);
+    const shown = cells.filter((cell) => cell.image.id === active.image.id);
     await Promise.all(shown.map((cell) => cell.read()));
     // The pointer may be elsewhere by now, or gone.
     if (own !== turn) return;
-    for (const cell of cells) if (cell.picture.id !== active.picture.id) cell.clear();
+    for (const cell of cells) if (cell.image.id !== active.image.id) cell.clear();
     const values = new Map(shown.map((cell) => [cell, cell.show(share)]));
     const place = placeAt(active.layer, share);
     const whole = fieldBox(active.layer, place, study.model.input);
     const effective = fieldBox(active.layer, place, study.model.input, "effective");
-    for (const head of heads) head.show(head.picture.id === active.picture.id ? [whole, effective] : [null, null]);
-    const sees = whole && effective ? `; sees ${boxText(whole, active.picture)}, mostly ${boxText(effective, active.picture)}` : "";
-    readout.textContent = `${active.address} over ${active.picture.name}: ${valueText(active.layer, values.get(active))} at `
-      + `${boxText(placeBox(active.layer, place), active.picture)}${sees}`;
+    for (const head of heads) head.show(head.image.id === active.image.id ? [whole, effective] : [null, null]);
+    const sees = whole && effective ? `; sees ${boxText(whole, active.image)}, mostly ${boxText(effective, active.image)}` : "";
+    readout.textContent = `${active.address} over ${active.image.name}: ${valueText(active.layer, values.get(active))} at `
+      + `${boxText(placeBox(active.layer, place), active.image)}${sees}`;
   }
 
   function leave() {
@@ -42,9 +42,9 @@ export function crosshair(study) {
 
   return {
     readout,
-    picture(picture, tile) {
+    image(image, tile) {
       const boxes = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
-      heads.push({ picture, show: (places) => places.forEach((place, i) => putBox(boxes[i], place)) });
+      heads.push({ image, show: (places) => places.forEach((place, i) => putBox(boxes[i], place)) });
       return h("div", { class: "crossed" }, tile, boxes);
     },
     cell(entry, tile, label) {
@@ -55,16 +55,16 @@ export function crosshair(study) {
   };
 }
 
-function makeCell(study, { address, layer, unit, picture }, tile, label, { show, leave }) {
+function makeCell(study, { address, layer, unit, image }, tile, label, { show, leave }) {
   const marks = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
   const spot = h("span", { class: "cell", hidden: true });
   const output = h("span", { class: "matrix-value tabular", "aria-hidden": "true" });
   let map = /** @type {CellMap | null} */ (null);
   let place = /** @type {Place | null} */ (null);
   const cell = {
-    address, layer, picture,
+    address, layer, image,
     async read() {
-      map ??= await unitMap(layer, unit, picture.id);
+      map ??= await unitMap(layer, unit, image.id);
     },
     /** Once it was read. */
     show(/** @type {Place} */ share) {
@@ -103,7 +103,7 @@ function makeCell(study, { address, layer, unit, picture }, tile, label, { show,
 }
 
 /**
- * The place [x, y] of the layer's grid at these shares of the picture.
+ * The place [x, y] of the layer's grid at these shares of the image.
  * @param {LayerDocument} layer
  * @param {Place} shares
  * @returns {Place}

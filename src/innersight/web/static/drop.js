@@ -1,4 +1,4 @@
-/** A picture dropped anywhere on the page, pasted, or chosen with the button is looked at. */
+/** An image dropped anywhere on the page, pasted, or chosen with the button is looked at. */
 
 import { h, svg } from "./dom.js";
 import { send } from "./jobs.js";
@@ -6,8 +6,8 @@ import { urls } from "./study.js";
 
 const ACCEPTED = "image/*,.npy,.tif,.tiff";
 
-/** Take pictures from the reader, where the host can compute. */
-export function dropPictures(host, study) {
+/** Take images from the reader, where the host can compute. */
+export function dropImages(host, study) {
   if (!host.compute) return;
   const note = document.body.appendChild(h("div", { class: "drop-note", hidden: true, "aria-hidden": "true" },
     h("p", {}, "Drop it: the network looks at it at once")));
@@ -17,8 +17,8 @@ export function dropPictures(host, study) {
 
   // Once its prediction is there; maps and heatmaps follow while the reader looks.
   addEventListener("study", () => {
-    if (!study.pictures.some((picture) => picture.id === last)) return;
-    location.hash = urls.picture(last);
+    if (!study.images.some((image) => image.id === last)) return;
+    location.hash = urls.image(last);
     last = null;
   });
 
@@ -31,7 +31,7 @@ export function dropPictures(host, study) {
         }
         const { ask } = await send(file);
         last = `d${ask.file.slice(0, 8)}`;
-        if (study.pictures.some((picture) => picture.id === last)) location.hash = urls.picture(last);
+        if (study.images.some((image) => image.id === last)) location.hash = urls.image(last);
       } catch (error) {
         problem.textContent = error.message;
         problem.hidden = false;
@@ -60,10 +60,10 @@ export function dropPictures(host, study) {
   });
   addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
 
-  const input = h("input", { type: "file", accept: ACCEPTED, multiple: true, hidden: true, "aria-label": "Pictures",
+  const input = h("input", { type: "file", accept: ACCEPTED, multiple: true, hidden: true, "aria-label": "Images",
     onchange: () => take([...input.files]).then(() => { input.value = ""; }) });
-  const button = h("button", { type: "button", class: "icon add", "aria-label": "Add a picture",
-    title: "Add a picture: drop it anywhere, paste it, or choose it here", onclick: () => input.click() }, plus());
+  const button = h("button", { type: "button", class: "icon add", "aria-label": "Add an image",
+    title: "Add an image: drop it anywhere, paste it, or choose it here", onclick: () => input.click() }, plus());
   document.getElementById("theme")?.before(button, input);
 }
 

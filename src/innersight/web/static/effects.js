@@ -21,8 +21,8 @@ export function barList(label, rows) {
 /** Which classes excite a unit in the scan, and how selective it is. */
 export function classHistogram(study, layer, unit) {
   const { scan } = layer;
-  if (!scan) return missing(study, "examples", "No data set was scanned: `innersight scan MODEL PICTURES --out STUDY`.");
-  if (!scan.classes) return empty("The class of no picture of the scan is known: put them into folders named like the classes.");
+  if (!scan) return missing(study, "examples", "No data set was scanned: `innersight scan MODEL IMAGES --out STUDY`.");
+  if (!scan.classes) return empty("The class of no image of the scan is known: put them into folders named like the classes.");
   const rows = scan.classes[unit] ?? [];
   const found = scan.selectivity;
   const { labels } = study.model;
@@ -32,9 +32,9 @@ export function classHistogram(study, layer, unit) {
     known ? h("p", { class: "quiet" }, `Selectivity ${number(found.index[unit], 2)} for ${labels[found.best[unit]]}`
       + ` (95% interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); the class explains `
       + `${percent(found.share[unit])} of its peaks.`) : null,
-    barList("Mean peak by class", rows.map(([label, mean, pictures]) => ({ name: label, value: mean,
-      text: `${number(mean)} on ${pictures}`, href: urls.class(labels.indexOf(label)) }))),
-    h("p", { class: "quiet" }, "Mean of the peaks of the unit's maps over the pictures of each class, highest first."),
+    barList("Mean peak by class", rows.map(([label, mean, images]) => ({ name: label, value: mean,
+      text: `${number(mean)} on ${images}`, href: urls.class(labels.indexOf(label)) }))),
+    h("p", { class: "quiet" }, "Mean of the peaks of the unit's maps over the images of each class, highest first."),
   ];
 }
 
@@ -44,16 +44,16 @@ export function switchedOff(study, layer, unit) {
   if (!ablation) return missing(study, "ablation", layer.grid[0] * layer.grid[1] > 1 ? "The units of this layer were not switched off one by one."
     : "Only layers with places are switched off unit by unit.");
   if (ablation.why) return empty(ablation.why);
-  const pictures = study.pictures.filter((picture) => ablation.own[picture.id]);
-  const others = study.pictures.length - pictures.length;
+  const images = study.images.filter((image) => ablation.own[image.id]);
+  const others = study.images.length - images.length;
   return [
-    h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each picture is taken for when the unit's map is set to `
+    h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each image is taken for when the unit's map is set to `
       + `${ablation.to}. Negative: the class depends on the unit.`),
-    barList("Change when switched off", pictures.map((picture) => {
-      const { label, change } = ablation.own[picture.id];
-      return { name: `${label}, in ${picture.name}`, value: change[unit], text: signed(change[unit]), href: urls.picture(picture.id) };
+    barList("Change when switched off", images.map((image) => {
+      const { label, change } = ablation.own[image.id];
+      return { name: `${label}, in ${image.name}`, value: change[unit], text: signed(change[unit]), href: urls.image(image.id) };
     })),
-    others ? lacking("ablation", `Not on ${plural(others, "picture")} added later.`) : null,
+    others ? lacking("ablation", `Not on ${plural(others, "image")} added later.`) : null,
   ];
 }
 
@@ -84,9 +84,9 @@ export function connected(study, layer, unit) {
     h("details", { class: "how" }, h("summary", {}, "How to read it"), h("p", { class: "quiet" }, connections.definition))];
 }
 
-const ENDS = { class: "the classes", input: "the picture" };
+const ENDS = { class: "the classes", input: "the image" };
 
-/** What stands at the other end of a connection: a class, a band of the picture, or a unit. */
+/** What stands at the other end of a connection: a class, a band of the image, or a unit. */
 function end(study, name, number_) {
   if (name === "class") return { name: study.model.labels[number_], href: urls.class(number_) };
   if (name === "input") return { name: `band ${number_}`, href: null };

@@ -1,13 +1,13 @@
-/** A pattern enlarged: its score and settings, and the maps of the same unit over the pictures. */
+/** A pattern enlarged: its score and settings, and the maps of the same unit over the images. */
 
 import { enlarge } from "./dialog.js";
 import { facts, h, settingsList } from "./dom.js";
 import { number } from "./format.js";
-import { mapLabel, mapTile, objections, patternIndex, patternSentence, pictureTile, unitScale } from "./layer.js";
+import { mapLabel, mapTile, objections, patternIndex, patternSentence, imageTile, unitScale } from "./layer.js";
 import { legend } from "./legend.js";
 import { urls } from "./study.js";
 
-const PICTURES = 6;
+const IMAGES = 6;
 
 /** Open the dialog on the pattern of `units[at]`; the arrow keys go through `units`. */
 export function dialogPatterns(study, layer, units, at) {
@@ -15,10 +15,10 @@ export function dialogPatterns(study, layer, units, at) {
     title: [`${layer.name}, unit ${unit}`],
     body: [
       h("div", { class: "enlarged" },
-        pictureTile(layer.patterns.sheet, patternIndex(layer, unit), `pattern of unit ${unit}`),
+        imageTile(layer.patterns.sheet, patternIndex(layer, unit), `pattern of unit ${unit}`),
         h("div", {}, patternFacts(layer, unit),
           h("p", {}, h("a", { class: "button", href: urls.unit(layer.name, unit) }, `Everything about unit ${unit}`)))),
-      h("h3", {}, "The same unit on the pictures"),
+      h("h3", {}, "The same unit on the images"),
       unitStrip(study, layer, unit),
     ],
   }));
@@ -41,7 +41,7 @@ export function scoreFacts(score, settings, what = "unit") {
       ["on its pattern", score ? number(score.activation) : null],
       ["updates", score?.steps ? `${score.steps}, ${score.converged ? "it had stopped rising" : "it was still rising"}` : null],
       ["under views it never saw", score ? number(score.held) : null],
-      ["best picture", score ? number(score.natural) : null],
+      ["best image", score ? number(score.natural) : null],
       ["99.9% of places below", score ? number(score.usual) : null],
       ["two seeds agree", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine)`],
     ]),
@@ -50,16 +50,16 @@ export function scoreFacts(score, settings, what = "unit") {
   ];
 }
 
-/** The maps of one unit over the pictures, on one scale. */
+/** The maps of one unit over the images, on one scale. */
 function unitStrip(study, layer, unit) {
-  const pictures = study.pictures.filter((picture) => layer.maps[picture.id]);
-  if (!pictures.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
-  const scale = unitScale(layer, unit, pictures.map((picture) => picture.id));
+  const images = study.images.filter((image) => layer.maps[image.id]);
+  if (!images.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
+  const scale = unitScale(layer, unit, images.map((image) => image.id));
   return [
-    h("div", { class: "strip" }, pictures.slice(0, PICTURES).map((picture) => h("figure", {},
-      mapTile(study, layer, unit, picture.id,
-        { scale, overlay: true, label: mapLabel(layer, unit, picture.id, picture.name) }),
-      h("figcaption", { class: "clip quiet" }, picture.name)))),
-    legend(scale, "activation", "one scale for all pictures"),
+    h("div", { class: "strip" }, images.slice(0, IMAGES).map((image) => h("figure", {},
+      mapTile(study, layer, unit, image.id,
+        { scale, overlay: true, label: mapLabel(layer, unit, image.id, image.name) }),
+      h("figcaption", { class: "clip quiet" }, image.name)))),
+    legend(scale, "activation", "one scale for all images"),
   ];
 }

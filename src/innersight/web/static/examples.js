@@ -1,8 +1,8 @@
-/** Examples: what units see of the pictures of a scan that excite them most, by degrees, and least. */
+/** Examples: what units see of the images of a scan that excite them most, by degrees, and least. */
 
 import { choice, empty, h } from "./dom.js";
 import { number, percent } from "./format.js";
-import { drawPicture, pen, readMap } from "./sheet.js";
+import { drawImage, pen, readMap } from "./sheet.js";
 import { reason } from "./study.js";
 import { tile } from "./tiles.js";
 
@@ -30,7 +30,7 @@ export function exampleTile(layer, i, { masked = true, label = null } = {}) {
   const { sheet, masks } = /** @type {{sheet: Sheet, masks: Sheet}} */ (layer.examples);
   return tile(async (canvas) => {
     const mask = masked ? await readMap(masks, i, 0, 1) : null;
-    await drawPicture(canvas, sheet, i);
+    await drawImage(canvas, sheet, i);
     if (mask) darken(canvas, mask);
   }, sheet.tile, { label });
 }
@@ -39,7 +39,7 @@ export function exampleTile(layer, i, { masked = true, label = null } = {}) {
 export function whyNoExamples(study, layer) {
   if (layer.examples?.why) return `No examples: ${layer.examples.why}.`;
   if (layer.scan) return "The scan's examples are cut out when the study runs again: only for units whose pattern is drawn.";
-  return reason(study, "examples", "No data set was scanned: `innersight scan MODEL PICTURES --out STUDY`, then run the study again.");
+  return reason(study, "examples", "No data set was scanned: `innersight scan MODEL IMAGES --out STUDY`, then run the study again.");
 }
 
 /** All examples of one unit: highest, in between, lowest. */

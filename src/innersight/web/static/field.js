@@ -1,4 +1,4 @@
-/** What a place of a layer sees of the picture: its receptive field, as measured. */
+/** What a place of a layer sees of the image: its receptive field, as measured. */
 
 /**
  * The part of the network's input that the place [x, y] of a layer sees, as shares {left, top, width, height} of its
@@ -35,9 +35,9 @@ export function placeBox({ grid: [height, width] }, [x, y]) {
 }
 
 /**
- * The box in words, in pixels of the source picture.
+ * The box in words, in pixels of the source image.
  * @param {Box} box
- * @param {PictureEntry} picture
+ * @param {ImageEntry} image
  */
 export function boxText({ left, top, width, height }, { box: [l, t, r, b] }) {
   const span = (start, length, from, to) =>
@@ -46,7 +46,7 @@ export function boxText({ left, top, width, height }, { box: [l, t, r, b] }) {
 }
 
 /**
- * Put an element that covers the whole picture's box where `box` is.
+ * Put an element that covers the whole image's box where `box` is.
  * @param {HTMLElement} element
  * @param {Box | null} box
  */

@@ -14,7 +14,7 @@ export function signed(value, digits = 3) {
   return (value > 0 ? "+" : "") + number(value, digits);
 }
 
-/** What the pictures are to the network that a run was measured on: new to it, or why they may not be. */
+/** What the images are to the network that a run was measured on: new to it, or why they may not be. */
 export function judgedOn(metrics) {
   return metrics.not_held_out ? `(${metrics.not_held_out})` : "it was not trained on";
 }

@@ -37,10 +37,10 @@ export async function compute(ask) {
   })));
 }
 
-/** Send a picture; it becomes one of the study. */
+/** Send an image; it becomes one of the study. */
 export async function send(file) {
-  const query = new URLSearchParams({ name: file.name || "picture" });
-  return follow(await answered(await fetch(`api/pictures?${query}`, {
+  const query = new URLSearchParams({ name: file.name || "image" });
+  return follow(await answered(await fetch(`api/images?${query}`, {
     method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
   })));
 }

@@ -14,11 +14,11 @@ const KEYS = [
   { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
   { keys: ["[", "]"], what: "previous and next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
   { keys: ["1", "2", "3", "4", "5"], what: "maps, patterns, examples, weights, comparison of a layer", run: (study, key) => lens(Number(key)) },
-  { keys: ["p"], what: "pin the unit or picture in focus, or of the page", run: pin },
-  { keys: ["x"], what: "the pinned units and pictures side by side", run: () => {
+  { keys: ["p"], what: "pin the unit or image in focus, or of the page", run: pin },
+  { keys: ["x"], what: "the pinned units and images side by side", run: () => {
     location.hash = "#/x";
   } },
-  { keys: ["/"], what: "search layers, units, classes and pictures", run: openSearch },
+  { keys: ["/"], what: "search layers, units, classes and images", run: openSearch },
   { keys: ["?"], what: "this list", run: openHelp },
 ];
 const ELSEWHERE = [
@@ -75,7 +75,7 @@ function pin() {
   const near = /** @type {HTMLElement | null | undefined} */ (focus?.closest("[data-address]")
     ?? focus?.closest("li, figure, [role=row]")?.querySelector("[data-address]"));
   const { place } = shownPage();
-  const own = place?.layer && place.unit !== undefined ? `${place.layer.name}:${place.unit}` : place?.picture;
+  const own = place?.layer && place.unit !== undefined ? `${place.layer.name}:${place.unit}` : place?.image;
   const address = near?.dataset.address ?? own;
   if (address) togglePin(address);
 }

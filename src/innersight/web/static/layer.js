@@ -2,24 +2,24 @@
 
 import { scaleOf } from "./colour.js";
 import { number, signed } from "./format.js";
-import { drawMap, drawOverlay, drawPicture, readMap } from "./sheet.js";
-import { pictureIndex } from "./study.js";
+import { drawMap, drawOverlay, drawImage, readMap } from "./sheet.js";
+import { imageIndex } from "./study.js";
 import { tile } from "./tiles.js";
 
 const places = new WeakMap();
 
-/** The scale of one unit over the pictures named: the same colours mean the same values in all of them. */
+/** The scale of one unit over the images named: the same colours mean the same values in all of them. */
 export function unitScale(layer, unit, ids) {
   return scaleOf(...extent(layer, ids, (list) => [list[unit]]), layer.signed);
 }
 
-/** The scale shared by all units of the layer over the pictures named. */
+/** The scale shared by all units of the layer over the images named. */
 export function layerScale(layer, ids) {
   return scaleOf(...extent(layer, ids, (list) => list), layer.signed);
 }
 
 /**
- * Return the map of a unit over a picture.
+ * Return the map of a unit over an image.
  * @param {LayerDocument} layer
  * @param {number} unit
  * @param {string} id
@@ -30,7 +30,7 @@ export function unitMap(layer, unit, id) {
 }
 
 /**
- * The tile of a unit's map over a picture, plain or laid over what the network saw.
+ * The tile of a unit's map over an image, plain or laid over what the network saw.
  * @param {Study} study
  * @param {LayerDocument} layer
  * @param {number} unit
@@ -38,7 +38,7 @@ export function unitMap(layer, unit, id) {
  * @param {{scale: Scale, overlay?: boolean, label?: string | null}} options
  */
 export function mapTile(study, layer, unit, id, { scale, overlay = false, label = null }) {
-  const index = pictureIndex(study, id);
+  const index = imageIndex(study, id);
   const painter = async (canvas, room) => {
     const map = await unitMap(layer, unit, id);
     if (overlay) await drawOverlay(canvas, room, { map, scale, seen: study.seen, index });
@@ -49,14 +49,14 @@ export function mapTile(study, layer, unit, id, { scale, overlay = false, label 
 }
 
 /**
- * The tile of what the network saw of a picture.
+ * The tile of what the network saw of an image.
  * @param {Study} study
  * @param {string} id
  * @param {string | null} label
  */
 export function seenTile(study, id, label = null) {
-  const index = pictureIndex(study, id);
-  return tile((canvas) => drawPicture(canvas, study.seen, index), study.seen.tile, { label });
+  const index = imageIndex(study, id);
+  return tile((canvas) => drawImage(canvas, study.seen, index), study.seen.tile, { label });
 }
 
 /**
@@ -65,8 +65,8 @@ export function seenTile(study, id, label = null) {
  * @param {number} i
  * @param {string | null} label
  */
-export function pictureTile(sheet, i, label = null) {
-  return tile((canvas) => drawPicture(canvas, sheet, i), sheet.tile, { label });
+export function imageTile(sheet, i, label = null) {
+  return tile((canvas) => drawImage(canvas, sheet, i), sheet.tile, { label });
 }
 
 /**
@@ -107,7 +107,7 @@ export function orders(layer, lens) {
     ...(lens === "maps" ? [["activity", "by activity"]] : []),
     ...(layer.scan ? [["often", "by how often on"]] : []),
     ...(layer.scan?.selectivity ? [["selectivity", "by selectivity"]] : []),
-    ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by score" : "by score over the pictures"]] : [])];
+    ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by score" : "by score over the images"]] : [])];
 }
 
 /**
@@ -134,13 +134,13 @@ export function sortUnits(layer, units, order, id, lens) {
 /** How far the pattern got, as a sentence. */
 export function patternSentence(score, what = "unit") {
   if (score.ratio !== null && score.ratio !== undefined) {
-    if (Math.abs(score.ratio - 1) < 0.005) return `On its pattern the ${what} responds just as strongly as on the best picture of this study.`;
+    if (Math.abs(score.ratio - 1) < 0.005) return `On its pattern the ${what} responds just as strongly as on the best image of this study.`;
     const times = `${number(score.ratio, 3)} times`;
     return score.ratio >= 1
-      ? `On its pattern the ${what} responds ${times} as strongly as on the best picture of this study.`
-      : `The ${what} responds only ${times} as strongly to its pattern as to the best picture of this study: do not read much into it.`;
+      ? `On its pattern the ${what} responds ${times} as strongly as on the best image of this study.`
+      : `The ${what} responds only ${times} as strongly to its pattern as to the best image of this study: do not read much into it.`;
   }
-  return `No picture of this study excites the ${what}, so there is nothing to compare its pattern with.`;
+  return `No image of this study excites the ${what}, so there is nothing to compare its pattern with.`;
 }
 
 /** What speaks against a pattern; that it was still rising is told among its settings only. */

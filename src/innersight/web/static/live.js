@@ -1,10 +1,10 @@
-/** The page of the app is alive: what is missing can be computed from where it is missed, and pictures dropped on it. */
+/** The page of the app is alive: what is missing can be computed from where it is missed, and images dropped on it. */
 
 import { byId, fill, h, select } from "./dom.js";
-import { dropPictures } from "./drop.js";
+import { dropImages } from "./drop.js";
 import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
 import { estimate, heatmaps, offerFor, offersBelow } from "./offers.js";
-import { picturePins, pins, setPins, unitPins } from "./pins.js";
+import { imagePins, pins, setPins, unitPins } from "./pins.js";
 import { parseHash, setQuery, shownPage } from "./router.js";
 import { offer as hand } from "./save.js";
 import { forget, getDocument } from "./source.js";
@@ -62,9 +62,9 @@ export async function startLive(study, main) {
   });
   const observer = new MutationObserver(() => decorate());
   observer.observe(main, { childList: true });
-  dropPictures(host, study);
+  dropImages(host, study);
   const problem = h("span", { class: "bad-text", role: "alert" });
-  byId("tray-actions").prepend(problem, exportButton("Export", () => ({ units: unitPins(), pictures: picturePins() }), problem));
+  byId("tray-actions").prepend(problem, exportButton("Export", () => ({ units: unitPins(), images: imagePins() }), problem));
   await takeUp();
   await decorate();
 
@@ -85,7 +85,7 @@ export async function startLive(study, main) {
     for (const offer of below) page.append(offerPanel(offer, host));
     if (parts[1] === "x") page.append(exportRow());
     if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
-    if (parts[1] === "i" && parts[2].startsWith("d") && page.querySelector(".picture-page")) page.append(forgetRow(parts[2], host));
+    if (parts[1] === "i" && parts[2].startsWith("d") && page.querySelector(".image-page")) page.append(forgetRow(parts[2], host));
   }
 }
 
@@ -102,14 +102,14 @@ function offerPanel(offer, host) {
     h("span", { class: "quiet" }, [offer.note, estimate(host, offer.cost)].filter(Boolean).join(" ")), problem);
 }
 
-/** A button that hands the reader a report of the units and pictures that `chosen()` names; `problem` says why not. */
+/** A button that hands the reader a report of the units and images that `chosen()` names; `problem` says why not. */
 function exportButton(text, chosen, problem) {
   const button = h("button", { type: "button", class: "button", onclick: async () => {
-    const { units = [], pictures = [] } = chosen();
+    const { units = [], images = [] } = chosen();
     fill(problem, units.length ? null : "There is no unit in this view: pin one first.");
     if (!units.length) return;
     button.disabled = true;
-    const wanted = new URLSearchParams([...units.map((unit) => ["units", unit]), ...pictures.map((id) => ["imgs", id])]);
+    const wanted = new URLSearchParams([...units.map((unit) => ["units", unit]), ...images.map((id) => ["imgs", id])]);
     const response = await fetch(`api/report?${wanted}`, { method: "POST" });
     button.disabled = false;
     if (!response.ok) fill(problem, (await response.json()).detail);
@@ -123,21 +123,21 @@ function exportRow() {
   const problem = h("span", { class: "bad-text", role: "alert" });
   const button = exportButton("Export this view", () => shownPage().place ?? {}, problem);
   return h("div", { class: "offer-row" }, button,
-    h("span", { class: "quiet" }, "One HTML file of these units and pictures alone; it opens without a network."), problem);
+    h("span", { class: "quiet" }, "One HTML file of these units and images alone; it opens without a network."), problem);
 }
 
-/** A picture that was dropped onto the page leaves the study again. */
-function forgetRow(picture, host) {
-  return h("section", { class: "question", "aria-label": "Take this picture out" }, offerPanel({
-    text: "Take this picture out of the study", note: "It was added later; what was computed for it alone goes too.",
-    asks: [{ kind: "forget", picture }], cost: ["forget", 1], asked: () => {
-      setPins(pins().filter((address) => address !== picture));
+/** An image that was dropped onto the page leaves the study again. */
+function forgetRow(image, host) {
+  return h("section", { class: "question", "aria-label": "Take this image out" }, offerPanel({
+    text: "Take this image out of the study", note: "It was added later; what was computed for it alone goes too.",
+    asks: [{ kind: "forget", image }], cost: ["forget", 1], asked: () => {
+      setPins(pins().filter((address) => address !== image));
       location.hash = "#/";
     } }, host));
 }
 
-/** Why this class, or this one and not that: any question about a picture. */
-function questionForm(study, picture, host) {
+/** Why this class, or this one and not that: any question about an image. */
+function questionForm(study, image, host) {
   const place = h("div", { class: "question-offer" });
   const asked = { target: "", versus: "", method: "gradcam" };
   const labels = study.model.labels.map((label, number) => [String(number), label]);
@@ -145,12 +145,12 @@ function questionForm(study, picture, host) {
   const number = (text) => (text === "" ? null : Number(text));
   // The answer comes where the others stand: the reader is taken there.
   const show = () => {
-    const predicted = study.pictures.find((entry) => entry.id === picture)?.prediction[0]?.class;
+    const predicted = study.images.find((entry) => entry.id === image)?.prediction[0]?.class;
     setQuery({ target: `${asked.target || predicted}${asked.versus && `-${asked.versus}`}` });
     document.querySelector(".why")?.scrollIntoView();
     dispatchEvent(new HashChangeEvent("hashchange"));
   };
-  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [picture], {
+  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [image], {
     target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), asked: show }, host));
   const choose = (key) => (value) => {
     asked[key] = value;
@@ -212,7 +212,7 @@ function jobRow(study, first) {
   };
 }
 
-/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/PICTURE/maps/LAYER". */
+/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/IMAGE/maps/LAYER". */
 function atWork(what) {
   const [, units] = /\/asked\/([\d,]+)$/.exec(what) ?? [];
   if (units) return `${units.includes(",") ? "units" : "unit"} ${units.replaceAll(",", ", ")}`;
@@ -221,19 +221,19 @@ function atWork(what) {
 }
 
 function title(study, ask) {
-  if (ask.kind === "picture") return `Picture ${ask.name}`;
+  if (ask.kind === "image") return `Image ${ask.name}`;
   if (ask.kind === "patterns") return `Patterns of ${ask.layer}`;
   if (ask.kind === "connections") return `Connections of ${ask.layer}`;
   if (ask.kind === "negatives") return `What switches units of ${ask.layer} off`;
   if (ask.kind === "ablation") return `Switching units of ${ask.layer} off`;
-  if (ask.kind === "forget") return `Taking ${nameOf(study, ask.picture)} out`;
+  if (ask.kind === "forget") return `Taking ${nameOf(study, ask.image)} out`;
   if (ask.kind === "maps") return `Maps of ${ask.layer}`;
   if (ask.kind === "heatmaps") {
-    return `Heatmaps of ${nameOf(study, ask.picture)}`;
+    return `Heatmaps of ${nameOf(study, ask.image)}`;
   }
   return "Patterns of classes";
 }
 
 function nameOf(study, id) {
-  return study.pictures.find((picture) => picture.id === id)?.name ?? id;
+  return study.images.find((image) => image.id === id)?.name ?? id;
 }

@@ -37,15 +37,15 @@ export async function offersBelow(study, parts, query) {
 }
 
 /**
- * Heatmaps of pictures for a class, or one against another.
+ * Heatmaps of images for a class, or one against another.
  * @param {{target?: number | null, versus?: number | null, methods?: string[]}} question
  */
-export function heatmaps(study, pictures, question) {
+export function heatmaps(study, images, question) {
   const { target = null, versus = null, methods = METHODS } = question;
   return {
-    text: pictures.length === 1 ? "Compute heatmaps" : `Compute heatmaps of ${plural(pictures.length, "picture")}`,
-    asks: pictures.map((picture) => ({ kind: "heatmaps", picture, methods, target, versus })),
-    cost: ["heatmaps", methods.length * pictures.length],
+    text: images.length === 1 ? "Compute heatmaps" : `Compute heatmaps of ${plural(images.length, "image")}`,
+    asks: images.map((image) => ({ kind: "heatmaps", image, methods, target, versus })),
+    cost: ["heatmaps", methods.length * images.length],
   };
 }
 
@@ -59,7 +59,7 @@ function maps(study, names) {
   return {
     text: names.length === 1 ? "Compute the maps of this layer" : `Compute the maps of ${plural(names.length, "layer")}`,
     asks: names.map((layer) => ({ kind: "maps", layer })),
-    cost: ["maps", names.length * Math.max(1, study.pictures.length)],
+    cost: ["maps", names.length * Math.max(1, study.images.length)],
   };
 }
 
@@ -124,7 +124,7 @@ async function story(study, what) {
     const first = study.story.filter((name) => left.includes(name));
     return left.length ? maps(study, first.length ? first : left.slice(0, AT_ONCE)) : null;
   }
-  if (what === "heatmaps") return heatmaps(study, study.pictures.map((picture) => picture.id), {});
+  if (what === "heatmaps") return heatmaps(study, study.images.map((image) => image.id), {});
   if (what === "patterns") return firstOf(study, async (name) => named(await patterns(study, name, null), name));
   if (what === "negatives" || what === "connections") {
     const ask = { negatives, connections }[what];
@@ -139,7 +139,7 @@ async function story(study, what) {
     return firstOf(study, async (name) => ((await loadLayer(study, name))?.ablation ? null : ablation(study, [name])));
   }
   if (what !== "class") return null;
-  const predicted = study.pictures.map((picture) => picture.prediction[0]?.class).filter((number) => number !== undefined);
+  const predicted = study.images.map((image) => image.prediction[0]?.class).filter((number) => number !== undefined);
   const known = (await getDocument("classes"))?.patterns?.classes ?? [];
   const numbers = [...new Set([...predicted, ...study.model.labels.keys()])].filter((number) => !known.includes(number)).slice(0, AT_ONCE);
   return numbers.length ? classes(numbers) : null;

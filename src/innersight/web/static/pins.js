@@ -1,4 +1,4 @@
-/** What the reader pinned: addresses of units and pictures, kept in the query `pins` of every page. */
+/** What the reader pinned: addresses of units and images, kept in the query `pins` of every page. */
 
 import { joinAddresses, splitAddresses, unitOf } from "./address.js";
 import { h, svg } from "./dom.js";
@@ -13,12 +13,12 @@ export function pins() {
   return [...pinned];
 }
 
-/** The units pinned, and the pictures. */
+/** The units pinned, and the images. */
 export function unitPins() {
   return pinned.filter((address) => unitOf(address));
 }
 
-export function picturePins() {
+export function imagePins() {
   return pinned.filter((address) => !unitOf(address));
 }
 

@@ -1,13 +1,13 @@
-/** Read a map under the pointer or with the arrow keys: the value of a cell and its place in the picture. */
+/** Read a map under the pointer or with the arrow keys: the value of a cell and its place in the image. */
 
 import { h } from "./dom.js";
 import { number, signed } from "./format.js";
 
 /**
  * Make `host` (an element that covers exactly the map) readable.
- * `read()` gives the map; `picture` is the study's entry whose box the map covers; `unit` names the values.
+ * `read()` gives the map; `image` is the study's entry whose box the map covers; `unit` names the values.
  */
-export function probe(host, { read, picture, unit, isSigned, label }) {
+export function probe(host, { read, image, unit, isSigned, label }) {
   const cell = h("span", { class: "cell", hidden: true, "aria-hidden": "true" });
   const output = h("p", { class: "readout", role: "status" });
   let place = /** @type {Place | null} */ (null);
@@ -21,7 +21,7 @@ export function probe(host, { read, picture, unit, isSigned, label }) {
     for (const [name, share] of [["left", x / map.width], ["top", y / map.height],
       ["width", 1 / map.width], ["height", 1 / map.height]]) cell.style.setProperty(name, percent(share));
     cell.hidden = false;
-    output.textContent = `${(isSigned ? signed : number)(value)} ${unit} at ${where(picture, map, x, y)}`;
+    output.textContent = `${(isSigned ? signed : number)(value)} ${unit} at ${where(image, map, x, y)}`;
   }
 
   function leave() {
@@ -53,8 +53,8 @@ export function probe(host, { read, picture, unit, isSigned, label }) {
   return { area, output };
 }
 
-function where(picture, map, x, y) {
-  const [left, top, right, bottom] = picture.box;
+function where(image, map, x, y) {
+  const [left, top, right, bottom] = image.box;
   const [w, h] = [(right - left) / map.width, (bottom - top) / map.height];
   const span = (start, length) => `${Math.round(start)}–${Math.round(start + length)}`;
   return `x ${span(left + x * w, w)}, y ${span(top + y * h, h)} px`;

@@ -17,7 +17,7 @@ let current = /** @type {Page} */ ({});
 /**
  * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
  * {title, body, arrive, place, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
- * leaves. `place` {layer, unit, picture} is what the keys act on, or {units, pictures} what can be exported, `lens` {current(), change(name)} the layer's view.
+ * leaves. `place` {layer, unit, image} is what the keys act on, or {units, images} what can be exported, `lens` {current(), change(name)} the layer's view.
  */
 export function register(pattern, render) {
   pages.push({ pattern, parts: pattern.split("/"), render });
@@ -105,7 +105,7 @@ async function find(study, hash, signal) {
     const params = match(page.parts, place.parts);
     if (params) return page.render({ study, params, query: place.query, signal });
   }
-  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/PICTURE, #/c/CLASS, #/train or #/about.");
+  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
 }
 
 /** The page for an address that leads nowhere: it says why. */

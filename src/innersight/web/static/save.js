@@ -13,7 +13,7 @@ const STYLES = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-lin
 /** A button that saves what `find()` gives: a canvas or an <svg>. */
 export function saveButton(find, name) {
   const kind = () => (find() instanceof SVGElement ? "SVG" : "PNG");
-  return h("button", { class: "save", type: "button", "aria-label": `Save ${name} as a picture`, title: "Save as a picture",
+  return h("button", { class: "save", type: "button", "aria-label": `Save ${name} as an image`, title: "Save as an image",
     onclick: async () => {
       const source = find();
       if (source) offer(kind() === "SVG" ? svgFile(source) : await pngFile(source), `${fileName(name)}.${kind().toLowerCase()}`);
@@ -21,7 +21,7 @@ export function saveButton(find, name) {
 }
 
 /**
- * A button that saves many tiles as one picture. `cells()` gives [{tile, name}] row by row, without a tile where
+ * A button that saves many tiles as one image. `cells()` gives [{tile, name}] row by row, without a tile where
  * there is none; of very many the first are saved, and the file's name says how many.
  * @param {() => {tile: any, name: string}[]} cells
  * @param {string} name

@@ -1,4 +1,4 @@
-/** Search: units by address, layers, classes and pictures, in a dialog. */
+/** Search: units by address, layers, classes and images, in a dialog. */
 
 import { unitOf } from "./address.js";
 import { fill, h } from "./dom.js";
@@ -12,7 +12,7 @@ export function openSearch(study) {
   const list = h("ul", { class: "found", role: "listbox", id: "found", "aria-label": "Found" });
   const input = h("input", { type: "text", class: "search", role: "combobox", "aria-expanded": "true",
     "aria-controls": "found", "aria-label": "Search", autocomplete: "off", spellcheck: "false",
-    placeholder: "layer:7, a layer, a class, a picture",
+    placeholder: "layer:7, a layer, a class, an image",
     oninput: () => show(), onkeydown: (event) => pressed(event) });
   let chosen = 0;
   let results = [];
@@ -61,7 +61,7 @@ export function found(study, text) {
   const layers = shownLayers(study);
   const everything = [
     ...layers.map(({ name, units }) => ({ name, kind: `layer, ${plural(units, "unit")}`, href: urls.layer(name) })),
-    ...study.pictures.map(({ id, name }) => ({ name, kind: "picture", href: urls.picture(id) })),
+    ...study.images.map(({ id, name }) => ({ name, kind: "image", href: urls.image(id) })),
     ...study.model.labels.map((name, number) => ({ name, kind: "class", href: urls.class(number) })),
   ];
   const rank = ({ name }) => {

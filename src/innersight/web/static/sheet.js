@@ -6,7 +6,7 @@ import { getFile } from "./source.js";
 
 const KEPT = 12; // decoded sheets; the largest take 64 MB each
 
-const pictures = cache(async (name) => createImageBitmap(await getFile(name)));
+const images = cache(async (name) => createImageBitmap(await getFile(name)));
 const greys = cache(async (name) => decodeGrey(new Uint8Array(await (await getFile(name)).arrayBuffer())));
 
 /**
@@ -50,9 +50,9 @@ export function pen(canvas) {
 }
 
 /** Draw tile `i` of a colour sheet over the whole canvas. */
-export async function drawPicture(canvas, sheet, i) {
+export async function drawImage(canvas, sheet, i) {
   const { file, x, y, width, height } = locate(sheet, i);
-  const image = await pictures(file);
+  const image = await images(file);
   canvas.width = width;
   canvas.height = height;
   pen(canvas).drawImage(image, x, y, width, height, 0, 0, width, height);
@@ -65,10 +65,10 @@ export function drawMap(canvas, map, scale) {
   pen(canvas).putImageData(colourise(map, scale), 0, 0);
 }
 
-/** Draw a map over the greyed picture the network saw, `room` CSS pixels wide; near 0 the picture shows through. */
+/** Draw a map over the greyed image the network saw, `room` CSS pixels wide; near 0 the image shows through. */
 export async function drawOverlay(canvas, room, { map, scale, seen, index, opacity = 0.9 }) {
   const { file, x, y, width, height } = locate(seen, index);
-  const image = await pictures(file);
+  const image = await images(file);
   const side = Math.max(96, Math.min(768, room * Math.min(2, devicePixelRatio)));
   canvas.width = Math.round(side);
   canvas.height = Math.round((side * height) / width);

@@ -44,8 +44,8 @@ export function storyLayers(study) {
  * @param {Study} study
  * @param {string} id
  */
-export function pictureIndex(study, id) {
-  return study.pictures.findIndex((picture) => picture.id === id);
+export function imageIndex(study, id) {
+  return study.images.findIndex((image) => image.id === id);
 }
 
 /**
@@ -83,9 +83,9 @@ export const urls = {
   story: (section) => (section ? `#/?at=${section}` : "#/"),
   layer: (name, query = {}) => `#/l/${encodeURIComponent(name)}${asQuery(query)}`,
   unit: (name, unit) => `#/l/${encodeURIComponent(name)}/u/${unit}`,
-  picture: (id) => `#/i/${encodeURIComponent(id)}`,
+  image: (id) => `#/i/${encodeURIComponent(id)}`,
   class: (number) => `#/c/${number}`,
-  matrix: (units, pictures) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(pictures) })}`,
+  matrix: (units, images) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(images) })}`,
 };
 
 /** A query without what is empty; `:`, `,` and `/` stay readable. */

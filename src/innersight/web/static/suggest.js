@@ -12,14 +12,14 @@ export function suggestions(study, layers, present, add) {
   const found = best([...layers.values()].filter((layer) => layer?.compare?.rank.length))
     .filter(({ address }) => !present.includes(address)).slice(0, SHOWN);
   if (!found.length) return null;
-  const all = study.pictures.length === 2 ? "both" : "all pictures";
+  const all = study.images.length === 2 ? "both" : "all images";
   return h("section", { class: "suggest", "aria-labelledby": "suggest-title" },
     h("h2", { id: "suggest-title" }, `These filters see the same thing in ${all}`),
     h("p", { class: "lead" }, "Strong, in few places, and alike in company with the other units there: the best of each layer."),
     h("ul", { class: "suggested" }, found.map(({ address, layer, entry }) => h("li", {},
       h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: `Pin ${address}: ${entry.reason}` },
-      h("span", { class: "suggestion-maps" }, layer.compare.pictures.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,
-        { scale: unitScale(layer, entry.unit, layer.compare.pictures), overlay: true }))),
+      h("span", { class: "suggestion-maps" }, layer.compare.images.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,
+        { scale: unitScale(layer, entry.unit, layer.compare.images), overlay: true }))),
       h("strong", { class: "clip" }, address), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`), hidden(`Pin it: ${entry.reason}`))))),
     h("p", {}, h("button", { type: "button", class: "button primary", onclick: () => add(found.map(({ address }) => address)) },
       `Pin these ${found.length}`)));

@@ -1,4 +1,4 @@
-/** <ins-tile>: one small picture, drawn when it comes near the window and freed when it is far away. */
+/** <ins-tile>: one small image, drawn when it comes near the window and freed when it is far away. */
 
 import { h, hidden } from "./dom.js";
 import { pinButton } from "./pins.js";

@@ -2,8 +2,8 @@
 
 import { unitOf } from "./address.js";
 import { fill, h } from "./dom.js";
-import { mapTile, patternIndex, pictureTile, seenTile, unitScale, whyNoUnit } from "./layer.js";
-import { onPins, picturePins, pins, setPins, togglePin, unitPins } from "./pins.js";
+import { mapTile, patternIndex, imageTile, seenTile, unitScale, whyNoUnit } from "./layer.js";
+import { onPins, imagePins, pins, setPins, togglePin, unitPins } from "./pins.js";
 import { loadLayer, urls } from "./study.js";
 
 /** Put the tray into the page and keep it up to date. */
@@ -17,7 +17,7 @@ export function startTray(study) {
   const show = async () => {
     tray.hidden = pins().length === 0;
     document.documentElement.classList.toggle("with-tray", !tray.hidden);
-    link.setAttribute("href", urls.matrix(unitPins(), picturePins()));
+    link.setAttribute("href", urls.matrix(unitPins(), imagePins()));
     const chips = await Promise.all(pins().map((address) => chip(study, address)));
     if (chips.length === pins().length) fill(list, chips);
   };
@@ -27,26 +27,26 @@ export function startTray(study) {
 
 async function chip(study, address) {
   const unit = unitOf(address);
-  const name = unit ? address : study.pictures.find((picture) => picture.id === address)?.name ?? address;
-  const picture = unit ? null : await pictureThumb(study, address);
+  const name = unit ? address : study.images.find((image) => image.id === address)?.name ?? address;
+  const image = unit ? null : await imageThumb(study, address);
   return h("li", { class: "chip" },
-    h("a", { href: unit ? urls.unit(unit.layer, unit.unit) : urls.picture(address), title: name },
-      h("span", { class: "chip-picture" }, unit ? await unitThumb(study, unit) : picture),
+    h("a", { href: unit ? urls.unit(unit.layer, unit.unit) : urls.image(address), title: name },
+      h("span", { class: "chip-image" }, unit ? await unitThumb(study, unit) : image),
       h("span", { class: "clip" }, name)),
     h("button", { class: "chip-off", type: "button", "aria-label": `Unpin ${name}`,
       onclick: () => togglePin(address) }, "×"));
 }
 
-/** What a unit looks like at a glance: its pattern, else its map over the first picture. */
+/** What a unit looks like at a glance: its pattern, else its map over the first image. */
 async function unitThumb(study, { layer: name, unit }) {
   const layer = await loadLayer(study, name);
   if (!layer || whyNoUnit(layer, unit)) return null;
   const at = patternIndex(layer, unit);
-  if (layer.patterns && at >= 0) return pictureTile(layer.patterns.sheet, at);
-  const first = study.pictures.find((picture) => layer.maps[picture.id]);
+  if (layer.patterns && at >= 0) return imageTile(layer.patterns.sheet, at);
+  const first = study.images.find((image) => layer.maps[image.id]);
   return first ? mapTile(study, layer, unit, first.id, { scale: unitScale(layer, unit, [first.id]) }) : null;
 }
 
-async function pictureThumb(study, id) {
-  return study.pictures.some((picture) => picture.id === id) ? seenTile(study, id) : null;
+async function imageThumb(study, id) {
+  return study.images.some((image) => image.id === id) ? seenTile(study, id) : null;
 }

@@ -3,7 +3,7 @@
 import { choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleTile, exampleUnits, unitExamples, whyNoExamples } from "../examples.js";
 import { count, number, plural, size } from "../format.js";
-import { layerScale, orders, pictureTile, seenTile, sortUnits, unitsOf } from "../layer.js";
+import { layerScale, orders, imageTile, seenTile, sortUnits, unitsOf } from "../layer.js";
 import { legend, ownLegend } from "../legend.js";
 import { lost, register, setQuery } from "../router.js";
 import { sheetButton } from "../save.js";
@@ -24,7 +24,7 @@ register("/l/:layer", async ({ study, params, query }) => {
   if (!layer) return unknownLayer(study, params.layer);
   const state = {
     lens: query.get("lens") in LENS_PANELS ? query.get("lens") : "maps",
-    picture: study.pictures.find((picture) => picture.id === query.get("picture")) ?? study.pictures[0],
+    image: study.images.find((image) => image.id === query.get("image")) ?? study.images[0],
     sort: query.get("sort") ?? "number",
     scale: query.get("scale") ?? "own",
     overlay: query.get("overlay") === "1",
@@ -33,7 +33,7 @@ register("/l/:layer", async ({ study, params, query }) => {
   const show = () => fill(panel, LENS_PANELS[state.lens](study, layer, state, change));
   function change(changes) {
     Object.assign(state, changes);
-    setQuery({ lens: state.lens, picture: state.picture?.id ?? null, sort: state.sort, scale: state.scale,
+    setQuery({ lens: state.lens, image: state.image?.id ?? null, sort: state.sort, scale: state.scale,
       overlay: state.overlay ? "1" : null });
     show();
     dispatchEvent(new Event("view"));
@@ -80,44 +80,44 @@ function layerHead(study, layer) {
         : null),
     layer.scan ? h("p", { class: "badges" }, [
       [layer.scan.dead, "dead: positive nowhere on any of", "bad"], [layer.scan.always_on, "always on: positive at every place of", ""],
-    ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.pictures)} pictures`))) : null);
+    ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.images)} images`))) : null);
 }
 
 function mapsPanel(study, layer, state, change) {
-  const { picture } = state;
-  if (!picture || !layer.maps[picture.id]) return missing(study, "maps",
-    "No maps of this layer were computed for this picture.");
-  const units = sortUnits(layer, unitsOf(layer), state.sort, picture.id, "maps");
-  const scale = state.scale === "shared" ? layerScale(layer, [picture.id]) : null;
-  const make = (i) => mapItem(study, layer, units[i], picture, { scale, overlay: state.overlay });
+  const { image } = state;
+  if (!image || !layer.maps[image.id]) return missing(study, "maps",
+    "No maps of this layer were computed for this image.");
+  const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "maps");
+  const scale = state.scale === "shared" ? layerScale(layer, [image.id]) : null;
+  const make = (i) => mapItem(study, layer, units[i], image, { scale, overlay: state.overlay });
   return [
     h("div", { class: "toolbar" },
-      picturePicker(study, layer, picture, (next) => change({ picture: next })),
+      imagePicker(study, layer, image, (next) => change({ image: next })),
       select("Sort", orders(layer, "maps"), state.sort, (sort) => change({ sort })),
       choice("Scale", [["own", "Own scale"], ["shared", "Shared scale"]], state.scale,
         (next) => change({ scale: next })),
-      choice("Background", [[false, "Map"], [true, "Over the picture"]].map(([value, text]) => [String(value), text]),
+      choice("Background", [[false, "Map"], [true, "Over the image"]].map(([value, text]) => [String(value), text]),
         String(state.overlay),
         (overlay) => change({ overlay: overlay === "true" })),
-      saveAll(units, make, `${layer.name} maps ${picture.name}`)),
-    scale ? legend(scale, "activation", `shared by all units over ${picture.name}`)
+      saveAll(units, make, `${layer.name} maps ${image.name}`)),
+    scale ? legend(scale, "activation", `shared by all units over ${image.name}`)
       : ownLegend(layer.signed, "activation"),
     longGrid(units.length, make, { label: `Maps of ${layer.name}` }),
   ];
 }
 
-function picturePicker(study, layer, current, choose) {
-  const shown = study.pictures.filter((picture) => layer.maps[picture.id]);
-  return h("div", { class: "picker", role: "group", "aria-label": "Picture" }, shown.map((picture) =>
-    h("button", { type: "button", "aria-pressed": String(picture.id === current.id), title: picture.name,
-      "aria-label": picture.name,
-      onclick: () => choose(picture) }, seenTile(study, picture.id))));
+function imagePicker(study, layer, current, choose) {
+  const shown = study.images.filter((image) => layer.maps[image.id]);
+  return h("div", { class: "picker", role: "group", "aria-label": "Image" }, shown.map((image) =>
+    h("button", { type: "button", "aria-pressed": String(image.id === current.id), title: image.name,
+      "aria-label": image.name,
+      onclick: () => choose(image) }, seenTile(study, image.id))));
 }
 
 function patternsPanel(study, layer, state, change) {
   if (!layer.patterns?.units.length) return missing(study, "patterns",
     "No patterns of this layer were computed.");
-  const units = sortUnits(layer, layer.patterns.units, state.sort, state.picture?.id, "patterns");
+  const units = sortUnits(layer, layer.patterns.units, state.sort, state.image?.id, "patterns");
   const make = (i) => patternItem(study, layer, units, i);
   return [
     h("div", { class: "toolbar" },
@@ -132,13 +132,13 @@ function patternsPanel(study, layer, state, change) {
 function examplesPanel(study, layer, state, change) {
   const known = exampleUnits(layer);
   if (!known.length) return empty(whyNoExamples(study, layer));
-  const units = sortUnits(layer, known, state.sort, state.picture?.id, "examples");
+  const units = sortUnits(layer, known, state.sort, state.image?.id, "examples");
   return [
     h("div", { class: "toolbar" },
       select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next })),
       sheetButton(() => units.flatMap((unit) => bestExamples(layer, unit)), `${layer.name} examples`, EXAMPLES)),
-    h("p", { class: "quiet" }, `What ${count(known.length)} of ${plural(layer.units, "unit")} see of the pictures that excite `
-      + `them most, of ${count(layer.scan.pictures)} scanned; dark where the unit does not answer.`),
+    h("p", { class: "quiet" }, `What ${count(known.length)} of ${plural(layer.units, "unit")} see of the images that excite `
+      + `them most, of ${count(layer.scan.images)} scanned; dark where the unit does not answer.`),
     h("ul", { class: "example-units" }, units.map((unit) => exampleRow(layer, unit))),
   ];
 }
@@ -170,13 +170,13 @@ function exampleRow(layer, unit) {
 
 function comparePanel(study, layer) {
   if (!layer.compare?.rank.length) return missing(study, "compare",
-    "The units of this layer were not compared; it takes at least two pictures.");
+    "The units of this layer were not compared; it takes at least two images.");
   return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
 }
 
 function weightsPanel(study, layer) {
   if (!layer.kernels) return missing(study, "weights",
-    "Weights are shown only for the layer that sees the picture itself: deeper ones have no colours.");
+    "Weights are shown only for the layer that sees the image itself: deeper ones have no colours.");
   const make = (unit) => ({
     tile: crispTile(layer.kernels.sheet, unit),
     name: String(unit),
@@ -191,7 +191,7 @@ function weightsPanel(study, layer) {
 }
 
 function crispTile(sheet, i) {
-  const element = pictureTile(sheet, i);
+  const element = imageTile(sheet, i);
   element.classList.add("crisp");
   return element;
 }

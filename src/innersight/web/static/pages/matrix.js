@@ -1,28 +1,28 @@
-/** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by pictures; pointing at a place shows it in every row at once. */
+/** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by images; pointing at a place shows it in every row at once. */
 
 import { joinAddresses, splitAddresses, unitOf } from "../address.js";
 import { choice, empty, fill, h } from "../dom.js";
 import { number } from "../format.js";
-import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale, whyNoUnit } from "../layer.js";
+import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale, whyNoUnit } from "../layer.js";
 import { gradient } from "../colour.js";
 import { crosshair } from "../crosshair.js";
-import { picturePins, pinButton, setPins, pins, unitPins } from "../pins.js";
+import { imagePins, pinButton, setPins, pins, unitPins } from "../pins.js";
 import { register, setQuery } from "../router.js";
 import { sheetButton } from "../save.js";
 import { loadLayer, storyLayers, urls } from "../study.js";
 import { suggestions } from "../suggest.js";
 
-const PICTURES = 6;
+const IMAGES = 6;
 
 register("/x", async ({ study, query }) => {
   const state = {
     units: splitAddresses(query.get("units")),
-    pictures: splitAddresses(query.get("imgs")),
+    images: splitAddresses(query.get("imgs")),
     view: query.get("view") === "map" ? "map" : "overlay",
   };
   if (!state.units.length) state.units = unitPins();
-  if (!state.pictures.length) state.pictures = picturePins();
-  if (!state.pictures.length) state.pictures = study.pictures.slice(0, PICTURES).map((picture) => picture.id);
+  if (!state.images.length) state.images = imagePins();
+  if (!state.images.length) state.images = study.images.slice(0, IMAGES).map((image) => image.id);
   const layers = new Map();
   for (const name of new Set([...state.units.map((address) => unitOf(address)?.layer),
     ...storyLayers(study).map((entry) => entry.name)])) layers.set(name, name ? await loadLayer(study, name) : null);
@@ -30,23 +30,23 @@ register("/x", async ({ study, query }) => {
 
   function change(changes) {
     Object.assign(state, changes);
-    setQuery({ units: joinAddresses(state.units), imgs: joinAddresses(state.pictures),
+    setQuery({ units: joinAddresses(state.units), imgs: joinAddresses(state.images),
       view: state.view === "map" ? "map" : null });
     show();
   }
 
   function show() {
-    const pictures = state.pictures.map((id) => study.pictures.find((picture) => picture.id === id)).filter(Boolean);
+    const images = state.images.map((id) => study.images.find((image) => image.id === id)).filter(Boolean);
     const rows = state.units.map((address) => ({ address, ...row(layers, address) }));
     fill(panel,
       rows.length ? [
         h("div", { class: "toolbar" },
-          choice("View", [["overlay", "Over the picture"], ["map", "Map"]], state.view, (view) => change({ view })),
+          choice("View", [["overlay", "Over the image"], ["map", "Map"]], state.view, (view) => change({ view })),
           picker(study, state, change),
           h("button", { class: "button", type: "button",
-            onclick: () => setPins([...pins(), ...state.units, ...state.pictures]) }, "Pin all of these"),
-          sheetButton(() => cellsOf(study, rows, pictures, state), "side by side", 1 + pictures.length)),
-        matrix(study, rows, pictures, state, change),
+            onclick: () => setPins([...pins(), ...state.units, ...state.images]) }, "Pin all of these"),
+          sheetButton(() => cellsOf(study, rows, images, state), "side by side", 1 + images.length)),
+        matrix(study, rows, images, state, change),
       ] : empty("No unit is pinned yet. Pin units with p or the pin on a tile, or start with those below."),
       suggestions(study, layers, state.units, (units) => {
         setPins([...pins(), ...units]);
@@ -60,7 +60,7 @@ register("/x", async ({ study, query }) => {
     place: state,
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Side by side"),
-        h("h1", {}, "The same units, on the same pictures"),
+        h("h1", {}, "The same units, on the same images"),
         h("p", { class: "lead" }, "One row is one unit, on one scale. Point at a place, or use the arrow keys on a map: every row shows "
           + "its value there, and what it sees.")),
       panel),
@@ -79,39 +79,39 @@ function row(layers, address) {
 }
 
 function picker(study, state, change) {
-  return h("div", { class: "picker", role: "group", "aria-label": "Pictures" }, study.pictures.map((picture) => {
-    const shown = state.pictures.includes(picture.id);
-    return h("button", { type: "button", "aria-pressed": String(shown), title: picture.name, "aria-label": picture.name,
-      onclick: () => change({ pictures: shown && state.pictures.length > 1
-        ? state.pictures.filter((id) => id !== picture.id) : [...state.pictures, picture.id] }) },
-    seenTile(study, picture.id));
+  return h("div", { class: "picker", role: "group", "aria-label": "Images" }, study.images.map((image) => {
+    const shown = state.images.includes(image.id);
+    return h("button", { type: "button", "aria-pressed": String(shown), title: image.name, "aria-label": image.name,
+      onclick: () => change({ images: shown && state.images.length > 1
+        ? state.images.filter((id) => id !== image.id) : [...state.images, image.id] }) },
+    seenTile(study, image.id));
   }));
 }
 
-function matrix(study, rows, pictures, state, change) {
+function matrix(study, rows, images, state, change) {
   const cross = crosshair(study);
   const drop = (address) => change({ units: state.units.filter((one) => one !== address) });
   return [
-    h("div", { class: "scroll" }, h("div", { class: "matrix", role: "table", "aria-label": "Units by pictures",
-      style: { "--pictures": String(pictures.length) } },
+    h("div", { class: "scroll" }, h("div", { class: "matrix", role: "table", "aria-label": "Units by images",
+      style: { "--images": String(images.length) } },
     h("div", { class: "matrix-row matrix-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
-      pictures.map((picture) => h("div", { role: "columnheader", class: "matrix-picture" },
-        cross.picture(picture, seenTile(study, picture.id)),
-        h("span", { class: "matrix-name" }, h("a", { href: urls.picture(picture.id), class: "clip", title: picture.name },
-          picture.name), pinButton(picture.id, picture.name))))),
-    rows.map((entry) => (entry.why ? missingRow(entry, drop) : unitRow(study, entry, pictures, state, cross, drop))))),
+      images.map((image) => h("div", { role: "columnheader", class: "matrix-image" },
+        cross.image(image, seenTile(study, image.id)),
+        h("span", { class: "matrix-name" }, h("a", { href: urls.image(image.id), class: "clip", title: image.name },
+          image.name), pinButton(image.id, image.name))))),
+    rows.map((entry) => (entry.why ? missingRow(entry, drop) : unitRow(study, entry, images, state, cross, drop))))),
     cross.readout,
   ];
 }
 
 /** The matrix as rows of a saved sheet: each unit's pattern, then its maps. */
-function cellsOf(study, rows, pictures, state) {
-  const heads = [{ tile: null, name: "" }, ...pictures.map(({ id, name }) => ({ tile: seenTile(study, id), name }))];
+function cellsOf(study, rows, images, state) {
+  const heads = [{ tile: null, name: "" }, ...images.map(({ id, name }) => ({ tile: seenTile(study, id), name }))];
   return [heads, ...rows.filter(({ layer }) => layer).map(({ address, layer, unit }) => {
-    const scale = unitScale(layer, unit, pictures.filter(({ id }) => layer.maps[id]).map(({ id }) => id));
+    const scale = unitScale(layer, unit, images.filter(({ id }) => layer.maps[id]).map(({ id }) => id));
     const at = patternIndex(layer, unit);
-    return [{ tile: at >= 0 ? pictureTile(layer.patterns.sheet, at) : null, name: address }, ...pictures.map(({ id }) => (layer.maps[id]
+    return [{ tile: at >= 0 ? imageTile(layer.patterns.sheet, at) : null, name: address }, ...images.map(({ id }) => (layer.maps[id]
       ? { tile: mapTile(study, layer, unit, id, { scale, overlay: state.view === "overlay" }), name: `up to ${number(layer.maps[id].hi[unit])}` }
       : { tile: null, name: "no map" }))];
   })].flat();
@@ -124,23 +124,23 @@ function missingRow({ address, why }, drop) {
       h("button", { class: "button", type: "button", onclick: () => drop(address) }, "Take it out")));
 }
 
-function unitRow(study, { address, layer, unit }, pictures, state, cross, drop) {
-  const known = pictures.filter((picture) => layer.maps[picture.id]);
-  const scale = unitScale(layer, unit, known.map((picture) => picture.id));
+function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
+  const known = images.filter((image) => layer.maps[image.id]);
+  const scale = unitScale(layer, unit, known.map((image) => image.id));
   const at = patternIndex(layer, unit);
   return h("div", { class: "matrix-row", role: "row", "data-address": address },
     h("div", { role: "rowheader", class: "matrix-side" },
       h("a", { class: "matrix-unit", href: urls.unit(layer.name, unit), title: address },
         h("span", { class: "matrix-pattern" }, at >= 0
-          ? pictureTile(layer.patterns.sheet, at, `pattern of ${address}`) : null),
+          ? imageTile(layer.patterns.sheet, at, `pattern of ${address}`) : null),
         h("strong", { class: "clip" }, layer.name), h("span", { class: "quiet tabular" }, `unit ${unit}`)),
       h("span", { class: "matrix-tools" }, pinButton(address, address),
         h("button", { class: "chip-off", type: "button", "aria-label": `Take ${address} out`, onclick: () => drop(address) }, "×")),
       h("span", { class: "matrix-scale quiet tabular" },
         h("span", { class: "bar", style: { background: gradient(scale) }, "aria-hidden": "true" }),
         !scale.limit ? "silent on these" : scale.signed ? `±${number(scale.limit, 2)}` : `0 to ${number(scale.limit, 2)}`)),
-    pictures.map((picture) => h("div", { role: "cell", class: "matrix-cell" }, layer.maps[picture.id]
-      ? cross.cell({ address, layer, unit, picture }, mapTile(study, layer, unit, picture.id, { scale,
-        overlay: state.view === "overlay" }), mapLabel(layer, unit, picture.id, picture.name))
-      : h("span", { class: "quiet" }, "no map of this picture"))));
+    images.map((image) => h("div", { role: "cell", class: "matrix-cell" }, layer.maps[image.id]
+      ? cross.cell({ address, layer, unit, image }, mapTile(study, layer, unit, image.id, { scale,
+        overlay: state.view === "overlay" }), mapLabel(layer, unit, image.id, image.name))
+      : h("span", { class: "quiet" }, "no map of this image"))));
 }

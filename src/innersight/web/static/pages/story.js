@@ -11,7 +11,7 @@ import { evidenceSection } from "../sections/evidence.js";
 import { mapsSection } from "../sections/maps.js";
 import { modelSection, opening } from "../sections/model.js";
 import { patternsSection } from "../sections/patterns.js";
-import { picturesSection } from "../sections/pictures.js";
+import { imagesSection } from "../sections/images.js";
 import { trainingSection } from "../sections/training.js";
 
 register("/", async ({ study, query }) => {
@@ -20,7 +20,7 @@ register("/", async ({ study, query }) => {
   const body = h("div", { class: "story" },
     opening(study, layers),
     modelSection(study, layers, { classes, heatmaps, train, trust }),
-    picturesSection(study),
+    imagesSection(study),
     mapsSection(study, layers),
     compareSection(study, layers),
     patternsSection(study, layers),

@@ -27,7 +27,7 @@ function metrics({ metrics: found }) {
   const interval = found.interval
     ? ` (95% interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
   return h("p", { class: "lead after" },
-    `Right on ${percent(found.accuracy)} of ${count(found.pictures)} pictures ${judgedOn(found)}${interval}.`);
+    `Right on ${percent(found.accuracy)} of ${count(found.images)} images ${judgedOn(found)}${interval}.`);
 }
 
 function confusion(study, found) {
@@ -36,7 +36,7 @@ function confusion(study, found) {
   const totals = found.confusion.map((row) => row.reduce((a, b) => a + b, 0));
   return [
     h("h2", {}, "What is taken for what"),
-    h("p", { class: "quiet" }, "A row is the truth, a column the prediction, a cell the number of pictures."),
+    h("p", { class: "quiet" }, "A row is the truth, a column the prediction, a cell the number of images."),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
       h("table", { class: "confusion" },
       h("thead", {}, h("tr", {}, h("td"), labels.map((label) => h("th", { scope: "col" }, h("span", {}, label))),

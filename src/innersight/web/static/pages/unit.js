@@ -5,7 +5,7 @@ import { classHistogram, connected, switchedOff } from "../effects.js";
 import { patternFacts } from "../enlarged.js";
 import { exampleBands } from "../examples.js";
 import { number, percent, plural, signed } from "../format.js";
-import { mapLabel, mapTile, objections, patternIndex, pictureTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
+import { mapLabel, mapTile, objections, patternIndex, imageTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
 import { legend } from "../legend.js";
 import { pinButton } from "../pins.js";
 import { probe, probeHint } from "../probe.js";
@@ -46,7 +46,7 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
         h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")}. Address `, h("code", {}, address), "."),
         standing(layer, unit)),
       h("div", { class: "unit-page" }, patternColumn(study, layer, unit), mapsColumn(study, layer, unit)),
-      part("Pictures that excite it", exampleBands(study, layer, unit)),
+      part("Images that excite it", exampleBands(study, layer, unit)),
       h("div", { class: "columns parts" },
         part("Which classes it tells", classHistogram(study, layer, unit)),
         part("What switching it off does", switchedOff(study, layer, unit))),
@@ -74,11 +74,11 @@ function standing(layer, unit) {
 
 function patternColumn(study, layer, unit) {
   const i = patternIndex(layer, unit);
-  const kernel = layer.kernels ? pictureTile(layer.kernels.sheet, unit, `weights of unit ${unit}`) : null;
+  const kernel = layer.kernels ? imageTile(layer.kernels.sheet, unit, `weights of unit ${unit}`) : null;
   kernel?.classList.add("crisp");
   return h("div", { class: "unit-pattern" },
     h("h2", {}, "What it has learned"),
-    i >= 0 ? [saved(pictureTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
+    i >= 0 ? [saved(imageTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
       patternFacts(layer, unit), otherSeeds(layer, unit, i), negative(layer, unit)]
       : missing(study, "patterns", "No pattern of this unit was computed."),
     kernel ? [h("h3", {}, "Its weights"), h("div", { class: "kernel" }, saved(kernel, `${layer.name} ${unit} weights`))] : null);
@@ -89,7 +89,7 @@ function otherSeeds(layer, unit, i) {
   if (!others) return h("p", { class: "quiet" }, "One seed was drawn.");
   return [h("h3", {}, others.each > 1 ? "The same from other seeds" : "The same from another seed"),
     h("div", { class: "seeds" }, Array.from({ length: others.each }, (_, j) =>
-      pictureTile(others.sheet, i * others.each + j, `pattern of unit ${unit} from another seed`))),
+      imageTile(others.sheet, i * others.each + j, `pattern of unit ${unit} from another seed`))),
     h("p", { class: "quiet" }, "Above is the one with the strongest response. What differs between them is chance.")];
 }
 
@@ -99,34 +99,34 @@ function negative(layer, unit) {
   if (i < 0) return [h("h3", {}, "What switches it off"), lacking("negatives", "It was not drawn.")];
   const score = found.score[i];
   return [h("h3", {}, "What switches it off"),
-    h("div", { class: "seeds" }, pictureTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
+    h("div", { class: "seeds" }, imageTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
     h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
       objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
     h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
 }
 
 function mapsColumn(study, layer, unit) {
-  const pictures = study.pictures.filter((picture) => layer.maps[picture.id]);
-  if (!pictures.length) return h("div", {}, h("h2", {}, "What it responds to"),
+  const images = study.images.filter((image) => layer.maps[image.id]);
+  if (!images.length) return h("div", {}, h("h2", {}, "What it responds to"),
     missing(study, "maps", "No maps were computed."));
-  const scale = unitScale(layer, unit, pictures.map((picture) => picture.id));
+  const scale = unitScale(layer, unit, images.map((image) => image.id));
   return h("div", {},
     h("h2", {}, "What it responds to"),
-    legend(scale, "activation", "one scale for all pictures"),
+    legend(scale, "activation", "one scale for all images"),
     h("p", {}, probeHint()),
-    h("div", { class: "unit-maps" }, pictures.map((picture) => mapFigure(study, layer, unit, picture, scale))),
-    h("p", { class: "more" }, h("a", { href: urls.matrix([`${layer.name}:${unit}`], pictures.map((picture) => picture.id)) },
+    h("div", { class: "unit-maps" }, images.map((image) => mapFigure(study, layer, unit, image, scale))),
+    h("p", { class: "more" }, h("a", { href: urls.matrix([`${layer.name}:${unit}`], images.map((image) => image.id)) },
       "Side by side with other units →")));
 }
 
-function mapFigure(study, layer, unit, picture, scale) {
-  const maps = layer.maps[picture.id];
-  const label = mapLabel(layer, unit, picture.id, picture.name);
-  const { area, output } = probe(mapTile(study, layer, unit, picture.id, { scale, overlay: true, label }), {
-    read: () => unitMap(layer, unit, picture.id), picture, unit: "activation", isSigned: layer.signed, label });
-  return h("figure", { class: "unit-map", "data-address": picture.id }, area,
-    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.picture(picture.id), class: "clip" }, picture.name),
-      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${picture.name}`)), output,
+function mapFigure(study, layer, unit, image, scale) {
+  const maps = layer.maps[image.id];
+  const label = mapLabel(layer, unit, image.id, image.name);
+  const { area, output } = probe(mapTile(study, layer, unit, image.id, { scale, overlay: true, label }), {
+    read: () => unitMap(layer, unit, image.id), image, unit: "activation", isSigned: layer.signed, label });
+  return h("figure", { class: "unit-map", "data-address": image.id }, area,
+    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.image(image.id), class: "clip" }, image.name),
+      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${image.name}`)), output,
     facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],
       ["lowest", number(maps.lo[unit])]])));
 }

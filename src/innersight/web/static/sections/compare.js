@@ -1,8 +1,8 @@
-/** The same filters over several pictures: rows are units, columns are pictures. */
+/** The same filters over several images: rows are units, columns are images. */
 
 import { h } from "../dom.js";
 import { number } from "../format.js";
-import { mapLabel, mapTile, patternIndex, pictureTile, seenTile, unitScale } from "../layer.js";
+import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale } from "../layer.js";
 import { section } from "../section.js";
 import { missing, storyLayers, urls } from "../study.js";
 
@@ -12,17 +12,17 @@ const LAYERS = 2;
 export function compareSection(study, layers) {
   const compared = telling(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
   const body = compared.length
-    ? h("div", { class: `abreast${study.pictures.length <= 3 ? " pairs" : ""}` },
+    ? h("div", { class: `abreast${study.images.length <= 3 ? " pairs" : ""}` },
       compared.map((layer) => h("div", { class: "group" },
       h("h3", {}, h("a", { href: urls.layer(layer.name, { lens: "compare" }) }, layer.name)),
       compareRows(study, layer, ROWS),
       definition(layer),
       h("p", { class: "more" }, h("a", { href: urls.layer(layer.name, { lens: "compare" }) },
         `All ${layer.compare.rank.length} ranked units of ${layer.name} →`)))))
-    : missing(study, "compare", "Comparing takes at least two pictures.");
-  return section("compare", "The same filters", "Does a filter mean the same thing in another picture?",
-    "One row is one unit, laid over each picture on one shared scale. Units that respond strongly, "
-    + "in few places and in all pictures come first.",
+    : missing(study, "compare", "Comparing takes at least two images.");
+  return section("compare", "The same filters", "Does a filter mean the same thing in another image?",
+    "One row is one unit, laid over each image on one shared scale. Units that respond strongly, "
+    + "in few places and in all images come first.",
     body, study.how.compare);
 }
 
@@ -40,21 +40,21 @@ export function definition(layer) {
 
 /** The best `rows` units of a compared layer. */
 export function compareRows(study, layer, rows) {
-  const { pictures: ids, rank } = layer.compare;
-  const named = ids.map((id) => study.pictures.find((picture) => picture.id === id));
-  const columns = { "--pictures": String(ids.length) };
-  return h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the pictures`,
+  const { images: ids, rank } = layer.compare;
+  const named = ids.map((id) => study.images.find((image) => image.id === id));
+  const columns = { "--images": String(ids.length) };
+  return h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the images`,
     style: columns },
     h("div", { class: "compare-row compare-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
       h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "its pattern" : ""),
-      named.map((picture) => h("a", { role: "columnheader", href: urls.picture(picture.id), title: picture.name },
-        seenTile(study, picture.id, picture.name), h("span", { class: "clip" }, picture.name)))),
+      named.map((image) => h("a", { role: "columnheader", href: urls.image(image.id), title: image.name },
+        seenTile(study, image.id, image.name), h("span", { class: "clip" }, image.name)))),
     rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named)));
 }
 
-function compareRow(study, layer, entry, pictures) {
-  const scale = unitScale(layer, entry.unit, pictures.map((picture) => picture.id));
+function compareRow(study, layer, entry, images) {
+  const scale = unitScale(layer, entry.unit, images.map((image) => image.id));
   const pattern = patternIndex(layer, entry.unit);
   return h("div", { class: "compare-row", role: "row" },
     h("a", { class: "compare-unit", role: "rowheader", href: urls.unit(layer.name, entry.unit) },
@@ -62,9 +62,9 @@ function compareRow(study, layer, entry, pictures) {
         h("span", { class: "score tabular" }, `score ${number(entry.score, 2)}`),
       h("span", { class: "quiet" }, entry.reason)),
     h("span", { role: "cell", class: "compare-cell" },
-      pattern >= 0 ? pictureTile(layer.patterns.sheet, pattern, `pattern of unit ${entry.unit}`) : null),
-    pictures.map((picture, i) => h("span", { role: "cell", class: "compare-cell" },
-      mapTile(study, layer, entry.unit, picture.id,
-        { scale, overlay: true, label: mapLabel(layer, entry.unit, picture.id, picture.name) }),
+      pattern >= 0 ? imageTile(layer.patterns.sheet, pattern, `pattern of unit ${entry.unit}`) : null),
+    images.map((image, i) => h("span", { role: "cell", class: "compare-cell" },
+      mapTile(study, layer, entry.unit, image.id,
+        { scale, overlay: true, label: mapLabel(layer, entry.unit, image.id, image.name) }),
       h("span", { class: "quiet tabular" }, `strength ${number(entry.strength[i], 2)}`))));
 }

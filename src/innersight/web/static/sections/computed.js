@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { count, plural, seconds, size } from "../format.js";
-import { mapTile, patternIndex, pictureTile, unitScale, unitsOf } from "../layer.js";
+import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "../layer.js";
 import { reason, shownLayers, urls } from "../study.js";
 
 const THOUSAND = 1000;
@@ -19,23 +19,23 @@ export function layerStrip(study, layers) {
 }
 
 function thumb(study, layer) {
-  const first = study.pictures.find((picture) => layer.maps[picture.id]);
+  const first = study.images.find((image) => layer.maps[image.id]);
   const best = layer.compare?.rank[0]?.unit ?? layer.patterns?.units[0] ?? unitsOf(layer)[0];
   const at = patternIndex(layer, best);
-  if (at >= 0) return pictureTile(layer.patterns.sheet, at);
+  if (at >= 0) return imageTile(layer.patterns.sheet, at);
   return first ? mapTile(study, layer, best, first.id, { scale: unitScale(layer, best, [first.id]) }) : null;
 }
 
-/** Dead and saturated units, from the scan where there is one, else from the pictures and patterns of the study. */
+/** Dead and saturated units, from the scan where there is one, else from the images and patterns of the study. */
 function health(study, layer) {
   const found = [];
   if (layer.scan) {
     found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always on, in `
-      + `${count(layer.scan.pictures)} pictures`, bad: layer.scan.dead.length > 0 });
+      + `${count(layer.scan.images)} images`, bad: layer.scan.dead.length > 0 });
   } else {
     const maps = Object.values(layer.maps);
     const silent = maps.length ? maps[0].hi.filter((_, unit) => maps.every((of) => !(of.hi[unit] > 0))).length : 0;
-    if (maps.length) found.push({ text: `${count(silent)} silent on ${plural(maps.length, "picture")}`, bad: silent > 0 });
+    if (maps.length) found.push({ text: `${count(silent)} silent on ${plural(maps.length, "image")}`, bad: silent > 0 });
   }
   for (const flag of ["dead", "saturated"]) {
     const flagged = (layer.patterns?.score ?? []).filter((score) => score.flags.includes(flag)).length;
@@ -78,14 +78,14 @@ function holdings(study, layers, { heatmaps, train, classes, trust }) {
   const linked = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
   const units = layers.reduce((sum, layer) => sum + layer.units, 0);
   return [
-    { what: "maps", title: "Feature maps", there: shown ? `${plural(shown, "layer")}, ${plural(study.pictures.length, "picture")}` : "none",
+    { what: "maps", title: "Feature maps", there: shown ? `${plural(shown, "layer")}, ${plural(study.images.length, "image")}` : "none",
       took: spent("maps"), missing: others ? `${plural(others, "layer")}` : "nothing", cost: times(each("maps", shown), others) },
     { what: "compare", title: "Comparison", there: compared ? plural(compared, "layer") : "none", took: spent("compare"),
-      missing: compared ? "nothing" : reason(study, "compare", "It takes two pictures."), cost: null },
+      missing: compared ? "nothing" : reason(study, "compare", "It takes two images."), cost: null },
     { what: "patterns", title: "Patterns", there: drawn ? plural(drawn, "unit") : "none", took: spent("patterns"),
       missing: undrawn ? `${plural(undrawn, "unit")} of these layers` : "nothing", cost: times(each("patterns", drawn), undrawn) },
     { what: "heatmaps", title: "Heatmaps", there: methods ? `${plural(methods, "method")}` : "none", took: spent("heatmaps"),
-      missing: methods ? `${plural(Object.keys(study.methods ?? {}).length - methods, "other method")}, each from a picture's page` : reason(study, "heatmaps", "None were asked for."),
+      missing: methods ? `${plural(Object.keys(study.methods ?? {}).length - methods, "other method")}, each from an image's page` : reason(study, "heatmaps", "None were asked for."),
       cost: null },
     { what: "class", title: "Patterns of classes", there: told ? plural(told, "class", "classes") : "none", took: spent("classes"),
       missing: untold ? plural(untold, "class", "classes") : "nothing", cost: times(each("classes", told), untold) },
@@ -95,11 +95,11 @@ function holdings(study, layers, { heatmaps, train, classes, trust }) {
       missing: gridded > ablated ? plural(gridded - ablated, "layer") : "nothing", cost: times(each("ablation", ablated), gridded - ablated) },
     { what: "connections", title: "Connections", there: linked ? plural(linked, "unit") : "none", took: spent("connections"),
       missing: linked < units ? `${plural(units - linked, "unit")} of these layers` : "nothing", cost: times(each("connections", linked), units - linked) },
-    { what: "trust", title: "Trust in heatmaps", there: trust ? `${plural(trust.pictures, "picture")}` : "none", took: spent("trust"),
+    { what: "trust", title: "Trust in heatmaps", there: trust ? `${plural(trust.images, "image")}` : "none", took: spent("trust"),
       missing: trust ? "nothing" : reason(study, "trust", "It was not measured."), cost: null },
-    { what: "examples", title: "Examples", there: scanned.length ? `${plural(scanned.length, "layer")} over ${count(scanned[0].scan.pictures)} pictures` : "none",
-      took: spent("examples"), missing: scanned.length ? "nothing" : `a scan of a data set, for ${count(THOUSAND)} pictures`,
-      cost: scanned.length ? null : times(each("maps", study.pictures.length), THOUSAND) },
+    { what: "examples", title: "Examples", there: scanned.length ? `${plural(scanned.length, "layer")} over ${count(scanned[0].scan.images)} images` : "none",
+      took: spent("examples"), missing: scanned.length ? "nothing" : `a scan of a data set, for ${count(THOUSAND)} images`,
+      cost: scanned.length ? null : times(each("maps", study.images.length), THOUSAND) },
     { what: "training", title: "Training", there: train ? "its record" : "none", took: null,
       missing: train ? "nothing" : reason(study, "train", "No record of it."), cost: null },
   ];

@@ -1,4 +1,4 @@
-/** Which part of a picture decided the class: one figure per picture, target and method. */
+/** Which part of an image decided the class: one figure per image, target and method. */
 
 import { choice, h } from "../dom.js";
 import { signed, size } from "../format.js";
@@ -6,30 +6,30 @@ import { legend } from "../legend.js";
 import { probe, probeHint } from "../probe.js";
 import { saveButton } from "../save.js";
 import { section } from "../section.js";
-import { drawMap, drawOverlay, drawPicture, readMap } from "../sheet.js";
-import { missing, pictureIndex, reason, urls } from "../study.js";
+import { drawMap, drawOverlay, drawImage, readMap } from "../sheet.js";
+import { missing, imageIndex, reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
 const METHODS = 2;
 
 export function evidenceSection(study, heatmaps) {
   const entries = firstQuestions(heatmaps?.entries ?? []);
-  return section("evidence", "Evidence", "Which part of the picture decided the class",
+  return section("evidence", "Evidence", "Which part of the image decided the class",
     `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
     entries.length ? evidence(study, heatmaps,
       entries) : missing(study, "heatmaps", "No heatmaps were computed."),
     study.how.heatmaps);
 }
 
-/** Of every picture what was asked first, by the first methods; its page has the others. */
+/** Of every image what was asked first, by the first methods; its page has the others. */
 function firstQuestions(entries) {
   const first = new Map();
-  for (const entry of entries) if (!first.has(entry.picture)) first.set(entry.picture, question(entry));
+  for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, question(entry));
   const methods = [...new Set(entries.map((entry) => entry.method))].slice(0, METHODS);
-  return entries.filter((entry) => first.get(entry.picture) === question(entry) && methods.includes(entry.method));
+  return entries.filter((entry) => first.get(entry.image) === question(entry) && methods.includes(entry.method));
 }
 
-/** What tells one question about a picture from another: the class, and the class whose score is taken off. */
+/** What tells one question about an image from another: the class, and the class whose score is taken off. */
 export function question({ target }) {
   return target.rival === null || target.rival === undefined ? `${target.class}` : `${target.class}-${target.rival}`;
 }
@@ -67,12 +67,12 @@ export function evidence(study, heatmaps, entries, trust = null) {
 }
 
 function group(entry) {
-  return `${entry.picture} ${question(entry)}`;
+  return `${entry.image} ${question(entry)}`;
 }
 
-function heading(study, { picture: id, target }) {
-  const picture = study.pictures[pictureIndex(study, id)];
-  return h("h3", {}, h("a", { href: urls.picture(id) }, picture.name), h("span", { class: "quiet" }, " for "),
+function heading(study, { image: id, target }) {
+  const image = study.images[imageIndex(study, id)];
+  return h("h3", {}, h("a", { href: urls.image(id) }, image.name), h("span", { class: "quiet" }, " for "),
     h("a", { href: urls.class(target.class) }, target.label),
     target.rival_label ? [h("span", { class: "quiet" }, " against "),
       h("a", { href: urls.class(target.rival) }, target.rival_label)] : null,
@@ -81,12 +81,12 @@ function heading(study, { picture: id, target }) {
 
 function figure(study, heatmaps, entry, view, tiles, trust) {
   const method = heatmaps.methods[entry.method] ?? { title: entry.method };
-  const index = pictureIndex(study, entry.picture);
+  const index = imageIndex(study, entry.image);
   const isSigned = entry.lo < 0;
   const scale = { signed: isSigned, limit: entry.scale.high, clipped: entry.scale.clipped };
   const read = () => readMap(entry.sheet, 0, entry.lo, entry.hi);
   const painter = async (canvas, room) => {
-    if (view.mode === "input") return drawPicture(canvas, study.seen, index);
+    if (view.mode === "input") return drawImage(canvas, study.seen, index);
     const map = await read();
     return view.mode === "map" ? drawMap(canvas, map, scale)
       : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity });
@@ -95,8 +95,8 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   const caption = h("figcaption", {}, h("strong", {}, method.title),
     h("span", { class: "quiet" }, entry.layer ? `at ${entry.layer.name}, ` : "", `${size(entry.grid)} cells`));
   if (entry.verdict) {
-    const plain = tile((canvas) => drawPicture(canvas, study.seen, index), study.seen.tile,
-      { label: "the picture without a map" });
+    const plain = tile((canvas) => drawImage(canvas, study.seen, index), study.seen.tile,
+      { label: "the image without a map" });
     return h("figure", { class: "heatmap none" }, caption, plain,
       h("p", { class: "verdict", role: "note" }, h("strong", {}, "No evidence. "), entry.verdict),
         methodNote(method, entry));
@@ -105,10 +105,10 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   tiles.push(() => {
     element.painter = painter;
   });
-  const probed = probe(element, { read, picture: study.pictures[index], unit: entry.unit, isSigned, label: about });
+  const probed = probe(element, { read, image: study.images[index], unit: entry.unit, isSigned, label: about });
   return h("figure", { class: "heatmap", "data-method": entry.method },
     caption, saveButton(() => element.querySelector("canvas"),
-      `${entry.method} ${questionText(entry)} ${study.pictures[index].name}`),
+      `${entry.method} ${questionText(entry)} ${study.images[index].name}`),
     probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
 }
 

@@ -1,4 +1,4 @@
-/** The maps of the first layers: every unit over the first picture. */
+/** The maps of the first layers: every unit over the first image. */
 
 import { h } from "../dom.js";
 import { number, plural, size } from "../format.js";
@@ -13,43 +13,43 @@ const LAYERS = 3;
 const UNITS = 64;
 
 export function mapsSection(study, layers) {
-  const [picture] = study.pictures;
+  const [image] = study.images;
   const shown = storyLayers(study).map((entry) => layers.get(entry.name))
-    .filter((layer) => picture && layer.maps[picture.id] && layer.grid[0] > 1).slice(0, LAYERS);
-  const body = shown.length ? shown.map((layer) => layerMaps(study, layer, picture))
+    .filter((layer) => image && layer.maps[image.id] && layer.grid[0] > 1).slice(0, LAYERS);
+  const body = shown.length ? shown.map((layer) => layerMaps(study, layer, image))
     : missing(study, "maps", "No maps were computed.");
   return section("maps", "Feature maps", "What every filter responds to",
-    picture ? `Each tile is one unit's response over ${picture.name}. Early layers keep the picture's outline; `
+    image ? `Each tile is one unit's response over ${image.name}. Early layers keep the image's outline; `
       + "deeper ones answer with a few coarse cells."
       : null, body, study.how.maps);
 }
 
-function layerMaps(study, layer, picture) {
+function layerMaps(study, layer, image) {
   const units = unitsOf(layer).slice(0, UNITS);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name) }, layer.name),
       h("span", { class: "quiet" }, ` ${plural(layer.units, "unit")}, ${size(layer.grid)} cells`)),
-    tileGrid(units.map((unit) => mapItem(study, layer, unit, picture)),
+    tileGrid(units.map((unit) => mapItem(study, layer, unit, image)),
       { label: `Maps of ${layer.name}`, small: true }),
     ownLegend(layer.signed, "activation"),
     moreLink(layer, units.length, unitsOf(layer).length, "maps"));
 }
 
 /**
- * One unit's map over a picture as an item of a grid of tiles.
+ * One unit's map over an image as an item of a grid of tiles.
  * @param {Study} study
  * @param {LayerDocument} layer
  * @param {number} unit
- * @param {PictureEntry} picture
+ * @param {ImageEntry} image
  * @param {{scale?: Scale | null, overlay?: boolean}} options
  */
-export function mapItem(study, layer, unit, picture, { scale = null, overlay = false } = {}) {
-  const maps = layer.maps[picture.id];
+export function mapItem(study, layer, unit, image, { scale = null, overlay = false } = {}) {
+  const maps = layer.maps[image.id];
   return {
-    tile: mapTile(study, layer, unit, picture.id, { scale: scale ?? unitScale(layer, unit, [picture.id]), overlay }),
+    tile: mapTile(study, layer, unit, image.id, { scale: scale ?? unitScale(layer, unit, [image.id]), overlay }),
     name: String(unit),
     note: number(Math.abs(maps.lo[unit]) > maps.hi[unit] ? maps.lo[unit] : maps.hi[unit], 2),
-    label: mapLabel(layer, unit, picture.id, picture.name),
+    label: mapLabel(layer, unit, image.id, image.name),
     href: urls.unit(layer.name, unit),
     address: `${layer.name}:${unit}`,
   };

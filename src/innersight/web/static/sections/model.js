@@ -1,44 +1,44 @@
-/** What the study is about: the network, and the way of one picture through it. */
+/** What the study is about: the network, and the way of one image through it. */
 
 import { scaleOf } from "../colour.js";
 import { facts, h } from "../dom.js";
 import { certainty, compact, count, day, percent, plural, size } from "../format.js";
-import { mapTile, patternIndex, pictureTile, seenTile, unitsOf } from "../layer.js";
+import { mapTile, patternIndex, imageTile, seenTile, unitsOf } from "../layer.js";
 import { section } from "../section.js";
 import { computedTable, layerStrip } from "./computed.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
 
-/** The opening: title, one sentence, and the journey of the first picture. */
+/** The opening: title, one sentence, and the journey of the first image. */
 export function opening(study, layers) {
-  const { pictures } = study;
+  const { images } = study;
   return h("section", { class: "opening", "aria-labelledby": "title" },
     h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
     h("h1", { id: "title" }, study.title),
     h("p", { class: "lead" },
-      `${plural(pictures.length, "picture")}, ${plural(shownLayers(study).length, "layer")}: which filters respond, what pattern each `
-      + "has learned, and which part of a picture decided the class."),
-    pictures.length && layers.size ? journey(study, layers) : null);
+      `${plural(images.length, "image")}, ${plural(shownLayers(study).length, "layer")}: which filters respond, what pattern each `
+      + "has learned, and which part of an image decided the class."),
+    images.length && layers.size ? journey(study, layers) : null);
 }
 
-/** One picture, the strongest units of every story layer with their patterns, and the answer. */
+/** One image, the strongest units of every story layer with their patterns, and the answer. */
 function journey(study, layers) {
-  const [picture] = study.pictures;
-  const best = picture.prediction[0];
-  const stops = storyLayers(study).filter((entry) => layers.get(entry.name).maps[picture.id] && entry.grid[0] > 1).slice(0, 5);
-  return h("figure", { class: "journey", "aria-label": `The way of ${picture.name} through the network` },
+  const [image] = study.images;
+  const best = image.prediction[0];
+  const stops = storyLayers(study).filter((entry) => layers.get(entry.name).maps[image.id] && entry.grid[0] > 1).slice(0, 5);
+  return h("figure", { class: "journey", "aria-label": `The way of ${image.name} through the network` },
     h("div", { class: "stops" },
-      h("a", { class: "stop source", href: urls.picture(picture.id) },
+      h("a", { class: "stop source", href: urls.image(image.id) },
         h("span", { class: "stop-name" }, "What goes in"),
-        seenTile(study, picture.id, picture.name)),
-      stops.map((entry) => stop(study, layers.get(entry.name), picture.id)),
+        seenTile(study, image.id, image.name)),
+      stops.map((entry) => stop(study, layers.get(entry.name), image.id)),
       best ? h("a", { class: "stop answer", href: urls.class(best.class) },
         h("span", { class: "stop-name" }, "What comes out"),
         h("span", { class: "answer-label" }, best.label),
           h("span", { class: "answer-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
-      `${picture.name} on its way through the network: the ${STRONGEST} units per layer that respond most, `
+      `${image.name} on its way through the network: the ${STRONGEST} units per layer that respond most, `
       + "each with the pattern its unit has learned."));
 }
 
@@ -51,14 +51,14 @@ function stop(study, layer, id) {
     units.map((unit) => h("a", {
     class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}` },
   mapTile(study, layer, unit, id, { scale: scaleOf(maps.lo[unit], maps.hi[unit], layer.signed) }),
-  patternIndex(layer, unit) >= 0 ? pictureTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
+  patternIndex(layer, unit) >= 0 ? imageTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
 }
 
 /** The model card, the list of layers, and what there is; `documents` as in `computedTable`. */
 export function modelSection(study, layers, documents) {
   const { model } = study;
   const { input } = model;
-  const kept = input.fit === "squash" ? "the whole picture, resized"
+  const kept = input.fit === "squash" ? "the whole image, resized"
     : input.crop < 1 ? `the central ${percent(input.crop)}, aspect ratio kept` : "the largest centred window, aspect ratio kept";
   const labels = model.labels.length > 12
     ? `${model.labels.slice(0, 12).join(", ")} and ${count(model.labels.length - 12)} more`

@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { dialogPatterns } from "../enlarged.js";
 import { plural } from "../format.js";
-import { objections, patternIndex, patternNote, pictureTile } from "../layer.js";
+import { objections, patternIndex, patternNote, imageTile } from "../layer.js";
 import { section } from "../section.js";
 import { missing, storyLayers, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
@@ -21,8 +21,8 @@ export function patternsSection(study, layers) {
     moreLink(layer, UNITS, layer.patterns.units.length, "patterns")))
     : missing(study, "patterns", "No patterns were computed.");
   return section("patterns", "Patterns", "What every filter has learned",
-    "Each tile is a synthetic picture made to excite one unit as much as possible. Below it: "
-    + "how much more it excites the unit than the best picture of this study. Click a tile to see it beside the unit's maps; a pattern alone misleads.", body,
+    "Each tile is a synthetic image made to excite one unit as much as possible. Below it: "
+    + "how much more it excites the unit than the best image of this study. Click a tile to see it beside the unit's maps; a pattern alone misleads.", body,
       study.how.patterns);
 }
 
@@ -38,7 +38,7 @@ export function patternItem(study, layer, units, at) {
   const i = patternIndex(layer, unit);
   const flags = objections(score[i]);
   return {
-    tile: pictureTile(sheet, i),
+    tile: imageTile(sheet, i),
     name: String(unit),
     note: flags[0] ?? patternNote(score[i]),
     warn: flags.length > 0,

@@ -1,4 +1,4 @@
-"""A picture that was dropped onto the page: it becomes a picture of the study."""
+"""An image that was dropped onto the page: it becomes an image of the study."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,16 +11,16 @@ from innersight.study.ask import Ask, Name, Scene, Work
 File = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}\.[a-z]{3,4}$")]
 
 
-class Picture(Ask):
-    """A file in the study's folder `pictures`: its prediction, its maps in all layers of the study, its heatmaps."""
+class ImageAsk(Ask):
+    """A file in the study's folder `images`: its prediction, its maps in all layers of the study, its heatmaps."""
 
-    kind: Literal["picture"]
+    kind: Literal["image"]
     file: File
     name: Name
 
     @property
     def id(self) -> str:
-        """The picture's id in documents and addresses."""
+        """The image's id in documents and addresses."""
         return f"d{self.file[:8]}"
 
     def items(self, scene: Scene) -> Iterator[Work]:
@@ -28,9 +28,9 @@ class Picture(Ask):
         from innersight.study import items
         from innersight.study.asks.heatmaps import Heatmaps
 
-        picture, settings = scene.picture(self.id), scene.settings(self.id)
-        yield f"added/{self.id}", settings, partial(items.one_picture, scene.model, picture, self.id)
+        image, settings = scene.image(self.id), scene.settings(self.id)
+        yield f"added/{self.id}", settings, partial(items.one_image, scene.model, image, self.id)
         for layer in scene.layers:
-            make = partial(items.maps_of, scene.model, (picture,), layer)
+            make = partial(items.maps_of, scene.model, (image,), layer)
             yield f"added/{self.id}/maps/{layer}", settings, make
-        yield from Heatmaps(kind="heatmaps", picture=self.id, methods=scene.plan.methods).items(scene)
+        yield from Heatmaps(kind="heatmaps", image=self.id, methods=scene.plan.methods).items(scene)
