@@ -32,11 +32,11 @@ function imageCard(study, image) {
 /** The original image with the network's window drawn on it. */
 export function framedImage(image) {
   const { width, height, file } = image.original;
-  const image = h("img", { width, height, alt: image.name, decoding: "async" });
-  getUrl(file).then((url) => image.setAttribute("src", url));
+  const shown = h("img", { width, height, alt: image.name, decoding: "async" });
+  getUrl(file).then((url) => shown.setAttribute("src", url));
   const [left, top, right, bottom] = image.box;
   const share = (value, whole) => `${(100 * value) / whole}%`;
-  return h("span", { class: "framed" }, image, seesAll(image)
+  return h("span", { class: "framed" }, shown, seesAll(image)
     ? null : h("span", { class: "frame", "aria-hidden": "true", style: {
     left: share(left, image.width), top: share(top, image.height),
     width: share(right - left, image.width), height: share(bottom - top, image.height) } }));
