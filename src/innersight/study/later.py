@@ -19,7 +19,7 @@ from innersight.store import Item, Store
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
 from innersight.study.asks.forget import Forget
-from innersight.study.asks.image import ImageAsk as Added
+from innersight.study.asks.image import Image as Added
 from innersight.study.asks.maps import Maps
 from innersight.study.documents import document_of, write_documents
 from innersight.study.plan import ITEMS, Plan, image_digest

@@ -16,7 +16,7 @@ from innersight.permit import Permit, claims_of
 from innersight.stamp import holds
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds
-from innersight.study.asks.image import ImageAsk
+from innersight.study.asks.image import Image
 from innersight.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
@@ -66,12 +66,12 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     def tidy(job: Job) -> None:
         """Remove an image that came to nothing."""
-        if isinstance(job.ask, ImageAsk) and job.state in ("failed", "cancelled"):
+        if isinstance(job.ask, Image) and job.state in ("failed", "cancelled"):
             # With the study the image is gone too.
             with contextlib.suppress(GoneError):
                 forget(job.ask, job.id)
 
-    def forget(image: ImageAsk, own: str = "") -> None:
+    def forget(image: Image, own: str = "") -> None:
         """Remove the file of an image that the study does not hold and no other job needs."""
         wanted = any(job.ask == image and job.state not in OVER and job.id != own for job in jobs.all())
         if not wanted and not holds(inside, f"added/{image.id}"):
@@ -100,7 +100,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         """Ask for something to be computed. What is being computed already is not computed twice."""
         about = able()
         try:
-            if isinstance(ask, ImageAsk) and inside.file(uploads.FOLDER, ask.file) is None:
+            if isinstance(ask, Image) and inside.file(uploads.FOLDER, ask.file) is None:
                 raise InnersightError(f"no image {ask.file} was sent; send it to /api/images")
             with written_by_innersight(shown.path("web", "documents", "study.json")):
                 ask.check(about)

@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
-from innersight.study.asks.image import ImageAsk
+from innersight.study.asks.image import Image
 from innersight.study_folder import StudyFolder
 
 MAX_BYTES = 32 * 2**20
@@ -32,7 +32,7 @@ async def read(stream: AsyncIterator[bytes]) -> bytes:
     return bytes(parts)
 
 
-def keep(data: bytes, name: str, inside: StudyFolder) -> ImageAsk:
+def keep(data: bytes, name: str, inside: StudyFolder) -> Image:
     """Put an image into the study's folder `images` and return what is to be asked.
 
     Only the header is read here: the process that computes decodes it. Raises TooLargeError for one of more than 50
@@ -42,7 +42,7 @@ def keep(data: bytes, name: str, inside: StudyFolder) -> ImageAsk:
     file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     if inside.file(FOLDER, file) is None:
         inside.put(data, FOLDER, file)
-    return ImageAsk(kind="image", file=file, name=printable(name)[:200])
+    return Image(kind="image", file=file, name=printable(name)[:200])
 
 
 def _suffix(data: bytes, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from innersight.errors import InnersightError
 from innersight.study.ask import Ask, Name, Scene, Work, check_image
 from innersight.study.asks.heatmaps import Heatmaps
-from innersight.study.asks.image import ImageAsk
+from innersight.study.asks.image import Image
 
 
 class Forget(Ask):
@@ -27,7 +27,7 @@ class Forget(Ask):
 
     def undoes(self, other: Ask) -> bool:
         """Say whether what was asked earlier is about this image alone."""
-        if isinstance(other, ImageAsk):
+        if isinstance(other, Image):
             return other.id == self.image
         return isinstance(other, Heatmaps) and other.image == self.image
 

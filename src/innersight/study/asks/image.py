@@ -11,7 +11,7 @@ from innersight.study.ask import Ask, Name, Scene, Work
 File = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}\.[a-z]{3,4}$")]
 
 
-class ImageAsk(Ask):
+class Image(Ask):
     """A file in the study's folder `images`: its prediction, its maps in all layers of the study, its heatmaps."""
 
     kind: Literal["image"]
