@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image as PILImage
+from PIL import Image
 from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight as ins
@@ -26,9 +26,9 @@ ONE: dict[str, Any] = {**QUICK, "epochs": 1}
 ON: dict[str, Any] = {key: value for key, value in ONE.items() if key not in ("net", "size")}
 
 
-def images(targets: np.ndarray, contents: list[tuple[str, str]] | None = None) -> data.Images:
+def known(targets: np.ndarray, contents: list[tuple[str, str]] | None = None) -> data.TrainingImages:
     count = len(targets)
-    return data.Images(
+    return data.TrainingImages(
         tuple("abcdef"[: int(targets.max()) + 1]), np.zeros((count, 1, 1, 3), np.uint8), np.arange(count), targets,
         tuple(f"{n}.png" for n in range(count)), (),
         contents=tuple(contents or [(f"b{n}", f"p{n}") for n in range(count)]),
@@ -51,16 +51,16 @@ def test_the_split_has_the_same_share_of_every_class(counts: list[int], holdout:
     if max(counts) < 2:
         if sum(counts):
             with pytest.raises(InnersightError, match="none can be held out"):
-                divide(images(targets), None, holdout=holdout, seed=seed)
+                divide(known(targets), None, holdout=holdout, seed=seed)
         return
-    found = divide(images(targets), None, holdout=holdout, seed=seed)
+    found = divide(known(targets), None, holdout=holdout, seed=seed)
     assert sorted([*found.training, *found.held_out]) == list(range(len(targets)))
     assert found.doubt is None
     for number, count in enumerate(counts):
         own = int((targets[found.held_out] == number).sum())
         assert own <= max(0, count - 1)
         assert own == min(max(1, round(count * holdout)), max(0, count - 1))
-    again = divide(images(targets), None, holdout=holdout, seed=seed)
+    again = divide(known(targets), None, holdout=holdout, seed=seed)
     assert np.array_equal(found.held_out, again.held_out)
 
 
@@ -73,7 +73,7 @@ def test_no_content_is_on_both_sides_or_was_learned_before(
     rows: list[tuple[int, int, int]], holdout: float, seed: int, trained: set[int], held: set[int]
 ) -> None:
     targets = np.array([row[0] for row in rows])
-    images = data(targets, [(f"b{a}", f"p{b}") for _, a, b in rows])
+    images = known(targets, [(f"b{a}", f"p{b}") for _, a, b in rows])
     history = History("first", frozenset(f"b{n}" for n in trained), frozenset(f"p{n}" for n in held))
     try:
         found = divide(images, history, holdout=holdout, seed=seed)
@@ -106,7 +106,7 @@ def test_groups_are_the_connected_ones(rows: list[tuple[int, int]]) -> None:
 
 def test_what_the_earlier_run_held_out_stays_and_new_images_are_dealt_out() -> None:
     targets = np.repeat([0, 1], 40)
-    images = data(targets)
+    images = known(targets)
     first = [f"b{n}" for n in range(80) if n % 4]
     history = History("first", frozenset(first[:45]), frozenset({"p0", "p40", "p44", "b1"}) - frozenset(first[:45]))
     found = divide(images, history, holdout=0.25, seed=0)
@@ -119,13 +119,13 @@ def test_what_the_earlier_run_held_out_stays_and_new_images_are_dealt_out() -> N
 
 
 def test_a_class_that_has_images_held_out_gives_no_more_than_the_share_of_its_new_ones() -> None:
-    images = data(np.repeat([0, 1], 6))
+    images = known(np.repeat([0, 1], 6))
     history = History("first", frozenset({"b1", "b2", "b3"}), frozenset({"b0", "p6"}))
     found = divide(images, history, holdout=0.1, seed=0)
     assert set(found.held_out) == {0, 6}
     # Without: one of every class, but never the last one to learn from.
     assert len(divide(images, None, holdout=0.1, seed=0).held_out) == 2
-    fresh = divide(data(np.array([0, 0, 0, 1])), History("first", frozenset({"b0", "b1"})), holdout=0.9, seed=0)
+    fresh = divide(known(np.array([0, 0, 0, 1])), History("first", frozenset({"b0", "b1"})), holdout=0.9, seed=0)
     assert set(fresh.held_out) == {2}
 
 
@@ -133,9 +133,9 @@ def test_why_nothing_can_be_held_out_is_told() -> None:
     both = [(f"b{n % 3}", f"p{n % 3}") for n in range(6)]
     why = r"two images of its own, .*3 images are copies.*6 images lie in more than one class, such as 3\.png and 0"
     with pytest.raises(InnersightError, match=why):
-        divide(images(np.array([0, 0, 0, 1, 1, 1]), both), None, holdout=0.1, seed=0)
+        divide(known(np.array([0, 0, 0, 1, 1, 1]), both), None, holdout=0.1, seed=0)
     with pytest.raises(InnersightError, match="no class has two images, so none can be held out; give"):
-        divide(images(np.array([0, 1])), None, holdout=0.1, seed=0)
+        divide(known(np.array([0, 1])), None, holdout=0.1, seed=0)
 
 
 def test_a_history_is_of_all_runs_before(tmp_path: Path) -> None:
@@ -156,10 +156,10 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
             if n % 4:
                 shutil.copy(source, tmp_path / "part" / name / f"copy-{40 - n}.png")
             else:
-                PILImage.open(source).save(tmp_path / "part" / name / f"again-{n}.bmp")
+                Image.open(source).save(tmp_path / "part" / name / f"again-{n}.bmp")
         noise = rng(name).integers(0, 256, (10, 20, 30, 3)).astype(np.uint8)
         for n, pixels in enumerate(noise):
-            PILImage.fromarray(pixels).save(tmp_path / "part" / name / f"new-{n}.png")
+            Image.fromarray(pixels).save(tmp_path / "part" / name / f"new-{n}.png")
     train(tmp_path / "all", tmp_path / "first", say=Said(), holdout=0.3, **ONE)
     learned, held = of_run(tmp_path / "first")
     said = Said()
@@ -214,7 +214,7 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     assert clean.learned == 0
     assert not any("trained on" in note for note in clean.notes)
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
-    PILImage.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
+    Image.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
     found = ins.predict(model, tmp_path / "held")
     assert found.learned == 1
     assert f"1 of {len(held) + 1} images are among those that {model.name} was trained on" in found.notes
@@ -238,11 +238,11 @@ def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_p
         if file.startswith("red"):
             shutil.copy(tree / file, tmp_path / "val" / "red" / f"y{n}.png")
     noise = rng("another").integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    PILImage.fromarray(noise).save(tmp_path / "val" / "red" / "z.png")
+    Image.fromarray(noise).save(tmp_path / "val" / "red" / "z.png")
     for name in ("blue", "green", "red"):
         (tmp_path / "new" / name).mkdir(parents=True)
         for n, pixels in enumerate(rng(name).integers(0, 256, (4, 20, 30, 3)).astype(np.uint8)):
-            PILImage.fromarray(pixels).save(tmp_path / "new" / name / f"{n}.png")
+            Image.fromarray(pixels).save(tmp_path / "new" / name / f"{n}.png")
     options = {"say": Said(), "val": tmp_path / "val"}
     on = train(tmp_path / "new", tmp_path / "on", net=f"run:{tmp_path / 'first'}", **options, **ON)
     total = on.images
@@ -254,7 +254,7 @@ def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_p
 
 
 def test_both_doubts_of_a_validation_folder_are_told() -> None:
-    images, judges = data(np.array([0, 1])), data(np.array([0, 1, 1]))
+    images, judges = known(np.array([0, 1])), known(np.array([0, 1, 1]))
     found = judged(images, judges, History("first", frozenset({"p2"})))
     assert found.doubt == "not held out: 2 of 3 are training images too and 1 of 3 were training images of first"
 
@@ -321,7 +321,7 @@ def test_an_image_replaced_under_its_name_is_noticed_on_resuming(tree: Path, tmp
     train(tree, tmp_path / "run", say=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
     held = set(json.loads((tmp_path / "run" / "split.json").read_text())["held_out"])
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
-    PILImage.new("RGB", (9, 9)).save(learned)
+    Image.new("RGB", (9, 9)).save(learned)
     with pytest.raises(InnersightError, match="images changed since the run"):
         train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
 
