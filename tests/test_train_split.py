@@ -129,6 +129,22 @@ def test_a_class_that_has_images_held_out_gives_no_more_than_the_share_of_its_ne
     assert set(fresh.held_out) == {2}
 
 
+def test_classes_that_do_not_judge_or_are_not_learned_are_named() -> None:
+    # All of class a was learned from before, all of class b held out, class c is new.
+    images = known(np.repeat([0, 1, 2], 6))
+    history = History("first", frozenset(f"b{n}" for n in range(6)), frozenset(f"b{n}" for n in range(6, 12)))
+    found = divide(images, history, holdout=0.3, seed=0)
+    assert set(images.targets[found.held_out]) == {1, 2}
+    text = "\n".join(found.notes)
+    assert "no image of a is held out (the weights it starts from learned of them): the accuracy says nothing" in text
+    assert "no image of b is left to learn from: all are held out" in text
+    alone = "\n".join(divide(known(np.array([0, 0, 0, 1])), None, holdout=0.3, seed=0).notes)
+    assert alone == "no image of b is held out: the accuracy says nothing of it"
+    many = "\n".join(divide(known(np.array([0, 0, 1, 2, 3, 4, 5])), None, holdout=0.3, seed=0).notes)
+    assert "no image of b, c, d and 2 more classes is held out" in many
+    assert not divide(known(np.repeat([0, 1], 6)), None, holdout=0.3, seed=0).notes
+
+
 def test_why_nothing_can_be_held_out_is_told() -> None:
     both = [(f"b{n % 3}", f"p{n % 3}") for n in range(6)]
     why = r"two images of its own, .*3 images are copies.*6 images lie in more than one class, such as 3\.png and 0"

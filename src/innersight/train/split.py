@@ -1,7 +1,7 @@
 """Which images a network learns from and which judge it: known by their content, through chains of runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from innersight.bounded import read_json
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.train.data import TrainingImages
 from innersight.writing import write_text
 
 FILE = "split.json"
+SHOWN = 3
 RANDOM = ("small", "timm", "torchvision")  # origins whose networks begin with random weights when none are asked for
 Content = tuple[str, str]
 """Digests of a file's bytes and of its decoded pixels: images are the same where either is."""
@@ -101,6 +102,7 @@ def divide(images: TrainingImages, history: History | None, *, holdout: float, s
             "give more images or a folder as val"
         )
     training = ~_any(held, groups)
+    notes += _about_classes(images, training, held, trained)
     if history is not None and history.complete:
         notes.append(
             f"{int(trained.sum()):,} of {len(trained):,} images were training images of {history.source}, "
@@ -236,6 +238,25 @@ def _drawn(targets: np.ndarray, free: np.ndarray, kept: np.ndarray, holdout: flo
         most = len(own) - (len(own) + int(kept[targets == number].sum()) == int((targets == number).sum()))
         held[random.permutation(own)[: min(max(least, round(len(own) * holdout)), most)]] = True
     return held
+
+
+def _about_classes(
+    images: TrainingImages, training: np.ndarray, held: np.ndarray, trained: np.ndarray
+) -> Iterator[str]:
+    """Yield a sentence for the classes of which none judges, and one for those that nothing is learned of."""
+    counts = [np.bincount(images.targets[flags], minlength=len(images.labels)) for flags in (held, trained, training)]
+    judging, known, learning = counts
+    there = np.bincount(images.targets, minlength=len(images.labels)) > 0
+    if len(unjudged := np.flatnonzero(there & (judging == 0))):
+        before = " (the weights it starts from learned of them)" if known[unjudged].all() else ""
+        yield f"no image of {_few(images.labels, unjudged)} is held out{before}: the accuracy says nothing of it"
+    if len(unlearned := np.flatnonzero(there & (learning == 0))):
+        yield f"no image of {_few(images.labels, unlearned)} is left to learn from: all are held out"
+
+
+def _few(labels: Sequence[str], numbers: np.ndarray) -> str:
+    more = f" and {len(numbers) - SHOWN:,} more classes" if len(numbers) > SHOWN else ""
+    return ", ".join(printable(labels[n]) for n in numbers[:SHOWN]) + more
 
 
 def _about_copies(images: TrainingImages, groups: np.ndarray, mixed: np.ndarray) -> list[str]:
