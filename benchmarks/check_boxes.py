@@ -18,7 +18,7 @@ import torch
 
 import innersight as ins
 from innersight.heatmaps.engine import answer, options_of
-from innersight.heatmaps.request import UnfitError, layer_of, methods, reads, slow
+from innersight.heatmaps.request import UnfitError, layer_of, methods
 from innersight.heatmaps.target import class_target
 from innersight.image import Image, load_image, stack
 from innersight.layers import last_grid
@@ -86,8 +86,11 @@ if __name__ == "__main__":
         by_class[file.parent.name].append(file)
     few = [file for own in by_class.values() for file in own[:each]]
     table: Scores = defaultdict(list)
-    fitting = [name for name in methods if reads(name) != "attention"]
-    for chosen, of in (([n for n in fitting if not slow(n)], files), ([n for n in fitting if slow(n)], few)):
+    fitting = [name for name in methods if methods.entry(name).reads != "attention"]
+    for chosen, of in (
+        ([n for n in fitting if not methods.entry(n).slow], files),
+        ([n for n in fitting if methods.entry(n).slow], few),
+    ):
         with_errors = []
         for name in chosen:
             try:

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 import innersight as ins
 from innersight import toons
+from innersight.activations import compute
 from innersight.find import Finding, find
 from innersight.image import Image, as_image, stack
-from innersight.maps import compute
 from innersight.model import Model
 from innersight.toons import Toon
 

@@ -60,7 +60,7 @@ CASES: dict[str, Case] = {
     ),
     "layers": lambda model, images, out: ins.layers(model, all=True),
     "load": lambda model, images, out: ins.load(model.net),
-    "maps": lambda model, images, out: ins.maps(model, images),
+    "activations": lambda model, images, out: ins.activations(model, images),
     "match": lambda model, images, out: ins.match(model, model, images),
     "patterns": lambda model, images, out: ins.patterns(
         model, [f"{some_layer(model)}:0-1", "class:1"], steps=2, images=images

@@ -130,12 +130,12 @@ def test_the_host_says_what_it_can_compute(port: int, folder: Path) -> None:
     found = ask(port, "GET", "/api/host")
     assert (found["compute"], found["why"], found["kinds"]) == (True, None, sorted(kinds()))
     assert found["limits"] == {"bytes": uploads.MAX_BYTES, "pixels": uploads.MAX_PIXELS}
-    assert found["cost"]["maps"]["per"] == "layer"
+    assert found["cost"]["activations"]["per"] == "layer"
     with Serving(create_app(folder)) as number:
         found = ask(number, "GET", "/api/host")
         assert not found["compute"]
         assert "study.view(model=...)" in found["why"]
-        status, _, body = call(number, "POST", "/api/jobs", {"kind": "maps", "layer": "conv2"})
+        status, _, body = call(number, "POST", "/api/jobs", {"kind": "activations", "layer": "conv2"})
         assert (status, json.loads(body)["detail"]) == (409, found["why"])
         assert call(number, "POST", "/api/images?name=a.png", png())[0] == 409
         assert not list((folder / "images").glob("*")) if (folder / "images").is_dir() else True
@@ -145,13 +145,13 @@ def test_the_host_says_what_it_can_compute(port: int, folder: Path) -> None:
 
 
 def test_a_job_lands_in_the_study(port: int) -> None:
-    job = ask(port, "POST", "/api/jobs", {"kind": "maps", "layer": "conv2"})
+    job = ask(port, "POST", "/api/jobs", {"kind": "activations", "layer": "conv2"})
     events = follow(port, job["id"])
     assert [event["state"] for event in events][-1] == "done"
     shares = [event["share"] for event in events]
     assert shares == sorted(shares)
     assert events[-1]["documents"] == ["layer/conv2"]
-    assert ask(port, "GET", "/api/documents/layer/conv2")["maps"].keys() == {"p0", "p1"}
+    assert ask(port, "GET", "/api/documents/layer/conv2")["activations"].keys() == {"p0", "p1"}
     assert ask(port, "GET", f"/api/jobs/{job['id']}") == events[-1]
     assert [one["id"] for one in ask(port, "GET", "/api/jobs")] == [job["id"]]
 
@@ -161,7 +161,7 @@ def test_a_dropped_image_is_looked_at(port: int, folder: Path) -> None:
     assert follow(port, job["id"])[-1]["state"] == "done"
     row = ask(port, "GET", "/api/documents/study")["images"][2]
     assert row["name"] == "cat<b>.png"
-    assert row["id"] in ask(port, "GET", "/api/documents/layer/relu2")["maps"]
+    assert row["id"] in ask(port, "GET", "/api/documents/layer/relu2")["activations"]
     assert any(entry["image"] == row["id"] for entry in ask(port, "GET", "/api/documents/heatmaps")["entries"])
     assert [path.suffix for path in (folder / "images").iterdir()] == [".png"]
     asked = {"kind": "heatmaps", "image": row["id"], "methods": ["saliency"], "target": 0, "versus": 1}
@@ -205,13 +205,13 @@ def test_a_image_with_a_broken_body_leaves_nothing(port: int, folder: Path) -> N
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"kind": "maps", "layer": "relu9"}, 404),
+        ({"kind": "activations", "layer": "relu9"}, 404),
         ({"kind": "patterns", "layer": "relu2", "units": [99]}, 404),
         ({"kind": "classes", "classes": [99]}, 404),
         ({"kind": "heatmaps", "image": "p9", "methods": ["gradcam"]}, 404),
         ({"kind": "image", "file": "0123456789abcdef.png", "name": "a"}, 404),
         ({"kind": "image", "file": "../web/x.png", "name": "a"}, 422),
-        ({"kind": "maps"}, 422),
+        ({"kind": "activations"}, 422),
         ({"layer": "relu2"}, 422),
         ([], 422),
     ],
@@ -241,7 +241,7 @@ class Slow:
     def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
         from innersight.web.workers import StoppedError
 
-        hear({"share": 0.25, "what": "maps/x"})
+        hear({"share": 0.25, "what": "activations/x"})
         while not self.end.wait(0.01):
             if stopped.is_set():
                 raise StoppedError
@@ -259,18 +259,18 @@ def test_jobs_wait_for_each_other_and_are_cancelled() -> None:
 
     ended: list[str] = []
     jobs = Jobs(Slow(), ended=lambda job: ended.append(job.state))
-    first, second = (jobs.add(parse({"kind": "maps", "layer": name})) for name in "ab")
-    assert jobs.add(parse({"kind": "maps", "layer": "b"})).id == second.id
+    first, second = (jobs.add(parse({"kind": "activations", "layer": name})) for name in "ab")
+    assert jobs.add(parse({"kind": "activations", "layer": "b"})).id == second.id
     events = jobs.watch(first.id, 5)
     while (job := next(events)) is None or job.share == 0:
         pass
     waiting = jobs.get(second.id)
-    assert (job.state, job.share, job.what, waiting and waiting.state) == ("running", 0.25, "maps/x", "waiting")
+    assert (job.state, job.share, job.what, waiting and waiting.state) == ("running", 0.25, "activations/x", "waiting")
     assert next(jobs.watch(second.id, 0.01)) == waiting
     for _ in range(49):
-        jobs.add(parse({"kind": "maps", "layer": f"more {_}"}))
+        jobs.add(parse({"kind": "activations", "layer": f"more {_}"}))
     with pytest.raises(BusyError, match="50 jobs are waiting"):
-        jobs.add(parse({"kind": "maps", "layer": "one more"}))
+        jobs.add(parse({"kind": "activations", "layer": "one more"}))
     cancelled = jobs.cancel(second.id)
     assert cancelled is not None
     assert cancelled.state == "cancelled"
@@ -297,7 +297,7 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
             pass
 
     jobs = Jobs(Broken())
-    first, second = (jobs.add(parse({"kind": "maps", "layer": layer})) for layer in ("bad", "good"))
+    first, second = (jobs.add(parse({"kind": "activations", "layer": layer})) for layer in ("bad", "good"))
     ends = [list(jobs.watch(job.id, 5.0))[-1] for job in (first, second)]
     jobs.close()
     assert [job.state for job in ends if job] == ["failed", "done"]
@@ -317,7 +317,7 @@ def test_a_image_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Pa
 
 def test_two_clients_at_once(port: int) -> None:
     """Both ask, both follow both jobs, and both read documents all the while."""
-    asked = [{"kind": "maps", "layer": name} for name in ("conv2", "conv1")]
+    asked = [{"kind": "activations", "layer": name} for name in ("conv2", "conv1")]
     jobs = [ask(port, "POST", "/api/jobs", body)["id"] for body in asked]
     ends: list[str] = []
     broken: list[int] = []
@@ -367,13 +367,13 @@ def test_a_job_that_was_cancelled_and_forgotten_ends_like_any_other() -> None:
     """It is over before the worker has let go of it, and older than the 200 that are known."""
     worker = Deaf()
     jobs = Jobs(worker)
-    first = jobs.add(parse({"kind": "maps", "layer": "first"}))
+    first = jobs.add(parse({"kind": "activations", "layer": "first"}))
     assert worker.begun.get(timeout=5) == "first"
     jobs.cancel(first.id)
     for number in range(260):
-        jobs.cancel(jobs.add(parse({"kind": "maps", "layer": str(number)})).id)
+        jobs.cancel(jobs.add(parse({"kind": "activations", "layer": str(number)})).id)
     worker.end.put(None)
-    last = jobs.add(parse({"kind": "maps", "layer": "last"}))
+    last = jobs.add(parse({"kind": "activations", "layer": "last"}))
     assert worker.begun.get(timeout=5) == "last"
     worker.end.put(None)
     assert [job.state for job in jobs.watch(last.id, 5) if job][-1] == "done"
@@ -408,7 +408,7 @@ def test_a_study_that_goes_while_it_is_served_is_said_to_be_gone(
 ) -> None:
     shutil.rmtree(folder)
     posts: list[tuple[str, str, object]] = [
-        ("POST", "/api/jobs", {"kind": "maps", "layer": "conv2"}), ("POST", "/api/images?name=a", png())
+        ("POST", "/api/jobs", {"kind": "activations", "layer": "conv2"}), ("POST", "/api/images?name=a", png())
     ]  # fmt: skip
     answers = {
         f"{method} {path}": call(port, method, path, body)
@@ -432,7 +432,7 @@ def test_a_part_that_goes_or_is_half_written_is_told(part: str, folder: Path, po
             shutil.rmtree(path)
         path.write_bytes(text)
         answers = {f"{method} {path}": call(port, method, path)[0] for method, path in ROUTES}
-        answers["job"] = call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "conv2"})[0]
+        answers["job"] = call(port, "POST", "/api/jobs", {"kind": "activations", "layer": "conv2"})[0]
         assert {name: status for name, status in answers.items() if status >= 500} == {}
 
 
@@ -445,7 +445,10 @@ def test_odd_values_in_any_place_are_answered(odd: str, port: int) -> None:
     quoted = quote(odd, safe="%:")
     requests += [("POST", f"/api/report?units={quoted}", None), ("POST", f"/api/report?imgs={quoted}", None)]
     requests += [("POST", f"/api/images?name={quoted}", png()), ("DELETE", f"/api/jobs/{quoted}", None)]
-    bodies = ['{"kind": "maps", "layer": ' + json.dumps(odd) + "}", '{"kind": "maps", "layer": "\\ud800"}']
+    bodies = [
+        '{"kind": "activations", "layer": ' + json.dumps(odd) + "}",
+        '{"kind": "activations", "layer": "\\ud800"}',
+    ]
     bodies += ['{"kind": "patterns", "layer": "relu2", "units": [' + "9" * 5000 + "]}", "[" * 100_000, "9" * 5000]
     bodies += [
         '{"kind": "classes", "classes": [1e400]}',
@@ -522,9 +525,9 @@ def test_the_command_computes_in_another_process_cancels_and_ends_cleanly(toon: 
     process, url = started(folder)
     try:
         number = int(url.split(":")[2].strip("/"))
-        job = ask(number, "POST", "/api/jobs", {"kind": "maps", "layer": "stage2"})
+        job = ask(number, "POST", "/api/jobs", {"kind": "activations", "layer": "stage2"})
         assert follow(number, job["id"])[-1]["state"] == "done"
-        assert ask(number, "GET", "/api/documents/layer/stage2")["maps"].keys() == {"p0"}
+        assert ask(number, "GET", "/api/documents/layer/stage2")["activations"].keys() == {"p0"}
         # A long one is cut off in the middle of its work: what is finished stays.
         job = ask(number, "POST", "/api/jobs", {"kind": "patterns", "layer": "stage2", "units": list(range(32))})
         until = time.monotonic() + 60
@@ -586,7 +589,7 @@ def test_a_study_that_went_on_is_shown_as_it_is(toon: Path, tmp_path: Path) -> N
     assert fresh(StudyFolder(folder))
     study_json = folder / "web" / "documents" / "study.json"
     old = study_json.read_text()
-    list(later(folder, parse({"kind": "maps", "layer": "stage2"}), model=load("toon", device="cpu")))
+    list(later(folder, parse({"kind": "activations", "layer": "stage2"}), model=load("toon", device="cpu")))
     assert fresh(StudyFolder(folder))
     study_json.write_text(old)
     assert not fresh(StudyFolder(folder))

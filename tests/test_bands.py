@@ -41,7 +41,7 @@ def test_a_network_of_any_number_of_bands(bands: int, tmp_path: Path) -> None:
         np.save(tmp_path / f"{seed}.npy", scene(bands, seed))
         images.append(tmp_path / f"{seed}.npy")
     assert ins.predict(model, tmp_path).logits.shape == (2, 4)
-    assert ins.maps(model, images).figure().axes
+    assert ins.activations(model, images).figure().axes
     made = ins.patterns(model, ["conv1:0", "class:a"], steps=2, images=images)
     assert made.images.shape == (2, bands, 24, 24)
     assert made.figure().axes

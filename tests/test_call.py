@@ -33,7 +33,7 @@ LAYERED: dict[str, Callable[..., Any]] = {
     "interpretability": lambda model, images, out, **where: ins.interpretability(
         model, images=[image(i) for i in range(4)], tasks=1, explanations=1, **where
     ),
-    "maps": lambda model, images, out, **where: ins.maps(model, images, **where),
+    "activations": lambda model, images, out, **where: ins.activations(model, images, **where),
     "match": lambda model, images, out, **where: ins.match(model, model, images, **where),
     "patterns": lambda model, images, out, **where: ins.patterns(model, steps=1, seeds=1, **where),
     "scan": lambda model, images, out, **where: ins.scan(model, _folder(out), **where),
@@ -82,7 +82,7 @@ def test_functions_of_one_layer_say_so(small_model: Model, two_images: list[Imag
     with pytest.raises(InnersightError, match="layer=relu1, relu2: one layer is read here"):
         ins.compare(small_model, two_images, layers=["relu1", "relu2"])  # type: ignore[call-arg]
     with pytest.raises(InnersightError, match="layers names no layer"):
-        ins.maps(small_model, two_images, [])
+        ins.activations(small_model, two_images, [])
 
 
 FORMS: list[Callable[[list[int]], Any]] = [list, tuple, np.array, torch.tensor, lambda t: torch.tensor(t).int()]
@@ -233,9 +233,9 @@ def test_whole_numbers() -> None:
 
 def test_a_mistake_in_the_call_is_pythons_own_sentence(small_model: Model) -> None:
     with pytest.raises(TypeError, match=r"missing .* 'images'"):
-        ins.maps(small_model)  # type: ignore[call-arg]
+        ins.activations(small_model)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'layeres'"):
-        ins.maps(small_model, [], layeres=["conv1"])  # type: ignore[call-arg]
+        ins.activations(small_model, [], layeres=["conv1"])  # type: ignore[call-arg]
 
 
 def test_a_word_that_stands_for_another() -> None:
@@ -319,7 +319,7 @@ def test_the_network_runs_under_the_defaults_of_the_caller() -> None:
 
     with default_dtype():
         model = ins.load(Makes().eval(), input=InputSpec(12, 12))
-        assert ins.maps(model, image(1), "conv").values["conv"].dtype == torch.float32
+        assert ins.activations(model, image(1), "conv").values["conv"].dtype == torch.float32
         assert ins.explain(
             model, image(1), 2, ["gradcam", "integrated-gradients"], options={"integrated-gradients": {"steps": 2}}
         ).entries
@@ -329,7 +329,7 @@ def test_transforms_of_functions_are_refused(small_model: Model) -> None:
     pil = image(1)
 
     def inside(x: Tensor) -> Tensor:
-        ins.maps(small_model, pil)
+        ins.activations(small_model, pil)
         return x.sum()
 
     with pytest.raises(InnersightError, match=r"inside a transform of torch\.func"):
@@ -344,6 +344,8 @@ def test_parts_behind_torch_compile_are_looked_at(part: str) -> None:
     with torch.no_grad():
         compiled.net(torch.zeros(2, *model.input.shape))
     loaded = ins.load(compiled.net, input=model.input)
-    assert same(ins.maps(loaded, two_images, ["conv2", "relu2"]), ins.maps(model, two_images, ["conv2", "relu2"]))
+    assert same(
+        ins.activations(loaded, two_images, ["conv2", "relu2"]), ins.activations(model, two_images, ["conv2", "relu2"])
+    )
     assert same(ins.explain(loaded, two_images, 1), ins.explain(model, two_images, 1))
     assert compiled.net.get_submodule(part)._compiled_call_impl is not None

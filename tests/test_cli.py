@@ -102,7 +102,7 @@ def test_predict_prints_classes(images):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("maps", ["-l", "stem", "--overlay", "--shared"]),
+        ("activations", ["-l", "stem", "--overlay", "--shared"]),
         ("compare", ["-l", "stage1"]),
         ("ablate", ["-l", "stage1", "--class", "1", "--to", "mean"]),
         ("explain", ["--gradcam.relu=true", "--target", "3"]),
@@ -243,7 +243,7 @@ def test_bad_input_is_one_sentence_and_status_2(words, says, monkeypatch, capsys
 def test_broken_image_is_one_sentence(tmp_path, monkeypatch, capsys):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not an image")
-    assert "not an image" in fail(monkeypatch, capsys, "maps", "small:4", os.fspath(bad))
+    assert "not an image" in fail(monkeypatch, capsys, "activations", "small:4", os.fspath(bad))
 
 
 def test_patterns_can_be_estimated_and_previewed(tmp_path, images):

@@ -12,11 +12,11 @@ from networks import image, tiny
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from innersight.activations import activations
 from innersight.compare import compare, rank
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image
 from innersight.layers import last_grid
-from innersight.maps import maps
 from innersight.model import InputSpec, Model
 
 
@@ -82,7 +82,7 @@ def test_the_score_is_the_definition(name: str, layer: str, count: int) -> None:
     images = [image(i) for i in range(count)]
     found = compare(model, images, layer)
     context = last_grid(model)[0]
-    values = maps(model, images, [layer, context]).values
+    values = activations(model, images, [layer, context]).values
     truth = slow_scores(values[layer], values[context], own=layer == context)
     assert torch.equal(found.maps, values[layer])
     assert found.strength.shape == found.sparsity.shape == (values[layer].shape[1], count)

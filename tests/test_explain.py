@@ -14,7 +14,7 @@ from innersight import tap, toons
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.heatmaps.masked import batch_of
-from innersight.heatmaps.request import methods, reads
+from innersight.heatmaps.request import methods
 from innersight.image import as_image, load_image, stack
 from innersight.model import InputSpec, Model
 from innersight.sources import load
@@ -130,7 +130,7 @@ def test_one_forward_and_one_backward_serve_all(model: Model, monkeypatch: pytes
     monkeypatch.setattr(
         torch.autograd, "_engine_run_backward", lambda *a, **k: backwards.append(1) or real_backward(*a, **k)
     )
-    names = [name for name in methods if reads(name) in ("layer", "pixels")]
+    names = [name for name in methods if methods.entry(name).reads in ("layer", "pixels")]
     quick = [name for name in names if name not in ("ablationcam", "reciprocam", "finercam")]
     assert len(quick) == 8
     found = explain(model, [image(i) for i in range(16)], methods=quick, layers=["pool1", "conv2", "relu2"])
@@ -232,7 +232,9 @@ def test_layers_of_a_method_are_told_apart(model: Model) -> None:
 def test_all_is_every_method_that_fits(model: Model) -> None:
     options = {"extremal-perturbation": {"steps": 2}}
     found = explain(model, image(1), methods="all", options=options)
-    assert {entry.method for entry in found.entries} == {n for n in methods if reads(n) not in ("attention", "captum")}
+    assert {entry.method for entry in found.entries} == {
+        n for n in methods if methods.entry(n).reads not in ("attention", "captum")
+    }
     assert len(found.left_out) == 3
     assert all("has no self-attention" in line for line in found.left_out)
 

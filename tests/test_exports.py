@@ -40,17 +40,18 @@ def test_every_export_is_documented_and_has_a_method() -> None:
 def test_the_content_is_that_of_the_study(made: Study) -> None:
     content = content_of(Store.open(made.folder))
     assert set(content.sheets) == {
-        "maps/relu1/p0", "maps/relu1/p1", "maps/relu2/p0", "maps/relu2/p1", "patterns/relu1", "patterns/relu2",
+        "activations/relu1/p0", "activations/relu1/p1", "activations/relu2/p0", "activations/relu2/p1",
+        "patterns/relu1", "patterns/relu2",
     }  # fmt: skip
     assert content.curves["loss"] == ([0, 10], [2.0, 1.0])
     assert content.curves["dead/conv1"] == ([0], [0.0])
     assert content.by_step()[10] == {"loss": 1.0, "weight_norm/conv1": 1.5}
     points = content.points["relu2"]
     assert len(points.labels) == len(points.vectors) == len(points.sprites) == 3
-    item = Store.open(made.folder).get("maps/relu2")
+    item = Store.open(made.folder).get("activations/relu2")
     assert item is not None
     unit = int(points.labels[0].split(":")[1])
-    pooled = torch.nn.functional.adaptive_avg_pool2d(item.tensors()["maps"][:, unit], 4).flatten()
+    pooled = torch.nn.functional.adaptive_avg_pool2d(item.tensors()["activations"][:, unit], 4).flatten()
     assert torch.equal(points.vectors[0], pooled)
 
 

@@ -87,7 +87,7 @@ def test_odd_names_are_printed_on_one_line_and_drawn(name: str, tmp_path: Path) 
     save(path)
     one = load_image(path)
     assert one.name.isprintable()
-    ins.maps(tiny("in-place"), path).save(tmp_path / "out" / "a.png")
+    ins.activations(tiny("in-place"), path).save(tmp_path / "out" / "a.png")
     ins.explain(tiny("in-place"), path).save(tmp_path / "out" / "b.png")
     path.write_bytes(b"")
     with pytest.raises(ImageError) as caught:
@@ -208,7 +208,7 @@ def test_an_unknown_background_is_not_the_fault_of_the_file(tmp_path: Path) -> N
 COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
     "compare": lambda model, folder, out: ins.compare(model, folder, "conv1"),
     "explain": lambda model, folder, out: ins.explain(model, folder),
-    "maps": lambda model, folder, out: ins.maps(model, folder),
+    "activations": lambda model, folder, out: ins.activations(model, folder),
     "patterns": lambda model, folder, out: ins.patterns(model, "conv1:0", steps=1, images=folder),
     "predict": lambda model, folder, out: ins.predict(model, folder),
     "scan": lambda model, folder, out: ins.scan(model, folder),
@@ -236,7 +236,7 @@ def test_a_bad_file_is_skipped_and_listed(command: str, tmp_path: Path) -> None:
         COMMANDS[command](tiny("in-place"), folder, tmp_path)
 
 
-@pytest.mark.parametrize("command", ["predict", "maps", "compare", "explain", "scan", "trust", "study"])
+@pytest.mark.parametrize("command", ["predict", "activations", "compare", "explain", "scan", "trust", "study"])
 def test_on_the_command_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,7 +245,7 @@ def test_on_the_command_line(
         save(tmp_path / "in" / f"good{i}.png", i)
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG nothing")
     words = {
-        "compare": ["--layer", "stem"], "maps": ["--layer", "stem"], "scan": ["--layer", "stem"],
+        "compare": ["--layer", "stem"], "activations": ["--layer", "stem"], "scan": ["--layer", "stem"],
         "study": ["--layer", "stem", "--units", "0", "--out", "s"], "trust": ["-m", "gradcam", "--steps", "2"],
     }.get(command, [])  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["innersight", command, "toon", "in", *words])

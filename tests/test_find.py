@@ -8,13 +8,13 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file
 
 import innersight as ins
+from innersight.activations import compute
 from innersight.boxes import Box
 from innersight.errors import InnersightError
 from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank
 from innersight.find.colours import own_colours
 from innersight.find.score import Strongest, most
 from innersight.image import ImageError, stack
-from innersight.maps import compute
 
 BOX = (0.1, 0.2, 0.6, 0.7)
 

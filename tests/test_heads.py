@@ -143,10 +143,10 @@ def test_weights_of_another_precision(dtype: torch.dtype) -> None:
     net = InPlace().eval()
     model = ins.load(net, input=SPEC)
     plain = ins.explain(model, image(1), 2, ["gradcam"]).entries[0]
-    exact = ins.maps(model, image(1), ["conv2"]).values["conv2"]
+    exact = ins.activations(model, image(1), ["conv2"]).values["conv2"]
     other = ins.load(InPlace().eval().to(dtype), input=SPEC)
     other.net.load_state_dict(net.state_dict())
-    found = ins.maps(other, image(1), ["conv2"]).values["conv2"]
+    found = ins.activations(other, image(1), ["conv2"]).values["conv2"]
     assert found.dtype == torch.float32
     assert torch.allclose(found, exact, atol=0.02)
     heat = ins.explain(other, image(1), 2, ["gradcam"]).entries[0]

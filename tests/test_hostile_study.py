@@ -48,7 +48,7 @@ def make():
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('RAN').write_text('x')\ndef make(): raise SystemExit\n"
 SOURCE = "python:mynet:make?size=24"
 PLAN = Plan(layers=("1",), units=2, steps=2, seeds=1, methods=("gradcam",), negatives=0, trust=0)
-MAPS = parse({"kind": "maps", "layer": "0"})
+MAPS = parse({"kind": "activations", "layer": "0"})
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def served(folder: Path) -> None:
         paths += [f"/api/documents/{key}" for key in ask(port, "GET", "/api/documents")]
         answers = [call(port, "GET", path)[0] for path in paths]
         answers.append(call(port, "POST", "/api/report?imgs=p0")[0])
-        answers.append(call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "0"})[0])
+        answers.append(call(port, "POST", "/api/jobs", {"kind": "activations", "layer": "0"})[0])
     assert max(answers) < 500
 
 
@@ -171,7 +171,7 @@ def test_every_action_works_on_a_study_that_is_whole(sent: Path, home: Path) -> 
 PLACES = [
     "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal",
     "lock.sqlite", "lock.sqlite-journal",
-    "values", "values/images.safetensors", "values/maps%2F1.safetensors", "values/new.safetensors",
+    "values", "values/images.safetensors", "values/activations%2F1.safetensors", "values/new.safetensors",
     "web", "web/documents", "web/documents/study.json", "web/documents/layer", "web/documents/layer/1.json",
     "web/documents/new", "web/files", "web/files/new.webp", "images", "images/0123456789abcdef.png",
     "sprites", "sprites/made.json",
@@ -240,9 +240,9 @@ def test_a_journal_that_names_a_file_for_sqlite_to_delete_is_refused(sent: Path,
 )
 def test_values_are_read_from_their_own_file_alone(stated: str, sent: Path, home: Path) -> None:
     stated = str(sent.parent / "precious.txt") if stated == "PRECIOUS" else stated
-    change(sent, "UPDATE items SET file = ? WHERE key = 'maps/1'", stated)
+    change(sent, "UPDATE items SET file = ? WHERE key = 'activations/1'", stated)
     for act in (report, export, again, compute):
-        with pytest.raises(InnersightError, match=r"names '.*' for the values of 'maps/1'"):
+        with pytest.raises(InnersightError, match=r"names '.*' for the values of 'activations/1'"):
             act(sent, home)
 
 
@@ -493,7 +493,7 @@ def test_a_network_that_this_user_never_named_is_not_opened(text: str, evil: Pat
         about = ask(port, "GET", "/api/host")
         assert about["compute"] is False
         assert "--model MODEL" in about["why"]
-        status, _, said = call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "0"})
+        status, _, said = call(port, "POST", "/api/jobs", {"kind": "activations", "layer": "0"})
     assert status == 409
     assert b"--model MODEL" in said
 
@@ -624,7 +624,7 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
 ) -> None:
     if left:
         with closing(sqlite3.connect(sent / "index.sqlite")) as db:
-            db.execute("UPDATE items SET seconds = 1234.5 WHERE key = 'maps/1'")
+            db.execute("UPDATE items SET seconds = 1234.5 WHERE key = 'activations/1'")
             db.commit()
             logs = {side: (sent / f"index.sqlite{side}").read_bytes() for side in ("", "-wal")}
         for side, data in logs.items():
@@ -635,7 +635,7 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
     )
     for path in [sent, *sent.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    found = Store.open(sent).get("maps/1")
+    found = Store.open(sent).get("activations/1")
     assert found is not None
     assert (found.seconds == 1234.5) == left
     Study.open(sent).report(sent.parent / "out.html")
@@ -648,6 +648,6 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
     with Serving(create_app(sent)) as port:
         assert ask(port, "GET", "/api/documents/layer/1")["name"] == "1"
         assert "read-only" in ask(port, "GET", "/api/host")["why"]
-        assert call(port, "POST", "/api/jobs", {"kind": "maps", "layer": "0"})[0] == 409
+        assert call(port, "POST", "/api/jobs", {"kind": "activations", "layer": "0"})[0] == 409
         assert call(port, "POST", "/api/images?name=a", b"x")[0] == 409
     assert before == {path: path.read_bytes() for path in sorted(sent.rglob("*")) if path.is_file()}

@@ -172,7 +172,7 @@ def test_units_of_the_toon_network_that_answer_to_a_part_are_explained_by_exampl
     model = ins.load("toon")
     drawn = [(name, toons.draw(name, seed)) for name in toons.CLASSES for seed in range(70_000, 70_012)]
     shown = [as_image(toon.pixels, name=f"{name}-{i}.png") for i, (name, toon) in enumerate(drawn)]
-    maps = ins.maps(model, shown, ["stage4"]).values["stage4"]
+    maps = ins.activations(model, shown, ["stage4"]).values["stage4"]
     overlap = part_overlap(maps, [toon for _, toon in drawn])
     best = overlap.argsort(descending=True)[:8].tolist()
     found = interpretability(model, "stage4", shown, best, tasks=12)

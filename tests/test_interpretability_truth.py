@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 import innersight as ins
 from innersight import toons
+from innersight.activations import compute
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
-from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.patterns.interpretability import _others, features, interpretability
 from innersight.statistics import spearman, wilson

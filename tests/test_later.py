@@ -15,10 +15,10 @@ from networks import image, tiny
 from PIL import Image as PILImage
 from sheet_reader import read_tiles, read_values
 
+from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.image import load_image
-from innersight.maps import maps
 from innersight.predict import predict
 from innersight.stamp import stamp
 from innersight.store import Store
@@ -34,7 +34,7 @@ IMAGES = [image(1), image(2)]
 FILE = "0123456789abcdef.png"
 # One of every kind: what to ask, and the documents that show it.
 ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "maps": ({"layer": "conv2"}, {"layer/conv2"}),
+    "activations": ({"layer": "conv2"}, {"layer/conv2"}),
     "patterns": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
     "negatives": ({"layer": "relu2", "units": [3, 0]}, {"layer/relu2"}),
     "ablation": ({"layer": "conv2"}, {"layer/conv2"}),
@@ -102,7 +102,7 @@ def test_what_was_ended_before_it_was_shown_is_shown_by_the_next_ask(folder: Pat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys.modules[later.__module__], "write_documents", _killed)
         with pytest.raises(KeyboardInterrupt):
-            compute(folder, ask("maps"))
+            compute(folder, ask("activations"))
     compute(folder, ask("classes"))
     whole(folder)
     assert document(folder, "layer/conv2")["name"] == "conv2"
@@ -153,15 +153,15 @@ def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
 
 
 def test_maps_are_those_of_the_library(folder: Path) -> None:
-    compute(folder, ask("maps"), ask("image"))
+    compute(folder, ask("activations"), ask("image"))
     found = document(folder, "layer/conv2")
     images = [*IMAGES, load_image(folder / "images" / FILE)]
-    truth = maps(tiny("in-place"), images, ["conv2"]).values["conv2"]
+    truth = activations(tiny("in-place"), images, ["conv2"]).values["conv2"]
     ids = ["p0", "p1", "d01234567"]
-    assert list(found["maps"]) == ids
+    assert list(found["activations"]) == ids
     for values, name in zip(truth, ids, strict=True):
         span = values.amax((1, 2)) - values.amin((1, 2))
-        off = (read_values(folder / "web" / "files", found["maps"][name]) - values).abs().amax((1, 2))
+        off = (read_values(folder / "web" / "files", found["activations"][name]) - values).abs().amax((1, 2))
         assert (off <= span / 255 + 1e-6).all()
     assert sorted(row["unit"] for row in found["compare"]["rank"]) == list(range(truth.shape[1]))
 
@@ -193,14 +193,14 @@ def test_an_added_image_is_one_of_the_study(folder: Path) -> None:
 def test_an_added_image_leaves_with_all_that_was_computed_for_it_alone(folder: Path) -> None:
     before = {key: document(folder, key) for key in ("study", "layer/relu2", "heatmaps")}
     (name,) = {parse({"kind": "image", **ASKED["image"][0]}).id}  # type: ignore[attr-defined]
-    compute(folder, ask("image"), ask("maps"), parse({"kind": "ablation", "layer": "relu2"}))
+    compute(folder, ask("image"), ask("activations"), parse({"kind": "ablation", "layer": "relu2"}))
     compute(folder, parse({"kind": "heatmaps", "image": name, "methods": ["saliency"]}))
     assert document(folder, "layer/relu2")["ablation"]["own"].keys() == {"p0", "p1", name}
     assert compute(folder, parse({"kind": "forget", "image": name})) == ["study"]
     whole(folder)
     assert not (folder / "images" / FILE).exists()
     assert not any(name in key for key in Store.open(folder).names())
-    assert [one.kind for one in noted(Store.open(folder))] == ["maps", "ablation"]
+    assert [one.kind for one in noted(Store.open(folder))] == ["activations", "ablation"]
     for key in ("layer/relu2", "heatmaps"):
         after = document(folder, key)
         assert (
@@ -282,7 +282,7 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     steps: Iterator[str] = later(folder, ask("image"), model=tiny("in-place"))
     for _ in steps:
         whole(folder)
-    for _ in later(folder, ask("maps"), model=tiny("in-place")):
+    for _ in later(folder, ask("activations"), model=tiny("in-place")):
         whole(folder)
 
 
@@ -294,8 +294,8 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
             "kinds are ablation, classes, connections, forget, heatmaps, maps, negatives, patterns, image",
         ),
         ({}, "kinds are"),
-        ({"kind": "maps"}, "layer"),
-        ({"kind": "maps", "layer": "a", "more": 1}, "more"),
+        ({"kind": "activations"}, "layer"),
+        ({"kind": "activations", "layer": "a", "more": 1}, "more"),
         ({"kind": "patterns", "layer": "a", "units": []}, "units"),
         ({"kind": "patterns", "layer": "a", "units": [-1]}, "units"),
         ({"kind": "image", "file": "../../secret.png", "name": "a"}, "file"),
@@ -308,16 +308,16 @@ def test_an_ask_that_does_not_fit_is_refused(data: dict[str, Any], why: str) -> 
 
 def test_what_cannot_be_had_again_is_said(folder: Path) -> None:
     with pytest.raises(InnersightError, match="names no known origin"):
-        list(later(folder, ask("maps")))
+        list(later(folder, ask("activations")))
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] += 1e-3
     with pytest.raises(InnersightError, match=r"not those that .* was made with; run the study again"):
-        list(later(folder, ask("maps"), model=model))
+        list(later(folder, ask("activations"), model=model))
     with pytest.raises(InnersightError, match="has no layer"):
-        list(later(folder, parse({"kind": "maps", "layer": "relu9"}), model=tiny("in-place")))
+        list(later(folder, parse({"kind": "activations", "layer": "relu9"}), model=tiny("in-place")))
     with Store.open(folder).locked(), pytest.raises(InnersightError, match="another process is at work"):
-        list(later(folder, ask("maps"), model=tiny("in-place")))
+        list(later(folder, ask("activations"), model=tiny("in-place")))
     assert noted(Store.open(folder)) == []
 
 
@@ -326,7 +326,7 @@ def test_images_from_files_are_read_again(tmp_path: Path) -> None:
     PILImage.fromarray(np.asarray(image(3).pil)).save(file)
     done = study(tiny("in-place"), [file], tmp_path / "s", plan=Plan(**{**vars(PLAN), "units": 0}))
     done.render()
-    assert compute(done.folder, ask("maps")) == ["layer/conv2"]
+    assert compute(done.folder, ask("activations")) == ["layer/conv2"]
     assert str(tmp_path) not in (done.render() / "documents" / "study.json").read_text()
     PILImage.fromarray(np.asarray(image(4).pil)).save(file)
     with pytest.raises(InnersightError, match="the image has changed; run the study again"):
@@ -341,7 +341,7 @@ def test_items_name_their_documents(folder: Path) -> None:
         assert key is None or document(folder, key)
     cost = document(folder, "study")["cost"]
     assert {kind: entry["per"] for kind, entry in cost.items()} == {
-        "maps": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit",
+        "activations": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit",
         "negatives": "unit", "ablation": "layer",
     }  # fmt: skip
     assert all(entry["seconds"] > 0 for entry in cost.values())

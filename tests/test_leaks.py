@@ -14,7 +14,7 @@ from torch import nn
 import innersight as ins
 from innersight.model import InputSpec, Model
 
-CALLS = {"explain": 10, "study": 3, "trust": 4, "layers": 20, "load": 200, "maps": 200, "predict": 200}
+CALLS = {"explain": 10, "study": 3, "trust": 4, "layers": 20, "load": 200, "activations": 200, "predict": 200}
 
 
 def living() -> int:
@@ -48,7 +48,7 @@ def test_no_call_keeps_a_tensor(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("what", ["patterns", "explain", "maps", "ablate", "connections"])
+@pytest.mark.parametrize("what", ["patterns", "explain", "activations", "ablate", "connections"])
 def test_memory_stays_flat(what: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 4, 3), nn.AdaptiveAvgPool2d(1))
@@ -57,7 +57,7 @@ def test_memory_stays_flat(what: str) -> None:
     calls = {
         "patterns": lambda: ins.patterns(model, "class:1", steps=1, seeds=1),
         "explain": lambda: ins.explain(model, pil, 1, ["gradcam", "saliency"]),
-        "maps": lambda: ins.maps(model, pil, "1"),
+        "activations": lambda: ins.activations(model, pil, "1"),
         "ablate": lambda: ins.ablate(model, pil, "2"),
         "connections": lambda: ins.connections(model, "0:0", pil, after="2"),
     }

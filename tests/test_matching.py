@@ -10,9 +10,9 @@ from torch import nn
 
 import innersight as ins
 from innersight import terminal
+from innersight.activations import compute
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
-from innersight.maps import compute
 from innersight.matching import DEFINITION
 from innersight.matching.assign import assign
 from innersight.model import InputSpec, Model

@@ -333,7 +333,7 @@ def test_the_layer_that_is_chosen_may_be_named(net: str) -> None:
         assert torch.equal(one.values, other.values), one.method
         assert (one.verdict, one.doubt, one.score) == (other.verdict, other.doubt, other.score)
     steps = list(story(model))
-    maps, maps_named = ins.maps(model, images), ins.maps(model, images, steps)
+    maps, maps_named = ins.activations(model, images), ins.activations(model, images, steps)
     assert list(maps.values) == steps
     assert all(torch.equal(maps.values[step], maps_named.values[step]) for step in steps)
 

@@ -13,10 +13,10 @@ from networks import image, tiny
 
 import innersight
 from innersight.ablation import ablate
+from innersight.activations import activations
 from innersight.compare import compare
 from innersight.find import find
 from innersight.heatmaps import explain
-from innersight.maps import maps
 from innersight.patterns import patterns
 from innersight.predict import predict
 from innersight.scan import Scan, scan
@@ -27,7 +27,7 @@ IMAGES = [image(1), image(2)]
 MAKERS: dict[str, Callable[[], Any]] = {
     "Ablation": lambda: ablate(tiny("in-place"), IMAGES, "relu2"),
     "Comparison": lambda: compare(tiny("in-place"), IMAGES, "relu2"),
-    "FeatureMaps": lambda: maps(tiny("in-place"), IMAGES, ["relu1"]),
+    "ActivationMaps": lambda: activations(tiny("in-place"), IMAGES, ["relu1"]),
     "Finding": lambda: find(tiny("in-place"), [(IMAGES[0], (0.1, 0.1, 0.5, 0.5))], layers=["relu2"]),
     "Heatmaps": lambda: explain(tiny("in-place"), IMAGES[0]),
     "Patterns": lambda: patterns(tiny("in-place"), "relu2:0", steps=1, seeds=1),

@@ -1,6 +1,7 @@
 """Objectives are written as texts and sums, checked against the model, and do what they say."""
 
 import importlib
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from innersight import tap
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
+from innersight.image import Image
 from innersight.model import Model
 from innersight.patterns import objectives, patterns
 from innersight.patterns.objectives import resolve
@@ -71,10 +73,9 @@ def test_weights_are_written_as_numbers_are(text: str, weight: float, model: Mod
 
 
 def test_a_kind_of_ones_own_may_have_any_name(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "_entries", dict(objectives._entries) | {"unit": objectives["unit"]})
-    monkeypatch.setattr(module, "_takes", dict(module._takes))
+    monkeypatch.setattr(objectives, "_entries", dict(objectives._entries))
 
-    @module.register("layer")
+    @objectives.register("Top", takes="layer")
     def top_2places(rows: module.Rows) -> module.Read:
         """Mean of two places (a test)."""
         return objectives["dream"](rows)
@@ -82,11 +83,20 @@ def test_a_kind_of_ones_own_may_have_any_name(model: Model, monkeypatch: pytest.
     assert str(resolve(model, "top-2places(conv2)")[0]) == "top-2places(conv2)"
 
 
-def test_every_kind_is_tested_here_and_says_where_it_comes_from() -> None:
-    assert set(objectives) == {
-        "unit", "logit", "probability", "dream", "direction", "caricature", "inversion", "diverse",
-    }  # fmt: skip
-    assert all(len(objectives[name].__doc__ or "") > 40 for name in objectives)
+@pytest.mark.parametrize("name", objectives)
+def test_every_objective_is_documented_and_drives_an_image(name: str, model: Model) -> None:
+    entry = objectives.entry(name)
+    assert re.match(r"[A-Z].{3,40}$", entry.title)
+    assert len(entry.summary) > 20
+    if not entry.example:
+        assert entry.given is not None, "what cannot be written needs something that only Python can give"
+        return
+    text = entry.example.replace("LAYER", "conv2").replace("NAME", "birch")
+    (found,) = resolve(model, text, image(3))
+    given = {"of": image(3)} if entry.given is Image else {}
+    assert name in {term.kind for term in found.terms}
+    short, long = (patterns(model, text, steps=steps, **given).images for steps in (1, 8))
+    assert float((long - short).abs().max()) > 0.01
 
 
 def test_a_label_that_looks_like_a_sum(model: Model) -> None:

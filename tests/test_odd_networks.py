@@ -17,7 +17,7 @@ import innersight as ins
 from innersight import terminal
 from innersight.errors import InnersightError
 from innersight.heads import Head
-from innersight.heatmaps.request import UnfitError, layer_of, methods, reads
+from innersight.heatmaps.request import UnfitError, layer_of, methods
 from innersight.layers import has_grid, last_grid, story
 from innersight.model import InputSpec, Model, NetworkError
 from innersight.study import Plan
@@ -254,7 +254,11 @@ def test_a_network_without_maps_is_explained_by_its_pixels() -> None:
         "no layer of Sequential has maps larger than 1x1: 0, 1, 2 and 1 more give single values for the whole image"
     )
     fit = {entry.method for entry in found.entries}
-    pixels = {name for name in methods if layer_of(name, "") is None and reads(name) in ("pixels", "passes", "masks")}
+    pixels = {
+        name
+        for name in methods
+        if layer_of(name, "") is None and methods.entry(name).reads in ("pixels", "passes", "masks")
+    }
     assert fit == pixels
     for name in methods:
         if layer_of(name, "") is not None:

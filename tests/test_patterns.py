@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from innersight import tap
+from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import stack
-from innersight.maps import maps
 from innersight.model import InputSpec, Model
 from innersight.patterns import Patterns, Progress, natural, parameterizations, patterns
 from innersight.patterns.transforms import Views, view
@@ -41,7 +41,7 @@ def test_every_unit_rises_over_its_start(whole_layer: Patterns) -> None:
 
 def test_the_scores_are_the_responses_to_the_finished_images(whole_layer: Patterns) -> None:
     model = whole_layer.model
-    natural = maps(model, [image(1), image(2)], ["conv2"]).values["conv2"].amax((0, 2, 3))
+    natural = activations(model, [image(1), image(2)], ["conv2"]).values["conv2"].amax((0, 2, 3))
     for unit, (pil, score) in enumerate(zip(whole_layer.images, whole_layer.scores, strict=True)):
         assert score.activation == pytest.approx(float(response(model, pil, "conv2")[unit].max()), abs=1e-5)
         assert score.natural == pytest.approx(float(natural[unit]), abs=1e-5)

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from innersight import tap
+from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image, stack
-from innersight.maps import maps
 from innersight.model import InputSpec, Model
 from innersight.patterns import Progress, Views, estimate, natural, parameterizations, patterns
 from innersight.patterns import engine as engine_module
@@ -244,14 +244,14 @@ def test_a_damaged_file_is_drawn_again(tmp_path: Path) -> None:
 def test_natural_maximum_and_percentile() -> None:
     model, images = tiny("in-place"), [image(i) for i in range(1, 20)]
     found = patterns(model, ["relu2:1", "class:ash", "-conv2:3"], steps=2, seeds=1, images=images)
-    places = maps(model, images, ["relu2"]).values["relu2"][:, 1].flatten().sort(descending=True).values
+    places = activations(model, images, ["relu2"]).values["relu2"][:, 1].flatten().sort(descending=True).values
     score = found.scores[0]
     assert score.natural == pytest.approx(float(places[0]), abs=1e-5)
     assert score.usual == pytest.approx(float(places[len(places) // 1000]), abs=1e-5)
     with tap.untouched(model), torch.no_grad():
         logits = model.logits(stack(images, model.input))[:, 0]
     assert found.scores[1].natural == pytest.approx(float(logits.max()), abs=1e-5)
-    lowest = maps(model, images, ["conv2"]).values["conv2"][:, 3].min()
+    lowest = activations(model, images, ["conv2"]).values["conv2"][:, 3].min()
     assert found.scores[2].natural == pytest.approx(-float(lowest), abs=1e-5)
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor, nn
 
+from innersight.activations import compute
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.image import ImageError, load_image, stack
-from innersight.maps import compute
 from innersight.model import InputSpec, Model
 from innersight.scan import Scan, scan
 from innersight.sources import load

@@ -14,10 +14,10 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from innersight.activations import compute
 from innersight.cli import app
 from innersight.errors import InnersightError
 from innersight.image import load_image, stack
-from innersight.maps import compute
 from innersight.model import Model
 from innersight.scan import Scan, rooms, scan
 

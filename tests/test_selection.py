@@ -33,7 +33,7 @@ def test_other_images_and_layers_are_left_out(made: Study) -> None:
     found, files = selected(web, ["relu2:0-1", "relu2:3"], ["p2", "blobs 1"])
     assert {key for key in found if key.startswith("layer/")} == {"layer/relu2"}
     layer, before = found["layer/relu2"], whole["layer/relu2"]
-    assert list(layer["maps"]) == ["p0", "p2"]
+    assert list(layer["activations"]) == ["p0", "p2"]
     assert layer["compare"]["images"] == ["p0", "p2"]
     assert [(row["place"], row["strength"]) for row in layer["compare"]["rank"]] == [
         (place, [row["strength"][0], row["strength"][2]])
@@ -64,11 +64,11 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
     assert layer["shown"] == [second, other]
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    for key, maps in layer["maps"].items():
-        tiles = read_tiles(web.path("web", "files"), before["maps"][key]["sheet"])
+    for key, maps in layer["activations"].items():
+        tiles = read_tiles(web.path("web", "files"), before["activations"][key]["sheet"])
         assert maps["sheet"]["at"] == [second, other]
         assert np.array_equal(read_tiles(tmp_path, maps["sheet"]), [tiles[second], tiles[other]])
-        assert maps["lo"] == before["maps"][key]["lo"]
+        assert maps["lo"] == before["activations"][key]["lo"]
     assert layer["patterns"]["units"] == [second]
     drawn = read_tiles(web.path("web", "files"), before["patterns"]["sheet"])
     assert np.array_equal(read_tiles(tmp_path, layer["patterns"]["sheet"]), [drawn[1]])
@@ -85,7 +85,7 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
 def test_one_image_has_nothing_to_compare(made: Study) -> None:
     found, _ = selected(StudyFolder(made.folder), (), ["p1"])
     assert found["layer/relu1"]["compare"] is None
-    assert found["layer/relu1"]["maps"].keys() == {"p1"}
+    assert found["layer/relu1"]["activations"].keys() == {"p1"}
     assert "start" not in found["study"]
 
 

@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 from sheet_reader import read_tiles, read_values
 
 from innersight import index
+from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import ImageError
 from innersight.layers import last_grid
-from innersight.maps import maps
 from innersight.model import Model
 from innersight.store import Store
 from innersight.study import Plan, Study, study
@@ -65,7 +65,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_every_item_is_computed_once(finished: Study) -> None:
     keys = {
-        "model", "images", "maps/relu1", "maps/relu2", "compare/relu1", "compare/relu2", "kernels", "heatmaps",
+        "model", "images", "activations/relu1", "activations/relu2", "compare/relu1", "compare/relu2", "kernels",
+        "heatmaps",
         "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "fields",
         "ablation/relu1", "ablation/relu2", "connections/relu1/0", "connections/relu2/0",
     }  # fmt: skip
@@ -110,7 +111,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {
             "model",
             "fields",
-            "maps/conv2",
+            "activations/conv2",
             "compare/conv2",
             "ablation/conv2",
             "patterns/conv2/0",
@@ -199,15 +200,15 @@ def test_a_kill_between_file_and_row_leaves_the_item_undone(tmp_path: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(index, "writing", die)
         with pytest.raises(Killed):
-            store.put("maps/x", {"a": 1}, {}, {"maps": torch.zeros(3)}, 0.1)
-    assert not store.done("maps/x", {"a": 1})
-    store.put("maps/x", {"a": 1}, {"b": 2}, {"maps": torch.ones(3)}, 0.1)
-    assert store.done("maps/x", {"a": 1})
-    assert not store.done("maps/x", {"a": 2})
-    item = store.get("maps/x")
+            store.put("activations/x", {"a": 1}, {}, {"activations": torch.zeros(3)}, 0.1)
+    assert not store.done("activations/x", {"a": 1})
+    store.put("activations/x", {"a": 1}, {"b": 2}, {"activations": torch.ones(3)}, 0.1)
+    assert store.done("activations/x", {"a": 1})
+    assert not store.done("activations/x", {"a": 2})
+    item = store.get("activations/x")
     assert item is not None
     assert item.document == {"b": 2}
-    assert torch.equal(item.tensors()["maps"], torch.ones(3))
+    assert torch.equal(item.tensors()["activations"], torch.ones(3))
 
 
 @pytest.mark.parametrize(
@@ -344,11 +345,11 @@ def test_the_study_document(web: Path) -> None:
 @pytest.mark.parametrize("layer", ["relu1", "relu2"])
 def test_the_layer_document_gives_the_values_back(layer: str, web: Path) -> None:
     found = document(web, f"layer/{layer}")
-    truth = maps(tiny("in-place"), IMAGES, [layer]).values[layer]
+    truth = activations(tiny("in-place"), IMAGES, [layer]).values[layer]
     assert (found["units"], found["grid"]) == (truth.shape[1], list(truth.shape[2:]))
     assert found["signed"] is False
     for i in range(2):
-        entry = found["maps"][f"p{i}"]
+        entry = found["activations"][f"p{i}"]
         span = truth[i].amax((1, 2)) - truth[i].amin((1, 2))
         off = (read_values(web / "files", entry) - truth[i]).abs().amax((1, 2))
         assert (off <= span / 255 + 1e-6).all()
@@ -411,8 +412,8 @@ def test_a_study_that_stopped_early_renders_what_there_is(tmp_path: Path) -> Non
     with pytest.raises(StoppedError):
         study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
     web = Study.open(tmp_path / "s").render()
-    assert document(web, "layer/relu1")["maps"].keys() == {"p0", "p1"}
-    assert document(web, "layer/relu2")["maps"] == {}
+    assert document(web, "layer/relu1")["activations"].keys() == {"p0", "p1"}
+    assert document(web, "layer/relu2")["activations"] == {}
     assert {entry["what"] for entry in document(web, "study")["missing"]} >= {"heatmaps", "patterns", "compare"}
 
 

@@ -63,7 +63,7 @@ FUNCTIONS: dict[str, Callable[[Model, Any], Tensor]] = {
     "explain": lambda model, images: torch.stack(
         [entry.values for entry in ins.explain(model, images, 1, ["gradcam"]).entries]
     ),
-    "maps": lambda model, images: ins.maps(model, images, ["relu1"]).values["relu1"],
+    "activations": lambda model, images: ins.activations(model, images, ["relu1"]).values["relu1"],
     "compare": lambda model, images: ins.compare(model, images, "relu2").score,
     "match": lambda model, images: ins.match(model, model, images, ["relu2"]).layers["relu2"].correlation,
     "ablate": lambda model, images: ins.ablate(model, images, "relu2", to="mean").change,
@@ -190,7 +190,7 @@ def test_nothing_is_cropped_from_a_network_input(model: Model) -> None:
 def test_tensors_stay_as_they_are(model: Model) -> None:
     given = fed(model).requires_grad_()
     before = given.detach().clone()
-    held = ins.maps(model, given, ["relu1"]).images[0]
+    held = ins.activations(model, given, ["relu1"]).images[0]
     assert given.requires_grad
     assert given.grad is None
     assert given.equal(before)
@@ -238,7 +238,7 @@ def test_single_images_of_other_parameters(model: Model) -> None:
 def test_a_study_of_tensors_is_computed_further(model: Model, tmp_path: Path) -> None:
     made = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
     assert made.notes == (f"float tensors are taken for the network's own input, normalised already: {COUNT}",)
-    assert list(later.later(tmp_path / "s", asks.parse({"kind": "maps", "layer": "relu1"}), model=model))
+    assert list(later.later(tmp_path / "s", asks.parse({"kind": "activations", "layer": "relu1"}), model=model))
     again = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
     assert again.computed == 0
     assert Study.open(tmp_path / "s").report(tmp_path / "r.html").stat().st_size

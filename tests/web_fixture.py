@@ -98,14 +98,14 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
             "layers": layers,
             "story": [name for name, _, grid in LAYERS if grid > 1],
             "how": {
-                "maps": "Raw activations of one forward pass, before any scaling.",
+                "activations": "Raw activations of one forward pass, before any scaling.",
                 "compare": "Score: strength times sparsity times agreement over the images.",
                 "patterns": "Gradient ascent on a Fourier image under random shifts and scales, 128 steps.",
                 "heatmaps": "Grad-CAM and occlusion of the class's logit.",
                 "training": "Recorded at every 20th step.",
             },
             "missing": [{"what": "examples", "why": "No data set was scanned; run innersight scan."}],
-            "timing": [{"what": "maps", "seconds": 0.41}, {"what": "patterns", "seconds": 38.2}],
+            "timing": [{"what": "activations", "seconds": 0.41}, {"what": "patterns", "seconds": 38.2}],
             "skipped": ["broken<i>.jpg: not an image"],
         },
     )
@@ -201,7 +201,7 @@ def _layer(
         "units": units,
         "grid": [grid, grid],
         "prefix": 0,
-        "maps": maps,
+        "activations": maps,
         "signed": signed,
         "patterns": {
             "sheet": colour_sheet(patterns, files, f"{stem}-patterns"),

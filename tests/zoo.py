@@ -226,7 +226,7 @@ def visit(family: str, build: Callable[[], Model]) -> Verdict:
     by_name = {layer.name: layer for layer in known}
     assert len(told) >= 3, told
 
-    found = ins.maps(model, images, told)
+    found = ins.activations(model, images, told)
     for layer, values in found.values.items():
         assert values.shape == (2, by_name[layer].units, *by_name[layer].grid)
         assert torch.isfinite(values).all()

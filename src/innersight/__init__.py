@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
+    from innersight.activations import activations as activations
     from innersight.compare import compare as compare
     from innersight.connections import connections as connections
     from innersight.dissection import dissect as dissect
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from innersight.image import Image as Image
     from innersight.image import load_image as load_image
     from innersight.layers import layers as layers
-    from innersight.maps import maps as maps
     from innersight.matching import match as match
     from innersight.model import InputSpec as InputSpec
     from innersight.model import Layer as Layer
@@ -44,7 +44,7 @@ _HOME = {
     "layers": "innersight.layers",
     "load": "innersight.sources",
     "load_image": "innersight.image",
-    "maps": "innersight.maps",
+    "activations": "innersight.activations",
     "match": "innersight.matching",
     "patterns": "innersight.patterns",
     "predict": "innersight.predict",
@@ -54,11 +54,11 @@ _HOME = {
     "trust": "innersight.trust",
 }
 __all__ = sorted([*_HOME, "__version__"])
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 class _Package(ModuleType):
-    """Keeps `innersight.maps` the function: importing the submodule of that name must not replace it."""
+    """Keeps `innersight.activations` the function: importing the submodule of that name must not replace it."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight import tap
+from innersight.activations import BATCH
 from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, network_input, repeatable
 from innersight.layers import check_layers
-from innersight.maps import BATCH
 from innersight.model import Model
 from innersight.quotients import precise
 from innersight.render import figures

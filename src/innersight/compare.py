@@ -2,28 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.brief import brief
+from innersight.activations import compute
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, last_grid
-from innersight.maps import compute, seen_array
 from innersight.model import Model
 from innersight.quotients import normalised, quotient
-from innersight.render import figures
-from innersight.render.colour import scale_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from innersight.result import Result
 
 STILL = 1e-6
 """Of a feature's largest size: what varies by less is the same everywhere."""
@@ -36,8 +30,8 @@ DEFINITION = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """Units of one layer, ranked by how surely they see the same thing in all images.
 
     maps : (images, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
@@ -56,8 +50,6 @@ class Comparison:
     agreement: Tensor
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    __repr__ = brief
 
     def reason(self, unit: int) -> str:
         """Say in one sentence why the unit ranks where it does."""
@@ -82,24 +74,6 @@ class Comparison:
             for unit in self.order[:count]
         ]
 
-    def figure(self, *, count: int = 12) -> "Figure":
-        """Draw the best units as columns, the images as rows, each unit on one scale over all images."""
-        units = list(self.order[:count])
-        figure = figures.new_figure(len(units) * 1.0 + 1.1, len(self.images) * 1.12 + 0.6)
-        figure.suptitle(f"{self.layer}: the units that see the same in all images, best first", fontsize=9)
-        axes = figure.subplots(len(self.images), len(units) + 1, squeeze=False)
-        for row, image in enumerate(self.images):
-            seen = seen_array(image, self.model)
-            axes[row, 0].imshow(seen)
-            axes[row, 0].set(xticks=[], yticks=[])
-            axes[row, 0].set_title(image.name, fontsize=6)
-            for column, unit in enumerate(units, 1):
-                scale = scale_of(self.maps[:, unit])
-                figures.draw_map(axes[row, column], self.maps[row, unit], scale, seen)
-                if row == 0:
-                    axes[row, column].set_title(f"{unit}  {float(self.score[unit]):.2f}", fontsize=7)
-        return figure
-
     def to_json(self) -> dict[str, Any]:
         """Return the whole ranking with its definition."""
         return {
@@ -121,13 +95,6 @@ class Comparison:
             "sparsity": self.sparsity,
             "agreement": self.agreement,
         }
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
 
 
 @public()

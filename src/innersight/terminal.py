@@ -282,7 +282,7 @@ def dissection(result: Dissection | Concepts, count: int = 20) -> str:
 def methods() -> str:
     """Return the heatmap methods with their docstrings and options."""
     from innersight.heatmaps.request import methods as registry
-    from innersight.heatmaps.request import reads, unit_of
+    from innersight.heatmaps.request import unit_of
 
     parts = []
     for name in registry:
@@ -290,7 +290,7 @@ def methods() -> str:
             " ".join((registry[name].__doc__ or "").split()), 96, initial_indent="    ", subsequent_indent="    "
         )
         options = "".join(f"\n    --{name}.{word(key)}={value}" for key, value in registry.options(name).items())
-        parts.append(f"{name} (reads {reads(name)}; {unit_of(name, 'TARGET')})\n{text}{options}")
+        parts.append(f"{name} (reads {registry.entry(name).reads}; {unit_of(name, 'TARGET')})\n{text}{options}")
     return "\n\n".join(parts)
 
 

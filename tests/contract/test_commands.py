@@ -132,7 +132,7 @@ def test_every_entry_and_option_goes_there_and_back(registry: Registry[Any]) -> 
 def test_a_registry_of_names_that_are_keywords() -> None:
     registry: Registry[Any] = Registry("thing", "innersight.toons")
 
-    @registry.register
+    @registry.register("Thing")
     def lambda_(*, class_: int = 1, wide_open: float = 0.5) -> None:
         """Do nothing."""
 
@@ -143,7 +143,7 @@ def test_a_registry_of_names_that_are_keywords() -> None:
         registry.parse("lambda", {"wide-opn": "1"})
     for bad in ("_hidden", "trailing_"):
         with pytest.raises(TypeError, match=f"name it {bad.strip('_')}, not {bad}"):
-            registry.register(named(bad))
+            registry.register("Thing")(named(bad))
 
 
 def named(name: str) -> Any:

@@ -14,7 +14,7 @@ from public import CASES, QUICK, WITHOUT_A_NETWORK
 from torch import Tensor, nn
 
 import innersight as ins
-from innersight.heatmaps.request import UnfitError, methods, reads
+from innersight.heatmaps.request import UnfitError, methods
 from innersight.image import Image
 from innersight.model import Model
 
@@ -180,7 +180,7 @@ def test_nothing_is_left_behind_by_a_broken_backward(
 
 @pytest.mark.parametrize("name", list(methods))
 def test_each_heatmap_method_alone_leaves_nothing(name: str, any_tiny: Model) -> None:
-    if reads(name) == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
+    if methods.entry(name).reads == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
         pytest.skip("Captum's own methods are not ours to test on every network")
     dishevel(any_tiny)
     options = {name: (QUICK | SLOWER).get(name, {})}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.engine import answer
-from innersight.heatmaps.request import Answer, UnfitError, methods, reads
+from innersight.heatmaps.request import Answer, UnfitError, methods
 from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
 from innersight.model import Model
@@ -31,35 +31,18 @@ def test_the_methods_are_there_and_sorted() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_documented_as_title_paper_and_use(name: str) -> None:
-    text = " ".join((methods[name].__doc__ or "").split())
-    assert re.match(r"[A-Z][^:]{3,60}: .{20,}\((.+ (19|20)\d\d.*)\)\. When to use: .{20,}", text)
-    card = describe(name)
-    assert all(card.values()), card
-    assert card["title"] == text.split(":")[0]
-    assert "When to use" not in card["paper"]
-
-
-# Enough to see that they work: their maps are judged in the oracle tests.
-QUICK: dict[str, dict[str, Any]] = {
-    "extremal-perturbation": {"steps": 3},
-    "integrated-gradients": {"steps": 4},
-    "kernel-shap": {"samples": 64, "cells": 3},
-    "lime": {"samples": 64, "cells": 3},
-    "rise": {"most": 256},
-    "smoothgrad": {"most": 8},
-    "sobol": {"most": 8, "cells": 4},
-    "vargrad": {"copies": 4},
-}
-# The small networks have no attention.
-LEFT_OUT = {"attention-rollout", "gradient-attention", "legrad"}
-
-# A lasso drops everything where the class hardly moves; the others keep evidence for the class only.
-MAY_BE_EMPTY = {"lime", "gradcam-plus-plus", "layercam"}
+def test_documented_with_title_paper_use_and_unit(name: str) -> None:
+    entry = methods.entry(name)
+    assert re.match(r"[A-Z].{3,60}$", entry.title)
+    assert re.search(r"[A-Z].* (19|20)\d\d", entry.source)
+    assert len(entry.use) > 20
+    assert entry.unit
+    assert len(entry.summary) > 20
+    assert all(describe(name).values())
 
 
 def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> Answer:
-    layer, options = last_grid(model)[0], {name: QUICK.get(name, {})}
+    layer, options = last_grid(model)[0], {name: methods.entry(name).quick}
     return next(iter(answer(model, x, lambda _: class_target(model, targets), [layer], options).found.values()))
 
 
@@ -67,16 +50,16 @@ def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> Answer:
 @pytest.mark.parametrize("name", NAMES)
 def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None:
     x, targets = batch(any_tiny, 3), torch.tensor([0, 3, 3])
-    if reads(name) == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
+    if methods.entry(name).reads == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
         pytest.skip("Captum's own methods are not ours to test on every network")
-    if name in LEFT_OUT:
+    if methods.entry(name).reads == "attention":  # which the small networks have none of
         with pytest.raises(UnfitError, match="has no self-attention"):
             ask(name, any_tiny, x, targets)
         return
     try:
         found = ask(name, any_tiny, x, targets)
     except UnfitError:
-        if reads(name) != "captum":
+        if methods.entry(name).reads != "captum":
             raise
         return
     values = found.values
@@ -84,11 +67,9 @@ def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None
     assert len(values) == 3
     assert torch.isfinite(values).all()
     assert found.error is None or found.error.shape == values.shape
-    assert name in MAY_BE_EMPTY or values.abs().amax((1, 2)).min() > 0
-    # An image's map does not depend on its neighbours in the batch. (The last bit of a logit shows in Captum's
-    # KernelSHAP, which weighs two of its samples a million times the others, and under Adam, which makes a whole step
-    # of a gradient near zero.)
-    if name in ("kernel-shap", "extremal-perturbation"):
+    assert methods.entry(name).may_be_empty or values.abs().amax((1, 2)).min() > 0
+    # An image's map does not depend on its neighbours in the batch, but for a last bit that some methods enlarge.
+    if methods.entry(name).may_mix:
         return
     alone = [ask(name, any_tiny, x[i : i + 1], targets[i : i + 1]).values for i in range(3)]
     assert torch.allclose(values, torch.cat(alone), rtol=1e-3, atol=1e-5 * float(values.abs().max()) + 1e-7)
@@ -113,7 +94,7 @@ def test_an_unknown_method_gets_the_nearest_name() -> None:
 def toy() -> Registry[Any]:
     registry: Registry[Any] = Registry("toy", "innersight.heatmaps.methods")
 
-    @registry.register
+    @registry.register("Some toy")
     def some_toy(request: object, *, count: int = 3, share: float = 0.5, deep: bool = False, kind: str = "a") -> None:
         """Toy."""
 
@@ -144,7 +125,7 @@ def test_an_undocumented_function_is_refused(toy: Registry[Any]) -> None:
     def bare(request: object) -> None: ...
 
     with pytest.raises(TypeError, match="toy bare has no docstring"):
-        toy.register(bare)
+        toy.register("Bare")(bare)
 
 
 def test_building_by_name_imports_nothing_before_the_first_look() -> None:

@@ -9,10 +9,10 @@ import torch
 from networks import tiny
 
 import innersight as ins
+from innersight.activations import compute
 from innersight.dissection.overlap import RESAMPLES, Overlap, draws, share
 from innersight.dissection.shuffles import corrected
 from innersight.inputs import Entry
-from innersight.maps import compute
 
 TOP, COUNT = 0.05, 6
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from innersight.heatmaps import UnfitError, explain
 from innersight.heatmaps.engine import answer
-from innersight.heatmaps.request import methods, reads
+from innersight.heatmaps.request import methods
 from innersight.heatmaps.target import class_target
 from innersight.image import as_image
 from innersight.model import InputSpec, Model
@@ -101,7 +101,7 @@ def cases() -> list[tuple[str, str, str, float]]:
 @pytest.mark.parametrize(("name", "kind", "what", "scale"), cases())
 def test_a_method_is_its_paper_at_every_scale(name: str, kind: str, what: str, scale: float) -> None:
     assert name in ORACLES, f"write the definition of {name} in tests/oracle/heatmap_papers.py"
-    if reads(name) == "captum":
+    if methods.entry(name).reads == "captum":
         pytest.importorskip("captum")
     oracle, (model, exact) = ORACLES[name], network(kind, what, scale)
     target = class_target(model, torch.tensor(TARGETS))

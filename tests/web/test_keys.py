@@ -132,7 +132,7 @@ def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
 @pytest.mark.parametrize(
     ("address", "expected", "name", "least"),
     [
-        ("#/l/stages.1?lens=maps", "stages.1", "stages.1-maps-ambra-at-the-beach.png", 64),
+        ("#/l/stages.1?lens=activations", "stages.1", "stages.1-maps-ambra-at-the-beach.png", 64),
         ("#/l/stages.1?lens=patterns", "stages.1", "stages.1-patterns.png", 64),
         ("#/l/stages.1?lens=examples", "stages.1", "stages.1-examples.png", 6),
         ("#/x?units=stages.1:7,stages.1:9&imgs=p0,p1", "The same units", "side-by-side.png", 9),

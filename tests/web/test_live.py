@@ -231,7 +231,7 @@ def test_another_window_sees_a_job_and_what_came_of_it(visit: Visit, chromium: A
     other.page.get_by_role("button", name="Compute the maps of this layer").wait_for()
     # Both are open when the job is asked for in one of them.
     visit.page.evaluate("""() => fetch("api/jobs", { method: "POST", headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ kind: "maps", layer: "stage2" }) })""")
+      body: JSON.stringify({ kind: "activations", layer: "stage2" }) })""")
     other.page.locator(".job", has_text="Maps of stage2").wait_for()
     other.wait(DRAWN, "main")
     other.close()

@@ -37,7 +37,7 @@ def test_a_place_shows_its_value_and_field_in_every_row(anywhere: Reader, study:
     share = (5.6 / 12, 3.6 / 12)
     for shown, (name, unit) in zip(values, (("stem.conv", 4), ("stages.1", 7), ("stages.2", 5)), strict=True):
         layer = document(study, name)
-        maps, side = layer["maps"]["p0"], layer["grid"][0]
+        maps, side = layer["activations"]["p0"], layer["grid"][0]
         sheet = maps["sheet"]
         place = unit % sheet["per_file"]
         x = place % sheet["columns"] * side + int(share[0] * side)

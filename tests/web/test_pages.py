@@ -13,14 +13,14 @@ from web_fixture import HOSTILE_LABEL, HOSTILE_LAYER, HOSTILE_NAME, LAYERS, writ
 
 from innersight.web.report import embed, write_report
 
-SECTIONS = ("model", "images", "maps", "compare", "patterns", "classes", "evidence", "training", "about")
+SECTIONS = ("model", "images", "activations", "compare", "patterns", "classes", "evidence", "training", "about")
 
 
 @pytest.mark.browser
 def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
     shown = reader.page.evaluate("[...document.querySelectorAll('section.section')].map((section) => section.id)")
     assert shown == list(SECTIONS)
-    for selector in (".journey", "#maps", "#compare", "#patterns", "#classes", "#evidence"):
+    for selector in (".journey", "#activations", "#compare", "#patterns", "#classes", "#evidence"):
         varied, drawn = reader.show(selector)
         assert varied > 0.8 * drawn > 0, selector
     assert reader.page.locator("#images img").count() == 2
@@ -110,7 +110,7 @@ def test_addresses_that_lead_nowhere_say_why(reader: Reader, address: str, why: 
     reader.go(address, "Nothing was computed" if address == "#/l/stem.norm" else "There is no such page")
     assert why in reader.page.locator("main").inner_text()
     reader.page.get_by_role("link", name="Back to the story").click()
-    reader.page.wait_for_selector("#maps")
+    reader.page.wait_for_selector("#activations")
 
 
 @pytest.mark.browser
@@ -246,12 +246,12 @@ def test_empty_panels_say_why(chromium: Any, study: Path, tmp_path: Path) -> Non
     for path in (documents / "layer").iterdir():
         layer = json.loads(path.read_text())
         nothing = ("patterns", "compare", "kernels", "scan", "examples", "ablation", "connections", "field")
-        path.write_text(json.dumps({**layer, "maps": {}, **dict.fromkeys(nothing)}))
+        path.write_text(json.dumps({**layer, "activations": {}, **dict.fromkeys(nothing)}))
     about = json.loads((documents / "study.json").read_text())
     about["missing"] = [{"what": "patterns", "why": "Nobody asked <i>for</i> them."}]
     (documents / "study.json").write_text(json.dumps(about))
     reader = Reader(chromium, write_report(tmp_path, tmp_path / "report.html").as_uri())
-    for section in ("maps", "compare", "patterns", "classes", "evidence", "training"):
+    for section in ("activations", "compare", "patterns", "classes", "evidence", "training"):
         assert len(reader.page.locator(f"#{section} .empty").inner_text()) > 20, section
     assert reader.page.locator("#patterns .empty").inner_text() == "Nobody asked <i>for</i> them."
     # Every page follows one with another head: the panel that is found is its own.
@@ -282,7 +282,7 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     frame.locator("#evidence h3 a").first.click()
     frame.locator(".image-page").wait_for()
     frame.locator("#sections").get_by_role("link", name="Maps").click()
-    frame.locator("#maps h3 a").first.click()
+    frame.locator("#activations h3 a").first.click()
     frame.get_by_role("button", name="Shared scale").click()
     frame.get_by_text("shared by all units").wait_for()
     assert page.url == notebook.as_uri()
@@ -306,7 +306,7 @@ def test_unknown_format_is_said(chromium: Any, study: Path, tmp_path: Path) -> N
 @pytest.mark.browser
 def test_app_shows_the_same_story(chromium: Any, port: int) -> None:
     reader = Reader(chromium, f"http://127.0.0.1:{port}/")
-    varied, drawn = reader.show("#maps")
+    varied, drawn = reader.show("#activations")
     assert varied > 0.8 * drawn > 0
     reader.page.locator("#model .layers a", has_text=HOSTILE_LAYER).click()
     reader.wait("text => document.querySelector('h1').textContent === text", HOSTILE_LAYER)

@@ -140,8 +140,8 @@ def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: 
     rows = anywhere.page.locator("table.computed tbody tr")
     texts = {row.get_attribute("data-what"): row.inner_text() for row in rows.all()}
     # 0.41 s for five layers and one layer without maps; 38.2 s for all patterns.
-    assert "5 layers, 2 images" in texts["maps"]
-    assert "1 layer\t82 ms" in texts["maps"]
+    assert "5 layers, 2 images" in texts["activations"]
+    assert "1 layer\t82 ms" in texts["activations"]
     assert "38.2 s" in texts["patterns"]
     assert "4 layers over 400 images" in texts["examples"]
     strip = anywhere.page.locator(".layer-strip li")

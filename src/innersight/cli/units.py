@@ -10,7 +10,7 @@ from innersight.errors import printable
 
 
 @app.command()
-def maps(
+def activations(
     model: ModelName,
     images: Data,
     layer: Layers = None,
@@ -22,10 +22,10 @@ def maps(
     out: Out = None,
 ) -> None:
     """Show what every unit of chosen layers responds to in an image."""
-    from innersight.maps import maps as run
+    from innersight.activations import activations as run
 
     result = run(load(model, weights, device), images, layer)
-    deliver(result, json_, out, "maps.png", shared=shared, overlay=overlay)
+    deliver(result, json_, out, "activations.png", shared=shared, overlay=overlay)
 
 
 @app.command()

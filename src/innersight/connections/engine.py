@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from innersight import tap
+from innersight.activations import BATCH
 from innersight.address import Address, ClassAddress, parse
 from innersight.call import public
 from innersight.connections.link import CLASSES, Link
@@ -17,7 +18,6 @@ from innersight.connections.result import Connections
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Entry, ImageReader, is_empty, network_input
 from innersight.layers import check_layers, story
-from innersight.maps import BATCH
 from innersight.model import Model
 
 OF = ("mean", "peak")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from innersight import tap
+from innersight.activations import compute, seen_array
 from innersight.connections.link import CLASSES, Link
 from innersight.errors import printable
-from innersight.maps import compute, seen_array
 from innersight.render import figures
 from innersight.render.colour import scale_of
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from innersight.activations import compute, seen_array
 from innersight.dissection import masked
 from innersight.dissection.overlap import answer, finite
 from innersight.errors import printable
-from innersight.maps import compute, seen_array
 from innersight.render import figures
 
 if TYPE_CHECKING:

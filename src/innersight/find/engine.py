@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from innersight.activations import BATCH, compute
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.find.colours import own_colours
@@ -19,7 +20,6 @@ from innersight.find.score import STRONGEST, Strongest, at, fits, most
 from innersight.image import Image, stack
 from innersight.inputs import ImageReader, is_empty, network_input
 from innersight.layers import check_layers, story
-from innersight.maps import BATCH, compute
 from innersight.model import Model
 
 if TYPE_CHECKING:

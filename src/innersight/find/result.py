@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from innersight.activations import seen_array
 from innersight.brief import brief
 from innersight.find.regions import WHOLE, Query
-from innersight.maps import seen_array
 from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.render.colour import scale_of

@@ -22,9 +22,7 @@ from innersight.heatmaps.request import (
     Trial,
     UnfitError,
     layer_of,
-    reads,
     relative_error,
-    slow,
     unit_of,
 )
 from innersight.heatmaps.request import methods as registry
@@ -133,12 +131,12 @@ def answer(
     arguments of each method to ask.
     left_out : takes the sentence of a method that cannot read this network, where that is no error.
     """
-    plain = [name for name in options if reads(name) != "masks"]
-    masks = [name for name in options if reads(name) == "masks"]
+    plain = [name for name in options if registry.entry(name).reads != "masks"]
+    masks = [name for name in options if registry.entry(name).reads == "masks"]
     found: dict[tuple[str, str | None], Answer] = {}
     read: Sequence[str | None] = layers or (None,)
     with tap.untouched(model), tap.lean():
-        pixels = any(reads(name) == "pixels" for name in plain)
+        pixels = any(registry.entry(name).reads == "pixels" for name in plain)
         shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
         requests = {layer: Request(shared, layer, seed) for layer in read}
         for name in plain:
@@ -229,7 +227,11 @@ def check_places(model: Model, layers: Sequence[str], methods: Sequence[str]) ->
 def named(methods: Sequence[str] | str) -> list[str]:
     """Return the methods that were named, each once; of "all" and "quick" those they stand for."""
     if isinstance(methods, str) and methods in (ALL, QUICK):
-        return [name for name in registry if reads(name) != "captum" and not (methods == QUICK and slow(name))]
+        return [
+            name
+            for name in registry
+            if registry.entry(name).reads != "captum" and not (methods == QUICK and registry.entry(name).slow)
+        ]
     return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 
 

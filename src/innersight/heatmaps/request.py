@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
 from innersight.quotients import precise
-from innersight.registry import Registry, word
+from innersight.registry import Registry
 
 BATCH = 16
 
@@ -271,55 +271,30 @@ Masks = Float[Tensor, "n H W"]
 
 Reads = Literal["layer", "pixels", "passes", "masks", "attention", "captum"]
 Method = Callable[..., "Tensor | Answer | Iterator[Masks]"]
-methods: Registry[Method] = Registry("heatmap method", "innersight.heatmaps.methods")
-F = TypeVar("F", bound=Callable[..., object])
-_READS: dict[str, Reads] = {}
-_UNITS: dict[str, str] = {}
-_AT_LAYER: set[str] = set()
-_SLOW: set[str] = set()
+methods: Registry[Method] = Registry(
+    "heatmap method", "innersight.heatmaps.methods",
+    reads="layer", at_layer=None, slow=False, quick={}, may_be_empty=False, may_mix=False,
+)  # fmt: skip
+"""A method is a function of a Request, or of a Trial and a generator where it reads "masks". Beside its title and paper
+an entry states:
 
-
-def register(reads: Reads, unit: str, *, at_layer: bool = False, slow: bool = False) -> Callable[[F], F]:
-    """Register a method: a function of a Request; of a Trial, and a generator, where it reads "masks".
-
-    reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its
-        own), "masks" (the target of images with parts hidden), "attention", or "captum" (an extra).
-    unit : of its values, in which TARGET stands for that of the target. at_layer : whether its map is that of a layer,
-        though it reads something else too. slow : whether it takes hundreds of passes over each image.
-    """
-
-    def add(function: F) -> F:
-        methods.register(function)  # type: ignore[arg-type]
-        name = word(function.__name__)
-        _READS[name], _UNITS[name] = reads, unit
-        if at_layer or reads == "layer":
-            _AT_LAYER.add(name)
-        if slow:
-            _SLOW.add(name)
-        return function
-
-    return add
-
-
-def reads(name: str) -> Reads:
-    """Return what a method reads."""
-    methods[name]
-    return _READS[name]
-
-
-def slow(name: str) -> bool:
-    """Return whether a method takes hundreds of passes over each image."""
-    methods[name]
-    return name in _SLOW
+- reads : "layer" (activations and gradients there), "pixels" (the gradient of the input), "passes" (it makes its own),
+  "masks" (the target of images with parts hidden), "attention", or "captum" (an extra).
+- unit : of its values, in which TARGET stands for that of the target.
+- at_layer : whether its map is that of a layer; by default where it reads one.
+- slow : whether it takes hundreds of passes over each image. quick : options with which it is fast enough to be tried.
+- may_be_empty : whether a map may be 0 everywhere though the target depends on the image.
+- may_mix : whether the last bit of a logit shows in its values, so that an image's neighbours in the batch do.
+"""
 
 
 def layer_of(name: str, layer: str | None) -> str | None:
     """Return the layer that a method's map belongs to: `layer`, or None where it reads none."""
-    methods[name]
-    return layer if name in _AT_LAYER else None
+    entry = methods.entry(name)
+    at_layer = entry.reads == "layer" if entry.at_layer is None else entry.at_layer
+    return layer if at_layer else None
 
 
 def unit_of(name: str, target: str) -> str:
     """Return the unit of a method's values for a target in the unit `target`."""
-    methods[name]
-    return _UNITS[name].replace("TARGET", target)
+    return methods.entry(name).unit.replace("TARGET", target)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from innersight.activations import seen_array
 from innersight.brief import brief
 from innersight.image import Image
-from innersight.maps import seen_array
 from innersight.model import Model
 from innersight.render import figures
 from innersight.render.colour import Scale, scale_of

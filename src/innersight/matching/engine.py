@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
+from innersight.activations import BATCH
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.inputs import ImageReader, network_input, repeatable
 from innersight.layers import check_layers, story
-from innersight.maps import BATCH
 from innersight.matching.assign import assign
 from innersight.matching.moments import Moments, total
 from innersight.matching.result import LayerMatch, Matching

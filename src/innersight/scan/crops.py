@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.activations import compute
 from innersight.brief import brief
 from innersight.errors import printable
 from innersight.image import Box, Image, ImageError
 from innersight.inputs import Entry, again, ahead, chosen
-from innersight.maps import compute
 from innersight.model import Field, InputSpec, Model
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness

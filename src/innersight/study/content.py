@@ -70,12 +70,12 @@ def content_of(store: Store) -> Content:
 def _content(store: Store, card: Item) -> Content:
     shown = card.document["model"]["input"]["shown"]
     content = Content(card.document["model"]["name"], card.document["plan"], {}, _curves(store), {}, {})
-    for item in store.starting("maps/"):
-        layer, maps = item.key.removeprefix("maps/"), item.tensors()["maps"]
+    for item in store.starting("activations/"):
+        layer, maps = item.key.removeprefix("activations/"), item.tensors()["activations"]
         scale = scale_of(maps)
         for i, of_image in enumerate(maps[:, :UNITS]):
             tiles = np.stack([paint(one, scale) for one in of_image])
-            content.sheets[f"maps/{layer}/p{i}"] = sheet_of(tiles)
+            content.sheets[f"activations/{layer}/p{i}"] = sheet_of(tiles)
         content.values[f"peaks/{layer}"] = maps.amax((2, 3)).flatten()
         drawn = store.starting(f"patterns/{layer}/")
         if not drawn:

@@ -6,7 +6,7 @@ from typing import Any
 from innersight.store import Item
 
 _PER = {
-    "maps": "layer",
+    "activations": "layer",
     "patterns": "unit",
     "negatives": "unit",
     "classes": "class",
@@ -17,7 +17,7 @@ _PER = {
 
 
 def costs(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
-    """Return `{"maps": {"seconds": 0.4, "per": "layer"} ..}`; of kinds that were never computed nothing.
+    """Return `{"activations": {"seconds": 0.4, "per": "layer"} ..}`; of kinds that were never computed nothing.
 
     Seconds are measured, each kind's total over what it made; opening the network is not counted.
     """

@@ -14,7 +14,7 @@ import torch
 
 from innersight import __version__
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import methods, reads
+from innersight.heatmaps.request import methods
 from innersight.permit import remember
 from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, image_file, value_sheet
@@ -83,13 +83,14 @@ def rendered(store: Store) -> Iterator[Path]:
 def document_of(key: str) -> str | None:
     """Return the key of the document that shows an item; None where only the document `study` does.
 
-    >>> [document_of(key) for key in ("maps/a.b", "added/d1/maps/a", "patterns/a/16", "patterns/a/asked/1", "model")]
+    >>> keys = ("activations/a.b", "added/d1/activations/a", "patterns/a/16", "patterns/a/asked/1", "model")
+    >>> [document_of(key) for key in keys]
     ['layer/a.b', 'layer/a', 'layer/a', 'layer/a', None]
     """
     kind, _, rest = key.partition("/")
     if kind == "added":
         kind, _, rest = rest.partition("/")[2].partition("/")
-    if kind in ("maps", "compare", "ablation"):
+    if kind in ("activations", "compare", "ablation"):
         return f"layer/{rest}"
     if kind in ("patterns", "negatives", "connections"):
         return f"layer/{rest.rpartition('/')[0].removesuffix('/asked')}"
@@ -154,7 +155,7 @@ def _study(store: Store, files: Path, card: Item, images: Item, keys: Sequence[s
         "missing": _missing(store, keys),
         "timing": [{"what": item.key, "seconds": item.seconds} for item in items],
         "cost": costs(items),
-        "methods": {name: describe(name) for name in methods if reads(name) != "captum"},
+        "methods": {name: describe(name) for name in methods if methods.entry(name).reads != "captum"},
         "skipped": card.document["skipped"],
     }
 
@@ -167,13 +168,13 @@ def _added(store: Store) -> list[Item]:
 def _layer(store: Store, files: Path, name: str, card: Item) -> dict[str, Any]:
     row = next(layer for layer in card.document["layers"] if layer["name"] == name)
     document = {key: row[key] for key in ("name", "kind", "units", "grid", "prefix")}
-    maps, compared = store.get(f"maps/{name}"), store.get(f"compare/{name}")
-    values = maps.tensors()["maps"] if maps else torch.zeros(0, row["units"], *row["grid"])
+    maps, compared = store.get(f"activations/{name}"), store.get(f"compare/{name}")
+    values = maps.tensors()["activations"] if maps else torch.zeros(0, row["units"], *row["grid"])
     of_images = {f"p{i}": of_image for i, of_image in enumerate(values)}
     for item in _added(store):
-        if found := store.get(f"{item.key}/maps/{name}"):
-            of_images[item.document["image"]["id"]] = found.tensors()["maps"][0]
-    document["maps"] = {
+        if found := store.get(f"{item.key}/activations/{name}"):
+            of_images[item.document["image"]["id"]] = found.tensors()["activations"][0]
+    document["activations"] = {
         key: {**value_sheet(files, of_image), "mean": of_image.mean((1, 2)).tolist()}
         for key, of_image in of_images.items()
     }
@@ -319,11 +320,9 @@ _MAKERS = {"heatmaps": _heatmaps, "train": _train, "classes": _class_patterns, "
 
 
 def describe(method: str) -> dict[str, str]:
-    """Return title, source and use of a heatmap method, from its docstring."""
-    text = " ".join((methods[method].__doc__ or "").split())
-    head, _, rest = text.partition(": ")
-    what, _, rest = rest.partition(". When to use: ")
-    return {"title": head, "paper": what.rstrip("."), "when": rest.split(". ")[0].rstrip(".")}
+    """Return title, source and use of a heatmap method."""
+    entry = methods.entry(method)
+    return {"title": entry.title, "summary": entry.summary, "paper": entry.source, "when": entry.use}
 
 
 def _missing(store: Store, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -369,7 +368,7 @@ def _how(plan: dict[str, Any], store: Store) -> dict[str, str]:
             f" No class activation map is shown: {why}." if where is None else f" Grad-CAM is read at {where}: {why}."
         )
     return {
-        "maps": "Every unit's activation over the image, as the network computed it, in the layer's own grid. "
+        "activations": "Every unit's activation over the image, as the network computed it, in the layer's own grid. "
         "Cells are not smoothed.",
         "compare": "The same units over all images, ranked by strength, sparsity and agreement; the definition "
         "stands beside the ranking.",

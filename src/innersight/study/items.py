@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from innersight.activations import activations, seen_array
 from innersight.address import Address, ClassAddress
 from innersight.bounded import read_json
 from innersight.compare import DEFINITION, compare
@@ -18,7 +19,6 @@ from innersight.heatmaps.result import Heatmap, Heatmaps
 from innersight.heatmaps.target import RUNNER_UP
 from innersight.image import Image
 from innersight.layers import check_layers, survey
-from innersight.maps import maps, seen_array
 from innersight.model import Model
 from innersight.patterns import Patterns, patterns
 from innersight.patterns.objectives import Target
@@ -132,7 +132,7 @@ def _image_row(model: Model, image: Image, name: str, said: Prediction, at: int)
 
 def maps_of(model: Model, images: tuple[Image, ...], layer: str) -> Outcome:
     """Return maps of all units of a layer."""
-    return {}, {"maps": maps(model, images, [layer]).values[layer]}
+    return {}, {"activations": activations(model, images, [layer]).values[layer]}
 
 
 def compared(model: Model, images: tuple[Image, ...], layer: str) -> Outcome:
@@ -263,13 +263,13 @@ def examples_of(scene: Scene, layer: str, count: int) -> Outcome:
 
 def _order(store: Store, layer: str) -> list[int]:
     """Return units in the order in which their patterns are drawn: compare's ranking, else the highest peak first."""
-    compared, stored = store.get(f"compare/{layer}"), store.get(f"maps/{layer}")
+    compared, stored = store.get(f"compare/{layer}"), store.get(f"activations/{layer}")
     with written_by_innersight(f"{store.folder}, the ranking of {layer}"):
         if compared:
             return [int(row["unit"]) for row in compared.document["rank"]]
         if stored is None:
             raise InnersightError(f"{store.folder}: the maps of {layer} are missing; run the study again")
-        return stored.tensors()["maps"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
+        return stored.tensors()["activations"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
 
 
 def planned_classes(scene: Scene) -> Outcome:

@@ -18,9 +18,9 @@ from innersight.stamp import fresh
 from innersight.store import Item, Store
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
+from innersight.study.asks.activations import Activations
 from innersight.study.asks.forget import Forget
 from innersight.study.asks.image import Image as Added
-from innersight.study.asks.maps import Maps
 from innersight.study.documents import document_of, write_documents
 from innersight.study.plan import ITEMS, Plan, image_digest
 from innersight.study.run import carry_out
@@ -115,7 +115,7 @@ def scene_of(
                 added[ask.id] = replace(image, name=ask.name)
             except InnersightError as error:
                 lost[ask.id] = str(error)
-    layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Maps))])
+    layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Activations))])
     return Scene(model, images, plan, store, base, permit, added, tuple(layers)), lost
 
 

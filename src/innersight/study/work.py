@@ -229,7 +229,7 @@ def _items(scene: Scene, skipped: list[str]) -> Iterator[Work]:
     yield "model", card, partial(items.card, model, plan, skipped, warnings)
     yield "images", {**base, "paths": items.paths_of(images)}, partial(items.images_of, model, images)
     for layer in plan.layers:
-        yield f"maps/{layer}", base, partial(items.maps_of, model, images, layer)
+        yield f"activations/{layer}", base, partial(items.maps_of, model, images, layer)
     for layer in plan.layers if len(images) > 1 else ():
         if grids[layer].grid != (1, 1):
             yield f"compare/{layer}", base, partial(items.compared, model, images, layer)

@@ -4,8 +4,8 @@
 
 MODEL may be empty. With -P the folder it is started in is not searched for modules: that may be a study's.
 
-Each line in is an ask. Lines out: `{"share": 0.4, "what": "maps/stage1"}` while at work, `{"document": KEY}` for each
-document written anew, and at the end of each ask `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the
+Each line in is an ask. Lines out: `{"share": 0.4, "what": "activations/stage1"}` while at work, `{"document": KEY}` for
+each document written anew, and at the end of each ask `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the
 process: what is finished is kept.
 """
 

@@ -23,14 +23,14 @@ class Column:
 
 def about(name: str) -> Column:
     """Return what there is to say about a column of the table."""
-    from innersight.trust.metrics import columns, metrics
-    from innersight.trust.truths import columns as true_columns
+    from innersight.trust.metrics import metrics
     from innersight.trust.truths import truths
 
     known = [*metrics, *truths]
     if name not in known:
         raise InnersightError(f"no column {name!r}; choose from: {', '.join(known)}")
-    return {**columns, **true_columns}[name]
+    entry = metrics.entry(name) if name in metrics else truths.entry(name)
+    return Column(entry.title, entry.better, entry.summary.rstrip("."), entry.against)
 
 
 def first_line(function: object) -> str:

@@ -17,7 +17,7 @@ from innersight.image import Image
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import Curves, curves
-from innersight.trust.metrics import SAME, chances, fills, metrics, number
+from innersight.trust.metrics import SAME, metrics, number
 from innersight.trust.metrics.randomized import LABELS, WEIGHTS
 from innersight.trust.metrics.road import STEPS as COARSE
 from innersight.trust.metrics.sensitivity import NEARBY
@@ -76,7 +76,7 @@ def judge(
     for i, case in enumerate(cases):
         own = {q.name: one for q, one in zip(questions, told, strict=True) if q.case == i}
         case.curves = own.pop("curves")
-        numbers = {name: number(own.pop(name) if name in fills else metrics[name](case)) for name in metrics}
+        numbers = {name: number(own.pop(name) if metrics.entry(name).fill else metrics[name](case)) for name in metrics}
         known = {name: _padded(values, len(case.values)) for name, values in numbers.items() if values is not None}
         protocols = {name: one.scores[:, 0] for name, one in own.items()}
         if protocols:
@@ -89,7 +89,7 @@ def judge(
                 Curves(case.curves.deletion[..., 0], case.curves.insertion[..., 0]),
                 case.empty,
                 known,
-                {name: chance(case) for name, chance in chances.items()},
+                {one.name: one.chance(case) for one in metrics.entries() if one.chance},
                 protocols,
                 torch.from_numpy(rank_correlations(case.grid.numpy())),
             )
@@ -129,10 +129,10 @@ def _questions(asked: Asked, i: int, case: Case, otherwise: bool) -> list[_Quest
     """Return the masked passes that one image needs. otherwise : whether it is measured by other protocols too."""
     orders = case.orders
     found = [_Question(i, "curves", asked.baseline, curves(orders, asked.steps))]
-    for name in metrics:
-        if name in fills:
-            fill = asked.baseline if fills[name] == SAME else fills[name]
-            found.append(_Question(i, name, fill, metrics[name](case)))  # type: ignore[arg-type]
+    for metric in metrics.entries():
+        if metric.fill:
+            fill = asked.baseline if metric.fill == SAME else metric.fill
+            found.append(_Question(i, metric.name, fill, metric.function(case)))  # type: ignore[arg-type]
     if otherwise:
         fewer = COARSE if asked.steps != COARSE else 2 * COARSE
         ways = [(asked.baseline, fewer), *((name, asked.steps) for name in replacements if name != asked.baseline)]

@@ -56,7 +56,7 @@ interface LayerDocument {
   /** The units shown, where a report holds some of them. */
   shown?: number[];
   format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
-  maps: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
+  activations: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
   field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
   compare: { images: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;

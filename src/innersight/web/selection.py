@@ -78,7 +78,9 @@ def _of_units(layer: dict[str, Any], units: list[int], cutter: Cutter) -> dict[s
         there = [unit for unit in units if unit < sheet["count"]]
         return {**cutter.cut(sheet, there), "at": there}
 
-    found["maps"] = {key: {**maps, "sheet": at_units(maps["sheet"])} for key, maps in layer["maps"].items()}
+    found["activations"] = {
+        key: {**maps, "sheet": at_units(maps["sheet"])} for key, maps in layer["activations"].items()
+    }
     if layer["kernels"]:
         found["kernels"] = {**layer["kernels"], "sheet": at_units(layer["kernels"]["sheet"])}
     if layer["patterns"]:
@@ -156,8 +158,8 @@ def _drop_others(document: dict[str, Any], ids: set[str]) -> None:
     """Forget what a document says about other images."""
     if "entries" in document:
         document["entries"] = [entry for entry in document["entries"] if entry["image"] in ids]
-    if "maps" in document and "grid" in document:
-        document["maps"] = {name: found for name, found in document["maps"].items() if name in ids}
+    if "activations" in document and "grid" in document:
+        document["activations"] = {name: found for name, found in document["activations"].items() if name in ids}
     if document.get("ablation"):
         own = document["ablation"]["own"]
         document["ablation"] = {**document["ablation"], "own": {name: own[name] for name in own if name in ids}}

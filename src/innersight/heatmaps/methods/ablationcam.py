@@ -5,16 +5,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.request import Request, UnfitError, methods
 
 AT_ONCE = 64
 
 
-@register("layer", "TARGET x activation")
+@methods.register(
+    "Ablation-CAM",
+    source="Ramaswamy and Desai 2020",
+    use="To check Grad-CAM without gradients, which saturate; exact for each unit alone.",
+    unit="TARGET x activation",
+    reads="layer",
+)
 def ablationcam(request: Request) -> Float[Tensor, "B h w"]:
-    """Ablation-CAM: maps weighted by what the target loses when they are set to zero (Ramaswamy and Desai 2020).
+    """Maps weighted by what the target loses when they are set to zero.
 
-    When to use: to check Grad-CAM without gradients, which saturate; exact for each unit alone.
     (doi:10.1109/WACV45572.2020.9093360.) The loss itself is the weight, not its share of the score, which may be
     negative. Where the rest of the network is affine the loss is known without a run.
     """

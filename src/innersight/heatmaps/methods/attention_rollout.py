@@ -4,18 +4,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.heatmaps.tokens import Attentions
 from innersight.quotients import precise
 
 
-@register("attention", "share of attention")
+@methods.register(
+    "Attention rollout",
+    source="Abnar and Zuidema 2020, arXiv:2005.00928",
+    use="To see where a transformer looks, whatever the class; it is the same for every class.",
+    unit="share of attention",
+    reads="attention",
+)
 def attention_rollout(request: Request) -> Float[Tensor, "B h w"]:
-    """Attention rollout: attention followed from block to block (Abnar and Zuidema 2020, arXiv:2005.00928).
+    """Attention followed from block to block.
 
-    When to use: to see where a transformer looks, whatever the class; it is the same for every class.
-    Mean over heads, half of each block's own input added for the way around it. The class token's row, or the mean over
-    all tokens where there is none.
+    Mean over heads, half of each block's own input added for the way around it. The class token's row, or the mean
+    over all tokens where there is none.
     """
     found = Attentions(request)
     here = precise(torch.eye(found.tokens, device=request.x.device))

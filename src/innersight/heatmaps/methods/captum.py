@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Request, UnfitError, register
+from innersight.heatmaps.request import Answer, Request, UnfitError, methods
 from innersight.quotients import precise, quotient, scaled
 
 SPARSE = 0.01
@@ -25,58 +25,90 @@ SHARED = 1e-3
 ELEMENTWISE = (nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.SELU, nn.CELU, nn.Mish)
 
 
-@register("captum", "TARGET")
+@methods.register(
+    "DeepLIFT",
+    source="Shrikumar et al. 2017, arXiv:1704.02685",
+    use="A faster way to shares that sum to the target; needs activations that are modules of their own.",
+    unit="TARGET",
+    reads="captum",
+)
 def deeplift(request: Request) -> Answer:
-    """DeepLIFT: differences from grey carried back by their shares (Shrikumar et al. 2017, arXiv:1704.02685).
+    """Differences from grey carried back by their shares.
 
-    When to use: a faster way to shares that sum to the target; needs activations that are modules of their own.
-    By Captum, rescale rule, from 0 of the network input. The completeness gap, how far the sum is from the difference
-    of the two ends, is a fact of the result: large where a nonlinearity is no module, or one that has no rule.
+    By Captum, rescale rule, from 0 of the network input. The completeness gap, how far the sum is from the
+    difference of the two ends, is a fact of the result: large where a nonlinearity is no module, or one that has no
+    rule.
     """
     values = _ask(request, "DeepLift")
     return Answer(values, facts={"completeness gap": request.completeness_gap(values)})
 
 
-@register("captum", "TARGET")
+@methods.register(
+    "GradientSHAP",
+    source="Lundberg and Lee 2017, arXiv:1705.07874",
+    use="Expected shares where one path of integrated gradients is too particular.",
+    unit="TARGET",
+    reads="captum",
+)
 def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) -> Float[Tensor, "B H W"]:
-    """GradientSHAP: integrated gradients at random points and with noise (Lundberg and Lee 2017, arXiv:1705.07874).
+    """Integrated gradients at random points and with noise.
 
-    When to use: expected shares where one path of integrated gradients is too particular.
     By Captum, from 0 of the network input. samples : of each image. noise : standard deviation, in network input.
     """
     return _ask(request, "GradientShap", n_samples=samples, stdevs=noise)
 
 
-@register("captum", "TARGET", slow=True)
+@methods.register(
+    "LIME",
+    source="Ribeiro et al. 2016",
+    use="Any network, with a rough and few-worded answer; unstable with few samples.",
+    unit="TARGET",
+    reads="captum",
+    slow=True,
+    quick={"samples": 64, "cells": 3},
+    may_be_empty=True,
+)
 def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tensor, "B H W"]:
-    """LIME: the weights of a sparse linear model of the target over hidden cells (Ribeiro et al. 2016).
+    """The weights of a sparse linear model of the target over hidden cells.
 
-    When to use: any network, with a rough and few-worded answer; unstable with few samples.
-    (arXiv:1602.04938.) By Captum, on a grid of `cells` x `cells` that become 0 of the network input. The L1 penalty of
-    the linear model is 0.01 of the target's standard deviation over the samples.
+    (arXiv:1602.04938.) By Captum, on a grid of `cells` x `cells` that become 0 of the network input. The L1 penalty
+    of the linear model is 0.01 of the target's standard deviation over the samples.
     """
     return _ask(request, "Lime", cells, n_samples=samples, perturbations_per_eval=16)
 
 
-@register("captum", "TARGET", slow=True)
+@methods.register(
+    "KernelSHAP",
+    source="Lundberg and Lee 2017, arXiv:1705.07874",
+    use="Fair shares that sum to the target, on a coarse grid; needs some ten samples for each cell.",
+    unit="TARGET",
+    reads="captum",
+    slow=True,
+    quick={"samples": 64, "cells": 3},
+    may_mix=True,
+)
 def kernel_shap(request: Request, *, cells: int = 7, samples: int = 512) -> Float[Tensor, "B H W"]:
-    """KernelSHAP: Shapley values of cells by weighted regression (Lundberg and Lee 2017, arXiv:1705.07874).
+    """Shapley values of cells by weighted regression.
 
-    When to use: fair shares that sum to the target, on a coarse grid; needs some ten samples for each cell.
     By Captum, on a grid of `cells` x `cells` that become 0 of the network input.
     """
     return _ask(request, "KernelShap", cells, n_samples=samples, perturbations_per_eval=16)
 
 
-@register("captum", "TARGET")
+@methods.register(
+    "Layer-wise relevance",
+    source="Bach et al. 2015, PLOS ONE",
+    use="Plain stacks of convolutions, ReLUs, pooling and linear layers; Captum has no rules for the rest.",
+    unit="TARGET",
+    reads="captum",
+)
 def lrp(request: Request) -> Float[Tensor, "B H W"]:
-    """Layer-wise relevance: the target shared out backwards, layer by layer (Bach et al. 2015, PLOS ONE).
+    """The target shared out backwards, layer by layer.
 
-    When to use: plain stacks of convolutions, ReLUs, pooling and linear layers; Captum has no rules for the rest.
-    (doi:10.1371/journal.pone.0130140.) By Captum, epsilon rule with an epsilon that only keeps 0 from being divided by.
-    Then the relevance is the input times a gradient in which every activation function has the slope f(z) / z (Ancona
-    et al. 2018, arXiv:1711.06104): that is checked, and a network that adds, joins or averages between its modules,
-    where Captum does not follow, is refused.
+    (doi:10.1371/journal.pone.0130140.) By Captum, epsilon rule with an epsilon that only keeps 0 from being divided
+    by. Then the relevance is the input times a gradient in which every activation function has the slope f(z) / z
+    (Ancona et al. 2018, arXiv:1711.06104): that is checked, and a network that adds, joins or averages between its
+    modules, where Captum does not follow, is refused.
     """
     values = _ask(request, "LRP")
     expected = _modified_gradient(request)

@@ -4,15 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.quotients import scaled
 
 
-@register("layer", "activation, projected")
+@methods.register(
+    "Eigen-CAM",
+    source="Muhammad and Yeasin 2020, arXiv:2008.00299",
+    use="To see what stands out to the network whatever the class; it is the same for every class.",
+    unit="activation, projected",
+    reads="layer",
+)
 def eigencam(request: Request) -> Float[Tensor, "B h w"]:
-    """Eigen-CAM: the maps along their first principal component (Muhammad and Yeasin 2020, arXiv:2008.00299).
+    """The maps along their first principal component.
 
-    When to use: to see what stands out to the network whatever the class; it is the same for every class.
     Places are centred, and the component, whose sign is arbitrary, points to where the maps are strongest.
     """
     maps = request.activation.flatten(2).transpose(1, 2)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.blur import blurred
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.quotients import quotient
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
@@ -17,13 +17,22 @@ RATE = 0.2
 HOLD = 1.0
 
 
-@register("passes", "share of areas", slow=True)
+@methods.register(
+    "Extremal perturbation",
+    source="Fong et al. 2019",
+    use='"what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.',
+    unit="share of areas",
+    reads="passes",
+    slow=True,
+    quick={"steps": 3},
+    may_mix=True,
+)
 def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28) -> Float[Tensor, "B H W"]:
-    """Extremal perturbation: the smooth area of a given size that keeps the target highest (Fong et al. 2019).
+    """The smooth area of a given size that keeps the target highest.
 
-    When to use: "what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.
-    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the image),
-    its sorted values held to the area more and more; what it hides is blurred. The map is the mean of the four masks.
+    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the
+    image), its sorted values held to the area more and more; what it hides is blurred. The map is the mean of the
+    four masks.
     """
     if steps < 1 or cells < 2:
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")

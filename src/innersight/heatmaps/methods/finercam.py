@@ -4,14 +4,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.request import Request, UnfitError, methods
 
 
-@register("layer", "logits")
+@methods.register(
+    "Finer-CAM",
+    source="Zhang et al. 2025, arXiv:2501.11309",
+    use="Classes that share most of their look, such as breeds; shows what tells this one apart.",
+    unit="logits",
+    reads="layer",
+)
 def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Float[Tensor, "B h w"]:
-    """Finer-CAM: Grad-CAM of a class less those most like it (Zhang et al. 2025, arXiv:2501.11309).
+    """Grad-CAM of a class less those most like it.
 
-    When to use: classes that share most of their look, such as breeds; shows what tells this one apart.
     rivals : how many classes of the nearest logits are taken off, weighted by their probability among themselves.
     strength : how much.
     """

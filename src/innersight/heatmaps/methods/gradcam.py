@@ -3,14 +3,19 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 
 
-@register("layer", "TARGET")
+@methods.register(
+    "Grad-CAM",
+    source="Selvaraju et al. 2017, arXiv:1610.02391",
+    use="The first look at any convolutional network; coarse but rarely misleading.",
+    unit="TARGET",
+    reads="layer",
+)
 def gradcam(request: Request, *, relu: bool = False) -> Float[Tensor, "B h w"]:
-    """Grad-CAM: the maps weighted by their mean gradient (Selvaraju et al. 2017, arXiv:1610.02391).
+    """The maps weighted by their mean gradient.
 
-    When to use: the first look at any convolutional network; coarse but rarely misleading.
     With a head of average pooling and one linear layer the values of all places sum to the logit less its bias, so
     each is that place's share of the logit. relu : drop evidence against the class, as in the paper.
     """

@@ -3,18 +3,24 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.quotients import quotient
 
 
-@register("layer", "activation, weighted")
+@methods.register(
+    "Grad-CAM++",
+    source="Chattopadhay et al. 2018",
+    use="Several things of one class in an image, of which Grad-CAM shows only the largest.",
+    unit="activation, weighted",
+    reads="layer",
+    may_be_empty=True,
+)
 def gradcam_plus_plus(request: Request) -> Float[Tensor, "B h w"]:
-    """Grad-CAM++: maps weighted by their positive gradients, small areas as much as large (Chattopadhay et al. 2018).
+    """Maps weighted by their positive gradients, small areas as much as large.
 
-    When to use: several things of one class in an image, of which Grad-CAM shows only the largest.
-    Weights by equation 19 of the paper (arXiv:1710.11063), with its assumption of an exponential score; never negative
-    weights. The squared gradient is cancelled from the equation, so that its size does not matter: with S the sum of
-    the map, a place of gradient g counts 1 / (2 + S g). A place without gradient counts nothing.
+    Weights by equation 19 of the paper (arXiv:1710.11063), with its assumption of an exponential score; never
+    negative weights. The squared gradient is cancelled from the equation, so that its size does not matter: with S
+    the sum of the map, a place of gradient g counts 1 / (2 + S g). A place without gradient counts nothing.
     """
     activation, gradient = request.activation, request.gradient
     share = quotient(gradient.new_ones(()), 2 + activation.sum((2, 3), keepdim=True) * gradient)

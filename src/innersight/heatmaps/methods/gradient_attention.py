@@ -4,18 +4,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.heatmaps.tokens import Attentions
 from innersight.quotients import precise
 
 
-@register("attention", "TARGET, relevance")
+@methods.register(
+    "Gradient-weighted attention",
+    source="Chefer et al. 2021",
+    use="Transformers, for a class; the counterpart of Grad-CAM there.",
+    unit="TARGET, relevance",
+    reads="attention",
+)
 def gradient_attention(request: Request) -> Float[Tensor, "B h w"]:
-    """Gradient-weighted attention: what attention moves towards the class, block after block (Chefer et al. 2021).
+    """What attention moves towards the class, block after block.
 
-    When to use: transformers, for a class; the counterpart of Grad-CAM there.
-    (arXiv:2103.15679.) Relevance of tokens is carried through the blocks by the positive part of attention times its
-    gradient, mean over heads. Never negative.
+    (arXiv:2103.15679.) Relevance of tokens is carried through the blocks by the positive part of attention times
+    its gradient, mean over heads. Never negative.
     """
     found = Attentions(request)
     here = precise(torch.eye(found.tokens, device=request.x.device))

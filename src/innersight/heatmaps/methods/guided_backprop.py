@@ -4,16 +4,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.request import Request, UnfitError, methods
 
 
-@register("passes", "TARGET per unit of input")
+@methods.register(
+    "Guided backpropagation",
+    source="Springenberg et al. 2014",
+    use="Sharp outlines for the eye; it is almost the same for random weights (Adebayo et al.",
+    unit="TARGET per unit of input",
+    reads="passes",
+)
 def guided_backprop(request: Request) -> Float[Tensor, "B H W"]:
-    """Guided backpropagation: the gradient without what would lower any ReLU (Springenberg et al. 2014).
+    """The gradient without what would lower any ReLU.
 
-    When to use: sharp outlines for the eye; it is almost the same for random weights (Adebayo et al. 2018), so prove
-    nothing by it.
-    (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
+    2018), so prove nothing by it. (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
     """
     with tap.guided() as mode:
         _, gradient = request.slopes(request.x, request.each)

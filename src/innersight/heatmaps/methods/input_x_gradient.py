@@ -3,13 +3,16 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 
 
-@register("pixels", "TARGET")
+@methods.register(
+    "Input x gradient",
+    source="Shrikumar et al. 2016, arXiv:1605.01713",
+    use="A signed, fine first look; a pixel of the mean colour gets nothing whatever it does.",
+    unit="TARGET",
+    reads="pixels",
+)
 def input_x_gradient(request: Request) -> Float[Tensor, "B H W"]:
-    """Input x gradient: the pixel gradient times the network input (Shrikumar et al. 2016, arXiv:1605.01713).
-
-    When to use: a signed, fine first look; a pixel of the mean colour gets nothing whatever it does.
-    """
+    """The pixel gradient times the network input."""
     return (request.x * request.pixel_gradient).sum(1)

@@ -4,15 +4,21 @@ import numpy as np
 import torch
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import BATCH, Answer, Request, register
+from innersight.heatmaps.request import BATCH, Answer, Request, methods
 from innersight.quotients import precise
 
 
-@register("passes", "TARGET")
+@methods.register(
+    "Integrated gradients",
+    source="Sundararajan et al. 2017",
+    use='Signed shares that sum to the target; what "grey" hides, it cannot find.',
+    unit="TARGET",
+    reads="passes",
+    quick={"steps": 4},
+)
 def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
-    """Integrated gradients: the gradient along a straight way from grey, times the way (Sundararajan et al. 2017).
+    """The gradient along a straight way from grey, times the way.
 
-    When to use: signed shares that sum to the target; what "grey" hides, it cannot find.
     (arXiv:1703.01365.) Begins at 0 of the network input, by Gauss-Legendre quadrature of `steps` points. The
     completeness gap, how far the sum is from the difference of the two ends, is a fact of the result.
     """

@@ -3,13 +3,17 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 
 
-@register("layer", "TARGET")
+@methods.register(
+    "Layer-CAM",
+    source="Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
+    use="Fine maps from early layers, where the mean gradient of Grad-CAM says little.",
+    unit="TARGET",
+    reads="layer",
+    may_be_empty=True,
+)
 def layercam(request: Request) -> Float[Tensor, "B h w"]:
-    """Layer-CAM: activation times positive gradient, place by place (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943).
-
-    When to use: fine maps from early layers, where the mean gradient of Grad-CAM says little.
-    """
+    """Activation times positive gradient, place by place."""
     return (request.gradient.clamp(min=0) * request.activation).sum(1)

@@ -5,19 +5,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.heatmaps.request import Request, UnfitError, register
+from innersight.heatmaps.request import Request, UnfitError, methods
 from innersight.heatmaps.tokens import Attentions
 from innersight.layers import survey
 from innersight.quotients import precise
 
 
-@register("attention", "TARGET per unit of attention")
+@methods.register(
+    "LeGrad",
+    source="Bousselham et al. 2024",
+    use="Transformers, for a class; sharper than gradient-weighted attention in deep ones.",
+    unit="TARGET per unit of attention",
+    reads="attention",
+)
 def legrad(request: Request) -> Float[Tensor, "B h w"]:
-    """LeGrad: how the target, read off after each block, changes with that block's attention (Bousselham et al. 2024).
+    """How the target, read off after each block, changes with that block's attention.
 
-    When to use: transformers, for a class; sharper than gradient-weighted attention in deep ones.
-    (arXiv:2404.03214.) The later blocks are left out, so that the head reads what each one gives; positive part of the
-    gradient of the attention, mean over heads, over the tokens that take, and over blocks.
+    (arXiv:2404.03214.) The later blocks are left out, so that the head reads what each one gives; positive part of
+    the gradient of the attention, mean over heads, over the tokens that take, and over blocks.
     """
     if request.shared.target.layers:
         raise UnfitError("legrad reads class scores after every block, not a likeness")

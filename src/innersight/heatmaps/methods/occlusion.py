@@ -6,16 +6,21 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, register
+from innersight.heatmaps.request import Answer, Trial, methods
 
 AT_ONCE = 32
 
 
-@register("masks", "TARGET")
+@methods.register(
+    "Occlusion",
+    source="Zeiler and Fergus 2014, arXiv:1311.2901",
+    use="The plainest question, answered in the target's own unit; larger things stay hidden.",
+    unit="TARGET",
+    reads="masks",
+)
 def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Generator[Tensor, Tensor, Answer]:
-    """Occlusion: what the target loses when a grey square covers the place (Zeiler and Fergus 2014, arXiv:1311.2901).
+    """What the target loses when a grey square covers the place.
 
-    When to use: the plainest question, answered in the target's own unit; larger things stay hidden.
     patch, stride : side of the square and its step, as shares of the image. Each pixel has the mean of the squares
     that cover it.
     """

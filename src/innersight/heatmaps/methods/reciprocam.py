@@ -5,16 +5,21 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 
 AT_ONCE = 64
 
 
-@register("layer", "TARGET")
+@methods.register(
+    "Recipro-CAM",
+    source="Byun and Lee 2022, arXiv:2209.14074",
+    use="A fast check without gradients; one run of the rest of the network for each place.",
+    unit="TARGET",
+    reads="layer",
+)
 def reciprocam(request: Request, *, smooth: bool = True) -> Float[Tensor, "B h w"]:
-    """Recipro-CAM: the target when only one place of the layer is left (Byun and Lee 2022, arXiv:2209.14074).
+    """The target when only one place of the layer is left.
 
-    When to use: a fast check without gradients; one run of the rest of the network for each place.
     smooth : leave a Gaussian of 3 x 3 places, as in the paper, and not one place alone.
     """
     activation = request.activation

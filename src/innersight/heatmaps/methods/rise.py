@@ -7,24 +7,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, register, relative_error
+from innersight.heatmaps.request import Answer, Trial, methods, relative_error
 from innersight.quotients import quotient
 
 AT_ONCE = 32
 LEAST = 128
 
 
-@register("masks", "TARGET", slow=True)
+@methods.register(
+    "RISE",
+    source="Petsiuk et al. 2018, arXiv:1806.07421",
+    use="Any network, even one without gradients; slow, and says how sure it is of each place.",
+    unit="TARGET",
+    reads="masks",
+    slow=True,
+    quick={"most": 256},
+)
 def rise(
     trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.3
 ) -> Generator[Tensor, Tensor, Answer]:
-    """RISE: how the target changes with each pixel over random masks (Petsiuk et al. 2018, arXiv:1806.07421).
+    """How the target changes with each pixel over random masks.
 
-    When to use: any network, even one without gradients; slow, and says how sure it is of each place.
-    The value of a pixel is the slope of the target on its mask, over random grids of `cells`, shifted and smoothed as
-    in the paper: what the target gains when the pixel is seen and not hidden, others hidden at random. The paper's own
-    sum is the same up to a constant and a factor as masks become many, with more noise. share : of cells seen. It
-    ends when the standard error is below `error` of how much the map varies, after `most` masks at the latest.
+    The value of a pixel is the slope of the target on its mask, over random grids of `cells`, shifted and smoothed
+    as in the paper: what the target gains when the pixel is seen and not hidden, others hidden at random. The
+    paper's own sum is the same up to a constant and a factor as masks become many, with more noise. share : of
+    cells seen. It ends when the standard error is below `error` of how much the map varies, after `most` masks at
+    the latest.
     """
     if cells < 2 or not 0 < share < 1 or most < 2:
         raise InnersightError(f"cells={cells}, share={share}, most={most}: at least 2, between 0 and 1, at least 2")

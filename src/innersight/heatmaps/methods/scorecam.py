@@ -6,19 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.heatmaps.request import Answer, Trial, register
+from innersight.heatmaps.request import Answer, Trial, methods
 from innersight.quotients import precise, quotient
 
 AT_ONCE = 16
 
 
-@register("masks", "activation, weighted", at_layer=True, slow=True)
+@methods.register(
+    "Score-CAM",
+    source="Wang et al. 2020, arXiv:1910.01279",
+    use="To do without gradients at any layer; one run of the network for each unit that is not flat.",
+    unit="activation, weighted",
+    reads="masks",
+    at_layer=True,
+    slow=True,
+)
 def scorecam(trial: Trial) -> Generator[Tensor, Tensor, Answer]:
-    """Score-CAM: maps weighted by the target of the image seen through them (Wang et al. 2020, arXiv:1910.01279).
+    """Maps weighted by the target of the image seen through them.
 
-    When to use: to do without gradients at any layer; one run of the network for each unit that is not flat.
-    Every map is scaled to 0..1 and laid over the image; the weights are the softmax over units of what the target is
-    then. Units that are the same everywhere get no weight.
+    Every map is scaled to 0..1 and laid over the image; the weights are the softmax over units of what the target
+    is then. Units that are the same everywhere get no weight.
     """
     activation = trial.activation
     flat = activation.flatten(1).amax(1) == activation.flatten(1).amin(1)

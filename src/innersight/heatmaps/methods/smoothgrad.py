@@ -2,16 +2,22 @@
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.noise import noisy
-from innersight.heatmaps.request import Answer, Request, register
+from innersight.heatmaps.request import Answer, Request, methods
 
 
-@register("passes", "TARGET per unit of input")
+@methods.register(
+    "SmoothGrad",
+    source="Smilkov et al. 2017, arXiv:1706.03825",
+    use="When saliency is a cloud of dots; steadier, though not truer.",
+    unit="TARGET per unit of input",
+    reads="passes",
+    quick={"most": 8},
+)
 def smoothgrad(request: Request, *, noise: float = 0.15, most: int = 64, error: float = 0.3) -> Answer:
-    """SmoothGrad: the mean gradient saliency of noisy copies (Smilkov et al. 2017, arXiv:1706.03825).
+    """The mean gradient saliency of noisy copies.
 
-    When to use: when saliency is a cloud of dots; steadier, though not truer.
-    noise : standard deviation as a share of the image's range. It ends when the standard error is below `error`
-    of how much the gradient varies over the image, after `most` copies at the latest. Gradients are averaged with
+    noise : standard deviation as a share of the image's range. It ends when the standard error is below `error` of
+    how much the gradient varies over the image, after `most` copies at the latest. Gradients are averaged with
     their sign, the largest of the channels is shown.
     """
     if not 0 < noise <= 10:

@@ -7,17 +7,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, register, relative_error
+from innersight.heatmaps.request import Answer, Trial, methods, relative_error
 from innersight.quotients import quotient
 
 LEAST = 8
 
 
-@register("masks", "share of the target's variance", slow=True)
+@methods.register(
+    "Sobol",
+    source="Fel et al. 2021, arXiv:2111.04138",
+    use="Places that count only together with others, which hiding one at a time does not find.",
+    unit="share of the target's variance",
+    reads="masks",
+    slow=True,
+    quick={"most": 8, "cells": 4},
+)
 def sobol(trial: Trial, *, cells: int = 8, most: int = 32, error: float = 0.3) -> Generator[Tensor, Tensor, Answer]:
-    """Sobol: each cell's total share in how the target varies under masks (Fel et al. 2021, arXiv:2111.04138).
+    """Each cell's total share in how the target varies under masks.
 
-    When to use: places that count only together with others, which hiding one at a time does not find.
     Total-order indices by Jansen's estimator over scrambled Sobol sequences: 0 for a cell without any effect. Never
     negative, so blind to the direction. It ends when the standard error is below `error` of how much the map
     varies, after `most` designs of cells * cells + 2 masks at the latest.

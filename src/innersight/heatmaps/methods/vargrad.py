@@ -5,14 +5,20 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.noise import noisy
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 
 
-@register("passes", "(TARGET per unit of input) squared")
+@methods.register(
+    "VarGrad",
+    source="Adebayo et al. 2018, arXiv:1810.03307",
+    use="To see where a small change would change the explanation itself.",
+    unit="(TARGET per unit of input) squared",
+    reads="passes",
+    quick={"copies": 4},
+)
 def vargrad(request: Request, *, noise: float = 0.15, copies: int = 16) -> Float[Tensor, "B H W"]:
-    """VarGrad: the variance of the gradient over noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
+    """The variance of the gradient over noisy copies.
 
-    When to use: to see where a small change would change the explanation itself.
     noise : standard deviation as a share of the image's range. copies : of each image. The sum over channels.
     """
     if not 0 < noise <= 10 or copies < 2:

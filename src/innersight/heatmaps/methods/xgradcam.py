@@ -4,18 +4,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.request import Request, register
+from innersight.heatmaps.request import Request, methods
 from innersight.quotients import quotient
 
 ROUNDING = 1024
 """Units in the last place by which a map may miss a sum of zero: a norm rounds by the values that it is given."""
 
 
-@register("layer", "TARGET, weighted")
+@methods.register(
+    "XGrad-CAM",
+    source="Fu et al. 2020, arXiv:2008.02312",
+    use="Instead of Grad-CAM at layers whose gradient differs from place to place, such as before a dense head.",
+    unit="TARGET, weighted",
+    reads="layer",
+)
 def xgradcam(request: Request) -> Float[Tensor, "B h w"]:
-    """XGrad-CAM: maps weighted by their gradient where they are active (Fu et al. 2020, arXiv:2008.02312).
+    """Maps weighted by their gradient where they are active.
 
-    When to use: instead of Grad-CAM at layers whose gradient differs from place to place, such as before a dense head.
     The weight is the mean gradient, each place weighing its share of the map's sum. A map whose sum is zero up to
     rounding, as behind an instance norm, has no such shares and counts nothing.
     """

@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.image import Image
 from innersight.layers import check_layers
 from innersight.model import Layer, Model
-from innersight.registry import Registry, word
+from innersight.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,27 +113,14 @@ class Rows:
 Read = Callable[[Tensor], Tensor]
 Make = Callable[[Rows], Read]
 Takes = Literal["units", "layer", "class"]
-objectives: Registry[Make] = Registry("objective", __name__)
-_takes: dict[str, tuple[Takes, type | None]] = {}
-_helpers: set[str] = set()
+objectives: Registry[Make] = Registry("objective", __name__, takes="units", given=None, alone=True, example="")
+"""Beside its title and paper, an entry states:
 
-
-def register(takes: Takes, given: type | None = None, *, alone: bool = True) -> Callable[[Make], Make]:
-    """Register a kind of objective; use as a decorator.
-
-    takes : what its address names: units of a layer, a whole layer, or a class. given : the type of `Term.given`, where
-    it needs something further: Tensor for a direction, Image. alone : whether it drives an image by itself.
-    """
-
-    def add(make: Make) -> Make:
-        name = word(make.__name__)
-        _takes[name] = takes, given
-        if not alone:
-            _helpers.add(name)
-        return objectives.register(make)
-
-    return add
-
+- takes : what its address names: "units" of a layer, a whole "layer", or a "class".
+- given : the type of `Term.given`, where it needs something further: Tensor for a direction, Image.
+- alone : whether it drives an image by itself.
+- example : how it is written, with LAYER and NAME for a layer and a class; empty for what only Python can ask for.
+"""
 
 _WEIGHT = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 _TERM = re.compile(rf"(?:(?P<weight>{_WEIGHT})\s*\*\s*)?(?:(?P<kind>[a-z][a-z0-9-]*)\((?P<inner>.+)\)|(?P<plain>.+))")
@@ -178,7 +165,7 @@ def resolve(
         else:
             whole.append(one)
     for one in whole:
-        if all(term.kind in _helpers for term in one.terms):
+        if all(not objectives.entry(term.kind).alone for term in one.terms):
             kind = one.terms[0].kind
             raise InnersightError(f"{str(one)!r}: {kind} drives nothing by itself; add what it is to be {kind} in")
     return tuple(Objective(tuple(_checked(model, known, term, of) for term in one.terms)) for one in whole)
@@ -234,8 +221,8 @@ def _terms(text: str, sign: float, whole: str) -> list[Term]:
 def _checked(model: Model, known: dict[str, Layer], term: Term, of: Image | None) -> Term:
     """Return the term with its address in full. Raises InnersightError where kind, address and model do not fit."""
     address = term.address
-    objectives[term.kind]
-    takes, given = _takes[term.kind]
+    entry = objectives.entry(term.kind)
+    takes, given = entry.takes, entry.given
     if (takes == "class") != isinstance(address, ClassAddress):
         wanted = "class:NAME" if takes == "class" else "a layer or its units"
         raise InnersightError(f"{term.name}: {term.kind} takes {wanted}")

@@ -5,18 +5,27 @@ from collections.abc import Callable
 from torch import Tensor
 
 from innersight.address import ClassAddress
-from innersight.patterns.objectives import Read, Rows, register
+from innersight.patterns.objectives import Read, Rows, objectives
 
 
-@register("class")
+@objectives.register(
+    "Class score",
+    source="Simonyan et al. 2013, arXiv:1312.6034",
+    takes="class",
+    example="class:NAME",
+)
 def logit(rows: Rows) -> Read:
-    """Class score: the class's score before any softmax (Simonyan et al. 2013, arXiv:1312.6034). `class:NAME`."""
+    """Drive the score of a class before any softmax."""
     return _scores(rows, lambda scores: scores)
 
 
-@register("class")
+@objectives.register(
+    "Class probability",
+    takes="class",
+    example="probability(class:NAME)",
+)
 def probability(rows: Rows) -> Read:
-    """Class probability: also lowers the other classes, and is flat where all is sure. `probability(class:NAME)`."""
+    """Drive the probability of a class, which also lowers the other classes; flat where the class is certain."""
     return _scores(rows, rows.model.probabilities)
 
 

@@ -5,15 +5,20 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.patterns.objectives import Objective, Read, Rows, Term, register
+from innersight.patterns.objectives import Objective, Read, Rows, Term, objectives
 from innersight.quotients import normalised
 
 
-@register("layer", given=Tensor)
+@objectives.register(
+    "Direction in unit space",
+    source="Carter et al. 2019, https://distill.pub/2019/activation-atlas",
+    takes="layer",
+    given=Tensor,
+)
 def direction(rows: Rows) -> Read:
-    """Direction in unit space: the dot product times the cosine squared, averaged over places.
+    """Drive along a direction in unit space: the dot product times the squared cosine, averaged over locations.
 
-    Carter et al. 2019, https://distill.pub/2019/activation-atlas. From Python: `along(layer, vector)`.
+    From Python: `along(layer, vector)`.
     """
     vectors = torch.stack([normalised(_vector(term), 0) for term in rows.terms]).to(rows.at.device)
 

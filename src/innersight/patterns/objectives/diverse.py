@@ -5,15 +5,21 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.patterns.objectives import Objective, Read, Rows, Term, register
+from innersight.patterns.objectives import Objective, Read, Rows, Term, objectives
 from innersight.quotients import normalised, scaled
 
 
-@register("layer", alone=False)
+@objectives.register(
+    "Diversity",
+    source="Olah et al. 2017, https://distill.pub/2017/feature-visualization; Gatys et al. 2015, arXiv:1508.06576",
+    takes="layer",
+    alone=False,
+    example="LAYER:0 + diverse(LAYER)",
+)
 def diverse(rows: Rows) -> Read:
-    """Diversity: the patterns drawn together are to differ: minus the mean cosine of which units go together in them.
+    """Set patterns that are drawn together apart: minus the mean cosine similarity of their Gram matrices.
 
-    Olah et al. 2017, on the Gram matrices of Gatys et al. 2015 (arXiv:1508.06576). Set by `variants`.
+    Set by `variants`.
     """
     alike = (rows.together[:, None] == rows.together[None]) & ~torch.eye(len(rows.at), dtype=torch.bool).to(
         rows.at.device

@@ -2,12 +2,17 @@
 
 from torch import Tensor
 
-from innersight.patterns.objectives import Read, Rows, register
+from innersight.patterns.objectives import Read, Rows, objectives
 
 
-@register("layer")
+@objectives.register(
+    "DeepDream",
+    source="Mordvintsev et al. 2015",
+    takes="layer",
+    example="dream(LAYER)",
+)
 def dream(rows: Rows) -> Read:
-    """DeepDream: the mean square of a layer, whatever its units answer to (Mordvintsev et al. 2015). `dream(layer)`."""
+    """Drive the mean square of a layer, whatever its units respond to."""
 
     def read(values: Tensor) -> Tensor:
         return values[rows.at].float().square().mean((1, 2, 3))

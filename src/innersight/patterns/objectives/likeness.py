@@ -4,16 +4,19 @@ import torch
 from torch import Tensor
 
 from innersight.image import Image
-from innersight.patterns.objectives import Read, Rows, register
+from innersight.patterns.objectives import Read, Rows, objectives
 from innersight.quotients import cosine
 
 
-@register("layer", given=Image)
+@objectives.register(
+    "Caricature",
+    source="Olah et al. 2017, https://distill.pub/2017/feature-visualization",
+    takes="layer",
+    given=Image,
+    example="caricature(LAYER)",
+)
 def caricature(rows: Rows) -> Read:
-    """Caricature: more of what the layer sees in an image: the dot product with it times the cosine.
-
-    Olah et al. 2017 and lucid's caricatures; `caricature(layer)` with `of` an image.
-    """
+    """Drive what the layer sees in an image: the dot product with its activations times the cosine."""
     theirs = _stacked(rows)
 
     def read(values: Tensor) -> Tensor:
@@ -24,12 +27,15 @@ def caricature(rows: Rows) -> Read:
     return read
 
 
-@register("layer", given=Image)
+@objectives.register(
+    "Inversion",
+    source="Mahendran and Vedaldi 2015, arXiv:1412.0035",
+    takes="layer",
+    given=Image,
+    example="inversion(LAYER)",
+)
 def inversion(rows: Rows) -> Read:
-    """Inversion: an image that the layer cannot tell from the given one: minus the relative squared distance.
-
-    Mahendran and Vedaldi 2015 (arXiv:1412.0035); `inversion(layer)` with `of` an image.
-    """
+    """Reconstruct an image from a layer: minus the relative squared distance to its activations there."""
     theirs = _stacked(rows)
     # Both at the size of what is to be kept: squares of small activations would be too small for float32.
     size = theirs.abs().amax((1, 2, 3), keepdim=True)

@@ -4,15 +4,17 @@ import torch
 from torch import Tensor
 
 from innersight.address import Address
-from innersight.patterns.objectives import Read, Rows, register
+from innersight.patterns.objectives import Read, Rows, objectives
 
 
-@register("units")
+@objectives.register(
+    "Unit",
+    source="Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network",
+    takes="units",
+    example="LAYER:0",
+)
 def unit(rows: Rows) -> Read:
-    """Take a unit: the mean of the unit's map, or its value at one place.
-
-    Erhan et al. 2009, "Visualizing Higher-Layer Features of a Deep Network". `layer:7`, `layer:7@3,4`.
-    """
+    """Drive a unit: the mean of its activation map, or its value at one location."""
     addresses = [term.address for term in rows.terms if isinstance(term.address, Address)]
     units = rows.tensor([address.unit for address in addresses])
     places = [address.place for address in addresses]

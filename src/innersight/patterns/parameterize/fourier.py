@@ -9,7 +9,7 @@ from innersight.patterns.parameterize import Parameterization, logit, parameteri
 START = 0.2  # contrast of the random image, where 1 is that of natural images
 
 
-@parameterizations.register
+@parameterizations.register("Fourier coefficients")
 def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
     """Frequencies weighted as in natural images: large structure is as easy to find as fine grain.
 

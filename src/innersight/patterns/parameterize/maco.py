@@ -10,7 +10,7 @@ from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.parameterize.fourier import Space
 
 
-@parameterizations.register
+@parameterizations.register("Phase alone (MACO)")
 def maco(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
     """Magnitude-constrained optimization: natural contrast at every frequency, only the phases are found.
 

@@ -6,7 +6,7 @@ from innersight.patterns.natural import Statistics
 from innersight.patterns.parameterize import Parameterization, logit, parameterizations
 
 
-@parameterizations.register
+@parameterizations.register("Pixels")
 def pixels(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
     """Every pixel for itself: rises fastest, and looks like noise."""
 

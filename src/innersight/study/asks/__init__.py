@@ -33,8 +33,8 @@ def union() -> Any:
 def parse(data: Mapping[str, Any]) -> Ask:
     """Return the ask that plain data describes. Raises InnersightError naming the field that does not fit.
 
-    >>> parse({"kind": "maps", "layer": "stage1"})
-    Maps(kind='maps', layer='stage1')
+    >>> parse({"kind": "activations", "layer": "stage1"})
+    Activations(kind='activations', layer='stage1')
     """
     try:
         found: Ask = TypeAdapter(union()).validate_python(dict(data))

@@ -32,5 +32,5 @@ class Image(Ask):
         yield f"added/{self.id}", settings, partial(items.one_image, scene.model, image, self.id)
         for layer in scene.layers:
             make = partial(items.maps_of, scene.model, (image,), layer)
-            yield f"added/{self.id}/maps/{layer}", settings, make
+            yield f"added/{self.id}/activations/{layer}", settings, make
         yield from Heatmaps(kind="heatmaps", image=self.id, methods=scene.plan.methods).items(scene)

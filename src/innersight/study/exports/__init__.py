@@ -8,4 +8,3 @@ from innersight.study.content import Content
 
 Export = Callable[[Content, Path], None]
 exports: Registry[Export] = Registry("export", "innersight.study.exports")
-register = exports.register

@@ -6,11 +6,11 @@ import torch
 
 from innersight.errors import MissingExtraError
 from innersight.study.content import Content
-from innersight.study.exports import register
+from innersight.study.exports import exports
 from innersight.writing import filling
 
 
-@register
+@exports.register("TensorBoard")
 def tensorboard(content: Content, out: Path) -> None:
     """Write sheets, curves, histograms, and the projector with the patterns as sprites, for `tensorboard --logdir OUT`.
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.study.content import Content
-from innersight.study.exports import register
+from innersight.study.exports import exports
 
 _FOLDER = "TRACKIO_DIR"
 
 
-@register
+@exports.register("Trackio")
 def trackio(content: Content, out: Path) -> None:
     """Write a run of the project `innersight`, for `TRACKIO_DIR=OUT trackio show --project innersight`.
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from innersight.errors import MissingExtraError
 from innersight.study.content import Content
-from innersight.study.exports import register
+from innersight.study.exports import exports
 from innersight.writing import filling
 
 
-@register
+@exports.register("Weights & Biases")
 def wandb(content: Content, out: Path) -> None:
     """Write a run of the project `innersight`; offline, unless WANDB_MODE says otherwise.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from innersight.trust.baselines import baselines
 
 
-@baselines.register
+@baselines.register("Centre")
 def centre(pixels: Float[Tensor, "C H W"], rng: np.random.Generator) -> Float[Tensor, "H W"]:
     """Centre: a Gaussian bump in the middle, its standard deviation a quarter of each side.
 

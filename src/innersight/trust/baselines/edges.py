@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from innersight.trust.baselines import baselines
 
 
-@baselines.register
+@baselines.register("Edges")
 def edges(pixels: Float[Tensor, "C H W"], rng: np.random.Generator) -> Float[Tensor, "H W"]:
     """Edges: the size of the brightness gradient, by central differences.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from innersight.trust.baselines import baselines
 
 
-@baselines.register
+@baselines.register("Random")
 def random(pixels: Float[Tensor, "C H W"], rng: np.random.Generator) -> Float[Tensor, "H W"]:
     """Random map: independent uniform values for all pixels.
 

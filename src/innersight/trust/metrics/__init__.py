@@ -6,50 +6,25 @@ pixels that stay, is sent the class's probability and logit (n, 2) with the othe
 """
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from torch import Tensor
 
-from innersight.registry import Registry, word
+from innersight.registry import Registry
 from innersight.trust.case import Case
-from innersight.trust.column import Better, Column, first_line
 
-F = TypeVar("F", bound=Callable[..., object])
 Metric = Callable[[Case], object]
-metrics: Registry[Metric] = Registry("metric", "innersight.trust.metrics")
-columns: dict[str, Column] = {}
-fills: dict[str, str] = {}
-chances: dict[str, Callable[[Case], float]] = {}
+metrics: Registry[Metric] = Registry(
+    "metric", "innersight.trust.metrics", better="", fill=None, chance=None, against=None
+)
+"""Beside its title, an entry states:
+
+- better : which way, "high", "low", or "" where neither is.
+- fill : the replacement of removed pixels, or `SAME`; of one that asks for passes.
+- chance : what a map that knows nothing reaches on an image, a function of a Case, and against : what that is called.
+"""
 
 SAME = "same"
 """The replacement that `trust` was asked for."""
-
-
-def register(
-    title: str,
-    better: Better,
-    *,
-    fill: str | None = None,
-    chance: Callable[[Case], float] | None = None,
-    against: str | None = None,
-) -> Callable[[F], F]:
-    """Register a metric; the first line of its docstring says what it is.
-
-    title : for the head of a table. better : "high", "low", or "". fill : the replacement of removed pixels, or `SAME`.
-    chance : what a map that knows nothing reaches on an image, and against : what that is called.
-    """
-
-    def add(function: F) -> F:
-        metrics.register(function)
-        name = word(function.__name__)
-        columns[name] = Column(title, better, first_line(function), against)
-        if fill is not None:
-            fills[name] = fill
-        if chance is not None:
-            chances[name] = chance
-        return function
-
-    return add
 
 
 def number(one: object) -> Tensor | None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from innersight.quotients import quotient
 from innersight.trust.baselines import baselines
 from innersight.trust.case import Case
-from innersight.trust.metrics import register
+from innersight.trust.metrics import metrics
 
 
 def blind(case: Case) -> float:
@@ -17,7 +17,7 @@ def blind(case: Case) -> float:
     return max(float(case.region.double().mean()), float(centre))
 
 
-@register("pointing game", "high")
+@metrics.register("pointing game", better="high")
 def pointing(case: Case) -> Float[Tensor, " maps"] | None:
     """Share of images whose highest place lies in the box (Zhang et al. 2018, arXiv:1608.00507).
 
@@ -27,7 +27,7 @@ def pointing(case: Case) -> Float[Tensor, " maps"] | None:
     return None if case.region is None else highest_inside(case.wide, case.region)
 
 
-@register("mass in box", "high", chance=blind, against="chance in the boxes")
+@metrics.register("mass in box", better="high", chance=blind, against="chance in the boxes")
 def mass(case: Case) -> Float[Tensor, " maps"] | None:
     """Share of the positive evidence that lies in the box (Wang et al. 2020, arXiv:1910.01279).
 

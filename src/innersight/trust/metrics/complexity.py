@@ -8,10 +8,10 @@ from torch import Tensor
 
 from innersight.quotients import quotient
 from innersight.trust.case import Case
-from innersight.trust.metrics import register
+from innersight.trust.metrics import metrics
 
 
-@register("complexity", "")
+@metrics.register("complexity", better="")
 def complexity(case: Case) -> Float[Tensor, " maps"]:
     """Entropy of how the map's size is spread: 0 all in one place, 1 the same everywhere.
 

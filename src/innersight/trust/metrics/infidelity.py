@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from innersight.heatmaps.masked import Asking
 from innersight.quotients import normalised
 from innersight.trust.case import Case
-from innersight.trust.metrics import SAME, register
+from innersight.trust.metrics import SAME, metrics
 
 CELLS = 7
 DRAWS = 48
 
 
-@register("infidelity", "low", fill=SAME)
+@metrics.register("infidelity", better="low", fill=SAME)
 def infidelity(case: Case) -> Asking[Float[Tensor, " maps"]]:
     """Share of how the logit's losses vary over random removals that the map does not foretell.
 

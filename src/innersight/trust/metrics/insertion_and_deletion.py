@@ -5,10 +5,10 @@ from torch import Tensor
 
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import area
-from innersight.trust.metrics import register
+from innersight.trust.metrics import metrics
 
 
-@register("insertion - deletion", "high")
+@metrics.register("insertion - deletion", better="high")
 def faithfulness(case: Case) -> Float[Tensor, " maps"]:
     """Area under insertion minus area under deletion, -1 to 1.
 
@@ -18,14 +18,14 @@ def faithfulness(case: Case) -> Float[Tensor, " maps"]:
     return case.curves.scores[:, 0]
 
 
-@register("deletion", "low")
+@metrics.register("deletion", better="low")
 def deletion(case: Case) -> Float[Tensor, " maps"]:
     """Area under the probability while the highest places are removed, 0 to 1."""
     assert case.curves is not None
     return area(case.curves.deletion)[:, 0]
 
 
-@register("insertion", "high")
+@metrics.register("insertion", better="high")
 def insertion(case: Case) -> Float[Tensor, " maps"]:
     """Area under the probability while the highest places are brought back, 0 to 1."""
     assert case.curves is not None

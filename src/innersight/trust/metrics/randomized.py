@@ -8,13 +8,13 @@ from innersight.heatmaps.masked import Asking
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import curves, ranking
 from innersight.trust.likeness import likeness
-from innersight.trust.metrics import SAME, register
+from innersight.trust.metrics import SAME, metrics
 
 WEIGHTS = "shuffled weights"
 LABELS = "shuffled labels"
 
 
-@register("the same, shuffled", "low", fill=SAME)
+@metrics.register("the same, shuffled", better="low", fill=SAME)
 def twins(case: Case) -> Asking[Float[Tensor, " methods"]]:
     """Score of the map that the method gives for the network with shuffled weights."""
     orders = torch.stack([ranking(twin, case.size, case.rng)[0] for twin in case.others[WEIGHTS]])
@@ -22,13 +22,13 @@ def twins(case: Case) -> Asking[Float[Tensor, " methods"]]:
     return found.scores[:, 0]
 
 
-@register("like shuffled", "low")
+@metrics.register("like shuffled", better="low")
 def like_shuffled(case: Case) -> Float[Tensor, " methods"]:
     """Rank correlation with the map for the network with shuffled weights (parameter randomization)."""
     return likeness(case.own, case.others[WEIGHTS])
 
 
-@register("like mislabelled", "low")
+@metrics.register("like mislabelled", better="low")
 def like_mislabelled(case: Case) -> Float[Tensor, " methods"] | None:
     """Rank correlation with the map for a network trained on shuffled labels (label randomization)."""
     return likeness(case.own, case.others[LABELS]) if LABELS in case.others else None

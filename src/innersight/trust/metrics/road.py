@@ -6,12 +6,12 @@ from torch import Tensor
 from innersight.heatmaps.masked import Asking
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import curves
-from innersight.trust.metrics import register
+from innersight.trust.metrics import metrics
 
 STEPS = 5
 
 
-@register("ROAD", "high", fill="inpaint")
+@metrics.register("ROAD", better="high", fill="inpaint")
 def road(case: Case) -> Asking[Float[Tensor, " maps"]]:
     """Least important less most important pixels removed and inpainted, half the mean difference.
 

@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.trust.case import Case
-from innersight.trust.metrics import register
+from innersight.trust.metrics import metrics
 
 NEARBY = "the same with a little noise"
 
 
-@register("sensitivity", "low")
+@metrics.register("sensitivity", better="low")
 def sensitivity(case: Case) -> Float[Tensor, " methods"]:
     """Change of the map under noise that nobody sees, as a share of the map.
 

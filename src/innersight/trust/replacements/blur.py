@@ -7,7 +7,7 @@ from innersight.heatmaps.blur import blurred
 from innersight.trust.replacements import Fill, laid_over, replacements
 
 
-@replacements.register
+@replacements.register("Blur")
 def blur(x: Tensor, stream: torch.Generator) -> Fill:
     """Blur: a Gaussian with a standard deviation of a sixteenth of the shorter side."""
     del stream

@@ -12,7 +12,7 @@ NOISE = 0.01
 ROUNDS = 24
 
 
-@replacements.register
+@replacements.register("Inpainting")
 def inpaint(x: Tensor, stream: torch.Generator) -> Fill:
     """Inpaint: every removed pixel is the weighted mean of its neighbours, plus a little noise.
 

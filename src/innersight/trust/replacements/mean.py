@@ -6,7 +6,7 @@ from torch import Tensor
 from innersight.trust.replacements import Fill, laid_over, replacements
 
 
-@replacements.register
+@replacements.register("Mean colour")
 def mean(x: Tensor, stream: torch.Generator) -> Fill:
     """Mean: every removed pixel has the image's mean colour."""
     del stream

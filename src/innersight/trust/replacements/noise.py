@@ -6,7 +6,7 @@ from torch import Tensor
 from innersight.trust.replacements import Fill, laid_over, replacements
 
 
-@replacements.register
+@replacements.register("Noise")
 def noise(x: Tensor, stream: torch.Generator) -> Fill:
     """Noise: independent normal values with the mean and the spread of each colour of the image."""
     drawn = torch.randn(x.shape, generator=stream).to(x)

@@ -6,12 +6,11 @@ None where it cannot make any.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from innersight.registry import Registry, word
-from innersight.trust.column import Better, Column, first_line
+from innersight.registry import Registry
 
 if TYPE_CHECKING:
     from innersight.trust.request import Asked
@@ -38,17 +37,5 @@ class Found:
 
 
 Truth = Callable[["Asked", Seen], Found | None]
-F = TypeVar("F", bound=Callable[..., object])
-truths: Registry[Truth] = Registry("truth", "innersight.trust.truths")
-columns: dict[str, Column] = {}
-
-
-def register(title: str, better: Better, *, against: str) -> Callable[[F], F]:
-    """Register a truth; see `innersight.trust.metrics.register`."""
-
-    def add(function: F) -> F:
-        truths.register(function)  # type: ignore[arg-type]
-        columns[word(function.__name__)] = Column(title, better, first_line(function), against)
-        return function
-
-    return add
+truths: Registry[Truth] = Registry("truth", "innersight.trust.truths", better="high", against=None)
+"""An entry states which way is better, and against what a map is measured there: what a map that knows nothing is."""

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from innersight.trust.case import widened
 from innersight.trust.metrics.boxes import positive_inside
 from innersight.trust.request import Asked
-from innersight.trust.truths import Found, Seen, register
+from innersight.trust.truths import Found, Seen, truths
 
 SURE = 0.5
 COUNT = 24
 
 
-@register("right mosaic", "high", against="chance in mosaics")
+@truths.register("right mosaic", better="high", against="chance in mosaics")
 def mosaic(asked: Asked, seen: Seen) -> Found | None:
     """Share of the positive evidence that lies in the class's own images of a mosaic.
 

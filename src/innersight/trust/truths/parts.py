@@ -18,7 +18,7 @@ from innersight.predict import run
 from innersight.statistics import bootstrap, spearman
 from innersight.toons import CLASSES, PARTS, Toon, draw
 from innersight.trust.request import Asked
-from innersight.trust.truths import Found, Seen, register
+from innersight.trust.truths import Found, Seen, truths
 
 AREA = "area"
 COUNT = 24
@@ -26,7 +26,7 @@ UNSEEN = 10_000
 """Seeds of toons from here on are in no training set of ours."""
 
 
-@register("part truth", "high", against="the sizes of the parts on toons")
+@truths.register("part truth", better="high", against="the sizes of the parts on toons")
 def parts(asked: Asked, seen: Seen) -> Found | None:
     """Rank correlation of its sums over the parts of drawn toons with what removing each part does, -1 to 1.
 

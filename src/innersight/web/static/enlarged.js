@@ -52,7 +52,7 @@ export function scoreFacts(score, settings, what = "unit") {
 
 /** The maps of one unit over the images, on one scale. */
 function unitStrip(study, layer, unit) {
-  const images = study.images.filter((image) => layer.maps[image.id]);
+  const images = study.images.filter((image) => layer.activations[image.id]);
   if (!images.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
   const scale = unitScale(layer, unit, images.map((image) => image.id));
   return [

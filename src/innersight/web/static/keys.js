@@ -8,7 +8,7 @@ import { shownPage } from "./router.js";
 import { openSearch } from "./search.js";
 import { shownLayers, urls } from "./study.js";
 
-const LENSES = ["maps", "patterns", "examples", "weights", "compare"];
+const LENSES = ["activations", "patterns", "examples", "weights", "compare"];
 
 const KEYS = [
   { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },

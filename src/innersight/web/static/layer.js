@@ -25,7 +25,7 @@ export function layerScale(layer, ids) {
  * @param {string} id
  */
 export function unitMap(layer, unit, id) {
-  const maps = layer.maps[id];
+  const maps = layer.activations[id];
   return readMap(maps.sheet, unit, maps.lo[unit], maps.hi[unit]);
 }
 
@@ -44,7 +44,7 @@ export function mapTile(study, layer, unit, id, { scale, overlay = false, label 
     if (overlay) await drawOverlay(canvas, room, { map, scale, seen: study.seen, index });
     else drawMap(canvas, map, scale);
   };
-  const shape = overlay ? study.seen.tile : layer.maps[id].sheet.tile;
+  const shape = overlay ? study.seen.tile : layer.activations[id].sheet.tile;
   return tile(painter, shape, { crisp: !overlay, label });
 }
 
@@ -104,7 +104,7 @@ export function whyNoUnit(layer, unit) {
 /** How units can be sorted under a lens, as [value, label] pairs; only what there is. */
 export function orders(layer, lens) {
   return [["number", "by number"],
-    ...(lens === "maps" ? [["activity", "by activity"]] : []),
+    ...(lens === "activations" ? [["activity", "by activity"]] : []),
     ...(layer.scan ? [["often", "by how often on"]] : []),
     ...(layer.scan?.selectivity ? [["selectivity", "by selectivity"]] : []),
     ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by score" : "by score over the images"]] : [])];
@@ -121,7 +121,7 @@ export function orders(layer, lens) {
 export function sortUnits(layer, units, order, id, lens) {
   const ranked = new Map((layer.compare?.rank ?? []).map((entry) => [entry.unit, entry.score]));
   const values = {
-    activity: (unit) => layer.maps[id]?.mean[unit],
+    activity: (unit) => layer.activations[id]?.mean[unit],
     often: (unit) => layer.scan?.positive[unit],
     selectivity: (unit) => layer.scan?.selectivity?.index[unit],
     score: (unit) => (lens === "patterns" ? patternScore(layer, unit) : ranked.get(unit)),
@@ -156,7 +156,7 @@ export function patternNote(score) {
 
 /** What a map is, for a screen reader. */
 export function mapLabel(layer, unit, id, name) {
-  const maps = layer.maps[id];
+  const maps = layer.activations[id];
   return `unit ${unit} of ${layer.name} over ${name}: from ${number(maps.lo[unit])} to ${number(maps.hi[unit])}, `
     + `mean ${number(maps.mean[unit])}`;
 }
@@ -167,9 +167,9 @@ function patternScore(layer, unit) {
 }
 
 function extent(layer, ids, choose) {
-  const known = ids.filter((id) => layer.maps[id]);
+  const known = ids.filter((id) => layer.activations[id]);
   const finite = (values) => values.filter((value) => Number.isFinite(value));
-  const low = known.flatMap((id) => finite(choose(layer.maps[id].lo)));
-  const high = known.flatMap((id) => finite(choose(layer.maps[id].hi)));
+  const low = known.flatMap((id) => finite(choose(layer.activations[id].lo)));
+  const high = known.flatMap((id) => finite(choose(layer.activations[id].hi)));
   return [low.reduce((a, b) => Math.min(a, b), 0), high.reduce((a, b) => Math.max(a, b), 0)];
 }

@@ -212,12 +212,12 @@ function jobRow(study, first) {
   };
 }
 
-/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/IMAGE/maps/LAYER". */
+/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/IMAGE/activations/LAYER". */
 function atWork(what) {
   const [, units] = /\/asked\/([\d,]+)$/.exec(what) ?? [];
   if (units) return `${units.includes(",") ? "units" : "unit"} ${units.replaceAll(",", ", ")}`;
   const [, kind, rest] = /^(?:added\/[^/]+\/)?([a-z]+)\/(.+)$/.exec(what) ?? [];
-  return kind === "maps" || kind === "ablation" ? `${kind} of ${rest}` : kind === "heatmaps" ? rest.split("/")[1] : what.split("/")[0];
+  return kind === "activations" || kind === "ablation" ? `${kind} of ${rest}` : kind === "heatmaps" ? rest.split("/")[1] : what.split("/")[0];
 }
 
 function title(study, ask) {
@@ -227,7 +227,7 @@ function title(study, ask) {
   if (ask.kind === "negatives") return `What switches units of ${ask.layer} off`;
   if (ask.kind === "ablation") return `Switching units of ${ask.layer} off`;
   if (ask.kind === "forget") return `Taking ${nameOf(study, ask.image)} out`;
-  if (ask.kind === "maps") return `Maps of ${ask.layer}`;
+  if (ask.kind === "activations") return `Activations of ${ask.layer}`;
   if (ask.kind === "heatmaps") {
     return `Heatmaps of ${nameOf(study, ask.image)}`;
   }

@@ -9,7 +9,7 @@ import { loadStudy, urls } from "./study.js";
 import { startTray } from "./tray.js";
 
 const SECTIONS = [
-  ["model", "Network"], ["images", "Images"], ["maps", "Maps"], ["compare", "Compare"], ["patterns", "Patterns"],
+  ["model", "Network"], ["images", "Images"], ["activations", "Activations"], ["compare", "Compare"], ["patterns", "Patterns"],
   ["classes", "Classes"], ["evidence", "Evidence"], ["training", "Training"], ["about", "About"],
 ];
 

@@ -10,7 +10,7 @@ const METHODS = ["gradcam", "saliency"];
 /** The offer for a panel that lacks `what` on the page with these address parts; null where nothing can be asked. */
 export async function offerFor(study, what, parts) {
   const [, kind, name, , unit] = parts;
-  if (kind === "l" && (what === "maps" || what === "compare")) return maps(study, [name]);
+  if (kind === "l" && (what === "activations" || what === "compare")) return maps(study, [name]);
   if (kind === "l" && what === "patterns") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
   if (kind === "l" && what === "connections" && unit !== undefined) return connections(name, [Number(unit)]);
   if (kind === "l" && what === "negatives" && unit !== undefined) return negatives(name, [Number(unit)]);
@@ -58,8 +58,8 @@ export function estimate(host, [kind, times]) {
 function maps(study, names) {
   return {
     text: names.length === 1 ? "Compute the maps of this layer" : `Compute the maps of ${plural(names.length, "layer")}`,
-    asks: names.map((layer) => ({ kind: "maps", layer })),
-    cost: ["maps", names.length * Math.max(1, study.images.length)],
+    asks: names.map((layer) => ({ kind: "activations", layer })),
+    cost: ["activations", names.length * Math.max(1, study.images.length)],
   };
 }
 
@@ -119,7 +119,7 @@ function classes(numbers) {
 }
 
 async function story(study, what) {
-  if (what === "maps") {
+  if (what === "activations") {
     const left = study.layers.filter(({ document }) => !document).map(({ name }) => name);
     const first = study.story.filter((name) => left.includes(name));
     return left.length ? maps(study, first.length ? first : left.slice(0, AT_ONCE)) : null;

@@ -43,7 +43,7 @@ async function unitThumb(study, { layer: name, unit }) {
   if (!layer || whyNoUnit(layer, unit)) return null;
   const at = patternIndex(layer, unit);
   if (layer.patterns && at >= 0) return imageTile(layer.patterns.sheet, at);
-  const first = study.images.find((image) => layer.maps[image.id]);
+  const first = study.images.find((image) => layer.activations[image.id]);
   return first ? mapTile(study, layer, unit, first.id, { scale: unitScale(layer, unit, [first.id]) }) : null;
 }
 

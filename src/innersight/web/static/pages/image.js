@@ -8,7 +8,7 @@ import { seenTile, unitsOf } from "../layer.js";
 import { pinButton } from "../pins.js";
 import { lost, register, setQuery } from "../router.js";
 import { evidence, question, questionText, trustNote } from "../sections/evidence.js";
-import { mapItem } from "../sections/maps.js";
+import { mapItem } from "../sections/activations.js";
 import { framedImage, seesAll } from "../sections/images.js";
 import { getDocument } from "../source.js";
 import { loadLayer, missing, storyLayers, urls } from "../study.js";
@@ -51,7 +51,7 @@ register("/i/:id", async ({ study, params, query }) => {
         : missing(study, "heatmaps", "No heatmaps of this image were computed."),
       h("h2", {}, "The units the answer hangs on"), causes(study, layers, image),
       h("h2", {}, "The units that respond most"),
-      layers.filter((layer) => layer?.maps[image.id]).map((layer) => strongest(study, layer, image))),
+      layers.filter((layer) => layer?.activations[image.id]).map((layer) => strongest(study, layer, image))),
   };
 });
 
@@ -89,7 +89,7 @@ function causes(study, layers, image) {
 }
 
 function strongest(study, layer, image) {
-  const { hi } = layer.maps[image.id];
+  const { hi } = layer.activations[image.id];
   const units = [...unitsOf(layer)].sort((a, b) => hi[b] - hi[a]).slice(0, UNITS);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name, { image: image.id, sort: "activity" }) }, layer.name)),

@@ -1,4 +1,4 @@
-/** #/l/LAYER?lens=maps|patterns|examples|weights|compare: all units of a layer. */
+/** #/l/LAYER?lens=activations|patterns|examples|weights|compare: all units of a layer. */
 
 import { choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleTile, exampleUnits, unitExamples, whyNoExamples } from "../examples.js";
@@ -8,22 +8,22 @@ import { legend, ownLegend } from "../legend.js";
 import { lost, register, setQuery } from "../router.js";
 import { sheetButton } from "../save.js";
 import { compareRows, definition } from "../sections/compare.js";
-import { mapItem } from "../sections/maps.js";
+import { mapItem } from "../sections/activations.js";
 import { patternItem } from "../sections/patterns.js";
 import { loadLayer, missing, reason, shownLayers, urls } from "../study.js";
 import { longGrid } from "../tiles.js";
 
 const EXAMPLES = 6; // of a unit, in a saved sheet
-const LENSES = [["maps", "Maps"], ["patterns", "Patterns"], ["examples", "Examples"], ["weights", "Weights"],
+const LENSES = [["activations", "Activations"], ["patterns", "Patterns"], ["examples", "Examples"], ["weights", "Weights"],
   ["compare", "Compare"]];
-const LENS_PANELS = { maps: mapsPanel, patterns: patternsPanel, examples: examplesPanel, weights: weightsPanel,
+const LENS_PANELS = { activations: mapsPanel, patterns: patternsPanel, examples: examplesPanel, weights: weightsPanel,
   compare: comparePanel };
 
 register("/l/:layer", async ({ study, params, query }) => {
   const layer = await loadLayer(study, params.layer);
   if (!layer) return unknownLayer(study, params.layer);
   const state = {
-    lens: query.get("lens") in LENS_PANELS ? query.get("lens") : "maps",
+    lens: query.get("lens") in LENS_PANELS ? query.get("lens") : "activations",
     image: study.images.find((image) => image.id === query.get("image")) ?? study.images[0],
     sort: query.get("sort") ?? "number",
     scale: query.get("scale") ?? "own",
@@ -85,15 +85,15 @@ function layerHead(study, layer) {
 
 function mapsPanel(study, layer, state, change) {
   const { image } = state;
-  if (!image || !layer.maps[image.id]) return missing(study, "maps",
+  if (!image || !layer.activations[image.id]) return missing(study, "activations",
     "No maps of this layer were computed for this image.");
-  const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "maps");
+  const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "activations");
   const scale = state.scale === "shared" ? layerScale(layer, [image.id]) : null;
   const make = (i) => mapItem(study, layer, units[i], image, { scale, overlay: state.overlay });
   return [
     h("div", { class: "toolbar" },
       imagePicker(study, layer, image, (next) => change({ image: next })),
-      select("Sort", orders(layer, "maps"), state.sort, (sort) => change({ sort })),
+      select("Sort", orders(layer, "activations"), state.sort, (sort) => change({ sort })),
       choice("Scale", [["own", "Own scale"], ["shared", "Shared scale"]], state.scale,
         (next) => change({ scale: next })),
       choice("Background", [[false, "Map"], [true, "Over the image"]].map(([value, text]) => [String(value), text]),
@@ -102,12 +102,12 @@ function mapsPanel(study, layer, state, change) {
       saveAll(units, make, `${layer.name} maps ${image.name}`)),
     scale ? legend(scale, "activation", `shared by all units over ${image.name}`)
       : ownLegend(layer.signed, "activation"),
-    longGrid(units.length, make, { label: `Maps of ${layer.name}` }),
+    longGrid(units.length, make, { label: `Activations of ${layer.name}` }),
   ];
 }
 
 function imagePicker(study, layer, current, choose) {
-  const shown = study.images.filter((image) => layer.maps[image.id]);
+  const shown = study.images.filter((image) => layer.activations[image.id]);
   return h("div", { class: "picker", role: "group", "aria-label": "Image" }, shown.map((image) =>
     h("button", { type: "button", "aria-pressed": String(image.id === current.id), title: image.name,
       "aria-label": image.name,

@@ -109,10 +109,10 @@ function matrix(study, rows, images, state, change) {
 function cellsOf(study, rows, images, state) {
   const heads = [{ tile: null, name: "" }, ...images.map(({ id, name }) => ({ tile: seenTile(study, id), name }))];
   return [heads, ...rows.filter(({ layer }) => layer).map(({ address, layer, unit }) => {
-    const scale = unitScale(layer, unit, images.filter(({ id }) => layer.maps[id]).map(({ id }) => id));
+    const scale = unitScale(layer, unit, images.filter(({ id }) => layer.activations[id]).map(({ id }) => id));
     const at = patternIndex(layer, unit);
-    return [{ tile: at >= 0 ? imageTile(layer.patterns.sheet, at) : null, name: address }, ...images.map(({ id }) => (layer.maps[id]
-      ? { tile: mapTile(study, layer, unit, id, { scale, overlay: state.view === "overlay" }), name: `up to ${number(layer.maps[id].hi[unit])}` }
+    return [{ tile: at >= 0 ? imageTile(layer.patterns.sheet, at) : null, name: address }, ...images.map(({ id }) => (layer.activations[id]
+      ? { tile: mapTile(study, layer, unit, id, { scale, overlay: state.view === "overlay" }), name: `up to ${number(layer.activations[id].hi[unit])}` }
       : { tile: null, name: "no map" }))];
   })].flat();
 }
@@ -125,7 +125,7 @@ function missingRow({ address, why }, drop) {
 }
 
 function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
-  const known = images.filter((image) => layer.maps[image.id]);
+  const known = images.filter((image) => layer.activations[image.id]);
   const scale = unitScale(layer, unit, known.map((image) => image.id));
   const at = patternIndex(layer, unit);
   return h("div", { class: "matrix-row", role: "row", "data-address": address },
@@ -139,7 +139,7 @@ function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
       h("span", { class: "matrix-scale quiet tabular" },
         h("span", { class: "bar", style: { background: gradient(scale) }, "aria-hidden": "true" }),
         !scale.limit ? "silent on these" : scale.signed ? `±${number(scale.limit, 2)}` : `0 to ${number(scale.limit, 2)}`)),
-    images.map((image) => h("div", { role: "cell", class: "matrix-cell" }, layer.maps[image.id]
+    images.map((image) => h("div", { role: "cell", class: "matrix-cell" }, layer.activations[image.id]
       ? cross.cell({ address, layer, unit, image }, mapTile(study, layer, unit, image.id, { scale,
         overlay: state.view === "overlay" }), mapLabel(layer, unit, image.id, image.name))
       : h("span", { class: "quiet" }, "no map of this image"))));

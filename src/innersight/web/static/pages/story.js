@@ -8,7 +8,7 @@ import { aboutSection } from "../sections/about.js";
 import { classesSection } from "../sections/classes.js";
 import { compareSection } from "../sections/compare.js";
 import { evidenceSection } from "../sections/evidence.js";
-import { mapsSection } from "../sections/maps.js";
+import { mapsSection } from "../sections/activations.js";
 import { modelSection, opening } from "../sections/model.js";
 import { patternsSection } from "../sections/patterns.js";
 import { imagesSection } from "../sections/images.js";

@@ -106,9 +106,9 @@ function negative(layer, unit) {
 }
 
 function mapsColumn(study, layer, unit) {
-  const images = study.images.filter((image) => layer.maps[image.id]);
+  const images = study.images.filter((image) => layer.activations[image.id]);
   if (!images.length) return h("div", {}, h("h2", {}, "What it responds to"),
-    missing(study, "maps", "No maps were computed."));
+    missing(study, "activations", "No maps were computed."));
   const scale = unitScale(layer, unit, images.map((image) => image.id));
   return h("div", {},
     h("h2", {}, "What it responds to"),
@@ -120,7 +120,7 @@ function mapsColumn(study, layer, unit) {
 }
 
 function mapFigure(study, layer, unit, image, scale) {
-  const maps = layer.maps[image.id];
+  const maps = layer.activations[image.id];
   const label = mapLabel(layer, unit, image.id, image.name);
   const { area, output } = probe(mapTile(study, layer, unit, image.id, { scale, overlay: true, label }), {
     read: () => unitMap(layer, unit, image.id), image, unit: "activation", isSigned: layer.signed, label });

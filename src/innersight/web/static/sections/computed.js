@@ -7,7 +7,7 @@ import { reason, shownLayers, urls } from "../study.js";
 
 const THOUSAND = 1000;
 /** What an app can compute from here. */
-const OFFERED = new Set(["maps", "patterns", "class", "negatives", "connections", "ablation"]);
+const OFFERED = new Set(["activations", "patterns", "class", "negatives", "connections", "ablation"]);
 
 /** A strip of the story's layers: what its best unit looks like, and how many units say nothing or too much. */
 export function layerStrip(study, layers) {
@@ -19,7 +19,7 @@ export function layerStrip(study, layers) {
 }
 
 function thumb(study, layer) {
-  const first = study.images.find((image) => layer.maps[image.id]);
+  const first = study.images.find((image) => layer.activations[image.id]);
   const best = layer.compare?.rank[0]?.unit ?? layer.patterns?.units[0] ?? unitsOf(layer)[0];
   const at = patternIndex(layer, best);
   if (at >= 0) return imageTile(layer.patterns.sheet, at);
@@ -33,7 +33,7 @@ function health(study, layer) {
     found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always on, in `
       + `${count(layer.scan.images)} images`, bad: layer.scan.dead.length > 0 });
   } else {
-    const maps = Object.values(layer.maps);
+    const maps = Object.values(layer.activations);
     const silent = maps.length ? maps[0].hi.filter((_, unit) => maps.every((of) => !(of.hi[unit] > 0))).length : 0;
     if (maps.length) found.push({ text: `${count(silent)} silent on ${plural(maps.length, "image")}`, bad: silent > 0 });
   }
@@ -78,8 +78,8 @@ function holdings(study, layers, { heatmaps, train, classes, trust }) {
   const linked = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
   const units = layers.reduce((sum, layer) => sum + layer.units, 0);
   return [
-    { what: "maps", title: "Feature maps", there: shown ? `${plural(shown, "layer")}, ${plural(study.images.length, "image")}` : "none",
-      took: spent("maps"), missing: others ? `${plural(others, "layer")}` : "nothing", cost: times(each("maps", shown), others) },
+    { what: "activations", title: "Activation maps", there: shown ? `${plural(shown, "layer")}, ${plural(study.images.length, "image")}` : "none",
+      took: spent("activations"), missing: others ? `${plural(others, "layer")}` : "nothing", cost: times(each("activations", shown), others) },
     { what: "compare", title: "Comparison", there: compared ? plural(compared, "layer") : "none", took: spent("compare"),
       missing: compared ? "nothing" : reason(study, "compare", "It takes two images."), cost: null },
     { what: "patterns", title: "Patterns", there: drawn ? plural(drawn, "unit") : "none", took: spent("patterns"),
@@ -99,7 +99,7 @@ function holdings(study, layers, { heatmaps, train, classes, trust }) {
       missing: trust ? "nothing" : reason(study, "trust", "It was not measured."), cost: null },
     { what: "examples", title: "Examples", there: scanned.length ? `${plural(scanned.length, "layer")} over ${count(scanned[0].scan.images)} images` : "none",
       took: spent("examples"), missing: scanned.length ? "nothing" : `a scan of a data set, for ${count(THOUSAND)} images`,
-      cost: scanned.length ? null : times(each("maps", study.images.length), THOUSAND) },
+      cost: scanned.length ? null : times(each("activations", study.images.length), THOUSAND) },
     { what: "training", title: "Training", there: train ? "its record" : "none", took: null,
       missing: train ? "nothing" : reason(study, "train", "No record of it."), cost: null },
   ];

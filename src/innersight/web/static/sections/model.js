@@ -26,7 +26,7 @@ export function opening(study, layers) {
 function journey(study, layers) {
   const [image] = study.images;
   const best = image.prediction[0];
-  const stops = storyLayers(study).filter((entry) => layers.get(entry.name).maps[image.id] && entry.grid[0] > 1).slice(0, 5);
+  const stops = storyLayers(study).filter((entry) => layers.get(entry.name).activations[image.id] && entry.grid[0] > 1).slice(0, 5);
   return h("figure", { class: "journey", "aria-label": `The way of ${image.name} through the network` },
     h("div", { class: "stops" },
       h("a", { class: "stop source", href: urls.image(image.id) },
@@ -43,7 +43,7 @@ function journey(study, layers) {
 }
 
 function stop(study, layer, id) {
-  const maps = layer.maps[id];
+  const maps = layer.activations[id];
   const stuck = (unit) => (layer.patterns?.score[patternIndex(layer, unit)]?.flags.some((flag) => ["stuck", "dead"].includes(flag)) ? 1 : 0);
   const units = unitsOf(layer).filter((unit) => !layer.patterns || patternIndex(layer, unit) >= 0)
     .sort((a, b) => stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);

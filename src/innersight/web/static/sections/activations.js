@@ -15,13 +15,13 @@ const UNITS = 64;
 export function mapsSection(study, layers) {
   const [image] = study.images;
   const shown = storyLayers(study).map((entry) => layers.get(entry.name))
-    .filter((layer) => image && layer.maps[image.id] && layer.grid[0] > 1).slice(0, LAYERS);
+    .filter((layer) => image && layer.activations[image.id] && layer.grid[0] > 1).slice(0, LAYERS);
   const body = shown.length ? shown.map((layer) => layerMaps(study, layer, image))
-    : missing(study, "maps", "No maps were computed.");
-  return section("maps", "Feature maps", "What every filter responds to",
+    : missing(study, "activations", "No maps were computed.");
+  return section("activations", "Activation maps", "What every filter responds to",
     image ? `Each tile is one unit's response over ${image.name}. Early layers keep the image's outline; `
       + "deeper ones answer with a few coarse cells."
-      : null, body, study.how.maps);
+      : null, body, study.how.activations);
 }
 
 function layerMaps(study, layer, image) {
@@ -30,9 +30,9 @@ function layerMaps(study, layer, image) {
     h("h3", {}, h("a", { href: urls.layer(layer.name) }, layer.name),
       h("span", { class: "quiet" }, ` ${plural(layer.units, "unit")}, ${size(layer.grid)} cells`)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, image)),
-      { label: `Maps of ${layer.name}`, small: true }),
+      { label: `Activations of ${layer.name}`, small: true }),
     ownLegend(layer.signed, "activation"),
-    moreLink(layer, units.length, unitsOf(layer).length, "maps"));
+    moreLink(layer, units.length, unitsOf(layer).length, "activations"));
 }
 
 /**
@@ -44,7 +44,7 @@ function layerMaps(study, layer, image) {
  * @param {{scale?: Scale | null, overlay?: boolean}} options
  */
 export function mapItem(study, layer, unit, image, { scale = null, overlay = false } = {}) {
-  const maps = layer.maps[image.id];
+  const maps = layer.activations[image.id];
   return {
     tile: mapTile(study, layer, unit, image.id, { scale: scale ?? unitScale(layer, unit, [image.id]), overlay }),
     name: String(unit),

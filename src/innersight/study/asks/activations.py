@@ -1,4 +1,4 @@
-"""Maps of a layer, and the comparison of its units."""
+"""Activations of a layer, and the comparison of its units."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -7,10 +7,10 @@ from typing import Any, Literal
 from innersight.study.ask import Ask, Name, Scene, Work, check_layer
 
 
-class Maps(Ask):
+class Activations(Ask):
     """The maps of every unit of a layer over all images, and its units compared between them."""
 
-    kind: Literal["maps"]
+    kind: Literal["activations"]
     layer: Name
 
     def check(self, study: Mapping[str, Any]) -> None:
@@ -23,9 +23,9 @@ class Maps(Ask):
         from innersight.study import items
 
         (layer,) = check_layers(scene.model, [self.layer])
-        yield f"maps/{self.layer}", scene.base, partial(items.maps_of, scene.model, scene.images, self.layer)
+        yield f"activations/{self.layer}", scene.base, partial(items.maps_of, scene.model, scene.images, self.layer)
         if len(scene.images) > 1 and layer.grid != (1, 1):
             yield f"compare/{self.layer}", scene.base, partial(items.compared, scene.model, scene.images, self.layer)
         for name, image in scene.added.items():
             make = partial(items.maps_of, scene.model, (image,), self.layer)
-            yield f"added/{name}/maps/{self.layer}", scene.settings(name), make
+            yield f"added/{name}/activations/{self.layer}", scene.settings(name), make

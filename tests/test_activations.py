@@ -10,16 +10,16 @@ from networks import image, tiny
 from PIL import Image as PILImage
 from safetensors.torch import load_file
 
+from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, stack
 from innersight.layers import layers, story
-from innersight.maps import maps
 from innersight.model import Model
 
 
 def test_values_are_what_each_module_gave(any_tiny: Model, two_images: list[Image]) -> None:
     names = [layer.name for layer in layers(any_tiny, all=True)]
-    found = maps(any_tiny, two_images, names)
+    found = activations(any_tiny, two_images, names)
     assert list(found.values) == names
     for name in names:
         seen: list[torch.Tensor] = []
@@ -35,38 +35,38 @@ def test_values_are_what_each_module_gave(any_tiny: Model, two_images: list[Imag
 
 
 def test_maps_keep_their_sign(small_model: Model) -> None:
-    values = maps(small_model, image(0), ["conv1"]).values["conv1"]
+    values = activations(small_model, image(0), ["conv1"]).values["conv1"]
     assert values.min() < 0 < values.max()
 
 
 def test_without_layers_those_that_tell_the_story(any_tiny: Model) -> None:
-    assert tuple(maps(any_tiny, image(0)).values) == story(any_tiny)
+    assert tuple(activations(any_tiny, image(0)).values) == story(any_tiny)
 
 
 def test_a_layer_named_twice_is_read_once(small_model: Model, two_images: list[Image]) -> None:
-    found = maps(small_model, two_images, ["conv2", "conv1", "conv2"])
+    found = activations(small_model, two_images, ["conv2", "conv1", "conv2"])
     assert list(found.values) == ["conv2", "conv1"]
     assert len(found.values["conv2"]) == 2
 
 
 def test_more_images_than_one_batch(small_model: Model) -> None:
     many = [image(i) for i in range(18)]
-    values = maps(small_model, many, ["conv2"]).values["conv2"]
+    values = activations(small_model, many, ["conv2"]).values["conv2"]
     for i in (0, 15, 16, 17):
-        assert torch.allclose(values[i], maps(small_model, many[i], ["conv2"]).values["conv2"][0], atol=1e-6)
+        assert torch.allclose(values[i], activations(small_model, many[i], ["conv2"]).values["conv2"][0], atol=1e-6)
 
 
 def test_nothing_runs_after_the_deepest_layer(small_model: Model) -> None:
-    maps(small_model, image(0), ["conv1"])  # the layouts of a network are measured once, to the end
+    activations(small_model, image(0), ["conv1"])  # the layouts of a network are measured once, to the end
     calls: list[int] = []
     small_model.net.head.register_forward_pre_hook(lambda *_: calls.append(1))
-    maps(small_model, [image(i) for i in range(40)], ["conv1"])
+    activations(small_model, [image(i) for i in range(40)], ["conv1"])
     assert not calls
 
 
 @pytest.mark.parametrize("name", ["in-place", "grey"])
 def test_saving(name: str, two_images: list[Image], tmp_path: Path) -> None:
-    found = maps(tiny(name), two_images, ["conv1", "relu2"])
+    found = activations(tiny(name), two_images, ["conv1", "relu2"])
     with PILImage.open(found.save(tmp_path / "new" / "a.png")) as drawn:
         assert np.asarray(drawn.convert("RGB")).std() > 10
     document = json.loads(found.save(tmp_path / "a.json").read_text())
@@ -82,7 +82,7 @@ def test_saving(name: str, two_images: list[Image], tmp_path: Path) -> None:
 
 
 def test_figures(small_model: Model, two_images: list[Image]) -> None:
-    found = maps(small_model, two_images, ["relu2"])
+    found = activations(small_model, two_images, ["relu2"])
     for options in ({}, {"shared": True}, {"overlay": True}, {"limit": 3}):
         figure = found.figure(**options)
         titles = [part._suptitle.get_text() for part in figure.subfigs]
@@ -93,8 +93,8 @@ def test_figures(small_model: Model, two_images: list[Image]) -> None:
 
 def test_errors(small_model: Model, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"no layer 'conv9'; did you mean conv"):
-        maps(small_model, image(0), ["conv9"])
+        activations(small_model, image(0), ["conv9"])
     with pytest.raises(InnersightError, match="no images given"):
-        maps(small_model, [])
+        activations(small_model, [])
     with pytest.raises(ImageError, match="no such file"):
-        maps(small_model, tmp_path / "none.png")
+        activations(small_model, tmp_path / "none.png")

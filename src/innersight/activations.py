@@ -2,32 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.brief import brief
 from innersight.call import public
 from innersight.image import Image, stack
 from innersight.inputs import read
 from innersight.layers import check_layers, story
 from innersight.model import Model
-from innersight.render import figures
-from innersight.render.colour import scale_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from innersight.result import Result
 
 BATCH = 16
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureMaps:
-    """Maps of whole layers over images.
+@dataclass(frozen=True, eq=False, repr=False)
+class ActivationMaps(Result):
+    """Activation maps of whole layers over images.
 
     values : per layer (images, units, h, w) float32, as the network computed them: signed, unscaled.
     skipped : one sentence for each file that could not be read. notes : how the images were understood.
@@ -38,24 +32,6 @@ class FeatureMaps:
     values: dict[str, Tensor]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    __repr__ = brief
-
-    def figure(self, *, shared: bool = False, overlay: bool = False, limit: int = 96) -> "Figure":
-        """Draw a contact sheet: for each layer and image its first `limit` units, cells crisp.
-
-        shared : one scale for all units of a layer instead of one per unit. overlay : lay the maps over the image.
-        """
-        groups, labels, under = [], [], []
-        for layer, values in self.values.items():
-            for image, maps in zip(self.images, values, strict=True):
-                cut = maps[:limit]
-                rest = f", first {limit} of {len(maps)} units" if len(maps) > limit else f", {len(maps)} units"
-                grid = f"{maps.shape[1]}x{maps.shape[2]}"
-                groups.append((f"{layer} on {image.name} ({grid}{rest})", cut, scale_of(values) if shared else None))
-                labels.append([str(unit) for unit in range(len(cut))])
-                under.append(seen_array(image, self.model) if overlay else None)
-        return figures.contact_sheet(groups, labels=labels, under=under)
 
     def to_json(self) -> dict[str, Any]:
         """Return layer, grid, and per image the highest and mean response of every unit."""
@@ -79,20 +55,13 @@ class FeatureMaps:
         """Return the raw values by layer."""
         return self.values
 
-    def save(self, path: str | Path) -> Path:
-        """Write `.png` (contact sheet), `.json` (statistics) or `.safetensors` (raw values)."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
-
 
 @public()
-def maps(
+def activations(
     model: Model,
     images: Any,
     layers: Sequence[str] | None = None,
-) -> FeatureMaps:
+) -> ActivationMaps:
     """Return the maps of every unit of `layers` over `images`; without `layers` those that tell the story.
 
     images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
@@ -104,7 +73,7 @@ def maps(
     names = tuple(layers) if layers else story(model)
     check_layers(model, names)
     values = compute(model, stack(found.images, model.input), names)
-    return FeatureMaps(model, found.images, values, found.skipped, found.notes)
+    return ActivationMaps(model, found.images, values, found.skipped, found.notes)
 
 
 def compute(model: Model, x: Float[Tensor, "B C H W"], layers: Sequence[str]) -> dict[str, Tensor]:
