@@ -17,7 +17,7 @@ from benchmarks.timing import Row, race
 from innersight import tap
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
-from innersight.layers import last_grid, story
+from innersight.layers import default_layers, last_grid
 from innersight.model import Model
 
 CAMS = ("gradcam", "gradcam-plus-plus", "xgradcam", "hirescam", "layercam", "finercam")
@@ -113,7 +113,7 @@ def _gradcam(model: Model, x: Tensor) -> Row:
 
 
 def _cams(model: Model, x: Tensor) -> Row:
-    layers = list(story(model))[-5:]
+    layers = list(default_layers(model))[-5:]
     return race(
         f"{len(CAMS)} gradient CAMs at {len(layers)} layers, 16 images, {model.name}",
         {

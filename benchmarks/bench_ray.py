@@ -16,12 +16,12 @@ import innersight as ins
 from benchmarks.networks import efficientnet
 from benchmarks.timing import Row, race
 from innersight.inputs import entries, stream
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 from innersight.scan.engine import _Work
 from innersight.scan.ledger import Ledger
 from innersight.scan.shards import Answer, Away, Parts, Plan
-from innersight.store import Store
+from innersight.storage.store import Store
 
 IMAGES, SHARD, ROUNDS = 256, 32, 3
 SIZE = (500, 375)
@@ -70,7 +70,7 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
             seconds[name].append(time.perf_counter() - images.begun)
             starts += [images.begun - start] if address else []
     what = (
-        f"Scan with {title}, layers of the story, {IMAGES} JPEG files of {SIZE[0]}x{SIZE[1]}, one thread for each "
+        f"Scan with {title}, default layers, {IMAGES} JPEG files of {SIZE[0]}x{SIZE[1]}, one thread for each "
         f"worker, two workers, from when the first shard is given (to start Ray and them takes {median(starts):.0f} s)"
     )
     middle = {name: median(values) for name, values in seconds.items()}
@@ -80,7 +80,7 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
 
 def _driver(title: str, model: Model, folder: Path) -> Row:
     """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
-    described = check_layers(model, tuple(story(model)))
+    described = check_layers(model, tuple(default_layers(model)))
     plan = Plan(described, top=9, alike=1, batch=32, shard=512, workers=0, correlate=(), class_maps=False, digests=True)
     away, source, work = Away(plan), list(entries(folder / "images")), _Work(model, plan)
     half = IMAGES // 2

@@ -145,7 +145,7 @@ def _many() -> list[Row]:
     memory |= {f"{name}, {few:,} images": found[key, few][1] for key, name in names.items()}
     what = f"toon network at 32 px, {many:,} images"
     return [
-        Row(f"{what}, layers of the story", seconds, dict.fromkeys(seconds, 0.0)),
+        Row(f"{what}, default layers", seconds, dict.fromkeys(seconds, 0.0)),
         Row(f"{what}: most memory", memory, dict.fromkeys(memory, 0.0), "that of 1,000 images", " MiB"),
     ]
 
@@ -171,7 +171,7 @@ def _small() -> list[Row]:
         binds = "decoding binds" if waits > 0.1 else "the passes and what is counted of them bind"
         return [
             race(
-                f"toon network, {len(loaded)} PNG files of 96 px, layers of the story; it waits {waits:.0%} of its "
+                f"toon network, {len(loaded)} PNG files of 96 px, default layers; it waits {waits:.0%} of its "
                 f"time for decoded images: {binds}",
                 {
                     "innersight": lambda: ins.scan(model, folder),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import innersight as ins
-from innersight.layers import story
+from innersight.layers import default_layers
 from innersight.model import InputSpec, Model
 
 SIDE, BATCH, TOP = 32, 32, 9
@@ -44,7 +44,7 @@ def measured(contender: str, count: int) -> tuple[float, float]:
 
 def lists(model: Model, count: int) -> dict[str, Tensor]:
     """Keep every peak of every unit, and sort at the end."""
-    peaks: dict[str, list[Tensor]] = {name: [] for name in story(model)}
+    peaks: dict[str, list[Tensor]] = {name: [] for name in default_layers(model)}
     modules = dict(model.net.named_modules())
     handles = [
         modules[name].register_forward_hook(lambda _m, _i, out, name=name: peaks[name].append(out.flatten(2).amax(2)))
@@ -60,7 +60,7 @@ def lists(model: Model, count: int) -> dict[str, Tensor]:
 
 def main(contender: str, count: int) -> None:
     model = ins.load(ins.load("toon").net, input=InputSpec(SIDE, SIDE))
-    story(model)
+    default_layers(model)
     start = time.perf_counter()
     if contender == "innersight":
         ins.scan(model, Noise(count), top=TOP, batch=BATCH)

@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 import innersight as ins
 from innersight.image import Image
-from innersight.layers import has_grid, last_grid, story
+from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import Model
 from innersight.study import Plan
 
@@ -29,7 +29,7 @@ Case = Callable[[Model, list[Image], Path], Any]
 
 def some_layer(model: Model) -> str:
     """Return the layer that heatmaps are read from, or of a network without maps its last one."""
-    return last_grid(model)[0] if has_grid(model) else story(model)[-1]
+    return last_grid(model)[0] if has_grid(model) else default_layers(model)[-1]
 
 
 def _folder(out: Path) -> Path:

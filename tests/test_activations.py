@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, stack
-from innersight.layers import layers, story
+from innersight.layers import default_layers, layers
 from innersight.model import Model
 
 
@@ -40,7 +40,7 @@ def test_maps_keep_their_sign(small_model: Model) -> None:
 
 
 def test_without_layers_those_that_tell_the_story(any_tiny: Model) -> None:
-    assert tuple(activations(any_tiny, image(0)).values) == story(any_tiny)
+    assert tuple(activations(any_tiny, image(0)).values) == default_layers(any_tiny)
 
 
 def test_a_layer_named_twice_is_read_once(small_model: Model, two_images: list[Image]) -> None:

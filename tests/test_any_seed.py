@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.layers import last_grid
-from innersight.model import Field, InputSpec, Model
-from innersight.receptive import fields, gradients_reach
+from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.receptive_field import fields, gradients_reach
 from innersight.tap import suffix
 
 SEEDS = range(50)
@@ -42,12 +42,12 @@ class Residual(nn.Module):
 ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardtanh, nn.SiLU, nn.LeakyReLU]
 
 
-def chain(seed: int) -> tuple[nn.Sequential, list[tuple[int, Field]]]:
+def chain(seed: int) -> tuple[nn.Sequential, list[tuple[int, ReceptiveField]]]:
     """Return a random chain of layers of 1 to 3 units, and by arithmetic the field behind each, 0 where it is cut."""
     draw = random.Random(seed)
     torch.manual_seed(seed)
     parts: list[nn.Module] = []
-    truth: list[tuple[int, Field]] = []
+    truth: list[tuple[int, ReceptiveField]] = []
     units, size, jump, middle, grid = 3, [1, 1], [1, 1], [0.5, 0.5], [64, 80]
     for _ in range(draw.randint(2, 4)):
         kind = draw.choice(["conv", "conv", "max", "average", "residual"])
@@ -76,7 +76,7 @@ def chain(seed: int) -> tuple[nn.Sequential, list[tuple[int, Field]]]:
         with torch.no_grad():
             grid = list(nn.Sequential(*parts).eval()(torch.zeros(1, 3, 64, 80)).shape[2:])
         at = [middle[side] + (grid[side] - 1) // 2 * jump[side] for side in (0, 1)]
-        truth.append((len(parts) - 1, Field((size[0], size[1]), (0, 0), (jump[0], jump[1]), (at[0], at[1]))))
+        truth.append((len(parts) - 1, ReceptiveField((size[0], size[1]), (0, 0), (jump[0], jump[1]), (at[0], at[1]))))
         # Biased far down: silent at nearly every place.
         if draw.random() < 0.5:
             norm = nn.BatchNorm2d(units)

@@ -552,8 +552,8 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from serving import Serving, call
 from innersight.web.app import create_app
-from innersight.stamp import fresh
-from innersight.study_folder import StudyFolder
+from innersight.storage.stamp import fresh
+from innersight.storage.study_folder import StudyFolder
 assert fresh(StudyFolder(Path({str(toon)!r})))
 with Serving(create_app(Path({str(toon)!r}))) as port:
     api = ("documents", "documents/study", "host", "jobs", "openapi.json")
@@ -580,10 +580,10 @@ def test_other_hosts_get_an_address_with_a_token(toon: Path) -> None:
 
 def test_a_study_that_went_on_is_shown_as_it_is(toon: Path, tmp_path: Path) -> None:
     from innersight.sources import load
-    from innersight.stamp import fresh
+    from innersight.storage.stamp import fresh
+    from innersight.storage.study_folder import StudyFolder
     from innersight.study.asks import parse
     from innersight.study.later import later
-    from innersight.study_folder import StudyFolder
 
     folder = Path(shutil.copytree(toon, tmp_path / "s"))
     assert fresh(StudyFolder(folder))

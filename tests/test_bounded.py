@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from networks import image
 
-from innersight import bounded
-from innersight.bounded import check, check_claim, parse_json, read_bytes, read_json, read_text, reading
 from innersight.dissection.concepts import read_words
 from innersight.errors import InnersightError
 from innersight.masks import numbers, read_masks
@@ -18,6 +16,8 @@ from innersight.model import InputSpec
 from innersight.sources import load
 from innersight.sources.run import RunCard, read_card, write_run
 from innersight.sources.small import SmallResNet
+from innersight.storage import bounded
+from innersight.storage.bounded import check, check_claim, parse_json, read_bytes, read_json, read_text, reading
 from innersight.trust.regions import read_regions
 
 

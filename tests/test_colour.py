@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib import colormaps
 
-from innersight.image import Box
+from innersight.image import PixelBox
 from innersight.patterns.score import HIGH, grain
 from innersight.render.colour import Scale, as_colour, paint, ramp, scale_of, to_bytes
 from innersight.render.figures import draw_map
@@ -101,6 +101,6 @@ def test_grain_is_the_share_of_energy_above_a_quarter_cycle(shape: tuple[int, in
 
 
 def test_a_crop_is_dark_where_its_unit_answers_with_less_than_half_its_peak() -> None:
-    box = Box(0, 0, 4, 1)
+    box = PixelBox(0, 0, 4, 1)
     crop = Crop(np.full((1, 5, 3), 200, np.uint8), np.array([[0.0, 0.25, 0.5, 0.75, 1.0]]), box, box)
     assert crop.masked()[0, :, 0].tolist() == [60, 130, 200, 200, 200]

@@ -95,7 +95,7 @@ def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
     assert [link.layer for link in first.links] == ["input", "conv2"]
     assert first.rank(first.links[0], 0)[0]["address"].startswith("input:")
     told = ins.connections(model, "conv1:0", [image(1)])
-    assert "conv1 is the first layer of the story: name before= for effects into it" in told.notes
+    assert "conv1 is the first default layer: name before= to see which units drive it" in told.notes
 
 
 class ClassToken(nn.Module):

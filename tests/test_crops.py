@@ -9,8 +9,8 @@ from networks import image, tiny
 from PIL import Image as PILImage
 
 import innersight as ins
-from innersight.image import Box
-from innersight.model import Field, InputSpec, Model
+from innersight.image import PixelBox
+from innersight.model import InputSpec, Model, ReceptiveField
 from innersight.scan.crops import Opened, cut
 from innersight.scan.shards import SMALLEST
 from innersight.study import Plan
@@ -43,7 +43,7 @@ def test_a_crop_of_every_place(size: tuple[int, int], fit: str) -> None:
     pixels = np.arange(height * width, dtype=np.int64).reshape(height, width)
     image = np.stack([pixels % 256, pixels // 256 % 256, pixels // 65536], 2).astype(np.uint8)
     box = ins.Image(PILImage.fromarray(image), "a").box(spec)
-    field = Field((5, 5), (3, 3), (4, 4), (10.0, 10.0))
+    field = ReceptiveField((5, 5), (3, 3), (4, 4), (10.0, 10.0))
     for y in range(6):
         for x in range(6):
             crop = cut(Opened(torch.zeros(3, 24, 24), image, box), torch.ones(6, 6), (y, x), field, spec)
@@ -60,8 +60,10 @@ def test_a_crop_of_every_place(size: tuple[int, int], fit: str) -> None:
 
 def test_a_box_between_two_pixels_shows_the_one_it_lies_in() -> None:
     image = np.arange(4, dtype=np.uint8)[:, None, None].repeat(1, 1).repeat(3, 2)
-    one = Opened(torch.zeros(3, 24, 24), image, Box(0, 1.6, 1, 2.2))
-    crop = cut(one, torch.ones(1, 1), (0, 0), Field((24, 24), (24, 24), (1, 1), (12.0, 12.0)), InputSpec(24, 24))
+    one = Opened(torch.zeros(3, 24, 24), image, PixelBox(0, 1.6, 1, 2.2))
+    crop = cut(
+        one, torch.ones(1, 1), (0, 0), ReceptiveField((24, 24), (24, 24), (1, 1), (12.0, 12.0)), InputSpec(24, 24)
+    )
     assert crop.pixels.tolist() == [[[1, 1, 1]]]
 
 

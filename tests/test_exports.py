@@ -11,7 +11,7 @@ import torch
 from networks import image, tiny
 
 from innersight.errors import InnersightError, MissingExtraError
-from innersight.store import Store
+from innersight.storage.store import Store
 from innersight.study import Plan, Study, study
 from innersight.study.content import content_of, sheet_of
 from innersight.study.exports import exports

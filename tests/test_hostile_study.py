@@ -22,19 +22,19 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file, save_file
 from serving import Serving, ask, call
 
-from innersight import permit
 from innersight.errors import InnersightError
-from innersight.index import TABLES, identity
 from innersight.model import Model
 from innersight.scan import scan, stored
 from innersight.sources import load
-from innersight.stamp import shown
-from innersight.store import Store
+from innersight.storage import permit
+from innersight.storage.index import TABLES, identity
+from innersight.storage.stamp import shown
+from innersight.storage.store import Store
+from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.asks import parse
 from innersight.study.content import content_of
 from innersight.study.later import later
-from innersight.study_folder import StudyFolder
 from innersight.web.app import create_app
 from innersight.web.workers import Process
 

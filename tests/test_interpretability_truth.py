@@ -143,7 +143,7 @@ def test_a_unit_has_the_same_score_whichever_others_are_asked_for():
     some = interpretability(model, "conv2", images, [5, 2], tasks=8)
     assert some.score.tolist() == every.score[[5, 2]].tolist()
     assert every.score.tolist() == interpretability(model, "conv2", images, tasks=8).score.tolist()
-    # conv2 is told in the story after its activation, which is left out with it.
+    # conv2 is a default layer by its activation, which is left out with it.
     assert every.distance == "features of relu1"
 
 

@@ -20,14 +20,14 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.image import load_image
 from innersight.predict import predict
-from innersight.stamp import stamp
-from innersight.store import Store
+from innersight.storage.stamp import stamp
+from innersight.storage.store import Store
+from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds, parse
 from innersight.study.documents import document_of
 from innersight.study.later import later, noted
-from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu2",), units=2, steps=2, seeds=1, methods=("gradcam",))
 IMAGES = [image(1), image(2)]
@@ -78,7 +78,7 @@ def document(folder: Path, key: str) -> dict[str, Any]:
 
 def whole(folder: Path) -> None:
     """Every document is JSON, every file it names is there, and the stamp says what the index holds."""
-    from innersight.sheet_names import files_of
+    from innersight.storage.sheet_names import files_of
 
     for path in (folder / "web" / "documents").rglob("*.json"):
         for name in files_of(json.loads(path.read_text())):

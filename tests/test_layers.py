@@ -1,4 +1,4 @@
-"""Which layers are listed, and whether those that tell the story do."""
+"""Which layers are listed, and whether the default layers do."""
 
 import pytest
 import timm
@@ -8,7 +8,7 @@ from networks import tiny
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.layers import check_layers, last_grid, layers, story, survey
+from innersight.layers import check_layers, default_layers, last_grid, layers, survey
 from innersight.model import InputSpec, Model
 
 
@@ -41,7 +41,7 @@ NETS = [
 def test_the_story_runs_from_the_input_to_the_last_grid(name: str) -> None:
     model = published(name)
     known = {layer.name: layer for layer in survey(model)}
-    told = story(model)
+    told = default_layers(model)
     steps = [known[step] for step in told]
     assert 3 <= len(told) <= 5
     assert [step for step in known if step in told] == list(told)
@@ -61,8 +61,8 @@ def test_the_story_runs_from_the_input_to_the_last_grid(name: str) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_the_story_has_as_many_steps_as_asked(count: int) -> None:
     model = published("resnet18")
-    told = story(model, count)
-    assert len(told) == len(set(told)) == min(count, len(story(model, 99)))
+    told = default_layers(model, count)
+    assert len(told) == len(set(told)) == min(count, len(default_layers(model, 99)))
     assert told[-1] == "layer4"
 
 
@@ -93,7 +93,7 @@ def test_a_network_without_any_grid() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.ReLU(), nn.Linear(8, 3))
     model = Model(net, InputSpec(4, 4), ("a", "b", "c"), "plain", "a test")
     assert [layer.name for layer in layers(model)] == ["1", "3"]
-    assert story(model) == ("2", "3")
+    assert default_layers(model) == ("2", "3")
     with pytest.raises(InnersightError, match=r"no layer of plain has maps larger than 1x1: 0, 1, 2 and 1 more give"):
         last_grid(model)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
-from innersight.image import Box
+from innersight.image import PixelBox
 from innersight.masks import laid, numbers, read_masks
 from innersight.toons import CLASSES, PARTS, Drawn, draw, write
 
@@ -123,9 +123,9 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
 
 def test_laid_takes_the_pixel_in_the_middle() -> None:
     values = np.arange(36).reshape(6, 6)
-    assert np.array_equal(laid(values, Box(0, 0, 6, 6), (6, 6)), values)
-    assert np.array_equal(laid(values, Box(1, 2, 5, 6), (4, 4)), values[2:6, 1:5])
-    assert np.array_equal(laid(values, Box(0, 0, 6, 6), (2, 2)), values[1::3, 1::3])
+    assert np.array_equal(laid(values, PixelBox(0, 0, 6, 6), (6, 6)), values)
+    assert np.array_equal(laid(values, PixelBox(1, 2, 5, 6), (4, 4)), values[2:6, 1:5])
+    assert np.array_equal(laid(values, PixelBox(0, 0, 6, 6), (2, 2)), values[1::3, 1::3])
 
 
 def test_toons_are_written_with_masks_that_are_read_back(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from networks import NETS, InPlace, image, tiny
 from torch import Tensor, nn
 
 import innersight as ins
-from innersight.ending import Ending
 from innersight.errors import InnersightError
 from innersight.heads import Head, multilabel, region, similarity
-from innersight.layers import last_grid, story
+from innersight.heads.ending import Ending
+from innersight.layers import default_layers, last_grid
 from innersight.model import InputSpec, Model
 from innersight.sources import load
 
@@ -332,7 +332,7 @@ def test_the_layer_that_is_chosen_may_be_named(net: str) -> None:
     for one, other in zip(found.entries, named.entries, strict=True):
         assert torch.equal(one.values, other.values), one.method
         assert (one.verdict, one.doubt, one.score) == (other.verdict, other.doubt, other.score)
-    steps = list(story(model))
+    steps = list(default_layers(model))
     maps, maps_named = ins.activations(model, images), ins.activations(model, images, steps)
     assert list(maps.values) == steps
     assert all(torch.equal(maps.values[step], maps_named.values[step]) for step in steps)

@@ -18,7 +18,7 @@ from innersight import terminal
 from innersight.errors import InnersightError
 from innersight.heads import Head
 from innersight.heatmaps.request import UnfitError, layer_of, methods
-from innersight.layers import has_grid, last_grid, story
+from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import InputSpec, Model, NetworkError
 from innersight.study import Plan
 
@@ -247,7 +247,7 @@ def test_a_network_that_cuts_its_graph_says_so() -> None:
 def test_a_network_without_maps_is_explained_by_its_pixels() -> None:
     model = loaded("MLP")
     assert not has_grid(model)
-    assert story(model) == ("2", "3")
+    assert default_layers(model) == ("2", "3")
     found = ins.explain(model, image(1), 1, "all", options=QUICK)
     assert found.layer is None
     assert found.why == (
@@ -283,7 +283,7 @@ def test_a_network_without_maps_has_a_study_a_scan_and_a_verdict(tmp_path: Path)
     judged = ins.trust(model, images, steps=2)
     assert "saliency" in judged.methods
     assert "None" not in judged.note
-    listed = terminal.layers(model, ins.layers(model), story(model), {})
+    listed = terminal.layers(model, ins.layers(model), default_layers(model), {})
     assert "no layer of Sequential has maps larger than 1x1: 0, 1, 2 and 1 more give single values" in listed
     assert "gradcam" not in judged.methods
     assert any("gradcam reads maps" in text for text in judged.left_out)

@@ -23,11 +23,11 @@ from torch.utils.data import Dataset
 
 from innersight.errors import InnersightError
 from innersight.image import ImageError, decode_image, load_image
-from innersight.inputs import Entry, class_of, entries, stream
+from innersight.inputs import ImageEntry, class_of, entries, stream
 from innersight.model import Model
 from innersight.scan import Scan, scan, stored
 from innersight.scan.sprites import GAP, SIDE
-from innersight.store import Store
+from innersight.storage.store import Store
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")
@@ -451,7 +451,7 @@ class Listed:
 def test_no_more_is_read_ahead_than_is_needed(model: Model, folder: Path) -> None:
     handed = 0
 
-    def source() -> Iterator[Entry]:
+    def source() -> Iterator[ImageEntry]:
         nonlocal handed
         for item in entries(files(folder) * 40):
             handed += 1

@@ -28,7 +28,7 @@ from innersight.image import ImageError
 from innersight.scan import Scan, scan
 from innersight.scan import ledger as ledger_module
 from innersight.scan.ledger import Ledger
-from innersight.store import Store
+from innersight.storage.store import Store
 
 COUNT, SHARD = 60, 8
 OPTIONS: dict[str, Any] = {"top": 3, "batch": 4, "shard": SHARD, "workers": 2}

@@ -13,8 +13,8 @@ from PIL import Image as PILImage
 from sheet_reader import read_tiles
 
 from innersight.errors import InnersightError
+from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
-from innersight.study_folder import StudyFolder
 from innersight.web.selection import selected
 
 

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from sheet_reader import read_tiles, read_values
 
 from innersight.render.sheets import MAX_SIDE, colour_sheet, image_file, small, value_sheet
-from innersight.sheet_names import files_of
+from innersight.storage.sheet_names import files_of
 
 
 @st.composite

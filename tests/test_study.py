@@ -19,16 +19,16 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file
 from sheet_reader import read_tiles, read_values
 
-from innersight import index
 from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import ImageError
 from innersight.layers import last_grid
 from innersight.model import Model
-from innersight.store import Store
+from innersight.storage import index
+from innersight.storage.store import Store
+from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.plan import ITEMS
-from innersight.study_folder import StudyFolder
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
 IMAGES = [image(1), image(2)]
@@ -214,8 +214,8 @@ def test_a_kill_between_file_and_row_leaves_the_item_undone(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("innersight.store.write_tensors", OSError(errno.ENOSPC, "No space left on device")),
-        ("innersight.index._tables", sqlite3.OperationalError("database or disk is full")),
+        ("innersight.storage.store.write_tensors", OSError(errno.ENOSPC, "No space left on device")),
+        ("innersight.storage.index._tables", sqlite3.OperationalError("database or disk is full")),
     ],
 )
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(

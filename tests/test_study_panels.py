@@ -16,7 +16,7 @@ from innersight.ablation import ablate
 from innersight.connections import connections
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 from innersight.scan import scan
 from innersight.study import Plan, Study, study
 from innersight.study.causes import ablation

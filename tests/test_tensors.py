@@ -15,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 import innersight as ins
 from innersight.errors import InnersightError
-from innersight.image import Box, ImageError
+from innersight.image import ImageError, PixelBox
 from innersight.inputs import read
 from innersight.model import InputSpec, Model
 from innersight.patterns import interpretability
@@ -182,7 +182,7 @@ def test_networks_that_are_fed_otherwise_see_the_same_image(model: Model) -> Non
 def test_nothing_is_cropped_from_a_network_input(model: Model) -> None:
     spec = replace(model.input, crop=0.5)
     (one,) = read(fed(model)[0], spec).images
-    assert one.box(spec) == Box(0, 0, 24, 24)
+    assert one.box(spec) == PixelBox(0, 0, 24, 24)
     assert one.tensor(spec).equal(fed(model)[0])
     assert np.abs(np.asarray(one.seen(spec)).astype(int) - shots()[0]).max() <= 1
 

@@ -27,12 +27,8 @@ from innersight.errors import InnersightError, WriteError
 from innersight.patterns import patterns
 from innersight.render import figures
 from innersight.sources.run import RunCard, write_run
-from innersight.store import Store
-from innersight.study import Plan, Study, study
-from innersight.study.content import content_of
-from innersight.study.exports import exports
-from innersight.web.report import write_report
-from innersight.writing import (
+from innersight.storage.store import Store
+from innersight.storage.writing import (
     filling,
     is_full,
     quiet_writers,
@@ -42,6 +38,10 @@ from innersight.writing import (
     write_tensors,
     write_text,
 )
+from innersight.study import Plan, Study, study
+from innersight.study.content import content_of
+from innersight.study.exports import exports
+from innersight.web.report import write_report
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def test_pipes_are_written_to_and_not_replaced(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from innersight.writing import replacing
+from innersight.storage.writing import replacing
 with replacing(Path(sys.argv[1]) / "a.txt") as partial:
     partial.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -268,7 +268,7 @@ def test_everything_is_written_this_way() -> None:
     found = []
     for file in sorted(root.rglob("*.py")):
         name, text = str(file.relative_to(root)), file.read_text()
-        if name in INSIDE | {"writing.py"}:
+        if name in INSIDE | {"storage/writing.py"}:
             continue
         for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
             line = ast.get_source_segment(text, call) or ""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import innersight as ins
 from innersight import tap
-from innersight.layers import last_grid, story, survey, unreadable
+from innersight.layers import default_layers, last_grid, survey, unreadable
 from innersight.model import Model
 
 CLASSES = 10
@@ -222,7 +222,7 @@ def visit(family: str, build: Callable[[], Model]) -> Verdict:
     awake(model.net)
     images = [image(1, width=80, height=70), image(2, width=80, height=70)]
     known = survey(model)
-    told = story(model)
+    told = default_layers(model)
     by_name = {layer.name: layer for layer in known}
     assert len(told) >= 3, told
 

@@ -12,7 +12,7 @@ from innersight import tap
 from innersight.call import public
 from innersight.image import Image, stack
 from innersight.inputs import read
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 from innersight.result import Result
 
@@ -62,7 +62,7 @@ def activations(
     images: Any,
     layers: Sequence[str] | None = None,
 ) -> ActivationMaps:
-    """Return the maps of every unit of `layers` over `images`; without `layers` those that tell the story.
+    """Return the maps of every unit of `layers` over `images`; without `layers` the default layers.
 
     images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
 
@@ -70,7 +70,7 @@ def activations(
     layers and ImageError when no image could be read.
     """
     found = read(images, model.input)
-    names = tuple(layers) if layers else story(model)
+    names = tuple(layers) if layers else default_layers(model)
     check_layers(model, names)
     values = compute(model, stack(found.images, model.input), names)
     return ActivationMaps(model, found.images, values, found.skipped, found.notes)

@@ -8,9 +8,9 @@ from PIL import Image as PILImage
 from innersight import toons
 from innersight.scan import scan
 from innersight.sources import load
+from innersight.storage.study_folder import StudyFolder
+from innersight.storage.writing import replacing
 from innersight.study import Plan, study
-from innersight.study_folder import StudyFolder
-from innersight.writing import replacing
 
 CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)

@@ -25,7 +25,7 @@ from innersight.pixels import ImageError as ImageError
 
 
 @dataclass(frozen=True)
-class Box:
+class PixelBox:
     """A rectangle in source pixels; (left, top) inclusive, fractions of a pixel allowed."""
 
     left: float
@@ -79,18 +79,18 @@ class Image:
         """Height in pixels, after orientation."""
         return self.pil.height
 
-    def box(self, spec: InputSpec) -> Box:
+    def box(self, spec: InputSpec) -> PixelBox:
         """Return the part of this image the network sees, in source pixels.
 
         A map of grid (h, w) laid over exactly this box lies on the image: cell (y, x) covers
         `left + x * box.width / w` onwards.
         """
         if spec.fit == "squash" or self.network is not None:
-            return Box(0, 0, self.width, self.height)
+            return PixelBox(0, 0, self.width, self.height)
         scale = min(self.width / spec.width, self.height / spec.height) * spec.crop
         w, h = spec.width * scale, spec.height * scale
         left, top = (self.width - w) / 2, (self.height - h) / 2
-        return Box(left, top, left + w, top + h)
+        return PixelBox(left, top, left + w, top + h)
 
     def digest(self) -> str:
         """Return a digest of the name and the pixels."""

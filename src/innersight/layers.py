@@ -1,4 +1,4 @@
-"""Which layers a network has, in the order of its forward pass, and which of them tell the story."""
+"""Which layers a network has, in the order of its forward pass, and which of them are the default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from innersight import tap
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model, Role
-from innersight.receptive import fields, gradients_reach, shares
+from innersight.receptive_field import fields, gradients_reach, shares
 
 STEPS = 5
 FEWEST = 3
@@ -43,7 +43,7 @@ def unreadable(model: Model) -> dict[str, str]:
     return {name: layout.why for name, layout in tap.layouts(model).items() if isinstance(layout, tap.Unreadable)}
 
 
-def story(model: Model, count: int = STEPS) -> tuple[str, ...]:
+def default_layers(model: Model, count: int = STEPS) -> tuple[str, ...]:
     """Return the names of up to `count` layers that show how the network sees, from the input to the last grid.
 
     The parts at the top of the network are taken, containers opened where their parts differ, and blocks too as long as
@@ -140,7 +140,7 @@ def _role(module: nn.Module) -> Role:
 
 
 def _steps(model: Model) -> list[Layer]:
-    """Return the steps of the story with maps, all of them."""
+    """Return all steps with maps that default layers are chosen from."""
     known = {layer.name: layer for layer in survey(model)}
     order = {name: i for i, name in enumerate(known)}
     parts = _open(model.net, "", known)

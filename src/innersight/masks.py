@@ -12,11 +12,11 @@ from jaxtyping import Bool, Integer
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from innersight.bounded import MAX_MODEL, check, read_json
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable, whole
-from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, Box, ImageError, load_image
+from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, ImageError, PixelBox, load_image
 from innersight.inputs.files import find_images
+from innersight.storage.bounded import MAX_MODEL, check, read_json
 
 LEGEND = "parts.json"
 EXACT = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".npy")
@@ -179,7 +179,7 @@ def not_black(path: Path) -> Bool[np.ndarray, "H W"]:
         raise InnersightError(f"mask {error}") from error
 
 
-def laid(values: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+def laid(values: np.ndarray, box: PixelBox, size: tuple[int, int]) -> np.ndarray:
     """Return integers or truths (H, W) over an image as (h, w) over its part `box`; the nearest pixel, none mixed."""
     rows = _middles(box.top, box.bottom, size[0], values.shape[0])
     columns = _middles(box.left, box.right, size[1], values.shape[1])

@@ -228,7 +228,7 @@ def _row(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """What one place of a layer sees of the image, in pixels of the network's input as (height, width).
 
     size : the receptive field, as far as the image reaches. effective : the part that holds 95% of the gradient's
@@ -264,7 +264,7 @@ class Layer:
     prefix: int = 0
     axes: str = "buhw"
     part: str = ""
-    field: Field | None = None
+    field: ReceptiveField | None = None
     share: float | None = None
 
 

@@ -17,7 +17,7 @@ from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import printable
 from innersight.input_warnings import InputLook
-from innersight.inputs import Entry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.statistics import wilson
@@ -196,7 +196,7 @@ def predict(model: Model, images: Any) -> Prediction:
     return Prediction(model, shown, scores, tuple(truth), reading.skipped, notes, learned, look.warnings)
 
 
-def _read(entry: Entry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
+def _read(entry: ImageEntry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
     """Read an image, and say whether it is among those known by their digests."""
     found = entry.load(spec)
     trained = bool(known) and not known.isdisjoint(content_of(entry.bytes(), found))

@@ -13,7 +13,7 @@ from innersight.brief import brief
 from innersight.registry import Registry, word
 from innersight.render import formats
 from innersight.render.figures import html, save_figure
-from innersight.writing import write_tensors, write_text
+from innersight.storage.writing import write_tensors, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from torch import Tensor
 import innersight as ins
 from innersight import tap
 from innersight.image import stack
-from innersight.layers import story
+from innersight.layers import default_layers
 from innersight.model import Model
 
 
@@ -34,7 +34,7 @@ def test_every_change_is_that_of_a_full_run(net: str, to: str) -> None:
     model = tiny(net)
     images = [image(i) for i in range(3)]
     x = stack(images, model.input)
-    for layer in dict.fromkeys([*story(model), "head"]):
+    for layer in dict.fromkeys([*default_layers(model), "head"]):
         found = ins.ablate(model, images, layer, to=to)
         assert found.change.shape == (3, found.change.shape[1], 4)
         assert torch.allclose(found.change, slow_change(model, x, layer, to), atol=1e-4), layer

@@ -12,7 +12,7 @@ from innersight import tap
 from innersight.connections import CLASSES
 from innersight.connections.engine import into, out_of
 from innersight.image import stack
-from innersight.layers import story
+from innersight.layers import default_layers
 from innersight.model import InputSpec, Model
 
 
@@ -102,7 +102,7 @@ def test_effects_are_those_of_switching_off_where_the_rest_is_affine(source: str
 def test_effects_are_the_differences_of_a_small_step(net: str, of: str) -> None:
     model = tiny(net, dtype=torch.float64)
     x = batch(model, 2)
-    steps = [*story(model), CLASSES]
+    steps = [*default_layers(model), CLASSES]
     for source, target in pairwise(steps):
         slow = slow_effect(model, x, source, target, step=1e-7, of=of)
         with tap.untouched(model):

@@ -12,7 +12,7 @@ import innersight as ins
 from innersight.activations import compute
 from innersight.dissection.overlap import RESAMPLES, Overlap, draws, share
 from innersight.dissection.shuffles import corrected
-from innersight.inputs import Entry
+from innersight.inputs import ImageEntry
 
 TOP, COUNT = 0.05, 6
 
@@ -124,7 +124,7 @@ def test_the_interval() -> None:
     area = torch.zeros(RESAMPLES, 1)
     for start in range(0, images, 16):
         some = slice(start, min(start + 16, images))
-        own = [Entry(i, str(i), None, None, lambda: None, bytes) for i in range(images)[some]]  # type: ignore[arg-type]
+        own = [ImageEntry(i, str(i), None, None, lambda: None, bytes) for i in range(images)[some]]  # type: ignore[arg-type]
         drawn = draws(own)
         mask = torch.from_numpy(masks[some])
         overlap.add(torch.from_numpy(maps[some]).view(-1, 1, side, side), mask, own, drawn, [None] * len(own))

@@ -156,9 +156,9 @@ def test_ablationcam_is_what_full_runs_lose(net: str) -> None:
 
 
 def tap_layer(model: Model) -> str:
-    from innersight.layers import story
+    from innersight.layers import default_layers
 
-    return story(model)[0]
+    return default_layers(model)[0]
 
 
 def test_ablationcam_closed_form_is_used_and_equal(

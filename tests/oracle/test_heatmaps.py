@@ -14,7 +14,7 @@ from innersight.heatmaps import explain
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
 from innersight.image import stack
-from innersight.layers import last_grid, story
+from innersight.layers import default_layers, last_grid
 from innersight.model import InputSpec, Model
 
 NETS = ["in-place", "dense", "twice", "functional", "writes-back", "grey", "wide"]
@@ -61,7 +61,7 @@ def test_gradcam_is_its_definition(net: str) -> None:
     model = tiny(net, dtype=torch.float64)
     # Images for which no activation lies so close to zero that the differences step over the kink of a ReLU.
     x = batch(model, 2, seed=2)
-    for layer in story(model):
+    for layer in default_layers(model):
         fast = ask(model, "gradcam", x, [1, 2], layer)
         for i, target in enumerate((1, 2)):
             slow = slow_gradcam(model, x[i : i + 1], target, layer)

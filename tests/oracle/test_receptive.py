@@ -4,9 +4,9 @@ import torch
 from networks import tiny
 from torch import Tensor, nn
 
-from innersight.layers import last_grid, layers, story
-from innersight.model import Field, InputSpec, Model
-from innersight.receptive import fields, gradients_reach, shares
+from innersight.layers import default_layers, last_grid, layers
+from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.receptive_field import fields, gradients_reach, shares
 
 
 def model_of(net: nn.Module, height: int = 65, width: int = 81) -> Model:
@@ -57,7 +57,7 @@ def test_the_field_stops_at_the_image() -> None:
     net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
     model = model_of(net, 16, 64)
     found = fields(model, ["0", "5"])
-    assert found["0"] == Field((5, 5), found["0"].effective, (1, 1), (7.5, 31.5))
+    assert found["0"] == ReceptiveField((5, 5), found["0"].effective, (1, 1), (7.5, 31.5))
     assert found["5"].size == (16, 25)
 
 
@@ -118,7 +118,7 @@ class Mix(nn.Module):
 def test_heatmaps_are_read_where_places_still_reach_the_class() -> None:
     torch.manual_seed(0)
     model = model_of(ClassToken(), 64, 64)
-    assert story(model) == ("patch", "blocks.0", "blocks.1", "blocks.2", "norm")
+    assert default_layers(model) == ("patch", "blocks.0", "blocks.1", "blocks.2", "norm")
     assert gradients_reach(model, ["blocks.2", "blocks.3", "norm"]) == {
         "blocks.2": True,
         "blocks.3": False,

@@ -26,7 +26,7 @@ from innersight.model import InputSpec, Model
 from innersight.patterns.objectives import Read, Rows, Term, objectives
 from innersight.patterns.score import grain
 from innersight.quotients import cosine, normalised, quotient, scaled
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 from innersight.render.colour import paint, scale_of
 from innersight.render.sheets import value_sheet
 from innersight.scan.kinds.classes import selectivity

@@ -102,8 +102,8 @@ def layers(
     """List the layers of a network: name, kind, units, grid, what a place sees, parameters, share of compute."""
     from dataclasses import asdict
 
+    from innersight.layers import default_layers, unreadable
     from innersight.layers import layers as run
-    from innersight.layers import story, unreadable
 
     opened = load(model, weights, device)
     found = run(opened, all=all_, measure=measure)
@@ -112,7 +112,7 @@ def layers(
         return
     from innersight import terminal
 
-    typer.echo(terminal.layers(opened, found, story(opened), unreadable(opened)))
+    typer.echo(terminal.layers(opened, found, default_layers(opened), unreadable(opened)))
 
 
 @app.command()

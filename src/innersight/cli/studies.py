@@ -98,8 +98,8 @@ def view(
     """
     from contextlib import ExitStack
 
-    from innersight.stamp import shown
-    from innersight.study_folder import StudyFolder
+    from innersight.storage.stamp import shown
+    from innersight.storage.study_folder import StudyFolder
     from innersight.web.app import serve
 
     for text in images or ():
@@ -108,7 +108,7 @@ def view(
     with ExitStack() as stack:
         where = folder
         if not shown(StudyFolder.open(folder)):
-            from innersight.store import Store
+            from innersight.storage.store import Store
             from innersight.study.documents import rendered
 
             where = stack.enter_context(rendered(Store.open(folder)))

@@ -118,7 +118,7 @@ def connections(
     images: Annotated[
         list[str] | None, typer.Argument(metavar="[IMAGES]...", help="for attribution; as for scan")
     ] = None,
-    before: Annotated[str | None, typer.Option(help="layer that drives [default: the one before in the story]")] = None,
+    before: Annotated[str | None, typer.Option(help="layer that drives [default: the default layer before it]")] = None,
     after: Annotated[str | None, typer.Option(help="layer that is driven [default: the one after, or classes]")] = None,
     of: Annotated[str, typer.Option(help="the driven unit's response: mean or peak of its map")] = "mean",
     top: Annotated[int, typer.Option(help="connections to list in each direction")] = 8,

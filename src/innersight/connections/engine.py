@@ -16,8 +16,8 @@ from innersight.call import public
 from innersight.connections.link import CLASSES, Link
 from innersight.connections.result import Connections
 from innersight.errors import InnersightError, printable
-from innersight.inputs import Entry, ImageReader, is_empty, network_input
-from innersight.layers import check_layers, story
+from innersight.inputs import ImageEntry, ImageReader, is_empty, network_input
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
 OF = ("mean", "peak")
@@ -41,7 +41,7 @@ def connections(
 
     By weight: of the convolution or matrix that gives the units, and of those that read them: see
     `innersight.tap.wires`. By attribution: gradient times activation (Shrikumar et al. 2016, arXiv:1605.01713) between
-    the layer and the one `before` it, and the one `after` it, which are those that tell the story unless named; after
+    the layer and the one `before` it, and the one `after` it, which are the default layers unless named; after
     the last of them come the classes. The effect of unit i on unit j is what i's map contributes to the mean of j's
     map (of="mean"), or to its peak, to first order; exact where the layers between are affine. Positive effects excite.
 
@@ -66,7 +66,7 @@ def connections(
     names: list[str] = []
     incoming: list[Tensor] = []
     outgoing: list[Tensor] = []
-    best: dict[int, tuple[float, Entry]] = {}
+    best: dict[int, tuple[float, ImageEntry]] = {}
     reading = ImageReader(images, model.input)
     with tap.untouched(model):
         for loaded in reading.batches(BATCH):
@@ -78,7 +78,7 @@ def connections(
             _keep_best(best, entries, _peaks(model, x, layer), units)
     effects: list[Link] = []
     if before is None:
-        notes += (f"{layer} is the first layer of the story: name before= for effects into it",)
+        notes += (f"{layer} is the first default layer: name before= to see which units drive it",)
     else:
         effects.append(Link.of_effects("in", before, _finite(torch.cat(incoming), before, layer)))
     effects.append(Link.of_effects("out", after, _finite(torch.cat(outgoing), layer, after)))
@@ -100,8 +100,8 @@ def _peaks(model: Model, x: Float[Tensor, "B C H W"], layer: str) -> Float[Tenso
 
 
 def _keep_best(
-    best: dict[int, tuple[float, Entry]],
-    entries: Sequence[Entry],
+    best: dict[int, tuple[float, ImageEntry]],
+    entries: Sequence[ImageEntry],
     peaks: Float[Tensor, "B units"],
     units: Sequence[int],
 ) -> None:
@@ -179,7 +179,7 @@ def _ends(
 @contextmanager
 def _between() -> Iterator[None]:
     """Inside, batch norms are cheap to differentiate and attention can be differentiated twice."""
-    with tap.lean(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+    with tap.fold_batchnorm(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         yield
 
 
@@ -215,9 +215,9 @@ def _weights(model: Model, layer: str, units: tuple[int, ...]) -> tuple[tuple[Li
 
 
 def _neighbours(model: Model, layer: str) -> tuple[str | None, str]:
-    """Return the layers of the story before and after a layer; the classes after the last."""
+    """Return the default layers before and after a layer; the classes after the last."""
     order = {name: number for number, name in enumerate(tap.layouts(model))}
-    steps = story(model)
+    steps = default_layers(model)
     before = [step for step in steps if order[step] < order[layer]]
     after = [step for step in steps if order[step] > order[layer]]
     return before[-1] if before else None, after[0] if after else CLASSES

@@ -11,7 +11,7 @@ from innersight.brief import brief
 from innersight.connections.figure import draw
 from innersight.connections.link import CLASSES, DEFINITION, Link
 from innersight.errors import InnersightError
-from innersight.inputs import Entry
+from innersight.inputs import ImageEntry
 from innersight.model import Model
 from innersight.render import figures
 from innersight.statistics import bootstrap
@@ -38,7 +38,7 @@ class Connections:
     links: tuple[Link, ...]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    best: tuple[Entry, ...] = ()
+    best: tuple[ImageEntry, ...] = ()
 
     __repr__ = brief
 

@@ -13,16 +13,16 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
-from innersight.bounded import read_text
 from innersight.brief import brief
 from innersight.call import public
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
-from innersight.inputs import Entry, ImageReader, Loaded, batched, network_input
-from innersight.layers import check_layers, story
+from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, network_input
+from innersight.layers import check_layers, default_layers
 from innersight.model import InputSpec, Model
 from innersight.render import figures
 from innersight.scan.engine import Watch
+from innersight.storage.bounded import read_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,7 +184,7 @@ def label(
     images : whatever holds images, see `innersight.inputs.entries`; the encoder is shown what the
     network sees. words : at least one, all different. encode :
     from a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`. layers : those that tell
-    the story when None. level : of p.
+    the default layers when None. level : of p.
 
     One pass; memory grows by four bytes for every image with every unit and word. Raises InnersightError for no
     words, an encoder that returns anything else, fewer than 8 images or unknown layers; ImageError when none could
@@ -193,7 +193,7 @@ def label(
     if batch < 1 or not 0 < level <= 1:
         raise InnersightError(f"batch is {batch} and level is {level:g}: give at least 1, and 0 < level <= 1")
     words = _words(words)
-    names = tuple(layers) if layers else story(model)
+    names = tuple(layers) if layers else default_layers(model)
     check_layers(model, names)
     text = _embedded(encode, list(words), "texts")
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -246,7 +246,7 @@ def _words(words: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _read(entry: Entry, spec: InputSpec) -> tuple[Loaded, PILImage.Image]:
+def _read(entry: ImageEntry, spec: InputSpec) -> tuple[Loaded, PILImage.Image]:
     found = entry.load(spec)
     return Loaded(entry, found.values(spec), None), found.seen(spec).convert("RGB")
 

@@ -17,8 +17,8 @@ from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, dr
 from innersight.dissection.result import Dissected, Dissection
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
-from innersight.inputs import Entry, Given, ImageReader, Loaded, batched, network_input, repeatable, threads
-from innersight.layers import check_layers, story
+from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, network_input, repeatable, threads
+from innersight.layers import check_layers, default_layers
 from innersight.model import Layer, Model
 from innersight.scan.engine import Watch
 
@@ -54,7 +54,7 @@ def dissect(
     images : whatever holds images, see `innersight.inputs.entries`.
     masks : a folder, see `innersight.masks.read_masks`; a function that takes an image's
     path (`#NUMBER` in a data set) and returns {part: (H, W) truths}, or None; by default the `masks` of a data set's
-    entries. Masks have the image's own size and go through its crop. layers : those that tell the story when None.
+    entries. Masks have the image's own size and go through its crop. layers : the default layers when None.
     grid : overlaps are counted at the network's input size, scaled down to at most so many places a side. workers :
     threads that decode; one for each core, up to 4, when None. seed : of the shuffles.
 
@@ -64,7 +64,7 @@ def dissect(
     could be read.
     """
     _check(top, least, level, grid, batch)
-    described = check_layers(model, tuple(layers) if layers else story(model))
+    described = check_layers(model, tuple(layers) if layers else default_layers(model))
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:
         raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no part can be seen in it; choose another")
@@ -142,7 +142,7 @@ class _Work:
         self.notes: tuple[str, ...] = ()
         self.anything = False
         self.images = 0
-        self.records: dict[int, Entry] = {}
+        self.records: dict[int, ImageEntry] = {}
 
     def survey(self, layers: Sequence[Layer]) -> dict[str, Levels]:
         """Return the distribution of every unit; learns which parts and how many images there are."""
@@ -220,7 +220,7 @@ class _Work:
                 "subfolders named like those of the images"
             )
 
-    def _keep(self, own: Sequence[Entry], found: Mapping[str, Overlap]) -> None:
+    def _keep(self, own: Sequence[ImageEntry], found: Mapping[str, Overlap]) -> None:
         shown = set(chain.from_iterable(overlap.shown.flatten().tolist() for overlap in found.values()))
         self.records |= {entry.number: entry for entry in own}
         self.records = {number: entry for number, entry in self.records.items() if number in shown}

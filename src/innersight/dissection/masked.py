@@ -13,7 +13,7 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
-from innersight.inputs import Entry, given
+from innersight.inputs import ImageEntry, given
 from innersight.masks import Masks, check_size, laid, read_masks
 from innersight.model import InputSpec
 
@@ -30,7 +30,7 @@ class Source:
     """
 
     parts: tuple[str, ...]
-    of: Callable[[Entry], Parts | None]
+    of: Callable[[ImageEntry], Parts | None]
     files: Masks | None = None
 
     __repr__ = brief
@@ -44,7 +44,7 @@ class Masked:
     overlaps are counted in.
     """
 
-    entry: Entry
+    entry: ImageEntry
     values: np.ndarray | Tensor
     parts: Parts
 
@@ -78,7 +78,7 @@ def grid_of(spec: InputSpec, most: int) -> tuple[int, int]:
     return max(1, round(spec.height * scale)), max(1, round(spec.width * scale))
 
 
-def read(entry: Entry, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
+def read(entry: ImageEntry, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
     """Read an image and its masks.
 
     Raises ImageError for an image that cannot be read, NoMaskError for one without a mask, and InnersightError for a
@@ -107,7 +107,7 @@ def _has_rows(images: Any) -> bool:
     return own.things is None or any(isinstance(thing, Mapping) for thing in own.things)
 
 
-def _of_row(entry: Entry) -> Parts | None:
+def _of_row(entry: ImageEntry) -> Parts | None:
     row = entry.row
     if not isinstance(row, dict) or "masks" not in row:
         has = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.inputs import Entry
+from innersight.inputs import ImageEntry
 
 RESAMPLES = 400
 COARSE = 12
@@ -42,7 +42,7 @@ class Overlap:
         self,
         activation: Float[Tensor, "B units h w"],
         masks: Float[Tensor, "B parts places"],
-        entries: Sequence[Entry],
+        entries: Sequence[ImageEntry],
         drawn: Float[Tensor, "resamples B"],
         rows: Sequence[int | None],
     ) -> None:
@@ -70,7 +70,7 @@ class Overlap:
         self.on_drawn += drawn @ on
         self._show(on, entries)
 
-    def _show(self, on: Float[Tensor, "B units"], entries: Sequence[Entry]) -> None:
+    def _show(self, on: Float[Tensor, "B units"], entries: Sequence[ImageEntry]) -> None:
         numbers = torch.tensor([entry.number for entry in entries], device=on.device)
         most = torch.cat([self._most, on.T], 1)
         images = torch.cat([self.shown, numbers.expand(len(self.shown), -1)], 1).masked_fill(most == 0, -1)
@@ -97,7 +97,7 @@ def coarse(truths: Float[Tensor, "n H W"]) -> Tensor:
     return F.adaptive_avg_pool2d(truths[None], COARSE)[0].mul(255).round().to(torch.uint8)
 
 
-def draws(entries: Sequence[Entry]) -> Float[Tensor, "resamples B"]:
+def draws(entries: Sequence[ImageEntry]) -> Float[Tensor, "resamples B"]:
     """Return how often each image is in each resample: Poisson of mean 1, decided by its number alone."""
     rows = [np.random.default_rng([entry.number, 17]).poisson(1.0, RESAMPLES) for entry in entries]
     return torch.from_numpy(np.stack(rows, 1).astype(np.float32))

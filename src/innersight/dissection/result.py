@@ -13,7 +13,7 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.dissection.masked import Source
 from innersight.errors import InnersightError, nearest
-from innersight.inputs import Entry
+from innersight.inputs import ImageEntry
 from innersight.model import Model
 from innersight.render import figures
 
@@ -72,7 +72,7 @@ class Dissection:
     parts: tuple[str, ...]
     layers: dict[str, Dissected]
     area: Float[Tensor, " parts"]
-    records: Mapping[int, Entry]
+    records: Mapping[int, ImageEntry]
     images: int
     sampled: int
     top: float

@@ -19,7 +19,7 @@ from innersight.find.result import SHOWN, Finding
 from innersight.find.score import STRONGEST, Strongest, at, fits, most
 from innersight.image import Image, stack
 from innersight.inputs import ImageReader, is_empty, network_input
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def find(
     images: Any = (),
     colours: bool = True,
 ) -> Finding:
-    """Rank the units of `layers` by how well they answer to a region; without `layers` those that tell the story.
+    """Rank the units of `layers` by how well they answer to a region; without `layers` the default layers.
 
     like : one or several of `IMAGE@x0,y0,x1,y1`, or (image, (x0, y0, x1, y1)): a box drawn tightly round the thing,
     as fractions of width and height, 0 to 1. An image may come several times. but_not : the same, what the thing is
@@ -55,7 +55,7 @@ def find(
     ImageError for an image of `like` or `but_not` that cannot be read.
     """
     queries = read_queries(model.input, several(like), several(but_not))
-    names = tuple(dict.fromkeys(layers)) if layers else story(model)
+    names = tuple(dict.fromkeys(layers)) if layers else default_layers(model)
     described = check_layers(model, names)
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:

@@ -135,7 +135,7 @@ def answer(
     masks = [name for name in options if registry.entry(name).reads == "masks"]
     found: dict[tuple[str, str | None], Answer] = {}
     read: Sequence[str | None] = layers or (None,)
-    with tap.untouched(model), tap.lean():
+    with tap.untouched(model), tap.fold_batchnorm():
         pixels = any(registry.entry(name).reads == "pixels" for name in plain)
         shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
         requests = {layer: Request(shared, layer, seed) for layer in read}

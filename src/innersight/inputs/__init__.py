@@ -1,6 +1,6 @@
 """The one way to be given images: files, folders, tar files, data sets, arrays, tensors; decoded ahead by threads."""
 
-from innersight.inputs.entry import Entry, again, by_number, chosen, count, entries
+from innersight.inputs.entry import ImageEntry, again, by_number, chosen, count, entries
 from innersight.inputs.kinds import Given, given, is_empty, repeatable
 from innersight.inputs.labels import Label, class_of, label_notes
 from innersight.inputs.reading import (
@@ -20,8 +20,8 @@ from innersight.inputs.tensors import Assumed
 
 __all__ = [
     "Assumed",
-    "Entry",
     "Given",
+    "ImageEntry",
     "ImageReader",
     "Images",
     "Label",

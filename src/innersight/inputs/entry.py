@@ -40,7 +40,7 @@ _ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#([0-9]{1,18})|image ([0-9]{1,18})"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ImageEntry:
     """An image that was not read yet.
 
     number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
@@ -72,7 +72,7 @@ class Entry:
             return ""
 
 
-def entries(images: Any, labels: Sequence[str] = ()) -> Iterator[Entry]:
+def entries(images: Any, labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
     """Yield the images of whatever holds images, in their order.
 
     images : one of these, or a list of them:
@@ -104,7 +104,7 @@ def count(images: Any) -> int:
     return sum(1 for _ in entries(own)) if own.count is None else own.count
 
 
-def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> Iterator[Entry]:
+def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
     """Yield entries by their numbers, which rise; what has no numbers is gone through from its beginning.
 
     Raises ImageError where there are fewer than the last of them.
@@ -123,7 +123,7 @@ def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> I
         raise ImageError(f"#{numbers[-1]}: there are fewer images now, as a stream that ends before it")
 
 
-def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], Entry]:
+def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], ImageEntry]:
     """Return what gives an entry by its number, in any order. Of a stream, which has one order, all are held."""
     own = given(images)
     if own.count is not None:
@@ -131,7 +131,7 @@ def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], Entry]
     return [_light(entry) for entry in entries(own, labels)].__getitem__
 
 
-def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Entry]:
+def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
     """Yield all entries in random order, without holding the images.
 
     Only of a stream, which has one order, at most BUFFER entries are held and drawn from.
@@ -141,7 +141,7 @@ def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Ent
         own = replace(own, things=list(own.things)) if own.things is not None else own
         yield from map(by_number(own, labels), rng.permutation(count(own)).tolist())
     else:
-        held: list[Entry] = []
+        held: list[ImageEntry] = []
         for entry in entries(own, labels):
             held.append(entry)
             if len(held) > BUFFER:
@@ -149,7 +149,7 @@ def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Ent
         yield from (held[i] for i in rng.permutation(len(held)))
 
 
-def again(name: str) -> Entry:
+def again(name: str) -> ImageEntry:
     """Return the image of this name: of a file, inside of a tar file, or of a data set that has a name.
 
     Raises ImageError where it is gone.
@@ -162,7 +162,7 @@ def again(name: str) -> Entry:
     return _of_member(0, one(name), None)
 
 
-def _of_things(things: Iterable[Any], labels: tuple[str, ...], first: int = 0) -> Iterator[Entry]:
+def _of_things(things: Iterable[Any], labels: tuple[str, ...], first: int = 0) -> Iterator[ImageEntry]:
     number = first
     for thing in things:
         for entry in _of_thing(number, thing, labels):
@@ -170,7 +170,7 @@ def _of_things(things: Iterable[Any], labels: tuple[str, ...], first: int = 0) -
             number += 1
 
 
-def _of_thing(first: int, thing: Any, labels: tuple[str, ...]) -> Iterator[Entry]:
+def _of_thing(first: int, thing: Any, labels: tuple[str, ...]) -> Iterator[ImageEntry]:
     """Yield what an element of a list holds; first : the number of the first of them."""
     if isinstance(thing, str | Path):
         yield from _of_path(first, Path(thing), labels)
@@ -185,7 +185,7 @@ def _of_thing(first: int, thing: Any, labels: tuple[str, ...]) -> Iterator[Entry
         yield _of_row(first, thing)
 
 
-def _of_path(number: int, named: Path, labels: tuple[str, ...]) -> Iterator[Entry]:
+def _of_path(number: int, named: Path, labels: tuple[str, ...]) -> Iterator[ImageEntry]:
     for path in find_images([named]):
         for file in _shards(path):
             # A pattern names files, not a folder that they lie in.
@@ -206,8 +206,8 @@ def _listable(path: Path) -> bool:
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
 
 
-def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> Entry:
-    return Entry(
+def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> ImageEntry:
+    return ImageEntry(
         number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path), path.read_bytes,
         partial(_stamp, path), folder=True, inside=folders_below(path, named),
     )  # fmt: skip
@@ -218,7 +218,7 @@ def _load_file(path: Path, spec: InputSpec) -> Image:
     return load_image(path)
 
 
-def _of_named(text: str, number: int) -> Entry:
+def _of_named(text: str, number: int) -> ImageEntry:
     name = f"{printable(text)}#{number}"
     if not text:
         raise ImageError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
@@ -233,14 +233,14 @@ def _of_named(text: str, number: int) -> Entry:
         raise ImageError(f"{name}: cannot be had again ({printable(error)})") from error
 
 
-def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> Entry:
-    return Entry(
+def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> ImageEntry:
+    return ImageEntry(
         number, member.name, None, label, partial(_load_member, member), member.content, member.stamp,
         folder=member.label is None, inside=inside,
     )  # fmt: skip
 
 
-def _light(entry: Entry) -> Entry:
+def _light(entry: ImageEntry) -> ImageEntry:
     """Return the entry of a tar file without the bytes, which are read again when they are wanted."""
     if not isinstance(entry.load, partial) or entry.load.func is not _load_member:
         return entry
@@ -257,7 +257,7 @@ def _load_member(member: Member, spec: InputSpec) -> Image:
     return member.load()
 
 
-def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[ImageEntry]:
     try:
         for member in members(path):
             folders = folders_in_archive(member.name[len(os.fspath(path)) + 1 :])
@@ -269,8 +269,8 @@ def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
         yield _broken(number, os.fspath(path), error)
 
 
-def _broken(number: int, name: str, error: ImageError) -> Entry:
-    return Entry(number, name, None, None, partial(_fail, error), bytes)
+def _broken(number: int, name: str, error: ImageError) -> ImageEntry:
+    return ImageEntry(number, name, None, None, partial(_fail, error), bytes)
 
 
 def _fail(error: ImageError, spec: InputSpec) -> Image:
@@ -286,7 +286,7 @@ def _stamp(path: Path) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
-def _of_dataset(dataset: Any, text: str) -> Iterator[Entry]:
+def _of_dataset(dataset: Any, text: str) -> Iterator[ImageEntry]:
     names = class_names(dataset)
     each = rows(dataset)
     for number in counting():
@@ -307,7 +307,7 @@ def _of_dataset(dataset: Any, text: str) -> Iterator[Entry]:
         yield _of_entry(number, row, names, text)
 
 
-def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> Entry:
+def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> ImageEntry:
     entry = _of_row(number, row, f"{text}#{number}")
     label = entry.label
     if names is not None and isinstance(label, int) and 0 <= label < len(names):
@@ -315,7 +315,7 @@ def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> 
     return replace(entry, label=label)
 
 
-def _of_row(number: int, row: Any, name: str = "") -> Entry:
+def _of_row(number: int, row: Any, name: str = "") -> ImageEntry:
     """Return an image, (image, label), or a dict of them; name : of an image without one of its own."""
     image, label = row_of(row, number)
     if isinstance(image, str | Path):
@@ -324,16 +324,16 @@ def _of_row(number: int, row: Any, name: str = "") -> Entry:
         return replace(_of_image(number, image, ()), label=image.label if label is None else label, row=row)
     name = name or f"image {number}"
     load, read = partial(_load_image, image, name), partial(content_bytes, image, name)
-    return Entry(number, name, None, label, load, read, row=row, image=image)
+    return ImageEntry(number, name, None, label, load, read, row=row, image=image)
 
 
 def _load_image(pil: Any, name: str, spec: InputSpec) -> Image:
     return image(pil, name, spec)
 
 
-def _of_image(number: int, image: Image, labels: Sequence[str]) -> Entry:
+def _of_image(number: int, image: Image, labels: Sequence[str]) -> ImageEntry:
     label, folder = image.label, image.folder
     if label is None and image.path is not None and labels:
         label, folder = label_of_path(image.path, image.path, labels), True
     load, read = partial(_load_image, image, image.name), partial(content_bytes, image, image.name)
-    return Entry(number, image.name, image.path, label, load, read, folder=folder, image=image)
+    return ImageEntry(number, image.name, image.path, label, load, read, folder=folder, image=image)

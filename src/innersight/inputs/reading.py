@@ -17,7 +17,7 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, ImageError
-from innersight.inputs.entry import Entry, chosen, entries, shuffled
+from innersight.inputs.entry import ImageEntry, chosen, entries, shuffled
 from innersight.inputs.kinds import given
 from innersight.inputs.labels import class_of, label_notes
 from innersight.inputs.tensors import Assumed
@@ -36,7 +36,7 @@ class Loaded:
     name : for people. size : (height, width) of the whole image.
     """
 
-    entry: Entry
+    entry: ImageEntry
     values: np.ndarray | Tensor | None
     broken: str | None
     digest: str = ""
@@ -107,7 +107,7 @@ class ImageReader:
         labels = label_notes(self._counts, self._folders, self._labels)
         return (*self._given.notes, *self._assumed.notes(), *labels)
 
-    def skip(self, entry: Entry, sentence: str) -> None:
+    def skip(self, entry: ImageEntry, sentence: str) -> None:
         """Leave out an image that was read, with a sentence that follows its name."""
         self.errors.append(ImageError(f"{printable(entry.name)}: {sentence}"))
 
@@ -127,13 +127,13 @@ class ImageReader:
         """Yield what could be read as Images, each with its place among all that was given."""
         return self.each(lambda entry: (entry.number, _image(entry, self._spec)), group_size=1)
 
-    def each(self, read: Callable[[Entry], T], group_size: int = GROUP) -> Generator[T, None, None]:
+    def each(self, read: Callable[[ImageEntry], T], group_size: int = GROUP) -> Generator[T, None, None]:
         """Yield what `read` makes of each entry; an image for which it raises ImageError is skipped.
 
         group_size : see `ahead`.
         """
 
-        def tried(entry: Entry) -> tuple[Entry, T | ImageError]:
+        def tried(entry: ImageEntry) -> tuple[ImageEntry, T | ImageError]:
             try:
                 return entry, read(entry)
             except ImageError as error:
@@ -151,7 +151,7 @@ class ImageReader:
         if self._required and not read_:
             raise self.errors[0] if self.errors else ImageError("no images given")
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[ImageEntry]:
         own, labels = self._given, self._labels
         if self._shuffle is not None:
             each = shuffled(own, self._shuffle, labels)
@@ -159,7 +159,7 @@ class ImageReader:
             each = entries(own, labels) if self._numbers is None else chosen(own, self._numbers, labels)
         return map(self._assumed.add, each)
 
-    def _count(self, entry: Entry) -> None:
+    def _count(self, entry: ImageEntry) -> None:
         if entry.label is not None and self._labels:
             label = str(entry.label)
             self._counts[label, class_of(entry.label, self._labels)] += 1
@@ -187,13 +187,13 @@ def read_one(image: Any, spec: InputSpec, name: str = "image") -> Image:
 
 
 def stream(
-    source: Iterable[Entry], spec: InputSpec, workers: int, *, digests: bool, least: int = 1
+    source: Iterable[ImageEntry], spec: InputSpec, workers: int, *, digests: bool, least: int = 1
 ) -> Generator[Loaded, None, None]:
     """Yield what was read, in order; see `ahead` and `load`."""
     return ahead(source, lambda entry: load(entry, spec, digests=digests, least=least), workers)
 
 
-def load(entry: Entry, spec: InputSpec, *, digests: bool = False, least: int = 1) -> Loaded:
+def load(entry: ImageEntry, spec: InputSpec, *, digests: bool = False, least: int = 1) -> Loaded:
     """Read one image, or say why it cannot be read.
 
     digests : also its stamp and digest. least : pixels that each side must have.
@@ -206,7 +206,7 @@ def load(entry: Entry, spec: InputSpec, *, digests: bool = False, least: int = 1
     return replace(loaded, digest=entry.digest() if digests else "", stamp=stamp)
 
 
-def _loaded(entry: Entry, spec: InputSpec, least: int = 1) -> Loaded:
+def _loaded(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
     found = entry.load(spec).checked(spec)
     least = min(least, spec.height, spec.width)
     if min(found.width, found.height) < least:
@@ -217,7 +217,7 @@ def _loaded(entry: Entry, spec: InputSpec, least: int = 1) -> Loaded:
     return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
 
 
-def _image(entry: Entry, spec: InputSpec) -> Image:
+def _image(entry: ImageEntry, spec: InputSpec) -> Image:
     found = entry.load(spec).checked(spec)
     same = entry.label is None or (found.label, found.folder) == (entry.label, entry.folder)
     return found if same else replace(found, label=entry.label, folder=entry.folder)
@@ -231,7 +231,7 @@ def threads(workers: int | None) -> int:
 
 
 def ahead(
-    source: Iterable[Entry], read: Callable[[Entry], T], workers: int, group_size: int = GROUP
+    source: Iterable[ImageEntry], read: Callable[[ImageEntry], T], workers: int, group_size: int = GROUP
 ) -> Generator[T, None, None]:
     """Yield what `read` makes of each, in order; `workers` threads read ahead of what is asked for (none: when asked).
 
@@ -239,7 +239,7 @@ def ahead(
     Threads and not processes: decoding and scaling let go of Python's lock, and nothing has to be copied.
     """
 
-    def several(group: list[Entry]) -> list[T]:
+    def several(group: list[ImageEntry]) -> list[T]:
         return [read(entry) for entry in group]
 
     groups = batched(iter(source), group_size)

@@ -14,7 +14,7 @@ from innersight.activations import BATCH
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.inputs import ImageReader, network_input, repeatable
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.matching.assign import assign
 from innersight.matching.moments import Moments, total
 from innersight.matching.result import LayerMatch, Matching
@@ -37,7 +37,7 @@ def match(
 ) -> Matching:
     """Match the units of two checkpoints of one network by how they answer to the same images.
 
-    images : whatever holds images, see `innersight.inputs.entries`. layers : without them those that tell the story.
+    images : whatever holds images, see `innersight.inputs.entries`. layers : without them the default layers.
     seed : of the order of the images.
 
     In one pass over the images, with memory that does not grow with their number, every unit's map before is
@@ -138,7 +138,7 @@ def _grow(kept: dict[int, Moments], key: int, a: Tensor, b: Tensor) -> None:
 def _layers(before: Model, after: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     """Return the layers to match. Raises InnersightError naming those that differ."""
     if not layers:
-        first, second = story(before), story(after)
+        first, second = default_layers(before), default_layers(after)
         if first != second:
             differ = [name for name in (*first, *second) if name not in first or name not in second]
             raise InnersightError(

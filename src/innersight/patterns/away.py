@@ -20,7 +20,7 @@ class Away:
 
     def __call__(self, model: Model, jobs: Sequence[Job]) -> list[Drawn]:
         """Draw jobs; return them in order."""
-        with tap.untouched(model), tap.lean():
+        with tap.untouched(model), tap.fold_batchnorm():
             references = references_of(model, [job.driven for job in jobs], self.recipe.shape[1:])
             rows, share = batch_of(model, jobs, self.recipe, references)
             found = {one.job: one for one in Slots(model, jobs, self.recipe, references, rows, share).run()}

@@ -113,7 +113,7 @@ def patterns(
     }
     targets = resolve(model, what, shown.get("of"), recipe.shape[1:])
     settings = _settings(recipe, seed, seeds, variants, diversity, shown)
-    with tap.untouched(model), tap.lean():
+    with tap.untouched(model), tap.fold_batchnorm():
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
         jobs = jobs_of(model, everything, recipe, seed, seeds, variants, diversity)
@@ -179,7 +179,7 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
     of = checked["of"]
     like = None if of is None else _read_one(model, of, recipe.shape, "of")
     targets = resolve(model, what, like, recipe.shape[1:])
-    with tap.untouched(model), tap.lean():
+    with tap.untouched(model), tap.fold_batchnorm():
         everything = (*targets, *(-target for target in targets)) if checked["negatives"] else targets
         references = references_of(model, everything, recipe.shape[1:])
         begun = time.perf_counter()

@@ -15,10 +15,10 @@ from innersight.address import Address
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.inputs import Given, ImageReader, chosen, count, network_input, repeatable
-from innersight.model import Field, Model
+from innersight.model import Model, ReceptiveField
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, references_of
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
@@ -234,7 +234,7 @@ def _parts(
 
 
 def _cut(
-    whole: Tensor, objective: Objective, middle: tuple[float, float], seen: Mapping[str, Field]
+    whole: Tensor, objective: Objective, middle: tuple[float, float], seen: Mapping[str, ReceptiveField]
 ) -> Float[Tensor, "C h w"]:
     term = objective.single
     if term is None or not isinstance(term.address, Address):

@@ -20,7 +20,7 @@ from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
-from innersight.layers import check_layers, story, survey
+from innersight.layers import check_layers, default_layers, survey
 from innersight.model import Model
 from innersight.patterns.engine import patterns
 from innersight.patterns.progress import Progress
@@ -154,7 +154,7 @@ def interpretability(
         them as many that switch the unit off; or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, in 0..1.
     negatives : counter-explanations to patterns, of that form; without, only nearness to the patterns counts.
     distance : from pixels (A, C, H, W) and (B, C, H, W) in 0..1, of the network's input size and on its device, to
-        (A, B), such as LPIPS or DreamSim. The default is `features` of the layers that tell the story, without the
+        (A, B), such as LPIPS or DreamSim. The default is `features` of the default layers, without the
         first of them that holds or follows the unit's layer if others remain. It needs no other network but is no
         independent judge: it sees what this network sees, deeper layers are made of this unit too, and it compares
         place by place, so that one part in two places counts as different. Compare such scores within one network.
@@ -261,8 +261,8 @@ def features(model: Model, layers: Sequence[str]) -> Distance:
 
 
 def _others(model: Model, layer: str) -> tuple[str, ...]:
-    """Return the layers that tell the story without the one that gives this layer's units, or the next behind it."""
-    names = story(model)
+    """Return the default layers without the one that gives this layer's units, or the next behind it."""
+    names = default_layers(model)
     order = [one.name for one in survey(model)]
     own = next((name for name in names if order.index(name) >= order.index(layer)), names[-1])
     return tuple(name for name in names if name != own) or names

@@ -14,7 +14,7 @@ from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.patterns.objectives import Term
 from innersight.patterns.slots import Drawn, Job
-from innersight.writing import write_tensors
+from innersight.storage.writing import write_tensors
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address
-from innersight.layers import story, survey
+from innersight.layers import default_layers, survey
 from innersight.model import Model
 from innersight.patterns.examples import Natural
 from innersight.patterns.natural import frequencies
@@ -171,7 +171,7 @@ def beside(model: Model, wanted: Sequence[Objective]) -> list[str | None]:
     known = survey(model)
     last = known[-1].name if known else None
     if any(layer.grid != (1, 1) for layer in known):
-        last = story(model)[-1]
+        last = default_layers(model)[-1]
     return [layer or last for layer in own]
 
 

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address
-from innersight.model import Field, Model
+from innersight.model import Model, ReceptiveField
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import moved
 from innersight.patterns.transforms import Window
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 
 LARGEST = 0.6  # of the image; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
@@ -22,7 +22,7 @@ class Windows:
 
     def __init__(self, model: Model, shape: tuple[int, int, int]) -> None:
         self._model, self._shape = model, shape
-        self._fields: dict[str, Field] = {}
+        self._fields: dict[str, ReceptiveField] = {}
         self._roams: dict[str, bool] = {}
 
     def of(self, objective: Objective) -> tuple[Objective, Window] | None:
@@ -43,7 +43,7 @@ class Windows:
     def _half(self) -> tuple[int, int]:
         return self._shape[1] // 2, self._shape[2] // 2
 
-    def _field(self, layer: str) -> Field:
+    def _field(self, layer: str) -> ReceptiveField:
         if layer not in self._fields:
             self._fields |= fields(self._model, [layer])
         return self._fields[layer]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight.render import formats
 from innersight.render.colour import Scale, paint, scale_of
-from innersight.writing import write_bytes, write_tensors, write_text
+from innersight.storage.writing import write_bytes, write_tensors, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

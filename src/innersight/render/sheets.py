@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image as PILImage
 from torch import Tensor
 
-from innersight.writing import write_bytes
+from innersight.storage.writing import write_bytes
 
 MAX_SIDE = 4096
 

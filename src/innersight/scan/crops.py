@@ -13,9 +13,9 @@ from torch import Tensor
 from innersight.activations import compute
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.image import Box, Image, ImageError
-from innersight.inputs import Entry, again, ahead, chosen
-from innersight.model import Field, InputSpec, Model
+from innersight.image import Image, ImageError, PixelBox
+from innersight.inputs import ImageEntry, again, ahead, chosen
+from innersight.model import InputSpec, Model, ReceptiveField
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness
 
@@ -31,7 +31,7 @@ class Opened:
 
     x: Tensor
     image: np.ndarray
-    box: Box
+    box: PixelBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Crop:
 
     pixels: np.ndarray
     mask: np.ndarray
-    effective: Box
-    field: Box
+    effective: PixelBox
+    field: PixelBox
 
     __repr__ = brief
 
@@ -57,14 +57,16 @@ class Crop:
         return shown
 
 
-def reopen(records: Sequence[Record], model: Model, dataset: Any, find: Callable[[str], Entry] = again) -> list[Opened]:
+def reopen(
+    records: Sequence[Record], model: Model, dataset: Any, find: Callable[[str], ImageEntry] = again
+) -> list[Opened]:
     """Read images of a scan again; see `opened`. Raises ImageError when one is gone, or another is in its place."""
     found = {record.number: one for record, one in opened(records, model, dataset, find=find)}
     return [found[record.number] for record in records]
 
 
 def opened(
-    records: Sequence[Record], model: Model, dataset: Any, workers: int = 0, find: Callable[[str], Entry] = again
+    records: Sequence[Record], model: Model, dataset: Any, workers: int = 0, find: Callable[[str], ImageEntry] = again
 ) -> Generator[tuple[Record, Opened], None, None]:
     """Yield images of a scan, read again, by their numbers; each once. `workers` threads read ahead.
 
@@ -74,11 +76,11 @@ def opened(
     """
     known = {record.number: record for record in sorted(records, key=lambda record: record.number)}
     if dataset is None:
-        source: Iterator[Entry] = (replace(find(record.name), number=number) for number, record in known.items())
+        source: Iterator[ImageEntry] = (replace(find(record.name), number=number) for number, record in known.items())
     else:
         source = chosen(dataset, list(known), model.labels)
 
-    def read(entry: Entry) -> tuple[int, Opened]:
+    def read(entry: ImageEntry) -> tuple[int, Opened]:
         return _read(entry, known[entry.number], model.input, dataset)
 
     with closing(ahead(source, read, workers, 1)) as stream:
@@ -86,7 +88,7 @@ def opened(
             yield known[number], one
 
 
-def _read(entry: Entry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
+def _read(entry: ImageEntry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
     """Read an image and compare it: its content where the scan kept a digest, and what it looks like."""
     if record.digest and entry.stamp() != record.stamp and entry.digest() not in ("", record.digest):
         raise ImageError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
@@ -105,7 +107,9 @@ def _opened(found: Image, spec: InputSpec) -> Opened:
     return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
 
 
-def boxes(field: Field, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: Box) -> tuple[Box, Box]:
+def boxes(
+    field: ReceptiveField, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: PixelBox
+) -> tuple[PixelBox, PixelBox]:
     """Return the effective part and the whole of what a place sees, in source pixels.
 
     field : of the layer's middle place, in pixels of the network's input; at the border a box is moved into the image
@@ -122,7 +126,7 @@ def crops(
     model: Model,
     layer: str,
     unit: int,
-    field: Field,
+    field: ReceptiveField,
     opened: Sequence[Opened],
     places: Sequence[tuple[int, int]],
     *,
@@ -136,7 +140,9 @@ def crops(
     ]
 
 
-def cut(opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], field: Field, spec: InputSpec) -> Crop:
+def cut(
+    opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], field: ReceptiveField, spec: InputSpec
+) -> Crop:
     """Return what a unit with this map, which rises upwards, sees at a place of an image."""
     effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), place, spec, opened.box)
     height, width = opened.image.shape[:2]
@@ -161,13 +167,13 @@ def _span(size: int, middle: float, side: int) -> tuple[float, float]:
     return first, first + size
 
 
-def _in_source(spans: Sequence[tuple[float, float]], sides: tuple[int, int], box: Box) -> Box:
+def _in_source(spans: Sequence[tuple[float, float]], sides: tuple[int, int], box: PixelBox) -> PixelBox:
     (top, bottom), (left, right) = spans
     y, x = box.height / sides[0], box.width / sides[1]
-    return Box(box.left + left * x, box.top + top * y, box.left + right * x, box.top + bottom * y)
+    return PixelBox(box.left + left * x, box.top + top * y, box.left + right * x, box.top + bottom * y)
 
 
-def _mask(map_: Float[Tensor, "h w"], box: Box, part: tuple[int, int, int, int]) -> np.ndarray:
+def _mask(map_: Float[Tensor, "h w"], box: PixelBox, part: tuple[int, int, int, int]) -> np.ndarray:
     """Interpolate a map at the middles of the source pixels of `part`, as a share of its peak."""
     top, bottom, left, right = part
     y = (torch.arange(top, bottom) + 0.5 - box.top) / box.height * 2 - 1

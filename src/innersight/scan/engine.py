@@ -22,25 +22,25 @@ from innersight.image import ImageError
 from innersight.input_warnings import InputLook
 from innersight.inputs import (
     Assumed,
-    Entry,
     Given,
+    ImageEntry,
     again,
     entries,
     label_notes,
     repeatable,
     threads,
 )
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
-from innersight.permit import ARCHIVE, Permit
 from innersight.scan.kinds.extremes import decode
 from innersight.scan.ledger import Ledger, Progress, Record
 from innersight.scan.result import Scan
 from innersight.scan.rooms import Pairs
 from innersight.scan.shards import Parts, Plan, here, there
 from innersight.scan.tally import Tally
-from innersight.store import Store
-from innersight.study_folder import written_by_innersight
+from innersight.storage.permit import ARCHIVE, Permit
+from innersight.storage.store import Store
+from innersight.storage.study_folder import written_by_innersight
 
 SHARD = 512
 FORMAT = 5  # of what is stored; raise it when that changes
@@ -69,7 +69,7 @@ def scan(
     """Return, for every unit of `layers`, the images that excite it most and least, and statistics, from one pass.
 
     images : whatever holds images, see `innersight.inputs.entries`.
-    layers : those that tell the story when None. top : examples of each unit, of which at
+    layers : the default layers when None. top : examples of each unit, of which at
     most `alike` are nearly the same image. batch : images in one forward pass, which ends at the deepest layer.
     workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
     the last one).
@@ -96,14 +96,14 @@ def scan(
         if size < 1:
             raise InnersightError(f"{name} is {size}, and at least 1")
     threads(workers)
-    described = check_layers(model, tuple(layers) if layers else story(model))
+    described = check_layers(model, tuple(layers) if layers else default_layers(model))
     data, assumed = repeatable(images), Assumed(model.input)
     plan = Plan(
         described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
     )  # fmt: skip
     work = _Work(model, plan)
     with ExitStack() as stack:
-        source: Iterator[Entry] = map(assumed.add, entries(data, model.labels))
+        source: Iterator[ImageEntry] = map(assumed.add, entries(data, model.labels))
         ledger = unmarked = None
         if out is not None:
             store = Store.create(out)
@@ -165,7 +165,7 @@ def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Sca
         return replace(work.result(None, ledger), again=partial(_again, permit or Permit(store.inside)))
 
 
-def _again(permit: Permit, claimed: str) -> Entry:
+def _again(permit: Permit, claimed: str) -> ImageEntry:
     """Return an image of a scan that is kept, where it is this user who named it. Raises ImageError."""
     try:
         name, where = permit.scanned(claimed)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from innersight import index
 from innersight.errors import InnersightError, brief, printable
-from innersight.inputs import Entry
-from innersight.permit import Names, own_identity, remember, scanned_names
-from innersight.store import Store, load_tensors, told
-from innersight.study_folder import parsed, written_by_innersight
-from innersight.writing import remove_leftovers, write_tensors
+from innersight.inputs import ImageEntry
+from innersight.storage import index
+from innersight.storage.permit import Names, own_identity, remember, scanned_names
+from innersight.storage.store import Store, clear_errors, load_tensors
+from innersight.storage.study_folder import parsed, written_by_innersight
+from innersight.storage.writing import remove_leftovers, write_tensors
 
 _PREFIX, _VALUES = "scan-", "values"
 _FILE = re.compile(r"scan-\d{10,20}\.safetensors", re.ASCII)
@@ -29,7 +29,7 @@ class Record:
     """An image of the scan.
 
     label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
-    `innersight.scan.likeness`. stamp, digest : see `innersight.inputs.Entry`. broken : why it could not be read.
+    `innersight.scan.likeness`. stamp, digest : see `innersight.inputs.ImageEntry`. broken : why it could not be read.
     """
 
     number: int
@@ -64,7 +64,7 @@ class Ledger:
         Raises InnersightError where a scan with other settings is there.
         """
         ledger, inside = cls(store), store.inside
-        with told(store.folder), index.writing(inside) as db:
+        with clear_errors(store.folder), index.writing(inside) as db:
             for table in ("scan", "scan_images"):
                 if not index.has(db, table):
                     db.execute(index.TABLES[table])
@@ -76,7 +76,7 @@ class Ledger:
         if row is not None:
             _same(ledger._settings(row), settings, store)
         own_identity(inside)
-        with told(store.folder):
+        with clear_errors(store.folder):
             remove_leftovers(inside.made(_VALUES))
             for name in inside.files(_VALUES):
                 if name.startswith(_PREFIX) and (row is None or name != row[2]):
@@ -104,7 +104,7 @@ class Ledger:
             raise InnersightError(f"{error}; or scan anew with --overwrite") from error
 
     def remember(self, names: Names, new: Iterable[str] = ()) -> str | None:
-        """Keep outside of the study that this user named its images: see `innersight.permit`.
+        """Keep outside of the study that this user named its images: see `innersight.storage.permit`.
 
         names : of those scanned before; those of `new` are added. Both states are kept, as a kill may leave either.
         Return a sentence where nothing can be kept there.
@@ -137,7 +137,7 @@ class Ledger:
             (r.number, r.name, r.label, r.class_, r.likeness, r.stamp, r.digest, r.broken)
             for r in records
         ]  # fmt: skip
-        with told(self.store.folder):
+        with clear_errors(self.store.folder):
             # In a folder of its own: safetensors writes by way of a hidden file, which a kill leaves behind.
             write_tensors(inside.path(_VALUES, file), tensors, durable=True)
             self.remember(names, (record.name for record in records))
@@ -151,7 +151,7 @@ class Ledger:
                 if name.startswith(_PREFIX) and name != file:
                     inside.remove(_VALUES, name)
 
-    def check(self, source: Iterator[Entry], done: int) -> None:
+    def check(self, source: Iterator[ImageEntry], done: int) -> None:
         """Take the first `done` entries from `source` and compare them with those that were scanned.
 
         An entry whose stamp is the same is taken to be the same; any other is read and its digest compared. Raises

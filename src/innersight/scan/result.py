@@ -15,9 +15,9 @@ from torch import Tensor
 from innersight.address import Address, parse
 from innersight.brief import brief
 from innersight.errors import InnersightError, nearest
-from innersight.inputs import Entry, again
-from innersight.model import Field, Model
-from innersight.receptive import fields
+from innersight.inputs import ImageEntry, again
+from innersight.model import Model, ReceptiveField
+from innersight.receptive_field import fields
 from innersight.render import figures
 from innersight.scan.crops import Crop, crops, reopen
 from innersight.scan.ledger import Record
@@ -77,7 +77,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     hashes: Callable[[], np.ndarray] = field(default=partial(np.zeros, 0, np.int64), repr=False)
     dataset: Any = field(default=None, repr=False)
-    again: Callable[[str], Entry] = field(default=again, repr=False)
+    again: Callable[[str], ImageEntry] = field(default=again, repr=False)
     warnings: tuple[str, ...] = ()
 
     __repr__ = brief
@@ -287,7 +287,7 @@ class Scan:
         return figures.html(self.figure())
 
     @cached_property
-    def _fields(self) -> dict[str, Field]:
+    def _fields(self) -> dict[str, ReceptiveField]:
         return fields(self.model, list(self.layers))
 
     def _address(self, address: str | Address) -> "_Unit":

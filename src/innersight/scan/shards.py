@@ -14,7 +14,7 @@ import torch
 from innersight import tap
 from innersight.errors import InnersightError, printable
 from innersight.input_warnings import InputLook
-from innersight.inputs import Entry, Label, Loaded, class_of, network_input, stream, threads
+from innersight.inputs import ImageEntry, Label, Loaded, class_of, network_input, stream, threads
 from innersight.model import Layer, Model
 from innersight.remote import spread
 from innersight.scan.ledger import Record
@@ -53,7 +53,7 @@ class Plan:
 
 
 def here(
-    model: Model, plan: Plan, source: Iterator[Entry], before: Parts, look: InputLook
+    model: Model, plan: Plan, source: Iterator[ImageEntry], before: Parts, look: InputLook
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it.
 
@@ -67,7 +67,7 @@ def here(
 
 
 def there(
-    model: Model, plan: Plan, source: Iterator[Entry], cluster: str, look: InputLook
+    model: Model, plan: Plan, source: Iterator[ImageEntry], cluster: str, look: InputLook
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
 
@@ -119,7 +119,7 @@ class Away:
     def __init__(self, plan: Plan) -> None:
         self._plan, self._before, self._last = plan, Parts(), -1
 
-    def __call__(self, model: Model, entries: Sequence[Entry]) -> Answer:
+    def __call__(self, model: Model, entries: Sequence[ImageEntry]) -> Answer:
         """Gather a shard."""
         plan = self._plan
         if not self._before or entries[0].number < self._last:
@@ -182,5 +182,5 @@ def _text(label: Label) -> str | None:
     return None if label is None else str(label)
 
 
-def _told(entries: Sequence[Entry]) -> str:
+def _told(entries: Sequence[ImageEntry]) -> str:
     return f"the images from {printable(entries[0].name)} to {printable(entries[-1].name)}"

@@ -20,13 +20,13 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError, printable
 from innersight.inputs import threads
-from innersight.model import Field
-from innersight.receptive import fields
+from innersight.model import ReceptiveField
+from innersight.receptive_field import fields
 from innersight.scan.crops import Opened, cut, opened
 from innersight.scan.ledger import SPRITES
-from innersight.store import Store, told
-from innersight.study_folder import StudyFolder, parsed
-from innersight.writing import replacing
+from innersight.storage.store import Store, clear_errors
+from innersight.storage.study_folder import StudyFolder, parsed
+from innersight.storage.writing import replacing
 
 if TYPE_CHECKING:
     from innersight.scan.result import Scan
@@ -52,7 +52,7 @@ def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | No
     state = {"settings": scan.digest(), "side": SIDE, "top": scan.top}
     store = Store.create(study)
     inside = store.inside
-    with store.locked(), told(study):
+    with store.locked(), clear_errors(study):
         if _made(inside) != state:
             with replacing(inside.path(SPRITES)) as partial_:
                 partial_.mkdir()
@@ -126,7 +126,7 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
     return found
 
 
-def _cutter(scan: "Scan", field: Field) -> Callable[[Opened, Tensor, tuple[int, int]], np.ndarray]:
+def _cutter(scan: "Scan", field: ReceptiveField) -> Callable[[Opened, Tensor, tuple[int, int]], np.ndarray]:
     def tile(one: Opened, map_: Tensor, place: tuple[int, int]) -> np.ndarray:
         masked = PILImage.fromarray(cut(one, map_, place, field, scan.model.input).masked())
         return np.asarray(masked.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR))

@@ -162,7 +162,7 @@ def _live(source: Any, stated: dict[str, Any], head: "Head | None") -> Model:
     return _noted(wrap(source, stated, head=head))
 
 
-def _refuse_twice(asked: query.Asked, *, input: dict[str, Any], **given: Any) -> None:
+def _refuse_twice(asked: query.SourceOptions, *, input: dict[str, Any], **given: Any) -> None:
     """Raise InnersightError for what is stated behind the name and beside it, in two ways."""
     behind = {"classes": asked.classes, "weights": asked.checkpoint, "labels": asked.labels}
     twice = [

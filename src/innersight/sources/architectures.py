@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from innersight.bounded import BROKEN
+from innersight.storage.bounded import BROKEN
 
 Shape = tuple[int, ...]
 MOST = 40  # architectures built for a comparison, without memory for their weights

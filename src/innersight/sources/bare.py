@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from innersight import ambient
-from innersight.ending import Ending
 from innersight.errors import InnersightError, UnusableError
 from innersight.heads import PLAIN, Fitted, Head, Outputs, recognise
+from innersight.heads.ending import Ending
 from innersight.model import InputSpec, Model, NetworkError, run
 from innersight.sources.query import with_stated
 from innersight.sources.refusal import check_weights, refused

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from innersight.bounded import BROKEN, MAX_MODEL, opened
 from innersight.errors import InnersightError, nearest, printable
 from innersight.sources import query
 from innersight.sources.claims.archives import is_archive
+from innersight.storage.bounded import BROKEN, MAX_MODEL, opened
 
 # Endings by which a file of a whole network is known.
 NETWORKS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".pt2": "pt2"}

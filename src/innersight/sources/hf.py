@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from innersight.bounded import BROKEN, reading
 from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.heads import PLAIN, Head, multilabel
 from innersight.model import Model
@@ -20,6 +19,7 @@ from innersight.sources.bare import with_head, wrap
 from innersight.sources.claims.folders import check_folder
 from innersight.sources.timm import contract
 from innersight.sources.weights import fit_weights, read_weights
+from innersight.storage.bounded import BROKEN, reading
 
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 

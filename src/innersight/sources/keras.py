@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from innersight.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, parse_json, reading
 from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
@@ -24,6 +23,7 @@ from innersight.sources.bare import as_built, fitting, wrap
 from innersight.sources.claims.archives import archive, is_archive, read_entry
 from innersight.sources.claims.hdf5 import check_hdf5
 from innersight.sources.python import import_from_here
+from innersight.storage.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, parse_json, reading
 
 # Older versions run code that a file brings along although asked not to (CVE-2025-1550, -8747, -9905, -9906, -49655).
 MINIMUM = (3, 12)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from innersight.bounded import BROKEN, read_bytes, reading
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.heads import Head, multilabel
 from innersight.model import InputSpec, Model
 from innersight.nested import leaves
 from innersight.sources.bare import as_built, fitting, wrap
 from innersight.sources.claims.graphs import check_maps, check_tensors
+from innersight.storage.bounded import BROKEN, read_bytes, reading
 
 AGAIN = "export it again with torch.onnx.export(net, (x,), FILE, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 LONGEST = 10_000  # characters of a list of names

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from innersight.bounded import BROKEN, MAX_MODEL, check, opened, parse_json, reading
 from innersight.errors import InnersightError, printable
 from innersight.heads import Head
 from innersight.model import Model
 from innersight.sources.bare import as_built, wrap
 from innersight.sources.claims.archives import archive, is_archive, read_entry
 from innersight.sources.claims.checkpoints import check_checkpoint
+from innersight.storage.bounded import BROKEN, MAX_MODEL, check, opened, parse_json, reading
 
 AGAIN = "export it again with torch.export.export(net.eval(), (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from innersight.bounded import read_text
 from innersight.errors import InnersightError, nearest, printable
 from innersight.model import FITS, MAX_CHANNELS, RESAMPLES, InputSpec
 from innersight.registry import identifier, word
+from innersight.storage.bounded import read_text
 
 MAX_CLASSES = 1_000_000
 OPTIONS = re.compile(r"\?[A-Za-z_][\w-]*=[^&]*(&[A-Za-z_][\w-]*=[^&]*)*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Asked:
+class SourceOptions:
     """The options of one source text. stated : fields of InputSpec. own : options that the origin declares itself."""
 
     classes: int | None = None
@@ -69,12 +69,12 @@ def joined(source: str, **stated: object) -> str:
     return f"{without_options(source)[0]}?{'&'.join(f'{key}={text}' for key, text in options.items())}"
 
 
-def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> Asked:
+def read(options: Mapping[str, str], *, own: tuple[str, ...] = ()) -> SourceOptions:
     """Return what the options state. Raises InnersightError naming an unknown option or a value of another kind.
 
     own : options that the origin declares itself (`class_` is written `class`).
     """
-    asked = Asked()
+    asked = SourceOptions()
     for key, text in options.items():
         if identifier(key) in own:
             asked.own[identifier(key)] = text

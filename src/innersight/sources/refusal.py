@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from innersight.errors import InnersightError, UnusableError, printable
+from innersight.heads.outputs import DOCS
 from innersight.model import DEFEATED
-from innersight.outputs import DOCS
 
 _OTHER: dict[type[nn.Module], str] = {
     nn.Conv3d: "3D convolutions: volumes are not read",

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from innersight.bounded import read_json, reading
 from innersight.errors import InnersightError, printable, whole
 from innersight.model import InputSpec, Model
 from innersight.sources import query
-from innersight.writing import write_tensors, write_text
+from innersight.storage.bounded import read_json, reading
+from innersight.storage.writing import write_tensors, write_text
 
 FORMAT = 1
 # Origins that build a network by its name alone: no file is opened, and no code runs but that of installed libraries.

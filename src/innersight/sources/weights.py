@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from innersight.bounded import MAX_MODEL, check, opened, reading
 from innersight.errors import InnersightError, printable
 from innersight.sources.claims.checkpoints import WHAT, check_checkpoint
+from innersight.storage.bounded import MAX_MODEL, check, opened, reading
 
 STATES = ("state_dict", "model_state_dict", "model")
 SAVED = "file of weights"

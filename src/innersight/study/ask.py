@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from innersight.image import Image
     from innersight.model import Model
-    from innersight.permit import Permit
-    from innersight.store import Store
+    from innersight.storage.permit import Permit
+    from innersight.storage.store import Store
     from innersight.study.plan import Plan
 
 AT_ONCE = 4

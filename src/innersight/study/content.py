@@ -12,8 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from innersight.errors import InnersightError
 from innersight.render.colour import as_colour, paint, scale_of
-from innersight.store import Item, Store
-from innersight.study_folder import written_by_innersight
+from innersight.storage.store import Item, Store
+from innersight.storage.study_folder import written_by_innersight
 
 UNITS = 64
 POOLED = 4

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from innersight.store import Item
+from innersight.storage.store import Item
 
 _PER = {
     "activations": "layer",

@@ -15,17 +15,17 @@ import torch
 from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods
-from innersight.permit import remember
 from innersight.render.colour import as_colour, to_bytes
 from innersight.render.sheets import colour_sheet, image_file, value_sheet
-from innersight.sheet_names import files_of
-from innersight.stamp import stamp, written
-from innersight.store import Item, Store, told
+from innersight.storage.permit import remember
+from innersight.storage.sheet_names import files_of
+from innersight.storage.stamp import stamp, written
+from innersight.storage.store import Item, Store, clear_errors
+from innersight.storage.study_folder import StudyFolder, written_by_innersight
 from innersight.study.costs import costs
 from innersight.study.plan import ITEMS
 from innersight.study.scanned import examples_document, scan_document
 from innersight.study.trusted import LEAST
-from innersight.study_folder import StudyFolder, written_by_innersight
 
 FORMAT = 1
 
@@ -48,7 +48,7 @@ def write_documents(store: Store, only: Sequence[str] | None = None, into: Study
     inside = into or store.inside
     if not inside.writable:
         raise InnersightError(f"{inside.folder} is read-only: copy the study to a folder of your own")
-    with told(inside.folder):
+    with clear_errors(inside.folder):
         inside.check()
         state, files = stamp(store.inside), inside.made("web", "files")
         with written_by_innersight(f"{store.folder}, what its network is"):

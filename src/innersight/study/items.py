@@ -11,7 +11,6 @@ from torch import Tensor
 
 from innersight.activations import activations, seen_array
 from innersight.address import Address, ClassAddress
-from innersight.bounded import read_json
 from innersight.compare import DEFINITION, compare
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
@@ -24,15 +23,16 @@ from innersight.patterns import Patterns, patterns
 from innersight.patterns.objectives import Target
 from innersight.predict import Prediction, predict
 from innersight.quotients import scaled
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 from innersight.render.sheets import small
 from innersight.sources.run import read_card
-from innersight.store import Store
+from innersight.storage.bounded import read_json
+from innersight.storage.store import Store
+from innersight.storage.study_folder import written_by_innersight
 from innersight.study.ask import Outcome, Scene
 from innersight.study.causes import connected
 from innersight.study.plan import ITEMS, Plan
 from innersight.study.scanned import examples
-from innersight.study_folder import written_by_innersight
 
 CHUNK = 16
 

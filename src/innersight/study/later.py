@@ -12,10 +12,11 @@ from innersight import __version__
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, NetworkInput, as_image, load_image
 from innersight.model import Model
-from innersight.permit import EMBEDDED, Permit
 from innersight.sources import load
-from innersight.stamp import fresh
-from innersight.store import Item, Store
+from innersight.storage.permit import EMBEDDED, Permit
+from innersight.storage.stamp import fresh
+from innersight.storage.store import Item, Store
+from innersight.storage.study_folder import written_by_innersight
 from innersight.study import asks as kinds
 from innersight.study.ask import Ask, Scene, Work
 from innersight.study.asks.activations import Activations
@@ -24,7 +25,6 @@ from innersight.study.asks.image import Image as Added
 from innersight.study.documents import document_of, write_documents
 from innersight.study.plan import ITEMS, Plan, image_digest
 from innersight.study.run import carry_out
-from innersight.study_folder import written_by_innersight
 
 ASKED = "asked"
 IMAGES = "images"
@@ -38,7 +38,8 @@ def later(
 
     model : the study's; opened as the study did when not given. images : files, folders and names of data sets where
     the images of the study are found. Both are needed for a study that this user did not make on this machine; see
-    `innersight.permit`. tell : called with the share done, 0 to 1, and the item at work; what it raises ends the work.
+    `innersight.storage.permit`. tell : called with the share done, 0 to 1, and the item at work; what it raises ends
+    the work.
     Every finished item is kept. Raises InnersightError where the model or the images of the study cannot be had
     again, for what does not fit them, and while another process is at work.
     """

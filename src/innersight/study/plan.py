@@ -7,7 +7,7 @@ from typing import Any
 
 from innersight.errors import InnersightError
 from innersight.image import Image
-from innersight.layers import check_layers, story
+from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
 LARGEST = 128
@@ -19,7 +19,7 @@ ITEMS = 7
 class Plan:
     """The settings of a study.
 
-    layers : names; those that tell the story when empty.
+    layers : names; the default layers when empty.
     units : patterns per layer, of the units that `compare` ranks best (with one image: that peak highest).
     steps : updates of each pattern, at most. seeds : images drawn of each, the strongest is shown.
     size : their side in pixels; when None the model's own, at most 128.
@@ -50,7 +50,7 @@ class Plan:
             )
         if self.target is not None:
             model.class_index(self.target)
-        names = self.layers or story(model)
+        names = self.layers or default_layers(model)
         check_layers(model, names)
         size = self.size
         if size is None and max(model.input.height, model.input.width) > LARGEST:

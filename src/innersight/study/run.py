@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from innersight.errors import InnersightError
-from innersight.store import Store
+from innersight.storage.store import Store
 from innersight.study.ask import Work
 
 Watch = Callable[[int, int, str], None]

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.image import ImageError
-from innersight.receptive import fields
+from innersight.receptive_field import fields
 from innersight.render.sheets import colour_sheet, value_sheet
 from innersight.scan import Example, Scan, Tally, stored
 from innersight.scan.crops import crops, reopen
 from innersight.scan.engine import FORMAT
 from innersight.scan.ledger import Ledger
-from innersight.store import Item, Store
+from innersight.storage.store import Item, Store
 from innersight.study.ask import Scene
 
 SIDE, MASK = 80, 20

@@ -10,8 +10,8 @@ from torch import Tensor
 from innersight.errors import InnersightError
 from innersight.image import Image
 from innersight.model import Model
-from innersight.permit import Permit
 from innersight.scan.ledger import Ledger, Record
+from innersight.storage.permit import Permit
 from innersight.study.ask import Scene
 from innersight.study.scanned import scan_settings
 from innersight.trust import trust

@@ -16,8 +16,9 @@ from innersight.input_warnings import image_warnings
 from innersight.inputs import Given, ImageReader, given
 from innersight.layers import survey
 from innersight.model import Model
-from innersight.permit import Claims, Permit, own_identity, remember
-from innersight.store import Store
+from innersight.storage.permit import Claims, Permit, own_identity, remember
+from innersight.storage.store import Store
+from innersight.storage.writing import naming, quiet_writers
 from innersight.study import items
 from innersight.study.ask import Scene, Work
 from innersight.study.causes import LAYERS, ablation
@@ -29,7 +30,6 @@ from innersight.study.plan import Plan
 from innersight.study.run import Watch, carry_out
 from innersight.study.scanned import scan_settings
 from innersight.study.trusted import sources, trusted
-from innersight.writing import naming, quiet_writers
 
 FIRST_IMAGES = 8
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from innersight.errors import InnersightError
 from innersight.model import Model
-from innersight.permit import Permit
 from innersight.sources import load
+from innersight.storage.permit import Permit
+from innersight.storage.study_folder import StudyFolder
 from innersight.study import asks
 from innersight.study.later import later, opened
-from innersight.study_folder import StudyFolder
 
 
 def main(folder: str, source: str = "", *images: str) -> None:

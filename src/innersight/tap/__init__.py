@@ -7,10 +7,10 @@ which freezes the parameters and switches to eval mode meanwhile. Activations ar
 from innersight.model import DEFEATED, NetworkError
 from innersight.tap.affine import affine, foretold, trials
 from innersight.tap.attention import attention, ending, heads
+from innersight.tap.batchnorm import fold_batchnorm
 from innersight.tap.compiled import Compiled
 from innersight.tap.gradient import CUT, gradients
 from innersight.tap.layout import Layout, LayoutError
-from innersight.tap.lean import lean
 from innersight.tap.linear import linearised, wired
 from innersight.tap.norms import Arriving, arriving
 from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
@@ -38,6 +38,7 @@ __all__ = [
     "attention",
     "capture",
     "ending",
+    "fold_batchnorm",
     "foretold",
     "gradients",
     "guided",
@@ -45,7 +46,6 @@ __all__ = [
     "layout",
     "layouts",
     "leaf",
-    "lean",
     "linearised",
     "read",
     "redirected",

@@ -45,7 +45,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Candidate:
     """One possible layout with what speaks for it. score : locality, up to FULL. distinct : 0 to 1."""
 
     layout: Layout
@@ -94,9 +94,9 @@ def _measure(model: Model) -> dict[str, Layout | Unreadable]:
     return _settle(found, (x.shape[2], x.shape[3]))
 
 
-def _look(model: Model, x: Tensor) -> dict[str, list[Reading] | Unreadable]:
+def _look(model: Model, x: Tensor) -> dict[str, list[Candidate] | Unreadable]:
     """Return the possible layouts of what every layer gives for `x`, in the order of the forward pass."""
-    found: dict[str, list[Reading] | Unreadable] = {}
+    found: dict[str, list[Candidate] | Unreadable] = {}
     calls: Counter[nn.Module] = Counter()
 
     def look(module: nn.Module, output: Any, name: str) -> None:
@@ -119,7 +119,7 @@ def _look(model: Model, x: Tensor) -> dict[str, list[Reading] | Unreadable]:
     return found
 
 
-def _silent(readings: list[Reading] | Unreadable) -> bool:
+def _silent(readings: list[Candidate] | Unreadable) -> bool:
     """Whether a layer has places, and none of them answers to some corner."""
     return (
         not isinstance(readings, Unreadable)
@@ -145,7 +145,7 @@ def _images(model: Model) -> Tensor:
     return spec.normalise(torch.stack(images)).to(model.device, model.dtype)
 
 
-def _readings(output: Any, x: Tensor) -> list[Reading] | Unreadable:
+def _readings(output: Any, x: Tensor) -> list[Candidate] | Unreadable:
     """Return the possible layouts of one output with what speaks for each."""
     found = [(where, leaf) for where, leaf in leaves(output) if leaf.is_floating_point()]
     if not found:
@@ -190,14 +190,14 @@ def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int,
     yield from sorted(found)[:4]
 
 
-def _judge(layout: Layout, output: Any) -> Reading:
+def _judge(layout: Layout, output: Any) -> Candidate:
     # In float64: squares of small activations would vanish.
     maps = precise(layout.read(output))
     if layout.grid == (1, 1):
-        return Reading(layout, 0.0, 0.0)
+        return Candidate(layout, 0.0, 0.0)
     energy = (maps[1:] - maps[:1]).square().sum(1)
     if not bool((energy.sum((1, 2)) > 0).all()):
-        return Reading(layout, 0.0, 0.0)
+        return Candidate(layout, 0.0, 0.0)
     share = (energy / energy.sum((1, 2), keepdim=True)).float()
     h, w = share.shape[1:]
     y = (torch.arange(h, device=share.device) + 0.5) / h - 0.5
@@ -210,10 +210,10 @@ def _judge(layout: Layout, output: Any) -> Reading:
     alike = flat @ flat.T
     others = len(CORNERS) * (len(CORNERS) - 1)
     distinct = 1 - (alike.sum() - alike.diag().sum()) / others
-    return Reading(layout, float(score.nan_to_num(0.0)), float(distinct.nan_to_num(0.0)))
+    return Candidate(layout, float(score.nan_to_num(0.0)), float(distinct.nan_to_num(0.0)))
 
 
-def _settle(found: Mapping[str, list[Reading] | Unreadable], size: tuple[int, int]) -> dict[str, Layout | Unreadable]:
+def _settle(found: Mapping[str, list[Candidate] | Unreadable], size: tuple[int, int]) -> dict[str, Layout | Unreadable]:
     """Choose one layout for each layer: the measured ones first, then those that take after them."""
     settled: dict[str, Layout | Unreadable] = {}
     measured: dict[tuple[str, int, int], Layout] = {}

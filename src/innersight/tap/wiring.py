@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from innersight.brief import brief
 from innersight.model import DEFEATED, Model
 from innersight.nested import leaves
+from innersight.tap.batchnorm import batch_norm, scale_and_shift
 from innersight.tap.layout import Layout
-from innersight.tap.lean import batch_norm, scale_and_shift
 from innersight.tap.passes import layout
 from innersight.tap.probe import layouts
 from innersight.tap.state import untouched

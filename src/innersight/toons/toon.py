@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from innersight.brief import brief
-from innersight.writing import filling, remove_leftovers
+from innersight.storage.writing import filling, remove_leftovers
 
 from .backdrop import paint_before, paint_behind
 from .canvas import PARTS, Canvas

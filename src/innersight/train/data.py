@@ -14,10 +14,10 @@ from torch import Tensor
 
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, ImageError
-from innersight.inputs import Entry, ahead
+from innersight.inputs import ImageEntry, ahead
 from innersight.model import InputSpec
+from innersight.storage.writing import replacing, write_text
 from innersight.train.listing import Listing, chosen_entries
-from innersight.writing import replacing, write_text
 
 _CACHE_FORMAT = 3
 
@@ -224,7 +224,7 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
         _reserve(partial, int(np.prod(shape, dtype=np.int64)))
         pixels = np.memmap(partial, dtype=np.uint8, mode="r+", shape=shape)
 
-        def read(entry: Entry) -> tuple[np.ndarray, tuple[str, str]] | str:
+        def read(entry: ImageEntry) -> tuple[np.ndarray, tuple[str, str]] | str:
             try:
                 image = entry.load(spec)
                 return np.asarray(image.seen(spec)).reshape(shape[1:]), content_of(entry.bytes(), image)
@@ -233,7 +233,7 @@ def _fill(listing: Listing, spec: InputSpec, stem: Path, shape: tuple[int, ...],
 
         order: list[int] = []
 
-        def each() -> Iterator[Entry]:
+        def each() -> Iterator[ImageEntry]:
             for position, entry in chosen_entries(listing):
                 order.append(position)
                 yield entry

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from innersight.sources.run import epoch_file
-from innersight.writing import write_tensors
+from innersight.storage.writing import write_tensors
 
 
 class Keeper(Checkpoint):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, WriteError
-from innersight.writing import is_full, quiet_writers
+from innersight.storage.writing import is_full, quiet_writers
 
 
 @contextmanager

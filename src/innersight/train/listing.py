@@ -10,7 +10,7 @@ from typing import Any
 
 from innersight.errors import InnersightError, printable
 from innersight.image import SUFFIXES
-from innersight.inputs import Entry, Given, class_of, entries, label_notes, repeatable
+from innersight.inputs import Given, ImageEntry, class_of, entries, label_notes, repeatable
 
 NEEDED = "training needs a sub-folder of images for each of two or more classes"
 
@@ -96,7 +96,7 @@ def scan(images: Any, *, labels: Sequence[str] | None = None) -> Listing:
     )
 
 
-def chosen_entries(listing: Listing) -> Iterator[tuple[int, Entry]]:
+def chosen_entries(listing: Listing) -> Iterator[tuple[int, ImageEntry]]:
     """Yield the images of a listing in the order they are given in, each with its position."""
     positions = {number: i for i, number in enumerate(listing.numbers)}
     for entry in entries(listing.images):
@@ -133,14 +133,14 @@ def _folders(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _class(entry: Entry, common: int) -> str | None:
+def _class(entry: ImageEntry, common: int) -> str | None:
     """Return the folder of an image that is its class, the outermost; else the label its source gives it."""
     if entry.folder:
         return entry.inside[common] if len(entry.inside) > common else None
     return None if entry.label is None else str(entry.label)
 
 
-def _common(every: Iterable[Entry]) -> int:
+def _common(every: Iterable[ImageEntry]) -> int:
     """Return in how many folders all images of tar files lie, such as the one that was packed."""
     first: tuple[str, ...] | None = None
     for entry in every:
@@ -151,7 +151,7 @@ def _common(every: Iterable[Entry]) -> int:
     return len(first or ())
 
 
-def _name(entry: Entry, root: Path | None) -> str:
+def _name(entry: ImageEntry, root: Path | None) -> str:
     if root is None or entry.path is None:
         return entry.name
     return entry.path.relative_to(root).as_posix()

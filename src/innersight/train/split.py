@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from innersight.bounded import read_json
 from innersight.errors import InnersightError, printable
+from innersight.storage.bounded import read_json
+from innersight.storage.writing import write_text
 from innersight.train.data import TrainingImages
-from innersight.writing import write_text
 
 FILE = "split.json"
 SHOWN = 3

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from innersight.bounded import read_json, reading
 from innersight.errors import InnersightError, MissingExtraError
-from innersight.writing import write_text
+from innersight.storage.bounded import read_json, reading
+from innersight.storage.writing import write_text
 
 FORMAT = 1
 BINS = 32

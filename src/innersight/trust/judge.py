@@ -148,10 +148,10 @@ def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -
     streams = [torch.Generator().manual_seed(int(case.rng.integers(2**31))) for case in cases]
     filled = {(i, fill): replacements[fill](cases[i].x, streams[i]) for i, fill in dict.fromkeys(places)}
     targets = torch.tensor([cases[question.case].target for question in questions])
-    lean = tap.lean()
+    folded = tap.fold_batchnorm()
 
     def run(inputs: Tensor, owners: Tensor) -> Tensor:
-        with torch.no_grad(), lean:
+        with torch.no_grad(), folded:
             logits = model.logits(inputs.to(model.device, model.dtype)).float()
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]

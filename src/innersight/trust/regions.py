@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from innersight.bounded import read_text
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
 from innersight.image import Image
 from innersight.masks import check_size, ends_of, files_by_end, laid, not_black
 from innersight.model import InputSpec
+from innersight.storage.bounded import read_text
 
 CORNERS = ("x0", "y0", "x1", "y1")
 

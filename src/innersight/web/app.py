@@ -20,8 +20,8 @@ from starlette.requests import ClientDisconnect
 
 from innersight import __version__
 from innersight.errors import InnersightError
-from innersight.permit import Permit
-from innersight.study_folder import GoneError, StudyFolder, read
+from innersight.storage.permit import Permit
+from innersight.storage.study_folder import GoneError, StudyFolder, read
 from innersight.web import shell
 from innersight.web.computing import computing
 from innersight.web.guard import Guard, loopback, problem
@@ -56,8 +56,8 @@ def create_app(
     """Return the application over a study folder. Who may ask it: see `innersight.web.guard.Guard`.
 
     source, model : what computes; by default the study's own network, opened anew by another process. images : where
-    the study's images are found. Both are needed for a study of somebody else, see `innersight.permit`. shown : the
-    folder whose `web` shows the study, where that is not its own.
+    the study's images are found. Both are needed for a study of somebody else, see `innersight.storage.permit`.
+    shown : the folder whose `web` shows the study, where that is not its own.
     Raises InnersightError where there is no study.
     """
     folder = Path(study_folder)

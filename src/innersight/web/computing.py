@@ -11,13 +11,13 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
 from innersight.errors import InnersightError, WriteError
-from innersight.index import INDEX
-from innersight.permit import Permit, claims_of
-from innersight.stamp import holds
+from innersight.storage.index import INDEX
+from innersight.storage.permit import Permit, claims_of
+from innersight.storage.stamp import holds
+from innersight.storage.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
 from innersight.study.ask import Ask
 from innersight.study.asks import kinds
 from innersight.study.asks.image import Image
-from innersight.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page

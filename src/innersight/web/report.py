@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError
-from innersight.study_folder import written_by_innersight
+from innersight.storage.study_folder import written_by_innersight
+from innersight.storage.writing import replacing, write_text
 from innersight.web import shell
 from innersight.web.selection import selected
-from innersight.writing import replacing, write_text
 
 LARGEST = 25_000_000
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
-from innersight.sheet_names import files_of
-from innersight.study_folder import StudyFolder, parsed, read, written_by_innersight
+from innersight.storage.sheet_names import files_of
+from innersight.storage.study_folder import StudyFolder, parsed, read, written_by_innersight
 from innersight.web.shell import documents
 from innersight.web.tiles import Cutter
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from innersight.study_folder import GoneError, StudyFolder
+from innersight.storage.study_folder import GoneError, StudyFolder
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = "main.js"

@@ -9,8 +9,8 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
+from innersight.storage.study_folder import StudyFolder
 from innersight.study.asks.image import Image
-from innersight.study_folder import StudyFolder
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000

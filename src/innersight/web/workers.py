@@ -39,7 +39,7 @@ class Worker(Protocol):
 class Process:
     """A process that loads torch and the network at its first job and keeps them.
 
-    source : see `ins.load`. images : where the study's images are found; see `innersight.permit`.
+    source : see `ins.load`. images : where the study's images are found; see `innersight.storage.permit`.
     """
 
     def __init__(self, folder: Path, source: str | None = None, images: Sequence[str] = ()) -> None:

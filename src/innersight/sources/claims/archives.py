@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 
-from innersight.bounded import MAX_TEXT, check_claim, reading
 from innersight.errors import InnersightError, printable
+from innersight.storage.bounded import MAX_TEXT, check_claim, reading
 
 
 @contextmanager

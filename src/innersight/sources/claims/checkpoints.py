@@ -3,11 +3,11 @@
 import io
 from io import BufferedIOBase
 
-from innersight.bounded import check_claim, reading
 from innersight.errors import InnersightError, printable
 from innersight.sources.claims import pickles
 from innersight.sources.claims.archives import archive, is_archive, read_entry
 from innersight.sources.claims.pickles import MAX_PICKLE, Declared, ForeignError
+from innersight.storage.bounded import check_claim, reading
 
 WHAT = "checkpoint of weights"
 MAGIC = 0x1950A86A20F9469CFC6C

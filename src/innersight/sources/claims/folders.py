@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from innersight.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, read_json, reading
 from innersight.errors import InnersightError, printable
 from innersight.sources.claims.checkpoints import check_checkpoint
+from innersight.storage.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, read_json, reading
 
 MAX_LAYERS = 1_000
 MAX_CLASSES = 1_000_000

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from innersight.bounded import BROKEN, MAX_MODEL, check
 from innersight.errors import InnersightError, printable
+from innersight.storage.bounded import BROKEN, MAX_MODEL, check
 
 MAX_MAP = 2**28  # values of one tensor for one image
 FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any
 
-from innersight.bounded import check_claim, reading
 from innersight.errors import InnersightError, MissingExtraError, printable
+from innersight.storage.bounded import check_claim, reading
 
 
 def check_hdf5(file: BufferedIOBase, where: str, *, present: int) -> None:

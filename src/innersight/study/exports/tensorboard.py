@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from innersight.errors import MissingExtraError
+from innersight.storage.writing import filling
 from innersight.study.content import Content
 from innersight.study.exports import exports
-from innersight.writing import filling
 
 
 @exports.register("TensorBoard")

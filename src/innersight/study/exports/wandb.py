@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from innersight.errors import MissingExtraError
+from innersight.storage.writing import filling
 from innersight.study.content import Content
 from innersight.study.exports import exports
-from innersight.writing import filling
 
 
 @exports.register("Weights & Biases")

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from innersight import tap
-from innersight.model import Field, Model
+from innersight.model import Model, ReceptiveField
 from innersight.quotients import quotient
 
 ENERGY = 0.95
 
 
-def fields(model: Model, layers: Sequence[str]) -> dict[str, Field]:
+def fields(model: Model, layers: Sequence[str]) -> dict[str, ReceptiveField]:
     """Return the receptive field of each layer's middle location.
 
     Size and stride are those of the pixels that the location is wired to: where a gradient of its units is not zero,
@@ -98,12 +98,12 @@ def _energy(
     return energy.detach().double().square().sum(1).cpu()
 
 
-def _field(wiring: Float[Tensor, "2 H W"], felt: Float[Tensor, "H W"], grid: tuple[int, int]) -> Field:
+def _field(wiring: Float[Tensor, "2 H W"], felt: Float[Tensor, "H W"], grid: tuple[int, int]) -> ReceptiveField:
     """Return the field from the energy of two neighbours as they are wired, and from what the first one feels."""
     # A unit that is silent on all images feels nothing: then what it is wired to tells.
     felt = felt if bool(felt.any()) else wiring[0]
     rows, columns = (_extent(wiring.sum(1 + side), felt.sum(side), grid[1 - side]) for side in (1, 0))
-    return Field(
+    return ReceptiveField(
         (rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]), (float(rows[3]), float(columns[3]))
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, brief, printable
-from innersight.writing import write_bytes
+from innersight.storage.writing import write_bytes
 
 # What a study consists of; whatever else lies in its folder is not touched.
 FOLDERS = ("values", "web", "images", "sprites")

@@ -12,10 +12,10 @@ import safetensors
 from safetensors.torch import load_file
 from torch import Tensor
 
-from innersight import index
 from innersight.errors import InnersightError, brief, printable
-from innersight.study_folder import StudyFolder, parsed
-from innersight.writing import is_full, write_tensors
+from innersight.storage import index
+from innersight.storage.study_folder import StudyFolder, parsed
+from innersight.storage.writing import is_full, write_tensors
 
 _UPSERT = """
 INSERT INTO items (key, settings, document, file, seconds) VALUES (?, ?, ?, ?, ?)
@@ -56,7 +56,7 @@ class Store:
         inside = StudyFolder(Path(folder))
         if inside.folder.is_file():
             raise InnersightError(f"{folder} is a file; name a folder for the study")
-        with told(inside.folder):
+        with clear_errors(inside.folder):
             inside.folder.mkdir(parents=True, exist_ok=True)
             inside.check()
             if not inside.writable:
@@ -98,7 +98,7 @@ class Store:
     ) -> None:
         """Write an item: first its file, complete under its final name, then its row."""
         file = None
-        with told(self.folder):
+        with clear_errors(self.folder):
             if tensors:
                 file = _name(key)
                 write_tensors(self.inside.path(_VALUES, file), tensors)
@@ -124,7 +124,7 @@ class Store:
     def drop_others(self, keys: set[str]) -> None:
         """Forget every item whose key is not in `keys`, with its file."""
         others = [key for key in self.names() if key not in keys]
-        with told(self.folder), index.writing(self.inside) as db:
+        with clear_errors(self.folder), index.writing(self.inside) as db:
             for key in others:
                 db.execute("DELETE FROM items WHERE key = ?", (key,))
                 self.inside.remove(_VALUES, _name(key))
@@ -180,7 +180,7 @@ def _whole(path: Path) -> bool:
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
+def clear_errors(folder: Path) -> Iterator[None]:
     """Turn a full disk into one sentence; what was finished before stays."""
     try:
         yield

@@ -17,10 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from innersight import index
 from innersight.errors import InnersightError, WriteError, printable
-from innersight.study_folder import StudyFolder, parsed
-from innersight.writing import write_text
+from innersight.storage import index
+from innersight.storage.study_folder import StudyFolder, parsed
+from innersight.storage.writing import write_text
 
 EMBEDDED = "toon"  # no file and no code of anybody's
 _SETS = re.compile(r"((?:hf|python):.+)#\d{1,18}", re.DOTALL)

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.ending import Ending
 from innersight.errors import InnersightError
+from innersight.heads.ending import Ending
+from innersight.heads.outputs import check_output, check_scores
 from innersight.nested import leaves
-from innersight.outputs import check_output, check_scores
 from innersight.quotients import normalised
 
 Link = Literal["softmax", "sigmoid", "none"]

@@ -3,9 +3,10 @@
 import hashlib
 import json
 
-from innersight import __version__, index
-from innersight.permit import mark_of
-from innersight.study_folder import StudyFolder, parsed
+from innersight import __version__
+from innersight.storage import index
+from innersight.storage.permit import mark_of
+from innersight.storage.study_folder import StudyFolder, parsed
 
 
 def stamp(inside: StudyFolder) -> str:

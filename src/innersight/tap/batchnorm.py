@@ -13,7 +13,7 @@ _NAMES = ("input", "running_mean", "running_var", "weight", "bias", "training", 
 _DEFAULTS: dict[str, Any] = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
 
 
-class lean(TorchFunctionMode):  # noqa: N801
+class fold_batchnorm(TorchFunctionMode):  # noqa: N801
     """Inside, a batch norm that uses its running statistics is computed as `x * scale + shift`.
 
     The values are the same up to rounding, and the backward pass is several times cheaper than torch's own. Scale and

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from innersight.errors import InnersightError, printable
-from innersight.study_folder import DATABASES, SIDES, GoneError, StudyFolder
+from innersight.storage.study_folder import DATABASES, SIDES, GoneError, StudyFolder
 
 INDEX, LOCK = DATABASES
 TABLES = {
