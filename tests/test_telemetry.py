@@ -313,3 +313,36 @@ def test_a_network_that_is_one_layer() -> None:
         optimizer.step()
         telemetry.step(loss)
     assert telemetry.data()["layers"]["Linear"]["update_ratio"][0] > 0
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e30])
+def test_norms_of_gradients_of_any_size(size: float) -> None:
+    net = nn.Linear(4, 3)
+    telemetry = Telemetry(net, every=2)
+    before = net.weight.detach().clone()
+    for _ in range(2):
+        net.weight.grad = torch.full_like(net.weight, size)
+        telemetry.step(0.0)
+    assert torch.equal(net.weight, before)
+    with torch.no_grad():
+        net.weight.fill_(size)
+    for step in range(2):
+        telemetry.step(0.0)
+        with torch.no_grad():
+            net.weight.fill_(size * (1.5 if step == 0 else 1))
+    found = telemetry.data()["layers"]["Linear"]
+    assert found["gradient_norm"][0] == pytest.approx(size * 12**0.5, rel=1e-4)
+    assert found["weight_norm"][1] == pytest.approx(1.5 * size * 12**0.5, rel=1e-4)
+
+
+def test_a_weight_of_any_size_has_an_update_ratio() -> None:
+    for size in (1e-30, 1.0, 1e30):
+        net = nn.Linear(4, 3)
+        telemetry = Telemetry(net, every=2)
+        with torch.no_grad():
+            net.weight.fill_(size)
+        telemetry.step(0.0)
+        with torch.no_grad():
+            net.weight.fill_(size * 1.5)
+        telemetry.step(0.0)
+        assert telemetry.data()["layers"]["Linear"]["update_ratio"][0] == pytest.approx(0.5, rel=1e-4)

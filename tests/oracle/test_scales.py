@@ -465,3 +465,19 @@ def test_colours_and_sheets(size: float, tmp_path: Path) -> None:
     assert sheet["hi"][0] == pytest.approx(size, rel=0.2)
     half = (values * 2.0**-10).half()
     assert scale_of(half, share=0.995).high == pytest.approx(scale_of(half.float(), share=0.995).high)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-6, 1.0])
+def test_what_small_logits_change_of_a_probability(size: float, tmp_path: Path) -> None:
+    # In float32 a probability of 1/3 is told from its neighbours by 3e-8, and these logits change it by 1e-10.
+    model = deep(size)
+    for number in (0, 1, 2, 3):
+        image(number, width=10, height=10).pil.save(tmp_path / f"{number}.png")
+    found = explain(model, tmp_path, 1, ["occlusion", "saliency"], of="probability", layers=["first"])
+    exact = load(copy.deepcopy(model.net).double(), input=model.input)
+    wanted = explain(exact, tmp_path, 1, ["occlusion", "saliency"], of="probability", layers=["first"])
+    for one, other in zip(found.entries, wanted.entries, strict=True):
+        assert float((one.values - other.values).abs().max() / other.values.abs().max()) < 1e-3, one.method
+    judged = ins.trust(model, tmp_path, ["saliency", "gradcam"], layer="first", steps=5).scores
+    truth = ins.trust(exact, tmp_path, ["saliency", "gradcam"], layer="first", steps=5).scores
+    assert float((judged - truth).abs().max() / truth.abs().max()) < 1e-2

@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.image import Image, stack
 from innersight.inputs import Images, class_of
 from innersight.model import Model
-from innersight.quotients import cosine
+from innersight.quotients import cosine, precise
 
 OF = ("logit", "probability")
 RUNNER_UP = "runner-up"
@@ -154,7 +154,8 @@ def _classes(model: Model, classes: Tensor, rivals: Tensor, questions: tuple[str
 
     def score(captured: tap.Captured, index: Tensor) -> Tensor:
         outputs = captured.logits()
-        values = outputs if of == "logit" else model.probabilities(outputs)
+        # What small logits change of a probability is less than float32 tells from it.
+        values = outputs if of == "logit" else model.probabilities(precise(outputs))
         mine = values.gather(1, own[index, None])[:, 0]
         rival = other[index]
         theirs = values.gather(1, rival.clamp(min=0)[:, None])[:, 0]

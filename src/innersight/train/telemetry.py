@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from innersight.errors import InnersightError, MissingExtraError
+from innersight.quotients import precise
 from innersight.storage.bounded import read_json, reading
 from innersight.storage.writing import write_text
 
@@ -227,15 +228,16 @@ class Telemetry:
                 values = torch.cat([w.detach().flatten() for w in weights]).float()
                 slopes = [w.grad.detach().flatten() for w in weights if w.grad is not None]
                 gradient = torch.cat(slopes).float() if slopes else values.new_full((1,), math.nan)
-                change, start = values.new_tensor(math.nan), values.new_tensor(math.nan)
+                change = start = precise(values.new_tensor(math.nan))
                 if name in self._before:
                     before = torch.cat([b.flatten() for b in self._before[name]]).float()
-                    change, start = (values - before).norm(), before.norm()
+                    change, start = _norm(precise(values) - precise(before)), _norm(before)
                 dead = values.new_tensor(math.nan)
                 if name in self._positive:
                     dead = 1 - self._positive[name].float().mean().to(values)
                 lows = [values.min(), values.max(), gradient.min(), gradient.max()]
-                figures.append(torch.stack([values.norm(), gradient.norm(), change / start, dead, *lows]))
+                sizes = [_norm(values), _norm(gradient), change / start]
+                figures.append(torch.stack([*sizes, *map(precise, (dead, *lows))]))
                 histograms.append((_histogram(values), _histogram(gradient) if slopes else None))
         rows = [[float(v) for v in row] for row in torch.stack([f.cpu() for f in figures]).tolist()]
         for name, row, counts in zip(self._layers, rows, histograms, strict=True):
@@ -336,6 +338,11 @@ def _unit_dimension(output: Tensor) -> int:
 
 def _units(output: Tensor) -> int:
     return output.shape[_unit_dimension(output)] if output.ndim >= 2 else -1
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Return the Euclidean norm, in float64: the squares of a gradient that vanishes are zero in float32."""
+    return precise(values).norm()
 
 
 def _histogram(values: Tensor) -> list[int]:

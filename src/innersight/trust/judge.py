@@ -14,6 +14,7 @@ from innersight.brief import brief
 from innersight.heatmaps.engine import Answers
 from innersight.heatmaps.masked import Asking, batch_of, pooled
 from innersight.image import Image
+from innersight.quotients import precise
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import Curves, curves
@@ -152,7 +153,8 @@ def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -
 
     def run(inputs: Tensor, owners: Tensor) -> Tensor:
         with torch.no_grad(), folded:
-            logits = model.logits(inputs.to(model.device, model.dtype)).float()
+            # What small logits change of a probability is less than float32 tells from it.
+            logits = precise(model.logits(inputs.to(model.device, model.dtype)))
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]
 

@@ -73,7 +73,7 @@ class Trust:
     """How far heatmap methods can be believed, beside baseline maps on the same images.
 
     images : their names. targets : class number per image. maps : names, methods first, then baselines.
-    deletion, insertion : (images, maps, steps + 1) float32, the target's probability. columns : what is in
+    deletion, insertion : (images, maps, steps + 1) float64, the target's probability. columns : what is in
     `trust.metrics` and `trust.truths`, (images, maps), NaN where an image or a baseline has none; of truths, the
     images they made. chances : of some columns, (images,) what a map that knows nothing reaches. empty :
     (images, maps) bool, see `Row`. protocols : the score of every map under each way of measuring it, on the first
