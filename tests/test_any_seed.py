@@ -287,6 +287,32 @@ def test_a_suffix_that_leaves_the_variants_out_is_noticed(
         assert left_out.mode == "full"
 
 
+class Ruled(Aside):
+    """Rules classes out by scores that are no evidence."""
+
+    def __init__(self, scale: float, *, out: int) -> None:
+        super().__init__(scale, silent=False)
+        self.out = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        ruled = torch.arange(4) < self.out
+        return (super().forward(x) - 100).masked_fill(ruled, -1e9)
+
+
+@pytest.mark.parametrize("out", [1, 3])
+def test_a_class_that_is_ruled_out_hides_no_wrong_suffix(out: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, x = model_of(Ruled(1.0, out=out), 12, 12, classes=4), torch.rand(2, 3, 12, 12)
+
+    def plain(self: suffix.Suffix, variants: Tensor, index: Tensor) -> Tensor:
+        return self.output[index]
+
+    with tap.untouched(model), torch.no_grad():
+        assert tap.resume(model, x, "relu").mode == "resumed"
+        monkeypatch.setattr(suffix.Suffix, "__call__", plain)
+        assert tap.resume(model, x, "relu").mode == "full"
+
+
 def affine_rest(model: Model, x: Tensor, layer: str) -> bool:
     """Say whether class 0 is an affine function of a layer, as the methods do that make use of it."""
     with tap.untouched(model):

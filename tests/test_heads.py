@@ -245,3 +245,18 @@ def test_a_network_that_squeezes_its_batch_away() -> None:
     assert ins.explain(model, image(1), methods=["saliency"], layers="conv").entries[0].verdict is None
     with pytest.raises(InnersightError, match=r"for a single image.*squeeze only the dimensions meant"):
         ended(lambda maps: maps.mean((2, 3)) if len(maps) > 1 else maps.mean((2, 3)).repeat(2, 1))
+
+
+def test_a_class_that_is_ruled_out_hides_no_dependence_on_other_images() -> None:
+    class Relative(InPlace):
+        def forward(self, x: Tensor) -> Tensor:
+            scores = super().forward(x)
+            return (scores - scores.mean(0)).masked_fill(torch.arange(4) == 2, -1e9)
+
+    class Ruled(InPlace):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).masked_fill(torch.arange(4) == 2, -1e9)
+
+    torch.manual_seed(0)
+    assert any("when it is alone" in note for note in ins.load(Relative().eval(), input=SPEC).notes)
+    assert not any("when it is alone" in note for note in ins.load(Ruled().eval(), input=SPEC).notes)

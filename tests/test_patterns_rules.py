@@ -22,7 +22,8 @@ FIRST = WAKING + 3 * CHECK  # steps of an image before any look can end it
 def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, span: int = CHECK) -> Any:
     """An image whose objective was `first` in the first four steps, and then on average what the last spans say."""
     trace = torch.full((age,), (first + before) / 2)
-    trace[:4] = first
+    # The mean of the first steps counts too, and not the first one.
+    trace[:4] = torch.tensor([first + 40, first - 20, first - 30, first + 10])
     # The mean of a span counts, and not its ends.
     trace[-2 * span : -span], trace[-span:] = before, now
     trace[-1], trace[-2] = now - 5, now + 5

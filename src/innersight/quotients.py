@@ -4,8 +4,11 @@ A constant added to a denominator, or a floor under it, says something about the
 nobody knows that: behind average pooling a gradient is 1e-8 and below. Only exactly zero is an exception.
 """
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+OUTLYING = 1e4
 
 
 def precise(values: Tensor) -> Tensor:
@@ -36,3 +39,15 @@ def normalised(values: Float[Tensor, "*_n"], dim: int | tuple[int, ...]) -> Floa
 def cosine(one: Float[Tensor, "*_n"], other: Float[Tensor, "*_n"], dim: int = 1) -> Tensor:
     """Return the cosine of the angle between vectors along `dim`, -1 to 1; 0 where one of them is zero."""
     return (normalised(one, dim) * normalised(other, dim)).sum(dim)
+
+
+def outlying(sizes: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Say which sizes are more than 10,000 times the smallest that is not zero.
+
+    By scores of -1e9 networks rule classes out: a tolerance that is a share of the largest score would pass anything.
+
+    >>> outlying(torch.tensor([0.0, 2.0, 5.0, 1e9])).tolist()
+    [False, False, False, True]
+    """
+    some = sizes[sizes > 0]
+    return sizes > OUTLYING * some.amin() if len(some) else torch.zeros_like(sizes, dtype=torch.bool)

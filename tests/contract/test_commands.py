@@ -14,13 +14,18 @@ from networks import image
 from typer.testing import CliRunner
 
 import innersight as ins
+from innersight.ablation import Ablation
 from innersight.cli import app
+from innersight.compare import Comparison
+from innersight.connections.result import Connections
 from innersight.errors import InnersightError
+from innersight.find.result import Finding
 from innersight.heatmaps.request import methods
 from innersight.patterns import Views
 from innersight.patterns.objectives import objectives
 from innersight.patterns.parameterize import parameterizations
 from innersight.registry import Registry, identifier, word
+from innersight.result import figures
 from innersight.sources import query
 from innersight.study import Plan
 from innersight.study.exports import exports
@@ -89,6 +94,16 @@ def test_a_command_has_the_defaults_of_its_function(name: str, tmp_path: Path, m
     # Those that a command leaves out are the function's own.
     shared = set(inspect.signature(COMMANDS[name]).parameters) & set(inspect.signature(getattr(ins, name)).parameters)
     assert compared >= len(shared) - len(OWN) - 5
+
+
+@pytest.mark.parametrize("result", [Ablation, Comparison, Connections, Finding])
+def test_a_command_draws_as_many_units_as_the_figure_of_its_result(result: Any) -> None:
+    name = {Ablation: "ablate", Comparison: "compare", Connections: "connections", Finding: "find"}[result]
+    listed = inspect.signature(COMMANDS[name]).parameters["top"].default
+    own = inspect.signature(result.figure).parameters
+    # A figure that is registered under the name of the result, or still the result's own.
+    drawn = own["count"].default if "count" in own else figures.options(result.__name__.lower())["count"]
+    assert drawn == listed
 
 
 def plain(value: Any) -> Any:

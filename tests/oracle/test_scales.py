@@ -473,9 +473,10 @@ def test_what_small_logits_change_of_a_probability(size: float, tmp_path: Path) 
     model = deep(size)
     for number in (0, 1, 2, 3):
         image(number, width=10, height=10).pil.save(tmp_path / f"{number}.png")
-    found = explain(model, tmp_path, 1, ["occlusion", "saliency"], of="probability", layers=["first"])
+    chosen = ["occlusion", "saliency", "ablationcam", "integrated-gradients", "scorecam", "hirescam"]
+    found = explain(model, tmp_path, 1, chosen, of="probability", layers=["first"])
     exact = load(copy.deepcopy(model.net).double(), input=model.input)
-    wanted = explain(exact, tmp_path, 1, ["occlusion", "saliency"], of="probability", layers=["first"])
+    wanted = explain(exact, tmp_path, 1, chosen, of="probability", layers=["first"])
     for one, other in zip(found.entries, wanted.entries, strict=True):
         assert float((one.values - other.values).abs().max() / other.values.abs().max()) < 1e-3, one.method
     judged = ins.trust(model, tmp_path, ["saliency", "gradcam"], layer="first", steps=5).scores

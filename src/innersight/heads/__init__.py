@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.heads.ending import Ending
 from innersight.heads.outputs import check_output, check_scores
 from innersight.nested import leaves
-from innersight.quotients import normalised
+from innersight.quotients import normalised, outlying
 
 Link = Literal["softmax", "sigmoid", "none"]
 LINKS = get_args(Link)
@@ -185,8 +185,10 @@ def _checked(outputs: Outputs, found: Fitted) -> Fitted:
         if all(leaf.isfinite().all() for _, leaf in leaves(outputs.several)):
             raise InnersightError(f"the head makes scores that are not numbers of the network's output for {several}")
         notes.append(f"the network's scores are not numbers for {several}")
-    apart = float((scores[:1] - alone).nan_to_num(0, 0, 0).abs().max())
-    if apart > torch.finfo(scores.dtype).eps ** 0.5 * float(scores.nan_to_num(0, 0, 0).abs().max()):
+    sizes = scores.nan_to_num(0, 0, 0).abs().amax(0)
+    usual = ~outlying(sizes)
+    apart = float((scores[:1] - alone).nan_to_num(0, 0, 0).abs()[:, usual].max())
+    if apart > torch.finfo(scores.dtype).eps ** 0.5 * float(sizes[usual].max()):
         notes.append(
             f"the scores of an image differ by {apart:.2g} when it is alone: they depend on the other images of a "
             "batch, or are drawn at random"

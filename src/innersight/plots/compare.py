@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @figures.register("The same units over several images")
-def comparison(found: Comparison, *, count: int = 12) -> "Figure":
+def comparison(found: Comparison, *, count: int = 10) -> "Figure":
     """Draw the best units as columns, the images as rows, each unit on one scale over all images.
 
     Parameters

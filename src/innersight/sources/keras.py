@@ -294,13 +294,18 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _range(keras: Any, network: Any, channels: int) -> dict[str, Any]:
-    """Return the mean and std that bring pixels in 0..1 to what the first rescaling layer expects; {} without one."""
+    """Return the mean and std that bring pixels in 0..1 to what a rescaling layer at the beginning expects.
+
+    {} without one: behind the first layer with weights a rescaling says nothing about pixels.
+    """
     for layer in _leaves(network):
         if isinstance(layer, keras.layers.Rescaling):
             scale = max(abs(float(v)) for v in torch.as_tensor(layer.scale).flatten())
             bytes_in = scale <= 0.1
         elif isinstance(layer, keras.layers.Normalization) and getattr(layer, "mean", None) is not None:
             bytes_in = float(torch.as_tensor(layer.mean).abs().max()) > 1.5
+        elif layer.weights:
+            return {}
         else:
             continue
         return {"mean": (0.0,) * channels, "std": (1 / 255 if bytes_in else 1.0,) * channels}

@@ -13,6 +13,7 @@ from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import DEFEATED, Model
 from innersight.nested import transform
+from innersight.quotients import outlying
 from innersight.tap.layout import Layout
 from innersight.tap.passes import Reached, layout, replace
 from innersight.tap.state import forwards
@@ -107,10 +108,19 @@ def _same(resumed: Tensor, truth: Tensor, plain: Tensor) -> bool:
     finite = truth.isfinite()
     if not torch.equal(finite, resumed.isfinite()) or not finite.any():
         return False
-    size = float(truth[finite].abs().max())
-    change = float((truth.double() - plain.double())[finite].abs().max())
-    allowed = max(64 * torch.finfo(truth.dtype).eps * size, min(1e-3 * size, 0.05 * change))
-    return float((resumed.double() - truth.double())[finite].abs().max()) <= allowed
+    values, changes, misses = (
+        one.double().where(finite, 0).abs().amax(0) for one in (truth, truth.double() - plain, truth.double() - resumed)
+    )
+    ruled_out = outlying(values)
+    return all(
+        float(misses[group].max()) <= _allowed(truth.dtype, float(values[group].max()), float(changes[group].max()))
+        for group in (ruled_out, ~ruled_out)
+        if bool(group.any())
+    )
+
+
+def _allowed(kind: torch.dtype, size: float, change: float) -> float:
+    return max(64 * torch.finfo(kind).eps * size, min(1e-3 * size, 0.05 * change))
 
 
 def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, int], Any], Any]:

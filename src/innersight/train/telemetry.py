@@ -342,7 +342,8 @@ def _units(output: Tensor) -> int:
 
 def _norm(values: Tensor) -> Tensor:
     """Return the Euclidean norm, in float64: the squares of a gradient that vanishes are zero in float32."""
-    return precise(values).norm()
+    size: Tensor = precise(values).norm()
+    return size
 
 
 def _histogram(values: Tensor) -> list[int]:

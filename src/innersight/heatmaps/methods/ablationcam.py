@@ -47,5 +47,5 @@ def _affine(request: Request) -> Tensor | None:
         return None
     tried = tap.trials(request.activation, request.generator())
     truth = tuple(request.resumed(trial, request.each) for trial in tried)
-    values = request.scores.to(request.x.dtype)
+    values = request.shared.scores.detach()
     return slope if tap.affine(request.activation, slope, values, tried, truth) else None
