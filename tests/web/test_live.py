@@ -268,7 +268,7 @@ def test_offers_follow_the_lens(visit: Visit) -> None:
 
 @pytest.mark.parametrize("visit", ["#/c/ambra"], indirect=True)
 def test_a_class_is_asked_for_by_its_label_too(visit: Visit) -> None:
-    asks = visit.page.locator("main .offer").first.get_attribute("data-asks")
+    asks = visit.page.locator("main .offer").first.get_attribute("data-requests")
     assert asks is not None
     assert json.loads(asks) == [{"kind": "classes", "classes": [0]}]
 

@@ -13,22 +13,22 @@ from web_fixture import HOSTILE_LABEL, HOSTILE_LAYER, HOSTILE_NAME, LAYERS, writ
 
 from innersight.web.report import embed, write_report
 
-SECTIONS = ("model", "images", "activations", "compare", "patterns", "classes", "evidence", "training", "about")
+SECTIONS = ("model", "images", "activations", "compare", "patterns", "classes", "heatmaps", "training", "about")
 
 
 @pytest.mark.browser
 def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
     shown = reader.page.evaluate("[...document.querySelectorAll('section.section')].map((section) => section.id)")
     assert shown == list(SECTIONS)
-    for selector in (".journey", "#activations", "#compare", "#patterns", "#classes", "#evidence"):
+    for selector in (".journey", "#activations", "#compare", "#patterns", "#classes", "#heatmaps"):
         varied, drawn = reader.show(selector)
         assert varied > 0.8 * drawn > 0, selector
     assert reader.page.locator("#images img").count() == 2
     reader.wait("[...document.querySelectorAll('#images img')].every((image) => image.naturalWidth > 0)")
     assert reader.page.locator("#training svg path.line").count() >= 8
     assert reader.page.locator("#training svg path.ridge").count() >= 20
-    assert reader.page.locator("#evidence .heatmap").count() == 4
-    assert reader.page.locator("#evidence .doubt").all_inner_texts() == [
+    assert reader.page.locator("#heatmaps .heatmap").count() == 4
+    assert reader.page.locator("#heatmaps .doubt").all_inner_texts() == [
         "Low confidence: no class has a probability above 0.31."
     ]
     assert reader.page.locator(".empty").count() == 0
@@ -40,7 +40,7 @@ def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
 def test_values_under_the_pointer_are_those_of_the_sheet(reader: Reader, study: Path) -> None:
     heatmaps = json.loads((study / "web" / "documents" / "heatmaps.json").read_text())
     entry = next(e for e in heatmaps["entries"] if e["method"] == "occlusion")
-    figure = reader.page.locator("#evidence .heatmap", has_text="Occlusion").first
+    figure = reader.page.locator("#heatmaps .heatmap", has_text="Occlusion").first
     figure.scroll_into_view_if_needed()
     area = figure.locator(".probe")
     box = area.bounding_box()
@@ -167,24 +167,24 @@ def test_keyboard_alone_is_enough(reader: Reader) -> None:
 def test_links_to_sections_scroll_there_and_back_returns(reader: Reader) -> None:
     page = reader.page
     page.get_by_role("navigation", name="Sections").get_by_role("link", name="Evidence").click()
-    reader.wait("Math.abs(document.getElementById('evidence').getBoundingClientRect().top) < 200")
+    reader.wait("Math.abs(document.getElementById('heatmaps').getBoundingClientRect().top) < 200")
     reader.wait("document.querySelector('#sections [aria-current]')?.textContent === 'Evidence'")
-    page.locator("#evidence h3 a").first.click()
+    page.locator("#heatmaps h3 a").first.click()
     page.wait_for_selector(".image-page")
     page.go_back()
-    reader.wait("Math.abs(document.getElementById('evidence').getBoundingClientRect().top) < 700")
+    reader.wait("Math.abs(document.getElementById('heatmaps').getBoundingClientRect().top) < 700")
 
 
 @pytest.mark.browser
 def test_evidence_has_a_view_and_an_opacity(reader: Reader) -> None:
     page = reader.page
-    reader.show("#evidence")
-    reader.wait("document.querySelector('#evidence .heatmap ins-tile').dataset.state === 'drawn'")
-    pixel = "() => document.querySelector('#evidence .heatmap canvas:not([hidden])').toDataURL()"
+    reader.show("#heatmaps")
+    reader.wait("document.querySelector('#heatmaps .heatmap ins-tile').dataset.state === 'drawn'")
+    pixel = "() => document.querySelector('#heatmaps .heatmap canvas:not([hidden])').toDataURL()"
     overlay = page.evaluate(pixel)
-    page.locator("#evidence").get_by_role("button", name="Map", exact=True).click()
+    page.locator("#heatmaps").get_by_role("button", name="Map", exact=True).click()
     reader.wait(f"before => ({pixel})() !== before", overlay)
-    page.locator("#evidence").get_by_role("button", name="Overlay").click()
+    page.locator("#heatmaps").get_by_role("button", name="Overlay").click()
     reader.wait(f"before => ({pixel})() === before", overlay)
     page.get_by_label("Opacity of the map").fill("20")
     reader.wait(f"before => ({pixel})() !== before", overlay)
@@ -251,7 +251,7 @@ def test_empty_panels_say_why(chromium: Any, study: Path, tmp_path: Path) -> Non
     about["missing"] = [{"what": "patterns", "why": "Nobody asked <i>for</i> them."}]
     (documents / "study.json").write_text(json.dumps(about))
     reader = Reader(chromium, write_report(tmp_path, tmp_path / "report.html").as_uri())
-    for section in ("activations", "compare", "patterns", "classes", "evidence", "training"):
+    for section in ("activations", "compare", "patterns", "classes", "heatmaps", "training"):
         assert len(reader.page.locator(f"#{section} .empty").inner_text()) > 20, section
     assert reader.page.locator("#patterns .empty").inner_text() == "Nobody asked <i>for</i> them."
     # Every page follows one with another head: the panel that is found is its own.
@@ -279,7 +279,7 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     frame.locator("html[data-ready=page]").wait_for(timeout=90_000)
     frame.locator(".journey ins-tile[data-state=drawn]").first.wait_for()
     frame.locator("#sections").get_by_role("link", name="Evidence").click()
-    frame.locator("#evidence h3 a").first.click()
+    frame.locator("#heatmaps h3 a").first.click()
     frame.locator(".image-page").wait_for()
     frame.locator("#sections").get_by_role("link", name="Maps").click()
     frame.locator("#activations h3 a").first.click()

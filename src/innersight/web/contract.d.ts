@@ -75,6 +75,26 @@ interface Trust {
 }
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
 
+/** Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. */
+interface Part { title?: string | null; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
+/** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */
+interface Held { title?: string; there: string | null; missing: string | null; done: number; left: number; cost?: number | null }
+/** Where something is missing: the kind of page ("" the start, "l", "i", "c"), the name in its address, and the unit. */
+interface Where { page: string; name: string; unit?: string }
+interface Offer { text: string; note?: string | null; requests: object[]; cost: [string, number]; requested?: () => void }
+/**
+ * A panel. document : the key of a document of its own. story, lens, unit, image, class : what it shows on these pages; below : at
+ * their foot, in an app. table : its row on the start page. offer : what could be computed where it is missing; more : where it is not.
+ * jobs : the title of a job, by the kind of its request.
+ */
+interface Panel {
+  name: string; title: string; order: number; document?: string;
+  story?: Part; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;
+  table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => Held;
+  offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
+  jobs?: { [kind: string]: (request: any, study: Study) => string };
+}
+
 /** What a page's `render` gives; see `register` in router.js. */
 interface Page {
   title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; image?: string; units?: string[]; images?: string[] };

@@ -60,7 +60,7 @@ def _selected(
     if units:
         for kind in ("classes", "train"):
             found.pop(kind, None)
-        study["missing"] = [*study["missing"], *({"what": what, "why": PART} for what in ("class", "training"))]
+        study["missing"] = [*study["missing"], *({"what": what, "why": PART} for what in ("classes", "training"))]
         whole = {unit.layer for unit in pinned if unit.unit is None}
         for key in layers - {f"layer/{name}" for name in whole}:
             name = found[key]["name"]

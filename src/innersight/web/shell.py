@@ -18,9 +18,9 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) (\w+))
 _LEFT_OVER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
-def pages() -> list[str]:
-    """Return the modules of the pages, `pages/NAME.js`: each registers itself, so that a page is one file."""
-    return [f"pages/{path.name}" for path in sorted((STATIC / "pages").glob("*.js"))]
+def registered() -> list[str]:
+    """Return the modules `panels/NAME.js` and `pages/NAME.js`: each registers itself, so that nothing else lists it."""
+    return [f"{kind}/{path.name}" for kind in ("panels", "pages") for path in sorted((STATIC / kind).glob("*.js"))]
 
 
 def bundle() -> str:
@@ -30,7 +30,7 @@ def bundle() -> str:
     "./x.js"`, `import "./x.js"` and exported declarations, which is all the front end uses.
     """
     done: dict[str, str] = {}
-    for name in (*pages(), ENTRY):
+    for name in (*registered(), ENTRY):
         _add(name, done, ())
     return "const modules = {};\n" + "".join(done.values())
 

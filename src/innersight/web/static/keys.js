@@ -3,17 +3,18 @@
 import { h } from "./dom.js";
 import { popup } from "./dialog.js";
 import { unitBeside } from "./layer.js";
+import { panelOf, partsOf } from "./panel.js";
 import { togglePin } from "./pins.js";
 import { shownPage } from "./router.js";
 import { openSearch } from "./search.js";
 import { shownLayers, urls } from "./study.js";
 
-const LENSES = ["activations", "patterns", "examples", "weights", "compare"];
-
 const KEYS = [
+  // Panels have registered themselves before this module runs.
   { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
   { keys: ["[", "]"], what: "previous and next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
-  { keys: ["1", "2", "3", "4", "5"], what: "maps, patterns, examples, weights, comparison of a layer", run: (study, key) => lens(Number(key)) },
+  { keys: partsOf("lens").slice(0, 9).map((_, i) => String(i + 1)), what: `views of a layer: ${partsOf("lens").map(({ name }) => panelOf(name)?.title.toLowerCase()).join(", ")}`,
+    run: (study, key) => lens(Number(key)) },
   { keys: ["p"], what: "pin the unit or image in focus, or of the page", run: pin },
   { keys: ["x"], what: "the pinned units and images side by side", run: () => {
     location.hash = "#/x";
@@ -66,8 +67,9 @@ function stepLayer(study, by) {
 
 function lens(number) {
   const { lens: switched, place } = shownPage();
-  if (switched) switched.change(LENSES[number - 1]);
-  else if (place?.layer) location.hash = urls.layer(place.layer.name, { lens: LENSES[number - 1] });
+  const { name } = partsOf("lens")[number - 1];
+  if (switched) switched.change(name);
+  else if (place?.layer) location.hash = urls.layer(place.layer.name, { lens: name });
 }
 
 function pin() {

@@ -1,11 +1,12 @@
 /** The page of the app is alive: what is missing can be computed from where it is missed, and images dropped on it. */
 
-import { byId, fill, h, select } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 import { dropImages } from "./drop.js";
-import { askHost, cancel, compute, going, onJob, over, takeUp } from "./jobs.js";
-import { estimate, heatmaps, offerFor, offersBelow } from "./offers.js";
-import { imagePins, pins, setPins, unitPins } from "./pins.js";
-import { parseHash, setQuery, shownPage } from "./router.js";
+import { askHost, cancel, onJob, over, takeUp } from "./jobs.js";
+import { mark, offerPanel } from "./offering.js";
+import { allPanels, panelOf, partsOf } from "./panel.js";
+import { imagePins, unitPins } from "./pins.js";
+import { parseHash, shownPage } from "./router.js";
 import { offer as hand } from "./save.js";
 import { forget, getDocument } from "./source.js";
 
@@ -71,35 +72,23 @@ export async function startLive(study, main) {
   async function decorate() {
     const address = parseHash(location.hash);
     if (!address) return;
-    const { parts, query } = address;
+    const { query } = address;
+    const [, kind, name, , unit] = address.parts;
+    const shown = { page: kind, name, unit };
     for (const panel of main.querySelectorAll("[data-missing]:not([data-offered])")) {
       panel.dataset.offered = "";
-      const offer = await offerFor(study, panel.dataset.missing, parts);
+      const offer = await panelOf(panel.dataset.missing)?.offer?.(study, shown);
       if (offer) panel.append(offerPanel(offer, host));
     }
     const page = main.querySelector(".page");
     if (!page || page.dataset.offered !== undefined) return;
     const turn = page.dataset.offered = String(++turns);
-    const below = await offersBelow(study, parts, query);
+    const more = await Promise.all(allPanels().map((own) => own.more?.(study, shown, query)));
     if (page.dataset.offered !== turn) return;
-    for (const offer of below) page.append(offerPanel(offer, host));
-    if (parts[1] === "x") page.append(exportRow());
-    if (parts[1] === "i" && page.querySelector(".heatmaps") && host.compute) page.append(questionForm(study, parts[2], host));
-    if (parts[1] === "i" && parts[2].startsWith("d") && page.querySelector(".image-page")) page.append(forgetRow(parts[2], host));
+    for (const offer of more) if (offer) page.append(offerPanel(offer, host));
+    if (kind === "x") page.append(exportRow());
+    page.append(...partsOf("below").map(({ show }) => show(study, shown, host, page)).filter(Boolean));
   }
-}
-
-/** An offer: a button with what it takes; where this host cannot compute, what to do instead. */
-function offerPanel(offer, host) {
-  if (!host.compute) return h("span", { class: "offer-row quiet" }, ` ${host.why}`);
-  const button = h("button", { type: "button", class: "button offer", "data-asks": JSON.stringify(offer.asks),
-    onclick: async () => {
-      if (await start(offer, button, problem)) offer.asked?.();
-    } }, offer.text);
-  const problem = h("span", { class: "bad-text", role: "alert" });
-  mark(button);
-  return h("span", { class: "offer-row" }, button,
-    h("span", { class: "quiet" }, [offer.note, estimate(host, offer.cost)].filter(Boolean).join(" ")), problem);
 }
 
 /** A button that hands the reader a report of the units and images that `chosen()` names; `problem` says why not. */
@@ -124,72 +113,6 @@ function exportRow() {
   const button = exportButton("Export this view", () => shownPage().place ?? {}, problem);
   return h("div", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, "One HTML file of these units and images alone; it opens without a network."), problem);
-}
-
-/** An image that was dropped onto the page leaves the study again. */
-function forgetRow(image, host) {
-  return h("section", { class: "question", "aria-label": "Take this image out" }, offerPanel({
-    text: "Take this image out of the study", note: "It was added later; what was computed for it alone goes too.",
-    asks: [{ kind: "forget", image }], cost: ["forget", 1], asked: () => {
-      setPins(pins().filter((address) => address !== image));
-      location.hash = "#/";
-    } }, host));
-}
-
-/** Why this class, or this one and not that: any question about an image. */
-function questionForm(study, image, host) {
-  const place = h("div", { class: "question-offer" });
-  const asked = { target: "", versus: "", method: "gradcam" };
-  const labels = study.model.labels.map((label, number) => [String(number), label]);
-  /** @type {(text: string) => number | null} */
-  const number = (text) => (text === "" ? null : Number(text));
-  // The answer comes where the others stand: the reader is taken there.
-  const show = () => {
-    const predicted = study.images.find((entry) => entry.id === image)?.prediction[0]?.class;
-    setQuery({ target: `${asked.target || predicted}${asked.versus && `-${asked.versus}`}` });
-    document.querySelector(".why")?.scrollIntoView();
-    dispatchEvent(new HashChangeEvent("hashchange"));
-  };
-  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [image], {
-    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), asked: show }, host));
-  const choose = (key) => (value) => {
-    asked[key] = value;
-    offer();
-  };
-  offer();
-  return h("section", { class: "question", "aria-label": "Ask another question" },
-    h("h2", {}, "Ask another question"),
-    h("div", { class: "toolbar" },
-      select("Class", [["", "the predicted one"], ...labels], "", choose("target")),
-      select("against", [["", "nothing"], ...labels], "", choose("versus")),
-      select("Method", Object.entries(study.methods ?? {}).map(([name, { title }]) => [name, title]), "gradcam", choose("method"))),
-    place);
-}
-
-async function start(offer, button, problem) {
-  button.disabled = true;
-  fill(problem);
-  try {
-    for (const ask of offer.asks) await compute(ask);
-    return true;
-  } catch (error) {
-    fill(problem, error.message);
-    button.disabled = false;
-    return false;
-  }
-}
-
-/** A button whose work is under way cannot be pressed again. */
-function mark(button) {
-  const wanted = new Set(JSON.parse(button.dataset.asks).map(essence));
-  const busy = going().some((job) => wanted.has(essence(job.ask)));
-  button.disabled = busy;
-  button.toggleAttribute("data-busy", busy);
-}
-
-/** What tells one ask from another; of some units of a layer only the layer, since what is left of it is changing. */
-function essence({ units, ...ask }) {
-  return JSON.stringify(Object.entries(ask).filter(([, value]) => value !== null).sort());
 }
 
 function jobRow(study, first) {
@@ -220,20 +143,7 @@ function atWork(what) {
   return kind === "activations" || kind === "ablation" ? `${kind} of ${rest}` : kind === "heatmaps" ? rest.split("/")[1] : what.split("/")[0];
 }
 
-function title(study, ask) {
-  if (ask.kind === "image") return `Image ${ask.name}`;
-  if (ask.kind === "patterns") return `Patterns of ${ask.layer}`;
-  if (ask.kind === "connections") return `Connections of ${ask.layer}`;
-  if (ask.kind === "negatives") return `What switches units of ${ask.layer} off`;
-  if (ask.kind === "ablation") return `Switching units of ${ask.layer} off`;
-  if (ask.kind === "forget") return `Taking ${nameOf(study, ask.image)} out`;
-  if (ask.kind === "activations") return `Activations of ${ask.layer}`;
-  if (ask.kind === "heatmaps") {
-    return `Heatmaps of ${nameOf(study, ask.image)}`;
-  }
-  return "Patterns of classes";
-}
-
-function nameOf(study, id) {
-  return study.images.find((image) => image.id === id)?.name ?? id;
+function title(study, request) {
+  const words = allPanels().map((own) => own.jobs?.[request.kind]).find(Boolean);
+  return words ? words(request, study) : request.kind;
 }

@@ -3,15 +3,11 @@
 import { byId, fill, h } from "./dom.js";
 import { openHelp, startKeys } from "./keys.js";
 import { startLive } from "./live.js";
+import { partsOf, panelOf } from "./panel.js";
 import { start } from "./router.js";
 import { openSearch } from "./search.js";
 import { loadStudy, urls } from "./study.js";
 import { startTray } from "./tray.js";
-
-const SECTIONS = [
-  ["model", "Network"], ["images", "Images"], ["activations", "Activations"], ["compare", "Compare"], ["patterns", "Patterns"],
-  ["classes", "Classes"], ["evidence", "Evidence"], ["training", "Training"], ["about", "About"],
-];
 
 const main = byId("main");
 const alarm = byId("alarm");
@@ -55,7 +51,8 @@ async function copyLink() {
 }
 
 function navigation() {
-  const links = new Map(SECTIONS.map(([id, text]) => [id, h("a", { href: urls.story(id) }, text)]));
+  const sections = [...partsOf("story").map(({ name }) => [name, panelOf(name)?.title ?? name]), ["about", "About"]];
+  const links = new Map(sections.map(([id, text]) => [id, h("a", { href: urls.story(id) }, text)]));
   fill(byId("sections"), [...links.values()], h("a", { href: "#/x" }, "Side by side"));
   const mark = (id) => {
     for (const [key, link] of links) {

@@ -106,3 +106,8 @@ function svgFile(chart) {
 function fileName(name) {
   return name.replace(/\.(png|jpe?g|webp|gif|bmp|tiff?|npy)$/i, "").replace(/[^\p{L}\p{N}.-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || "figure";
 }
+
+/** A tile with a button that saves it. */
+export function savedTile(element, name) {
+  return h("div", { class: "saved" }, element, saveButton(() => element.querySelector("canvas"), name));
+}

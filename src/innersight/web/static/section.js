@@ -1,6 +1,8 @@
 /** A section of the story: a heading, a sentence that says what to look for, and how it was computed. */
 
 import { h } from "./dom.js";
+import { count } from "./format.js";
+import { urls } from "./study.js";
 
 /** Return <section>; `id` is what `#/?at=ID` scrolls to, `how` one or two sentences on the computation. */
 export function section(id, kicker, title, lead, body, how = null) {
@@ -11,4 +13,13 @@ export function section(id, kicker, title, lead, body, how = null) {
       lead ? h("p", { class: "lead" }, lead) : null),
     body,
     how ? h("details", { class: "how" }, h("summary", {}, "How this was computed"), h("p", {}, how)) : null);
+}
+
+/** Links to a layer's page, which has all `total` of what `shown` are shown of. */
+export function moreLink(layer, shown, total, lens) {
+  return total > shown
+    ? h("p", { class: "more" },
+      h("a", { href: urls.layer(layer.name, { lens }) }, `All ${count(total)} ${lens} of ${layer.name} →`))
+    : h("p", { class: "more" },
+      h("a", { href: urls.layer(layer.name, { lens }) }, `Sort, overlay and enlarge in ${layer.name} →`));
 }

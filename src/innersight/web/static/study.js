@@ -41,6 +41,19 @@ export function storyLayers(study) {
 }
 
 /**
+ * What `find(document, name)` gives for the deepest layer of the story for which it gives something.
+ * @param {Study} study
+ * @param {(layer: LayerDocument | null, name: string) => any} find
+ */
+export async function deepest(study, find) {
+  for (const name of [...study.story].reverse()) {
+    const found = await find(await loadLayer(study, name), name);
+    if (found) return found;
+  }
+  return null;
+}
+
+/**
  * @param {Study} study
  * @param {string} id
  */
@@ -55,7 +68,7 @@ export function imageIndex(study, id) {
  * @param {string} fallback
  */
 export function reason(study, what, fallback) {
-  const entries = study.missing.filter((entry) => entry.what.toLowerCase().startsWith(what));
+  const entries = study.missing.filter((entry) => entry.what === what);
   return entries.length ? entries.map((entry) => entry.why).join(" ") : fallback;
 }
 

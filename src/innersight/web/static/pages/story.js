@@ -1,33 +1,15 @@
 /** The start page: the whole story in the order a reader needs. */
 
+import { aboutSection } from "../about.js";
 import { h } from "../dom.js";
+import { loadDocuments, partsOf } from "../panel.js";
 import { register } from "../router.js";
-import { getDocument } from "../source.js";
 import { loadLayer, storyLayers } from "../study.js";
-import { aboutSection } from "../sections/about.js";
-import { classesSection } from "../sections/classes.js";
-import { compareSection } from "../sections/compare.js";
-import { evidenceSection } from "../sections/evidence.js";
-import { mapsSection } from "../sections/activations.js";
-import { modelSection, opening } from "../sections/model.js";
-import { patternsSection } from "../sections/patterns.js";
-import { imagesSection } from "../sections/images.js";
-import { trainingSection } from "../sections/training.js";
 
 register("/", async ({ study, query }) => {
-  const [layers, classes, heatmaps, train, trust] = await Promise.all([
-    storyDocuments(study), ...["classes", "heatmaps", "train", "trust"].map(getDocument)]);
-  const body = h("div", { class: "story" },
-    opening(study, layers),
-    modelSection(study, layers, { classes, heatmaps, train, trust }),
-    imagesSection(study),
-    mapsSection(study, layers),
-    compareSection(study, layers),
-    patternsSection(study, layers),
-    classesSection(study, classes),
-    evidenceSection(study, heatmaps),
-    trainingSection(study, train),
-    aboutSection(study));
+  const [layers, documents] = await Promise.all([storyDocuments(study), loadDocuments()]);
+  const shown = { study, layers, documents };
+  const body = h("div", { class: "story" }, partsOf("story").map(({ show }) => show(shown)), aboutSection(study));
   const at = query.get("at");
   return { title: "", body, arrive: () => at && document.getElementById(at)?.scrollIntoView({ block: "start" }) };
 });

@@ -1,17 +1,12 @@
-/** #/l/LAYER/u/7: one unit: its patterns beside its maps, its examples, the classes it tells, what it does. */
+/** #/l/LAYER/u/7: one unit: what every panel shows of it. */
 
-import { facts, h, settingsList } from "../dom.js";
-import { classHistogram, connected, switchedOff } from "../effects.js";
-import { patternFacts } from "../enlarged.js";
-import { exampleBands } from "../examples.js";
-import { number, percent, plural, signed } from "../format.js";
-import { mapLabel, mapTile, objections, patternIndex, imageTile, unitBeside, unitMap, unitScale, whyNoUnit } from "../layer.js";
-import { legend } from "../legend.js";
+import { h } from "../dom.js";
+import { number, percent, plural } from "../format.js";
+import { unitBeside, whyNoUnit } from "../layer.js";
+import { boxed, headed } from "../panel.js";
 import { pinButton } from "../pins.js";
-import { probe, probeHint } from "../probe.js";
 import { lost, register } from "../router.js";
-import { saveButton } from "../save.js";
-import { lacking, loadLayer, missing, urls } from "../study.js";
+import { loadLayer, urls } from "../study.js";
 import { unknownLayer } from "./layer.js";
 
 register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
@@ -45,18 +40,12 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
               onclick: () => go(1) }, "→"), pinButton(address, address, { text: true }))),
         h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")}. Address `, h("code", {}, address), "."),
         standing(layer, unit)),
-      h("div", { class: "unit-page" }, patternColumn(study, layer, unit), mapsColumn(study, layer, unit)),
-      part("Images that excite it", exampleBands(study, layer, unit)),
-      h("div", { class: "columns parts" },
-        part("Which classes it tells", classHistogram(study, layer, unit)),
-        part("What switching it off does", switchedOff(study, layer, unit))),
-      part("What it is connected to", connected(study, layer, unit))),
+      h("div", { class: "unit-page" },
+        h("div", { class: "unit-pattern" }, headed("unit", "left", study, layer, unit)),
+        h("div", {}, headed("unit", "right", study, layer, unit))),
+      boxed("unit", study, layer, unit)),
   };
 });
-
-function part(title, body) {
-  return h("section", { class: "part", "aria-label": title }, h("h2", {}, title), body);
-}
 
 /** Rank in the comparison, and how often the unit is on in the scan. */
 function standing(layer, unit) {
@@ -70,68 +59,4 @@ function standing(layer, unit) {
     scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan, at ${percent(scan.on[unit])} of places`) : null,
   ].filter(Boolean);
   return badges.length ? h("p", { class: "badges" }, badges) : null;
-}
-
-function patternColumn(study, layer, unit) {
-  const i = patternIndex(layer, unit);
-  const kernel = layer.kernels ? imageTile(layer.kernels.sheet, unit, `weights of unit ${unit}`) : null;
-  kernel?.classList.add("crisp");
-  return h("div", { class: "unit-pattern" },
-    h("h2", {}, "What it has learned"),
-    i >= 0 ? [saved(imageTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
-      patternFacts(layer, unit), otherSeeds(layer, unit, i), negative(layer, unit)]
-      : missing(study, "patterns", "No pattern of this unit was computed."),
-    kernel ? [h("h3", {}, "Its weights"), h("div", { class: "kernel" }, saved(kernel, `${layer.name} ${unit} weights`))] : null);
-}
-
-function otherSeeds(layer, unit, i) {
-  const { others } = layer.patterns;
-  if (!others) return h("p", { class: "quiet" }, "One seed was drawn.");
-  return [h("h3", {}, others.each > 1 ? "The same from other seeds" : "The same from another seed"),
-    h("div", { class: "seeds" }, Array.from({ length: others.each }, (_, j) =>
-      imageTile(others.sheet, i * others.each + j, `pattern of unit ${unit} from another seed`))),
-    h("p", { class: "quiet" }, "Above is the one with the strongest response. What differs between them is chance.")];
-}
-
-function negative(layer, unit) {
-  const found = layer.patterns.negatives;
-  const i = found?.units.indexOf(unit) ?? -1;
-  if (i < 0) return [h("h3", {}, "What switches it off"), lacking("negatives", "It was not drawn.")];
-  const score = found.score[i];
-  return [h("h3", {}, "What switches it off"),
-    h("div", { class: "seeds" }, imageTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
-    h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
-      objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
-    h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
-}
-
-function mapsColumn(study, layer, unit) {
-  const images = study.images.filter((image) => layer.activations[image.id]);
-  if (!images.length) return h("div", {}, h("h2", {}, "What it responds to"),
-    missing(study, "activations", "No maps were computed."));
-  const scale = unitScale(layer, unit, images.map((image) => image.id));
-  return h("div", {},
-    h("h2", {}, "What it responds to"),
-    legend(scale, "activation", "one scale for all images"),
-    h("p", {}, probeHint()),
-    h("div", { class: "unit-maps" }, images.map((image) => mapFigure(study, layer, unit, image, scale))),
-    h("p", { class: "more" }, h("a", { href: urls.matrix([`${layer.name}:${unit}`], images.map((image) => image.id)) },
-      "Side by side with other units →")));
-}
-
-function mapFigure(study, layer, unit, image, scale) {
-  const maps = layer.activations[image.id];
-  const label = mapLabel(layer, unit, image.id, image.name);
-  const { area, output } = probe(mapTile(study, layer, unit, image.id, { scale, overlay: true, label }), {
-    read: () => unitMap(layer, unit, image.id), image, unit: "activation", isSigned: layer.signed, label });
-  return h("figure", { class: "unit-map", "data-address": image.id }, area,
-    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.image(image.id), class: "clip" }, image.name),
-      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${image.name}`)), output,
-    facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],
-      ["lowest", number(maps.lo[unit])]])));
-}
-
-/** A tile with a button that saves it. */
-function saved(element, name) {
-  return h("div", { class: "saved" }, element, saveButton(() => element.querySelector("canvas"), name));
 }

@@ -1,17 +1,25 @@
 /** What the study is about: the network, and the way of one image through it. */
 
 import { scaleOf } from "../colour.js";
+import { computedTable, layerStrip } from "../computed.js";
 import { facts, h } from "../dom.js";
 import { certainty, compact, count, day, percent, plural, size } from "../format.js";
 import { mapTile, patternIndex, imageTile, seenTile, unitsOf } from "../layer.js";
+import { panel } from "../panel.js";
 import { section } from "../section.js";
-import { computedTable, layerStrip } from "./computed.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
 
+panel({
+  name: "model",
+  title: "Network",
+  order: 10,
+  story: { show: (shown) => [opening(shown), modelSection(shown)] },
+});
+
 /** The opening: title, one sentence, and the journey of the first image. */
-export function opening(study, layers) {
+function opening({ study, layers }) {
   const { images } = study;
   return h("section", { class: "opening", "aria-labelledby": "title" },
     h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
@@ -54,8 +62,8 @@ function stop(study, layer, id) {
   patternIndex(layer, unit) >= 0 ? imageTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
 }
 
-/** The model card, the list of layers, and what there is; `documents` as in `computedTable`. */
-export function modelSection(study, layers, documents) {
+/** The model card, the list of layers, and what there is. */
+function modelSection({ study, layers, documents }) {
   const { model } = study;
   const { input } = model;
   const kept = input.fit === "squash" ? "the whole image, resized"
@@ -76,7 +84,7 @@ export function modelSection(study, layers, documents) {
       ]),
       layerList(study)),
     h("h3", { class: "apart" }, "Layer by layer"), layerStrip(study, layers),
-    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable(study, layers, documents),
+    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable({ study, layers, documents }),
   ]);
 }
 
@@ -94,13 +102,3 @@ function layerList(study) {
       h("span", { class: "quiet" }, " from the input to the output: units @ grid")),
     h("ol", { tabindex: "0", "aria-label": "Layers" }, rows));
 }
-
-/** Links to a layer's page, which has all `total` of what `shown` are shown of. */
-export function moreLink(layer, shown, total, lens) {
-  return total > shown
-    ? h("p", { class: "more" },
-      h("a", { href: urls.layer(layer.name, { lens }) }, `All ${count(total)} ${lens} of ${layer.name} →`))
-    : h("p", { class: "more" },
-      h("a", { href: urls.layer(layer.name, { lens }) }, `Sort, overlay and enlarge in ${layer.name} →`));
-}
-

@@ -1,8 +1,8 @@
 /** How each panel was computed, what is missing and why, and how long everything took. */
 
-import { facts, h } from "../dom.js";
-import { day, seconds } from "../format.js";
-import { section } from "../section.js";
+import { facts, h } from "./dom.js";
+import { day, seconds } from "./format.js";
+import { section } from "./section.js";
 
 export function aboutSection(study) {
   const total = study.timing.reduce((sum, entry) => sum + (entry.seconds ?? 0), 0);

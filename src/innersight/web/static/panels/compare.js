@@ -1,15 +1,30 @@
 /** The same filters over several images: rows are units, columns are images. */
 
 import { h } from "../dom.js";
-import { number } from "../format.js";
+import { number, plural } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale } from "../layer.js";
+import { panel, panelOf } from "../panel.js";
 import { section } from "../section.js";
-import { missing, storyLayers, urls } from "../study.js";
+import { missing, reason, storyLayers, urls } from "../study.js";
 
 const ROWS = 6;
 const LAYERS = 2;
 
-export function compareSection(study, layers) {
+panel({
+  name: "compare",
+  title: "Compare",
+  order: 40,
+  story: { show: compareSection },
+  lens: { order: 96, show: comparePanel },
+  table({ study, layers }) {
+    const done = layers.filter((layer) => layer.compare).length;
+    return { title: "Comparison", there: done ? plural(done, "layer") : null,
+      missing: done ? null : reason(study, "compare", "It takes two images."), done, left: 0 };
+  },
+  offer: (study, shown) => (shown.page === "l" ? panelOf("activations")?.offer?.(study, shown) : null),
+});
+
+function compareSection({ study, layers }) {
   const compared = telling(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
   const body = compared.length
     ? h("div", { class: `abreast${study.images.length <= 3 ? " pairs" : ""}` },
@@ -33,13 +48,13 @@ function telling(compared) {
 }
 
 /** What the score of a comparison measures. */
-export function definition(layer) {
+function definition(layer) {
   return h("details", { class: "how" }, h("summary", {}, "What the score measures"),
     h("p", {}, layer.compare.definition));
 }
 
 /** The best `rows` units of a compared layer. */
-export function compareRows(study, layer, rows) {
+function compareRows(study, layer, rows) {
   const { images: ids, rank } = layer.compare;
   const named = ids.map((id) => study.images.find((image) => image.id === id));
   const columns = { "--images": String(ids.length) };
@@ -67,4 +82,10 @@ function compareRow(study, layer, entry, images) {
       mapTile(study, layer, entry.unit, image.id,
         { scale, overlay: true, label: mapLabel(layer, entry.unit, image.id, image.name) }),
       h("span", { class: "quiet tabular" }, `strength ${number(entry.strength[i], 2)}`))));
+}
+
+function comparePanel(study, layer) {
+  if (!layer.compare?.rank.length) return missing(study, "compare",
+    "The units of this layer were not compared; it takes at least two images.");
+  return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
 }

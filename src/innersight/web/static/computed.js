@@ -1,0 +1,65 @@
+/** What there is, what is missing and what it would cost, from the times that the study took; dead units by layer. */
+
+import { h } from "./dom.js";
+import { count, plural, seconds, size } from "./format.js";
+import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "./layer.js";
+import { allPanels } from "./panel.js";
+import { urls } from "./study.js";
+
+/** A strip of the story's layers: what its best unit looks like, and how many units say nothing or too much. */
+export function layerStrip(study, layers) {
+  return h("ol", { class: "layer-strip", "aria-label": "Layers of the story" }, [...layers.values()].map((layer) =>
+    h("li", {}, h("a", { href: urls.layer(layer.name) }, h("span", { class: "layer-thumb" }, thumb(study, layer)),
+      h("strong", { class: "clip" }, layer.name),
+      h("span", { class: "quiet" }, `${plural(layer.units, "unit")}, ${size(layer.grid)}`)),
+    health(study, layer).map(({ text, bad }) => h("span", { class: bad ? "quiet bad-text" : "quiet" }, text)))));
+}
+
+function thumb(study, layer) {
+  const first = study.images.find((image) => layer.activations[image.id]);
+  const best = layer.compare?.rank[0]?.unit ?? layer.patterns?.units[0] ?? unitsOf(layer)[0];
+  const at = patternIndex(layer, best);
+  if (at >= 0) return imageTile(layer.patterns.sheet, at);
+  return first ? mapTile(study, layer, best, first.id, { scale: unitScale(layer, best, [first.id]) }) : null;
+}
+
+/** Dead and saturated units, from the scan where there is one, else from the images and patterns of the study. */
+function health(study, layer) {
+  const found = [];
+  if (layer.scan) {
+    found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always on, in `
+      + `${count(layer.scan.images)} images`, bad: layer.scan.dead.length > 0 });
+  } else {
+    const maps = Object.values(layer.activations);
+    const silent = maps.length ? maps[0].hi.filter((_, unit) => maps.every((of) => !(of.hi[unit] > 0))).length : 0;
+    if (maps.length) found.push({ text: `${count(silent)} silent on ${plural(maps.length, "image")}`, bad: silent > 0 });
+  }
+  for (const flag of ["dead", "saturated"]) {
+    const flagged = (layer.patterns?.score ?? []).filter((score) => score.flags.includes(flag)).length;
+    if (flagged) found.push({ text: `${plural(flagged, "pattern")} ${flag}`, bad: true });
+  }
+  return found;
+}
+
+/** A table of everything a study can hold; `shown` is {study, layers, documents} as the story's panels are given it. */
+export function computedTable({ study, layers, documents }) {
+  const spent = (kind) => {
+    const parts = study.timing.filter(({ what }) => what === kind || what.startsWith(`${kind}/`));
+    return parts.length ? parts.reduce((sum, part) => sum + (part.seconds ?? 0), 0) : null;
+  };
+  const each = (kind, amount) => (amount && spent(kind) !== null ? spent(kind) / amount : null);
+  const shown = { study, layers: [...layers.values()], documents };
+  const rows = allPanels().flatMap((own) => (own.table ? [{ own, row: own.table(shown, { each }) }] : []));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What is computed" }, h("table", { class: "computed" },
+    h("thead", {}, h("tr", {}, ["", "There is", "It took", "Missing", "It would take about"].map((text) => h("th", { scope: "col" }, text)))),
+    h("tbody", {}, rows.map(({ own, row }) => {
+      const took = spent(own.name);
+      const one = each(own.name, row.done);
+      const cost = row.cost ?? (one === null || !row.left ? null : one * row.left);
+      return h("tr", { "data-what": own.name },
+        h("th", { scope: "row" }, row.title ?? own.title), h("td", {}, row.there ?? "none"),
+        h("td", { class: "tabular" }, took === null ? "" : seconds(took)), h("td", {}, row.missing ?? "nothing"),
+        h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
+          row.left > 0 && own.offer ? h("span", { class: "in-table", "data-missing": own.name }) : null));
+    }))));
+}

@@ -1,0 +1,84 @@
+/** The pattern of each class: the image that the network is most sure shows it. */
+
+import { enlarge } from "../dialog.js";
+import { h } from "../dom.js";
+import { scoreFacts } from "../enlarged.js";
+import { plural } from "../format.js";
+import { objections, patternNote, imageTile } from "../layer.js";
+import { panel } from "../panel.js";
+import { section } from "../section.js";
+import { getDocument } from "../source.js";
+import { classNumber, missing, urls } from "../study.js";
+import { tileGrid } from "../tiles.js";
+
+const AT_ONCE = 16;
+
+panel({
+  name: "classes",
+  title: "Classes",
+  order: 60,
+  document: "classes",
+  story: { show: classesSection },
+  class: { column: "left", title: "What the network looks for", show: patternOfClass },
+  table({ study, documents }) {
+    const done = documents.classes?.patterns?.classes.length ?? 0;
+    const left = study.model.labels.length - done;
+    return { title: "Patterns of classes", there: done ? plural(done, "class", "classes") : null,
+      missing: left ? plural(left, "class", "classes") : null, done, left };
+  },
+  async offer(study, { page, name }) {
+    const number = page === "c" ? classNumber(study, name) : null;
+    if (number !== null) return classes([number]);
+    if (page !== "") return null;
+    const predicted = study.images.map((image) => image.prediction[0]?.class).filter((own) => own !== undefined);
+    const known = (await getDocument("classes"))?.patterns?.classes ?? [];
+    const left = [...new Set([...predicted, ...study.model.labels.keys()])].filter((own) => !known.includes(own)).slice(0, AT_ONCE);
+    return left.length ? classes(left) : null;
+  },
+  jobs: { classes: () => "Patterns of classes" },
+});
+
+function classesSection({ study, documents }) {
+  const { classes } = documents;
+  const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
+    : missing(study, "classes", "No class patterns were computed.");
+  return section("classes", "Classes", "What each class looks like to the network",
+    "Synthetic images made to raise the logit of one class. They show what counts as evidence, not what the class looks like to us.",
+    body, study.how.patterns);
+}
+
+function classItems({ sheet, classes, labels, settings, score }) {
+  const open = (at) => enlarge(classes, at, (number) => {
+    const i = classes.indexOf(number);
+    return {
+      title: [labels[i]],
+      body: h("div", { class: "enlarged" }, imageTile(sheet, i, `pattern of ${labels[i]}`),
+        h("div", {}, scoreFacts(score?.[i], settings, "class"),
+          h("p", {}, h("a", { class: "button", href: urls.class(number) }, "Everything about this class")))),
+    };
+  });
+  return classes.map((number, i) => ({
+    tile: imageTile(sheet, i),
+    name: labels[i],
+    note: objections(score?.[i]).join(", ") || patternNote(score?.[i]),
+    warn: objections(score?.[i]).length > 0,
+    label: `pattern of class ${labels[i]}`,
+    onopen: () => open(i),
+  }));
+}
+
+function patternOfClass({ study, number, label, documents }) {
+  const found = documents.classes?.patterns;
+  const i = found?.classes.indexOf(number) ?? -1;
+  return i >= 0 ? [h("div", { class: "saved" }, imageTile(found.sheet, i, `pattern of ${label}`)),
+    scoreFacts(found.score?.[i], found.settings, "class")]
+    : missing(study, "classes", "No pattern of this class was computed.");
+}
+
+function classes(numbers) {
+  return {
+    text: numbers.length === 1 ? "Draw the pattern of this class" : `Draw ${numbers.length} classes`,
+    requests: [{ kind: "classes", classes: numbers }],
+    cost: ["classes", numbers.length],
+  };
+}

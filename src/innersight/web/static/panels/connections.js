@@ -1,0 +1,62 @@
+/** Which units drive a unit, and which it drives: on its page. */
+
+import { barList } from "../bars.js";
+import { empty, h } from "../dom.js";
+import { percent, plural, signed } from "../format.js";
+import { panel } from "../panel.js";
+import { deepest, missing, urls } from "../study.js";
+
+const AT_ONCE = 16;
+
+panel({
+  name: "connections",
+  title: "Connections",
+  order: 85,
+  unit: { column: "wide", title: "What it is connected to", order: 40, show: connected },
+  table({ layers }) {
+    const done = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
+    const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
+    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of these layers` : null, done, left };
+  },
+  offer(study, { page, name, unit }) {
+    if (page === "l") return unit === undefined ? null : connections(name, [Number(unit)]);
+    return page === "" ? deepest(study, (layer, entry) => {
+      const known = new Set(layer?.connections?.units ?? []);
+      const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
+      return left.length ? connections(entry, left) : null;
+    }) : null;
+  },
+  jobs: { connections: ({ layer }) => `Connections of ${layer}` },
+});
+
+/** The units before and after that matter most to this one, where they were computed. */
+function connected(study, layer, unit) {
+  const { connections } = layer;
+  const at = connections?.units.indexOf(unit) ?? -1;
+  if (at < 0) {
+    return missing(study, "connections", connections ? `Computed for ${connections.units.length} units of this layer, not for this one.`
+      : "Connections between units were not computed.");
+  }
+  const sides = connections.links.map((link, i) => {
+    const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other),
+      value: Math.sign(value) * share, text: `${signed(value)} · ${percent(share)}` }));
+    const title = `${link.direction === "in" ? "From" : "To"} ${ENDS[link.layer] ?? link.layer}, by ${link.by}`;
+    return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
+  });
+  return [h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
+    h("details", { class: "how" }, h("summary", {}, "How to read it"), h("p", { class: "quiet" }, connections.definition))];
+}
+
+const ENDS = { class: "the classes", input: "the image" };
+
+/** What stands at the other end of a connection: a class, a band of the image, or a unit. */
+function end(study, name, number_) {
+  if (name === "class") return { name: study.model.labels[number_], href: urls.class(number_) };
+  if (name === "input") return { name: `band ${number_}`, href: null };
+  return { name: `${name}:${number_}`, href: urls.unit(name, number_) };
+}
+
+function connections(layer, units) {
+  const text = units.length === 1 ? "Compute what this unit is connected to" : `Compute what ${plural(units.length, "unit")} of ${layer} are connected to`;
+  return { text, requests: [{ kind: "connections", layer, units }], cost: ["connections", units.length] };
+}

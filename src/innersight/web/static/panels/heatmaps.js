@@ -1,0 +1,259 @@
+/** Which part of an image decided the class: one figure per image, target and method. */
+
+import { scaleOf } from "../colour.js";
+import { choice, empty, fill, h, select } from "../dom.js";
+import { count, plural, signed, size } from "../format.js";
+import { legend } from "../legend.js";
+import { offerPanel } from "../offering.js";
+import { panel } from "../panel.js";
+import { probe, probeHint } from "../probe.js";
+import { setQuery } from "../router.js";
+import { saveButton } from "../save.js";
+import { section } from "../section.js";
+import { drawMap, drawOverlay, drawImage, readMap } from "../sheet.js";
+import { missing, imageIndex, reason, urls } from "../study.js";
+import { tile } from "../tiles.js";
+import { standing } from "./trust.js";
+
+const METHODS = 2;
+const FIRST = ["gradcam", "saliency"];
+
+panel({
+  name: "heatmaps",
+  title: "Heatmaps",
+  order: 70,
+  document: "heatmaps",
+  story: { show: evidenceSection },
+  image: { title: "Which part decided", class: "why", show: evidenceOfImage },
+  class: [
+    { column: "wide", title: "Where the evidence lies, on average", show: averages },
+    { column: "wide", title: "Evidence image by image", show: evidenceOfClass },
+  ],
+  table({ study, documents }) {
+    const done = Object.keys(documents.heatmaps?.methods ?? {}).length;
+    return { there: done ? plural(done, "method") : null, done, left: 0,
+      missing: done ? `${plural(Object.keys(study.methods ?? {}).length - done, "other method")}, each from an image's page`
+        : reason(study, "heatmaps", "None were asked for.") };
+  },
+  offer(study, { page, name }) {
+    if (page === "i") return heatmaps(study, [name], {});
+    return page === "" ? heatmaps(study, study.images.map((image) => image.id), {}) : null;
+  },
+  below: { show: (study, { page, name }, host, shown) =>
+    (page === "i" && shown.querySelector(".heatmaps") && host.compute ? questionForm(study, name, host) : null) },
+  jobs: { heatmaps: ({ image }, study) => `Heatmaps of ${study.images.find(({ id }) => id === image)?.name ?? image}` },
+});
+
+function evidenceSection({ study, documents }) {
+  const { heatmaps } = documents;
+  const entries = firstQuestions(heatmaps?.entries ?? []);
+  return section("heatmaps", "Heatmaps", "Which part of the image decided the class",
+    `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
+    entries.length ? evidence(study, heatmaps,
+      entries) : missing(study, "heatmaps", "No heatmaps were computed."),
+    study.how.heatmaps);
+}
+
+/** Of every image what was asked first, by the first methods; its page has the others. */
+function firstQuestions(entries) {
+  const first = new Map();
+  for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, question(entry));
+  const methods = [...new Set(entries.map((entry) => entry.method))].slice(0, METHODS);
+  return entries.filter((entry) => first.get(entry.image) === question(entry) && methods.includes(entry.method));
+}
+
+/** What tells one question about an image from another: the class, and the class whose score is taken off. */
+function question({ target }) {
+  return target.rival === null || target.rival === undefined ? `${target.class}` : `${target.class}-${target.rival}`;
+}
+
+/** The question in words. */
+function questionText({ target }) {
+  return target.rival_label ? `${target.label} against ${target.rival_label}` : target.label;
+}
+
+/** The figures of the entries given, under one switch for the view and one slider for the overlay. */
+function evidence(study, heatmaps, entries, trust = null) {
+  const view = { mode: "overlay", opacity: 0.9 };
+  const tiles = [];
+  const redraw = () => tiles.forEach((refresh) => refresh());
+  const slider = h("input", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Opacity of the map",
+    oninput: () => {
+      view.opacity = Number(slider.value) / 100;
+      redraw();
+    } });
+  const groups = new Map();
+  for (const entry of entries) groups.set(group(entry), [...(groups.get(group(entry)) ?? []), entry]);
+  return h("div", {},
+    h("div", { class: "toolbar" },
+      choice("View", [["input", "Input"], ["overlay", "Overlay"], ["map", "Map"]], view.mode, (mode) => {
+        view.mode = mode;
+        slider.disabled = mode !== "overlay";
+        redraw();
+      }),
+      h("label", { class: "field" }, h("span", {}, "Opacity"), slider), probeHint()),
+    h("div", { class: `abreast${groups.size > 1 && entries.length <= 2 * groups.size ? " pairs" : ""}` },
+      [...groups.values()].map((members) => h("div", { class: "group" },
+        heading(study, members[0]),
+        members[0].doubt ? h("p", { class: "doubt", role: "note" }, members[0].doubt) : null,
+        h("div", { class: "heatmaps" }, members.map((entry) => figure(study, heatmaps, entry, view, tiles, trust)))))));
+}
+
+function group(entry) {
+  return `${entry.image} ${question(entry)}`;
+}
+
+function heading(study, { image: id, target }) {
+  const image = study.images[imageIndex(study, id)];
+  return h("h3", {}, h("a", { href: urls.image(id) }, image.name), h("span", { class: "quiet" }, " for "),
+    h("a", { href: urls.class(target.class) }, target.label),
+    target.rival_label ? [h("span", { class: "quiet" }, " against "),
+      h("a", { href: urls.class(target.rival) }, target.rival_label)] : null,
+    h("span", { class: "quiet" }, ` logit ${signed(target.logit)}`, target.text ? `, ${target.text}` : ""));
+}
+
+function figure(study, heatmaps, entry, view, tiles, trust) {
+  const method = heatmaps.methods[entry.method] ?? { title: entry.method };
+  const index = imageIndex(study, entry.image);
+  const isSigned = entry.lo < 0;
+  const scale = { signed: isSigned, limit: entry.scale.high, clipped: entry.scale.clipped };
+  const read = () => readMap(entry.sheet, 0, entry.lo, entry.hi);
+  const painter = async (canvas, room) => {
+    if (view.mode === "input") return drawImage(canvas, study.seen, index);
+    const map = await read();
+    return view.mode === "map" ? drawMap(canvas, map, scale)
+      : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity });
+  };
+  const about = [method.title, entry.layer ? ` at ${entry.layer.name}` : "", `, ${size(entry.grid)} cells`].join("");
+  const caption = h("figcaption", {}, h("strong", {}, method.title),
+    h("span", { class: "quiet" }, entry.layer ? `at ${entry.layer.name}, ` : "", `${size(entry.grid)} cells`));
+  if (entry.verdict) {
+    const plain = tile((canvas) => drawImage(canvas, study.seen, index), study.seen.tile,
+      { label: "the image without a map" });
+    return h("figure", { class: "heatmap none" }, caption, plain,
+      h("p", { class: "verdict", role: "note" }, h("strong", {}, "No evidence. "), entry.verdict),
+        methodNote(method, entry));
+  }
+  const element = tile(painter, study.seen.tile, { crisp: true, label: about });
+  tiles.push(() => {
+    element.painter = painter;
+  });
+  const probed = probe(element, { read, image: study.images[index], unit: entry.unit, isSigned, label: about });
+  return h("figure", { class: "heatmap", "data-method": entry.method },
+    caption, saveButton(() => element.querySelector("canvas"),
+      `${entry.method} ${questionText(entry)} ${study.images[index].name}`),
+    probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
+}
+
+function methodNote(method, entry) {
+  const parts = [method.when, method.paper, entry.layer?.why].filter(Boolean);
+  return parts.length ? h("details", { class: "how" }, h("summary", {}, "About this map"),
+    parts.map((text) => h("p", {}, text))) : null;
+}
+
+function evidenceOfImage({ study, image, documents, query }) {
+  const entries = (documents.heatmaps?.entries ?? []).filter((entry) => entry.image === image.id);
+  return entries.length ? why(study, documents.heatmaps, documents.trust, entries, query.get("target"))
+    : missing(study, "heatmaps", "No heatmaps of this image were computed.");
+}
+
+/** The maps for a class itself, not for its lead over another. */
+function ofClass({ documents, number }) {
+  return (documents.heatmaps?.entries ?? []).filter(({ target }) => target.class === number && (target.rival ?? null) === null);
+}
+
+function evidenceOfClass(shown) {
+  const entries = ofClass(shown);
+  return entries.length ? evidence(shown.study, shown.documents.heatmaps, entries)
+    : empty("No heatmap of this study has this class as its target.");
+}
+
+/** The heatmaps of one question at a time: a class, or a class against another. */
+function why(study, heatmaps, trust, entries, wanted) {
+  const questions = new Map(entries.map((entry) => [question(entry), questionText(entry)]).reverse());
+  const order = [...new Set(entries.map(question))];
+  const panel = h("div", {});
+  const show = (asked) => fill(panel, evidence(study, heatmaps, entries.filter((entry) => question(entry) === asked), trust));
+  const current = order.includes(wanted) ? wanted : order[0];
+  show(current);
+  return [
+    order.length > 1 ? h("div", { class: "toolbar" }, choice("What is explained",
+      order.map((asked) => [asked, questions.get(asked)]), current, (asked) => {
+        setQuery({ target: asked === order[0] ? null : asked });
+        show(asked);
+      })) : null,
+    panel,
+  ];
+}
+
+/** The mean of a method's maps over the images, in the frame of the network's input. */
+function averages(shown) {
+  const { heatmaps } = shown.documents;
+  const entries = ofClass(shown);
+  const methods = [...new Set(entries.filter((entry) => !entry.verdict).map((entry) => entry.method))];
+  if (!methods.length) return empty("No heatmap of this study has this class as its target.");
+  const panel = h("div", { class: "narrow" });
+  const show = (method) => average(panel, heatmaps, entries.filter((entry) => entry.method === method && !entry.verdict));
+  show(methods[0]);
+  return [methods.length > 1 ? h("div", { class: "toolbar" }, choice("Method",
+    methods.map((method) => [method, heatmaps.methods[method]?.title ?? method]), methods[0], show)) : null, panel];
+}
+
+async function average(panel, heatmaps, entries) {
+  const same = entries.filter((entry) => String(entry.grid) === String(entries[0].grid));
+  const maps = await Promise.all(same.map((entry) => readMap(entry.sheet, 0, entry.lo, entry.hi)));
+  const [{ width, height }] = maps;
+  const values = new Float32Array(width * height);
+  for (const map of maps) map.values.forEach((value, i) => { values[i] += value / maps.length; });
+  const lo = values.reduce((a, b) => Math.min(a, b), 0);
+  const hi = values.reduce((a, b) => Math.max(a, b), 0);
+  const scale = scaleOf(lo, hi, lo < 0);
+  const name = heatmaps.methods[entries[0].method]?.title ?? entries[0].method;
+  const element = tile((canvas) => drawMap(canvas, { width, height, values }, scale), [width, height],
+    { crisp: true, label: `mean of ${name} over ${maps.length} images` });
+  fill(panel, h("div", { class: "saved average" }, element, saveButton(() => element.querySelector("canvas"), `mean ${name}`)),
+    legend(scale, entries[0].unit, `mean of ${name} over ${count(maps.length)} ${maps.length === 1 ? "image" : "images"}`));
+}
+
+/** Why this class, or this one and not that: any question about an image. */
+function questionForm(study, image, host) {
+  const place = h("div", { class: "question-offer" });
+  const asked = { target: "", versus: "", method: "gradcam" };
+  const labels = study.model.labels.map((label, number) => [String(number), label]);
+  /** @type {(text: string) => number | null} */
+  const number = (text) => (text === "" ? null : Number(text));
+  // The answer comes where the others stand: the reader is taken there.
+  const show = () => {
+    const predicted = study.images.find((entry) => entry.id === image)?.prediction[0]?.class;
+    setQuery({ target: `${asked.target || predicted}${asked.versus && `-${asked.versus}`}` });
+    document.querySelector(".why")?.scrollIntoView();
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [image], {
+    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), asked: show }, host));
+  const choose = (key) => (value) => {
+    asked[key] = value;
+    offer();
+  };
+  offer();
+  return h("section", { class: "question", "aria-label": "Ask another question" },
+    h("h2", {}, "Ask another question"),
+    h("div", { class: "toolbar" },
+      select("Class", [["", "the predicted one"], ...labels], "", choose("target")),
+      select("against", [["", "nothing"], ...labels], "", choose("versus")),
+      select("Method", Object.entries(study.methods ?? {}).map(([name, { title }]) => [name, title]), "gradcam", choose("method"))),
+    place);
+}
+
+/**
+ * Heatmaps of images for a class, or one against another.
+ * @param {{target?: number | null, versus?: number | null, methods?: string[]}} question
+ */
+function heatmaps(study, images, question) {
+  const { target = null, versus = null, methods = FIRST } = question;
+  return {
+    text: images.length === 1 ? "Compute heatmaps" : `Compute heatmaps of ${plural(images.length, "image")}`,
+    requests: images.map((image) => ({ kind: "heatmaps", image, methods, target, versus })),
+    cost: ["heatmaps", methods.length * images.length],
+  };
+}

@@ -1,0 +1,47 @@
+/** What lowers a unit most: below its pattern. */
+
+import { h, settingsList } from "../dom.js";
+import { plural, signed } from "../format.js";
+import { imageTile, objections, patternIndex } from "../layer.js";
+import { panel } from "../panel.js";
+import { deepest, lacking } from "../study.js";
+
+const AT_ONCE = 16;
+
+panel({
+  name: "negatives",
+  title: "What switches units off",
+  order: 55,
+  unit: { column: "left", title: "What switches it off", heading: "h3", show: negative },
+  table({ layers }) {
+    const done = layers.reduce((sum, layer) => sum + (layer.patterns?.negatives?.units.length ?? 0), 0);
+    const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
+    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of these layers` : null, done, left };
+  },
+  offer(study, { page, name, unit }) {
+    if (page === "l") return unit === undefined ? null : negatives(name, [Number(unit)]);
+    return page === "" ? deepest(study, (layer, entry) => {
+      const known = new Set(layer?.patterns?.negatives?.units ?? []);
+      const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
+      return left.length ? negatives(entry, left) : null;
+    }) : null;
+  },
+  jobs: { negatives: ({ layer }) => `What switches units of ${layer} off` },
+});
+
+function negative(study, layer, unit) {
+  if (patternIndex(layer, unit) < 0) return null;
+  const found = layer.patterns.negatives;
+  const i = found?.units.indexOf(unit) ?? -1;
+  if (i < 0) return lacking("negatives", "It was not drawn.");
+  const score = found.score[i];
+  return [h("div", { class: "seeds" }, imageTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
+    h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
+      objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
+    h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
+}
+
+function negatives(layer, units) {
+  const text = units.length === 1 ? "Draw what switches it off" : `Draw what switches ${plural(units.length, "unit")} of ${layer} off`;
+  return { text, requests: [{ kind: "negatives", layer, units }], cost: ["negatives", units.length] };
+}

@@ -1,0 +1,162 @@
+/** How the network came about: curves of the whole training and of one layer at a time. */
+
+import { lineChart, ridges } from "../charts.js";
+import { stepClock, stepsOf } from "../clock.js";
+import { empty, facts, fill, h, select, settingsList } from "../dom.js";
+import { count, judgedOn, percent } from "../format.js";
+import { panel } from "../panel.js";
+import { register } from "../router.js";
+import { section } from "../section.js";
+import { getDocument } from "../source.js";
+import { layerStrips } from "../strips.js";
+import { missing, reason, urls } from "../study.js";
+
+const LAYER_CURVES = [
+  ["weight_norm", "weight norm"],
+  ["gradient_norm", "gradient norm"],
+  ["update_ratio", "update ratio"],
+  ["dead", "share of dead units"],
+];
+const SHOWN = 4;
+const FIRST = ["loss", "accuracy", "lr", "learning_rate"];
+
+panel({
+  name: "training",
+  title: "Training",
+  order: 100,
+  document: "train",
+  story: { show: trainingSection },
+  class: [
+    { column: "head", title: null, show: recall },
+    { column: "right", title: "What it is taken for", show: mistaken },
+  ],
+  table({ study, documents: { train } }) {
+    return { there: train ? "its record" : null, missing: train ? null : reason(study, "training", "No record of it."), done: 0, left: 0 };
+  },
+});
+
+register("/train", async ({ study }) => {
+  const train = await getDocument("train");
+  const steps = train ? stepsOf(train) : [];
+  const clock = steps.length > 1 ? stepClock(steps) : null;
+  return {
+    title: "Training",
+    body: h("section", { class: "page" },
+      h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
+        h("h1", {}, `How ${study.model.name} came about`)),
+      train ? [metrics(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
+        : missing(study, "training", "This network did not come with a record of its training.")),
+  };
+});
+
+function trainingSection({ study, documents: { train } }) {
+  return section("training", "Training", "How all of this came about",
+    "The whole run first, then one layer at a time. Healthy layers keep their update ratio near 0.001 and few dead units.",
+    train ? trainingCharts(train) : missing(study, "training",
+      "This network did not come with a record of its training."),
+    study.how.training);
+}
+
+function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
+  const charts = scalarGroups(train.scalars ?? {}).map(([name, series]) => lineChart(name, series, { clock })).filter(Boolean);
+  const names = Object.keys(train.layers ?? {});
+  const panel = h("div", { class: "charts" });
+  const show = (name) => fill(panel, layerCharts(train.layers[name], clock));
+  if (names.length) show(names[0]);
+  return [
+    charts.length ? h("div", { class: "charts" }, charts) : empty("No curves were recorded."),
+    clock && names.length ? [h("h2", {}, "All layers"), allLayers(train.layers, clock)] : null,
+    names.length ? [
+      h("div", { class: "toolbar" }, h(clock ? "h2" : "h3", {}, "One layer"),
+        select("Layer", names.map((name) => [name, name]), names[0], show)),
+      panel,
+    ] : empty("No layer was recorded during training."),
+  ];
+}
+
+/** Every quantity as one row for each layer, over the whole training. */
+function allLayers(layers, clock) {
+  return h("div", { class: "charts" }, LAYER_CURVES.map(([key, title]) =>
+    layerStrips(title, Object.entries(layers).map(([name, layer]) => ({ name, step: layer.step, value: layer[key] })), clock)));
+}
+
+/** Curves of the same quantity in one chart: "train/loss" and "val/loss" become "loss". */
+function scalarGroups(scalars) {
+  const groups = new Map();
+  for (const [name, { step, value }] of Object.entries(scalars)) {
+    const [quantity, run] = parts(name);
+    groups.set(quantity, [...(groups.get(quantity) ?? []), { name: run, step, value }]);
+  }
+  const rank = (quantity) => (FIRST.indexOf(quantity) + 1 || FIRST.length + 1);
+  return [...groups].sort(([a], [b]) => rank(a) - rank(b))
+    .map(([quantity, series]) => [{ lr: "learning rate" }[quantity] ?? quantity.replaceAll("_", " "), series]);
+}
+
+function parts(name) {
+  const path = name.split("/");
+  if (path.length > 1) return [path.at(-1), path.slice(0, -1).join("/")];
+  const [, run, quantity] = /^(train|val|valid|test)[_.](.+)$/.exec(name) ?? [];
+  return run ? [quantity, run] : [name, ""];
+}
+
+function layerCharts(layer, clock) {
+  return [
+    ...LAYER_CURVES.map(([key, title]) => (layer[key]
+      ? lineChart(title, [{ name: "", step: layer.step, value: layer[key] }], { clock }) : null)),
+    layer.weight_histogram ? ridges("weights", layer.step, layer.weight_histogram, clock) : null,
+    layer.gradient_histogram ? ridges("gradients", layer.step, layer.gradient_histogram, clock) : null,
+  ].filter(Boolean);
+}
+
+function metrics({ metrics: found }) {
+  if (!found) return null;
+  const interval = found.interval
+    ? ` (95% interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
+  return h("p", { class: "lead after" },
+    `Right on ${percent(found.accuracy)} of ${count(found.images)} images ${judgedOn(found)}${interval}.`);
+}
+
+function confusion(study, found) {
+  if (!found?.confusion?.length) return null;
+  const { labels } = study.model;
+  const totals = found.confusion.map((row) => row.reduce((a, b) => a + b, 0));
+  return [
+    h("h2", {}, "What is taken for what"),
+    h("p", { class: "quiet" }, "A row is the truth, a column the prediction, a cell the number of images."),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
+      h("table", { class: "confusion" },
+      h("thead", {}, h("tr", {}, h("td"), labels.map((label) => h("th", { scope: "col" }, h("span", {}, label))),
+        h("th", { scope: "col" }, h("span", {}, "recall")))),
+      h("tbody", {}, found.confusion.map((row, truth) => h("tr", {},
+        h("th", { scope: "row" }, h("a", { href: urls.class(truth) }, labels[truth])),
+        row.map((amount, guess) => h("td", {
+          class: amount ? (truth === guess ? "right" : "wrong") : null,
+            style: { "--share": String(totals[truth] ? amount / totals[truth] : 0) },
+        }, amount || "·")),
+        h("td", { class: "tabular" }, percent(totals[truth] ? row[truth] / totals[truth] : NaN))))))),
+  ];
+}
+
+function recipe(settings) {
+  return settings && Object.keys(settings).length ? [h("h2", {}, "Recipe"), settingsList(settings)] : null;
+}
+
+function recall({ label, documents }) {
+  const metric = documents.train?.metrics?.per_class?.[label];
+  return metric ? h("p", { class: "lead" }, `Precision ${percent(metric.precision)}, recall ${percent(metric.recall)} on `
+    + `${count(metric.images)} images ${judgedOn(documents.train.metrics)}.`) : null;
+}
+
+/** What images of the class are taken for, and what is taken for it. */
+function mistaken({ study, documents, number }) {
+  const table = documents.train?.metrics?.confusion;
+  if (!table) return missing(study, "training", "No record of training names its mistakes.");
+  const { labels } = study.model;
+  const side = (amounts) => amounts.map((amount, other) => [other, amount]).filter(([other, amount]) => other !== number && amount)
+    .sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([other, amount], i) => [i ? ", " : "",
+      h("a", { href: urls.class(other) }, labels[other]), ` (${amount})`]);
+  const taken = side(table[number]);
+  const others = side(table.map((row) => row[number]));
+  return facts([[`${labels[number]} taken for`, taken.length ? taken : "nothing else"],
+    [`taken for ${labels[number]}`, others.length ? others : "nothing else"]]);
+}

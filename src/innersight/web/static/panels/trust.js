@@ -1,0 +1,35 @@
+/** How far heatmaps can be trusted: a badge at each, and what the test found. */
+
+import { h } from "../dom.js";
+import { plural } from "../format.js";
+import { panel } from "../panel.js";
+import { reason } from "../study.js";
+
+const STANDINGS = { believed: "good", doubtful: "bad", undecided: "" };
+
+panel({
+  name: "trust",
+  title: "Trust in heatmaps",
+  order: 75,
+  document: "trust",
+  image: { title: null, show: trustNote },
+  table({ study, documents: { trust } }) {
+    return { there: trust ? plural(trust.images, "image") : null, missing: trust ? null : reason(study, "trust", "It was not measured."), done: 0, left: 0 };
+  },
+});
+
+/** How the method stood the test of `innersight trust`, where there was one. */
+export function standing(trust, method) {
+  const found = trust?.methods[method];
+  return found ? h("p", { class: "badges" }, h("span", { class: `badge ${STANDINGS[found.standing] ?? ""}` }, found.standing),
+    h("span", { class: "quiet" }, ` ${found.why}`)) : null;
+}
+
+/** What was found about the trust in heatmaps, or why nothing is known. */
+function trustNote({ study, image, documents }) {
+  const { heatmaps, trust } = documents;
+  if (!heatmaps?.entries.some((entry) => entry.image === image.id)) return null;
+  if (!trust) return h("p", { class: "quiet", role: "note" }, reason(study, "trust", "How far these maps can be trusted was not measured."));
+  return h("div", { role: "note" }, h("p", {}, h("strong", {}, "Can they be trusted? "), trust.sentence),
+    h("details", { class: "how" }, h("summary", {}, "How it was tested"), h("p", { class: "quiet" }, trust.note)));
+}

@@ -1,0 +1,44 @@
+/** The weights of the layer that sees the image itself, as colours. */
+
+import { h } from "../dom.js";
+import { imageTile } from "../layer.js";
+import { saveAll } from "../lens.js";
+import { panel } from "../panel.js";
+import { savedTile } from "../save.js";
+import { missing, urls } from "../study.js";
+import { longGrid } from "../tiles.js";
+
+panel({
+  name: "weights",
+  title: "Weights",
+  order: 95,
+  lens: { show: weightsPanel },
+  unit: { column: "left", title: "Its weights", heading: "h3", show: weightsOfUnit },
+});
+
+function weightsPanel(study, layer) {
+  if (!layer.kernels) return missing(study, "weights",
+    "Weights are shown only for the layer that sees the image itself: deeper ones have no colours.");
+  const make = (unit) => ({
+    tile: crispTile(layer.kernels.sheet, unit),
+    name: String(unit),
+    label: `weights of unit ${unit} of ${layer.name}`,
+    href: urls.unit(layer.name, unit),
+    address: `${layer.name}:${unit}`,
+  });
+  const { sheet } = layer.kernels;
+  const all = sheet.at ?? [...Array(sheet.count).keys()];
+  return [h("div", { class: "toolbar" }, saveAll(all, (i) => make(all[i]), `${layer.name} weights`)),
+    longGrid(all.length, (i) => make(all[i]), { label: `Weights of ${layer.name}`, small: true })];
+}
+
+function crispTile(sheet, i, label = /** @type {string | null} */ (null)) {
+  const element = imageTile(sheet, i, label);
+  element.classList.add("crisp");
+  return element;
+}
+
+function weightsOfUnit(study, layer, unit) {
+  if (!layer.kernels) return null;
+  return h("div", { class: "kernel" }, savedTile(crispTile(layer.kernels.sheet, unit, `weights of unit ${unit}`), `${layer.name} ${unit} weights`));
+}
