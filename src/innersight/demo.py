@@ -18,7 +18,7 @@ SCANNED = range(91_000, 91_006)
 PLAN = Plan(units=8, steps=80, negatives=2, trust=10)
 
 
-def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = None) -> Path:
+def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:
     """Draw two images of one character, study the embedded network on them, and return the report's path.
 
     Six images of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
@@ -32,7 +32,7 @@ def demo(out: str | Path, *, watch: Callable[[int, int, str], None] | None = Non
         for seed in SCANNED:
             _drawn(inside, "dataset", name, seed)
     scan(model, Path(out) / "dataset", PLAN.settled(model).layers, out=out)
-    made = study(model, files, out, plan=PLAN, watch=watch)
+    made = study(model, files, out, plan=PLAN, watch=progress)
     return made.report(Path(out) / "report.html")
 
 

@@ -2,16 +2,26 @@
 
 import importlib.metadata
 import importlib.util
+import io
 import platform
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from innersight.ablation import Ablation
+from innersight.compare import Comparison
 from innersight.connections import Connections
 from innersight.dissection import Concepts, Dissection
 from innersight.errors import printable
-from innersight.layers import without_grid
+from innersight.find import Finding
+from innersight.layers import default_layers, unreadable, without_grid
 from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
@@ -20,6 +30,7 @@ from innersight.registry import word
 from innersight.scan import Scan
 from innersight.trust import Trust, about
 
+LINE = 10_000  # columns, where no terminal says how many there are
 EXTRAS = {
     "timm": ("timm",),
     "hf": ("transformers",),
@@ -36,31 +47,34 @@ EXTRAS = {
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows under a head, columns aligned, numbers to the right.
+    """Return rows under a head, columns aligned, numbers to the right; in a pipe each row is one line.
 
     >>> print(table(["name", "units"], [["stem", "32"], ["head", "5"]]))
     name  units
     stem     32
     head      5
     """
-    rows = [[printable(cell) for cell in row] for row in rows]
-    columns = list(zip(head, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [
-        bool(rows) and all(cell.strip("%-").replace(",", "").replace(".", "").isdigit() for cell in c[1:])
-        for c in columns
-    ]
-    lines = []
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(row, widths, right, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    texts = [[printable(cell) for cell in row] for row in rows]
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title, *cells in zip(head, *texts, strict=True):
+        numbers = bool(cells) and all(map(_is_number, cells))
+        shown.add_column(title, justify="right" if numbers else "left", overflow="fold")
+    for row in texts:
+        shown.add_row(*map(Text, row))
+    on_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else LINE
+    console = Console(file=io.StringIO(), width=width, force_terminal=on_terminal)
+    console.print(shown)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
-def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadable: Mapping[str, str]) -> str:
+def _is_number(cell: str) -> bool:
+    return cell.strip("%-").replace(",", "").replace(".", "").isdigit()
+
+
+def layers(model: Model, found: Sequence[Layer]) -> str:
     """Return the layer table with the layers a study shows marked, and how many layers cannot be read and why."""
+    default, unread = default_layers(model), unreadable(model)
     measured = any(layer.field for layer in found)
     rows = [
         [
@@ -71,7 +85,7 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
             *(_seen(layer, model) if measured else ()),
             f"{layer.parameters:,}",
             *((f"{100 * layer.share:.1f}%" if layer.share is not None else "",) if measured else ()),
-            "*" if layer.name in story else "",
+            "*" if layer.name in default else "",
         ]
         for layer in found
     ]
@@ -86,7 +100,7 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
     lines = [f"{printable(model.name)}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
     lines.append("* shown by `innersight study`")
     listed = {layer.name for layer in found}
-    unlisted = [name for name in story if name not in listed]
+    unlisted = [name for name in default if name not in listed]
     if unlisted:
         lines.append(f"also shown by `innersight study`: {', '.join(unlisted)} (see --all)")
     if measured:
@@ -100,13 +114,13 @@ def layers(model: Model, found: Sequence[Layer], story: Sequence[str], unreadabl
         lines.append("grid 14x14 + 1: one token before those of the image, such as a class token; it is not shown")
     if all(layer.grid == (1, 1) for layer in found):
         lines.append(f"{without_grid(model)}; heatmaps are those of methods that read pixels")
-    if unreadable:
+    if unread:
         reasons: dict[str, list[str]] = {}
-        for name, why in unreadable.items():
+        for name, why in unread.items():
             reasons.setdefault(re.sub(r"\d+", "N", why), []).append(name)
-        lines.append(f"{len(unreadable)} layers have no units and places:")
+        lines.append(f"{len(unread)} layers have no units and locations:")
         lines += [
-            f"  {names[0]}{f' and {len(names) - 1} like it' if len(names) > 1 else ''} {unreadable[names[0]]}"
+            f"  {names[0]}{f' and {len(names) - 1} like it' if len(names) > 1 else ''} {unread[names[0]]}"
             for names in reasons.values()
         ]
     return "\n".join(lines)
@@ -196,12 +210,27 @@ def trust(result: Trust) -> str:
     return "\n".join([table(head, rows), "", *map(printable, said)])
 
 
-def ablation(result: Ablation, count: int = 10) -> str:
+def comparison(result: Comparison, limit: int = 10) -> str:
+    """Return the units of highest score with the reason of each."""
+    return _ranked(result.rank(limit))
+
+
+def finding(result: Finding, limit: int = 8) -> str:
+    """Return the units that respond most to the region, and how many were compared."""
+    head = f"{len(result.order)} units of {printable(', '.join(result.maps))}"
+    return f"{head}\n{_ranked(result.rank(limit))}"
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]]) -> str:
+    return table(["unit", "score", "why"], [[row["address"], f"{row['score']:.3f}", row["reason"]] for row in rows])
+
+
+def ablation(result: Ablation, limit: int = 10) -> str:
     """Return for each class the table of the units whose removal lowers it most, and over which images."""
     parts = []
     for label in result.shown():
         rows = []
-        for row in result.rank(label, count):
+        for row in result.rank(label, limit):
             low_high = "" if row["interval"] is None else "{:z.3g} to {:z.3g}".format(*row["interval"])
             rows.append([row["address"], f"{row['mean']:z.3g}", low_high, f"{row['p']:.3f}"])
         head = ["unit", f"change ({result.model.head.unit})", "95%", "p"]
@@ -227,20 +256,20 @@ def interpretability(found: Interpretability) -> str:
     return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
 
 
-def connections(result: Connections, count: int = 10, most: int = 4) -> str:
+def connections(result: Connections, limit: int = 10, shown: int = 4) -> str:
     """Return the strongest connections of the first units in every link, and why a link is missing."""
     parts = []
-    for unit in result.units[:most]:
+    for unit in result.units[:shown]:
         for link in result.links:
             rows = []
-            for row in result.rank(link, unit, count):
+            for row in result.rank(link, unit, limit):
                 low_high = "" if row["interval"] is None else "{:z.3g} to {:z.3g}".format(*row["interval"])
                 rows.append(
                     [row["address"], f"{row['value']:z.3g}", low_high, f"{row['size']:.3g}", f"{row['share']:.0%}"]
                 )
             head = ["unit", "value", "95%", "size", "share"]
             parts += [printable(f"{result.layer}:{unit} {link}"), "", table(head, rows), ""]
-    rest = len(result.units) - most
+    rest = len(result.units) - shown
     more = [f"{rest} more units are in the figure's data (--json, -o FILE.json)"] if rest > 0 else []
     return "\n".join([*parts, *more, *map(printable, result.notes)]).rstrip()
 
@@ -256,7 +285,7 @@ def matching(result: Matching) -> str:
     return f"{table(head, rows)}\n{result.images:,} images; median: correlation of partners; chance: the threshold"
 
 
-def dissection(result: Dissection | Concepts, count: int = 20) -> str:
+def dissection(result: Dissection | Concepts, limit: int = 20) -> str:
     """Return how many units of each layer have which label, and the units of the surest labels."""
     rows = [
         [
@@ -267,7 +296,7 @@ def dissection(result: Dissection | Concepts, count: int = 20) -> str:
         ]
         for name, row in result.summary().items()
     ]
-    best = [row for row in result.rank(count=count) if row["label"] is not None]
+    best = [row for row in result.rank(count=limit) if row["label"] is not None]
     columns = [
         [row["address"], row["label"], f"{row[result.measure]:.3f}", "{:.3f} to {:.3f}".format(*row["interval"]),
          "" if row["p"] is None else f"{row['p']:.3f}"]

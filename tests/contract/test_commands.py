@@ -99,11 +99,11 @@ def test_a_command_has_the_defaults_of_its_function(name: str, tmp_path: Path, m
 @pytest.mark.parametrize("result", [Ablation, Comparison, Connections, Finding])
 def test_a_command_draws_as_many_units_as_the_figure_of_its_result(result: Any) -> None:
     name = {Ablation: "ablate", Comparison: "compare", Connections: "connections", Finding: "find"}[result]
-    listed = inspect.signature(COMMANDS[name]).parameters["top"].default
+    listed = inspect.signature(COMMANDS[name]).parameters["limit"].default
     own = inspect.signature(result.figure).parameters
     # A figure that is registered under the name of the result, or still the result's own.
-    drawn = own["count"].default if "count" in own else figures.options(result.__name__.lower())["count"]
-    assert drawn == listed
+    options = {**figures.options(result.__name__.lower())} if "count" not in own else {"count": own["count"].default}
+    assert options.get("count", options.get("limit")) == listed
 
 
 def plain(value: Any) -> Any:

@@ -3,13 +3,13 @@
 # isort: off
 from innersight.cli.base import app, main
 from innersight.cli import (
-    models,
+    start,
     units,
     patterns,
-    scans,
-    dissection,
-    evidence,
+    predictions,
+    data_sets,
     studies,
+    tools,
 )  # in this order they are listed
 
-__all__ = ["app", "dissection", "evidence", "main", "models", "patterns", "scans", "studies", "units"]
+__all__ = ["app", "data_sets", "main", "patterns", "predictions", "start", "studies", "tools", "units"]

@@ -1,100 +1,50 @@
-"""Commands for studies: everything for a model and images."""
+"""Commands for studies that are already computed: report, view, export."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from innersight.cli.base import Data, Device, Layers, ModelName, Target, Weights, app, load
-from innersight.commands import list_notes, list_skipped, list_warnings, progress
+from innersight.cli.base import app
+from innersight.cli.command import PAGES
 from innersight.errors import InnersightError, printable
 
-
-@app.command()
-def study(
-    model: ModelName,
-    images: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="study folder; made, or gone on with")] = Path("study"),
-    layer: Layers = None,
-    units: Annotated[int, typer.Option(help="patterns for each layer; 0 for none")] = 24,
-    steps: Annotated[int, typer.Option(help="updates of each pattern, at most")] = 160,
-    seeds: Annotated[int, typer.Option(help="images drawn of each pattern; the strongest is shown")] = 2,
-    size: Annotated[int | None, typer.Option(help="side of the patterns in pixels")] = None,
-    target: Target = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", "-m", help="see `innersight methods`; quick (the default), or all"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="of the patterns")] = 0,
-    trust: Annotated[
-        int,
-        typer.Option(help="images of the scan in OUT (or of these) on which heatmap methods are tested; 0 for none"),
-    ] = 16,
-    weights: Weights = None,
-    device: Device = None,
-    report_: Annotated[Path | None, typer.Option("--report", help="report file [default: OUT/report.html]")] = None,
-) -> None:
-    """Do everything for a model and images, and write the report. Run again to go on after an interruption."""
-    from innersight.study import Plan
-    from innersight.study import study as run
-
-    methods_ = tuple(method) if method else Plan.methods
-    plan = Plan(tuple(layer or ()), units, steps, size, methods_, target, seed, seeds, trust=trust)
-    opened = load(model, weights, device)
-    with progress("study") as watch:
-        result = run(opened, images, out, plan=plan, watch=watch)
-    typer.echo(f"computed {result.computed} items, reused {result.reused}")
-    typer.echo(f"report: {printable(result.report(report_ or out / 'report.html').resolve())}")
-    list_warnings(result.warnings)
-    list_notes(result.notes)
-    list_skipped(result.skipped)
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Study folder.")]
 
 
-@app.command()
+@app.command(rich_help_panel=PAGES)
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="file [default: STUDY/report.html]")] = None,
-    units: Annotated[list[str] | None, typer.Option(help="only these, such as stage1:3; may be repeated")] = None,
-    images: Annotated[list[str] | None, typer.Option(help="only these, by id or name; may be repeated")] = None,
+    folder: StudyFolder,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. Default: STUDY/report.html.")] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="Keep only this unit: stage1:3. May be repeated.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Keep only this image: id or name. May be repeated.")] = None,
 ) -> None:
-    """Write a study as one HTML file that opens offline; needs neither the model nor the images."""
+    """Write a study as one HTML file that opens offline, without the model or the images."""
     from innersight.study import Study
 
-    path = Study.open(folder).report(out or folder / "report.html", units=units or (), images=images or ())
+    path = Study.open(folder).report(out or folder / "report.html", units=unit or (), images=image or ())
     typer.echo(f"report: {printable(path.resolve())}")
 
 
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
-    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
-) -> None:
-    """Write a study for another tool; needs neither the model nor the images."""
-    from innersight.study import Study
-
-    typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")
-
-
-@app.command()
+@app.command(rich_help_panel=PAGES)
 def view(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="study folder")],
-    port: Annotated[int, typer.Option(help="0 takes any free one")] = 8765,
+    folder: StudyFolder,
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 for any free one.")] = 8765,
     host: Annotated[
-        str, typer.Option(help="where others can reach it too, they need the token it prints")
+        str, typer.Option(help="Address to listen on. Other machines need the token that is printed.")
     ] = "127.0.0.1",
     model: Annotated[
-        str | None, typer.Option(help="the network that computes more, where the study's own may not be opened")
+        str | None, typer.Option(help="Network that computes more, where the study's own may not be opened.")
     ] = None,
-    images: Annotated[
+    image: Annotated[
         list[str] | None,
-        typer.Option(help="folder of the study's images, where those it names may not be opened; may be repeated"),
+        typer.Option(help="Folder of the study's images, where those it names may not be opened. May be repeated."),
     ] = None,
-    browser: Annotated[bool, typer.Option(help="open it in the browser")] = True,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Serve a study on this machine: look at it, and compute what is missing from its pages.
 
-    A study that you did not make on this machine opens nothing by itself: to compute, name --model and --images.
+    A study that was not made on this machine opens nothing by itself. To compute more, name --model and --image.
     """
     from contextlib import ExitStack
 
@@ -102,9 +52,9 @@ def view(
     from innersight.storage.study_folder import StudyFolder
     from innersight.web.app import serve
 
-    for text in images or ():
+    for text in image or ():
         if not Path(text).exists() and text.partition(":")[0] not in ("hf", "python"):
-            raise InnersightError(f"--images {text}: there is no such folder or file")
+            raise InnersightError(f"--image {text}: there is no such folder or file")
     with ExitStack() as stack:
         where = folder
         if not shown(StudyFolder.open(folder)):
@@ -113,5 +63,17 @@ def view(
 
             where = stack.enter_context(rendered(Store.open(folder)))
         serve(
-            folder, shown=where, host=host, port=port, open_browser=browser, source=model, images=tuple(images or ())
+            folder, shown=where, host=host, port=port, open_browser=browser, source=model, images=tuple(image or ())
         )  # fmt: skip
+
+
+@app.command(rich_help_panel=PAGES)
+def export(
+    folder: StudyFolder,
+    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio; see `innersight list exports`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+) -> None:
+    """Write a study for another tool, without the model or the images."""
+    from innersight.study import Study
+
+    typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")

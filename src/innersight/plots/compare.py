@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 @figures.register("The same units over several images")
-def comparison(found: Comparison, *, count: int = 10) -> "Figure":
+def comparison(found: Comparison, *, limit: int = 10) -> "Figure":
     """Draw the best units as columns, the images as rows, each unit on one scale over all images.
 
     Parameters
     ----------
-    count
+    limit
         How many units.
 
     """
-    units = list(found.order[:count])
+    units = list(found.order[:limit])
     figure = new_figure(len(units) * 1.0 + 1.1, len(found.images) * 1.12 + 0.6)
     figure.suptitle(f"{found.layer}: the units that see the same in all images, best first", fontsize=9)
     axes = figure.subplots(len(found.images), len(units) + 1, squeeze=False)

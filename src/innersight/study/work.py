@@ -124,7 +124,7 @@ class Study:
 def study(
     model: Model,
     images: Any,
-    out: str | Path,
+    out: str | Path = "study",
     *,
     plan: Plan | None = None,
     watch: Watch | None = None,

@@ -1,0 +1,93 @@
+"""Commands for whole data sets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from innersight.cli.command import DATA_SETS, Call, command
+from innersight.commands import progress, study_and_files
+from innersight.errors import InnersightError, printable
+
+if TYPE_CHECKING:
+    from innersight.scan import Scan
+
+Out = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Study folder to store the scan in and resume from, or a file (.png .json .safetensors). May be repeated.",
+        rich_help_panel="Output",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel="Output")]
+AllLayers = Annotated[bool, typer.Option("--all", help="Scan every convolution, linear layer and block.")]
+Sprites = Annotated[bool, typer.Option(help="Write sheets of every unit's examples into the study.")]
+Words = Annotated[Path | None, typer.Option(metavar="FILE", help="Label units by these words instead, one per line.")]
+Clip = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the transformers CLIP model that knows them.")
+]
+
+
+@command(DATA_SETS, without=("out",), writes=False)
+def scan(
+    call: Call, *, all_layers: AllLayers = False, sprites: Sprites = True, json: Json = False, out: Out = None
+) -> None:
+    """With --out STUDY the scan is stored there after every shard: run the same command again to resume.
+
+    What each unit of every layer sees of its examples is then in STUDY/sprites.
+    """
+    folder, files = study_and_files(out)
+    call.json, call.out = json, files or None
+    if all_layers:
+        from innersight.layers import layers
+
+        call.arguments["layers"] = [found.name for found in layers(call.model, measure=False)]
+    result = call.run(out=folder)
+    beside = folder or Path()
+    call.deliver(result, "scan", default=str(beside / "scan.png"))
+    if folder is not None and sprites:
+        _write_sprites(result, folder)
+    if files or json:
+        return
+    from innersight.render.figures import save_figure
+
+    for asked, name, draw in (
+        ("correlate", "correlation.png", result.correlation_figure),
+        ("class_maps", "class-maps.png", result.class_figure),
+    ):
+        if call.arguments.get(asked):
+            save_figure(draw(), beside / name)
+            typer.echo(f"wrote {printable(beside / name)}")
+
+
+def _write_sprites(result: "Scan", study: Path) -> None:
+    """Write sheets of the examples; a scan of images that cannot be opened again has none, and notes it."""
+    from innersight.image import ImageError
+
+    try:
+        with progress("sprites") as show:
+            sheets = result.sprites(study, show)
+    except ImageError as error:
+        typer.echo(f"note: no sprites are written: {printable(error)}", err=True)
+    else:
+        typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", err=True)
+
+
+@command(DATA_SETS)
+def dissect(call: Call, *, concepts: Words = None, clip: Clip = None) -> None:
+    """Label units by masks of parts (--masks), or by words and a CLIP model (--concepts and --clip)."""
+    masks = call.arguments.get("masks")
+    if (masks is None) == (concepts is None and clip is None):
+        raise InnersightError("dissect needs --masks FOLDER, or --concepts FILE and --clip DIR, and not both")
+    if (concepts is None) != (clip is None):
+        raise InnersightError("--concepts FILE and --clip DIR belong together: CLIP compares words with images")
+    if concepts is None or clip is None:
+        result = call.run()
+    else:
+        from innersight.dissection import clip_encoder, label, read_words
+
+        words = read_words(concepts), clip_encoder(clip)
+        result = call.run(label, words=words[0], encode=words[1])
+    call.deliver(result, "dissection")

@@ -1,0 +1,48 @@
+"""Commands to begin with: the demo, a study of everything, and training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from innersight.cli.base import app
+from innersight.cli.command import START, Call, command
+from innersight.commands import desktop, list_notes, list_skipped, list_warnings, progress
+from innersight.errors import printable
+
+
+@app.command(rich_help_panel=START)
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Study folder to write.")] = Path("demo"),
+    view: Annotated[bool, typer.Option(help="Open the report in the browser where there is a desktop.")] = True,
+) -> None:
+    """Study the embedded network on drawn characters and open the report."""
+    from innersight.demo import demo as run
+
+    with progress("demo") as show:
+        report = run(out, progress=show)
+    typer.echo(f"report: {printable(report.resolve())}")
+    if view and desktop():
+        typer.launch(str(report.resolve()))
+
+
+Report = Annotated[Path | None, typer.Option("--report", help="Report file to write. Default: OUT/report.html.")]
+
+
+@command(START, writes=False)
+def study(call: Call, *, report: Report = None) -> None:
+    """Write the report at the end. Run the same command again to resume after an interruption."""
+    result = call.run()
+    out = Path(call.arguments.get("out", call.signature.parameters["out"].default))
+    typer.echo(f"computed {result.computed} items, reused {result.reused}")
+    typer.echo(f"report: {printable(result.report(report or out / 'report.html').resolve())}")
+    list_warnings(result.warnings)
+    list_notes(result.notes)
+    list_skipped(result.skipped)
+
+
+@command(START, arguments=("folder",), writes=False)
+def train(call: Call) -> None:
+    """Ctrl-C ends the training after the current step and keeps the best epoch so far."""
+    result = call.run(say=lambda text: typer.echo(text, err=True), progress=None)
+    typer.echo(result.summary())
