@@ -349,7 +349,7 @@ def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
         said = process.communicate()[1]
     assert process.returncode == 130, said
     finished = len(list(kept.glob("*.safetensors")))
-    assert f"{finished} finished images are kept in a.json.kept: the same command goes on" in said
+    assert f"{finished} finished images are kept in a.json.kept: run the same command again to resume" in said
     assert 0 < finished < 64
     done = subprocess.run([*command, "--keep", kept], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "wrote a.json" in done.stdout

@@ -45,7 +45,7 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
     paths = out or ([Path(default)] if default and not as_json else [])
     for path in paths:
         save(result, path, **drawing)
-        typer.echo(f"wrote {printable(path)}", err=as_json)
+        typer.echo(f"wrote {printable(path)}", file=sys.stderr if as_json else None)
     list_warnings(getattr(result, "warnings", ()))
     list_notes(result.notes)
     list_skipped(result.skipped)
@@ -54,13 +54,13 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
 def list_warnings(sentences: Sequence[str]) -> None:
     """List what of the input contract seems wrong."""
     for sentence in sentences:
-        typer.echo(f"warning: {printable(sentence)}", err=True)
+        typer.echo(f"warning: {printable(sentence)}", file=sys.stderr)
 
 
 def list_notes(sentences: Sequence[str]) -> None:
     """List what a reader of the result must know."""
     for sentence in sentences:
-        typer.echo(f"note: {printable(sentence)}", err=True)
+        typer.echo(f"note: {printable(sentence)}", file=sys.stderr)
 
 
 def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
@@ -76,9 +76,9 @@ def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
 def list_skipped(sentences: Sequence[str]) -> None:
     """List the files that could not be read."""
     for sentence in sentences:
-        typer.echo(f"skipped {sentence}", err=True)
+        typer.echo(f"skipped {sentence}", file=sys.stderr)
     if len(sentences) > 1:
-        typer.echo(f"{len(sentences)} files were skipped", err=True)
+        typer.echo(f"{len(sentences)} files were skipped", file=sys.stderr)
 
 
 @contextmanager
@@ -129,7 +129,10 @@ def kept_beside(out: list[Path] | None, default: str, folder: Path | None) -> It
         yield beside
     except KeyboardInterrupt:
         count = len(list(beside.glob("*.safetensors")))
-        typer.echo(f"{count} finished images are kept in {printable(beside)}: the same command goes on", err=True)
+        typer.echo(
+            f"{count} finished images are kept in {printable(beside)}: run the same command again to resume",
+            file=sys.stderr,
+        )
         raise
     shutil.rmtree(beside, ignore_errors=True)
 

@@ -35,16 +35,16 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except InnersightError as error:
-        typer.echo(f"innersight: {printable(error)}", err=True)
+        typer.echo(f"innersight: {printable(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         named = "" if error.filename is not None else "what is printed cannot be written: "
-        typer.echo(f"innersight: {named}{printable(error)}", err=True)
+        typer.echo(f"innersight: {named}{printable(error)}", file=sys.stderr)
         # What could not be written is still waiting, and Python would try again on its way out.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("innersight: stopped; finished work is kept", err=True)
+        typer.echo("innersight: stopped; finished work is kept", file=sys.stderr)
         sys.exit(130)
 
 
@@ -61,5 +61,5 @@ def load(name: str, weights: str | None, device: str | None) -> "Model":
 
     model = run(name, weights=weights, device=device)
     for note in model.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
+        typer.echo(f"note: {printable(note)}", file=sys.stderr)
     return model

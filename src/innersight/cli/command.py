@@ -86,14 +86,18 @@ class Call:
         return self.arguments["model"]
 
     def run(self, function: Callable[..., Any] | None = None, **more: Any) -> Any:
-        """Call the public function, or another one with its arguments, behind a progress bar where it reports."""
+        """Call the public function, or another one with those of its arguments that it has, behind a progress bar."""
         self._load()
-        function = function or getattr(importlib.import_module(innersight._HOME[self.name]), self.name)
+        arguments = self.arguments
+        if function is None:
+            function = getattr(importlib.import_module(innersight._HOME[self.name]), self.name)
+        else:
+            arguments = _taken(arguments, inspect.signature(function).parameters)
         bar = next((name for name in ("progress", "watch") if name in self.signature.parameters), None)
         if bar is None or bar in more:
-            return function(**self.arguments, **more)
+            return function(**arguments, **more)
         with progress(self.name) as show:
-            return function(**self.arguments, **{bar: show}, **more)
+            return function(**arguments, **{bar: show}, **more)
 
     def deliver(self, result: Any, table: str = "", *, default: str | None = "", **drawing: Any) -> None:
         """Print the table or JSON of a result, write its files (or the default one), and list its notes.

@@ -1,5 +1,6 @@
 """Commands for whole data sets."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,9 +71,9 @@ def _write_sprites(result: "Scan", study: Path) -> None:
         with progress("sprites") as show:
             sheets = result.sprites(study, show)
     except ImageError as error:
-        typer.echo(f"note: no sprites are written: {printable(error)}", err=True)
+        typer.echo(f"note: no sprites are written: {printable(error)}", file=sys.stderr)
     else:
-        typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", err=True)
+        typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", file=sys.stderr)
 
 
 @command(DATA_SETS)

@@ -1,5 +1,6 @@
 """Commands to begin with: the demo, a study of everything, and training."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,5 +45,5 @@ def study(call: Call, *, report: Report = None) -> None:
 @command(START, arguments=("folder",), writes=False)
 def train(call: Call) -> None:
     """Ctrl-C ends the training after the current step and keeps the best epoch so far."""
-    result = call.run(say=lambda text: typer.echo(text, err=True), progress=None)
+    result = call.run(say=lambda text: typer.echo(text, file=sys.stderr), progress=None)
     typer.echo(result.summary())

@@ -240,7 +240,7 @@ def options_of(
 ) -> dict[str, dict[str, Any]]:
     """Return the checked options of each method. Raises InnersightError for unknown ones."""
     if not chosen:
-        raise InnersightError("no heatmap method named; see `innersight methods`")
+        raise InnersightError("no heatmap method named; see `innersight list methods`")
     for name in chosen:
         registry[name]
     unused = set(options or {}) - set(chosen)
