@@ -14,7 +14,7 @@ from innersight import ambient
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model
-from innersight.scalars import integer, is_integer, number
+from innersight.scalars import integer, is_integer, number, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,4 +171,4 @@ def _name(word: str, value: object, model: Model | None) -> str:
             if module is value and name:
                 return str(name)
         raise InnersightError(f"{word}: the {type(value).__name__} given is no layer of {model.name}")
-    raise InnersightError(f"{word} is {value!r}: give the name of a layer, as `innersight.layers` lists them")
+    raise InnersightError(f"{word} is {shown(value)}: give the name of a layer, as `innersight.layers` lists them")

@@ -220,6 +220,12 @@ def load_image(path: str | Path, *, background: str = "white") -> Image:
     return _image(found, path.name, path)
 
 
+def file_bytes(path: Path) -> bytes:
+    """Return what a file holds. Raises ImageError for what `load_image` refuses unread: pipes, devices and the like."""
+    _refuse_special(path)
+    return path.read_bytes()
+
+
 def decode_image(data: bytes, name: str) -> Image:
     """Read the bytes of an image file, as `load_image` reads the file; `name` ends like it (`.png`, `.npy`).
 

@@ -169,6 +169,8 @@ def eight_bit(
     image: PILImage.Image, shown: str, background: str = "white", frames: int = 1
 ) -> tuple[PILImage.Image, tuple[str, ...]]:
     """Return an image of 8 bits, mode RGB or L, and what was changed."""
+    if not all(image.size):
+        raise ImageError(f"{shown}: an image of {image.width}x{image.height} pixels shows nothing")
     given = image
     notes: list[str] = [f"first of {frames} frames"] if frames > 1 else []
     if image.mode.startswith("I") or image.mode == "F":

@@ -16,6 +16,7 @@ from innersight import tap
 from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import printable
+from innersight.heads import readable
 from innersight.input_warnings import InputLook
 from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.model import InputSpec, Model
@@ -193,7 +194,17 @@ def predict(model: Model, images: Any) -> Prediction:
     if learned:
         notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
     shown, scores = _distinct(names, paths), torch.cat(logits)
-    return Prediction(model, shown, scores, tuple(truth), reading.skipped, notes, learned, look.warnings)
+    warnings = (*look.warnings, *_no_numbers(scores))
+    return Prediction(model, shown, scores, tuple(truth), reading.skipped, notes, learned, warnings)
+
+
+def _no_numbers(scores: Tensor) -> tuple[str, ...]:
+    """Warn of images whose scores are not numbers: what they are taken for means nothing."""
+    count = int((~readable(scores)).sum())
+    if not count:
+        return ()
+    many = f"the scores of {count:,} of {len(scores):,} images are not numbers"
+    return (f"{many}: the class stated for them, and any accuracy, mean nothing",)
 
 
 def _read(entry: ImageEntry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:

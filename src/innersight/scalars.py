@@ -14,7 +14,7 @@ def integer(value: Any, what: str) -> int:
     """
     if is_integer(value):
         return operator.index(value)
-    raise InnersightError(f"{what} is {_shown(value)}: give a whole number, such as 3")
+    raise InnersightError(f"{what} is {shown(value)}: give a whole number, such as 3")
 
 
 def is_integer(value: Any) -> bool:
@@ -30,7 +30,7 @@ def is_integer(value: Any) -> bool:
         return False
     try:
         operator.index(value)
-    except TypeError:  # an array or tensor of floats
+    except (TypeError, RuntimeError):  # an array or tensor of floats, a tensor without values
         return False
     return True
 
@@ -43,19 +43,19 @@ def number(value: Any, what: str) -> float:
     if is_integer(value):
         return operator.index(value)
     plain = isinstance(value, float) or (hasattr(value, "__float__") and not tuple(getattr(value, "shape", ())))
-    if plain and not isinstance(value, bool | complex) and _real(value):
+    if plain and not isinstance(value, bool | complex) and _real(value) and not getattr(value, "is_meta", False):
         return float(value)
-    raise InnersightError(f"{what} is {_shown(value)}: give a number, such as 0.5")
+    raise InnersightError(f"{what} is {shown(value)}: give a number, such as 0.5")
 
 
 def _real(value: Any) -> bool:
     return not any(kind in str(getattr(value, "dtype", "")) for kind in ("complex", "bool"))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value in a few words."""
     shape = getattr(value, "shape", None)
     if shape is not None and tuple(shape):
         return f"a {type(value).__name__} of shape {tuple(shape)}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}..."

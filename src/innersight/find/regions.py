@@ -2,13 +2,15 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight.boxes import Box, box_of
@@ -68,7 +70,10 @@ def several(asked: Any) -> list[Any]:
     """Return one or several of what was asked as a list; a pair of image and corners is one."""
     pair = isinstance(asked, tuple) and len(asked) == 2 and not isinstance(asked[1], str | Path | Image | tuple)
     pair = pair or (isinstance(asked, tuple) and len(asked) == 2 and _corners(asked[1]))
-    return [asked] if pair or isinstance(asked, str | Path | Image) else list(asked)
+    one = isinstance(asked, str | Path | Image | PILImage.Image | np.ndarray | Tensor) or not isinstance(
+        asked, Iterable
+    )
+    return [asked] if pair or one else list(asked)
 
 
 def _corners(value: Any) -> bool:

@@ -380,3 +380,8 @@ def _undo_sigmoid(probability: Tensor) -> Tensor:
 
 
 PLAIN = Head(_plain)
+
+
+def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
+    """Return whether the network's outputs are numbers; -inf rules a class out, but not every one."""
+    return ~(logits.isnan() | (logits == torch.inf)).any(-1) & (logits != -torch.inf).any(-1)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
 from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError
+from innersight.heads import readable
 from innersight.heatmaps.masked import batch_of, pooled
 from innersight.heatmaps.request import (
     BATCH,
@@ -298,11 +299,6 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
         return None
     highest = math.ceil(100 * highest) / 100
     return f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this image."
-
-
-def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
-    """Return whether the network's outputs are numbers; -inf, by which some networks rule a class out, is one."""
-    return ~(logits.isnan() | (logits == torch.inf)).any(-1)
 
 
 def _verdict(values: Tensor, error: Tensor | None, numbers: bool, method: str) -> str | None:

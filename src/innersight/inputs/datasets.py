@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from innersight.errors import InnersightError
-from innersight.image import SUFFIXES, Image, ImageError, as_image, decode_image, load_image
+from innersight.image import SUFFIXES, Image, ImageError, as_image, decode_image, file_bytes, load_image
 from innersight.inputs.labels import Label
 from innersight.inputs.tensors import image_of, is_batch
 from innersight.model import InputSpec
@@ -194,7 +194,7 @@ def content_bytes(image: Any, name: str) -> bytes:
     if isinstance(image, Mapping):
         data = image.get("path")
     if isinstance(data, str | Path):
-        return Path(data).read_bytes()
+        return file_bytes(Path(data))
     if isinstance(data, Tensor):
         if data.layout != torch.strided or data.is_quantized or data.is_meta:
             raise ImageError(f"{name}: no image")

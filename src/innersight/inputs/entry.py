@@ -15,7 +15,7 @@ import numpy as np
 
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.image import Image, ImageError, load_image
+from innersight.image import Image, ImageError, file_bytes, load_image
 from innersight.inputs.archive import Member, members, one
 from innersight.inputs.datasets import (
     class_names,
@@ -208,8 +208,8 @@ def _listable(path: Path) -> bool:
 
 def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> ImageEntry:
     return ImageEntry(
-        number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path), path.read_bytes,
-        partial(_stamp, path), folder=True, inside=folders_below(path, named),
+        number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path),
+        partial(file_bytes, path), partial(_stamp, path), folder=True, inside=folders_below(path, named),
     )  # fmt: skip
 
 

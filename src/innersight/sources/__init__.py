@@ -5,7 +5,7 @@ import inspect
 import os
 import pkgutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from innersight.call import public
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, brief
 from innersight.heads import Head
 from innersight.model import InputSpec, Model
 from innersight.sources import query
@@ -93,6 +93,7 @@ def load(
 
     """
     names = _texts(labels)
+    _refuse_types(input, head)
     if not isinstance(source, str | os.PathLike):
         if classes is not None or weights is not None or device is not None:
             kind = "nn.Module" if isinstance(source, nn.Module) else type(source).__name__
@@ -174,7 +175,7 @@ def _refuse_twice(asked: query.SourceOptions, *, input: dict[str, Any], **given:
         f"{key}={input[key]!r} and {key}={value!r}"
         for key, value in asked.stated.items()
         # One mean or std stands for every channel.
-        if input.get(key, value) != value and input[key] != value * (len(input[key]) if key in ("mean", "std") else 1)
+        if key in input and input[key] not in (value, value * (len(input[key]) if key in ("mean", "std") else 1))
     ]
     if twice:
         raise InnersightError(f"{twice[0]} are both stated, one of them behind the model's name: state it once")
@@ -198,6 +199,13 @@ def usable(device: str) -> str:
         there += ["mps"] if torch.backends.mps.is_available() else []
         raise InnersightError(f"no device {device!r} here; choose from: {', '.join(there)}") from error
     return device
+
+
+def _refuse_types(input: object, head: object) -> None:
+    if not isinstance(input, InputSpec | None):
+        raise InnersightError(f"input={brief(repr(input))}: give an InputSpec, such as InputSpec(height=32, width=32)")
+    if not isinstance(head, Head | None):
+        raise InnersightError(f"head={brief(repr(head))}: give a Head, see docs/models.md#networks-with-another-output")
 
 
 def _own_options(module: Source) -> tuple[str, ...]:
@@ -225,6 +233,8 @@ def _texts(labels: "Sequence[str] | None") -> tuple[str, ...] | None:
         raise InnersightError(
             f"labels={labels!r} is one text: give a list with a name for each class (of a file: ?labels=FILE)"
         )
+    if not isinstance(labels, Iterable | None):
+        raise InnersightError(f"labels={brief(repr(labels))}: give a list with a name for each class")
     return None if labels is None else tuple(map(str, labels))
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from innersight.call import public
 from innersight.errors import InnersightError, printable
-from innersight.heatmaps.engine import QUICK, SURE, readable, unfit
+from innersight.heads import readable
+from innersight.heatmaps.engine import QUICK, SURE, unfit
 from innersight.heatmaps.target import Classes, each, is_several
 from innersight.image import ImageError, stack
 from innersight.inputs import ImageReader, batched, chosen, count, repeatable
