@@ -46,7 +46,7 @@ def draw(root: Path) -> None:
 
 def trained(root: Path, out: Path) -> None:
     options: dict[str, Any] = {"net": "small:4", "size": 24, "epochs": 3, "batch": 4, "telemetry_every": 2}
-    train(root / "images", out, **options, keep_epochs=True, cache=root / "cache", progress=False, say=len)
+    train(root / "images", out, **options, keep_epochs=True, cache=root / "cache", bar=False, report=len)
 
 
 def kept(root: Path, out: Path) -> None:

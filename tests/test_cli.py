@@ -255,7 +255,7 @@ def test_patterns_can_be_estimated_and_previewed(tmp_path, images):
     assert planned["images"] == 8
     assert planned["seconds"] > 0
     out, preview = tmp_path / "a.json", tmp_path / "now.png"
-    words = ("--image", images[0], "--begin", images[0], "--preview", str(preview))
+    words = ("--image", images[0], "--init", images[0], "--preview", str(preview))
     run(
         "patterns",
         "small:4?size=24",
@@ -296,7 +296,7 @@ def test_patterns_of_any_two_sides(tmp_path):
 
 def test_rate_and_views_are_those_asked_for(tmp_path):
     out = tmp_path / "a.json"
-    asked = ("--views", "zoom=0.2,turn=0,pad=border", "--rate", "0.03", "--transparent")
+    asked = ("--views", "zoom=0.2,rotate=0,pad=border", "--lr", "0.03", "--transparent")
     run(
         "patterns",
         "small:4?size=24",

@@ -50,9 +50,9 @@ def forms(tree: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def test_every_form_is_the_same(tree: Path, tmp_path: Path) -> None:
-    whole = data.decode(scan(tree), SPEC, say=Said())
+    whole = data.decode(scan(tree), SPEC, report=Said())
     for form, images in forms(tree, tmp_path).items():
-        found = data.decode(scan(images), SPEC, say=Said())
+        found = data.decode(scan(images), SPEC, report=Said())
         assert found.labels == ("blue", "green", "red"), form
         assert found.counts() == {"blue": 12, "green": 12, "red": 24}
         for number in range(3):
@@ -92,14 +92,14 @@ def test_a_validation_folder_goes_by_the_rule_of_labels(tree: Path, tmp_path: Pa
 
 def test_a_run_on_tar_files(tree: Path, tmp_path: Path) -> None:
     images, judges = forms(tree, tmp_path)["tar"], ImageFolder(tree)
-    result = train(images, tmp_path / "run", val=judges, say=Said(), **{**QUICK, "epochs": 1})
+    result = train(images, tmp_path / "run", val=judges, report=Said(), **{**QUICK, "epochs": 1})
     assert result.card.labels == ("blue", "green", "red")
     assert result.images == 48
-    assert result.card.recipe["arguments"]["folder"] == str(images)
+    assert result.card.recipe["arguments"]["images"] == str(images)
     assert result.card.recipe["arguments"]["val"] == "ImageFolder"
     # They are the same images, and it says so.
     assert "48 of 48 are training images too" in result.summary()
-    again = train(images, tmp_path / "other", say=Said(), **{**QUICK, "epochs": 1})
+    again = train(images, tmp_path / "other", report=Said(), **{**QUICK, "epochs": 1})
     assert again.card.metrics["counts"]["train"] == {"blue": 11, "green": 11, "red": 22}
 
 

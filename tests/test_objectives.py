@@ -93,7 +93,7 @@ def test_every_objective_is_documented_and_drives_an_image(name: str, model: Mod
         return
     text = entry.example.replace("LAYER", "conv2").replace("NAME", "birch")
     (found,) = resolve(model, text, image(3))
-    given = {"of": image(3)} if entry.given is Image else {}
+    given = {"reference": image(3)} if entry.given is Image else {}
     assert name in {term.kind for term in found.terms}
     short, long = (patterns(model, text, steps=steps, **given).images for steps in (1, 8))
     assert float((long - short).abs().max()) > 0.01
@@ -156,15 +156,15 @@ def test_inversion_of_a_image_is_best_at_the_image(model: Model) -> None:
 
 
 def test_an_inversion_looks_like_its_image(model: Model) -> None:
-    found = patterns(model, "inversion(conv1)", of=image(3), steps=160, seeds=1)
+    found = patterns(model, "inversion(conv1)", reference=image(3), steps=160, seeds=1)
     own = model.input.denormalise(image(3).tensor(model.input)[None])[0]
-    start = patterns(model, "inversion(conv1)", of=image(3), steps=1, seeds=1).images[0]
+    start = patterns(model, "inversion(conv1)", reference=image(3), steps=1, seeds=1).images[0]
     assert (found.images[0] - own).abs().mean() < 0.5 * (start - own).abs().mean()
 
 
 def test_a_caricature_goes_beyond_its_image(model: Model) -> None:
     own = model.input.denormalise(image(3).tensor(model.input)[None])
-    found = patterns(model, "caricature(conv2)", of=image(3), begin=image(3), steps=30, seeds=1)
+    found = patterns(model, "caricature(conv2)", reference=image(3), init=image(3), steps=30, seeds=1)
     assert found.scores[0].activation > float(values(model, "caricature(conv2)", own))
     assert (found.images[0] - own[0]).abs().mean() < 0.4
 
@@ -215,7 +215,7 @@ def test_the_first_variant_does_not_depend_on_company(model: Model) -> None:
         ("conv2 - conv1:0", r"a sum takes one unit from each address; write conv2:0"),
         ("conv2:0-3 - conv1:0", "a sum takes one unit from each address"),
         ("conv2:0 -", "is not an address"),
-        ("caricature(conv2)", "say of which image"),
+        ("caricature(conv2)", "needs an image"),
         (along("conv2", torch.ones(3)), "a direction in conv2 has 8 numbers, not"),
         (along("conv2", torch.zeros(8)), "must be finite and not zero"),
         ("direction(conv2)", "a direction in conv2 has 8 numbers, not None"),

@@ -16,8 +16,8 @@ from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import stack
 from innersight.model import InputSpec, Model
-from innersight.patterns import Patterns, Progress, natural, parameterizations, patterns
-from innersight.patterns.transforms import Views, view
+from innersight.patterns import Patterns, Progress, Views, natural, parameterizations, patterns
+from innersight.patterns.transforms import draw, view
 from innersight.render.colour import as_colour
 
 
@@ -200,7 +200,7 @@ def test_previews_while_it_runs(tmp_path: Path) -> None:
         ("conv2:0", {"steps": 0}, "at least one step"),
         ("conv2:0", {"size": 7}, "at least 8 pixels"),
         ("conv2:0", {"seeds": 0}, "seeds=0 and variants=1 must be at least 1"),
-        ("conv2:0", {"rate": -1.0}, "rate=-1.0: give a positive number"),
+        ("conv2:0", {"lr": -1.0}, "lr=-1.0: give a positive number"),
         ("conv2:0", {"until": "bored"}, "until='bored': choose from converged, steps"),
         ("conv2:0", {"precision": "int8"}, "precision='int8': choose from float32, bfloat16"),
         ("conv2:0", {"statistics": "paintings"}, "statistics='paintings': choose photographs or images"),
@@ -245,7 +245,7 @@ def test_views_move_turn_and_zoom_without_stretching() -> None:
 
 
 def test_draws_stay_within_their_reach() -> None:
-    draws = Views().draw(torch.Generator().manual_seed(0), 2000)
+    draws = draw(Views(), torch.Generator().manual_seed(0), 2000)
     assert draws[:, :2].abs().max() <= 0.12
     assert (draws[:, 2] - 1).abs().max() <= 0.08
     assert draws[:, 3].abs().max() <= torch.deg2rad(torch.tensor(8.0))

@@ -15,18 +15,28 @@ from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image, stack
 from innersight.model import InputSpec, Model
-from innersight.patterns import Progress, Views, estimate, natural, parameterizations, patterns
+from innersight.patterns import (
+    PatternOptions,
+    Progress,
+    Statistics,
+    Views,
+    estimate,
+    natural,
+    parameterizations,
+    patterns,
+)
 from innersight.patterns import engine as engine_module
 from innersight.patterns.memory import bytes_of
 from innersight.patterns.objectives import resolve
 from innersight.patterns.objectives.direction import along
 from innersight.patterns.score import NOISY, grain
 from innersight.patterns.slots import WAKING, Job, Recipe, Slots, threads, whole
+from innersight.patterns.transforms import draw
 
 
 def recipe(model: Model, steps: int = 6, until: str = "steps") -> Recipe:
     statistics = natural.default(model.input.channels)
-    return Recipe(model.input.shape, steps, "fourier", statistics, Views(), until)
+    return Recipe(model.input.shape, PatternOptions(steps=steps, statistics=statistics, until=until))
 
 
 def jobs(model: Model, *texts: str) -> list[Job]:
@@ -157,7 +167,7 @@ def test_what_depends_on_values_is_not_compiled() -> None:
 
 
 def test_crops_show_a_part_and_stay_inside() -> None:
-    draws = Views(shift=0, zoom=0, turn=0, crop=0.25).draw(torch.Generator().manual_seed(0), 500)
+    draws = draw(Views(shift=0, zoom=0, rotate=0, crop=0.25), torch.Generator().manual_seed(0), 500)
     sides = 1 / draws[:, 2]
     assert 0.25 <= sides.min() < 0.3
     assert 0.95 < sides.max() <= 1
@@ -211,7 +221,7 @@ def test_what_is_kept_of_other_settings_or_weights_is_not_taken(tmp_path: Path) 
     model = tiny("in-place")
     patterns(model, "conv2:1", steps=3, seeds=1, keep=tmp_path)
     same_name = replace(image(2), name=image(1).name)
-    for change in ({"steps": 4}, {"parameterize": "pixels"}, {"begin": image(1)}, {"begin": same_name}):
+    for change in ({"steps": 4}, {"parameterize": "pixels"}, {"init": image(1)}, {"init": same_name}):
         before = len(list(tmp_path.iterdir()))
         patterns(model, "conv2:1", **{"steps": 3, "seeds": 1, "keep": tmp_path, **change})
         assert len(list(tmp_path.iterdir())) == before + 1
@@ -340,7 +350,7 @@ def test_natural_coefficients_make_natural_contrast(shape: tuple[int, int, int])
 
 
 def test_statistics_are_found_again() -> None:
-    known = natural.Statistics(
+    known = Statistics(
         (0.5, 0.5, 0.5), ((0.06, 0.05, 0.04), (0.0, -0.02, 0.025), (0.01, -0.008, -0.005)), (1.4, 1.1, 0.8)
     )
     form = parameterizations["maco"]((3, 96, 96), known)
@@ -373,7 +383,7 @@ def test_the_estimate_counts_and_measures() -> None:
 
 
 def test_the_estimate_refuses_what_patterns_would_refuse() -> None:
-    with pytest.raises(TypeError, match="stepps"):
+    with pytest.raises(InnersightError, match=r"estimate has no option 'stepps'; did you mean steps"):
         estimate(tiny("in-place"), "conv1", stepps=10)
     with pytest.raises(InnersightError, match="seeds=0"):
         estimate(tiny("in-place"), "conv1", seeds=0)

@@ -111,7 +111,7 @@ def test_a_place_counts_in_the_grid_of_the_size_asked_for(model: Model) -> None:
 
 
 def test_an_inversion_of_another_size_has_natural_values(model: Model) -> None:
-    found = patterns(model, "inversion(conv2)", of=IMAGES[0], size=32, images=IMAGES, steps=2, seeds=1)
+    found = patterns(model, "inversion(conv2)", reference=IMAGES[0], size=32, images=IMAGES, steps=2, seeds=1)
     assert found.natural[0][0].image == IMAGES[0].name
 
 

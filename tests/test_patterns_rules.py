@@ -8,8 +8,8 @@ import torch
 from networks import tiny
 from torch import nn
 
-from innersight.patterns import Views, patterns, slots
-from innersight.patterns.natural import PHOTOGRAPHS, Statistics, _slopes, frequencies
+from innersight.patterns import Statistics, Views, patterns, slots
+from innersight.patterns.natural import PHOTOGRAPHS, _slopes, frequencies
 from innersight.patterns.objectives import Rows, objectives, resolve
 from innersight.patterns.parameterize.fourier import Space
 from innersight.patterns.score import _agreement
@@ -175,7 +175,7 @@ def test_importance_of_a_linear_unit_is_its_weights() -> None:
     conv.weight.data.copy_(weights * torch.tensor(model.input.std)[:, None, None])
     net = nn.Sequential(nn.Sequential(conv), nn.Flatten(), nn.Linear(2, len(model.labels)))
     linear = load(net, input=model.input, labels=model.labels)
-    still = Views(shift=0, zoom=0, turn=0)
+    still = Views(shift=0, zoom=0, rotate=0)
     found = patterns(linear, ["0.0:0", "0.0:1"], steps=4, seeds=1, views=still, until="steps", parameterize="pixels")
     wanted = torch.zeros(found.importance.shape)
     wanted[0, 1, 1], wanted[0, 4, 2], wanted[1, 2, 5] = 0.5, 1.0, 1.0

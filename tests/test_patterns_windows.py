@@ -11,7 +11,7 @@ from innersight import tap
 from innersight.model import InputSpec, Model
 from innersight.patterns import Views, patterns
 from innersight.patterns.objectives import resolve
-from innersight.patterns.transforms import Window, view
+from innersight.patterns.transforms import Window, draw, view
 from innersight.patterns.windows import Windows
 
 
@@ -98,7 +98,7 @@ def test_units_that_see_little_are_driven_through_windows_that_roam() -> None:
 
 def test_a_view_of_a_window_is_that_part_of_the_view() -> None:
     pixels = torch.rand(2, 3, 24, 32)
-    draws = Views().draw(torch.Generator().manual_seed(0), 2)
+    draws = draw(Views(), torch.Generator().manual_seed(0), 2)
     whole_view = view(pixels, draws)
     window = Window(8, 12, 10, 14)
     parts = torch.tensor([[10 / 24, 14 / 32, 2 * 13 / 24 - 1, 2 * 19 / 32 - 1]]).expand(2, 4)

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     # All epochs: the fifteen frames held out are too few to say when to stop.
     options = {"epochs": 25, "batch": 16, "size": 64, "lr": 0.002, "patience": 0, "cache": cache, "progress": False}
-    ins.train(folder, out, net="small:16", say=lambda _: None, **options)
+    ins.train(folder, out, net="small:16", report=lambda _: None, **options)
     return out
 
 

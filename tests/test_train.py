@@ -33,7 +33,7 @@ SPEC = InputSpec(16, 16, fit="squash")
 def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     said = Said()
     before = torch.get_rng_state()
-    result = train(tree, tmp_path / "run", say=said, **QUICK)
+    result = train(tree, tmp_path / "run", report=said, **QUICK)
     assert torch.equal(before, torch.get_rng_state())
     assert isinstance(result, RunResult)
     assert result.images == 4  # a tenth of 12, 12 and 24
@@ -64,7 +64,7 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
 
 
 def test_every_epoch_can_be_kept_and_opened(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "run", say=Said(), keep_epochs=True, **{**QUICK, "epochs": 2})
+    train(tree, tmp_path / "run", report=Said(), keep_epochs=True, **{**QUICK, "epochs": 2})
     source = f"run:{tmp_path / 'run'}"
     opened = [load(f"{source}?epoch={epoch}") for epoch in range(3)]
     assert opened[2].name == "run (small-4, epoch 2)"
@@ -85,7 +85,7 @@ def test_a_run_without_kept_epochs_says_how_to_have_them(tmp_path: Path) -> None
 
 
 def test_the_accuracy_is_that_of_the_stored_weights(tree: Path, tmp_path: Path) -> None:
-    result = train(tree, tmp_path / "run", say=Said(), half=True, holdout=0.5, **QUICK)
+    result = train(tree, tmp_path / "run", report=Said(), half=True, holdout=0.5, **QUICK)
     model = load(f"run:{tmp_path / 'run'}")
     stored = read_weights(tmp_path / "run" / "weights.safetensors")
     assert stored["stem.0.weight"].dtype == torch.float16
@@ -101,9 +101,9 @@ def test_the_accuracy_is_that_of_the_stored_weights(tree: Path, tmp_path: Path) 
 
 
 def test_the_same_seed_gives_the_same_weights(tree: Path, tmp_path: Path) -> None:
-    first = train(tree, tmp_path / "a", say=Said(), **QUICK)
+    first = train(tree, tmp_path / "a", report=Said(), **QUICK)
     torch.manual_seed(99)
-    second = train(tree, tmp_path / "b", say=Said(), **QUICK)
+    second = train(tree, tmp_path / "b", report=Said(), **QUICK)
     assert first.accuracy == second.accuracy
     assert_same_weights(tmp_path / "a", tmp_path / "b")
 
@@ -112,56 +112,56 @@ def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(tree: Path, tmp
     program = (
         "import os, signal, torch\nfrom innersight.train import train\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "def say(m):\n    if m.startswith('epoch 2/'): os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"train({str(tree)!r}, {str(tmp_path / 'run')!r}, say=say, **{QUICK!r})"
+        "def report(m):\n    if m.startswith('epoch 2/'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train({str(tree)!r}, {str(tmp_path / 'run')!r}, report=report, **{QUICK!r})"
     )
     killed = subprocess.run([sys.executable, "-c", program], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "run.json").exists()
     said = Said()
     with pytest.raises(InnersightError, match=r"unfinished run with lr=None, not 0\.1"):
-        train(tree, tmp_path / "run", say=said, lr=0.1, **QUICK)
-    result = train(tree, tmp_path / "run", say=said, **QUICK)
-    assert "going on with the run" in said[0]
+        train(tree, tmp_path / "run", report=said, lr=0.1, **QUICK)
+    result = train(tree, tmp_path / "run", report=said, **QUICK)
+    assert "resuming the run" in said[0]
     assert "after epoch 2" in said[0]
     assert result.epochs == 3
-    train(tree, tmp_path / "whole", say=Said(), **QUICK)
+    train(tree, tmp_path / "whole", report=Said(), **QUICK)
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
     scalars = [json.loads((tmp_path / r / "telemetry.json").read_text())["scalars"] for r in ("run", "whole")]
     assert scalars[0]["train/loss"] == scalars[1]["train/loss"]
 
 
 def test_a_finished_run_is_not_touched_unless_told(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "run", say=Said(), **QUICK)
+    train(tree, tmp_path / "run", report=Said(), **QUICK)
     for resume in (False, True):
         with pytest.raises(InnersightError, match="finished run"):
-            train(tree, tmp_path / "run", say=Said(), resume=resume, **QUICK)
+            train(tree, tmp_path / "run", report=Said(), resume=resume, **QUICK)
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    train(tree, tmp_path / "run", say=Said(), overwrite=True, **{**QUICK, "epochs": 1})
+    train(tree, tmp_path / "run", report=Said(), overwrite=True, **{**QUICK, "epochs": 1})
     assert read_card(tmp_path / "run").metrics["epochs"] == 1
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
 def test_changed_images_are_noticed(tree: Path, tmp_path: Path) -> None:
     stop = Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT))
-    train(tree, tmp_path / "run", say=stop, **QUICK)
+    train(tree, tmp_path / "run", report=stop, **QUICK)
     (tree / "red" / "000.png").unlink()
     with pytest.raises(InnersightError, match="images changed"):
-        train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
+        train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK)
 
 
 def test_ctrl_c_leaves_a_usable_run_that_can_go_on(tree: Path, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     said = Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT))
-    result = train(tree, tmp_path / "run", say=said, **QUICK)
+    result = train(tree, tmp_path / "run", report=said, **QUICK)
     assert signal.getsignal(signal.SIGINT) is before
     assert result.stopped == "stopped after epoch 1"
     assert read_card(tmp_path / "run").metrics["stopped"] == "stopped after epoch 1"
     load(f"run:{tmp_path / 'run'}")
     with pytest.raises(InnersightError, match="stopped after epoch 1"):
-        train(tree, tmp_path / "run", say=Said(), **QUICK)
-    assert train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK).epochs == 3
-    train(tree, tmp_path / "whole", say=Said(), **QUICK)
+        train(tree, tmp_path / "run", report=Said(), **QUICK)
+    assert train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK).epochs == 3
+    train(tree, tmp_path / "whole", report=Said(), **QUICK)
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
@@ -177,7 +177,7 @@ def test_ctrl_c_in_the_first_epoch_interrupts(tree: Path, tmp_path: Path, monkey
     monkeypatch.setattr(loop.Learner, "training_step", interrupted)
     said = Said()
     with pytest.raises(KeyboardInterrupt):
-        train(tree, tmp_path / "run", say=said, **QUICK)
+        train(tree, tmp_path / "run", report=said, **QUICK)
     assert "before the first epoch" in said.text
 
 
@@ -199,51 +199,51 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 
     with monkeypatch.context() as undo, pytest.raises(InnersightError, match=r"disk is full.*last\.ckpt") as caught:  # noqa: PT012
         monkeypatch = undo
-        train(tree, run, say=Said(epoch_1=fill), **{**QUICK, "epochs": 8})
+        train(tree, run, report=Said(epoch_1=fill), **{**QUICK, "epochs": 8})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob(".innersight-*"))
     said = Said()
-    assert train(tree, run, say=said, **{**QUICK, "epochs": 8}).epochs == 8
-    assert "going on" in said[0]
+    assert train(tree, run, report=said, **{**QUICK, "epochs": 8}).epochs == 8
+    assert "resuming" in said[0]
 
 
 def test_a_loss_that_is_not_finite_stops(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"loss became .* smaller lr than 1e\+20"):
-        train(tree, tmp_path / "run", say=Said(), lr=1e20, **QUICK)
+        train(tree, tmp_path / "run", report=Said(), lr=1e20, **QUICK)
 
 
 def test_checkpoints_are_read_without_unpickling(tree: Path, tmp_path: Path) -> None:
     said = Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT))
-    train(tree, tmp_path / "run", say=said, **QUICK)
+    train(tree, tmp_path / "run", report=said, **QUICK)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert "innersight" in torch.load(last, weights_only=True)
     torch.save({"innersight": Augmentation()}, last)
-    with pytest.raises(InnersightError, match=r"holds Python objects that would run code when read .*begin anew"):
-        train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
+    with pytest.raises(InnersightError, match=r"holds Python objects that would run code when read .*start anew"):
+        train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK)
 
 
 def test_early_stop(tree: Path, tmp_path: Path) -> None:
-    result = train(tree, tmp_path / "run", say=Said(), patience=1, **{**QUICK, "epochs": 30, "lr": 1e-9})
+    result = train(tree, tmp_path / "run", report=Said(), patience=1, **{**QUICK, "epochs": 30, "lr": 1e-9})
     assert result.epochs < 30
     assert result.stopped is None
 
 
 def test_shuffled_labels_are_learned_by_heart(tree: Path, tmp_path: Path) -> None:
     said = Said()
-    result = train(tree, tmp_path / "run", say=said, shuffle_labels=True, **QUICK)
+    result = train(tree, tmp_path / "run", report=said, shuffle_labels=True, **QUICK)
     card = read_card(tmp_path / "run")
     assert card.metrics["counts"]["train"] == card.metrics["counts"]["val"] == {"blue": 12, "green": 12, "red": 24}
     assert "the labels are shuffled" in said.text
     assert "the labels are shuffled" in card.metrics["notes"][0]
     assert f"on {result.images} images, not held out: they are the images it learned (" in result.summary()
     assert " --shuffle-labels" in card.recipe["command"]
-    listing = data.decode(scan(tree), card.input, say=said)
+    listing = data.decode(scan(tree), card.input, report=said)
     first, again = (data.shuffled(listing, 3).targets for _ in range(2))
     assert np.array_equal(first, again)
     assert sorted(first) == sorted(listing.targets)
     assert not np.array_equal(first, listing.targets)
     with pytest.raises(InnersightError, match="shuffle_labels holds no images out: leave out val"):
-        train(tree, tmp_path / "other", say=said, shuffle_labels=True, val=tree, **QUICK)
+        train(tree, tmp_path / "other", report=said, shuffle_labels=True, val=tree, **QUICK)
 
 
 def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "val" / "stranger").mkdir()
     PILImage.new("RGB", (20, 20)).save(tmp_path / "val" / "stranger" / "a.png")
     said = Said()
-    result = train(tree, tmp_path / "run", say=said, val=tmp_path / "val", **QUICK)
+    result = train(tree, tmp_path / "run", report=said, val=tmp_path / "val", **QUICK)
     assert result.images == 5
     assert result.card.metrics["counts"]["val"] == {"blue": 2, "green": 0, "red": 3}
     assert result.card.metrics["per_class"]["green"]["recall"] is None
@@ -261,9 +261,9 @@ def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
 
 
 def test_fine_tuning_from_an_earlier_run(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "first", say=Said(), **QUICK)
+    train(tree, tmp_path / "first", report=Said(), **QUICK)
     options = {k: v for k, v in QUICK.items() if k not in ("net", "size")}
-    second = train(tree, tmp_path / "second", say=Said(), net=f"run:{tmp_path / 'first'}", **options)
+    second = train(tree, tmp_path / "second", report=Said(), net=f"run:{tmp_path / 'first'}", **options)
     assert second.card.net == "small:4"
     assert second.card.input.height == 32
     load(f"run:{tmp_path / 'second'}")
@@ -271,23 +271,23 @@ def test_fine_tuning_from_an_earlier_run(tree: Path, tmp_path: Path) -> None:
 
 def test_a_timm_network(tree: Path, tmp_path: Path) -> None:
     pytest.importorskip("timm")
-    result = train(tree, tmp_path / "run", say=Said(), **{**QUICK, "net": "timm:test_resnet", "epochs": 1})
+    result = train(tree, tmp_path / "run", report=Said(), **{**QUICK, "net": "timm:test_resnet", "epochs": 1})
     assert load(f"run:{result.folder}").input.height == 32
 
 
 def test_a_size_the_network_refuses(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match="does not take images of 8x8"):
-        train(tree, tmp_path / "run", say=Said(), **{**QUICK, "net": "torchvision:squeezenet1_1", "size": 8})
+        train(tree, tmp_path / "run", report=Said(), **{**QUICK, "net": "torchvision:squeezenet1_1", "size": 8})
 
 
 def test_one_class_is_an_error(tmp_path: Path) -> None:
     draw(tmp_path / "one", "red", 3)
     with pytest.raises(InnersightError, match="only one class, red"):
-        train(tmp_path / "one", tmp_path / "run", say=Said(), **QUICK)
+        train(tmp_path / "one", tmp_path / "run", report=Said(), **QUICK)
     with pytest.raises(InnersightError, match="no such folder"):
-        train(tmp_path / "none", tmp_path / "run", say=Said(), **QUICK)
+        train(tmp_path / "none", tmp_path / "run", report=Said(), **QUICK)
     with pytest.raises(InnersightError, match="no sub-folders"):
-        train(tmp_path / "one" / "red", tmp_path / "run", say=Said(), **QUICK)
+        train(tmp_path / "one" / "red", tmp_path / "run", report=Said(), **QUICK)
 
 
 def test_a_split_folder_is_explained(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_an_empty_class_is_reported(tree: Path, tmp_path: Path) -> None:
     (tree / "yellow").mkdir()
     (tree / ".hidden").mkdir()
     said = Said()
-    result = train(tree, tmp_path / "run", say=said, **{**QUICK, "epochs": 1})
+    result = train(tree, tmp_path / "run", report=said, **{**QUICK, "epochs": 1})
     assert "class yellow has no images and is left out" in said
     assert result.card.labels == ("blue", "green", "red")
     assert result.card.metrics["notes"] == ["class yellow has no images and is left out"]
@@ -313,7 +313,7 @@ def test_broken_files_are_skipped_and_listed(tree: Path, tmp_path: Path) -> None
     (tree / "red" / "004.png").write_bytes(good[: len(good) // 2])
     (tree / "blue" / "005.png").write_bytes(b"")
     said = Said()
-    result = train(tree, tmp_path / "run", say=said, **{**QUICK, "epochs": 1})
+    result = train(tree, tmp_path / "run", report=said, **{**QUICK, "epochs": 1})
     assert [line.split(":")[0] for line in result.card.metrics["skipped"]] == [
         "blue/005.png", "red/003.png", "red/004.png",
     ]  # fmt: skip
@@ -324,28 +324,28 @@ def test_broken_files_are_skipped_and_listed(tree: Path, tmp_path: Path) -> None
 def test_a_class_of_broken_files_is_left_out(tree: Path) -> None:
     for file in (tree / "blue").iterdir():
         file.write_bytes(b"")
-    images = data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
+    images = data.drop_empty(data.decode(scan(tree), SPEC, report=Said()))
     assert images.labels == ("green", "red")
     assert images.counts() == {"green": 12, "red": 24}
     assert "blue" in images.notes[0]
     for file in (tree / "green").iterdir():
         file.write_bytes(b"")
     with pytest.raises(InnersightError, match="fewer than two"):
-        data.drop_empty(data.decode(scan(tree), SPEC, say=Said()))
+        data.drop_empty(data.decode(scan(tree), SPEC, report=Said()))
 
 
 def test_the_cache_is_filled_once_and_again_when_a_file_changes(tree: Path) -> None:
     said = Said()
-    first = data.decode(scan(tree), SPEC, say=said)
+    first = data.decode(scan(tree), SPEC, report=said)
     assert len(said) == 1
-    second = data.decode(scan(tree), SPEC, say=said)
+    second = data.decode(scan(tree), SPEC, report=said)
     assert len(said) == 1
     assert np.array_equal(first.pixels, second.pixels)
     PILImage.new("RGB", (20, 20), "white").save(tree / "blue" / "000.png")
-    third = data.decode(scan(tree), SPEC, say=said)
+    third = data.decode(scan(tree), SPEC, report=said)
     assert len(said) == 2
     assert (third.pixels[0] == 255).all()
-    data.decode(scan(tree), InputSpec(16, 16), say=said)
+    data.decode(scan(tree), InputSpec(16, 16), report=said)
     assert len(said) == 3
 
 
@@ -355,7 +355,7 @@ def test_decoding_onto_a_full_disk_leaves_nothing(tree: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(os, "posix_fallocate", fail)
     with pytest.raises(InnersightError, match="disk is full"):
-        train(tree, tmp_path / "run", say=Said(), **QUICK)
+        train(tree, tmp_path / "run", report=Said(), **QUICK)
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -373,7 +373,7 @@ def test_class_weights_follow_their_definition() -> None:
 def test_processes_share_the_held_out_images_without_doubles(count: int, size: int, world: int) -> None:
     pixels = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
     rows = np.arange(count)
-    images = data.Images(("a",), pixels, rows, rows.astype(np.int64), ("",) * count, ())
+    images = data.TrainingImages(("a",), pixels, rows, rows.astype(np.int64), ("",) * count, ())
     parts = [data.Batches(images, rows, size=size, rank=rank, world=world) for rank in range(world)]
     assert len({len(list(part)) for part in parts}) == 1
     assert all(len(list(part)) == len(part) for part in parts)
@@ -383,7 +383,7 @@ def test_processes_share_the_held_out_images_without_doubles(count: int, size: i
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     rows = np.arange(20)
-    images = data.Images(("a",), np.zeros((20, 1, 1, 1), np.uint8), rows, rows, ("",) * 20, ())
+    images = data.TrainingImages(("a",), np.zeros((20, 1, 1, 1), np.uint8), rows, rows, ("",) * 20, ())
     orders = [
         [
             int(t)
@@ -425,7 +425,7 @@ def test_augmentation_differs_by_image_and_stays_in_range() -> None:
 )
 def test_impossible_arguments_are_named(tree: Path, tmp_path: Path, argument: str, value: float) -> None:
     with pytest.raises(InnersightError, match=argument):
-        train(tree, tmp_path / "run", say=Said(), **{**QUICK, argument: value})
+        train(tree, tmp_path / "run", report=Said(), **{**QUICK, argument: value})
 
 
 def test_wilson_stays_within_0_and_1() -> None:

@@ -19,6 +19,7 @@ from innersight.train.augment import Augmentation, augment
 from innersight.train.card import measured
 from innersight.train.epochs import Keeper
 from innersight.train.loop import Learner, Task, learning_rate
+from innersight.train.options import TrainOptions
 from innersight.train.robust import hardest
 
 SPEC = InputSpec(6, 5, fit="squash")
@@ -30,17 +31,17 @@ def network() -> nn.Module:
     return nn.Sequential(stem, nn.Flatten(), nn.Linear(120, 3))
 
 
-def images(count: int = 7) -> data.Images:
+def images(count: int = 7) -> data.TrainingImages:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 6, 5, 3)).astype(np.uint8)
     targets = np.arange(count) % 3
-    return data.Images(tuple("abc"), pixels, np.arange(count), targets, tuple(map(str, range(count))), ())
+    return data.TrainingImages(tuple("abc"), pixels, np.arange(count), targets, tuple(map(str, range(count))), ())
 
 
 def task(**options: Any) -> Task:
     given: dict[str, Any] = {
         "net": network(), "spec": SPEC, "images": images(), "training": np.arange(5), "judges": images(),
-        "held_out": np.arange(5, 7), "weights": torch.tensor([0.5, 1.0, 2.0]), "epochs": 4, "batch": 2, "lr": 0.1,
-        "patience": 3, "seed": 5, "fine": True, "every": 2, "keep_epochs": False, "robust": 0.0, "arguments": {},
+        "held_out": np.arange(5, 7), "weights": torch.tensor([0.5, 1.0, 2.0]), "epochs": 4, "lr": 0.1,
+        "fine": True, "options": TrainOptions(batch=2, patience=3, seed=5, telemetry_every=2), "arguments": {},
     }  # fmt: skip
     return Task(**{**given, **options})
 
@@ -77,7 +78,7 @@ def test_a_new_head_learns_ten_times_as_fast_and_vectors_do_not_decay() -> None:
 
 @pytest.mark.parametrize("robust", [0.0, 2.0])
 def test_the_loss_is_weighed_and_smoothed_by_a_tenth(monkeypatch: pytest.MonkeyPatch, robust: float) -> None:
-    made = task(robust=robust)
+    made = task(options=TrainOptions(batch=2, patience=3, seed=5, robust=robust))
     # Its batch norm has seen nothing yet: the changes of a step are looked for in evaluation mode.
     net = copy.deepcopy(made.net).train()
     made.net.train()

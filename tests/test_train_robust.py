@@ -172,39 +172,39 @@ def test_the_radius_grows_to_the_whole_by_the_first_epoch_that_counts(epochs: in
 
 def test_a_robust_run_that_was_stopped_ends_like_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:
     stop = Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT))
-    result = train(tree, tmp_path / "run", say=stop, robust=1.5, **QUICK)
+    result = train(tree, tmp_path / "run", report=stop, robust=1.5, **QUICK)
     assert result.stopped == "stopped after epoch 1"
     with pytest.raises(InnersightError, match=r"unfinished run with robust=1\.5, not 0\.0"):
-        train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
-    assert train(tree, tmp_path / "run", say=Said(), robust=1.5, resume=True, **QUICK).epochs == 3
-    train(tree, tmp_path / "whole", say=Said(), robust=1.5, **QUICK)
+        train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK)
+    assert train(tree, tmp_path / "run", report=Said(), robust=1.5, resume=True, **QUICK).epochs == 3
+    train(tree, tmp_path / "whole", report=Said(), robust=1.5, **QUICK)
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
-    train(tree, tmp_path / "plain", say=Said(), **QUICK)
+    train(tree, tmp_path / "plain", report=Said(), **QUICK)
     with pytest.raises(AssertionError):
         assert_same_weights(tmp_path / "plain", tmp_path / "whole")
 
 
 def test_a_checkpoint_written_before_there_was_the_option_goes_on(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "run", say=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
+    train(tree, tmp_path / "run", report=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     state = torch.load(last, weights_only=True)
     del state["innersight"]["arguments"]["robust"]
     torch.save(state, last)
     with pytest.raises(InnersightError, match=r"robust=0\.0, not 1\.0"):
-        train(tree, tmp_path / "run", say=Said(), robust=1.0, resume=True, **QUICK)
-    assert train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK).epochs == 3
+        train(tree, tmp_path / "run", report=Said(), robust=1.0, resume=True, **QUICK)
+    assert train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK).epochs == 3
 
 
 def test_the_recipe_and_the_messages_name_it(tree: Path, tmp_path: Path) -> None:
     said = Said()
-    train(tree, tmp_path / "run", say=said, robust=1.5, **{**QUICK, "epochs": 1})
+    train(tree, tmp_path / "run", report=said, robust=1.5, **{**QUICK, "epochs": 1})
     recipe = read_card(tmp_path / "run").recipe
     assert recipe["arguments"]["robust"] == 1.5
     assert " --robust 1.5" in recipe["command"]
     assert "L2 size 1.5" in recipe["learning"]
     assert "robust to changes of L2 size 1.5" in said.text
     said = Said()
-    train(tree, tmp_path / "plain", say=said, **{**QUICK, "epochs": 1})
+    train(tree, tmp_path / "plain", report=said, **{**QUICK, "epochs": 1})
     plain = read_card(tmp_path / "plain").recipe
     assert "robust" not in plain["command"] + plain["learning"] + said.text
     assert plain["arguments"]["robust"] == 0
@@ -213,7 +213,7 @@ def test_the_recipe_and_the_messages_name_it(tree: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_impossible_sizes_are_refused(tree: Path, tmp_path: Path, value: float) -> None:
     with pytest.raises(InnersightError, match=rf"robust={value}: give an L2 size of 0 or more"):
-        train(tree, tmp_path / "run", say=Said(), robust=value, **QUICK)
+        train(tree, tmp_path / "run", report=Said(), robust=value, **QUICK)
     assert not (tmp_path / "run").exists()
 
 
@@ -236,7 +236,7 @@ def test_the_best_epoch_had_the_whole_size(
 ) -> None:
     falling(monkeypatch)
     options = {**QUICK, "epochs": 4, "keep_epochs": True}
-    train(tree, tmp_path / "run", say=Said(), robust=robust, **options)
+    train(tree, tmp_path / "run", report=Said(), robust=robust, **options)
     assert read_card(tmp_path / "run").metrics["best_epoch"] == best
     kept = load(f"run:{tmp_path / 'run'}?epoch={best}").net.state_dict()
     assert all(torch.equal(t, kept[n]) for n, t in load(f"run:{tmp_path / 'run'}").net.state_dict().items())
@@ -248,15 +248,15 @@ def test_patience_begins_with_the_whole_size(
 ) -> None:
     falling(monkeypatch)
     options = {**QUICK, "epochs": 8, "patience": 1}
-    assert train(tree, tmp_path / "run", say=Said(), robust=robust, **options).epochs == epochs
+    assert train(tree, tmp_path / "run", report=Said(), robust=robust, **options).epochs == epochs
 
 
 def test_a_robust_network_keeps_more_of_its_accuracy_under_attack(tree: Path, tmp_path: Path) -> None:
     kept = {}
     for robust in (0.0, 6.0):
-        result = train(tree, tmp_path / f"{robust}", say=Said(), robust=robust, **{**QUICK, "epochs": 12})
+        result = train(tree, tmp_path / f"{robust}", report=Said(), robust=robust, **{**QUICK, "epochs": 12})
         net, spec = load(f"run:{result.folder}").net, result.card.input
-        shown = data.decode(scan(tree), spec, say=Said())
+        shown = data.decode(scan(tree), spec, report=Said())
         pixels, targets = to_float(torch.from_numpy(np.array(shown.pixels))), torch.from_numpy(shown.targets)
         changed = hardest(net, spec, pixels, targets, 6.0, seeded(), steps=10)
         with torch.no_grad():

@@ -176,11 +176,11 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
         noise = rng(name).integers(0, 256, (10, 20, 30, 3)).astype(np.uint8)
         for n, pixels in enumerate(noise):
             Image.fromarray(pixels).save(tmp_path / "part" / name / f"new-{n}.png")
-    train(tmp_path / "all", tmp_path / "first", say=Said(), holdout=0.3, **ONE)
+    train(tmp_path / "all", tmp_path / "first", report=Said(), holdout=0.3, **ONE)
     learned, held = of_run(tmp_path / "first")
     said = Said()
     result = train(
-        tmp_path / "part", tmp_path / "second", say=said, net=f"run:{tmp_path / 'first'}", holdout=0.3, seed=5, **ON
+        tmp_path / "part", tmp_path / "second", report=said, net=f"run:{tmp_path / 'first'}", holdout=0.3, seed=5, **ON
     )
     again, judges = of_run(tmp_path / "second")
     assert not judges & learned
@@ -190,7 +190,7 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
     assert "held out images" in result.summary()
     assert "were training images of first" in said.text
     # A third run knows both, though its folder is the first one's again.
-    third = train(tmp_path / "all", tmp_path / "third", say=Said(), net=f"run:{tmp_path / 'second'}", seed=9, **ON)
+    third = train(tmp_path / "all", tmp_path / "third", report=Said(), net=f"run:{tmp_path / 'second'}", seed=9, **ON)
     assert third.card.metrics["not_held_out"] is None
     _, judges = of_run(tmp_path / "third")
     assert judges
@@ -203,12 +203,12 @@ def test_a_run_on_a_part_of_the_earlier_folder_keeps_its_split(tmp_path: Path) -
 
 
 def test_an_accuracy_on_learned_images_says_so_everywhere(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "first", say=Said(), **ONE)
+    train(tree, tmp_path / "first", report=Said(), **ONE)
     held = json.loads((tmp_path / "first" / "split.json").read_text())["held_out"]
     for file in held:
         (tree / file).unlink()
     said = Said()
-    result = train(tree, tmp_path / "second", say=said, net=f"run:{tmp_path / 'first'}", **ON)
+    result = train(tree, tmp_path / "second", report=said, net=f"run:{tmp_path / 'first'}", **ON)
     doubt = "not held out: 4 of 4 were training images of first"
     assert result.card.metrics["not_held_out"] == doubt
     assert f"on 4 images, {doubt} (95% interval" in result.summary()
@@ -220,7 +220,7 @@ def test_an_accuracy_on_learned_images_says_so_everywhere(tree: Path, tmp_path: 
 
 
 def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "first", say=Said(), **ONE)
+    train(tree, tmp_path / "first", report=Said(), **ONE)
     held = json.loads((tmp_path / "first" / "split.json").read_text())["held_out"]
     model = ins.load(f"run:{tmp_path / 'first'}")
     for n, file in enumerate(held):
@@ -244,7 +244,7 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
 
 
 def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "first", say=Said(), **ONE)
+    train(tree, tmp_path / "first", report=Said(), **ONE)
     held = set(json.loads((tmp_path / "first" / "split.json").read_text())["held_out"])
     trained = [f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held]
     (tmp_path / "val" / "red").mkdir(parents=True)
@@ -259,7 +259,7 @@ def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_p
         (tmp_path / "new" / name).mkdir(parents=True)
         for n, pixels in enumerate(rng(name).integers(0, 256, (4, 20, 30, 3)).astype(np.uint8)):
             Image.fromarray(pixels).save(tmp_path / "new" / name / f"{n}.png")
-    options = {"say": Said(), "val": tmp_path / "val"}
+    options = {"report": Said(), "val": tmp_path / "val"}
     on = train(tmp_path / "new", tmp_path / "on", net=f"run:{tmp_path / 'first'}", **options, **ON)
     total = on.images
     assert on.card.metrics["not_held_out"] == f"not held out: 3 of {total} were training images of first"
@@ -280,7 +280,7 @@ def test_copies_and_images_of_two_classes(tree: Path, tmp_path: Path) -> None:
         shutil.copy(tree / "red" / f"{n:03}.png", tree / "red" / f"copy-{n}.png")
         shutil.copy(tree / "red" / f"{n + 10:03}.png", tree / "blue" / f"both-{n}.png")
     said = Said()
-    result = train(tree, tmp_path / "run", say=said, holdout=0.4, **ONE)
+    result = train(tree, tmp_path / "run", report=said, holdout=0.4, **ONE)
     learned, held = of_run(tmp_path / "run")
     assert not learned & held
     files = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
@@ -292,16 +292,16 @@ def test_copies_and_images_of_two_classes(tree: Path, tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_say_what_they_learned_from(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "first", say=Said(), **ONE)
+    train(tree, tmp_path / "first", report=Said(), **ONE)
     shutil.copy(tmp_path / "first" / "weights.safetensors", tmp_path / "mine.safetensors")
-    result = train(tree, tmp_path / "a", say=Said(), weights=str(tmp_path / "mine.safetensors"), **ONE)
+    result = train(tree, tmp_path / "a", report=Said(), weights=str(tmp_path / "mine.safetensors"), **ONE)
     doubt = "perhaps not held out: mine.safetensors does not say which images it was trained on"
     assert result.card.metrics["not_held_out"] == doubt
     (tmp_path / "first" / "split.json").unlink()
-    result = train(tree, tmp_path / "b", say=Said(), net=f"run:{tmp_path / 'first'}", **ON)
+    result = train(tree, tmp_path / "b", report=Said(), net=f"run:{tmp_path / 'first'}", **ON)
     assert "perhaps not held out: first does not say" in result.summary()
     # And a run that starts from that one cannot know either.
-    result = train(tree, tmp_path / "c", say=Said(), net=f"run:{tmp_path / 'b'}", **ON)
+    result = train(tree, tmp_path / "c", report=Said(), net=f"run:{tmp_path / 'b'}", **ON)
     assert "not held out" in result.summary()
     assert history_of(None, None, "small:4") is None
     assert history_of(None, "hub", "timm:resnet18") is None
@@ -322,28 +322,28 @@ def test_a_damaged_list_is_one_sentence(tmp_path: Path, text: str) -> None:
 def test_a_stopped_run_from_an_earlier_one_resumes_with_the_same_split(
     tree: Path, tmp_path: Path, robust: float
 ) -> None:
-    train(tree, tmp_path / "first", say=Said(), **ONE)
+    train(tree, tmp_path / "first", report=Said(), **ONE)
     options = {**ON, "epochs": 3, "net": f"run:{tmp_path / 'first'}", "robust": robust, "seed": 4}
-    train(tree, tmp_path / "run", say=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **options)
+    train(tree, tmp_path / "run", report=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **options)
     before = (tmp_path / "run" / "split.json").read_bytes()
-    assert train(tree, tmp_path / "run", say=Said(), resume=True, **options).epochs == 3
+    assert train(tree, tmp_path / "run", report=Said(), resume=True, **options).epochs == 3
     assert (tmp_path / "run" / "split.json").read_bytes() == before
-    train(tree, tmp_path / "whole", say=Said(), **options)
+    train(tree, tmp_path / "whole", report=Said(), **options)
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
     assert not of_run(tmp_path / "run")[1] & of_run(tmp_path / "first")[0]
 
 
 def test_an_image_replaced_under_its_name_is_noticed_on_resuming(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "run", say=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
+    train(tree, tmp_path / "run", report=Said(epoch_1=lambda: os.kill(os.getpid(), signal.SIGINT)), **QUICK)
     held = set(json.loads((tmp_path / "run" / "split.json").read_text())["held_out"])
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
     Image.new("RGB", (9, 9)).save(learned)
     with pytest.raises(InnersightError, match="images changed since the run"):
-        train(tree, tmp_path / "run", say=Said(), resume=True, **QUICK)
+        train(tree, tmp_path / "run", report=Said(), resume=True, **QUICK)
 
 
 def test_overwriting_waits_until_the_new_run_can_begin(tree: Path, tmp_path: Path) -> None:
-    train(tree, tmp_path / "run", say=Said(), **ONE)
+    train(tree, tmp_path / "run", report=Said(), **ONE)
     kept = (tmp_path / "run" / "weights.safetensors").read_bytes()
     for options, why in (
         ({"net": f"run:{tmp_path / 'run'}"}, "would remove"),
@@ -352,8 +352,8 @@ def test_overwriting_waits_until_the_new_run_can_begin(tree: Path, tmp_path: Pat
         ({"holdout": 2.0}, "holdout"),
     ):
         with pytest.raises(InnersightError, match=why):
-            train(tree, tmp_path / "run", say=Said(), overwrite=True, **{**ONE, **options})
+            train(tree, tmp_path / "run", report=Said(), overwrite=True, **{**ONE, **options})
     with pytest.raises(InnersightError, match="no such folder"):
-        train(tmp_path / "typo", tmp_path / "run", say=Said(), overwrite=True, **ONE)
+        train(tmp_path / "typo", tmp_path / "run", report=Said(), overwrite=True, **ONE)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == kept
     assert read_card(tmp_path / "run").metrics["epochs"] == 1

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from innersight.model import InputSpec as InputSpec
     from innersight.model import Layer as Layer
     from innersight.model import Model as Model
+    from innersight.patterns import PatternOptions as PatternOptions
     from innersight.patterns import patterns as patterns
     from innersight.patterns.interpretability import interpretability as interpretability
     from innersight.predict import predict as predict
     from innersight.scan import scan as scan
     from innersight.sources import load as load
     from innersight.study import study as study
+    from innersight.train import TrainOptions as TrainOptions
     from innersight.train import train as train
     from innersight.trust import trust as trust
 
@@ -34,6 +36,8 @@ _HOME = {
     "Layer": "innersight.model",
     "Model": "innersight.model",
     "Image": "innersight.image",
+    "PatternOptions": "innersight.patterns",
+    "TrainOptions": "innersight.train",
     "ablate": "innersight.ablation",
     "compare": "innersight.compare",
     "connections": "innersight.connections",

@@ -14,14 +14,13 @@ from innersight import ambient
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.model import Layer, Model
-from innersight.scalars import integer, is_integer, number, shown
+from innersight.scalars import integer, is_integer, number, seed_of, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
 ALIKE = (("layer", "layers"), ("target", "targets"))
 """Pairs of words of which a function declares one and takes both."""
 LAYERS = frozenset({"layer", "layers", "before", "after"})
-SEEDS = 2**63
 
 
 def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -144,10 +143,7 @@ def _number(name: str, value: Any, kinds: frozenset[type]) -> Any:
         return str(value) if isinstance(value, ClassAddress) else value if text else integer(value, name)
     if float in kinds:
         return number(value, name)
-    found = integer(value, name)
-    if name == "seed" and not 0 <= found < SEEDS:
-        raise InnersightError(f"seed={found}: give a whole number of 0 or more, below 2 to the 63rd")
-    return found
+    return seed_of(value) if name == "seed" else integer(value, name)
 
 
 def _names(word: str, value: Any, model: Model | None) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from innersight.errors import InnersightError
 
+SEEDS = 2**63
+
 
 def integer(value: Any, what: str) -> int:
     """Return a whole number given as int, NumPy integer, or array or tensor without dimensions.
@@ -15,6 +17,14 @@ def integer(value: Any, what: str) -> int:
     if is_integer(value):
         return operator.index(value)
     raise InnersightError(f"{what} is {shown(value)}: give a whole number, such as 3")
+
+
+def seed_of(value: Any) -> int:
+    """Return a seed: a whole number of 0 or more, below `SEEDS`. Raises InnersightError for anything else."""
+    found = integer(value, "seed")
+    if not 0 <= found < SEEDS:
+        raise InnersightError(f"seed={found}: give a whole number of 0 or more, below 2 to the 63rd")
+    return found
 
 
 def is_integer(value: Any) -> bool:

@@ -21,7 +21,7 @@ from innersight.connections.result import Connections
 from innersight.errors import InnersightError
 from innersight.find.result import Finding
 from innersight.heatmaps.request import methods
-from innersight.patterns import Views
+from innersight.patterns import PatternOptions
 from innersight.patterns.objectives import objectives
 from innersight.patterns.parameterize import parameterizations
 from innersight.registry import Registry, identifier, word
@@ -29,6 +29,7 @@ from innersight.result import figures
 from innersight.sources import query
 from innersight.study import Plan
 from innersight.study.exports import exports
+from innersight.train import TrainOptions
 from innersight.trust.baselines import baselines
 from innersight.trust.metrics import metrics
 from innersight.trust.replacements import replacements
@@ -39,7 +40,7 @@ COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_co
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
 TOOLS = {"demo", "doctor", "export", "methods", "report", "toons", "view"}
 # How a command hears of the work, where its results go, and what `dissect` asks for.
-OWN = {"watch", "progress", "say", "out", "keep", "masks"}
+OWN = {"watch", "progress", "report", "bar", "out", "keep", "masks"}
 NET = "small:4?size=24"
 
 
@@ -108,7 +109,11 @@ def test_a_command_draws_as_many_units_as_the_figure_of_its_result(result: Any) 
 
 def plain(value: Any) -> Any:
     """Return a default so that the ways to say nothing are the same: None, an empty list, the plan as it is."""
-    if value is None or value in (Plan(), Views()) or (isinstance(value, list | tuple | dict | str) and not value):
+    if (
+        value is None
+        or value in (Plan(), PatternOptions(), TrainOptions())
+        or (isinstance(value, list | tuple | dict | str) and not value)
+    ):
         return None
     return tuple(value) if isinstance(value, list) else value
 

@@ -38,7 +38,7 @@ def patterns(
     if estimate:
         from innersight.patterns import estimate as plan
 
-        asked = {key: value for key, value in asked.items() if key not in ("keep", "ray")}
+        asked = {key: value for key, value in asked.items() if key not in ("scan", "keep", "ray")}
         planned = plan(**{**asked, "model": call.model})
         typer.echo(json.dumps(vars(planned), indent=1) if call.json else str(planned))
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from innersight.cli.base import app
-from innersight.cli.command import START, Call, command
+from innersight.cli.command import START, Call, Typed, command
 from innersight.commands import desktop, list_notes, list_skipped, list_warnings, progress
 from innersight.errors import printable
 
@@ -30,6 +30,9 @@ def demo(
 Report = Annotated[Path | None, typer.Option("--report", help="Report file to write. Default: OUT/report.html.")]
 
 
+LABELLED = Typed("IMAGES", help="Folder with a sub-folder for each class, .tar files, or a data set with labels.")
+
+
 @command(START, writes=False)
 def study(call: Call, *, report: Report = None) -> None:
     """Write the report at the end. Run the same command again to resume after an interruption."""
@@ -42,8 +45,8 @@ def study(call: Call, *, report: Report = None) -> None:
     list_skipped(result.skipped)
 
 
-@command(START, arguments=("folder",), writes=False)
+@command(START, arguments=("images",), typed={"images": LABELLED}, writes=False)
 def train(call: Call) -> None:
     """Ctrl-C ends the training after the current step and keeps the best epoch so far."""
-    result = call.run(say=lambda text: typer.echo(text, file=sys.stderr), progress=None)
+    result = call.run(report=lambda text: typer.echo(text, file=sys.stderr))
     typer.echo(result.summary())

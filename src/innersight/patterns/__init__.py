@@ -2,18 +2,18 @@
 
 from innersight.patterns.engine import estimate, patterns
 from innersight.patterns.interpretability import Interpretability, interpretability
-from innersight.patterns.natural import Statistics
 from innersight.patterns.objectives import Objective, objectives
+from innersight.patterns.options import PatternOptions, Statistics, Views
 from innersight.patterns.parameterize import parameterizations
 from innersight.patterns.progress import Estimate, Progress
 from innersight.patterns.result import Patterns
 from innersight.patterns.score import Score
-from innersight.patterns.transforms import Views
 
 __all__ = [
     "Estimate",
     "Interpretability",
     "Objective",
+    "PatternOptions",
     "Patterns",
     "Progress",
     "Score",
@@ -21,6 +21,7 @@ __all__ = [
     "Views",
     "estimate",
     "interpretability",
+    "measure",
     "objectives",
     "parameterizations",
     "patterns",

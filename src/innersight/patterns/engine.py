@@ -1,10 +1,9 @@
 """`patterns`: the image that drives each unit, class or other objective most."""
 
-import inspect
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from innersight.image import Image
 from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
+from innersight.options import changed
 from innersight.patterns import natural
 from innersight.patterns.away import there
 from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
@@ -25,20 +25,19 @@ from innersight.patterns.keep import Kept
 from innersight.patterns.memory import batch_of, bytes_of
 from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.diverse import differing
+from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import parameterizations
 from innersight.patterns.progress import Estimate, Progress
 from innersight.patterns.reading import References, references_of
 from innersight.patterns.result import Patterns
 from innersight.patterns.score import PASSES, beside, respond, scored
 from innersight.patterns.slots import Drawn, Job, Recipe, Slots
-from innersight.patterns.transforms import Views
 from innersight.patterns.windows import Windows
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
 
 EXAMPLES = 3
-PRECISIONS = ("float32", "bfloat16")
 
 
 @public(layer="what", layers="what", target="what", targets="what")
@@ -46,77 +45,89 @@ def patterns(
     model: Model,
     what: "str | Target | Sequence[str | Target]",
     *,
-    steps: int = 256,
-    size: int | tuple[int, int] | None = None,
+    options: PatternOptions | None = None,
     images: Any = None,
     scan: "Scan | None" = None,
-    parameterize: str = "fourier",
-    seed: int = 0,
-    seeds: int = 2,
-    negatives: bool = False,
-    variants: int = 1,
-    diversity: float = 1.0,
-    of: Any = None,
-    begin: Any = None,
-    views: Views | None = None,
-    statistics: natural.Statistics | str = "photographs",
-    until: str = "converged",
-    rate: float | None = None,
-    precision: str = "float32",
-    compile: bool | str = False,
+    reference: Any = None,
+    init: Any = None,
     keep: "str | Path | None" = None,
     ray: str | None = None,
     progress: Callable[[Progress], None] | None = None,
+    **changes: Any,
 ) -> Patterns:
-    """Return the image that drives each of the units, classes or objectives most, from random pixels.
+    """Return the images that activate units, classes or other objectives most: activation maximization.
 
-    Activation maximization (Erhan et al. 2009; Olah et al. 2017, https://distill.pub/2017/feature-visualization): Adam
-    ascends the mean of a unit's map (the value at `@y,x`, a class score, or another objective) under small random
-    shifts, turns and zooms.
+    Parameters
+    ----------
+    model : Model
+        The network.
+    what : str, address, Objective, or several of these
+        Addresses such as "stage2:0-15", "stage2" (all its units) or "class:NAME"; `KIND(ADDRESS)` and sums of these,
+        see `innersight.patterns.objectives.resolve`.
+    options : PatternOptions, optional
+        How they are drawn; the defaults when None.
+    images : images, optional
+        Anything that holds images, see `innersight.inputs.entries`: for the natural maximum in the scores, and for the
+        examples beside the patterns.
+    scan : Scan, optional
+        The result of `innersight.scan`. Its maxima and percentiles take the place of those of `images` in the scores.
+    reference : image, optional
+        The image whose activations `caricature` and `inversion` start out from.
+    init : image, optional
+        Start from this image (accentuation); from random pixels when None.
+    keep : path, optional
+        Folder in which every finished image is kept. The same call with the same folder resumes after Ctrl-C or a kill.
+    ray : str, optional
+        Address of a Ray cluster whose workers draw the images: "HOST:PORT", "auto" or "local", then
+        `?workers=4&cpus=2`, see `innersight.remote`. Images are kept and scored on this machine.
+    progress : callable, optional
+        Called with a `Progress` every few updates; with `ray` after every image, in batches.
+    **changes
+        Fields of `PatternOptions` that differ from `options`, such as `steps=64`.
 
-    what : addresses such as "stage2:0-15", "stage2" (all its units), "class:NAME"; `KIND(ADDRESS)` and sums, see
-        `innersight.patterns.objectives.resolve`; Objectives.
-    steps : updates of each image at most; four for each where they are made through windows of a quarter, as
-        in early layers (see `innersight.patterns.windows`). until : "converged" ends an image when it stops rising,
-        "steps" makes all.
-    size : side in pixels, or (height, width); the model's own by default.
-    images : whatever holds images, see `innersight.inputs.entries`, for the natural maximum in the scores
-        and the examples beside the patterns. scan : the result of `innersight.scan`, whose maxima and percentiles the
-        scores of its units take instead.
-    parameterize : "fourier", "maco" or "pixels". statistics : colours and spectrum, "photographs" or "images" (those
-        given), or of `natural.measure`.
-    seed : the first. seeds : images drawn of each objective; the one with the highest response is shown.
-    negatives : also what switches each off. variants : images of each that are to differ, by `diversity`.
-    of : the image that `caricature` and `inversion` look at. begin : start from this image, not from random pixels.
-    rate : of learning; the parameterization's own by default.
-    precision : "bfloat16" computes the passes in bfloat16; scores are in the network's own type.
-    compile : run the passes through torch.compile (True, or the name of a backend): worth it for hundreds of units.
-    keep : a folder in which every finished image is kept; the same call with it goes on after Ctrl-C or a kill.
-    ray : address of a Ray cluster whose workers draw them, "auto" or "local"; `?workers=4&cpus=2` may follow, see
-        `innersight.remote`. They are kept and scored here.
-    progress : called with a Progress every few updates; with `ray` after every image, in batches.
+    Returns
+    -------
+    Patterns
+        One image for each objective, with its score, its seeds and variants, and examples where there are images.
 
-    The random streams of an objective depend on `seed` and its text only: on the CPU its image is the same, bit for
-    bit, whichever others share the run. Raises InnersightError for unknown addresses and options, less than one step, a
-    size below 8, and where the folder to keep in cannot be written.
+    Raises
+    ------
+    InnersightError
+        For unknown addresses, objectives and options, values out of range, and a folder that cannot be written.
+
+    Notes
+    -----
+    Adam ascends the mean of a unit's activation map (the value at `@y,x`, a class score, or another objective) under
+    small random shifts, rotations and zooms (Erhan et al. 2009; Olah et al. 2017,
+    https://distill.pub/2017/feature-visualization).
+
+    The random streams of an objective depend on the seed and on its text only: on the CPU its image is the same, bit
+    for bit, whichever others share the run.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> found = ins.patterns(ins.load("small:8"), "stage1:0-1", steps=2, seeds=1, size=32)
+    >>> tuple(found.images.shape)
+    (2, 3, 32, 32)
+
     """
     images = None if images is None else repeatable(images)
-    recipe = recipe_of(
-        model, images, steps=steps, size=size, parameterize=parameterize, views=views, statistics=statistics,
-        until=until, rate=rate, precision=precision, compile=compile, begin=begin,
-    )  # fmt: skip
-    _check_counts(seeds, variants)
-    shown = {
+    settled = changed("patterns", PatternOptions, options, changes, _INPUTS)
+    recipe = recipe_of(model, settled, images, init)
+    inputs = {
         key: _read_one(model, image, recipe.shape, key)
-        for key, image in (("begin", begin), ("of", of))
+        for key, image in (("init", init), ("reference", reference))
         if image is not None
     }
-    targets = resolve(model, what, shown.get("of"), recipe.shape[1:])
-    settings = _settings(recipe, seed, seeds, variants, diversity, shown)
+    targets = resolve(model, what, inputs.get("reference"), recipe.shape[1:])
+    settings = {**recipe.options.to_json(), "optimizer": "Adam"}
+    settings |= {key: f"{image.name} {image.digest()}" for key, image in inputs.items()}
+    seeds, negatives = recipe.options.seeds, recipe.options.negatives
     with tap.untouched(model), tap.fold_batchnorm():
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
-        jobs = jobs_of(model, everything, recipe, seed, seeds, variants, diversity)
+        jobs = jobs_of(model, everything, recipe)
         # Before anything is drawn: the folder may hold no image.
         naturals = _naturals(model, everything, images, recipe.shape[1:], len(targets))
         naturals = naturals if scan is None else scanned(model, everything, naturals, scan)
@@ -165,27 +176,51 @@ def _naturals(
 
 
 @public(layer="what", layers="what", target="what", targets="what")
-def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **options: Any) -> Estimate:
-    """Say how long `patterns` would take with the same arguments, by doing a little of everything it does.
+def estimate(
+    model: Model,
+    what: "str | Target | Sequence[str | Target]",
+    *,
+    options: PatternOptions | None = None,
+    images: Any = None,
+    reference: Any = None,
+    init: Any = None,
+    **changes: Any,
+) -> Estimate:
+    """Return how long `patterns` would take with the same arguments, measured by doing a little of all of it.
 
-    That is two updates of a batch of every layer, one look at what was drawn, and one batch of the images. Raises
-    InnersightError as it does, and TypeError for an argument it does not have.
+    Two updates of a batch of every layer are made, one scoring pass, and one batch of the images is read.
+
+    Parameters
+    ----------
+    model, what, options, images, reference, init, **changes
+        As `patterns` takes them.
+
+    Returns
+    -------
+    Estimate
+        Images, seconds and memory.
+
+    Raises
+    ------
+    InnersightError
+        As `patterns` does.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> estimate(ins.load("small:8"), "stage1:0-1", steps=2, seeds=3, size=32).images
+    6
+
     """
-    bound = inspect.signature(patterns).bind(model, what, **options)
-    bound.apply_defaults()
-    checked = bound.arguments
-    recipe = recipe_of(model, checked["images"], **{name: checked[name] for name in _RECIPE})
-    _check_counts(checked["seeds"], checked["variants"])
-    of = checked["of"]
-    like = None if of is None else _read_one(model, of, recipe.shape, "of")
-    targets = resolve(model, what, like, recipe.shape[1:])
+    settled = changed("estimate", PatternOptions, options, changes, _INPUTS)
+    recipe = recipe_of(model, settled, images, init)
+    image = None if reference is None else _read_one(model, reference, recipe.shape, "reference")
+    targets = resolve(model, what, image, recipe.shape[1:])
     with tap.untouched(model), tap.fold_batchnorm():
-        everything = (*targets, *(-target for target in targets)) if checked["negatives"] else targets
+        everything = (*targets, *(-target for target in targets)) if settled.negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
         begun = time.perf_counter()
-        jobs = jobs_of(
-            model, everything, recipe, *(checked[name] for name in ("seed", "seeds", "variants", "diversity"))
-        )
+        jobs = jobs_of(model, everything, recipe)
         searching = time.perf_counter() - begun
         groups: dict[Any, list[Job]] = {}
         for job in jobs:
@@ -194,15 +229,15 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
             first = group[: max(1, rows // group[0].rows)]
-            each = _seconds(Slots(model, first, replace(recipe, steps=3), references, rows, share))
+            each = _seconds(Slots(model, first, _short(recipe), references, rows, share))
             seconds += each / sum(job.rows for job in first) * sum(job.rows * job.updates(recipe) for job in group)
             most = max(most, share * bytes_of(model, group[0], recipe, references))
             looked = [job.objective for job in group[:rows]]
             begun = time.perf_counter()
             respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
             seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
-        if checked["images"] is not None:
-            images = repeatable(checked["images"])
+        if images is not None:
+            images = repeatable(images)
             begun, whole = time.perf_counter(), count(images)
             some = min(BATCH, whole)
             _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
@@ -210,7 +245,11 @@ def estimate(model: Model, what: "str | Target | Sequence[str | Target]", **opti
     return Estimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
-_RECIPE = ("steps", "size", "parameterize", "views", "statistics", "until", "rate", "precision", "compile", "begin")
+_INPUTS = ("images", "scan", "reference", "init", "keep", "ray", "progress")
+
+
+def _short(recipe: Recipe) -> Recipe:
+    return replace(recipe, options=replace(recipe.options, steps=3))
 
 
 def _seconds(slots: Slots) -> float:
@@ -222,74 +261,53 @@ def _seconds(slots: Slots) -> float:
     return (time.perf_counter() - start) / 2
 
 
-def recipe_of(
-    model: Model,
-    images: Any,
-    *,
-    steps: int,
-    size: int | tuple[int, int] | None,
-    parameterize: str,
-    views: Views | None,
-    statistics: natural.Statistics | str,
-    until: str,
-    rate: float | None,
-    precision: str,
-    compile: bool | str,
-    begin: Any,
-) -> Recipe:
-    """Return the checked recipe of a run; see `patterns`."""
-    if steps < 1:
-        raise InnersightError(f"steps={steps}: a pattern needs at least one step")
+def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> Recipe:
+    """Return the recipe of a run: the options, with what depends on the network and the images settled."""
+    make, size = parameterizations[options.parameterize], options.size
     height, width = (
         (model.input.height, model.input.width) if size is None else (size, size) if isinstance(size, int) else size
     )
-    if min(height, width) < 8:
-        raise InnersightError(f"size={size}: give at least 8 pixels")
-    for name, value, known in (("until", until, ("converged", "steps")), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise InnersightError(f"{name}={value!r}: choose from {', '.join(known)}")
-    if rate is not None and not 0 < rate < 100:
-        raise InnersightError(f"rate={rate}: give a positive number, such as 0.1")
-    parameterizations[parameterize]
     shape = (model.input.channels, height, width)
     if shape != model.input.shape:
         _check_size(model, shape)
+    statistics = options.statistics
     if statistics == "photographs":
         statistics = natural.default(model.input.channels)
     elif statistics == "images":
         shown = () if images is None else read(images, model.input).images
         statistics = natural.measure(shown, model.input)
-    elif isinstance(statistics, str):
-        raise InnersightError(f"statistics={statistics!r}: choose photographs or images, or give natural.measure(...)")
+    assert isinstance(statistics, Statistics)
     if len(statistics.mean) != model.input.channels:
         raise InnersightError(
             f"statistics of {len(statistics.mean)} channels, but the network takes {model.input.channels}"
         )
-    backend = "inductor" if compile is True else compile or ""
+    backend = "inductor" if options.compile is True else options.compile or ""
     if backend and backend not in torch.compiler.list_backends(exclude_tags=()):
         known_backends = ", ".join(torch.compiler.list_backends())
-        raise InnersightError(f"compile={compile!r} is no backend of torch.compile: {known_backends}")
+        raise InnersightError(f"compile={options.compile!r} is no backend of torch.compile: {known_backends}")
     first = None
-    if begin is not None:
+    if init is not None:
         spec = replace(model.input, height=height, width=width)
-        first = spec.denormalise(read_one(begin, spec, "begin").tensor(spec)[None])[0].clamp(0, 1)
-    return Recipe(shape, steps, parameterize, statistics, views or Views(), until, rate, precision, backend, first)
+        first = spec.denormalise(read_one(init, spec, "init").tensor(spec)[None])[0].clamp(0, 1)
+    lr = make(shape, statistics).lr if options.lr is None else options.lr
+    settled = replace(options, size=(height, width), statistics=statistics, compile=backend, lr=lr)
+    return Recipe(shape, settled, first)
 
 
-def jobs_of(
-    model: Model, targets: Sequence[Objective], recipe: Recipe, seed: int, seeds: int, variants: int, diversity: float
-) -> list[Job]:
+def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[Job]:
     """Return what has to be drawn, in the order of `targets` and their seeds."""
-    windows = Windows(model, recipe.shape)
+    options, windows = recipe.options, Windows(model, recipe.shape)
     jobs = []
     for target in targets:
         driven, window = target, None
-        found = windows.of(target) if variants == 1 else None
+        found = windows.of(target) if options.variants == 1 else None
         if found is not None:
             driven, window = found
-        if variants > 1:
-            driven = target + differing(target, diversity, *beside(model, [target]))
-        jobs += [Job(target, driven, seed + number, variants, window) for number in range(seeds)]
+        if options.variants > 1:
+            driven = target + differing(target, options.diversity, *beside(model, [target]))
+        jobs += [
+            Job(target, driven, options.seed + number, options.variants, window) for number in range(options.seeds)
+        ]
     return jobs
 
 
@@ -346,40 +364,8 @@ def _draw(
     return [found[job] for job in jobs]
 
 
-def _settings(
-    recipe: Recipe,
-    seed: int,
-    seeds: int,
-    variants: int,
-    diversity: float,
-    shown: Mapping[str, Image],
-) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "steps": recipe.steps,
-        "until": recipe.until,
-        "size": list(recipe.shape[1:]),
-        "parameterize": recipe.parameterize,
-        "seed": seed,
-        "seeds": seeds,
-        "optimizer": "Adam",
-        "rate": recipe.form().rate,
-        "views": asdict(recipe.views),
-        "statistics": asdict(recipe.statistics),
-        "precision": recipe.precision,
-        "compile": recipe.compile,
-    }
-    if variants > 1:
-        settings |= {"variants": variants, "diversity": diversity}
-    return settings | {key: f"{image.name} {image.digest()}" for key, image in shown.items()}
-
-
 def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) -> Image:
     return read_one(image, replace(model.input, height=shape[1], width=shape[2]), name)
-
-
-def _check_counts(seeds: int, variants: int) -> None:
-    if seeds < 1 or variants < 1:
-        raise InnersightError(f"seeds={seeds} and variants={variants} must be at least 1")
 
 
 def _check_size(model: Model, shape: tuple[int, int, int]) -> None:

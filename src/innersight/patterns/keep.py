@@ -32,7 +32,9 @@ class Kept:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InnersightError(f"{folder}: patterns cannot be kept there ({error})") from error
-        known = {key: value for key, value in settings.items() if key not in ("seed", "seeds")}
+        # What an image does not depend on may change between a run and its continuation.
+        alone = ("variants", "diversity") if settings["variants"] == 1 else ()
+        known = {key: value for key, value in settings.items() if key not in ("seed", "seeds", "negatives", *alone)}
         text = json.dumps([model.digest(), known], sort_keys=True).encode()
         return cls(folder, hashlib.sha256(text).hexdigest()[:16])
 

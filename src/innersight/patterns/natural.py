@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -11,23 +10,9 @@ from torch import Tensor
 from innersight.errors import InnersightError
 from innersight.image import Image
 from innersight.model import InputSpec
+from innersight.patterns.options import Statistics
 
 LEAST = 16  # pixels a side, below which no slope of frequencies can be read
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Colour and spectrum of images.
-
-    mean : of each channel, pixels in 0..1.
-    axes : one row per decorrelated channel, the most spread first: what one standard deviation along it adds to each
-        channel, in pixels.
-    slopes : the exponent a of each decorrelated channel, whose amplitude falls as 1 / frequency ** a.
-    """
-
-    mean: tuple[float, ...]
-    axes: tuple[tuple[float, ...], ...]
-    slopes: tuple[float, ...]
 
 
 # `measure` of seven photographs, squashed to 128 px: astronaut, cat, coffee, rocket and motorcycle of scikit-image,

@@ -62,7 +62,7 @@ class Patterns:
         if transparent:
             shown = self.importance.sqrt()[:, None]
             pixels = pixels * shown + (1 - shown)
-        start = "a given image" if "begin" in self.settings else "random pixels"
+        start = "a given image" if "init" in self.settings else "random pixels"
         title = f"{self.model.name}: patterns from {start}"
         if self.negatives is None and not self.examples.numel() and self._variants == 1:
             return figures.image_grid(self._colour(pixels), self._labels(), title=title, columns=columns)

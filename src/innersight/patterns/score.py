@@ -16,12 +16,13 @@ from innersight.model import Model
 from innersight.patterns.examples import Natural
 from innersight.patterns.natural import frequencies
 from innersight.patterns.objectives import Objective
+from innersight.patterns.options import Views
 from innersight.patterns.reading import Reading, References
 from innersight.patterns.slots import Drawn, whole
-from innersight.patterns.transforms import Views, view
+from innersight.patterns.transforms import draw, view
 from innersight.quotients import normalised, quotient
 
-HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, turn=12.0), 4
+HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, rotate=12.0), 4
 PASSES = LOOKS + 4  # of every image that is scored: its start and end, the looks, and the layer at start and end
 HIGH = 0.25  # cycles a pixel
 FLAT = 1e-6
@@ -132,7 +133,7 @@ def scored(
     wanted = [objective for objective, _ in flat]
     starts = respond(model, wanted, begun, references)
     ends = respond(model, wanted, pixels, references)
-    looks = HELD_OUT.draw(torch.Generator().manual_seed(zlib.crc32(b"held out")), LOOKS)
+    looks = draw(HELD_OUT, torch.Generator().manual_seed(zlib.crc32(b"held out")), LOOKS)
     held = sum(respond(model, wanted, view(pixels, look.expand(len(pixels), 4)), references) for look in looks) / LOOKS
     assert isinstance(held, Tensor)
     grains = grain(pixels)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from innersight import tap
 from innersight.brief import brief
 from innersight.model import Model, no_memory
-from innersight.patterns.natural import Statistics
 from innersight.patterns.objectives import Objective
+from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.reading import Reading, References
-from innersight.patterns.transforms import Views, Window, view
+from innersight.patterns.transforms import Window, draw, view
 from innersight.quotients import quotient
 
 WAKING = 16  # steps in which silent units are woken, see tap.redirected
@@ -28,27 +28,23 @@ RISING = 0.01  # an image is finished when CHECK steps add less than this share 
 class Recipe:
     """How images are drawn, the same for all images of a run; see `innersight.patterns`.
 
-    shape : (C, H, W). until : "converged" ends an image when it stops rising, "steps" never before its steps are done.
-    compile : backend of torch.compile; none when empty.
+    shape : (C, H, W). options : with all that depends on the network settled: the size, the statistics as numbers, the
+    learning rate, and the backend of torch.compile as text, empty for none. init : (C, H, W) in 0..1, the image that
+    all start from; random ones when None.
     """
 
     shape: tuple[int, int, int]
-    steps: int
-    parameterize: str
-    statistics: Statistics
-    views: Views
-    until: str = "converged"
-    rate: float | None = None
-    precision: str = "float32"
-    compile: str = ""
-    begin: Tensor | None = None
+    options: PatternOptions
+    init: Tensor | None = None
 
     __repr__ = brief
 
     def form(self) -> Parameterization:
         """Return the parameterization for this shape."""
-        form = parameterizations[self.parameterize](self.shape, self.statistics)
-        return form if self.rate is None else replace(form, rate=self.rate)
+        statistics = self.options.statistics
+        assert isinstance(statistics, Statistics)
+        form = parameterizations[self.options.parameterize](self.shape, statistics)
+        return form if self.options.lr is None else replace(form, lr=self.options.lr)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +75,7 @@ class Job:
 
     def updates(self, recipe: Recipe) -> int:
         """Return how many updates it takes at most."""
-        return recipe.steps * self.pace(recipe)
+        return recipe.options.steps * self.pace(recipe)
 
     def streams(self) -> list[torch.Generator]:
         """Return the random streams of its images: they depend on seed and objective only."""
@@ -170,8 +166,8 @@ class Slots:
         self._queue = list(jobs)
         self._rows, self.share = rows, share
         self._running: list[tuple[Job, list[_Slot]]] = []
-        self._compiled = tap.Compiled(model, recipe.compile) if recipe.compile else None
-        self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=self._form.rate, fused=_fused(model))
+        self._compiled = tap.Compiled(model, str(recipe.options.compile)) if recipe.options.compile else None
+        self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=self._form.lr, fused=_fused(model))
         self._optimizer.param_groups[0]["params"] = []
 
     def run(self, tell: "Callable[[Slots], None] | None" = None) -> Generator[Drawn, None, None]:
@@ -190,7 +186,9 @@ class Slots:
                 tell(self)
             for job, slots in list(self._running):
                 converged = all(_settled(slot) for slot in slots)
-                if (converged and self._recipe.until == "converged") or slots[0].age >= job.updates(self._recipe):
+                if (converged and self._recipe.options.until == "converged") or slots[0].age >= job.updates(
+                    self._recipe
+                ):
                     self._running.remove((job, slots))
                     yield self._finish(job, slots, converged)
 
@@ -217,10 +215,10 @@ class Slots:
 
     def _slot(self, job: Job, name: str, stream: torch.Generator) -> _Slot:
         device = self._model.device
-        begin = self._recipe.begin
-        free = self._form.start(stream) if begin is None else self._form.encode(begin)
+        init = self._recipe.init
+        free = self._form.start(stream) if init is None else self._form.encode(init)
         count = job.updates(self._recipe)
-        draws = self._recipe.views.draw(stream, count)
+        draws = draw(self._recipe.options.views, stream, count)
         middles = None
         if job.window is not None and job.window.roams:
             height, width, *_ = _fractions(job.window, self._recipe.shape)
@@ -291,11 +289,15 @@ class Slots:
             if windows is not None and all(slot.middles is not None for slot in rows):
                 middles = [slot.middles[slot.age] for slot in rows if slot.middles is not None]
                 windows = torch.cat([windows[:, :2], torch.stack(middles)], 1)
-            seen = view(pixels, draws, windows, part.size, pad=recipe.views.pad)
-            if recipe.views.noise:
-                seen = seen + recipe.views.noise * torch.stack([_noise(slot, seen) for slot in rows]).to(seen)
+            seen = view(pixels, draws, windows, part.size, pad=recipe.options.views.pad)
+            if recipe.options.views.noise:
+                seen = seen + recipe.options.views.noise * torch.stack([_noise(slot, seen) for slot in rows]).to(seen)
             seen = seen.contiguous(memory_format=torch.channels_last)
-            half = torch.autocast(seen.device.type, torch.bfloat16) if recipe.precision == "bfloat16" else nullcontext()
+            half = (
+                torch.autocast(seen.device.type, torch.bfloat16)
+                if recipe.options.precision == "bfloat16"
+                else nullcontext()
+            )
             with half:
                 values = part.reading(seen, part.waking)
             of_pixels, of_free = tap.gradients(
@@ -310,10 +312,10 @@ class Slots:
     def _finish(self, job: Job, slots: list[_Slot], converged: bool) -> Drawn:
         with torch.no_grad():
             pixels = self._decoded(slots)
-            if self._recipe.begin is None:
+            if self._recipe.init is None:
                 free = torch.stack([self._form.start(stream) for stream in job.streams()])
             else:
-                free = torch.stack([self._form.encode(self._recipe.begin)] * job.rows)
+                free = torch.stack([self._form.encode(self._recipe.init)] * job.rows)
             begun = self._form.decode(free.to(pixels.device))
             still = all(slot.moved is not None and not bool(slot.moved.any()) for slot in slots)
             importance = torch.stack([slot.importance for slot in slots])

@@ -1,65 +1,28 @@
 """Small random views of an image, a separate random stream for each image of the batch."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.errors import InnersightError
-from innersight.registry import converted
-
-PADS = ("reflection", "border", "zeros")
+from innersight.patterns.options import Views
 
 
-@dataclass(frozen=True)
-class Views:
-    """How far a view may differ from the image.
-
-    shift : in fractions of the side (jitter). zoom : around 1. turn : degrees. crop : side of the smallest part that is
-    looked at, as a fraction; 1 for none. noise : standard deviation, pixels in 0..1. pad : what lies beyond the edge:
-    "reflection", "border" or "zeros" (grey).
-    """
-
-    shift: float = 0.06
-    zoom: float = 0.08
-    turn: float = 8.0
-    crop: float = 1.0
-    noise: float = 0.0
-    pad: str = "reflection"
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.shift <= 1 and 0 <= self.zoom < 1 and 0 < self.crop <= 1 and self.noise >= 0):
-            raise InnersightError(f"{self}: shift 0..1, zoom 0..1, crop above 0 and up to 1, noise not negative")
-        if self.pad not in PADS:
-            raise InnersightError(f"pad={self.pad!r}: choose from {', '.join(PADS)}")
-
-    @classmethod
-    def parse(cls, text: str) -> "Views":
-        """Return the views that a text such as "shift=0.1,noise=0.05" names; the rest as by default.
-
-        Raises InnersightError for names and values that are none.
-        """
-        pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
-        for name, equals, _ in pairs:
-            if not equals:
-                raise InnersightError(f"views: {name!r} has no value; write {name}=0.1")
-        return cls(**converted("views", {name.strip(): value.strip() for name, _, value in pairs}, asdict(cls())))
-
-    def draw(self, generator: torch.Generator, steps: int) -> Float[Tensor, "steps 4"]:
-        """Return (shift x, shift y, zoom, turn) for every step of one image; shifts in half sides."""
-        uniform = torch.rand((steps, 4), generator=generator) * 2 - 1
-        reach = torch.tensor([2 * self.shift, 2 * self.shift, self.zoom, math.radians(self.turn)])
-        draws = uniform * reach + torch.tensor([0.0, 0.0, 1.0, 0.0])
-        if self.crop < 1:
-            # A part of the image seen at full size: zoomed in, its middle anywhere where it still fits.
-            side, where = torch.rand((steps, 1), generator=generator), torch.rand((steps, 2), generator=generator)
-            side = self.crop + (1 - self.crop) * side
-            draws[:, 2:3] /= side
-            draws[:, :2] += (2 * where - 1) * (1 - side)
-        return draws
+def draw(views: Views, generator: torch.Generator, steps: int) -> Float[Tensor, "steps 4"]:
+    """Return (shift x, shift y, zoom, rotation) for every step of one image; shifts in half sides."""
+    uniform = torch.rand((steps, 4), generator=generator) * 2 - 1
+    reach = torch.tensor([2 * views.shift, 2 * views.shift, views.zoom, math.radians(views.rotate)])
+    draws = uniform * reach + torch.tensor([0.0, 0.0, 1.0, 0.0])
+    if views.crop < 1:
+        # A part of the image seen at full size: zoomed in, its middle anywhere where it still fits.
+        side, where = torch.rand((steps, 1), generator=generator), torch.rand((steps, 2), generator=generator)
+        side = views.crop + (1 - views.crop) * side
+        draws[:, 2:3] /= side
+        draws[:, :2] += (2 * where - 1) * (1 - side)
+    return draws
 
 
 @dataclass(frozen=True)
@@ -93,9 +56,9 @@ def view(
 
     windows : (height, width, middle y, middle x) of each window, as fractions of the image and of its half sides.
     """
-    dx, dy, zoom, turn = draws.unbind(1)
+    dx, dy, zoom, rotation = draws.unbind(1)
     aspect = pixels.shape[2] / pixels.shape[3]
-    cos, sin = turn.cos() / zoom, turn.sin() / zoom
+    cos, sin = rotation.cos() / zoom, rotation.sin() / zoom
     matrix = torch.stack([cos, -sin * aspect, dx, sin / aspect, cos, dy], 1).view(-1, 2, 3)
     if windows is not None:
         height, width, middle_y, middle_x = windows.unbind(1)

@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from innersight.errors import MissingExtraError
+from innersight.train.options import TrainOptions
 from innersight.train.session import RunResult, train
 from innersight.train.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from innersight.train.callback import TelemetryCallback
 
-__all__ = ["RunResult", "Telemetry", "TelemetryCallback", "train"]
+__all__ = ["RunResult", "Telemetry", "TelemetryCallback", "TrainOptions", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     """Records a LightningModule in training; see `Telemetry` for what is recorded and where.
 
     Logged metrics whose names begin with "val" are kept too. The first process alone records. In a checkpoint the step
-    reached and all records are kept, and a resumed run goes on from there.
+    reached and all records are kept, and a resumed run continues from there.
 
     net : the network to look into; the whole LightningModule when not given.
     """
@@ -32,7 +32,7 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         self.telemetry: Telemetry | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin, or go on after the step of the checkpoint."""
+        """Begin, or resume after the step of the checkpoint."""
         if trainer.is_global_zero:
             net = self._net if self._net is not None else pl_module
             options: dict[str, Any] = {"tensorboard": self._tensorboard, "resume_at": self._resume_at}
@@ -84,5 +84,5 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         return {"step": self.telemetry.steps, "recorded": self.telemetry.state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the step to go on from."""
+        """Take the step to resume from."""
         self._resume_at, self._state = int(state_dict["step"]), state_dict["recorded"]

@@ -12,12 +12,7 @@ from torch import Tensor
 from innersight.registry import word
 from innersight.statistics import wilson
 from innersight.train import data
-
-DEFAULTS: dict[str, Any] = {
-    "net": "small", "weights": None, "val": None, "holdout": 0.1, "epochs": None, "size": None, "batch": 64, "lr": None,
-    "patience": 10, "seed": 0, "balance": True, "shuffle_labels": False, "robust": 0.0,
-    "telemetry_every": 25, "keep_epochs": False, "half": False,
-}  # fmt: skip
+from innersight.train.options import DEFAULTS
 
 STATED = ("seed", "batch")
 """Written into the command even where they are the default: whoever reads a card looks for them."""
@@ -61,14 +56,14 @@ def measured(sums: Tensor, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def recipe_of(folder: str, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
+def recipe_of(images: str, out: Path, given: dict[str, Any], task: Any, device: torch.device) -> dict[str, Any]:
     """Return everything that makes the run again: command, arguments, seed, schedule, versions."""
     import lightning
     import torchvision
 
     import innersight
 
-    words = ["innersight", "train", folder, "--out", str(out)]
+    words = ["innersight", "train", images, "--out", str(out)]
     for key, value in given.items():
         option = word(key)
         if isinstance(value, bool):
@@ -78,7 +73,7 @@ def recipe_of(folder: str, out: Path, given: dict[str, Any], task: Any, device: 
     changes = f", on changes of L2 size {given['robust']:g} that raise it" if given["robust"] else ""
     return {
         "command": shlex.join(words),
-        "arguments": {"folder": folder, "out": str(out), **given},
+        "arguments": {"images": images, "out": str(out), **given},
         "seed": given["seed"],
         "epochs": task.epochs,
         "lr": task.lr,

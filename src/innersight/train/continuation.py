@@ -1,4 +1,4 @@
-"""Whether a run folder is begun, begun anew or gone on with."""
+"""Whether a run folder is started, started anew or resumed."""
 
 import math
 import shutil
@@ -9,19 +9,15 @@ from typing import Any
 from innersight.errors import InnersightError
 from innersight.sources.run import read_card
 from innersight.sources.weights import read_checkpoint
-from innersight.train.card import DEFAULTS
+from innersight.train.options import DEFAULTS, FIXED
 
 OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
-# What makes two runs different runs; the rest may change between a start and its continuation.
-IDENTITY = (
-    "net", "weights", "val", "holdout", "epochs", "size", "batch", "lr", "seed", "balance", "shuffle_labels", "robust",
-)  # fmt: skip
 
 
 def checkpoint_of(
-    out: Path, given: dict[str, Any], *, resume: bool, overwrite: bool, main: bool, say: Callable[[str], None]
+    out: Path, given: dict[str, Any], *, resume: bool, overwrite: bool, main: bool, report: Callable[[str], None]
 ) -> Path | None:
-    """Decide whether OUT is begun, begun anew or gone on with; return the checkpoint to go on from."""
+    """Decide whether OUT is started, started anew or resumed; return the checkpoint to resume from."""
     if out.exists() and not out.is_dir():
         raise InnersightError(f"{out} is a file: give a folder for the run")
     if overwrite:
@@ -32,18 +28,18 @@ def checkpoint_of(
         _refuse_finished(out, resume=resume and last.is_file())
     if not last.is_file():
         if resume:
-            say(f"{out} holds no checkpoint yet: starting from the beginning")
+            report(f"{out} holds no checkpoint yet: starting from the beginning")
         return None
     saved = _read_checkpoint(last)
-    for name in IDENTITY:
+    for name in FIXED:
         # A checkpoint written before there was the argument.
         before = saved["arguments"].get(name, DEFAULTS[name])
         if before != given[name]:
             raise InnersightError(
                 f"{out} holds an unfinished run with {name}={before!r}, not {given[name]!r}: "
-                "give the same arguments to go on, another folder, or overwrite=True (--overwrite) to begin anew"
+                "give the same arguments to resume it, another folder, or overwrite=True (--overwrite) to start anew"
             )
-    say(f"going on with the run in {out} after epoch {saved['reached']['epochs']}")
+    report(f"resuming the run in {out} after epoch {saved['reached']['epochs']}")
     return last
 
 
@@ -67,16 +63,16 @@ def _refuse_finished(out: Path, *, resume: bool) -> None:
     if metrics.get("stopped") and resume:
         return
     state = f"a run that was {metrics['stopped']}" if metrics.get("stopped") else "a finished run"
-    more = "; resume=True (--resume) goes on with it" if metrics.get("stopped") else ""
+    more = "; resume=True (--resume) resumes it" if metrics.get("stopped") else ""
     raise InnersightError(
         f"{out} holds {state} (accuracy {metrics.get('accuracy', math.nan):.4f}): give another folder, "
-        f"or overwrite=True (--overwrite) to begin anew{more}"
+        f"or overwrite=True (--overwrite) to start anew{more}"
     )
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what `train` keeps in a checkpoint, read without unpickling objects."""
-    remedy = "begin anew with overwrite=True (--overwrite)"
+    remedy = "start anew with overwrite=True (--overwrite)"
     try:
         content = read_checkpoint(path)
     except InnersightError as error:

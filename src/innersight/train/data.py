@@ -55,7 +55,7 @@ def decode(
     *,
     cache: str | Path | None = None,
     workers: int | None = None,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> TrainingImages:
     """Read every image once, as the network sees it (`Image.seen`), and keep them in one cache file.
 
@@ -77,7 +77,7 @@ def decode(
     stem = folder / _key(listing, spec)
     if not (stem.with_suffix(".json").is_file() and stem.with_suffix(".u8").is_file()):
         megabytes = np.prod(shape, dtype=np.int64) / 1e6
-        say(f"decoding {shape[0]:,} images to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
+        report(f"decoding {shape[0]:,} images to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
         _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
     told = json.loads(stem.with_suffix(".json").read_text())
     broken: dict[str, str] = told["broken"]

@@ -17,8 +17,8 @@ class Keeper(Checkpoint):  # type: ignore[misc]
     first : the epoch (from 1) that any earlier one gives way to as the best, whatever their accuracies; 0 for none.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, every_epoch: bool, first: int) -> None:
-        self._folder, self._say, self._every_epoch, self._first = folder, say, every_epoch, first
+    def __init__(self, folder: Path, report: Callable[[str], None], *, every_epoch: bool, first: int) -> None:
+        self._folder, self._report, self._every_epoch, self._first = folder, report, every_epoch, first
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Keep the weights before the first epoch, when asked."""
@@ -47,7 +47,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
         with _whole(self._folder / "last.ckpt", rename=trainer.is_global_zero) as partial:
             trainer.save_checkpoint(partial)
         mark = "  best so far" if better else ""
-        self._say(
+        self._report(
             f"epoch {reached.epochs}/{trainer.max_epochs}  val accuracy {accuracy:.4f}  val loss {loss:.3f}"
             f"  {reached.seconds:.0f} s{mark}"
         )

@@ -13,7 +13,7 @@ from innersight.storage.writing import is_full, quiet_writers
 
 
 @contextmanager
-def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def interruptible(report: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a wish that the loop looks at; the second one interrupts as usual."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -25,7 +25,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         if asked.is_set() or not _inside_loop(frame):
             raise KeyboardInterrupt
         asked.set()
-        say("Ctrl-C: stopping after this step (again to stop at once)")
+        report("Ctrl-C: stopping after this step (again to stop at once)")
 
     signal.signal(signal.SIGINT, ask)
     try:
@@ -64,7 +64,7 @@ def clear_about_full_disk(out: Path) -> Iterator[None]:
         )
         raise InnersightError(
             f"the disk is full, {shutil.disk_usage(place).free / 1e6:.0f} MB free in {place} (writing {name.name}); "
-            f"{state}: free some space and run the same command again to go on"
+            f"{state}: free some space and run the same command again to resume"
         ) from error
 
 

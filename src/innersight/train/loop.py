@@ -28,6 +28,7 @@ from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
 from innersight.train.data import Batches, TrainingImages
 from innersight.train.epochs import Keeper, LateStopping
+from innersight.train.options import TrainOptions
 from innersight.train.robust import first_whole, hardest, radius_at
 
 SMOOTHING = 0.1
@@ -44,7 +45,7 @@ class Progression:
     """What a training run has reached; plain values, kept in every checkpoint.
 
     best : of the epoch with the highest validation accuracy (ties: lowest loss): "epoch" (from 1), "accuracy", "loss".
-        Epochs whose changes had the whole size of `Task.robust` go before all others.
+        Epochs whose changes had the whole size of `robust` go before all others.
     seconds : spent in the loop, over all its sessions.
     """
 
@@ -59,8 +60,8 @@ class Task:
 
     training, held_out : positions in `images` and `judges`.
     weights : (classes,) of the loss. lr : the schedule's peak. fine : the network comes with weights that were learned.
-    keep_epochs : whether the weights of every epoch are kept. robust : L2 size of the changes to withstand, 0 for none.
-    arguments : in every checkpoint, to recognise the run.
+    epochs : to train, at most. options : as given; what they leave open is decided here. arguments : in every
+    checkpoint, to recognise the run.
     """
 
     net: nn.Module
@@ -71,14 +72,9 @@ class Task:
     held_out: np.ndarray
     weights: Tensor
     epochs: int
-    batch: int
     lr: float
-    patience: int
-    seed: int
     fine: bool
-    every: int
-    keep_epochs: bool
-    robust: float
+    options: TrainOptions
     arguments: dict[str, Any]
 
 
@@ -88,33 +84,30 @@ def fit(
     *,
     checkpoint: Path | None,
     asked_to_stop: Callable[[], bool],
-    devices: Any,
-    strategy: str,
-    nodes: int,
-    progress: bool,
-    say: Callable[[str], None],
+    bar: bool,
+    report: Callable[[str], None],
 ) -> tuple[Progression, bool, torch.device]:
     """Train `task.net` in place and keep `checkpoints/{last.ckpt,best.safetensors}` and the telemetry in OUT.
 
-    checkpoint : go on from here. asked_to_stop : looked at before every step; True ends the loop.
+    checkpoint : resume from here. asked_to_stop : looked at before every step; True ends the loop.
     Returns what was reached, whether it was ended early on request, and the device.
     Raises InnersightError when the loss is not finite; OSError when a file cannot be written; SystemExit on SIGTERM.
     """
-    learner = Learner(task, asked_to_stop)
-    telemetry = TelemetryCallback(out, every=task.every, net=task.net)
-    callbacks: list[Any] = [telemetry, _Bar()] if progress else [telemetry]
-    first = first_whole(task.epochs) if task.robust else 0
-    if task.patience:
-        judged: dict[str, Any] = {"monitor": "val/accuracy", "mode": "max", "patience": task.patience}
-        callbacks.append(LateStopping(first=first, **judged) if task.robust else EarlyStopping(**judged))
-    callbacks.append(Keeper(out / "checkpoints", say, every_epoch=task.keep_epochs, first=first))
+    learner, options = Learner(task, asked_to_stop), task.options
+    telemetry = TelemetryCallback(out, every=options.telemetry_every, net=task.net)
+    callbacks: list[Any] = [telemetry, _Bar()] if bar else [telemetry]
+    first = first_whole(task.epochs) if options.robust else 0
+    if options.patience:
+        judged: dict[str, Any] = {"monitor": "val/accuracy", "mode": "max", "patience": options.patience}
+        callbacks.append(LateStopping(first=first, **judged) if options.robust else EarlyStopping(**judged))
+    callbacks.append(Keeper(out / "checkpoints", report, every_epoch=options.keep_epochs, first=first))
     stopped = False
     with _quiet(), torch.random.fork_rng(range(torch.cuda.device_count())):
         trainer = pl.Trainer(
             max_epochs=task.epochs,
-            devices=devices,
-            strategy=strategy,
-            num_nodes=nodes,
+            devices=options.devices,
+            strategy=options.strategy,
+            num_nodes=options.nodes,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=True,
@@ -128,7 +121,7 @@ def fit(
         except Stopped:
             stopped = True
         except SIGTERMException as error:
-            say(f"terminated after epoch {learner.reached.epochs}: the same command goes on from there")
+            report(f"terminated after epoch {learner.reached.epochs}: the same command resumes from there")
             raise SystemExit(143) from error
         device = trainer.strategy.root_device
     return learner.reached, stopped, device
@@ -152,7 +145,12 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         task = self._task
         options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
         batches = Batches(
-            task.images, task.training, size=task.batch, seed=task.seed, epoch=lambda: self.current_epoch, **options
+            task.images,
+            task.training,
+            size=task.options.batch,
+            seed=task.options.seed,
+            epoch=lambda: self.current_epoch,
+            **options,
         )
         self._steps_per_epoch = len(batches)
         return batches
@@ -160,7 +158,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
     def val_dataloader(self) -> Batches:
         """Batches of held out images for this process."""
         options: dict[str, Any] = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        return Batches(self._task.judges, self._task.held_out, size=self._task.batch, **options)
+        return Batches(self._task.judges, self._task.held_out, size=self._task.options.batch, **options)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW without decay of biases and norms; the new head of a fine-tuned network learns ten times as fast."""
@@ -187,7 +185,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_start(self) -> None:
         """Seed what the network itself draws (dropout) from (seed, epoch, process): a resumed run draws the same."""
-        torch.manual_seed(_number(self._task.seed, self.current_epoch, self.global_rank, 1))
+        torch.manual_seed(_number(self._task.options.seed, self.current_epoch, self.global_rank, 1))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """End the loop when asked to; set the step's learning rate."""
@@ -206,8 +204,8 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         """Return the weighted, smoothed cross-entropy and the accuracy of one changed batch."""
         pixels, targets = batch
         changed = augment(to_float(pixels), self._generator(2, batch_idx))
-        if self._task.robust:
-            radius = radius_at(self.global_step, self._steps(), whole=self._task.robust)
+        if self._task.options.robust:
+            radius = radius_at(self.global_step, self._steps(), whole=self._task.options.robust)
             changed = hardest(self.net, self._task.spec, changed, targets, radius, self._generator(3, batch_idx))
         logits = logits_of(self.net, self._task.spec.normalise(changed))
         loss = functional.cross_entropy(logits, targets, weight=self._weights, label_smoothing=SMOOTHING)
@@ -251,7 +249,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def _generator(self, purpose: int, batch_idx: int) -> torch.Generator:
         """Return random numbers of one batch for one purpose: a resumed run draws the same."""
-        number = _number(self._task.seed, self.current_epoch, self.global_rank, purpose, batch_idx)
+        number = _number(self._task.options.seed, self.current_epoch, self.global_rank, purpose, batch_idx)
         return torch.Generator().manual_seed(number)
 
     def _watch(self, loss: Tensor, batch_idx: int) -> None:

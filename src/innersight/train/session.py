@@ -1,7 +1,7 @@
 """`train`: from a folder of images to a run folder, through interruptions."""
 
-import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,16 @@ from torch import nn
 from innersight.call import public
 from innersight.errors import InnersightError, MissingExtraError
 from innersight.model import InputSpec
+from innersight.options import changed
 from innersight.sources import load
 from innersight.sources.run import RunCard, judged_on, read_card, write_run
 from innersight.sources.weights import read_weights
 from innersight.train import answers, data, split
-from innersight.train.card import DEFAULTS, counts, measured, recipe_of, skipped
+from innersight.train.card import counts, measured, recipe_of, skipped
 from innersight.train.continuation import checkpoint_of, clear
 from innersight.train.interruptions import clear_about_full_disk, interruptible
 from innersight.train.listing import described, scan
+from innersight.train.options import TrainOptions
 
 SEEN, SEEN_FINE = 80_000, 20_000
 
@@ -58,162 +60,143 @@ class RunResult:
 
 @public()
 def train(
-    folder: Any,
+    images: Any,
     out: str | Path,
+    options: TrainOptions | None = None,
     *,
-    net: str = "small",
-    weights: str | None = None,
     val: Any = None,
-    holdout: float = 0.1,
-    epochs: int | None = None,
-    size: int | None = None,
-    batch: int = 64,
-    lr: float | None = None,
-    patience: int = 10,
-    seed: int = 0,
-    workers: int | None = None,
-    devices: int | str | list[int] = "auto",
-    strategy: str = "auto",
-    nodes: int = 1,
-    balance: bool = True,
-    shuffle_labels: bool = False,
-    robust: float = 0.0,
-    telemetry_every: int = 25,
-    keep_epochs: bool = False,
     resume: bool = False,
     overwrite: bool = False,
-    half: bool = False,
-    cache: str | Path | None = None,
-    progress: bool | None = None,
-    say: Callable[[str], None] = print,
+    bar: bool | None = None,
+    report: Callable[[str], None] = print,
+    **changes: Any,
 ) -> RunResult:
-    """Train a classifier on `FOLDER/CLASS/*.jpg`, or on any other labelled images, and write the run folder OUT.
+    """Train a classifier on labelled images, and write a run folder that `innersight.load("run:OUT")` opens.
 
-    folder : a folder with a sub-folder for each class, tar files or a data set with labels; see
-        `innersight.inputs.entries`.
-    net : `small` or `small:WIDTH`, `timm:NAME`, `torchvision:NAME`, or `run:DIR` for the weights of an earlier run,
-        which keeps that run's split: no image that it, or a run before it, learned from is held out, under any name.
-    weights : None (random), "hub", or a file; see `innersight.load`.
-    val : images of the same classes to test on, as `folder`; without it a stratified share `holdout` is held out.
-        Copies of an image are never parted. Where images that judge were learned from, the accuracy is not said to be
-        of held out images, but of how many it was.
-    epochs : passes over the images; when None as many as show about 80,000 images, 12 to 60 (with learned weights
-        20,000 images, 4 to 10).
-    size : side of the network's input in pixels; 80 for `small`, the network's own otherwise.
-    batch : images per step and process. lr : peak learning rate; 0.002, with learned weights 0.0005, when None.
-    patience : epochs without a better validation accuracy after which training ends; 0 for never.
-    seed : of the split, the first weights, the order and the augmentation.
-    workers : threads that decode. devices, strategy, nodes : passed to Lightning's Trainer.
-    balance : weigh the classes by `1 / sqrt(images)` in the loss.
-    shuffle_labels : deal the labels out anew by the seed, to have a network that learned by heart what cannot be seen:
-        the `against` of `innersight.trust`. No image is held out; the accuracy is that on the images it learned.
-    robust : L2 size of the changes that the network is to withstand, over an image's values in 0..1; each step learns
-        from the images changed against it (see `robust.hardest`), up to a fifth of the size at first and all of it
-        from half of the steps on. The best epoch is one of those at the whole size. 0 for none.
-    telemetry_every : steps between records; see `Telemetry`.
-    keep_epochs : keep the weights of every epoch and those before the first: `run:OUT?epoch=0` and so on.
-    resume : also go on with a run that was ended by Ctrl-C. An unfinished folder (no run.json) is gone on with anyway
-        when the arguments are the same. overwrite : begin anew in a folder that holds a run.
-    half : store the weights as float16 (the accuracy stated is theirs).
-    cache : folder of the decoded images; see `data.decode`. progress : show a bar; when None if stderr is a terminal.
-    say : gets every message.
+    Parameters
+    ----------
+    images : images
+        A folder `FOLDER/CLASS/*.jpg`, tar files or a data set with labels, see `innersight.inputs.entries`.
+    out : path
+        The run folder.
+    options : TrainOptions, optional
+        How to train; the defaults when None.
+    val : images, optional
+        Validation images of the same classes, in the same forms. A share `holdout` of every class is held out when
+        None. Copies of an image are never parted. Where validation images were learned from, the accuracy says how many
+        instead of calling them held out.
+    resume : bool
+        Resume a run that Ctrl-C ended. An unfinished folder (without run.json) is resumed anyway when the options are
+        the same.
+    overwrite : bool
+        Start anew in a folder that holds a run.
+    bar : bool, optional
+        Show a progress bar; when None if the error stream is a terminal.
+    report : callable
+        Called with each message, one sentence or line.
+    **changes
+        Fields of `TrainOptions` that differ from `options`, such as `epochs=3`.
 
+    Returns
+    -------
+    RunResult
+        The folder, and how accurate the stored weights are.
+
+    Raises
+    ------
+    InnersightError
+        For images, options and networks that cannot be used, a loss that is not finite, and a full disk (the last
+        checkpoint stays).
+    MissingExtraError
+        Without lightning.
+    KeyboardInterrupt
+        After Ctrl-C before the end of the first epoch. Later the best epoch so far becomes a usable run.
+
+    Notes
+    -----
     On the CPU the same arguments on the same machine, with the same library versions and number of threads, give the
     same weights, also after an interruption; GPUs add in varying order.
 
-    Ctrl-C ends after the current step and the best epoch so far becomes a usable run; before the end of the first epoch
-    there is none, and KeyboardInterrupt is raised. Raises InnersightError for folders, arguments and networks that
-    cannot be used, an infinite loss, and a full disk (the last checkpoint stays); without lightning, MissingExtraError.
     """
-    given = {
-        key: str(value) if isinstance(value, Path) else value for key, value in locals().items() if key in DEFAULTS
-    }
-    given["val"] = None if val is None else described(val)
+    options = changed("train", TrainOptions, options, changes, _INPUTS)
+    given = {"val": None if val is None else described(val), **options.recipe()}
     _require_lightning()
-    _check(given)
+    if options.shuffle_labels and val is not None:
+        raise InnersightError("shuffle_labels holds no images out: leave out val")
     out, main = Path(out), _is_first_process()
-    say = say if main else _mute
-    with clear_about_full_disk(out), interruptible(say) as asked_to_stop:
-        checkpoint = checkpoint_of(out, given, resume=resume, overwrite=overwrite, main=main, say=say)
+    report = report if main else _mute
+    with clear_about_full_disk(out), interruptible(report) as asked_to_stop:
+        checkpoint = checkpoint_of(out, given, resume=resume, overwrite=overwrite, main=main, report=report)
+        if bar is None:
+            bar = sys.stderr.isatty()
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             return _train(
-                folder, val, out, given, checkpoint, asked_to_stop,
-                trainer={"devices": devices, "strategy": strategy, "nodes": nodes}, overwrite=overwrite,
-                progress=progress, workers=workers, cache=cache, main=main, say=say,
+                images, val, out, options, given, checkpoint, asked_to_stop,
+                overwrite=overwrite, bar=bar, main=main, report=report,
             )  # fmt: skip
+
+
+_INPUTS = ("images", "out", "val", "resume", "overwrite", "bar", "report")
 
 
 def _train(
     given_images: Any,
     val: Any,
     out: Path,
+    options: TrainOptions,
     given: dict[str, Any],
     checkpoint: Path | None,
     asked_to_stop: Callable[[], bool],
     *,
-    trainer: dict[str, Any],
     overwrite: bool,
-    progress: bool | None,
-    workers: int | None,
-    cache: str | Path | None,
+    bar: bool,
     main: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> RunResult:
     from innersight.train import loop
 
-    source, weights, spec, earlier = _source(given)
+    source, weights, spec, earlier = _source(options)
     fine = weights is not None
-    reading: dict[str, Any] = {"cache": cache, "workers": workers, "say": say}
+    reading: dict[str, Any] = {"cache": options.cache, "workers": options.workers, "report": report}
     images = data.drop_empty(data.decode(scan(given_images), spec, **reading))
-    if given["shuffle_labels"]:
-        images = data.shuffled(images, given["seed"])
+    if options.shuffle_labels:
+        images = data.shuffled(images, options.seed)
     history = split.history_of(earlier, weights, source)
-    judges, parts = _split(images, val, given, spec, reading, history)
+    judges, parts = _split(images, val, options, spec, reading, history)
     training, held_out = parts.training, parts.held_out
     images = replace(images, notes=(*images.notes, *parts.notes))
-    judges = images if given["val"] is None else judges
+    judges = images if val is None else judges
     task = loop.Task(
-        net=_build(source, weights, len(images.labels), spec, given["seed"], fine),
+        net=_build(source, weights, len(images.labels), spec, options.seed, fine),
         spec=spec,
         images=images,
         training=training,
         judges=judges,
         held_out=held_out,
-        weights=data.class_weights(images.targets[training], len(images.labels), balance=given["balance"]),
-        epochs=given["epochs"] or _epochs(len(training), fine),
-        batch=given["batch"],
-        lr=given["lr"] or (5e-4 if fine else 2e-3),
-        patience=given["patience"],
-        seed=given["seed"],
+        weights=data.class_weights(images.targets[training], len(images.labels), balance=options.balance),
+        epochs=options.epochs or _epochs(len(training), fine),
+        lr=options.lr or (5e-4 if fine else 2e-3),
         fine=fine,
-        every=given["telemetry_every"],
-        keep_epochs=given["keep_epochs"],
-        robust=given["robust"],
+        options=options,
         arguments=given,
     )
     for line in _report(task, parts.doubt):
-        say(line)
+        report(line)
     if main and overwrite:
         clear(out)
     if main:
-        split.keep(out, parts, images, judges, history, go_on=checkpoint is not None)
+        split.keep(out, parts, images, judges, history, resumed=checkpoint is not None)
     reached, stopped, device = loop.fit(
-        task,
-        out,
-        checkpoint=checkpoint,
-        asked_to_stop=asked_to_stop,
-        progress=_terminal() if progress is None else progress,
-        say=say,
-        **trainer,
+        task, out, checkpoint=checkpoint, asked_to_stop=asked_to_stop, bar=bar, report=report
     )
     if not reached.best:
-        say("stopped before the first epoch was complete: there are no weights to keep")
+        report("stopped before the first epoch was complete: there are no weights to keep")
         raise KeyboardInterrupt
     note = f"stopped after epoch {reached.epochs}" if stopped else None
     task.net.load_state_dict(read_weights(out / "checkpoints" / "best.safetensors"))
-    if given["half"]:
+    if options.half:
         _round_to_half(task.net)
-    batches = data.Batches(judges, held_out, size=given["batch"])
+    batches = data.Batches(judges, held_out, size=options.batch)
     confusion = answers.evaluate(task.net, spec, batches, device)
     metrics = {
         **measured(confusion, images.labels),
@@ -230,9 +213,9 @@ def _train(
     recipe = recipe_of(described(given_images), out, given, task, device)
     card = RunCard(source, images.labels, spec, metrics, recipe)
     if main:
-        write_run(out, task.net, card, half=given["half"])
+        write_run(out, task.net, card, half=options.half)
         if stopped:
-            say(f"{note}; the best epoch so far is a usable run, and resume=True (--resume) goes on from here")
+            report(f"{note}; the best epoch so far is a usable run, and resume=True (--resume) continues from here")
     return RunResult(
         out,
         card,
@@ -261,23 +244,10 @@ def _is_first_process() -> bool:
     return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"
 
 
-def _check(given: dict[str, Any]) -> None:
-    for name in ("epochs", "size", "batch", "telemetry_every"):
-        if given[name] is not None and given[name] < 1:
-            raise InnersightError(f"{name}={given[name]}: give a number of 1 or more")
-    if given["patience"] < 0 or given["seed"] < 0:
-        raise InnersightError(f"patience={given['patience']} and seed={given['seed']} are numbers of 0 or more")
-    if given["lr"] is not None and not (math.isfinite(given["lr"]) and given["lr"] > 0):
-        raise InnersightError(f"lr={given['lr']}: give a learning rate above 0, such as 0.002")
-    if not (math.isfinite(given["robust"]) and given["robust"] >= 0):
-        raise InnersightError(f"robust={given['robust']}: give an L2 size of 0 or more, such as 2 at 112 px")
-    if given["shuffle_labels"] and given["val"] is not None:
-        raise InnersightError("shuffle_labels holds no images out: leave out val")
-
-
-def _source(given: dict[str, Any]) -> tuple[str, str | None, InputSpec, Path | None]:
+def _source(options: TrainOptions) -> tuple[str, str | None, InputSpec, Path | None]:
     """Return the architecture, its weights as `load` takes them, its input contract, and the run they come from."""
-    source, weights, earlier = str(given["net"]), given["weights"], None
+    source, earlier = options.net, None
+    weights = None if options.weights is None else str(options.weights)
     if source.startswith("run:"):
         folder = Path(source.removeprefix("run:"))
         card = read_card(folder)
@@ -287,8 +257,8 @@ def _source(given: dict[str, Any]) -> tuple[str, str | None, InputSpec, Path | N
     else:
         source = {"small": "small:32"}.get(source, source)
         spec = load(source, device="cpu").input
-    if given["size"] is not None:
-        spec = replace(spec, height=given["size"], width=given["size"])
+    if options.size is not None:
+        spec = replace(spec, height=options.size, width=options.size)
     return source, weights, spec, earlier
 
 
@@ -307,15 +277,15 @@ def _build(source: str, weights: str | None, classes: int, spec: InputSpec, seed
 def _split(
     images: data.TrainingImages,
     val: Any,
-    given: dict[str, Any],
+    options: TrainOptions,
     spec: InputSpec,
     reading: dict[str, Any],
     history: split.History | None,
 ) -> tuple[data.TrainingImages, split.Split]:
-    if given["shuffle_labels"]:
+    if options.shuffle_labels:
         return images, split.learned(images)
     if val is None:
-        return images, split.divide(images, history, holdout=given["holdout"], seed=given["seed"])
+        return images, split.divide(images, history, holdout=options.holdout, seed=options.seed)
     judges = data.decode(scan(val, labels=images.labels), spec, **reading)
     return judges, split.judged(images, judges, history)
 
@@ -338,15 +308,15 @@ def _report(task: Any, doubt: str | None) -> Iterator[str]:
     yield f"{learn:,} images of {len(sizes)} classes to learn from, {judge:,} {how}"
     if most[1] > 1.5 * least[1]:
         weigh = f"weighs {float(task.weights.min()):.2f} to {float(task.weights.max()):.2f} in the loss"
-        handled = f"an image {weigh}" if task.arguments["balance"] else "all weigh the same (balance=False)"
+        handled = f"an image {weigh}" if task.options.balance else "all weigh the same (balance=False)"
         yield f"classes are uneven, {most[0]} {most[1]:,} to {least[0]} {least[1]:,}: {handled}"
     number = sum(p.numel() for p in task.net.parameters())
     yield (
         f"{task.arguments['net']} ({number:,} parameters) at {task.spec.width}x{task.spec.height}, "
-        f"up to {task.epochs} epochs of {max(1, learn // task.batch)} steps"
+        f"up to {task.epochs} epochs of {max(1, learn // task.options.batch)} steps"
     )
-    if task.robust:
-        yield f"robust to changes of L2 size {task.robust:g}: each step takes two to three times as long"
+    if task.options.robust:
+        yield f"robust to changes of L2 size {task.options.robust:g}: each step takes two to three times as long"
 
 
 def _notes(images: data.TrainingImages, judges: data.TrainingImages) -> tuple[str, ...]:
@@ -360,11 +330,5 @@ def _round_to_half(net: nn.Module) -> None:
                 tensor.copy_(tensor.half())
 
 
-def _terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()
-
-
 def _mute(message: str) -> None:
-    """Say nothing: another process speaks."""
+    """Report nothing: another process does."""

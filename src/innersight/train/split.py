@@ -165,9 +165,9 @@ def learned_by(run: Path | None) -> frozenset[str]:
 
 
 def keep(
-    out: Path, split: Split, images: TrainingImages, judges: TrainingImages, history: History | None, *, go_on: bool
+    out: Path, split: Split, images: TrainingImages, judges: TrainingImages, history: History | None, *, resumed: bool
 ) -> None:
-    """Write `split.json`; with `go_on` raise InnersightError where the images are not those the run began with."""
+    """Write `split.json`; with `resumed` raise InnersightError where the images are not those the run began with."""
 
     def digests(whose: TrainingImages, positions: np.ndarray) -> list[str]:
         return [digest for n in positions for digest in whose.contents[n]]
@@ -187,10 +187,10 @@ def keep(
         },
     }
     path = out / FILE
-    if go_on and path.is_file() and read_json(path, what="list of held out images") != held:
+    if resumed and path.is_file() and read_json(path, what="list of held out images") != held:
         raise InnersightError(
             f"the images changed since the run in {out} began: restore them, "
-            "or begin anew with overwrite=True (--overwrite)"
+            "or start anew with overwrite=True (--overwrite)"
         )
     write_text(path, json.dumps(held, indent=0) + "\n")
 

@@ -62,7 +62,7 @@ class Telemetry:
         When the file would pass about 1 MB (1,500 layer records), every second record is dropped and the interval
         doubles; scalars of more than 1,000 steps are averaged in pairs.
     tensorboard : False to write no event files.
-    resume_at : go on after this step with what `telemetry.json` holds; later records in it are dropped. Enter the
+    resume_at : resume after this step with what `telemetry.json` holds; later records in it are dropped. Enter the
         `with` block, or call `prepare`, once the network has the weights of that step.
 
     Values that are not finite are stored as null. Raises InnersightError for a bad interval or a network without such

@@ -134,13 +134,13 @@ def plain(address: Address | ClassAddress) -> str:
 def resolve(
     model: Model,
     what: "str | Target | Sequence[str | Target]",
-    of: Image | None = None,
+    reference: Image | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Objective, ...]:
     """Return the objectives named, each checked against the model; a layer alone stands for all its units.
 
     A text is an address, `KIND(ADDRESS)`, or a sum of these written with spaces: `stage2:5 - 0.5 * stage2:7`; a leading
-    `-` asks for what switches it off. of : the image that `caricature` and `inversion` look at. size : (H, W) of the
+    `-` asks for what inhibits it. reference : the image that `caricature` and `inversion` look at. size : (H, W) of the
     patterns, in whose grids places are; the network's own by default. Raises InnersightError naming what is unknown.
     """
     given = [what] if isinstance(what, str | Address | ClassAddress | Objective) else list(what)
@@ -168,7 +168,7 @@ def resolve(
         if all(not objectives.entry(term.kind).alone for term in one.terms):
             kind = one.terms[0].kind
             raise InnersightError(f"{str(one)!r}: {kind} drives nothing by itself; add what it is to be {kind} in")
-    return tuple(Objective(tuple(_checked(model, known, term, of) for term in one.terms)) for one in whole)
+    return tuple(Objective(tuple(_checked(model, known, term, reference) for term in one.terms)) for one in whole)
 
 
 Target = Address | ClassAddress | Objective
@@ -218,7 +218,7 @@ def _terms(text: str, sign: float, whole: str) -> list[Term]:
     return [Term(kind or plain(address), address, weight) for address in addresses]
 
 
-def _checked(model: Model, known: dict[str, Layer], term: Term, of: Image | None) -> Term:
+def _checked(model: Model, known: dict[str, Layer], term: Term, reference: Image | None) -> Term:
     """Return the term with its address in full. Raises InnersightError where kind, address and model do not fit."""
     address = term.address
     entry = objectives.entry(term.kind)
@@ -246,7 +246,7 @@ def _checked(model: Model, known: dict[str, Layer], term: Term, of: Image | None
         if not bool(torch.isfinite(term.given).all()) or not bool(term.given.any()):
             raise InnersightError(f"{term.name}: the direction must be finite and not zero")
     if given is Image and term.given is None:
-        if of is None:
-            raise InnersightError(f"{term.name}: say of which image (of=, --of)")
-        return replace(term, given=of)
+        if reference is None:
+            raise InnersightError(f"{term.name}: {term.kind} needs an image: give reference= (--reference)")
+        return replace(term, given=reference)
     return term

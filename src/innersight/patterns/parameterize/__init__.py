@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from innersight.patterns.natural import Statistics
+from innersight.patterns.options import Statistics
 from innersight.registry import Registry
 
 
@@ -15,13 +15,13 @@ class Parameterization:
     """What an optimizer changes in place of pixels.
 
     start : the free numbers of one random image. decode : a batch of them to pixels (B, C, H, W) in 0..1.
-    encode : the free numbers of an image (C, H, W) in 0..1, as near as it can be written. rate : of learning.
+    encode : the free numbers of an image (C, H, W) in 0..1, as near as it can be written. lr : learning rate.
     """
 
     start: Callable[[torch.Generator], Tensor]
     decode: Callable[[Tensor], Tensor]
     encode: Callable[[Tensor], Tensor]
-    rate: float
+    lr: float
 
 
 Make = Callable[[tuple[int, int, int], Statistics], Parameterization]

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from innersight.patterns.natural import Statistics, frequencies
+from innersight.patterns.natural import frequencies
+from innersight.patterns.options import Statistics
 from innersight.patterns.parameterize import Parameterization, logit, parameterizations
 
 START = 0.2  # contrast of the random image, where 1 is that of natural images

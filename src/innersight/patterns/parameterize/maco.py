@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from innersight.patterns.natural import Statistics
+from innersight.patterns.options import Statistics
 from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.parameterize.fourier import Space
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from innersight.patterns.natural import Statistics
+from innersight.patterns.options import Statistics
 from innersight.patterns.parameterize import Parameterization, logit, parameterizations
 
 
