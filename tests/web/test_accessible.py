@@ -20,12 +20,12 @@ PAGES = {
     "#/l/stem.conv?lens=weights": "stem.conv",
     f"#/l/{LAST}?lens=compare": LAST,
     f"#/l/{LAST}/u/1?pins={LAST}:1,p0": "Unit 1",
-    f"#/x?units={LAST}:1,stem.conv:2,nope:1": "The same units",
+    f"#/x?units={LAST}:1,stem.conv:2,nope:1": "Units side by side",
     "#/i/p0": "ambra",
     "#/c/0": "ambra",
-    "#/train": "came about",
-    "#/about": "How to read this",
-    "#/nope": "no such page",
+    "#/train": "was trained",
+    "#/about": "How this study",
+    "#/nope": "Page not found",
 }
 WINDOWS = {
     "light": {},

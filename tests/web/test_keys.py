@@ -35,7 +35,7 @@ def test_pins_travel_in_the_address(anywhere: Reader) -> None:
     page.keyboard.press("x")
     anywhere.wait("document.querySelectorAll('.matrix-row[data-address]').length === 1")
     page.get_by_role("button", name="Unpin stages.1:7").click()
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Clear pins").click()
     assert page.locator("#tray").is_hidden()
     assert "pins" not in page.evaluate("location.hash")
 
@@ -109,7 +109,7 @@ def test_search_finds_units_layers_classes_and_images(anywhere: Reader, text: st
 def test_search_that_finds_nothing_says_so_and_help_lists_the_keys(reader: Reader) -> None:
     reader.page.get_by_role("button", name="Search").click()
     reader.page.get_by_role("combobox", name="Search").fill("zzz")
-    assert "Nothing of that name" in reader.page.locator("#found").inner_text()
+    assert "No matching unit" in reader.page.locator("#found").inner_text()
     reader.page.keyboard.press("Escape")
     reader.wait("document.querySelector('dialog') === null")
     reader.page.keyboard.press("?")
@@ -122,7 +122,7 @@ def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
     if not anywhere.page.url.startswith("file:"):
         anywhere.context.grant_permissions(["clipboard-read", "clipboard-write"])
     anywhere.go("#/l/stages.1/u/7?pins=p1", "Unit 7")
-    anywhere.page.get_by_role("button", name="Copy the link").click()
+    anywhere.page.get_by_role("button", name="Copy link").click()
     anywhere.wait("document.getElementById('link').dataset.done !== undefined")
     if not anywhere.page.url.startswith("file:"):
         assert anywhere.page.evaluate("navigator.clipboard.readText()").endswith("#/l/stages.1/u/7?pins=p1")
@@ -135,7 +135,7 @@ def test_the_link_is_copied_with_the_pins(anywhere: Reader) -> None:
         ("#/l/stages.1?lens=activations", "stages.1", "stages.1-maps-ambra-at-the-beach.png", 64),
         ("#/l/stages.1?lens=patterns", "stages.1", "stages.1-patterns.png", 64),
         ("#/l/stages.1?lens=examples", "stages.1", "stages.1-examples.png", 6),
-        ("#/x?units=stages.1:7,stages.1:9&imgs=p0,p1", "The same units", "side-by-side.png", 9),
+        ("#/x?units=stages.1:7,stages.1:9&imgs=p0,p1", "Units side by side", "side-by-side.png", 9),
     ],
 )
 def test_sheets_of_tiles_are_saved_whole(anywhere: Reader, address: str, expected: str, name: str, least: int) -> None:
@@ -165,7 +165,7 @@ def test_figures_are_saved_as_png_and_svg(anywhere: Reader) -> None:
         assert image.format == "PNG"
         assert max(image.size) >= 640
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
-    anywhere.go("#/train", "came about")
+    anywhere.go("#/train", "was trained")
     with anywhere.page.expect_download() as chart:
         anywhere.page.locator(".chart .save").first.click()
     assert chart.value.suggested_filename == "loss.svg"

@@ -90,11 +90,11 @@ DRAWN = "selector => document.querySelectorAll(`${selector} ins-tile[data-state=
 @pytest.mark.parametrize("visit", ["#/l/stage2"], indirect=True)
 def test_a_layer_that_was_left_out_is_computed_from_its_page(visit: Visit) -> None:
     page = visit.page
-    button = page.get_by_role("button", name="Compute the maps of this layer")
+    button = page.get_by_role("button", name="Compute the activation maps of this layer")
     button.wait_for()
     visit.shot("live-lost")
     button.click()
-    page.locator(".job", has_text="Maps of stage2").wait_for()
+    page.locator(".job", has_text="Activations of stage2").wait_for()
     visit.wait(DRAWN, "main")
     visit.shot("live-maps")
     assert page.locator("h1").inner_text() == "stage2"
@@ -104,13 +104,13 @@ def test_a_layer_that_was_left_out_is_computed_from_its_page(visit: Visit) -> No
 @pytest.mark.parametrize("visit", ["#/l/stage1?lens=patterns"], indirect=True)
 def test_patterns_are_drawn_from_the_empty_panel_and_then_more(visit: Visit) -> None:
     page = visit.page
-    button = page.get_by_role("button", name="Draw 16 patterns")
+    button = page.get_by_role("button", name="Compute 16 patterns")
     button.wait_for()
     visit.shot("live-empty")
     button.click()
     assert button.is_disabled()
     visit.wait(DRAWN, "main")
-    more = page.get_by_role("button", name="Draw 16 more patterns")
+    more = page.get_by_role("button", name="Compute 16 more patterns")
     more.wait_for()
     more.scroll_into_view_if_needed()
     visit.shot("live-more")
@@ -120,17 +120,17 @@ def test_patterns_are_drawn_from_the_empty_panel_and_then_more(visit: Visit) -> 
 
 @pytest.mark.parametrize("visit", ["#/l/stage1/u/5"], indirect=True)
 def test_the_pattern_of_one_unit(visit: Visit) -> None:
-    visit.page.get_by_role("button", name="Draw the pattern of this unit").click()
+    visit.page.get_by_role("button", name="Compute the pattern of this unit").click()
     visit.wait("!document.querySelector('[data-missing=patterns]')")
     visit.wait(DRAWN, "main .unit-pattern")
 
 
 @pytest.mark.parametrize("visit", ["#/l/stage1/u/7"], indirect=True)
-def test_connections_of_one_unit_come_and_leave_the_reader_where_he_was(visit: Visit) -> None:
+def test_connections_of_one_unit_appear_and_keep_the_focus(visit: Visit) -> None:
     page = visit.page
-    page.get_by_role("button", name="Compute what this unit is connected to").click()
+    page.get_by_role("button", name="Compute the connections of this unit").click()
     page.get_by_role("button", name="Next unit").focus()
-    part = page.get_by_role("region", name="What it is connected to")
+    part = page.get_by_role("region", name="Connections")
     part.locator(".bars li").first.wait_for()
     part.scroll_into_view_if_needed()
     visit.shot("live-connections")
@@ -141,10 +141,10 @@ def test_connections_of_one_unit_come_and_leave_the_reader_where_he_was(visit: V
     layer, _, unit = first.inner_text().partition(":")
     first.click()
     visit.wait("address => location.hash === address", f"#/l/{layer}/u/{unit}")
-    page.get_by_role("button", name="Compute the maps of this layer").wait_for()
+    page.get_by_role("button", name="Compute the activation maps of this layer").wait_for()
 
 
-def test_a_dropped_image_is_looked_at(visit: Visit) -> None:
+def test_a_dropped_image_is_added(visit: Visit) -> None:
     assert visit.page.evaluate(DROP, [bytes_of(toons.CLASSES[4], 11), "drop<b>ped.png"])
     visit.wait("location.hash.startsWith('#/i/d')")
     visit.wait("document.querySelector('h1').textContent === 'drop<b>ped.png'")
@@ -160,24 +160,24 @@ def test_a_dropped_image_is_looked_at(visit: Visit) -> None:
     page.get_by_role("button", name="Compute heatmaps").click()
     visit.wait(
         "text => document.querySelector('main').textContent.includes(text)",
-        f"{toons.CLASSES[0]} against {toons.CLASSES[1]}",
+        f"{toons.CLASSES[0]} vs {toons.CLASSES[1]}",
     )
-    # The reader is taken to the answer.
-    name = f"{toons.CLASSES[0]} against {toons.CLASSES[1]}"
+    # The page scrolls to the new heatmap.
+    name = f"{toons.CLASSES[0]} vs {toons.CLASSES[1]}"
     assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
     visit.wait(DRAWN, "main .heatmap")
-    page.get_by_role("region", name="Ask another question").scroll_into_view_if_needed()
+    page.get_by_role("region", name="Compute another heatmap").scroll_into_view_if_needed()
     visit.shot("live-question")
     visit.page.goto(visit.page.url.partition("#")[0])
     visit.page.wait_for_selector("html[data-ready=page]")
     assert visit.page.locator("#images article").count() == 3
 
 
-def test_a_dropped_image_is_taken_out_again(visit: Visit) -> None:
+def test_a_dropped_image_is_removed_again(visit: Visit) -> None:
     page = visit.page
     assert page.evaluate(DROP, [bytes_of("ambra", 9), "again.png"])
     page.get_by_role("heading", name="again.png").first.wait_for()
-    button = page.get_by_role("button", name="Take this image out of the study")
+    button = page.get_by_role("button", name="Remove this image from the study")
     button.wait_for()
     page.keyboard.press("p")
     button.scroll_into_view_if_needed()
@@ -228,27 +228,27 @@ def test_a_job_is_cancelled_and_the_study_stays_whole(visit: Visit, chromium: An
 
 def test_another_window_sees_a_job_and_what_came_of_it(visit: Visit, chromium: Any, port: int) -> None:
     other = Visit(chromium, port, "#/l/stage2")
-    other.page.get_by_role("button", name="Compute the maps of this layer").wait_for()
+    other.page.get_by_role("button", name="Compute the activation maps of this layer").wait_for()
     # Both are open when the job is asked for in one of them.
     visit.page.evaluate("""() => fetch("api/jobs", { method: "POST", headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ kind: "activations", layer: "stage2" }) })""")
-    other.page.locator(".job", has_text="Maps of stage2").wait_for()
+    other.page.locator(".job", has_text="Activations of stage2").wait_for()
     other.wait(DRAWN, "main")
     other.close()
 
 
 @pytest.mark.parametrize("visit", ["#/i/p1"], indirect=True)
-def test_another_question_is_answered_before_the_readers_eyes(visit: Visit) -> None:
+def test_another_heatmap_appears_where_the_reader_sees_it(visit: Visit) -> None:
     page = visit.page
-    form = page.get_by_role("region", name="Ask another question")
+    form = page.get_by_role("region", name="Compute another heatmap")
     form.get_by_label("Class").select_option("1")
-    form.get_by_label("against").select_option("3")
+    form.get_by_label("Compared with").select_option("3")
     form.scroll_into_view_if_needed()
     before = page.evaluate("scrollY")
     form.get_by_role("button", name="Compute heatmaps").click()
-    chosen = page.get_by_role("group", name="What is explained").get_by_role("button", pressed=True)
-    page.get_by_role("group", name="What is explained").wait_for()
-    chosen.filter(has_text=" against ").wait_for()
+    chosen = page.get_by_role("group", name="Class explained").get_by_role("button", pressed=True)
+    page.get_by_role("group", name="Class explained").wait_for()
+    chosen.filter(has_text=" vs ").wait_for()
     assert page.evaluate("scrollY") < before
     visit.shot("live-question")
 
@@ -259,7 +259,7 @@ def test_offers_follow_the_lens(visit: Visit) -> None:
     offers = page.locator("main .offer")
     page.get_by_role("button", name="Patterns", exact=True).click()
     page.locator(".offer", has_text="patterns").wait_for()
-    page.get_by_role("button", name="Maps", exact=True).click()
+    page.get_by_role("button", name="Activations", exact=True).click()
     visit.wait("![...document.querySelectorAll('main .offer')].some((offer) => offer.textContent.includes('patterns'))")
     page.get_by_role("button", name="Patterns", exact=True).click()
     page.locator(".offer", has_text="patterns").wait_for()
@@ -276,7 +276,7 @@ def test_a_class_is_asked_for_by_its_label_too(visit: Visit) -> None:
 @pytest.mark.parametrize("visit", ["#/x"], indirect=True)
 def test_a_view_without_units_is_not_exported(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Export this view").click()
-    visit.page.locator(".bad-text", has_text="There is no unit in this view").wait_for()
+    visit.page.locator(".bad-text", has_text="This view contains no unit").wait_for()
 
 
 @pytest.mark.parametrize("visit", ["#/x?units=stage1:3,stage1:5&imgs=p1"], indirect=True)
@@ -304,7 +304,7 @@ def test_what_is_pinned_is_exported(visit: Visit, chromium: Any, tmp_path: Path)
     page.get_by_role("heading", name="stage1", exact=True).wait_for()
     assert page.locator("main .caption .unit").all_inner_texts() == ["3", "5"]
     page.goto(f"{out.as_uri()}#/l/stage1/u/4")
-    page.get_by_text("Of stage1 this file shows the units 3, 5.").wait_for()
+    page.get_by_text("This file contains only the units 3, 5 of stage1.").wait_for()
     page.goto(f"{out.as_uri()}#/l/stage1/u/3")
     page.locator("main .unit-map ins-tile[data-state=drawn]").first.wait_for()
     page.keyboard.press("j")

@@ -1,4 +1,4 @@
-"""The matrix: pinned units by images, one place in every row at once, and the units it suggests."""
+"""The matrix: pinned units by images, one location in every row at once, and the units it suggests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def document(study: Path, name: str) -> dict:
 
 @pytest.mark.browser
 def test_a_place_shows_its_value_and_field_in_every_row(anywhere: Reader, study: Path) -> None:
-    anywhere.go(ADDRESS, "The same units")
+    anywhere.go(ADDRESS, "Units side by side")
     assert anywhere.page.locator(".matrix-row").count() == 4
     area = anywhere.page.locator(".matrix-row:nth-child(3) .matrix-cell .probe").first
     area.scroll_into_view_if_needed()
@@ -55,12 +55,12 @@ def test_a_place_shows_its_value_and_field_in_every_row(anywhere: Reader, study:
     found = [SIDE * found[0], SIDE * found[1], SIDE * (found[0] + found[2]), SIDE * (found[1] + found[3])]
     assert found == pytest.approx([max(0, edge) for edge in expected], abs=0.7)
     assert anywhere.page.locator(".matrix-head .field-box.whole:not([hidden])").count() == 1
-    assert "sees x" in anywhere.page.locator(".matrix-readout").inner_text()
+    assert "receptive field x" in anywhere.page.locator(".matrix-readout").inner_text()
 
 
 @pytest.mark.browser
 def test_arrow_keys_move_by_cells_of_the_row(reader: Reader) -> None:
-    reader.go(ADDRESS, "The same units")
+    reader.go(ADDRESS, "Units side by side")
     reader.page.locator(".matrix-row:nth-child(4) .probe").nth(1).focus()
     reader.page.keyboard.press("ArrowRight")
     reader.wait(
@@ -76,9 +76,9 @@ def test_arrow_keys_move_by_cells_of_the_row(reader: Reader) -> None:
 
 @pytest.mark.browser
 def test_units_are_suggested_and_pinned_with_one_click(anywhere: Reader, study: Path) -> None:
-    anywhere.go("#/x", "The same units")
+    anywhere.go("#/x", "Units side by side")
     best = {name: document(study, name)["compare"]["rank"][0]["unit"] for name in ("stem.conv", "stages.1")}
-    anywhere.page.get_by_role("heading", name="These filters see the same thing in both").wait_for()
+    anywhere.page.get_by_role("heading", name="Units that respond to the same thing in both images").wait_for()
     anywhere.page.get_by_role("button", name="Pin these 6").click()
     anywhere.page.wait_for_selector(".matrix-row")
     addresses = anywhere.page.evaluate(
@@ -94,8 +94,8 @@ def test_units_are_suggested_and_pinned_with_one_click(anywhere: Reader, study: 
 
 @pytest.mark.browser
 def test_rows_and_images_are_taken_out_and_put_in(reader: Reader) -> None:
-    reader.go(ADDRESS, "The same units")
-    reader.page.get_by_role("button", name="Take stages.1:7 out").click()
+    reader.go(ADDRESS, "Units side by side")
+    reader.page.get_by_role("button", name="Remove stages.1:7").click()
     assert reader.page.locator(".matrix-row[data-address]").count() == 2
     reader.page.get_by_role("group", name="Images").get_by_role("button", name=HOSTILE_NAME).click()
     assert reader.page.locator(".matrix-head .matrix-image").count() == 1
@@ -106,7 +106,7 @@ def test_rows_and_images_are_taken_out_and_put_in(reader: Reader) -> None:
 
 @pytest.mark.browser
 def test_what_cannot_be_shown_says_why(reader: Reader) -> None:
-    reader.go("#/x?units=nope:1,stem.conv:99,odd", "The same units")
+    reader.go("#/x?units=nope:1,stem.conv:99,odd", "Units side by side")
     text = reader.page.locator(".matrix").inner_text()
-    for why in ("Nothing was computed for the layer nope", "has the units 0 to 31", "odd is no unit"):
+    for why in ("The layer nope was not computed", "has the units 0 to 31", "odd is not the address of a unit"):
         assert why in text

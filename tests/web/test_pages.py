@@ -79,7 +79,7 @@ def test_markup_in_names_is_text(reader: Reader) -> None:
         ("#/l/stem.conv?lens=weights", "stem.conv"),
         ("#/l/stages.0?lens=compare", "stages.0"),
         ("#/l/stages.0?lens=examples&sort=selectivity", "stages.0"),
-        ("#/x?units=stem.conv:3,stages.1:7", "The same units"),
+        ("#/x?units=stem.conv:3,stages.1:7", "Units side by side"),
         ("#/l/stages.1/u/7", "Unit 7"),
         ("#/i/p0", "ambra at the beach"),
         ("#/c/0", "ambra"),
@@ -96,20 +96,20 @@ def test_pages_have_tiles(reader: Reader, address: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("#/nope", "Pages start with"),
+        ("#/nope", "Addresses have the form"),
         ("#/l/nope", "has no layer of this name"),
-        ("#/l/stem.norm", "Nothing was computed"),
+        ("#/l/stem.norm", "Layers in this study: stem.conv"),
         ("#/l/stem.conv/u/32", "has the units 0 to 31"),
         ("#/l/stem.conv/u/-1", "has the units"),
-        ("#/i/p9", "has the images p0, p1"),
-        ("#/c/99", "has the classes 0 to 7"),
-        ("#/l/%E0%A4%A", "broken % escape"),
+        ("#/i/p9", "contains the images p0, p1"),
+        ("#/c/99", "has classes 0 to 7"),
+        ("#/l/%E0%A4%A", "invalid % escape"),
     ],
 )
 def test_addresses_that_lead_nowhere_say_why(reader: Reader, address: str, why: str) -> None:
-    reader.go(address, "Nothing was computed" if address == "#/l/stem.norm" else "There is no such page")
+    reader.go(address, "This layer was not computed" if address == "#/l/stem.norm" else "Page not found")
     assert why in reader.page.locator("main").inner_text()
-    reader.page.get_by_role("link", name="Back to the story").click()
+    reader.page.get_by_role("link", name="Back to the overview").click()
     reader.page.wait_for_selector("#activations")
 
 
@@ -118,8 +118,8 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
     reader.go("#/l/stages.2", "stages.2")
     assert reader.page.locator(".tiles .unit").first.inner_text() == "0"
     reader.page.get_by_label("Sort").select_option("activity")
-    reader.page.get_by_role("button", name="Shared scale").click()
-    reader.page.get_by_role("button", name="Over the image").click()
+    reader.page.get_by_role("button", name="Shared").click()
+    reader.page.get_by_role("button", name="Overlay").click()
     first = reader.page.locator(".tiles .unit").first.inner_text()
     assert reader.page.locator(".tiles .unit").last.inner_text() == "3"
     address = reader.page.evaluate("location.hash")
@@ -127,7 +127,7 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
     reader.page.reload()
     reader.ready()
     assert reader.page.locator(".tiles .unit").first.inner_text() == first
-    assert reader.page.get_by_role("button", name="Shared scale").get_attribute("aria-pressed") == "true"
+    assert reader.page.get_by_role("button", name="Shared").get_attribute("aria-pressed") == "true"
 
 
 @pytest.mark.browser
@@ -166,9 +166,9 @@ def test_keyboard_alone_is_enough(reader: Reader) -> None:
 @pytest.mark.browser
 def test_links_to_sections_scroll_there_and_back_returns(reader: Reader) -> None:
     page = reader.page
-    page.get_by_role("navigation", name="Sections").get_by_role("link", name="Evidence").click()
+    page.get_by_role("navigation", name="Sections").get_by_role("link", name="Heatmaps").click()
     reader.wait("Math.abs(document.getElementById('heatmaps').getBoundingClientRect().top) < 200")
-    reader.wait("document.querySelector('#sections [aria-current]')?.textContent === 'Evidence'")
+    reader.wait("document.querySelector('#sections [aria-current]')?.textContent === 'Heatmaps'")
     page.locator("#heatmaps h3 a").first.click()
     page.wait_for_selector(".image-page")
     page.go_back()
@@ -176,17 +176,17 @@ def test_links_to_sections_scroll_there_and_back_returns(reader: Reader) -> None
 
 
 @pytest.mark.browser
-def test_evidence_has_a_view_and_an_opacity(reader: Reader) -> None:
+def test_heatmaps_have_a_view_and_an_opacity(reader: Reader) -> None:
     page = reader.page
     reader.show("#heatmaps")
     reader.wait("document.querySelector('#heatmaps .heatmap ins-tile').dataset.state === 'drawn'")
     pixel = "() => document.querySelector('#heatmaps .heatmap canvas:not([hidden])').toDataURL()"
     overlay = page.evaluate(pixel)
-    page.locator("#heatmaps").get_by_role("button", name="Map", exact=True).click()
+    page.locator("#heatmaps").get_by_role("button", name="Heatmap", exact=True).click()
     reader.wait(f"before => ({pixel})() !== before", overlay)
     page.locator("#heatmaps").get_by_role("button", name="Overlay").click()
     reader.wait(f"before => ({pixel})() === before", overlay)
-    page.get_by_label("Opacity of the map").fill("20")
+    page.get_by_label("Opacity of the heatmap").fill("20")
     reader.wait(f"before => ({pixel})() !== before", overlay)
 
 
@@ -199,9 +199,9 @@ def test_narrow_window_never_scrolls_sideways(chromium: Any, report: Path) -> No
         (f"#/l/{LAYERS[3][0]}/u/1", "Unit 1"),
         ("#/i/p1", HOSTILE_NAME),
         ("#/c/7", HOSTILE_LABEL),
-        ("#/train", "came about"),
-        ("#/about", "How to read this"),
-        ("#/nope", "no such page"),
+        ("#/train", "was trained"),
+        ("#/about", "How this study"),
+        ("#/nope", "Page not found"),
     ):
         reader.go(address, expected)
         assert reader.overflow() <= 0, address
@@ -255,7 +255,7 @@ def test_empty_panels_say_why(chromium: Any, study: Path, tmp_path: Path) -> Non
         assert len(reader.page.locator(f"#{section} .empty").inner_text()) > 20, section
     assert reader.page.locator("#patterns .empty").inner_text() == "Nobody asked <i>for</i> them."
     # Every page follows one with another head: the panel that is found is its own.
-    pages = {"#/l/stages.1": "stages.1", "#/x": "The same units", "#/l/stages.1?lens=compare": "stages.1",
+    pages = {"#/l/stages.1": "stages.1", "#/x": "Units side by side", "#/l/stages.1?lens=compare": "stages.1",
              "#/i/p0": "ambra", "#/l/stages.1?lens=examples": "stages.1", "#/l/stages.1/u/1": "Unit 1",
              "#/train": "How", "#/c/0": "ambra"}  # fmt: skip
     for address, head in pages.items():
@@ -278,13 +278,13 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     # The whole report goes through an attribute of the page.
     frame.locator("html[data-ready=page]").wait_for(timeout=90_000)
     frame.locator(".journey ins-tile[data-state=drawn]").first.wait_for()
-    frame.locator("#sections").get_by_role("link", name="Evidence").click()
+    frame.locator("#sections").get_by_role("link", name="Heatmaps").click()
     frame.locator("#heatmaps h3 a").first.click()
     frame.locator(".image-page").wait_for()
-    frame.locator("#sections").get_by_role("link", name="Maps").click()
+    frame.locator("#sections").get_by_role("link", name="Activations").click()
     frame.locator("#activations h3 a").first.click()
-    frame.get_by_role("button", name="Shared scale").click()
-    frame.get_by_text("shared by all units").wait_for()
+    frame.get_by_role("button", name="Shared").click()
+    frame.get_by_text("one scale for all units").wait_for()
     assert page.url == notebook.as_uri()
     assert complaints == []
     context.close()
@@ -299,12 +299,12 @@ def test_unknown_format_is_said(chromium: Any, study: Path, tmp_path: Path) -> N
     page = context.new_page()
     page.goto(write_report(tmp_path, tmp_path / "report.html").as_uri())
     page.wait_for_selector("#alarm:not([hidden])")
-    assert "of format 2" in page.locator("#alarm").inner_text()
+    assert "has format 2" in page.locator("#alarm").inner_text()
     context.close()
 
 
 @pytest.mark.browser
-def test_app_shows_the_same_story(chromium: Any, port: int) -> None:
+def test_app_shows_the_same_pages(chromium: Any, port: int) -> None:
     reader = Reader(chromium, f"http://127.0.0.1:{port}/")
     varied, drawn = reader.show("#activations")
     assert varied > 0.8 * drawn > 0

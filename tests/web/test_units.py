@@ -18,15 +18,15 @@ def document(study: Path, key: str) -> dict:
 def test_a_unit_shows_seeds_negative_examples_classes_and_causes(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/l/stages.1/u/2", "Unit 2")
     page = anywhere.page
-    for heading in ("The same from another seed", "What switches it off", "Highest", "In between", "Lowest"):
+    for heading in ("Another seed", "Inhibiting pattern", "Highest", "Intermediate", "Lowest"):
         assert page.get_by_role("heading", name=heading, exact=True).count() == 1, heading
     assert page.locator(".examples li").count() == 12
     layer = document(study, "layer/stages.1")
-    bars = page.get_by_role("list", name="Mean peak by class").locator("li")
+    bars = page.get_by_role("list", name="Mean peak activation by class").locator("li")
     assert bars.count() == len(layer["scan"]["classes"][2])
     assert bars.first.inner_text().startswith(layer["scan"]["classes"][2][0][0])
     change = layer["ablation"]["own"]["p1"]["change"][2]
-    shown = page.get_by_role("list", name="Change when switched off").locator("li").nth(1).inner_text()
+    shown = page.get_by_role("list", name="Change when ablated").locator("li").nth(1).inner_text()
     assert HOSTILE_LABEL in shown
     value = float(shown.split("\n")[-1].replace("−", "-").replace("+", ""))
     assert value == pytest.approx(change, rel=0.006)
@@ -39,11 +39,11 @@ def test_a_unit_shows_seeds_negative_examples_classes_and_causes(anywhere: Reade
     assert page.get_by_text("<i>one</i> note.").count() == 1
     assert page.locator("main .empty").count() == 0
     anywhere.go("#/l/stages.1/u/40", "Unit 40")
-    assert "only for units whose pattern is drawn" in page.locator("main .empty").first.inner_text()
+    assert "only for units that have a pattern" in page.locator("main .empty").first.inner_text()
 
 
 @pytest.mark.browser
-def test_examples_are_dark_where_the_unit_does_not_answer(reader: Reader) -> None:
+def test_examples_are_dark_where_the_unit_does_not_respond(reader: Reader) -> None:
     reader.go("#/l/stages.1/u/2", "Unit 2")
     reader.show(".bands")
     mean = """() => { const canvas = document.querySelector(".examples canvas");
@@ -54,47 +54,47 @@ def test_examples_are_dark_where_the_unit_does_not_answer(reader: Reader) -> Non
       const { data } = context.getImageData(0, 0, copy.width, copy.height);
       return data.reduce((sum, byte) => sum + byte, 0) / data.length; }"""
     masked = reader.page.evaluate(mean)
-    reader.page.get_by_role("button", name="Plain").click()
+    reader.page.get_by_role("button", name="Whole crop").click()
     reader.show(".bands")
     assert masked < 0.9 * reader.page.evaluate(mean)
 
 
 @pytest.mark.browser
-def test_a_image_answers_for_one_class_at_a_time(anywhere: Reader, study: Path) -> None:
+def test_an_image_explains_one_class_at_a_time(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/i/p0", "ambra")
     page = anywhere.page
     rival = document(study, "study")["images"][0]["prediction"][1]["label"]
     methods = "[...document.querySelectorAll('.heatmap')].map((figure) => figure.dataset.method ?? 'none')"
     assert page.evaluate(methods) == ["grad-cam", "occlusion", "gradient", "none"]
     assert page.locator(".heatmap .verdict").count() == 1
-    page.get_by_role("button", name=f"ambra against {rival}").click()
+    page.get_by_role("button", name=f"ambra vs {rival}").click()
     assert page.evaluate(methods) == ["grad-cam"]
-    assert f"against {rival}" in page.locator(".group h3").first.inner_text()
+    assert f"vs {rival}" in page.locator(".group h3").first.inner_text()
     address = page.evaluate("location.hash")
     page.reload()
     anywhere.ready()
     assert page.evaluate("location.hash") == address
     assert page.evaluate(methods) == ["grad-cam"]
-    page.get_by_role("button", name="Input", exact=True).click()
-    hangs = page.get_by_role("list", name="Units it hangs on").locator("li")
+    page.get_by_role("button", name="Image", exact=True).click()
+    depends = page.get_by_role("list", name="Units this prediction depends on").locator("li")
     own = {
         f"{name}:{unit}": value
         for name in ("stages.1", "stages.2")
         for unit, value in enumerate(document(study, f"layer/{name}")["ablation"]["own"]["p0"]["change"])
     }
-    assert hangs.first.inner_text().startswith(min(own, key=own.__getitem__))
+    assert depends.first.inner_text().startswith(min(own, key=own.__getitem__))
 
 
 @pytest.mark.browser
-def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: Reader, study: Path) -> None:
+def test_a_class_shows_its_units_its_confusions_and_the_mean_heatmap(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/c/0", "ambra")
     page = anywhere.page
     confusion = document(study, "train")["metrics"]["confusion"]
     labels = document(study, "study")["model"]["labels"]
     worst = max(range(1, len(labels)), key=lambda other: (confusion[0][other], -other))
-    terms = page.locator(".facts > div", has_text="ambra taken for").inner_text()
+    terms = page.locator(".facts > div", has_text="ambra predicted as").inner_text()
     assert f"{labels[worst]} ({confusion[0][worst]})" in terms
-    assert page.get_by_role("list", name="Units that speak for the class").locator("li").count() == 12
+    assert page.get_by_role("list", name="Units this class depends on").locator("li").count() == 12
     page.wait_for_selector(".average")
     assert anywhere.show(".average") == [1, 1]
     page.get_by_role("group", name="Method").get_by_role("button", name="Occlusion").click()
@@ -105,7 +105,7 @@ def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: 
         for figure in page.locator("main .strip figure").all()
         if (address := figure.get_attribute("data-address"))
     }
-    # Those of the class and those taken for it, and no others.
+    # Those of the class and those predicted as it, and no others.
     assert shown == {
         id for id, row in images.items() if row["prediction"][0]["class"] == 0 or row["truth"] in (None, "ambra")
     }
@@ -113,7 +113,7 @@ def test_a_class_shows_its_units_its_confusions_and_the_mean_evidence(anywhere: 
 
 @pytest.mark.browser
 def test_one_slider_sets_the_step_of_every_chart(anywhere: Reader, study: Path) -> None:
-    anywhere.go("#/train", "came about")
+    anywhere.go("#/train", "was trained")
     page = anywhere.page
     train = document(study, "train")
     page.get_by_label("Training step").fill("3")
@@ -143,10 +143,10 @@ def test_the_start_page_counts_what_is_missing_and_what_it_would_cost(anywhere: 
     assert "5 layers, 2 images" in texts["activations"]
     assert "1 layer\t82 ms" in texts["activations"]
     assert "38.2 s" in texts["patterns"]
-    assert "4 layers over 400 images" in texts["examples"]
+    assert "4 layers, 400 scanned images" in texts["examples"]
     strip = anywhere.page.locator(".layer-strip li")
     assert strip.count() == 4
-    assert "1 dead, 1 always on, in 400 images" in strip.first.inner_text()
+    assert "1 dead, 1 always active in 400 scanned images" in strip.first.inner_text()
 
 
 @pytest.mark.browser
@@ -154,7 +154,7 @@ def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader)
     anywhere.go("#/i/p0", "ambra")
     page = anywhere.page
     assert (
-        page.get_by_role("note").filter(has_text="Can they be trusted? On toy, grad-cam may be believed").count() == 1
+        page.get_by_role("note").filter(has_text="Can these heatmaps be trusted? On toy, grad-cam may be believed").count() == 1
     )
     badges = page.locator(".heatmap .badges")
     assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"believed", "doubtful"}

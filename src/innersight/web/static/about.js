@@ -6,7 +6,7 @@ import { section } from "./section.js";
 
 export function aboutSection(study) {
   const total = study.timing.reduce((sum, entry) => sum + (entry.seconds ?? 0), 0);
-  return section("about", "About", "How to read this, and how far to trust it", null,
+  return section("about", "About", "How this study was made", null,
     h("div", { class: "columns" },
       h("div", {},
         h("h3", {}, "How each panel was computed"),
@@ -14,11 +14,11 @@ export function aboutSection(study) {
       h("div", {},
         h("h3", {}, "What is missing, and why"),
         study.missing.length ? facts(study.missing.map(({ what, why }) => [what, why])) : h("p", {}, "Nothing."),
-        h("h3", {}, "Time"),
-        facts([...times(study.timing), ["together", total]].map(([what, time]) => [what, seconds(time)])),
-        h("h3", {}, "Made"),
+        h("h3", {}, "Computing time"),
+        facts([...times(study.timing), ["total", total]].map(([what, time]) => [what, seconds(time)])),
+        h("h3", {}, "Created"),
         facts([["on", day(study.created)], ["with", `Innersight ${study.version}`],
-          ["left out", study.skipped.join(" ")]]))));
+          ["skipped", study.skipped.join(" ")]]))));
 }
 
 /** Seconds by kind: "patterns/stem" and "patterns/stage1" are both patterns. */

@@ -76,7 +76,7 @@ export function lineChart(title, series, { axis = "step", clock = null } = {}) {
     rest();
   });
   return h("figure", { class: "chart" },
-    h("figcaption", {}, h("strong", {}, title, logarithmic ? h("span", { class: "quiet" }, " log") : null), readout,
+    h("figcaption", {}, h("strong", {}, title, logarithmic ? h("span", { class: "quiet" }, " log scale") : null), readout,
       saveButton(() => plot, title)),
       plot);
 }
@@ -111,14 +111,14 @@ export function ridges(title, step, { edges_low: low, edges_high: high, counts }
     shapes.forEach((shape, at) => shape.classList.toggle("now", at === row));
   });
   const edges = [x.from, ...(x.from < 0 && x.to > 0 ? [0] : []), x.to];
-  const label = `${title} over training: at the end between ${number(low[chosen.at(-1)])} and ${number(high[chosen.at(-1)])}`;
+  const label = `Histograms of the ${title} over training; at the last step from ${number(low[chosen.at(-1)])} to ${number(high[chosen.at(-1)])}`;
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, shapes,
       edges.map((edge, i) => svg("text", { class: "tick", x: x(edge), y: HEIGHT - 8,
         "text-anchor": i === 0 ? "start" : i === edges.length - 1 ? "end" : "middle" }, number(edge, 2))),
       [chosen[0], chosen.at(-1)].map((i, end) => svg("text", { class: "tick", x: WIDTH - 2, "text-anchor": "end",
         y: EDGE.top + rise + (end ? chosen.length - 1 : 0) * gap }, number(step[i], 4))));
   return h("figure", { class: "chart" },
-    h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout quiet" }, "the end in front"),
+    h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout quiet" }, "last step in front"),
       saveButton(() => plot, title)), plot);
 }
 

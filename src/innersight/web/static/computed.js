@@ -8,7 +8,7 @@ import { urls } from "./study.js";
 
 /** A strip of the story's layers: what its best unit looks like, and how many units say nothing or too much. */
 export function layerStrip(study, layers) {
-  return h("ol", { class: "layer-strip", "aria-label": "Layers of the story" }, [...layers.values()].map((layer) =>
+  return h("ol", { class: "layer-strip", "aria-label": "Main layers" }, [...layers.values()].map((layer) =>
     h("li", {}, h("a", { href: urls.layer(layer.name) }, h("span", { class: "layer-thumb" }, thumb(study, layer)),
       h("strong", { class: "clip" }, layer.name),
       h("span", { class: "quiet" }, `${plural(layer.units, "unit")}, ${size(layer.grid)}`)),
@@ -27,16 +27,16 @@ function thumb(study, layer) {
 function health(study, layer) {
   const found = [];
   if (layer.scan) {
-    found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always on, in `
-      + `${count(layer.scan.images)} images`, bad: layer.scan.dead.length > 0 });
+    found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always active in `
+      + `${count(layer.scan.images)} scanned images`, bad: layer.scan.dead.length > 0 });
   } else {
     const maps = Object.values(layer.activations);
-    const silent = maps.length ? maps[0].hi.filter((_, unit) => maps.every((of) => !(of.hi[unit] > 0))).length : 0;
-    if (maps.length) found.push({ text: `${count(silent)} silent on ${plural(maps.length, "image")}`, bad: silent > 0 });
+    const inactive = maps.length ? maps[0].hi.filter((_, unit) => maps.every((of) => !(of.hi[unit] > 0))).length : 0;
+    if (maps.length) found.push({ text: `${count(inactive)} inactive on ${plural(maps.length, "image")}`, bad: inactive > 0 });
   }
   for (const flag of ["dead", "saturated"]) {
     const flagged = (layer.patterns?.score ?? []).filter((score) => score.flags.includes(flag)).length;
-    if (flagged) found.push({ text: `${plural(flagged, "pattern")} ${flag}`, bad: true });
+    if (flagged) found.push({ text: `${plural(flagged, "pattern")} flagged ${flag}`, bad: true });
   }
   return found;
 }
@@ -50,8 +50,8 @@ export function computedTable({ study, layers, documents }) {
   const each = (kind, amount) => (amount && spent(kind) !== null ? spent(kind) / amount : null);
   const shown = { study, layers: [...layers.values()], documents };
   const rows = allPanels().flatMap((own) => (own.table ? [{ own, row: own.table(shown, { each }) }] : []));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What is computed" }, h("table", { class: "computed" },
-    h("thead", {}, h("tr", {}, ["", "There is", "It took", "Missing", "It would take about"].map((text) => h("th", { scope: "col" }, text)))),
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What this study contains" }, h("table", { class: "computed" },
+    h("thead", {}, h("tr", {}, ["Panel", "Computed", "Time taken", "Not computed", "Estimated time"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, rows.map(({ own, row }) => {
       const took = spent(own.name);
       const one = each(own.name, row.done);

@@ -28,7 +28,7 @@ export function crosshair(study) {
     const whole = fieldBox(active.layer, place, study.model.input);
     const effective = fieldBox(active.layer, place, study.model.input, "effective");
     for (const head of heads) head.show(head.image.id === active.image.id ? [whole, effective] : [null, null]);
-    const sees = whole && effective ? `; sees ${boxText(whole, active.image)}, mostly ${boxText(effective, active.image)}` : "";
+    const sees = whole && effective ? `; receptive field ${boxText(whole, active.image)}, effective ${boxText(effective, active.image)}` : "";
     readout.textContent = `${active.address} over ${active.image.name}: ${valueText(active.layer, values.get(active))} at `
       + `${boxText(placeBox(active.layer, place), active.image)}${sees}`;
   }

@@ -1,4 +1,4 @@
-/** An image dropped anywhere on the page, pasted, or chosen with the button is looked at. */
+/** Adds an image that is dropped on the page, pasted, or chosen with the button. */
 
 import { h, svg } from "./dom.js";
 import { send } from "./jobs.js";
@@ -10,7 +10,7 @@ const ACCEPTED = "image/*,.npy,.tif,.tiff";
 export function dropImages(host, study) {
   if (!host.compute) return;
   const note = document.body.appendChild(h("div", { class: "drop-note", hidden: true, "aria-hidden": "true" },
-    h("p", {}, "Drop it: the network looks at it at once")));
+    h("p", {}, "Drop the image to add it to the study")));
   const problem = document.body.appendChild(h("div", { class: "drop-problem", role: "alert", hidden: true }));
   /** @type {string | null} */
   let last = null;
@@ -27,7 +27,7 @@ export function dropImages(host, study) {
     for (const file of files) {
       try {
         if (file.size > host.limits.bytes) {
-          throw new Error(`${file.name} is larger than ${Math.floor(host.limits.bytes / 2 ** 20)} MiB: send a smaller one.`);
+          throw new Error(`${file.name} is larger than ${Math.floor(host.limits.bytes / 2 ** 20)} MiB. Choose a smaller image.`);
         }
         const { ask } = await send(file);
         last = `d${ask.file.slice(0, 8)}`;
@@ -63,7 +63,7 @@ export function dropImages(host, study) {
   const input = h("input", { type: "file", accept: ACCEPTED, multiple: true, hidden: true, "aria-label": "Images",
     onchange: () => take([...input.files]).then(() => { input.value = ""; }) });
   const button = h("button", { type: "button", class: "icon add", "aria-label": "Add an image",
-    title: "Add an image: drop it anywhere, paste it, or choose it here", onclick: () => input.click() }, plus());
+    title: "Add an image: choose a file, paste it, or drop it anywhere on the page", onclick: () => input.click() }, plus());
   document.getElementById("theme")?.before(button, input);
 }
 

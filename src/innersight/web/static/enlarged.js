@@ -17,8 +17,8 @@ export function dialogPatterns(study, layer, units, at) {
       h("div", { class: "enlarged" },
         imageTile(layer.patterns.sheet, patternIndex(layer, unit), `pattern of unit ${unit}`),
         h("div", {}, patternFacts(layer, unit),
-          h("p", {}, h("a", { class: "button", href: urls.unit(layer.name, unit) }, `Everything about unit ${unit}`)))),
-      h("h3", {}, "The same unit on the images"),
+          h("p", {}, h("a", { class: "button", href: urls.unit(layer.name, unit) }, `Details of unit ${unit}`)))),
+      h("h3", {}, "Activation maps of the same unit"),
       unitStrip(study, layer, unit),
     ],
   }));
@@ -33,17 +33,18 @@ export function patternFacts(layer, unit) {
 
 /** `what` the pattern excites: "unit" or "class". */
 export function scoreFacts(score, settings, what = "unit") {
+  const measure = what === "class" ? "logit" : "activation";
   return [
     score ? h("p", {}, patternSentence(score, what)) : null,
     objections(score).length ? h("p", { class: "badges" },
       objections(score).map((flag) => h("span", { class: "badge bad" }, flag))) : null,
     facts([
-      ["on its pattern", score ? number(score.activation) : null],
-      ["updates", score?.steps ? `${score.steps}, ${score.converged ? "it had stopped rising" : "it was still rising"}` : null],
-      ["under views it never saw", score ? number(score.held) : null],
-      ["best image", score ? number(score.natural) : null],
-      ["99.9% of places below", score ? number(score.usual) : null],
-      ["two seeds agree", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine)`],
+      [`${measure} on the pattern`, score ? number(score.activation) : null],
+      ["optimization steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],
+      ["under unseen transforms", score ? number(score.held) : null],
+      ["on the best image", score ? number(score.natural) : null],
+      ["99.9th percentile over all locations of the images", score && what !== "class" ? number(score.usual) : null],
+      ["agreement of two seeds", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine similarity)`],
     ]),
     h("details", { class: "how" }, h("summary", {}, "Settings"),
       settingsList(settings)),
@@ -53,7 +54,7 @@ export function scoreFacts(score, settings, what = "unit") {
 /** The maps of one unit over the images, on one scale. */
 function unitStrip(study, layer, unit) {
   const images = study.images.filter((image) => layer.activations[image.id]);
-  if (!images.length) return h("p", { class: "quiet" }, "No maps of this layer were computed.");
+  if (!images.length) return h("p", { class: "quiet" }, "The activation maps of this layer were not computed.");
   const scale = unitScale(layer, unit, images.map((image) => image.id));
   return [
     h("div", { class: "strip" }, images.slice(0, IMAGES).map((image) => h("figure", {},

@@ -14,9 +14,9 @@ export function signed(value, digits = 3) {
   return (value > 0 ? "+" : "") + number(value, digits);
 }
 
-/** What the images are to the network that a run was measured on: new to it, or why they may not be. */
-export function judgedOn(metrics) {
-  return metrics.not_held_out ? `(${metrics.not_held_out})` : "it was not trained on";
+/** The images that a run was measured on: held out, or the reason why that is not certain. */
+export function testImages(metrics, images = metrics.images) {
+  return metrics.not_held_out ? `${plural(images, "image")} (${metrics.not_held_out})` : plural(images, "held-out image");
 }
 
 export function percent(value) {

@@ -92,7 +92,7 @@ function listen() {
     events.addEventListener("error", () => {
       // A connection that was lost is tried again by the browser; one that is refused is not.
       if (events.readyState === EventSource.CLOSED && heard.has(job.id)) {
-        hear({ ...jobs.get(job.id), state: "failed", error: "The server does not know this job any more." });
+        hear({ ...jobs.get(job.id), state: "failed", error: "The server no longer knows this job. Was it restarted?" });
       }
     });
   }

@@ -11,20 +11,20 @@ import { shownLayers, urls } from "./study.js";
 
 const KEYS = [
   // Panels have registered themselves before this module runs.
-  { keys: ["j", "k"], what: "next and previous unit, or tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
-  { keys: ["[", "]"], what: "previous and next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
-  { keys: partsOf("lens").slice(0, 9).map((_, i) => String(i + 1)), what: `views of a layer: ${partsOf("lens").map(({ name }) => panelOf(name)?.title.toLowerCase()).join(", ")}`,
+  { keys: ["j", "k"], what: "next / previous unit, or next / previous tile", run: (study, key) => step(study, key === "j" ? 1 : -1) },
+  { keys: ["[", "]"], what: "previous / next layer", run: (study, key) => stepLayer(study, key === "]" ? 1 : -1) },
+  { keys: partsOf("lens").slice(0, 9).map((_, i) => String(i + 1)), what: `view of a layer: ${partsOf("lens").map(({ name }) => panelOf(name)?.title.toLowerCase()).join(", ")}`,
     run: (study, key) => lens(Number(key)) },
-  { keys: ["p"], what: "pin the unit or image in focus, or of the page", run: pin },
-  { keys: ["x"], what: "the pinned units and images side by side", run: () => {
+  { keys: ["p"], what: "pin or unpin the focused unit or image, or the one this page shows", run: pin },
+  { keys: ["x"], what: "show pinned units and images side by side", run: () => {
     location.hash = "#/x";
   } },
   { keys: ["/"], what: "search layers, units, classes and images", run: openSearch },
-  { keys: ["?"], what: "this list", run: openHelp },
+  { keys: ["?"], what: "show this list", run: openHelp },
 ];
 const ELSEWHERE = [
-  [["←", "→", "↑", "↓"], "on a map: read its values cell by cell"],
-  [["←", "→"], "on a unit's page and in an enlarged pattern: previous and next"],
+  [["←", "→", "↑", "↓"], "on a focused map: read its values cell by cell"],
+  [["←", "→"], "on a unit's page or an enlarged pattern: previous / next"],
   [["Esc"], "close a dialog"],
 ];
 
@@ -43,7 +43,7 @@ export function startKeys(study) {
 
 export function openHelp() {
   const row = (keys, what) => h("div", {}, h("dt", {}, keys.map((key) => h("kbd", {}, key))), h("dd", {}, what));
-  popup("Keys", h("dl", { class: "facts keys" }, KEYS.map(({ keys, what }) => row(keys, what)),
+  popup("Keyboard shortcuts", h("dl", { class: "facts keys" }, KEYS.map(({ keys, what }) => row(keys, what)),
     ELSEWHERE.map(([keys, what]) => row(keys, what))));
 }
 

@@ -1,4 +1,4 @@
-/** A layer's maps and patterns as tiles: which scale they are coloured with, and what is said about them. */
+/** A layer's activation maps and patterns as tiles: their colour scale and captions. */
 
 import { scaleOf } from "./colour.js";
 import { number, signed } from "./format.js";
@@ -98,16 +98,16 @@ export function unitBeside(layer, unit, by) {
 /** Why a unit of this number is not shown; null where it is. */
 export function whyNoUnit(layer, unit) {
   if (!Number.isInteger(unit) || unit < 0 || unit >= layer.units) return `${layer.name} has the units 0 to ${layer.units - 1}.`;
-  return unitsOf(layer).includes(unit) ? null : `Of ${layer.name} this file shows the units ${unitsOf(layer).join(", ")}.`;
+  return unitsOf(layer).includes(unit) ? null : `This file contains only the units ${unitsOf(layer).join(", ")} of ${layer.name}.`;
 }
 
 /** How units can be sorted under a lens, as [value, label] pairs; only what there is. */
 export function orders(layer, lens) {
-  return [["number", "by number"],
-    ...(lens === "activations" ? [["activity", "by activity"]] : []),
-    ...(layer.scan ? [["often", "by how often on"]] : []),
+  return [["number", "by unit number"],
+    ...(lens === "activations" ? [["activity", "by mean activation"]] : []),
+    ...(layer.scan ? [["often", "by activation frequency"]] : []),
     ...(layer.scan?.selectivity ? [["selectivity", "by selectivity"]] : []),
-    ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by score" : "by score over the images"]] : [])];
+    ...(lens === "patterns" || layer.compare ? [["score", lens === "patterns" ? "by pattern score" : "by comparison score"]] : [])];
 }
 
 /**
@@ -133,17 +133,18 @@ export function sortUnits(layer, units, order, id, lens) {
 
 /** How far the pattern got, as a sentence. */
 export function patternSentence(score, what = "unit") {
+  const measure = what === "class" ? "logit" : "activation";
   if (score.ratio !== null && score.ratio !== undefined) {
-    if (Math.abs(score.ratio - 1) < 0.005) return `On its pattern the ${what} responds just as strongly as on the best image of this study.`;
+    if (Math.abs(score.ratio - 1) < 0.005) return `The pattern and the best image of this study give the same ${measure}.`;
     const times = `${number(score.ratio, 3)} times`;
     return score.ratio >= 1
-      ? `On its pattern the ${what} responds ${times} as strongly as on the best image of this study.`
-      : `The ${what} responds only ${times} as strongly to its pattern as to the best image of this study: do not read much into it.`;
+      ? `The ${measure} on the pattern is ${times} that on the best image of this study.`
+      : `The ${measure} on the pattern is only ${times} that on the best image of this study, so the pattern says little.`;
   }
-  return `No image of this study excites the ${what}, so there is nothing to compare its pattern with.`;
+  return `No image of this study gives a positive ${measure} to compare the pattern with.`;
 }
 
-/** What speaks against a pattern; that it was still rising is told among its settings only. */
+/** Flags that speak against a pattern; "unconverged" is shown with its settings only. */
 export function objections(score) {
   return (score?.flags ?? []).filter((flag) => flag !== "unconverged");
 }

@@ -13,7 +13,7 @@ export function legend(scale, unit, scope = "") {
       style: { background: gradient(scale) } }),
     h("span", { class: "ends" }, ends.map((text) => h("span", {}, text))),
     h("span", { class: "quiet" }, unit, scope ? `, ${scope}` : "", scale.clipped
-      ? "; values beyond get the last colour" : ""));
+      ? "; colours are clipped at the ends" : ""));
 }
 
 /** A colour bar without numbers, for tiles that each have a scale of their own. */
@@ -23,5 +23,5 @@ export function ownLegend(isSigned, unit) {
   return h("div", { class: "legend" },
     h("span", { class: "bar", "aria-hidden": "true", style: { background: gradient(scale) } }),
     h("span", { class: "ends" }, ends.map((text) => h("span", {}, text))),
-    h("span", { class: "quiet" }, `each tile on its own scale (${unit}); a dim unit looks as bright as a strong one`));
+    h("span", { class: "quiet" }, `${unit}; each tile has its own scale, so weak and strong units look equally bright`));
 }

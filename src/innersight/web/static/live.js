@@ -1,4 +1,4 @@
-/** The page of the app is alive: what is missing can be computed from where it is missed, and images dropped on it. */
+/** The page of the app: missing parts can be computed from where they are missing, and images can be added. */
 
 import { byId, fill, h } from "./dom.js";
 import { dropImages } from "./drop.js";
@@ -18,7 +18,7 @@ const PATIENCE = 700;
 export async function startLive(study, main) {
   const host = await askHost();
   if (!host) return;
-  const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Computing" }));
+  const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Running computations" }));
   const rows = new Map();
   let stale = false;
   let turns = 0;
@@ -95,7 +95,7 @@ export async function startLive(study, main) {
 function exportButton(text, chosen, problem) {
   const button = h("button", { type: "button", class: "button", onclick: async () => {
     const { units = [], images = [] } = chosen();
-    fill(problem, units.length ? null : "There is no unit in this view: pin one first.");
+    fill(problem, units.length ? null : "This view contains no unit. Pin a unit first.");
     if (!units.length) return;
     button.disabled = true;
     const wanted = new URLSearchParams([...units.map((unit) => ["units", unit]), ...images.map((id) => ["imgs", id])]);
@@ -112,7 +112,7 @@ function exportRow() {
   const problem = h("span", { class: "bad-text", role: "alert" });
   const button = exportButton("Export this view", () => shownPage().place ?? {}, problem);
   return h("div", { class: "offer-row" }, button,
-    h("span", { class: "quiet" }, "One HTML file of these units and images alone; it opens without a network."), problem);
+    h("span", { class: "quiet" }, "Saves one HTML file with these units and images only. It works offline."), problem);
 }
 
 function jobRow(study, first) {

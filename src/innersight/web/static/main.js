@@ -35,7 +35,7 @@ await startLive(study, main);
 /** Errors are shown, not swallowed: the browser's console gets them too. */
 function report(error) {
   alarm.hidden = false;
-  fill(alarm, h("strong", {}, "Something could not be shown. "), String(error?.message ?? error));
+  fill(alarm, h("strong", {}, "Part of this page could not be shown. "), String(error?.message ?? error));
 }
 
 /** The address of what is shown, pins and all. */
@@ -46,7 +46,7 @@ async function copyLink() {
   button.setAttribute("aria-label", "Link copied");
   setTimeout(() => {
     delete button.dataset.done;
-    button.setAttribute("aria-label", "Copy the link to this view");
+    button.setAttribute("aria-label", "Copy link to this view");
   }, 2000);
 }
 

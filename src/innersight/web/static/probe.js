@@ -1,4 +1,4 @@
-/** Read a map under the pointer or with the arrow keys: the value of a cell and its place in the image. */
+/** Read a map under the pointer or with the arrow keys: the value of a cell and its location in the image. */
 
 import { h } from "./dom.js";
 import { number, signed } from "./format.js";
@@ -64,7 +64,7 @@ function clamp(value, length) {
   return Math.max(0, Math.min(length - 1, value));
 }
 
-/** What to tell the reader, once per page. */
+/** How to read values: shown once per page. */
 export function probeHint() {
-  return h("span", { class: "quiet" }, "Point at a map, or focus it and use the arrow keys, to read its values.");
+  return h("span", { class: "quiet" }, "Hover over a map, or focus it and press the arrow keys, to read its values.");
 }

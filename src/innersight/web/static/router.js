@@ -100,24 +100,23 @@ async function show(main, study, fresh) {
 
 async function find(study, hash, signal) {
   const place = parseHash(hash);
-  if (!place) return lost(hash, "The address has a broken % escape.");
+  if (!place) return lost(hash, "The address contains an invalid % escape.");
   for (const page of pages) {
     const params = match(page.parts, place.parts);
     if (params) return page.render({ study, params, query: place.query, signal });
   }
-  return lost(hash, "Pages start with #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
+  return lost(hash, "Addresses have the form #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
 }
 
 /** The page for an address that leads nowhere: it says why. */
-export function lost(address, why, head = "There is no such page") {
+export function lost(address, why, head = "Page not found") {
   return {
     title: "Not found",
     body: h("section", { class: "page lost" },
-      h("p", { class: "kicker" }, "Not found"),
-      h("h1", {}, head),
+            h("h1", {}, head),
       h("p", { class: "lead" }, h("code", {}, address)),
       h("p", { class: "lead" }, why),
-      h("p", {}, h("a", { class: "button", href: "#/" }, "Back to the story"))),
+      h("p", {}, h("a", { class: "button", href: "#/" }, "Back to the overview"))),
   };
 }
 

@@ -9,10 +9,10 @@ import { shownLayers, urls } from "./study.js";
 const MOST = 30;
 
 export function openSearch(study) {
-  const list = h("ul", { class: "found", role: "listbox", id: "found", "aria-label": "Found" });
+  const list = h("ul", { class: "found", role: "listbox", id: "found", "aria-label": "Search results" });
   const input = h("input", { type: "text", class: "search", role: "combobox", "aria-expanded": "true",
     "aria-controls": "found", "aria-label": "Search", autocomplete: "off", spellcheck: "false",
-    placeholder: "layer:7, a layer, a class, an image",
+    placeholder: "Unit (layer:7), layer, class or image",
     oninput: () => show(), onkeydown: (event) => pressed(event) });
   let chosen = 0;
   let results = [];
@@ -28,7 +28,7 @@ export function openSearch(study) {
     fill(list, results.length ? results.map((result, i) => h("li", { role: "option", id: `found-${i}`,
       "aria-selected": String(i === chosen), onclick: () => go(result) },
     h("span", { class: "clip" }, result.name), h("span", { class: "quiet" }, result.kind)))
-      : h("li", { class: "quiet", role: "option", "aria-selected": "false" }, "Nothing of that name."));
+      : h("li", { class: "quiet", role: "option", "aria-selected": "false" }, "No matching unit, layer, class or image."));
     input.setAttribute("aria-activedescendant", results.length ? `found-${chosen}` : "");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }

@@ -1,4 +1,4 @@
-/** A section of the story: a heading, a sentence that says what to look for, and how it was computed. */
+/** A section of the start page: a heading, a lead, and how its content was computed. */
 
 import { h } from "./dom.js";
 import { count } from "./format.js";
@@ -19,7 +19,7 @@ export function section(id, kicker, title, lead, body, how = null) {
 export function moreLink(layer, shown, total, lens) {
   return total > shown
     ? h("p", { class: "more" },
-      h("a", { href: urls.layer(layer.name, { lens }) }, `All ${count(total)} ${lens} of ${layer.name} →`))
+      h("a", { href: urls.layer(layer.name, { lens }) }, `Show all ${count(total)} ${lens} of ${layer.name} →`))
     : h("p", { class: "more" },
-      h("a", { href: urls.layer(layer.name, { lens }) }, `Sort, overlay and enlarge in ${layer.name} →`));
+      h("a", { href: urls.layer(layer.name, { lens }) }, `Explore ${lens} of ${layer.name} →`));
 }

@@ -41,8 +41,8 @@ export function forget() {
 async function load(key) {
   const found = await host.document(key);
   if (found && found.format !== FORMAT) {
-    throw new Error(`This page reads format ${FORMAT}, but the document “${key}” is of format ${found.format}. `
-      + "Write the report again with the version of Innersight that made the study.");
+    throw new Error(`This page reads format ${FORMAT}, but the document “${key}” has format ${found.format}. `
+      + "Open the study with the version of Innersight that made it.");
   }
   return found;
 }
@@ -59,7 +59,7 @@ function embedded() {
     },
     async file(name) {
       const block = binaries.get(name);
-      if (!block) throw new Error(`The report holds no file “${name}”.`);
+      if (!block) throw new Error(`The file “${name}” is missing from this report.`);
       const bytes = await bytesOf(block.textContent.trim());
       block.remove(); // the Blob takes its place
       return new Blob([bytes], { type: block.dataset.type });
@@ -76,7 +76,7 @@ function beside(block) {
     waiting.set(name, resolve);
     const script = document.createElement("script");
     script.onload = () => script.remove();
-    script.onerror = () => reject(new Error(`“${block.dataset.parts}/${name}.js” is missing: keep the folder beside the page.`));
+    script.onerror = () => reject(new Error(`“${block.dataset.parts}/${name}.js” is missing. Keep the folder next to the report.`));
     script.src = `${block.dataset.parts}/${name}.js`;
     document.head.append(script);
   });
@@ -128,6 +128,6 @@ function served() {
 
 async function answer(path) {
   const response = await fetch(path);
-  if (!response.ok) throw new Error(`The server answered ${response.status} for “${path}”.`);
+  if (!response.ok) throw new Error(`The server returned status ${response.status} for “${path}”.`);
   return response;
 }

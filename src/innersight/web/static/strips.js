@@ -43,7 +43,7 @@ export function layerStrips(title, rows, clock) {
   });
   return h("figure", { class: "chart strips" },
     h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout" },
-      `${number(low, 2)} to ${number(high, 2)}${logarithmic ? ", log" : ""}`, saveButton(() => plot, title))), plot);
+      `${number(low, 2)} to ${number(high, 2)}${logarithmic ? ", log scale" : ""}`, saveButton(() => plot, title))), plot);
 }
 
 /** [x, width, value] of at most CELLS cells. */

@@ -10,7 +10,7 @@ import { getDocument } from "./source.js";
  */
 export async function loadStudy() {
   const study = await getDocument("study");
-  if (!study) throw new Error("There is no study here: the document “study” is missing.");
+  if (!study) throw new Error("This folder contains no study: the document “study” is missing.");
   return study;
 }
 

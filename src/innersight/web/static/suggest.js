@@ -12,10 +12,11 @@ export function suggestions(study, layers, present, add) {
   const found = best([...layers.values()].filter((layer) => layer?.compare?.rank.length))
     .filter(({ address }) => !present.includes(address)).slice(0, SHOWN);
   if (!found.length) return null;
-  const all = study.images.length === 2 ? "both" : "all images";
+  const all = study.images.length === 2 ? "both images" : "all images";
   return h("section", { class: "suggest", "aria-labelledby": "suggest-title" },
-    h("h2", { id: "suggest-title" }, `These filters see the same thing in ${all}`),
-    h("p", { class: "lead" }, "Strong, in few places, and alike in company with the other units there: the best of each layer."),
+    h("h2", { id: "suggest-title" }, `Units that respond to the same thing in ${all}`),
+    h("p", { class: "lead" }, "The units of each layer with the highest comparison score: they respond strongly, in a small region, "
+      + "and to similar content in every image."),
     h("ul", { class: "suggested" }, found.map(({ address, layer, entry }) => h("li", {},
       h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: `Pin ${address}: ${entry.reason}` },
       h("span", { class: "suggestion-maps" }, layer.compare.images.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,

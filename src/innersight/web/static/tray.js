@@ -8,11 +8,11 @@ import { loadLayer, urls } from "./study.js";
 
 /** Put the tray into the page and keep it up to date. */
 export function startTray(study) {
-  const list = h("ul", { class: "tray-list", "aria-label": "Pinned" });
+  const list = h("ul", { class: "tray-list", "aria-label": "Pinned units and images" });
   const link = h("a", { class: "button primary", href: "#/x" }, "Side by side");
-  const tray = h("aside", { id: "tray", class: "tray", "aria-label": "Pin tray", hidden: true }, list,
+  const tray = h("aside", { id: "tray", class: "tray", "aria-label": "Pins", hidden: true }, list,
     h("div", { class: "tray-actions", id: "tray-actions" }, link,
-      h("button", { class: "button", type: "button", onclick: () => setPins([]) }, "Clear")));
+      h("button", { class: "button", type: "button", onclick: () => setPins([]) }, "Clear pins")));
   document.body.append(tray);
   const show = async () => {
     tray.hidden = pins().length === 0;

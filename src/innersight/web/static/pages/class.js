@@ -9,7 +9,7 @@ register("/c/:class", async ({ study, params }) => {
   const { labels } = study.model;
   const number = classNumber(study, params.class);
   if (number === null) {
-    return lost(params.class, `${study.model.name} has the classes 0 to ${labels.length - 1}.`);
+    return lost(params.class, `${study.model.name} has classes 0 to ${labels.length - 1}.`);
   }
   const [documents, ...layers] = await Promise.all([loadDocuments(), ...storyLayers(study).map((entry) => loadLayer(study, entry.name))]);
   const label = labels[number];

@@ -1,4 +1,4 @@
-/** #/i/ID: one image, what the network says, and what every panel shows of it. */
+/** #/i/ID: one image, its prediction, and what every panel shows of it. */
 
 import { probabilityBars } from "../charts.js";
 import { facts, h } from "../dom.js";
@@ -13,7 +13,7 @@ import { loadLayer, storyLayers, urls } from "../study.js";
 register("/i/:id", async ({ study, params, query }) => {
   const image = study.images.find((entry) => entry.id === params.id);
   if (!image) return lost(params.id,
-    `This study has the images ${study.images.map((entry) => entry.id).join(", ")}.`);
+    `This study contains the images ${study.images.map((entry) => entry.id).join(", ")}.`);
   const [documents, ...layers] = await Promise.all([loadDocuments(), ...storyLayers(study).map((entry) => loadLayer(study, entry.name))]);
   return {
     title: image.name,
@@ -25,18 +25,18 @@ register("/i/:id", async ({ study, params, query }) => {
       h("div", { class: "columns image-page" },
         h("div", {}, framedImage(image),
           h("p", { class: "quiet" }, seesAll(image)
-            ? "The network sees all of it." : "The frame marks what the network sees.")),
-        h("div", {}, h("h2", {}, "What the network says"),
+            ? "The network sees the whole image." : "The frame marks the region that the network sees.")),
+        h("div", {}, h("h2", {}, "Prediction"),
           probabilityBars(image.prediction, image.truth, urls.class),
           facts([
-            ["truth", image.truth],
-            ["best logit", image.prediction[0] ? signed(image.prediction[0].logit) : null],
+            ["true class", image.truth],
+            ["highest logit", image.prediction[0] ? signed(image.prediction[0].logit) : null],
             ["margin", margin(image.prediction)],
             ["size", `${image.width} × ${image.height} px`],
-            ["seen", seenText(image)],
+            ["visible region", seenText(image)],
             ["notes", image.notes.join("; ")],
           ]),
-          h("div", { class: "kernel" }, seenTile(study, image.id, "what the network sees")))),
+          h("div", { class: "kernel" }, seenTile(study, image.id, "the input of the network")))),
       headed("image", null, { study, image, layers, documents, query })),
   };
 });
@@ -45,7 +45,7 @@ function margin([first, second]) {
   if (!first || !second) return null;
   const ahead = first.probability === null
     ? signed(first.logit - second.logit) : percent(first.probability - second.probability);
-  return `${ahead} ahead of ${second.label}`;
+  return `${ahead} over ${second.label}`;
 }
 
 function seenText({ box: [left, top, right, bottom] }) {

@@ -27,7 +27,7 @@ register("/l/:layer", async ({ study, params, query }) => {
     dispatchEvent(new Event("view"));
   }
   show();
-  const lenses = choice("What to show", panels.map(({ name }) => [name, panelOf(name)?.title]), state.lens, (lens) => change({ lens }));
+  const lenses = choice("View", panels.map(({ name }) => [name, panelOf(name)?.title]), state.lens, (lens) => change({ lens }));
   return {
     title: layer.name,
     place: { layer },
@@ -44,8 +44,8 @@ export function unknownLayer(study, name) {
   const entry = study.layers.find((layer) => layer.name === name);
   const known = shownLayers(study).map((layer) => layer.name).join(", ");
   return entry
-    ? lost(name, `${reason(study, "layer", "")} Computed: ${known}.`, "Nothing was computed for this layer")
-    : lost(name, `${study.model.name} has no layer of this name. Computed: ${known}.`);
+    ? lost(name, `${reason(study, "layer", "")} Layers in this study: ${known}.`, "This layer was not computed")
+    : lost(name, `${study.model.name} has no layer of this name. Layers in this study: ${known}.`);
 }
 
 function layerHead(study, layer) {
@@ -62,11 +62,12 @@ function layerHead(study, layer) {
         select("Layer", shown.map((name) => [name, name]), layer.name, (name) => {
           location.hash = urls.layer(name);
         }))),
-    h("p", { class: "lead" }, `${layer.kind}, ${plural(layer.units, "unit")}, maps of ${size(layer.grid)} cells.`,
-      layer.prefix ? ` ${plural(layer.prefix, "token")} of another kind, such as a class token, not shown.` : null,
-      layer.field ? ` A place sees ${size(layer.field.size)} px of the network's input, mostly ${size(layer.field.effective)}.`
-        : null),
+    h("p", { class: "lead" }, `${layer.kind} with ${plural(layer.units, "unit")} (channels, filters) and activation maps of ${size(layer.grid)} cells.`,
+      layer.prefix ? ` Not shown: ${plural(layer.prefix, "extra token")} such as the class token.` : null,
+      layer.field ? ` Receptive field ${size(layer.field.size)} px of the network's input, effective receptive field (95% of the gradient energy) `
+        + `${size(layer.field.effective)} px.` : null),
     layer.scan ? h("p", { class: "badges" }, [
-      [layer.scan.dead, "dead: positive nowhere on any of", "bad"], [layer.scan.always_on, "always on: positive at every place of", ""],
-    ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" }, `${count(units.length)} ${what} ${count(layer.scan.images)} images`))) : null);
+      [layer.scan.dead, "dead (never positive)", "bad"], [layer.scan.always_on, "always active (positive at every location)", ""],
+    ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" },
+      `${plural(units.length, "unit")} ${what} in ${count(layer.scan.images)} scanned images`))) : null);
 }

@@ -1,4 +1,4 @@
-/** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by images; pointing at a place shows it in every row at once. */
+/** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by images; hovering over a location shows it in every row at once. */
 
 import { joinAddresses, splitAddresses, unitOf } from "../address.js";
 import { choice, empty, fill, h } from "../dom.js";
@@ -41,13 +41,13 @@ register("/x", async ({ study, query }) => {
     fill(panel,
       rows.length ? [
         h("div", { class: "toolbar" },
-          choice("View", [["overlay", "Over the image"], ["map", "Map"]], state.view, (view) => change({ view })),
+          choice("View", [["overlay", "Overlay"], ["map", "Map"]], state.view, (view) => change({ view })),
           picker(study, state, change),
           h("button", { class: "button", type: "button",
-            onclick: () => setPins([...pins(), ...state.units, ...state.images]) }, "Pin all of these"),
+            onclick: () => setPins([...pins(), ...state.units, ...state.images]) }, "Pin all shown"),
           sheetButton(() => cellsOf(study, rows, images, state), "side by side", 1 + images.length)),
         matrix(study, rows, images, state, change),
-      ] : empty("No unit is pinned yet. Pin units with p or the pin on a tile, or start with those below."),
+      ] : empty("No units are pinned yet. Pin a unit with the pin on its tile or with the p key, or start with the suggestions below."),
       suggestions(study, layers, state.units, (units) => {
         setPins([...pins(), ...units]);
         change({ units: [...new Set([...state.units, ...units])] });
@@ -59,10 +59,11 @@ register("/x", async ({ study, query }) => {
     title: "Side by side",
     place: state,
     body: h("section", { class: "page" },
-      h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Side by side"),
-        h("h1", {}, "The same units, on the same images"),
-        h("p", { class: "lead" }, "One row is one unit, on one scale. Point at a place, or use the arrow keys on a map: every row shows "
-          + "its value there, and what it sees.")),
+      h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Pinned units and images"),
+        h("h1", {}, "Units side by side"),
+        h("p", { class: "lead" }, "Each row shows one unit on one colour scale. Hover over a map, or focus it and press the arrow keys: every row "
+          + "shows its activation at that location and its receptive field, the region of the image that the value depends on "
+          + "(dashed: all of it; solid: the part with 95% of the gradient energy).")),
       panel),
   };
 });
@@ -71,8 +72,8 @@ register("/x", async ({ study, query }) => {
 function row(layers, address) {
   const named = unitOf(address);
   const layer = named ? layers.get(named.layer) : null;
-  if (!named) return { why: `${address} is no unit: write LAYER:NUMBER.` };
-  if (!layer) return { why: `Nothing was computed for the layer ${named.layer}.` };
+  if (!named) return { why: `${address} is not the address of a unit. Write LAYER:NUMBER.` };
+  if (!layer) return { why: `The layer ${named.layer} was not computed.` };
   const why = whyNoUnit(layer, named.unit);
   if (why) return { why };
   return { layer, unit: named.unit };
@@ -113,7 +114,7 @@ function cellsOf(study, rows, images, state) {
     const at = patternIndex(layer, unit);
     return [{ tile: at >= 0 ? imageTile(layer.patterns.sheet, at) : null, name: address }, ...images.map(({ id }) => (layer.activations[id]
       ? { tile: mapTile(study, layer, unit, id, { scale, overlay: state.view === "overlay" }), name: `up to ${number(layer.activations[id].hi[unit])}` }
-      : { tile: null, name: "no map" }))];
+      : { tile: null, name: "not computed" }))];
   })].flat();
 }
 
@@ -121,7 +122,7 @@ function missingRow({ address, why }, drop) {
   return h("div", { class: "matrix-row", role: "row" },
     h("div", { role: "rowheader" }, h("code", {}, address)),
     h("div", { role: "cell", class: "matrix-why quiet" }, why, " ",
-      h("button", { class: "button", type: "button", onclick: () => drop(address) }, "Take it out")));
+      h("button", { class: "button", type: "button", onclick: () => drop(address) }, "Remove")));
 }
 
 function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
@@ -135,12 +136,12 @@ function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
           ? imageTile(layer.patterns.sheet, at, `pattern of ${address}`) : null),
         h("strong", { class: "clip" }, layer.name), h("span", { class: "quiet tabular" }, `unit ${unit}`)),
       h("span", { class: "matrix-tools" }, pinButton(address, address),
-        h("button", { class: "chip-off", type: "button", "aria-label": `Take ${address} out`, onclick: () => drop(address) }, "×")),
+        h("button", { class: "chip-off", type: "button", "aria-label": `Remove ${address}`, onclick: () => drop(address) }, "×")),
       h("span", { class: "matrix-scale quiet tabular" },
         h("span", { class: "bar", style: { background: gradient(scale) }, "aria-hidden": "true" }),
-        !scale.limit ? "silent on these" : scale.signed ? `±${number(scale.limit, 2)}` : `0 to ${number(scale.limit, 2)}`)),
+        !scale.limit ? "inactive on these images" : scale.signed ? `±${number(scale.limit, 2)}` : `0 to ${number(scale.limit, 2)}`)),
     images.map((image) => h("div", { role: "cell", class: "matrix-cell" }, layer.activations[image.id]
       ? cross.cell({ address, layer, unit, image }, mapTile(study, layer, unit, image.id, { scale,
         overlay: state.view === "overlay" }), mapLabel(layer, unit, image.id, image.name))
-      : h("span", { class: "quiet" }, "no map of this image"))));
+      : h("span", { class: "quiet" }, "no activation map for this image"))));
 }

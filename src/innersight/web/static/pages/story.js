@@ -1,4 +1,4 @@
-/** The start page: the whole story in the order a reader needs. */
+/** #/: the overview, every panel in the order a reader needs. */
 
 import { aboutSection } from "../about.js";
 import { h } from "../dom.js";

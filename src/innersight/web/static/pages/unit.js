@@ -38,8 +38,8 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
               onclick: () => go(-1) }, "←"),
             h("button", { class: "icon", type: "button", title: "Next unit (j)", "aria-label": "Next unit",
               onclick: () => go(1) }, "→"), pinButton(address, address, { text: true }))),
-        h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")}. Address `, h("code", {}, address), "."),
-        standing(layer, unit)),
+        h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")} (channels, filters) of this layer. Address: `, h("code", {}, address), "."),
+        unitBadges(layer, unit)),
       h("div", { class: "unit-page" },
         h("div", { class: "unit-pattern" }, headed("unit", "left", study, layer, unit)),
         h("div", {}, headed("unit", "right", study, layer, unit))),
@@ -47,16 +47,17 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
   };
 });
 
-/** Rank in the comparison, and how often the unit is on in the scan. */
-function standing(layer, unit) {
+/** Rank in the comparison, and how often the unit is active in the scan. */
+function unitBadges(layer, unit) {
   const rank = layer.compare?.rank ?? [];
   const at = rank.findIndex((entry) => entry.unit === unit);
   const { scan } = layer;
   const badges = [
-    at >= 0 ? [h("span", { class: "badge" }, `rank ${rank[at].place ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
+    at >= 0 ? [h("span", { class: "badge" }, `comparison rank ${rank[at].place ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
       h("span", {}, `score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
-    scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead in the scan") : null,
-    scan && !scan.dead.includes(unit) ? h("span", { class: "badge" }, `on in ${percent(scan.positive[unit])} of the scan, at ${percent(scan.on[unit])} of places`) : null,
+    scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead: never positive in the scan") : null,
+    scan && !scan.dead.includes(unit) ? h("span", { class: "badge" },
+      `active in ${percent(scan.positive[unit])} of the scanned images, at ${percent(scan.on[unit])} of locations`) : null,
   ].filter(Boolean);
   return badges.length ? h("p", { class: "badges" }, badges) : null;
 }

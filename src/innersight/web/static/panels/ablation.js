@@ -1,4 +1,4 @@
-/** What the classes lose without a unit: on the pages of units, images and classes. */
+/** How class scores change when a unit is ablated: on the pages of units, images and classes. */
 
 import { barList } from "../bars.js";
 import { empty, h } from "../dom.js";
@@ -10,11 +10,11 @@ const CAUSES = 10;
 
 panel({
   name: "ablation",
-  title: "Switching units off",
+  title: "Ablation",
   order: 80,
-  unit: { column: "half", title: "What switching it off does", order: 30, show: switchedOff },
-  image: { title: "The units the answer hangs on", show: causes },
-  class: { column: "right", title: "The units that speak for it", show: speaking },
+  unit: { column: "half", title: "Effect of ablating it", order: 30, show: ablated },
+  image: { title: "Units this prediction depends on", show: unitsOfPrediction },
+  class: { column: "right", title: "Units this class depends on", show: unitsOfClass },
   table({ study, layers }) {
     const done = layers.filter((layer) => layer.ablation).length;
     const left = layers.filter((layer) => layer.grid[0] * layer.grid[1] > 1).length - done;
@@ -22,78 +22,80 @@ panel({
   },
   async offer(study, { page, name }) {
     if (page === "l") return ablation(study, [name]);
-    if (page === "i") return ablation(study, await switched(study));
+    if (page === "i") return ablation(study, await ablatedLayers(study));
     return page === "" ? deepest(study, (layer, entry) => (layer?.ablation ? null : ablation(study, [entry]))) : null;
   },
-  jobs: { ablation: ({ layer }) => `Switching units of ${layer} off` },
+  jobs: { ablation: ({ layer }) => `Ablation of ${layer}` },
 });
 
-/** What the logits do when the unit is set to zero. */
-function switchedOff(study, layer, unit) {
+/** How the logits change when the unit is ablated. */
+function ablated(study, layer, unit) {
   const { ablation } = layer;
-  if (!ablation) return missing(study, "ablation", layer.grid[0] * layer.grid[1] > 1 ? "The units of this layer were not switched off one by one."
-    : "Only layers with places are switched off unit by unit.");
+  if (!ablation) return missing(study, "ablation", layer.grid[0] * layer.grid[1] > 1 ? "The units of this layer were not ablated."
+    : "Units are ablated only in layers whose activation maps have more than one location.");
   if (ablation.why) return empty(ablation.why);
   const images = study.images.filter((image) => ablation.own[image.id]);
   const others = study.images.length - images.length;
   return [
-    h("p", { class: "quiet" }, `Change of the ${ablation.unit} of the class each image is taken for when the unit's map is set to `
-      + `${ablation.to}. Negative: the class depends on the unit.`),
-    barList("Change when switched off", images.map((image) => {
+    h("p", { class: "quiet" }, `Ablating a unit sets its activation map to ${ablation.to}. The bars show how this changes the score of each image's predicted class, `
+      + `in ${ablation.unit}. Negative: the class depends on the unit.`),
+    barList("Change when ablated", images.map((image) => {
       const { label, change } = ablation.own[image.id];
-      return { name: `${label}, in ${image.name}`, value: change[unit], text: signed(change[unit]), href: urls.image(image.id) };
+      return { name: `${label}, ${image.name}`, value: change[unit], text: signed(change[unit]), href: urls.image(image.id) };
     })),
-    others ? lacking("ablation", `Not on ${plural(others, "image")} added later.`) : null,
+    others ? lacking("ablation", `Not computed for ${plural(others, "image")} added later.`) : null,
   ];
 }
 
-/** The units whose removal lowers a class most, over the layers that were switched off. */
-function speakers(layers, number_, most = 12) {
+/** The units whose ablation lowers a class most, over the layers where it was computed. */
+function unitsBehind(layers, wanted, most = 12) {
   const rows = layers.flatMap((layer) => {
-    const found = layer?.ablation?.classes.find((entry) => entry.class === number_);
+    const found = layer?.ablation?.classes.find((entry) => entry.class === wanted);
     return (found?.mean ?? []).map((value, unit) => ({ layer, unit, value, note: found.note }));
   });
   return rows.filter((row) => row.value < 0).sort((a, b) => a.value - b.value).slice(0, most);
 }
 
-function speaking({ study, layers, number }) {
-  const rows = speakers(layers, number);
+function unitsOfClass({ study, layers, number }) {
+  const rows = unitsBehind(layers, number);
   if (!rows.length) return missing(study, "ablation",
-    "Units are switched off one by one only for the classes that the study's images are taken for.");
-  return [h("p", { class: "quiet" }, `What the class loses without the unit, in ${rows[0].layer.ablation.unit}: ${rows[0].note}.`),
-    barList("Units that speak for the class", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`,
+    "Ablation is computed only for the classes that images of this study are predicted as.");
+  return [h("p", { class: "quiet" }, `Change of the class score when the unit is ablated (its activation map is set to `
+    + `${rows[0].layer.ablation.to}), in ${rows[0].layer.ablation.unit}: ${rows[0].note}.`),
+    barList("Units this class depends on", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`,
       value, text: signed(value), href: urls.unit(layer.name, unit) })))];
 }
 
-/** The units whose removal lowers the predicted class of this image most. */
-function causes({ study, layers, image }) {
+/** The units whose ablation lowers the predicted class of this image most. */
+function unitsOfPrediction({ study, layers, image }) {
   const rows = layers.flatMap((layer) => (layer?.ablation?.own[image.id]?.change ?? [])
     .map((value, unit) => ({ layer, unit, value }))).filter((row) => row.value < 0)
     .sort((a, b) => a.value - b.value).slice(0, CAUSES);
-  if (!rows.length) return missing(study, "ablation", "No unit was switched off on this image.");
+  if (!rows.length) return missing(study, "ablation", "Ablation was not computed for this image.");
   const { label } = rows[0].layer.ablation.own[image.id];
   return h("div", { class: "narrow" },
-    h("p", { class: "quiet" }, `Change of the ${rows[0].layer.ablation.unit} of ${label} when the unit is set to zero, in the last layers.`),
-    barList("Units it hangs on", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`, value,
+    h("p", { class: "quiet" }, `Change of the score of ${label} when a unit of the last layers is ablated (its activation map is set to `
+      + `${rows[0].layer.ablation.to}), in ${rows[0].layer.ablation.unit}.`),
+    barList("Units this prediction depends on", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`, value,
       text: signed(value), href: urls.unit(layer.name, unit) }))),
     h("p", { class: "more" }, h("a", { href: urls.matrix(rows.slice(0, 6).map(({ layer, unit }) => `${layer.name}:${unit}`),
-      study.images.slice(0, 6).map((entry) => entry.id)) }, "These side by side over the images →")));
+      study.images.slice(0, 6).map((entry) => entry.id)) }, "Compare these units side by side →")));
 }
 
-/** The layers whose units are switched off already; else the last of the story. */
-async function switched(study) {
+/** The layers whose units are ablated already; else the last of the main ones. */
+async function ablatedLayers(study) {
   const layers = await Promise.all(study.story.map((name) => loadLayer(study, name)));
   const found = study.story.filter((_, i) => layers[i]?.ablation);
   return found.length ? found : study.layers.filter(({ name, grid }) => study.story.includes(name) && grid[0] * grid[1] > 1)
     .slice(-2).map(({ name }) => name);
 }
 
-/** Only layers with places are switched off unit by unit. */
+/** Only layers with more than one location are ablated. */
 function ablation(study, names) {
   const gridded = study.layers.filter(({ name, grid }) => names.includes(name) && grid[0] * grid[1] > 1);
   if (!gridded.length) return null;
   return {
-    text: gridded.length === 1 ? `Switch the units of ${gridded[0].name} off, one by one` : `Switch the units of ${gridded.length} layers off, one by one`,
+    text: gridded.length === 1 ? `Ablate the units of ${gridded[0].name} one by one` : `Ablate the units of ${gridded.length} layers one by one`,
     requests: gridded.map(({ name }) => ({ kind: "ablation", layer: name })),
     cost: ["ablation", gridded.length],
   };

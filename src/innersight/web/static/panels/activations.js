@@ -1,4 +1,4 @@
-/** Activation maps: of the first layers in the story, of a layer, of a unit over all images, and the strongest on an image. */
+/** Activation maps: of the first main layers, of a layer, of a unit over all images, and the strongest on an image. */
 
 import { choice, facts, h, select } from "../dom.js";
 import { number, plural, size } from "../format.js";
@@ -23,8 +23,8 @@ panel({
   order: 30,
   story: { show: mapsSection },
   lens: { show: mapsPanel },
-  unit: { column: "right", title: "What it responds to", show: mapsOfUnit },
-  image: { title: "The units that respond most", order: 90, show: ({ study, image, layers }) =>
+  unit: { column: "right", title: "Activation maps", show: mapsOfUnit },
+  image: { title: "Units that respond most", order: 90, show: ({ study, image, layers }) =>
     layers.filter((layer) => layer?.activations[image.id]).map((layer) => strongest(study, layer, image)) },
   table({ study }) {
     const done = shownLayers(study).length;
@@ -50,10 +50,10 @@ function mapsSection({ study, layers }) {
   const shown = storyLayers(study).map((entry) => layers.get(entry.name))
     .filter((layer) => image && layer.activations[image.id] && layer.grid[0] > 1).slice(0, LAYERS);
   const body = shown.length ? shown.map((layer) => layerMaps(study, layer, image))
-    : missing(study, "activations", "No maps were computed.");
-  return section("activations", "Activation maps", "What every filter responds to",
-    image ? `Each tile is one unit's response over ${image.name}. Early layers keep the image's outline; `
-      + "deeper ones answer with a few coarse cells."
+    : missing(study, "activations", "No activation maps were computed.");
+  return section("activations", "Activation maps", "What each unit responds to",
+    image ? `An activation map is the output of one unit (channel, filter) at every location of the image; these are for ${image.name}. `
+      + "Maps of early layers keep the outlines of the image; maps of deeper layers have few, coarse cells."
       : null, body, study.how.activations);
 }
 
@@ -91,7 +91,7 @@ function mapItem(study, layer, unit, image, { scale = null, overlay = false } = 
 function mapsPanel(study, layer, state, change) {
   const { image } = state;
   if (!image || !layer.activations[image.id]) return missing(study, "activations",
-    "No maps of this layer were computed for this image.");
+    "The activation maps of this layer were not computed for this image.");
   const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "activations");
   const scale = state.scale === "shared" ? layerScale(layer, [image.id]) : null;
   const make = (i) => mapItem(study, layer, units[i], image, { scale, overlay: state.overlay });
@@ -99,13 +99,13 @@ function mapsPanel(study, layer, state, change) {
     h("div", { class: "toolbar" },
       imagePicker(study, layer, image, (next) => change({ image: next })),
       select("Sort", orders(layer, "activations"), state.sort, (sort) => change({ sort })),
-      choice("Scale", [["own", "Own scale"], ["shared", "Shared scale"]], state.scale,
+      choice("Scale", [["own", "Per unit"], ["shared", "Shared"]], state.scale,
         (next) => change({ scale: next })),
-      choice("Background", [[false, "Map"], [true, "Over the image"]].map(([value, text]) => [String(value), text]),
+      choice("Background", [[false, "Map"], [true, "Overlay"]].map(([value, text]) => [String(value), text]),
         String(state.overlay),
         (overlay) => change({ overlay: overlay === "true" })),
       saveAll(units, make, `${layer.name} maps ${image.name}`)),
-    scale ? legend(scale, "activation", `shared by all units over ${image.name}`)
+    scale ? legend(scale, "activation", `one scale for all units on ${image.name}`)
       : ownLegend(layer.signed, "activation"),
     longGrid(units.length, make, { label: `Activations of ${layer.name}` }),
   ];
@@ -121,14 +121,14 @@ function imagePicker(study, layer, current, choose) {
 
 function mapsOfUnit(study, layer, unit) {
   const images = study.images.filter((image) => layer.activations[image.id]);
-  if (!images.length) return missing(study, "activations", "No maps were computed.");
+  if (!images.length) return missing(study, "activations", "No activation maps were computed.");
   const scale = unitScale(layer, unit, images.map((image) => image.id));
   return [
     legend(scale, "activation", "one scale for all images"),
     h("p", {}, probeHint()),
     h("div", { class: "unit-maps" }, images.map((image) => mapFigure(study, layer, unit, image, scale))),
     h("p", { class: "more" }, h("a", { href: urls.matrix([`${layer.name}:${unit}`], images.map((image) => image.id)) },
-      "Side by side with other units →")),
+      "Compare with other units side by side →")),
   ];
 }
 
@@ -150,12 +150,12 @@ function strongest(study, layer, image) {
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name, { image: image.id, sort: "activity" }) }, layer.name)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, image, { overlay: true })),
-      { label: `Strongest units of ${layer.name}`, small: true }));
+      { label: `Units of ${layer.name} that respond most`, small: true }));
 }
 
 function maps(study, names) {
   return {
-    text: names.length === 1 ? "Compute the maps of this layer" : `Compute the maps of ${plural(names.length, "layer")}`,
+    text: names.length === 1 ? "Compute the activation maps of this layer" : `Compute the activation maps of ${plural(names.length, "layer")}`,
     requests: names.map((layer) => ({ kind: "activations", layer })),
     cost: ["activations", names.length * Math.max(1, study.images.length)],
   };

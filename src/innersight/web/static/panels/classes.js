@@ -1,4 +1,4 @@
-/** The pattern of each class: the image that the network is most sure shows it. */
+/** The pattern of each class: a synthetic image optimized to raise its logit. */
 
 import { enlarge } from "../dialog.js";
 import { h } from "../dom.js";
@@ -19,11 +19,11 @@ panel({
   order: 60,
   document: "classes",
   story: { show: classesSection },
-  class: { column: "left", title: "What the network looks for", show: patternOfClass },
+  class: { column: "left", title: "Pattern of the class", show: patternOfClass },
   table({ study, documents }) {
     const done = documents.classes?.patterns?.classes.length ?? 0;
     const left = study.model.labels.length - done;
-    return { title: "Patterns of classes", there: done ? plural(done, "class", "classes") : null,
+    return { title: "Class patterns", there: done ? plural(done, "class", "classes") : null,
       missing: left ? plural(left, "class", "classes") : null, done, left };
   },
   async offer(study, { page, name }) {
@@ -35,7 +35,7 @@ panel({
     const left = [...new Set([...predicted, ...study.model.labels.keys()])].filter((own) => !known.includes(own)).slice(0, AT_ONCE);
     return left.length ? classes(left) : null;
   },
-  jobs: { classes: () => "Patterns of classes" },
+  jobs: { classes: () => "Class patterns" },
 });
 
 function classesSection({ study, documents }) {
@@ -43,7 +43,7 @@ function classesSection({ study, documents }) {
   const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
     : missing(study, "classes", "No class patterns were computed.");
   return section("classes", "Classes", "What each class looks like to the network",
-    "Synthetic images made to raise the logit of one class. They show what counts as evidence, not what the class looks like to us.",
+    "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person.",
     body, study.how.patterns);
 }
 
@@ -54,7 +54,7 @@ function classItems({ sheet, classes, labels, settings, score }) {
       title: [labels[i]],
       body: h("div", { class: "enlarged" }, imageTile(sheet, i, `pattern of ${labels[i]}`),
         h("div", {}, scoreFacts(score?.[i], settings, "class"),
-          h("p", {}, h("a", { class: "button", href: urls.class(number) }, "Everything about this class")))),
+          h("p", {}, h("a", { class: "button", href: urls.class(number) }, "Details of this class")))),
     };
   });
   return classes.map((number, i) => ({
@@ -77,7 +77,7 @@ function patternOfClass({ study, number, label, documents }) {
 
 function classes(numbers) {
   return {
-    text: numbers.length === 1 ? "Draw the pattern of this class" : `Draw ${numbers.length} classes`,
+    text: numbers.length === 1 ? "Compute the pattern of this class" : `Compute the patterns of ${numbers.length} classes`,
     requests: [{ kind: "classes", classes: numbers }],
     cost: ["classes", numbers.length],
   };

@@ -1,4 +1,4 @@
-/** The same filters over several images: rows are units, columns are images. */
+/** The same units over several images: rows are units, columns are images. */
 
 import { h } from "../dom.js";
 import { number, plural } from "../format.js";
@@ -12,20 +12,20 @@ const LAYERS = 2;
 
 panel({
   name: "compare",
-  title: "Compare",
+  title: "Comparison",
   order: 40,
   story: { show: compareSection },
   lens: { order: 96, show: comparePanel },
   table({ study, layers }) {
     const done = layers.filter((layer) => layer.compare).length;
-    return { title: "Comparison", there: done ? plural(done, "layer") : null,
-      missing: done ? null : reason(study, "compare", "It takes two images."), done, left: 0 };
+    return { there: done ? plural(done, "layer") : null,
+      missing: done ? null : reason(study, "compare", "needs two or more images"), done, left: 0 };
   },
   offer: (study, shown) => (shown.page === "l" ? panelOf("activations")?.offer?.(study, shown) : null),
 });
 
 function compareSection({ study, layers }) {
-  const compared = telling(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
+  const compared = bestLayers(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
   const body = compared.length
     ? h("div", { class: `abreast${study.images.length <= 3 ? " pairs" : ""}` },
       compared.map((layer) => h("div", { class: "group" },
@@ -34,22 +34,22 @@ function compareSection({ study, layers }) {
       definition(layer),
       h("p", { class: "more" }, h("a", { href: urls.layer(layer.name, { lens: "compare" }) },
         `All ${layer.compare.rank.length} ranked units of ${layer.name} →`)))))
-    : missing(study, "compare", "Comparing takes at least two images.");
-  return section("compare", "The same filters", "Does a filter mean the same thing in another image?",
-    "One row is one unit, laid over each image on one shared scale. Units that respond strongly, "
-    + "in few places and in all images come first.",
+    : missing(study, "compare", "A comparison needs at least two images.");
+  return section("compare", "Comparison", "Does a unit respond to the same thing in every image?",
+    "Each row shows the activation maps of one unit over all images, on one colour scale. Units that respond strongly, "
+    + "in a small region, and to similar content in every image come first.",
     body, study.how.compare);
 }
 
 /** The layers whose best unit scores highest, in the order of the network. */
-function telling(compared) {
+function bestLayers(compared) {
   const best = [...compared].sort((a, b) => b.compare.rank[0].score - a.compare.rank[0].score).slice(0, LAYERS);
   return compared.filter((layer) => best.includes(layer));
 }
 
 /** What the score of a comparison measures. */
 function definition(layer) {
-  return h("details", { class: "how" }, h("summary", {}, "What the score measures"),
+  return h("details", { class: "how" }, h("summary", {}, "How the score is defined"),
     h("p", {}, layer.compare.definition));
 }
 
@@ -62,7 +62,7 @@ function compareRows(study, layer, rows) {
     style: columns },
     h("div", { class: "compare-row compare-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
-      h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "its pattern" : ""),
+      h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "pattern" : ""),
       named.map((image) => h("a", { role: "columnheader", href: urls.image(image.id), title: image.name },
         seenTile(study, image.id, image.name), h("span", { class: "clip" }, image.name)))),
     rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named)));
@@ -86,6 +86,6 @@ function compareRow(study, layer, entry, images) {
 
 function comparePanel(study, layer) {
   if (!layer.compare?.rank.length) return missing(study, "compare",
-    "The units of this layer were not compared; it takes at least two images.");
+    "The units of this layer were not compared. A comparison needs at least two images.");
   return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
 }

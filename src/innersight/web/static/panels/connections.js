@@ -12,11 +12,11 @@ panel({
   name: "connections",
   title: "Connections",
   order: 85,
-  unit: { column: "wide", title: "What it is connected to", order: 40, show: connected },
+  unit: { column: "wide", title: "Connections", order: 40, show: connected },
   table({ layers }) {
     const done = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of these layers` : null, done, left };
+    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
   },
   offer(study, { page, name, unit }) {
     if (page === "l") return unit === undefined ? null : connections(name, [Number(unit)]);
@@ -34,8 +34,8 @@ function connected(study, layer, unit) {
   const { connections } = layer;
   const at = connections?.units.indexOf(unit) ?? -1;
   if (at < 0) {
-    return missing(study, "connections", connections ? `Computed for ${connections.units.length} units of this layer, not for this one.`
-      : "Connections between units were not computed.");
+    return missing(study, "connections", connections ? `Connections were computed for ${connections.units.length} units of this layer, but not for this one.`
+      : "Connections were not computed.");
   }
   const sides = connections.links.map((link, i) => {
     const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other),
@@ -44,19 +44,19 @@ function connected(study, layer, unit) {
     return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
   });
   return [h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
-    h("details", { class: "how" }, h("summary", {}, "How to read it"), h("p", { class: "quiet" }, connections.definition))];
+    h("details", { class: "how" }, h("summary", {}, "How connections are measured"), h("p", { class: "quiet" }, connections.definition))];
 }
 
-const ENDS = { class: "the classes", input: "the image" };
+const ENDS = { class: "the classes", input: "the input image" };
 
-/** What stands at the other end of a connection: a class, a band of the image, or a unit. */
+/** What is at the other end of a connection: a class, a channel of the input, or a unit. */
 function end(study, name, number_) {
   if (name === "class") return { name: study.model.labels[number_], href: urls.class(number_) };
-  if (name === "input") return { name: `band ${number_}`, href: null };
+  if (name === "input") return { name: `channel ${number_}`, href: null };
   return { name: `${name}:${number_}`, href: urls.unit(name, number_) };
 }
 
 function connections(layer, units) {
-  const text = units.length === 1 ? "Compute what this unit is connected to" : `Compute what ${plural(units.length, "unit")} of ${layer} are connected to`;
+  const text = units.length === 1 ? "Compute the connections of this unit" : `Compute the connections of ${plural(units.length, "unit")} of ${layer}`;
   return { text, requests: [{ kind: "connections", layer, units }], cost: ["connections", units.length] };
 }

@@ -1,4 +1,4 @@
-/** Examples: what units see of the images of a scan that excite them most, by degrees, and least. */
+/** Examples: crops of scanned images that activate a unit most, to a medium degree, and least. */
 
 import { barList } from "../bars.js";
 import { choice, empty, h, hidden, select } from "../dom.js";
@@ -10,7 +10,7 @@ import { drawImage, pen, readMap } from "../sheet.js";
 import { missing, reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
-const BANDS = [["top", "Highest"], ["middle", "In between"], ["low", "Lowest"]];
+const BANDS = [["top", "Highest"], ["middle", "Intermediate"], ["low", "Lowest"]];
 const EXAMPLES = 6; // of a unit, in a saved sheet
 const THOUSAND = 1000;
 
@@ -20,14 +20,14 @@ panel({
   order: 90,
   lens: { show: examplesPanel },
   unit: [
-    { column: "wide", title: "Images that excite it", order: 10, show: exampleBands },
-    { column: "half", title: "Which classes it tells", order: 20, show: classHistogram },
+    { column: "wide", title: "Examples", order: 10, show: exampleBands },
+    { column: "half", title: "Classes it responds to", order: 20, show: classHistogram },
   ],
   table({ study, layers }, { each }) {
     const scanned = layers.filter((layer) => layer.scan);
-    if (scanned.length) return { there: `${plural(scanned.length, "layer")} over ${count(scanned[0].scan.images)} images`, missing: null, done: scanned.length, left: 0 };
+    if (scanned.length) return { there: `${plural(scanned.length, "layer")}, ${count(scanned[0].scan.images)} scanned images`, missing: null, done: scanned.length, left: 0 };
     const one = each("activations", study.images.length);
-    return { there: null, missing: `a scan of a data set, for ${count(THOUSAND)} images`, done: 0, left: 0, cost: one === null ? null : one * THOUSAND };
+    return { there: null, missing: `a scan of a data set (estimate for ${count(THOUSAND)} images)`, done: 0, left: 0, cost: one === null ? null : one * THOUSAND };
   },
 });
 
@@ -44,7 +44,7 @@ function exampleUnits(layer) {
 }
 
 /**
- * The crop of an example; `masked` darkens what the unit does not answer to.
+ * The crop of an example; `masked` darkens where the unit does not respond.
  * @param {LayerDocument} layer
  * @param {number} i
  * @param {{masked?: boolean, label?: string | null}} options
@@ -61,8 +61,8 @@ function exampleTile(layer, i, { masked = true, label = null } = {}) {
 /** Why a layer or unit has no examples. */
 function whyNoExamples(study, layer) {
   if (layer.examples?.why) return `No examples: ${layer.examples.why}.`;
-  if (layer.scan) return "The scan's examples are cut out when the study runs again: only for units whose pattern is drawn.";
-  return reason(study, "examples", "No data set was scanned: `innersight scan MODEL IMAGES --out STUDY`, then run the study again.");
+  if (layer.scan) return "Examples are cut out of the scanned images when the study is run again, and only for units that have a pattern.";
+  return reason(study, "examples", "No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.");
 }
 
 /** All examples of one unit: highest, in between, lowest. */
@@ -74,18 +74,18 @@ function exampleBands(study, layer, unit) {
     h("div", { class: "band" }, h("h3", {}, title), h("ul", { class: "examples" }, bands.get(band).map((row) =>
       h("li", {}, exampleTile(layer, row.i, { masked, label: exampleLabel(row) }), caption(row)))))));
   show(true);
-  return [h("div", { class: "toolbar" }, choice("Crops", [["mask", "Where it answers"], ["plain", "Plain"]], "mask",
+  return [h("div", { class: "toolbar" }, choice("Crops", [["mask", "Darken the rest"], ["plain", "Whole crop"]], "mask",
     (view) => show(view === "mask"))), panel];
 }
 
 function caption(row) {
-  const share = typeof row.band === "number" ? `, ${percent(row.band)} are lower` : "";
-  return [h("span", { class: "quiet tabular" }, number(row.value), share, row.copies ? `, ${row.copies} alike` : ""),
+  const share = typeof row.band === "number" ? `, above ${percent(row.band)} of the images` : "";
+  return [h("span", { class: "quiet tabular" }, number(row.value), share, row.copies ? `, ${plural(row.copies, "duplicate")}` : ""),
     h("span", { class: "quiet clip", title: row.name }, row.name)];
 }
 
 function exampleLabel(row) {
-  return `part of ${row.name} on which the unit reaches ${number(row.value)}`;
+  return `crop of ${row.name}, activation ${number(row.value)}`;
 }
 
 /** Below half of the peak the crop fades into the dark. */
@@ -101,23 +101,23 @@ function darken(canvas, mask) {
   pen(canvas).drawImage(cells, 0, 0, canvas.width, canvas.height);
 }
 
-/** Which classes excite a unit in the scan, and how selective it is. */
+/** Which classes activate a unit in the scan, and how selective it is. */
 function classHistogram(study, layer, unit) {
   const { scan } = layer;
-  if (!scan) return missing(study, "examples", "No data set was scanned: `innersight scan MODEL IMAGES --out STUDY`.");
-  if (!scan.classes) return empty("The class of no image of the scan is known: put them into folders named like the classes.");
+  if (!scan) return missing(study, "examples", "No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`.");
+  if (!scan.classes) return empty("The scanned images have no class labels. Put them into one folder per class, named after the classes.");
   const rows = scan.classes[unit] ?? [];
   const found = scan.selectivity;
   const { labels } = study.model;
-  if (!rows.length) return empty("No map of this unit over the scan was finite.");
+  if (!rows.length) return empty("The activation maps of this unit are not finite on any scanned image.");
   const known = Number.isFinite(found?.index[unit]) && found.best[unit] >= 0;
   return [
     known ? h("p", { class: "quiet" }, `Selectivity ${number(found.index[unit], 2)} for ${labels[found.best[unit]]}`
-      + ` (95% interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); the class explains `
-      + `${percent(found.share[unit])} of its peaks.`) : null,
-    barList("Mean peak by class", rows.map(([label, mean, images]) => ({ name: label, value: mean,
-      text: `${number(mean)} on ${images}`, href: urls.class(labels.indexOf(label)) }))),
-    h("p", { class: "quiet" }, "Mean of the peaks of the unit's maps over the images of each class, highest first."),
+      + ` (95% interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); class membership explains `
+      + `${percent(found.share[unit])} of the variance of its peak activation.`) : null,
+    barList("Mean peak activation by class", rows.map(([label, mean, images]) => ({ name: label, value: mean,
+      text: `mean ${number(mean)}, ${plural(images, "image")}`, href: urls.class(labels.indexOf(label)) }))),
+    h("p", { class: "quiet" }, "Peak activation of the unit, averaged over the scanned images of each class. Highest first."),
   ];
 }
 
@@ -129,8 +129,8 @@ function examplesPanel(study, layer, state, change) {
     h("div", { class: "toolbar" },
       select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next })),
       sheetButton(() => units.flatMap((unit) => bestExamples(layer, unit)), `${layer.name} examples`, EXAMPLES)),
-    h("p", { class: "quiet" }, `What ${count(known.length)} of ${plural(layer.units, "unit")} see of the images that excite `
-      + `them most, of ${count(layer.scan.images)} scanned; dark where the unit does not answer.`),
+    h("p", { class: "quiet" }, `For ${count(known.length)} of ${plural(layer.units, "unit")}: crops of the images that activate the unit most, of `
+      + `${count(layer.scan.images)} scanned. Dark: the activation is below half of its peak.`),
     h("ul", { class: "example-units" }, units.map((unit) => exampleRow(layer, unit))),
   ];
 }

@@ -1,4 +1,4 @@
-/** Which part of an image decided the class: one figure per image, target and method. */
+/** Which regions of an image count for a class: one figure per image, target and method. */
 
 import { scaleOf } from "../colour.js";
 import { choice, empty, fill, h, select } from "../dom.js";
@@ -24,16 +24,16 @@ panel({
   order: 70,
   document: "heatmaps",
   story: { show: evidenceSection },
-  image: { title: "Which part decided", class: "why", show: evidenceOfImage },
+  image: { title: "Heatmaps", class: "why", show: evidenceOfImage },
   class: [
-    { column: "wide", title: "Where the evidence lies, on average", show: averages },
-    { column: "wide", title: "Evidence image by image", show: evidenceOfClass },
+    { column: "wide", title: "Mean heatmap", show: averages },
+    { column: "wide", title: "Heatmaps by image", show: evidenceOfClass },
   ],
   table({ study, documents }) {
     const done = Object.keys(documents.heatmaps?.methods ?? {}).length;
     return { there: done ? plural(done, "method") : null, done, left: 0,
-      missing: done ? `${plural(Object.keys(study.methods ?? {}).length - done, "other method")}, each from an image's page`
-        : reason(study, "heatmaps", "None were asked for.") };
+      missing: done ? `${plural(Object.keys(study.methods ?? {}).length - done, "other method")}, available on the page of each image`
+        : reason(study, "heatmaps", "not requested") };
   },
   offer(study, { page, name }) {
     if (page === "i") return heatmaps(study, [name], {});
@@ -47,8 +47,9 @@ panel({
 function evidenceSection({ study, documents }) {
   const { heatmaps } = documents;
   const entries = firstQuestions(heatmaps?.entries ?? []);
-  return section("heatmaps", "Heatmaps", "Which part of the image decided the class",
-    `How much each place counts for the class, in ${entries[0]?.unit ?? "logits"}. Where the map is signed, red speaks for the class and blue against it.`,
+  return section("heatmaps", "Heatmaps", "Which regions of the image count for the class",
+    `A heatmap (attribution, saliency map) shows how much each location counts for the class, in ${entries[0]?.unit ?? "logits"}. `
+      + "In signed maps, red counts for the class and blue against it.",
     entries.length ? evidence(study, heatmaps,
       entries) : missing(study, "heatmaps", "No heatmaps were computed."),
     study.how.heatmaps);
@@ -69,7 +70,7 @@ function question({ target }) {
 
 /** The question in words. */
 function questionText({ target }) {
-  return target.rival_label ? `${target.label} against ${target.rival_label}` : target.label;
+  return target.rival_label ? `${target.label} vs ${target.rival_label}` : target.label;
 }
 
 /** The figures of the entries given, under one switch for the view and one slider for the overlay. */
@@ -77,7 +78,7 @@ function evidence(study, heatmaps, entries, trust = null) {
   const view = { mode: "overlay", opacity: 0.9 };
   const tiles = [];
   const redraw = () => tiles.forEach((refresh) => refresh());
-  const slider = h("input", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Opacity of the map",
+  const slider = h("input", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Opacity of the heatmap",
     oninput: () => {
       view.opacity = Number(slider.value) / 100;
       redraw();
@@ -86,7 +87,7 @@ function evidence(study, heatmaps, entries, trust = null) {
   for (const entry of entries) groups.set(group(entry), [...(groups.get(group(entry)) ?? []), entry]);
   return h("div", {},
     h("div", { class: "toolbar" },
-      choice("View", [["input", "Input"], ["overlay", "Overlay"], ["map", "Map"]], view.mode, (mode) => {
+      choice("View", [["input", "Image"], ["overlay", "Overlay"], ["map", "Heatmap"]], view.mode, (mode) => {
         view.mode = mode;
         slider.disabled = mode !== "overlay";
         redraw();
@@ -107,7 +108,7 @@ function heading(study, { image: id, target }) {
   const image = study.images[imageIndex(study, id)];
   return h("h3", {}, h("a", { href: urls.image(id) }, image.name), h("span", { class: "quiet" }, " for "),
     h("a", { href: urls.class(target.class) }, target.label),
-    target.rival_label ? [h("span", { class: "quiet" }, " against "),
+    target.rival_label ? [h("span", { class: "quiet" }, " vs "),
       h("a", { href: urls.class(target.rival) }, target.rival_label)] : null,
     h("span", { class: "quiet" }, ` logit ${signed(target.logit)}`, target.text ? `, ${target.text}` : ""));
 }
@@ -129,9 +130,9 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
     h("span", { class: "quiet" }, entry.layer ? `at ${entry.layer.name}, ` : "", `${size(entry.grid)} cells`));
   if (entry.verdict) {
     const plain = tile((canvas) => drawImage(canvas, study.seen, index), study.seen.tile,
-      { label: "the image without a map" });
+      { label: "the image without a heatmap" });
     return h("figure", { class: "heatmap none" }, caption, plain,
-      h("p", { class: "verdict", role: "note" }, h("strong", {}, "No evidence. "), entry.verdict),
+      h("p", { class: "verdict", role: "note" }, h("strong", {}, "Empty heatmap. "), entry.verdict),
         methodNote(method, entry));
   }
   const element = tile(painter, study.seen.tile, { crisp: true, label: about });
@@ -147,7 +148,7 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
 
 function methodNote(method, entry) {
   const parts = [method.when, method.paper, entry.layer?.why].filter(Boolean);
-  return parts.length ? h("details", { class: "how" }, h("summary", {}, "About this map"),
+  return parts.length ? h("details", { class: "how" }, h("summary", {}, "About this method"),
     parts.map((text) => h("p", {}, text))) : null;
 }
 
@@ -165,7 +166,7 @@ function ofClass({ documents, number }) {
 function evidenceOfClass(shown) {
   const entries = ofClass(shown);
   return entries.length ? evidence(shown.study, shown.documents.heatmaps, entries)
-    : empty("No heatmap of this study has this class as its target.");
+    : empty("No heatmap of this study explains this class.");
 }
 
 /** The heatmaps of one question at a time: a class, or a class against another. */
@@ -177,7 +178,7 @@ function why(study, heatmaps, trust, entries, wanted) {
   const current = order.includes(wanted) ? wanted : order[0];
   show(current);
   return [
-    order.length > 1 ? h("div", { class: "toolbar" }, choice("What is explained",
+    order.length > 1 ? h("div", { class: "toolbar" }, choice("Class explained",
       order.map((asked) => [asked, questions.get(asked)]), current, (asked) => {
         setQuery({ target: asked === order[0] ? null : asked });
         show(asked);
@@ -191,7 +192,7 @@ function averages(shown) {
   const { heatmaps } = shown.documents;
   const entries = ofClass(shown);
   const methods = [...new Set(entries.filter((entry) => !entry.verdict).map((entry) => entry.method))];
-  if (!methods.length) return empty("No heatmap of this study has this class as its target.");
+  if (!methods.length) return empty("No heatmap of this study explains this class.");
   const panel = h("div", { class: "narrow" });
   const show = (method) => average(panel, heatmaps, entries.filter((entry) => entry.method === method && !entry.verdict));
   show(methods[0]);
@@ -215,32 +216,32 @@ async function average(panel, heatmaps, entries) {
     legend(scale, entries[0].unit, `mean of ${name} over ${count(maps.length)} ${maps.length === 1 ? "image" : "images"}`));
 }
 
-/** Why this class, or this one and not that: any question about an image. */
+/** A form for heatmaps of any class, or of one class compared with another, by any method. */
 function questionForm(study, image, host) {
   const place = h("div", { class: "question-offer" });
-  const asked = { target: "", versus: "", method: "gradcam" };
+  const chosen = { target: "", versus: "", method: "gradcam" };
   const labels = study.model.labels.map((label, number) => [String(number), label]);
   /** @type {(text: string) => number | null} */
   const number = (text) => (text === "" ? null : Number(text));
-  // The answer comes where the others stand: the reader is taken there.
+  // The new heatmap appears above, with the others: scroll there.
   const show = () => {
     const predicted = study.images.find((entry) => entry.id === image)?.prediction[0]?.class;
-    setQuery({ target: `${asked.target || predicted}${asked.versus && `-${asked.versus}`}` });
+    setQuery({ target: `${chosen.target || predicted}${chosen.versus && `-${chosen.versus}`}` });
     document.querySelector(".why")?.scrollIntoView();
     dispatchEvent(new HashChangeEvent("hashchange"));
   };
   const offer = () => fill(place, offerPanel({ ...heatmaps(study, [image], {
-    target: number(asked.target), versus: number(asked.versus), methods: [asked.method] }), asked: show }, host));
+    target: number(chosen.target), versus: number(chosen.versus), methods: [chosen.method] }), requested: show }, host));
   const choose = (key) => (value) => {
-    asked[key] = value;
+    chosen[key] = value;
     offer();
   };
   offer();
-  return h("section", { class: "question", "aria-label": "Ask another question" },
-    h("h2", {}, "Ask another question"),
+  return h("section", { class: "question", "aria-label": "Compute another heatmap" },
+    h("h2", {}, "Compute another heatmap"),
     h("div", { class: "toolbar" },
-      select("Class", [["", "the predicted one"], ...labels], "", choose("target")),
-      select("against", [["", "nothing"], ...labels], "", choose("versus")),
+      select("Class", [["", "predicted class"], ...labels], "", choose("target")),
+      select("Compared with", [["", "no other class"], ...labels], "", choose("versus")),
       select("Method", Object.entries(study.methods ?? {}).map(([name, { title }]) => [name, title]), "gradcam", choose("method"))),
     place);
 }

@@ -1,4 +1,4 @@
-/** The images, the part of each the network sees, and what it says. */
+/** The images, the region of each that the network sees, and the predictions. */
 
 import { probabilityBars } from "../charts.js";
 import { empty, h } from "../dom.js";
@@ -23,7 +23,7 @@ panel({
     (page === "i" && name.startsWith("d") && shown.querySelector(".image-page") ? forgetRow(name, host) : null) },
   jobs: {
     image: ({ name }) => `Image ${name}`,
-    forget: ({ image }, study) => `Taking ${study.images.find(({ id }) => id === image)?.name ?? image} out`,
+    forget: ({ image }, study) => `Removing ${study.images.find(({ id }) => id === image)?.name ?? image}`,
   },
 });
 
@@ -31,8 +31,8 @@ function imagesSection({ study }) {
   const body = study.images.length
     ? h("div", { class: "images" }, study.images.map((image) => imageCard(study, image)))
     : empty("No image could be read.");
-  return section("images", "Images", "What goes in, what comes out",
-    "The frame marks the part of the image the network sees. The bars are its probabilities for the best classes.",
+  return section("images", "Images", "Inputs and predictions",
+    "A frame marks the region of the image that the network sees. The bars show the most probable classes; a tick marks the true class.",
     [body, skipped(study)]);
 }
 
@@ -40,7 +40,7 @@ function imagesSection({ study }) {
 function imageCard(study, image) {
   const best = image.prediction[0];
   return h("article", { class: "card image" },
-    h("a", { href: urls.image(image.id), class: "image-link", "aria-label": `Everything about ${image.name}` },
+    h("a", { href: urls.image(image.id), class: "image-link", "aria-label": `Details of ${image.name}` },
       framedImage(image)),
     h("div", {},
       h("h3", {}, h("a", { href: urls.image(image.id) }, image.name)),
@@ -52,7 +52,7 @@ function imageCard(study, image) {
 function verdict(image, best) {
   if (!image.truth || !best) return null;
   const right = image.truth === best.label;
-  return h("span", { class: right ? "badge good" : "badge bad" }, right ? "right" : `wrong: it is ${image.truth}`);
+  return h("span", { class: right ? "badge good" : "badge bad" }, right ? "correct" : `wrong: true class ${image.truth}`);
 }
 
 function skipped(study) {
@@ -62,34 +62,34 @@ function skipped(study) {
     : null;
 }
 
-/** The images of the study by how sure the network is of the class: the surest, and those it misses or doubts. */
+/** Images of the class by their score: those predicted as it, highest first, and those predicted as another. */
 function imageRows({ study, number, label }) {
-  const sure = (image) => image.prediction.find((entry) => entry.class === number);
-  const takenFor = (image) => image.prediction[0]?.class === number;
-  const known = study.images.filter((image) => takenFor(image) || (image.truth === null ? sure(image) : image.truth === label))
-    .sort((a, b) => (sure(b)?.logit ?? -Infinity) - (sure(a)?.logit ?? -Infinity));
-  if (!known.length) return empty("No image of this study is of this class or taken for it.");
-  const best = known.filter((image) => takenFor(image)).slice(0, SHOWN);
-  const worst = known.filter((image) => !takenFor(image)).reverse().slice(0, SHOWN);
+  const entryOf = (image) => image.prediction.find((entry) => entry.class === number);
+  const predictedAs = (image) => image.prediction[0]?.class === number;
+  const known = study.images.filter((image) => predictedAs(image) || (image.truth === null ? entryOf(image) : image.truth === label))
+    .sort((a, b) => (entryOf(b)?.logit ?? -Infinity) - (entryOf(a)?.logit ?? -Infinity));
+  if (!known.length) return empty("No image of this study belongs to this class or is predicted as it.");
+  const best = known.filter((image) => predictedAs(image)).slice(0, SHOWN);
+  const worst = known.filter((image) => !predictedAs(image)).reverse().slice(0, SHOWN);
   const row = (title, images) => (images.length ? h("div", { class: "group" }, h("h3", {}, title), h("div", { class: "strip" },
     images.map((image) => h("figure", { "data-address": image.id },
       h("a", { href: urls.image(image.id) }, seenTile(study, image.id, image.name)),
-      h("figcaption", { class: "quiet" }, h("span", { class: "clip", title: image.name }, image.name), said(image, sure(image))))))) : null);
-  return [row("Surest", best), row("Least sure, or missed", worst)];
+      h("figcaption", { class: "quiet" }, h("span", { class: "clip", title: image.name }, image.name), predictionText(image, entryOf(image))))))) : null);
+  return [row("Predicted as this class", best), row("Predicted as another class", worst)];
 }
 
-function said(image, own) {
+function predictionText(image, own) {
   const best = image.prediction[0];
-  const share = !own ? "not among the best five" : own.probability === null ? signed(own.logit) : percent(own.probability);
-  const is = image.truth !== null && image.truth !== best.label ? `; is ${image.truth}` : "";
-  return own && best.class === own.class ? share + is : `${share}; taken for ${best.label}`;
+  const share = !own ? "not in the top five" : own.probability === null ? signed(own.logit) : percent(own.probability);
+  const is = image.truth !== null && image.truth !== best.label ? `; true class ${image.truth}` : "";
+  return own && best.class === own.class ? share + is : `${share}; predicted ${best.label}`;
 }
 
-/** An image that was dropped onto the page leaves the study again. */
+/** Removes an image that was added in the app. */
 function forgetRow(image, host) {
-  return h("section", { class: "question", "aria-label": "Take this image out" }, offerPanel({
-    text: "Take this image out of the study", note: "It was added later; what was computed for it alone goes too.",
-    requests: [{ kind: "forget", image }], cost: ["forget", 1], asked: () => {
+  return h("section", { class: "question", "aria-label": "Remove this image" }, offerPanel({
+    text: "Remove this image from the study", note: "Everything computed for this image alone is deleted.",
+    requests: [{ kind: "forget", image }], cost: ["forget", 1], requested: () => {
       setPins(pins().filter((address) => address !== image));
       location.hash = "#/";
     } }, host));

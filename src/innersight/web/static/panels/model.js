@@ -25,8 +25,8 @@ function opening({ study, layers }) {
     h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
     h("h1", { id: "title" }, study.title),
     h("p", { class: "lead" },
-      `${plural(images.length, "image")}, ${plural(shownLayers(study).length, "layer")}: which filters respond, what pattern each `
-      + "has learned, and which part of an image decided the class."),
+      `${plural(images.length, "image")}, ${plural(shownLayers(study).length, "layer")}: which units (channels, filters) respond, which pattern each `
+      + "has learned, and which regions of an image count for the predicted class."),
     images.length && layers.size ? journey(study, layers) : null);
 }
 
@@ -35,19 +35,19 @@ function journey(study, layers) {
   const [image] = study.images;
   const best = image.prediction[0];
   const stops = storyLayers(study).filter((entry) => layers.get(entry.name).activations[image.id] && entry.grid[0] > 1).slice(0, 5);
-  return h("figure", { class: "journey", "aria-label": `The way of ${image.name} through the network` },
+  return h("figure", { class: "journey", "aria-label": `${image.name} on its way through the network` },
     h("div", { class: "stops" },
       h("a", { class: "stop source", href: urls.image(image.id) },
-        h("span", { class: "stop-name" }, "What goes in"),
+        h("span", { class: "stop-name" }, "Input"),
         seenTile(study, image.id, image.name)),
       stops.map((entry) => stop(study, layers.get(entry.name), image.id)),
       best ? h("a", { class: "stop answer", href: urls.class(best.class) },
-        h("span", { class: "stop-name" }, "What comes out"),
+        h("span", { class: "stop-name" }, "Prediction"),
         h("span", { class: "answer-label" }, best.label),
           h("span", { class: "answer-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
-      `${image.name} on its way through the network: the ${STRONGEST} units per layer that respond most, `
-      + "each with the pattern its unit has learned."));
+      `${image.name} on its way through the network. For each layer: the activation maps of the ${STRONGEST} units that respond most, `
+      + "with the pattern each has learned in the corner."));
 }
 
 function stop(study, layer, id) {
@@ -66,25 +66,25 @@ function stop(study, layer, id) {
 function modelSection({ study, layers, documents }) {
   const { model } = study;
   const { input } = model;
-  const kept = input.fit === "squash" ? "the whole image, resized"
-    : input.crop < 1 ? `the central ${percent(input.crop)}, aspect ratio kept` : "the largest centred window, aspect ratio kept";
+  const kept = input.fit === "squash" ? "the whole image, resized without keeping its aspect ratio"
+    : input.crop < 1 ? `centre crop of ${percent(input.crop)}, aspect ratio kept` : "largest centre crop, aspect ratio kept";
   const labels = model.labels.length > 12
     ? `${model.labels.slice(0, 12).join(", ")} and ${count(model.labels.length - 12)} more`
     : model.labels.join(", ");
-  return section("model", "The network", model.name, null, [
+  return section("model", "Network", model.name, null, [
     h("div", { class: "columns" },
       facts([
         ["source", h("code", {}, model.source)],
         ["parameters", compact(model.parameters)],
         ["input", `${input.channels} × ${input.height} × ${input.width}, ${kept}`],
-        ["normalised", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
+        ["normalised", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; standard deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
         ["classes", `${count(model.labels.length)}: ${labels}`],
         ["warnings", (model.warnings ?? []).join(" ")],
         ["notes", model.notes.join(" ")],
       ]),
       layerList(study)),
-    h("h3", { class: "apart" }, "Layer by layer"), layerStrip(study, layers),
-    h("h3", { class: "apart" }, "What is computed, and what the rest would cost"), computedTable({ study, layers, documents }),
+    h("h3", { class: "apart" }, "Main layers"), layerStrip(study, layers),
+    h("h3", { class: "apart" }, "What this study contains"), computedTable({ study, layers, documents }),
   ]);
 }
 
@@ -99,6 +99,6 @@ function layerList(study) {
       h("span", { style: { width: `${(100 * layer.units) / most}%` } }))));
   return h("div", { class: "layers" },
     h("h3", {}, plural(study.layers.length, "layer"),
-      h("span", { class: "quiet" }, " from the input to the output: units @ grid")),
-    h("ol", { tabindex: "0", "aria-label": "Layers" }, rows));
+      h("span", { class: "quiet" }, " from input to output: units @ grid of the activation map")),
+    h("ol", { tabindex: "0", "aria-label": "All layers" }, rows));
 }

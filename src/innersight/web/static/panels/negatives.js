@@ -1,4 +1,4 @@
-/** What lowers a unit most: below its pattern. */
+/** The inhibiting pattern of a unit, below its pattern. */
 
 import { h, settingsList } from "../dom.js";
 import { plural, signed } from "../format.js";
@@ -10,13 +10,13 @@ const AT_ONCE = 16;
 
 panel({
   name: "negatives",
-  title: "What switches units off",
+  title: "Inhibiting patterns",
   order: 55,
-  unit: { column: "left", title: "What switches it off", heading: "h3", show: negative },
+  unit: { column: "left", title: "Inhibiting pattern", heading: "h3", show: negative },
   table({ layers }) {
     const done = layers.reduce((sum, layer) => sum + (layer.patterns?.negatives?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of these layers` : null, done, left };
+    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
   },
   offer(study, { page, name, unit }) {
     if (page === "l") return unit === undefined ? null : negatives(name, [Number(unit)]);
@@ -26,22 +26,22 @@ panel({
       return left.length ? negatives(entry, left) : null;
     }) : null;
   },
-  jobs: { negatives: ({ layer }) => `What switches units of ${layer} off` },
+  jobs: { negatives: ({ layer }) => `Inhibiting patterns of ${layer}` },
 });
 
 function negative(study, layer, unit) {
   if (patternIndex(layer, unit) < 0) return null;
   const found = layer.patterns.negatives;
   const i = found?.units.indexOf(unit) ?? -1;
-  if (i < 0) return lacking("negatives", "It was not drawn.");
+  if (i < 0) return lacking("negatives", "The inhibiting pattern of this unit was not computed.");
   const score = found.score[i];
-  return [h("div", { class: "seeds" }, imageTile(found.sheet, i, `pattern that switches unit ${unit} off`)),
-    h("p", { class: "quiet" }, `Made to lower the unit: response ${signed(-score.activation)}`,
+  return [h("div", { class: "seeds" }, imageTile(found.sheet, i, `inhibiting pattern of unit ${unit}`)),
+    h("p", { class: "quiet" }, `Optimized to inhibit the unit: its activation is ${signed(-score.activation)}`,
       objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
     h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
 }
 
 function negatives(layer, units) {
-  const text = units.length === 1 ? "Draw what switches it off" : `Draw what switches ${plural(units.length, "unit")} of ${layer} off`;
+  const text = units.length === 1 ? "Compute the inhibiting pattern of this unit" : `Compute the inhibiting patterns of ${plural(units.length, "unit")} of ${layer}`;
   return { text, requests: [{ kind: "negatives", layer, units }], cost: ["negatives", units.length] };
 }

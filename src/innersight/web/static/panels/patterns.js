@@ -20,11 +20,11 @@ panel({
   order: 50,
   story: { show: patternsSection },
   lens: { show: patternsPanel },
-  unit: { column: "left", title: "What it has learned", show: patternOfUnit },
+  unit: { column: "left", title: "Pattern", show: patternOfUnit },
   table({ layers }) {
     const done = layers.reduce((sum, layer) => sum + (layer.patterns?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of these layers` : null, done, left };
+    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
   },
   offer(study, { page, name, unit }) {
     if (page === "l") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
@@ -51,9 +51,10 @@ function patternsSection({ study, layers }) {
     tileGrid(patternItems(study, layer, layer.patterns.units.slice(0, UNITS)), { label: `Patterns of ${layer.name}` }),
     moreLink(layer, UNITS, layer.patterns.units.length, "patterns")))
     : missing(study, "patterns", "No patterns were computed.");
-  return section("patterns", "Patterns", "What every filter has learned",
-    "Each tile is a synthetic image made to excite one unit as much as possible. Below it: "
-    + "how much more it excites the unit than the best image of this study. Click a tile to see it beside the unit's maps; a pattern alone misleads.", body,
+  return section("patterns", "Patterns", "What each unit has learned",
+    "A pattern (feature visualization) is a synthetic image optimized to activate one unit as strongly as possible. The factor below it "
+    + "compares its activation with the highest activation on an image of this study. Select a pattern to see it with the unit's "
+    + "activation maps: a pattern alone can mislead.", body,
       study.how.patterns);
 }
 
@@ -103,11 +104,11 @@ function patternOfUnit(study, layer, unit) {
 
 function otherSeeds(layer, unit, i) {
   const { others } = layer.patterns;
-  if (!others) return h("p", { class: "quiet" }, "One seed was drawn.");
-  return [h("h3", {}, others.each > 1 ? "The same from other seeds" : "The same from another seed"),
+  if (!others) return h("p", { class: "quiet" }, "The pattern was computed from one random seed only.");
+  return [h("h3", {}, others.each > 1 ? "Other seeds" : "Another seed"),
     h("div", { class: "seeds" }, Array.from({ length: others.each }, (_, j) =>
       imageTile(others.sheet, i * others.each + j, `pattern of unit ${unit} from another seed`))),
-    h("p", { class: "quiet" }, "Above is the one with the strongest response. What differs between them is chance.")];
+    h("p", { class: "quiet" }, "The pattern above activates the unit most. What differs between seeds is due to chance.")];
 }
 
 async function patterns(study, name, wanted) {
@@ -121,8 +122,8 @@ async function patterns(study, name, wanted) {
   if (!units.length) return null;
   const first = drawn.size ? "more " : "";
   return {
-    text: wanted ? "Draw the pattern of this unit" : `Draw ${units.length} ${first}patterns`,
-    note: wanted || !drawn.size ? null : `${drawn.size} of ${plural(layer.units, "unit")} drawn.`,
+    text: wanted ? "Compute the pattern of this unit" : `Compute ${units.length} ${first}patterns`,
+    note: wanted || !drawn.size ? null : `${drawn.size} of ${plural(layer.units, "unit")} have a pattern.`,
     requests: [{ kind: "patterns", layer: name, units }],
     cost: ["patterns", units.length],
   };

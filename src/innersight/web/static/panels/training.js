@@ -1,9 +1,9 @@
-/** How the network came about: curves of the whole training and of one layer at a time. */
+/** How the network was trained: curves of the whole run and of one layer at a time. */
 
 import { lineChart, ridges } from "../charts.js";
 import { stepClock, stepsOf } from "../clock.js";
 import { empty, facts, fill, h, select, settingsList } from "../dom.js";
-import { count, judgedOn, percent } from "../format.js";
+import { percent, testImages } from "../format.js";
 import { panel } from "../panel.js";
 import { register } from "../router.js";
 import { section } from "../section.js";
@@ -28,10 +28,10 @@ panel({
   story: { show: trainingSection },
   class: [
     { column: "head", title: null, show: recall },
-    { column: "right", title: "What it is taken for", show: mistaken },
+    { column: "right", title: "Confused with", show: confusedWith },
   ],
   table({ study, documents: { train } }) {
-    return { there: train ? "its record" : null, missing: train ? null : reason(study, "training", "No record of it."), done: 0, left: 0 };
+    return { there: train ? "training record" : null, missing: train ? null : reason(study, "training", "no training record"), done: 0, left: 0 };
   },
 });
 
@@ -43,17 +43,18 @@ register("/train", async ({ study }) => {
     title: "Training",
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
-        h("h1", {}, `How ${study.model.name} came about`)),
+        h("h1", {}, `How ${study.model.name} was trained`)),
       train ? [metrics(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
-        : missing(study, "training", "This network did not come with a record of its training.")),
+        : missing(study, "training", "This network comes without a training record.")),
   };
 });
 
 function trainingSection({ study, documents: { train } }) {
-  return section("training", "Training", "How all of this came about",
-    "The whole run first, then one layer at a time. Healthy layers keep their update ratio near 0.001 and few dead units.",
+  return section("training", "Training", "How the network was trained",
+    "Curves of the whole run, then of one layer at a time. The update ratio is the norm of the weight update divided by the norm "
+    + "of the weights; in healthy layers it stays near 0.001, and few units are dead (never positive).",
     train ? trainingCharts(train) : missing(study, "training",
-      "This network did not come with a record of its training."),
+      "This network comes without a training record."),
     study.how.training);
 }
 
@@ -64,13 +65,13 @@ function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
   const show = (name) => fill(panel, layerCharts(train.layers[name], clock));
   if (names.length) show(names[0]);
   return [
-    charts.length ? h("div", { class: "charts" }, charts) : empty("No curves were recorded."),
+    charts.length ? h("div", { class: "charts" }, charts) : empty("No training curves were recorded."),
     clock && names.length ? [h("h2", {}, "All layers"), allLayers(train.layers, clock)] : null,
     names.length ? [
       h("div", { class: "toolbar" }, h(clock ? "h2" : "h3", {}, "One layer"),
         select("Layer", names.map((name) => [name, name]), names[0], show)),
       panel,
-    ] : empty("No layer was recorded during training."),
+    ] : empty("No statistics of single layers were recorded."),
   ];
 }
 
@@ -113,7 +114,7 @@ function metrics({ metrics: found }) {
   const interval = found.interval
     ? ` (95% interval ${percent(found.interval[0])} to ${percent(found.interval[1])})` : "";
   return h("p", { class: "lead after" },
-    `Right on ${percent(found.accuracy)} of ${count(found.images)} images ${judgedOn(found)}${interval}.`);
+    `Accuracy ${percent(found.accuracy)}${interval} on ${testImages(found)}.`);
 }
 
 function confusion(study, found) {
@@ -121,8 +122,8 @@ function confusion(study, found) {
   const { labels } = study.model;
   const totals = found.confusion.map((row) => row.reduce((a, b) => a + b, 0));
   return [
-    h("h2", {}, "What is taken for what"),
-    h("p", { class: "quiet" }, "A row is the truth, a column the prediction, a cell the number of images."),
+    h("h2", {}, "Confusion matrix"),
+    h("p", { class: "quiet" }, "Rows are true classes, columns are predicted classes, cells are numbers of images."),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
       h("table", { class: "confusion" },
       h("thead", {}, h("tr", {}, h("td"), labels.map((label) => h("th", { scope: "col" }, h("span", {}, label))),
@@ -138,25 +139,25 @@ function confusion(study, found) {
 }
 
 function recipe(settings) {
-  return settings && Object.keys(settings).length ? [h("h2", {}, "Recipe"), settingsList(settings)] : null;
+  return settings && Object.keys(settings).length ? [h("h2", {}, "Training settings"), settingsList(settings)] : null;
 }
 
 function recall({ label, documents }) {
   const metric = documents.train?.metrics?.per_class?.[label];
   return metric ? h("p", { class: "lead" }, `Precision ${percent(metric.precision)}, recall ${percent(metric.recall)} on `
-    + `${count(metric.images)} images ${judgedOn(documents.train.metrics)}.`) : null;
+    + `${testImages(documents.train.metrics, metric.images)}.`) : null;
 }
 
-/** What images of the class are taken for, and what is taken for it. */
-function mistaken({ study, documents, number }) {
+/** Which classes images of this class are predicted as, and which are predicted as it. */
+function confusedWith({ study, documents, number }) {
   const table = documents.train?.metrics?.confusion;
-  if (!table) return missing(study, "training", "No record of training names its mistakes.");
+  if (!table) return missing(study, "training", "This network comes without a confusion matrix.");
   const { labels } = study.model;
   const side = (amounts) => amounts.map((amount, other) => [other, amount]).filter(([other, amount]) => other !== number && amount)
     .sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([other, amount], i) => [i ? ", " : "",
       h("a", { href: urls.class(other) }, labels[other]), ` (${amount})`]);
   const taken = side(table[number]);
   const others = side(table.map((row) => row[number]));
-  return facts([[`${labels[number]} taken for`, taken.length ? taken : "nothing else"],
-    [`taken for ${labels[number]}`, others.length ? others : "nothing else"]]);
+  return facts([[`${labels[number]} predicted as`, taken.length ? taken : "no other class"],
+    [`Predicted as ${labels[number]}`, others.length ? others : "no other class"]]);
 }

@@ -14,7 +14,7 @@ panel({
   document: "trust",
   image: { title: null, show: trustNote },
   table({ study, documents: { trust } }) {
-    return { there: trust ? plural(trust.images, "image") : null, missing: trust ? null : reason(study, "trust", "It was not measured."), done: 0, left: 0 };
+    return { there: trust ? plural(trust.images, "image") : null, missing: trust ? null : reason(study, "trust", "not measured"), done: 0, left: 0 };
   },
 });
 
@@ -29,7 +29,7 @@ export function standing(trust, method) {
 function trustNote({ study, image, documents }) {
   const { heatmaps, trust } = documents;
   if (!heatmaps?.entries.some((entry) => entry.image === image.id)) return null;
-  if (!trust) return h("p", { class: "quiet", role: "note" }, reason(study, "trust", "How far these maps can be trusted was not measured."));
-  return h("div", { role: "note" }, h("p", {}, h("strong", {}, "Can they be trusted? "), trust.sentence),
-    h("details", { class: "how" }, h("summary", {}, "How it was tested"), h("p", { class: "quiet" }, trust.note)));
+  if (!trust) return h("p", { class: "quiet", role: "note" }, reason(study, "trust", "Whether these heatmaps can be trusted was not measured."));
+  return h("div", { role: "note" }, h("p", {}, h("strong", {}, "Can these heatmaps be trusted? "), trust.sentence),
+    h("details", { class: "how" }, h("summary", {}, "How the methods were tested"), h("p", { class: "quiet" }, trust.note)));
 }

@@ -13,12 +13,12 @@ panel({
   title: "Weights",
   order: 95,
   lens: { show: weightsPanel },
-  unit: { column: "left", title: "Its weights", heading: "h3", show: weightsOfUnit },
+  unit: { column: "left", title: "Weights", heading: "h3", show: weightsOfUnit },
 });
 
 function weightsPanel(study, layer) {
   if (!layer.kernels) return missing(study, "weights",
-    "Weights are shown only for the layer that sees the image itself: deeper ones have no colours.");
+    "Weights are shown only for the first convolution, which sees the image itself: only there do they correspond to colours.");
   const make = (unit) => ({
     tile: crispTile(layer.kernels.sheet, unit),
     name: String(unit),
