@@ -102,7 +102,7 @@ def test_search_finds_units_layers_classes_and_images(anywhere: Reader, text: st
     anywhere.page.get_by_role("combobox", name="Search").fill(text)
     anywhere.page.keyboard.press("Enter")
     anywhere.wait("text => document.querySelector('main h1').textContent.startsWith(text)", arrives)
-    assert anywhere.page.locator("dialog").count() == 0
+    anywhere.wait("document.querySelector('dialog') === null")
 
 
 @pytest.mark.browser
