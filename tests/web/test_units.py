@@ -154,7 +154,10 @@ def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader)
     anywhere.go("#/i/p0", "ambra")
     page = anywhere.page
     assert (
-        page.get_by_role("note").filter(has_text="Can these heatmaps be trusted? On toy, grad-cam may be believed").count() == 1
+        page.get_by_role("note")
+        .filter(has_text="Can these heatmaps be trusted? On toy, grad-cam may be believed")
+        .count()
+        == 1
     )
     badges = page.locator(".heatmap .badges")
     assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"believed", "doubtful"}
