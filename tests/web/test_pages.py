@@ -118,7 +118,7 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
     reader.go("#/l/stages.2", "stages.2")
     assert reader.page.locator(".tiles .unit").first.inner_text() == "0"
     reader.page.get_by_label("Sort").select_option("activity")
-    reader.page.get_by_role("button", name="Shared").click()
+    reader.page.get_by_role("button", name="Shared scale").click()
     reader.page.get_by_role("button", name="Overlay").click()
     first = reader.page.locator(".tiles .unit").first.inner_text()
     assert reader.page.locator(".tiles .unit").last.inner_text() == "3"
@@ -127,7 +127,7 @@ def test_layer_page_sorts_and_remembers(reader: Reader) -> None:
     reader.page.reload()
     reader.ready()
     assert reader.page.locator(".tiles .unit").first.inner_text() == first
-    assert reader.page.get_by_role("button", name="Shared").get_attribute("aria-pressed") == "true"
+    assert reader.page.get_by_role("button", name="Shared scale").get_attribute("aria-pressed") == "true"
 
 
 @pytest.mark.browser
@@ -283,7 +283,7 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     frame.locator(".image-page").wait_for()
     frame.locator("#sections").get_by_role("link", name="Activations").click()
     frame.locator("#activations h3 a").first.click()
-    frame.get_by_role("button", name="Shared").click()
+    frame.get_by_role("button", name="Shared scale").click()
     frame.get_by_text("one scale for all units").wait_for()
     assert page.url == notebook.as_uri()
     assert complaints == []

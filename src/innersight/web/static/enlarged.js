@@ -41,8 +41,8 @@ export function scoreFacts(score, settings, what = "unit") {
     facts([
       [`${measure} on the pattern`, score ? number(score.activation) : null],
       ["optimization steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],
-      ["under unseen transforms", score ? number(score.held) : null],
-      ["on the best image", score ? number(score.natural) : null],
+      [`${measure} under unseen transforms`, score ? number(score.held) : null],
+      [`highest ${measure} on an image`, score ? number(score.natural) : null],
       ["99.9th percentile over all locations of the images", score && what !== "class" ? number(score.usual) : null],
       ["agreement of two seeds", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine similarity)`],
     ]),

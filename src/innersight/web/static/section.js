@@ -21,5 +21,5 @@ export function moreLink(layer, shown, total, lens) {
     ? h("p", { class: "more" },
       h("a", { href: urls.layer(layer.name, { lens }) }, `Show all ${count(total)} ${lens} of ${layer.name} →`))
     : h("p", { class: "more" },
-      h("a", { href: urls.layer(layer.name, { lens }) }, `Explore ${lens} of ${layer.name} →`));
+      h("a", { href: urls.layer(layer.name, { lens }) }, `More on the ${lens} of ${layer.name} →`));
 }

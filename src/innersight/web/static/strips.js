@@ -21,6 +21,7 @@ export function layerStrips(title, rows, clock) {
   const positive = values.filter((value) => value > 0);
   const [low, high] = [positive.reduce((a, b) => Math.min(a, b), Infinity), positive.reduce((a, b) => Math.max(a, b), 0)];
   const logarithmic = high / low > 10;
+  const range = positive.length ? `${number(low, 2)} to ${number(high, 2)}` : "0 throughout";
   const share = (value) => {
     if (!(value > 0) || !high) return 0;
     return logarithmic ? Math.log(value / low) / Math.log(high / low) : value / high;
@@ -29,7 +30,7 @@ export function layerStrips(title, rows, clock) {
   const marker = svg("line", { class: "now", y1: 0, y2: known.length * ROW });
   const ends = known.map((_, i) => svg("text", { class: "tick", x: LEFT + PLOT + 5, y: (i + 0.75) * ROW }));
   const plot = svg("svg", { viewBox: `0 0 ${LEFT + PLOT + RIGHT} ${known.length * ROW}`, role: "img",
-    "aria-label": `${title} of ${known.length} layers over training, from ${number(low)} to ${number(high)}` },
+    "aria-label": `${title} of ${known.length} layers over training: ${range}` },
   known.map((row, i) => [
     svg("text", { class: "tick", x: LEFT - 6, y: (i + 0.75) * ROW, "text-anchor": "end" }, shortened(row.name)),
     cells(row, last).map(([x, width, value]) => svg("rect", { x: LEFT + x, y: i * ROW + 1, width, height: ROW - 2,
@@ -43,7 +44,7 @@ export function layerStrips(title, rows, clock) {
   });
   return h("figure", { class: "chart strips" },
     h("figcaption", {}, h("strong", {}, title), h("span", { class: "chart-readout" },
-      `${number(low, 2)} to ${number(high, 2)}${logarithmic ? ", log scale" : ""}`, saveButton(() => plot, title))), plot);
+      `${range}${logarithmic ? ", log scale" : ""}`, saveButton(() => plot, title))), plot);
 }
 
 /** [x, width, value] of at most CELLS cells. */

@@ -33,7 +33,7 @@ register("/i/:id", async ({ study, params, query }) => {
             ["highest logit", image.prediction[0] ? signed(image.prediction[0].logit) : null],
             ["margin", margin(image.prediction)],
             ["size", `${image.width} × ${image.height} px`],
-            ["visible region", seenText(image)],
+            ["region seen", seenText(image)],
             ["notes", image.notes.join("; ")],
           ]),
           h("div", { class: "kernel" }, seenTile(study, image.id, "the input of the network")))),

@@ -99,7 +99,7 @@ function mapsPanel(study, layer, state, change) {
     h("div", { class: "toolbar" },
       imagePicker(study, layer, image, (next) => change({ image: next })),
       select("Sort", orders(layer, "activations"), state.sort, (sort) => change({ sort })),
-      choice("Scale", [["own", "Per unit"], ["shared", "Shared"]], state.scale,
+      choice("Scale", [["own", "Scale per unit"], ["shared", "Shared scale"]], state.scale,
         (next) => change({ scale: next })),
       choice("Background", [[false, "Map"], [true, "Overlay"]].map(([value, text]) => [String(value), text]),
         String(state.overlay),

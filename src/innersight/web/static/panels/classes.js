@@ -43,7 +43,8 @@ function classesSection({ study, documents }) {
   const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
     : missing(study, "classes", "No class patterns were computed.");
   return section("classes", "Classes", "What each class looks like to the network",
-    "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person.",
+    "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person. "
+    + "The number below it is the logit it reaches (+), or that logit divided by the highest on an image of this study (×).",
     body, study.how.patterns);
 }
 

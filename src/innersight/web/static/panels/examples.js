@@ -112,12 +112,13 @@ function classHistogram(study, layer, unit) {
   if (!rows.length) return empty("The activation maps of this unit are not finite on any scanned image.");
   const known = Number.isFinite(found?.index[unit]) && found.best[unit] >= 0;
   return [
-    known ? h("p", { class: "quiet" }, `Selectivity ${number(found.index[unit], 2)} for ${labels[found.best[unit]]}`
+    known ? h("p", { class: "quiet" }, `Most selective for ${labels[found.best[unit]]}: selectivity index ${number(found.index[unit], 2)}`
       + ` (95% interval ${number(found.low[unit], 2)} to ${number(found.high[unit], 2)}); class membership explains `
-      + `${percent(found.share[unit])} of the variance of its peak activation.`) : null,
+      + `${percent(found.share[unit])} of the variance of its peaks.`) : null,
     barList("Mean peak activation by class", rows.map(([label, mean, images]) => ({ name: label, value: mean,
       text: `mean ${number(mean)}, ${plural(images, "image")}`, href: urls.class(labels.indexOf(label)) }))),
-    h("p", { class: "quiet" }, "Peak activation of the unit, averaged over the scanned images of each class. Highest first."),
+    h("p", { class: "quiet" }, "Peak activation of the unit, averaged over the scanned images of each class, highest first. The selectivity index is "
+      + "(a − b) / (a + b), where a is the highest class mean and b the mean of the other class means."),
   ];
 }
 

@@ -106,11 +106,11 @@ function group(entry) {
 
 function heading(study, { image: id, target }) {
   const image = study.images[imageIndex(study, id)];
-  return h("h3", {}, h("a", { href: urls.image(id) }, image.name), h("span", { class: "quiet" }, " for "),
+  return h("h3", {}, h("a", { href: urls.image(id) }, image.name), h("span", { class: "quiet" }, ", class "),
     h("a", { href: urls.class(target.class) }, target.label),
     target.rival_label ? [h("span", { class: "quiet" }, " vs "),
       h("a", { href: urls.class(target.rival) }, target.rival_label)] : null,
-    h("span", { class: "quiet" }, ` logit ${signed(target.logit)}`, target.text ? `, ${target.text}` : ""));
+    h("span", { class: "quiet" }, `: logit ${signed(target.logit)}`, target.text ? `, ${target.text}` : ""));
 }
 
 function figure(study, heatmaps, entry, view, tiles, trust) {

@@ -66,7 +66,7 @@ function stop(study, layer, id) {
 function modelSection({ study, layers, documents }) {
   const { model } = study;
   const { input } = model;
-  const kept = input.fit === "squash" ? "the whole image, resized without keeping its aspect ratio"
+  const kept = input.fit === "squash" ? "whole image resized, aspect ratio not kept"
     : input.crop < 1 ? `centre crop of ${percent(input.crop)}, aspect ratio kept` : "largest centre crop, aspect ratio kept";
   const labels = model.labels.length > 12
     ? `${model.labels.slice(0, 12).join(", ")} and ${count(model.labels.length - 12)} more`
@@ -77,13 +77,15 @@ function modelSection({ study, layers, documents }) {
         ["source", h("code", {}, model.source)],
         ["parameters", compact(model.parameters)],
         ["input", `${input.channels} × ${input.height} × ${input.width}, ${kept}`],
-        ["normalised", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; standard deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
+        ["normalization", `mean ${input.mean.map((v) => +v.toFixed(3)).join(", ")}; standard deviation ${input.std.map((v) => +v.toFixed(3)).join(", ")}`],
         ["classes", `${count(model.labels.length)}: ${labels}`],
         ["warnings", (model.warnings ?? []).join(" ")],
         ["notes", model.notes.join(" ")],
       ]),
       layerList(study)),
     h("h3", { class: "apart" }, "Main layers"), layerStrip(study, layers),
+    [...layers.values()].some((layer) => layer.scan)
+      ? h("p", { class: "quiet" }, "Dead units are positive nowhere in the scanned images; always active units are positive everywhere.") : null,
     h("h3", { class: "apart" }, "What this study contains"), computedTable({ study, layers, documents }),
   ]);
 }
@@ -99,6 +101,6 @@ function layerList(study) {
       h("span", { style: { width: `${(100 * layer.units) / most}%` } }))));
   return h("div", { class: "layers" },
     h("h3", {}, plural(study.layers.length, "layer"),
-      h("span", { class: "quiet" }, " from input to output: units @ grid of the activation map")),
+      h("span", { class: "quiet" }, " from input to output: units @ height × width of the activation maps")),
     h("ol", { tabindex: "0", "aria-label": "All layers" }, rows));
 }

@@ -53,8 +53,8 @@ function patternsSection({ study, layers }) {
     : missing(study, "patterns", "No patterns were computed.");
   return section("patterns", "Patterns", "What each unit has learned",
     "A pattern (feature visualization) is a synthetic image optimized to activate one unit as strongly as possible. The factor below it "
-    + "compares its activation with the highest activation on an image of this study. Select a pattern to see it with the unit's "
-    + "activation maps: a pattern alone can mislead.", body,
+    + "is the activation it reaches, divided by the highest activation on an image of this study. Select a pattern to see it with "
+    + "the unit's activation maps: a pattern alone can mislead.", body,
       study.how.patterns);
 }
 
