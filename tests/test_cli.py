@@ -72,9 +72,10 @@ def test_cli_imports_nothing_heavy_at_module_level():
         names |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert names == {
         "ast", "builtins", "collections.abc", "contextlib", "dataclasses", "functools", "importlib", "innersight",
-        "innersight.cli", "innersight.cli.base", "innersight.cli.command", "innersight.cli.signatures",
+        "innersight.cli", "innersight.cli.base", "innersight.cli.command", "innersight.cli.listing",
+        "innersight.cli.signatures",
         "innersight.commands", "innersight.errors", "innersight.registry", "innersight.render.formats", "inspect",
-        "io", "json", "os", "pathlib", "re", "shutil", "sys", "time", "typer", "typing",
+        "io", "json", "os", "pathlib", "re", "shutil", "sys", "textwrap", "time", "typer", "typing",
     }  # fmt: skip
 
 
@@ -202,8 +203,8 @@ def _save_small(path):
     save_file(load("small:4").net.state_dict(), path)
 
 
-def test_methods_and_doctor_say_something():
-    assert "--gradcam.relu=False" in run("methods").stdout
+def test_list_and_doctor_print_something():
+    assert "--gradcam.relu=false" in run("list", "methods").stdout
     assert "torch" in run("doctor").stdout
 
 

@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,6 @@ from innersight.matching import Matching
 from innersight.model import Layer, Model
 from innersight.patterns import Interpretability
 from innersight.predict import LISTED, SHOWN, Prediction
-from innersight.registry import word
 from innersight.scan import Scan
 from innersight.trust import Trust, about
 
@@ -306,21 +304,6 @@ def dissection(result: Dissection | Concepts, limit: int = 20) -> str:
     if best:
         parts += ["", table(["unit", "label", result.measure, "95%", "p"], columns)]
     return "\n".join([*parts, f"{result.images:,} images"])
-
-
-def methods() -> str:
-    """Return the heatmap methods with their docstrings and options."""
-    from innersight.heatmaps.request import methods as registry
-    from innersight.heatmaps.request import unit_of
-
-    parts = []
-    for name in registry:
-        text = textwrap.fill(
-            " ".join((registry[name].__doc__ or "").split()), 96, initial_indent="    ", subsequent_indent="    "
-        )
-        options = "".join(f"\n    --{name}.{word(key)}={value}" for key, value in registry.options(name).items())
-        parts.append(f"{name} (reads {registry.entry(name).reads}; {unit_of(name, 'TARGET')})\n{text}{options}")
-    return "\n\n".join(parts)
 
 
 def doctor() -> str:

@@ -2,8 +2,13 @@
 
 import importlib
 import inspect
+import json
 import keyword
+import re
 import string
+import typing
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +16,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import image
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import innersight as ins
 from innersight.ablation import Ablation
 from innersight.cli import app
+from innersight.cli.command import PANELS
+from innersight.cli.listing import KINDS, registry
 from innersight.compare import Comparison
 from innersight.connections.result import Connections
 from innersight.errors import InnersightError
 from innersight.find.result import Finding
 from innersight.heatmaps.request import methods
+from innersight.model import Model
 from innersight.patterns import PatternOptions
 from innersight.patterns.objectives import objectives
 from innersight.patterns.parameterize import parameterizations
-from innersight.registry import Registry, identifier, word
+from innersight.registry import Registry, identifier, parse, word
 from innersight.result import figures
 from innersight.sources import query
 from innersight.study import Plan
@@ -38,7 +48,7 @@ from innersight.trust.truths import truths
 REGISTRIES = [methods, objectives, parameterizations, exports, metrics, truths, baselines, replacements]
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands}  # type: ignore[union-attr]
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
-TOOLS = {"demo", "doctor", "export", "methods", "report", "toons", "view"}
+TOOLS = {"demo", "doctor", "export", "list", "report", "toons", "view"}
 # How a command hears of the work, where its results go, and what `dissect` asks for.
 OWN = {"watch", "progress", "report", "bar", "out", "keep", "masks"}
 NET = "small:4?size=24"
@@ -48,6 +58,122 @@ def test_every_command_is_a_public_function_or_a_tool() -> None:
     assert set(COMMANDS) >= TOOLS
     public = {name for name in ins.__all__ if inspect.isfunction(getattr(ins, name))}
     assert set(COMMANDS) - TOOLS == public - {"load", "load_image"}
+
+
+BUILT = dict(get_command(app).commands)  # type: ignore[attr-defined]
+# Options of a command that its function does not have: how a result is written, listed and drawn, and the like.
+FURTHER = {
+    "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent",
+    "all_layers", "sprites", "concepts", "clip", "report",
+}  # fmt: skip
+# Parameters that no text can give: functions, tensors, and the options of methods, which have names of their own.
+PYTHON = {"progress", "watch", "report", "bar", "options", "distance", "negatives"}
+
+
+def parameters(function: Any, nested: bool = True) -> Iterator[tuple[str, Any, str]]:
+    """Yield name, default and documentation of the parameters of an imported function, and of its options' fields."""
+    documented = {one.arg_name: one.description or "" for one in parse(inspect.getdoc(function) or "").params}
+    shared = {name: text for names, text in documented.items() for name in re.split(r", *", names)}
+    for key, one in inspect.signature(function).parameters.items():
+        kinds = typing.get_args(one.annotation) or (one.annotation,)
+        options = [kind for kind in kinds if nested and is_dataclass(kind) and kind is not Model]
+        if options and len([kind for kind in kinds if kind is not type(None)]) == 1:
+            yield from parameters(options[0], False)
+        elif one.kind is not one.VAR_KEYWORD:
+            yield key, one.default, " ".join(shared.get(key, "").split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - TOOLS))
+def test_options_defaults_and_help_are_those_of_the_function(name: str) -> None:
+    shown = {one.name: one for one in BUILT[name].params}
+    for key, default, text in parameters(getattr(ins, name)):
+        if key in PYTHON and key not in shown:
+            continue
+        one = shown.pop(key)
+        if default is inspect.Parameter.empty:
+            assert one.required, key
+        elif one.default is None:
+            # What is left out is the function's own; its default is in the help.
+            several = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+            assert one.show_default in (several, True, False) or not several, key
+        else:
+            assert plain(one.default) == plain(default), key
+        if key not in ("model", "images", "before", "after") and (name, key) != ("scan", "out"):
+            assert plain_help(one.help) == text, key
+            assert text or name in UNDOCUMENTED, key
+    assert set(shown) <= FURTHER
+    loading = {key: text for key, _, text in parameters(ins.load)}
+    for key, one in shown.items():
+        if key in loading:
+            assert plain_help(one.help) == loading[key]
+            continue
+        assert one.help[0].isupper(), one.name
+        assert one.help.endswith("."), one.name
+
+
+def plain_help(text: str) -> str:
+    return Text.from_markup(text).plain.removesuffix("May be repeated.").strip()
+
+
+# Commands whose function has no documentation of its parameters yet.
+UNDOCUMENTED = {
+    "ablate", "activations", "compare", "connections", "dissect", "explain", "find", "interpretability", "layers",
+    "match", "patterns", "predict", "scan", "study", "train", "trust",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - TOOLS))
+def test_the_help_of_a_command_is_the_docstring_of_its_function(name: str) -> None:
+    summary = (parse(inspect.getdoc(getattr(ins, name)) or "").short_description or "").strip()
+    assert summary
+    assert Text.from_markup(BUILT[name].short_help).plain == summary
+    assert Text.from_markup(BUILT[name].help).plain.startswith(summary)
+
+
+def test_commands_are_grouped() -> None:
+    panels = [command.rich_help_panel for command in BUILT.values()]
+    assert list(dict.fromkeys(panels)) == list(PANELS)
+    said = CliRunner().invoke(app, ["--help"]).output
+    assert all(f" {panel} " in said for panel in PANELS)
+
+
+def test_every_registry_is_listed() -> None:
+    files = (Path(ins.__file__).parent).rglob("*.py")
+    kinds = {found for file in files for found in re.findall(r"= Registry\(\s*\"([^\"]+)\"", file.read_text())}
+    assert {registry(kind).kind for kind in KINDS} == kinds - UNLISTED
+    said = CliRunner().invoke(app, ["list"]).output
+    assert all(f"{kind} " in said for kind in KINDS)
+
+
+# Figures are named by their results.
+UNLISTED = {"figure"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_listed_with_what_its_entries_state(kind: str) -> None:
+    said = CliRunner().invoke(app, ["list", kind]).output
+    rows = json.loads(CliRunner().invoke(app, ["list", kind, "--json"]).output)
+    assert [row["name"] for row in rows] == list(registry(kind))
+    lines = said.splitlines()
+    assert len(lines) == len(rows) + 1
+    for line, row, entry in zip(lines[1:], rows, registry(kind).entries(), strict=True):
+        assert line.split()[0] == entry.name
+        assert entry.title in line
+        assert (entry.use or entry.summary) in line
+        assert entry.source in line
+        assert [option["name"] for option in row["options"]] == [
+            word(key) for key in registry(kind).options(entry.name)
+        ]
+        details = CliRunner().invoke(app, ["list", kind, entry.name]).output
+        assert details.startswith(f"{entry.name}: {entry.title}")
+        assert all(f"{option.word}=" in details for option in entry.options)
+
+
+def test_what_cannot_be_listed_has_a_sentence() -> None:
+    for words, says in ((["method"], "did you mean methods"), (["methods", "gradcan"], "did you mean gradcam")):
+        failed = CliRunner().invoke(app, ["list", *words])
+        assert isinstance(failed.exception, InnersightError)
+        assert says in str(failed.exception)
 
 
 class Called(Exception):  # noqa: N818

@@ -202,7 +202,8 @@ def _items(one: Parameter) -> type | None:
     if one.name == "images":
         return str
     found = (_LIST.match(kind) for kind in one.kinds if "int, int" not in kind)
-    return next(({"int": int, "float": float}.get(match[1], str) for match in found if match), None)
+    items = next(({"int": int, "float": float}.get(match[1], str) for match in found if match), None)
+    return None if "str" in one.kinds and items is not str else items
 
 
 def _kind(one: Parameter, reads: Typed | None) -> Any:
@@ -246,7 +247,7 @@ def _option(one: Parameter, reads: Typed | None) -> inspect.Parameter:
     info = typer.Option(
         *names,
         metavar=reads.metavar if reads else None,
-        help=_escaped(one.help) + (" May be repeated." if many else ""),
+        help=f"{_escaped(one.help)} {'May be repeated.' if many else ''}".strip(),
         show_default=shown if default is not False else False,
     )
     return _parameter(one.name, kind, info, default)

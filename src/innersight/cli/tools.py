@@ -1,21 +1,36 @@
 """Commands about the program itself."""
 
+import json as text
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from innersight.cli import listing
 from innersight.cli.base import app
-from innersight.cli.command import TOOLS
+from innersight.cli.command import TOOLS, Json
+from innersight.cli.listing import KINDS
 from innersight.errors import InnersightError, printable
 
 
-@app.command(rich_help_panel=TOOLS)
-def methods() -> None:
-    """List the heatmap methods with their source, when to use them, and their options."""
+@app.command("list", rich_help_panel=TOOLS)
+def list_(
+    kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS)}; all kinds when not given.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One entry, to show everything about it.")] = None,
+    json: Json = False,
+) -> None:
+    """List what can be chosen: heatmap methods, objectives, metrics, exports and the like, with their options."""
+    if json:
+        chosen = KINDS if kind is None else [kind]
+        found = {one: [listing.as_json(entry) for entry in listing.registry(one).entries()] for one in chosen}
+        typer.echo(text.dumps(found if kind is None else found[kind], indent=1))
+        return
     from innersight import terminal
 
-    typer.echo(terminal.methods())
+    if kind is not None and name is not None:
+        typer.echo(listing.details(kind, name))
+    else:
+        typer.echo(terminal.table(*(listing.kinds() if kind is None else listing.entries(kind))))
 
 
 @app.command(rich_help_panel=TOOLS)
