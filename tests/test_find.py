@@ -227,9 +227,9 @@ def test_errors() -> None:
         ins.find(model, (one, BOX), layers=["conv3"])
     with pytest.raises(InnersightError, match="middle of the image only"):
         ins.find(model, (image(1, width=90), (0, 0, 0.1, 1)))
-    with pytest.raises(InnersightError, match="--not takes all of it off"):
+    with pytest.raises(InnersightError, match="--but-not takes all of it off"):
         ins.find(model, (one, BOX), but_not=one)
-    with pytest.raises(InnersightError, match="--not takes all of it off"):
+    with pytest.raises(InnersightError, match="--but-not takes all of it off"):
         ins.find(model, (one, (0.11, 0.13, 0.57, 0.61)), but_not=(one, (0.11, 0.13, 0.57, 0.61)))
     with pytest.raises(InnersightError, match="all of every image"):
         ins.find(model, (one, (0, 0, 1, 1)))

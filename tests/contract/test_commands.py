@@ -138,7 +138,7 @@ def test_commands_are_grouped() -> None:
 
 
 def test_every_registry_is_listed() -> None:
-    files = (Path(ins.__file__).parent).rglob("*.py")
+    files = Path(ins.__file__).parent.rglob("*.py")
     kinds = {found for file in files for found in re.findall(r"= Registry\(\s*\"([^\"]+)\"", file.read_text())}
     assert {registry(kind).kind for kind in KINDS} == kinds - UNLISTED
     said = CliRunner().invoke(app, ["list"]).output
@@ -167,6 +167,30 @@ def test_a_kind_is_listed_with_what_its_entries_state(kind: str) -> None:
         details = CliRunner().invoke(app, ["list", kind, entry.name]).output
         assert details.startswith(f"{entry.name}: {entry.title}")
         assert all(f"{option.word}=" in details for option in entry.options)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_readme_lists_every_command_and_counts_the_methods() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert re.findall(r"^\| `innersight (\w+)", text, re.MULTILINE) == list(BUILT)
+    counted = [int(count) for count in re.findall(r"heatmaps by (\d+) methods", text)]
+    assert counted == [len(methods)]
+
+
+WRITTEN = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
+def test_commands_on_a_page_exist_with_their_options(page: Path) -> None:
+    for words in re.findall(
+        r"(?:^|`)innersight ([a-z].*?)(?:`|#|\n)", page.read_text().replace("\\\n", " "), re.MULTILINE
+    ):
+        name, *rest = words.split()
+        assert name in BUILT, words
+        known = {text for one in BUILT[name].params for text in (*one.opts, *one.secondary_opts)} | {"--help"}
+        assert {word.split("=")[0] for word in rest if re.match(r"--?[a-z][a-z-]*(=|$)", word)} <= known, words
 
 
 def test_what_cannot_be_listed_has_a_sentence() -> None:

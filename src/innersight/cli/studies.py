@@ -36,7 +36,7 @@ def view(
     model: Annotated[
         str | None, typer.Option(help="Network that computes more, where the study's own may not be opened.")
     ] = None,
-    image: Annotated[
+    images: Annotated[
         list[str] | None,
         typer.Option(help="Folder of the study's images, where those it names may not be opened. May be repeated."),
     ] = None,
@@ -44,7 +44,7 @@ def view(
 ) -> None:
     """Serve a study on this machine: look at it, and compute what is missing from its pages.
 
-    A study that was not made on this machine opens nothing by itself. To compute more, name --model and --image.
+    A study that was not made on this machine opens nothing by itself. To compute more, name --model and --images.
     """
     from contextlib import ExitStack
 
@@ -52,9 +52,9 @@ def view(
     from innersight.storage.study_folder import StudyFolder
     from innersight.web.app import serve
 
-    for text in image or ():
+    for text in images or ():
         if not Path(text).exists() and text.partition(":")[0] not in ("hf", "python"):
-            raise InnersightError(f"--image {text}: there is no such folder or file")
+            raise InnersightError(f"--images {text}: there is no such folder or file")
     with ExitStack() as stack:
         where = folder
         if not shown(StudyFolder.open(folder)):
@@ -63,7 +63,7 @@ def view(
 
             where = stack.enter_context(rendered(Store.open(folder)))
         serve(
-            folder, shown=where, host=host, port=port, open_browser=browser, source=model, images=tuple(image or ())
+            folder, shown=where, host=host, port=port, open_browser=browser, source=model, images=tuple(images or ())
         )  # fmt: skip
 
 

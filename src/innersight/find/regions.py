@@ -99,7 +99,11 @@ def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -
         raise InnersightError("find needs a region: give like=['IMAGE@x0,y0,x1,y1'], 0 to 1 (--like)")
     for query in queries:
         if query.like and not coverage(query, spec)[0].any():
-            why = "--not takes all of it off" if query.but_not else "the network is shown the middle of the image only"
+            why = (
+                "--but-not takes all of it off"
+                if query.but_not
+                else "the network is shown the middle of the image only"
+            )
             raise InnersightError(f"{query.image.name}: nothing of the region is left; {why}: choose another box")
     return tuple(queries)
 
