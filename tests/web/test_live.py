@@ -152,8 +152,8 @@ def test_a_dropped_image_is_added(visit: Visit) -> None:
     visit.wait(DRAWN, "main .heatmap")
     visit.shot("live-dropped")
     page = visit.page
-    page.locator(".question select").first.wait_for()
-    target, versus, method = page.locator(".question select").all()
+    page.locator(".request-form select").first.wait_for()
+    target, versus, method = page.locator(".request-form select").all()
     target.select_option(label=toons.CLASSES[0])
     versus.select_option(label=toons.CLASSES[1])
     method.select_option("saliency")

@@ -6,7 +6,7 @@ interface CellMap { width: number; height: number; values: Float32Array }
 interface Scale { signed: boolean; limit: number; clipped?: boolean }
 /** Shares of the sides of what the network sees. */
 interface Box { left: number; top: number; width: number; height: number }
-type Place = [number, number];
+type Position = [number, number];
 
 interface Guess { class: number; label: string; probability: number | null; logit: number }
 interface ImageEntry {
@@ -37,7 +37,7 @@ interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null; negatives: (Drawn & { units: number[] }) | null;
 }
 interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
-interface Field { size: Place; effective: Place; stride: Place; middle: Place }
+interface Field { size: Position; effective: Position; stride: Position; middle: Position }
 interface ScanCounts {
   images: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
@@ -97,7 +97,7 @@ interface Panel {
 
 /** What a page's `render` gives; see `register` in router.js. */
 interface Page {
-  title: string; body: Node; arrive?: () => void; place?: { layer?: LayerDocument; unit?: number; image?: string; units?: string[]; images?: string[] };
+  title: string; body: Node; arrive?: () => void; subject?: { layer?: LayerDocument; unit?: number; image?: string; units?: string[]; images?: string[] };
   lens?: { current(): string; change(name: string): void };
 }
 interface Clock { element: HTMLElement; follow(follower: (step: number) => void): void }

@@ -161,7 +161,7 @@ function ticksBetween(low, high) {
 
 function linear(from, to, start, end) {
   const scale = (value) => (to === from ? (start + end) / 2 : start + ((value - from) / (to - from)) * (end - start));
-  scale.invert = (place) => from + ((place - start) / (end - start)) * (to - from);
+  scale.invert = (position) => from + ((position - start) / (end - start)) * (to - from);
   scale.from = from;
   scale.to = to;
   return scale;
@@ -183,9 +183,9 @@ function nearest(points, step) {
   return points.reduce((best, point) => (Math.abs(point[0] - step) < Math.abs(best[0] - step) ? point : best));
 }
 
-function thin(list, most) {
-  if (list.length <= most) return list;
-  return Array.from({ length: most }, (_, i) => list[Math.round((i * (list.length - 1)) / (most - 1))]);
+function thin(list, limit) {
+  if (list.length <= limit) return list;
+  return Array.from({ length: limit }, (_, i) => list[Math.round((i * (list.length - 1)) / (limit - 1))]);
 }
 
 function smallest(values) {

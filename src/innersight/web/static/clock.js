@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { count } from "./format.js";
 
-/** Return {element, follow}: a slider over `steps`, and a way to be told the step, at once and on every change. */
+/** Return {element, follow}: a slider over `steps`, and `follow(listener)`, which calls the listener with the step at once and on every change. */
 export function stepClock(steps) {
   const followers = [];
   const last = steps.length - 1;
@@ -29,7 +29,7 @@ export function stepClock(steps) {
   };
 }
 
-/** The place in `steps` (rising) of the last one that is not later than `step`. */
+/** The index in `steps` (rising) of the last one that is not later than `step`. */
 export function indexAt(steps, step) {
   let at = 0;
   while (at + 1 < steps.length && steps[at + 1] <= step) at++;

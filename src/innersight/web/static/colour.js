@@ -12,7 +12,7 @@ const DIVERGING = table(RDBU_R);
 
 /**
  * The scale that values from `lo` to `hi` are coloured with: 0 to the highest, or the same distance to both sides of 0.
- * `limit` is 0 when there is nothing but zeros; values beyond it get the last colour.
+ * `limit` is 0 when there is nothing but zeros; colours are clipped beyond it.
  */
 export function scaleOf(lo, hi, signed) {
   return { signed, limit: signed ? Math.max(Math.abs(lo), Math.abs(hi)) : Math.max(hi, 0) };
@@ -44,10 +44,10 @@ function table(text) {
   const stops = anchors(text).map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   const colours = new Uint8ClampedArray(3 * LEVELS);
   for (let level = 0; level < LEVELS; level++) {
-    const place = (level / (LEVELS - 1)) * (stops.length - 1);
-    const before = Math.min(Math.floor(place), stops.length - 2);
+    const position = (level / (LEVELS - 1)) * (stops.length - 1);
+    const before = Math.min(Math.floor(position), stops.length - 2);
     for (let c = 0; c < 3; c++) {
-      colours[3 * level + c] = stops[before][c] + (stops[before + 1][c] - stops[before][c]) * (place - before);
+      colours[3 * level + c] = stops[before][c] + (stops[before + 1][c] - stops[before][c]) * (position - before);
     }
   }
   return colours;

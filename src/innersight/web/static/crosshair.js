@@ -1,7 +1,7 @@
-/** One place of an image in many maps at once: its value, and what each layer sees of the image there. */
+/** One position of an image in many maps at once: its value, and what each layer fieldText of the image there. */
 
 import { h } from "./dom.js";
-import { boxText, fieldBox, placeBox, putBox } from "./field.js";
+import { boxText, fieldBox, cellBox, putBox } from "./field.js";
 import { number, signed } from "./format.js";
 import { unitMap } from "./layer.js";
 
@@ -16,7 +16,7 @@ export function crosshair(study) {
   const readout = h("p", { class: "readout matrix-readout", role: "status" });
 
   /** Show the shares [x, y] of `active`'s image in all cells of that image. */
-  async function show(active, /** @type {Place} */ share) {
+  async function show(active, /** @type {Position} */ share) {
     const own = ++turn;
     const shown = cells.filter((cell) => cell.image.id === active.image.id);
     await Promise.all(shown.map((cell) => cell.read()));
@@ -24,13 +24,13 @@ export function crosshair(study) {
     if (own !== turn) return;
     for (const cell of cells) if (cell.image.id !== active.image.id) cell.clear();
     const values = new Map(shown.map((cell) => [cell, cell.show(share)]));
-    const place = placeAt(active.layer, share);
-    const whole = fieldBox(active.layer, place, study.model.input);
-    const effective = fieldBox(active.layer, place, study.model.input, "effective");
+    const position = positionAt(active.layer, share);
+    const whole = fieldBox(active.layer, position, study.model.input);
+    const effective = fieldBox(active.layer, position, study.model.input, "effective");
     for (const head of heads) head.show(head.image.id === active.image.id ? [whole, effective] : [null, null]);
-    const sees = whole && effective ? `; receptive field ${boxText(whole, active.image)}, effective ${boxText(effective, active.image)}` : "";
+    const fieldText = whole && effective ? `; receptive field ${boxText(whole, active.image)}, effective ${boxText(effective, active.image)}` : "";
     readout.textContent = `${active.address} over ${active.image.name}: ${valueText(active.layer, values.get(active))} at `
-      + `${boxText(placeBox(active.layer, place), active.image)}${sees}`;
+      + `${boxText(cellBox(active.layer, position), active.image)}${fieldText}`;
   }
 
   function leave() {
@@ -44,7 +44,7 @@ export function crosshair(study) {
     readout,
     image(image, tile) {
       const boxes = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
-      heads.push({ image, show: (places) => places.forEach((place, i) => putBox(boxes[i], place)) });
+      heads.push({ image, show: (fields) => fields.forEach((field, i) => putBox(boxes[i], field)) });
       return h("div", { class: "crossed" }, tile, boxes);
     },
     cell(entry, tile, label) {
@@ -57,29 +57,29 @@ export function crosshair(study) {
 
 function makeCell(study, { address, layer, unit, image }, tile, label, { show, leave }) {
   const marks = ["whole", "effective"].map((kind) => h("span", { class: `field-box ${kind}`, hidden: true }));
-  const spot = h("span", { class: "cell", hidden: true });
+  const highlight = h("span", { class: "cell", hidden: true });
   const output = h("span", { class: "matrix-value tabular", "aria-hidden": "true" });
   let map = /** @type {CellMap | null} */ (null);
-  let place = /** @type {Place | null} */ (null);
+  let position = /** @type {Position | null} */ (null);
   const cell = {
     address, layer, image,
     async read() {
       map ??= await unitMap(layer, unit, image.id);
     },
     /** Once it was read. */
-    show(/** @type {Place} */ share) {
+    show(/** @type {Position} */ share) {
       const { width, values } = /** @type {CellMap} */ (map);
-      place = placeAt(layer, share);
-      putBox(spot, placeBox(layer, place));
-      putBox(marks[0], fieldBox(layer, place, study.model.input));
-      putBox(marks[1], fieldBox(layer, place, study.model.input, "effective"));
-      const value = values[place[1] * width + place[0]];
+      position = positionAt(layer, share);
+      putBox(highlight, cellBox(layer, position));
+      putBox(marks[0], fieldBox(layer, position, study.model.input));
+      putBox(marks[1], fieldBox(layer, position, study.model.input, "effective"));
+      const value = values[position[1] * width + position[0]];
       output.textContent = valueText(layer, value);
       return value;
     },
     clear() {
-      place = null;
-      for (const mark of [spot, ...marks]) mark.hidden = true;
+      position = null;
+      for (const mark of [highlight, ...marks]) mark.hidden = true;
       output.textContent = "";
     },
   };
@@ -96,19 +96,19 @@ function makeCell(study, { address, layer, unit, image }, tile, label, { show, l
       if (!step) return;
       event.preventDefault();
       const [height, width] = layer.grid;
-      const [x, y] = place ? [place[0] + step[0], place[1] + step[1]] : [Math.floor(width / 2), Math.floor(height / 2)];
+      const [x, y] = position ? [position[0] + step[0], position[1] + step[1]] : [Math.floor(width / 2), Math.floor(height / 2)];
       show(cell, [(x + 0.5) / width, (y + 0.5) / height]);
-    } }, tile, spot, marks);
+    } }, tile, highlight, marks);
   return { cell, element: [area, output] };
 }
 
 /**
- * The place [x, y] of the layer's grid at these shares of the image.
+ * The position [x, y] of the layer's grid at these shares of the image.
  * @param {LayerDocument} layer
- * @param {Place} shares
- * @returns {Place}
+ * @param {Position} shares
+ * @returns {Position}
  */
-function placeAt({ grid: [height, width] }, [x, y]) {
+function positionAt({ grid: [height, width] }, [x, y]) {
   const inside = (share, length) => Math.max(0, Math.min(length - 1, Math.floor(share * length)));
   return [inside(x, width), inside(y, height)];
 }

@@ -15,10 +15,10 @@ export function popup(heading, content) {
 export function enlarge(items, at, render) {
   const title = h("h2", { id: "dialog-title" });
   const body = h("div", { class: "dialog-body" });
-  const place = h("span", { class: "quiet tabular" });
+  const counter = h("span", { class: "quiet tabular" });
   const dialog = h("dialog", { "aria-labelledby": "dialog-title" },
     h("header", {},
-      title, place,
+      title, counter,
       h("button", { type: "button", class: "icon", "aria-label": "Previous", onclick: () => move(-1) }, "←"),
       h("button", { type: "button", class: "icon", "aria-label": "Next", onclick: () => move(1) }, "→"),
       closer(() => dialog.close())),
@@ -28,7 +28,7 @@ export function enlarge(items, at, render) {
     const shown = render(items[at]);
     fill(title, shown.title);
     fill(body, shown.body);
-    place.textContent = `${at + 1} of ${items.length}`;
+    counter.textContent = `${at + 1} of ${items.length}`;
   }
 
   function move(step) {

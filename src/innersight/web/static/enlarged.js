@@ -3,7 +3,7 @@
 import { enlarge } from "./dialog.js";
 import { facts, h, settingsList } from "./dom.js";
 import { number } from "./format.js";
-import { mapLabel, mapTile, objections, patternIndex, patternSentence, imageTile, unitScale } from "./layer.js";
+import { mapLabel, mapTile, badFlags, patternIndex, patternSentence, imageTile, unitScale } from "./layer.js";
 import { legend } from "./legend.js";
 import { urls } from "./study.js";
 
@@ -36,8 +36,8 @@ export function scoreFacts(score, settings, what = "unit") {
   const measure = what === "class" ? "logit" : "activation";
   return [
     score ? h("p", {}, patternSentence(score, what)) : null,
-    objections(score).length ? h("p", { class: "badges" },
-      objections(score).map((flag) => h("span", { class: "badge bad" }, flag))) : null,
+    badFlags(score).length ? h("p", { class: "badges" },
+      badFlags(score).map((flag) => h("span", { class: "badge bad" }, flag))) : null,
     facts([
       [`${measure} on the pattern`, score ? number(score.activation) : null],
       ["optimization steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],

@@ -1,11 +1,11 @@
-/** What a place of a layer sees of the image: its receptive field, as measured. */
+/** What a position of a layer sees of the image: its receptive field, as measured. */
 
 /**
- * The part of the network's input that the place [x, y] of a layer sees, as shares {left, top, width, height} of its
+ * The part of the network's input that the position [x, y] of a layer sees, as shares {left, top, width, height} of its
  * sides, cut at the border; null where it was not measured. `part`: "size" for all of it, "effective" for the part with
  * 95 % of the gradient's energy.
  * @param {LayerDocument} layer
- * @param {Place} place
+ * @param {Position} position
  * @param {{height: number, width: number}} input
  * @param {"size" | "effective"} part
  * @returns {Box | null}
@@ -13,8 +13,8 @@
 export function fieldBox(layer, [x, y], input, part = "size") {
   const { field, grid } = layer;
   if (!field) return null;
-  const span = (axis, place, side) => {
-    const middle = field.middle[axis] + (place - Math.floor((grid[axis] - 1) / 2)) * field.stride[axis];
+  const span = (axis, position, side) => {
+    const middle = field.middle[axis] + (position - Math.floor((grid[axis] - 1) / 2)) * field.stride[axis];
     const from = Math.max(0, middle - field[part][axis] / 2);
     const to = Math.min(side, middle + field[part][axis] / 2);
     return [from / side, Math.max(0, to - from) / side];
@@ -25,12 +25,12 @@ export function fieldBox(layer, [x, y], input, part = "size") {
 }
 
 /**
- * The place itself, as shares of the map's sides.
+ * The position itself, as shares of the map's sides.
  * @param {LayerDocument} layer
- * @param {Place} place
+ * @param {Position} position
  * @returns {Box}
  */
-export function placeBox({ grid: [height, width] }, [x, y]) {
+export function cellBox({ grid: [height, width] }, [x, y]) {
   return { left: x / width, top: y / height, width: 1 / width, height: 1 / height };
 }
 

@@ -2,37 +2,37 @@
 
 import { alone } from "./source.js";
 
-/** The jobs this page follows, by id, and who wants to hear of them. */
+/** The jobs this page follows, by id, and the listeners. */
 const jobs = new Map();
 const listeners = new Set();
 /** Ids of the jobs whose events are listened to. A browser opens six connections to a host, and others wait for them. */
-const heard = new Set();
-const HEARD = 2;
-const LOOK = 3000; // milliseconds between looks for jobs of other windows
+const streamed = new Set();
+const MAX_STREAMS = 2;
+const POLL_INTERVAL = 3000; // milliseconds between looks for jobs of other windows
 
 /** What this host can compute; null in a report. */
-export async function askHost() {
+export async function hostInfo() {
   if (alone) return null;
-  return answered(await fetch("api/host"));
+  return parsed(await fetch("api/host"));
 }
 
-/** Hear of every change: `listener(job, jobs)`. */
+/** Call `listener` on every change: `listener(job, jobs)`. */
 export function onJob(listener) {
   listeners.add(listener);
 }
 
 /** Jobs that wait or run. */
-export function going() {
-  return [...jobs.values()].filter((job) => !over(job));
+export function activeJobs() {
+  return [...jobs.values()].filter((job) => !finished(job));
 }
 
-export function over(job) {
+export function finished(job) {
   return ["done", "failed", "cancelled"].includes(job.state);
 }
 
 /** Ask for something; `ask` is as /api/openapi.json describes it. Throws an Error with the server's sentence. */
 export async function compute(ask) {
-  return follow(await answered(await fetch("api/jobs", {
+  return follow(await parsed(await fetch("api/jobs", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(ask),
   })));
 }
@@ -40,72 +40,72 @@ export async function compute(ask) {
 /** Send an image; it becomes one of the study. */
 export async function send(file) {
   const query = new URLSearchParams({ name: file.name || "image" });
-  return follow(await answered(await fetch(`api/images?${query}`, {
+  return follow(await parsed(await fetch(`api/images?${query}`, {
     method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file,
   })));
 }
 
 export async function cancel(job) {
-  tell(await answered(await fetch(`api/jobs/${job.id}`, { method: "DELETE" })));
+  notify(await parsed(await fetch(`api/jobs/${job.id}`, { method: "DELETE" })));
 }
 
 /** Take up the jobs that another visit to this page began, and from now on those of other windows. */
-export async function takeUp() {
+export async function resumeJobs() {
   const past = new Set();
-  for (const job of await answered(await fetch("api/jobs"))) {
-    if (over(job)) past.add(job.id);
+  for (const job of await parsed(await fetch("api/jobs"))) {
+    if (finished(job)) past.add(job.id);
     else follow(job);
   }
-  const look = async () => {
+  const poll = async () => {
     if (document.hidden) return;
-    const found = await fetch("api/jobs").then(answered).catch(() => []); // a host that went away is told where it is asked
+    const found = await fetch("api/jobs").then(parsed).catch(() => []); // a host that is gone is reported by the next request
     for (const job of found.filter(({ id }) => !past.has(id) && !jobs.has(id))) {
-      if (over(job)) tell(job);
+      if (finished(job)) notify(job);
       else follow(job);
     }
   };
-  setInterval(look, LOOK);
-  document.addEventListener("visibilitychange", look);
+  setInterval(poll, POLL_INTERVAL);
+  document.addEventListener("visibilitychange", poll);
 }
 
 function follow(job) {
-  if (!jobs.has(job.id)) tell(job);
+  if (!jobs.has(job.id)) notify(job);
   listen();
   return job;
 }
 
 /** Listen to the jobs that come first: the host does one after the other. */
 function listen() {
-  for (const job of going().slice(0, HEARD)) {
-    if (heard.has(job.id) || heard.size >= HEARD) continue;
-    heard.add(job.id);
+  for (const job of activeJobs().slice(0, MAX_STREAMS)) {
+    if (streamed.has(job.id) || streamed.size >= MAX_STREAMS) continue;
+    streamed.add(job.id);
     const events = new EventSource(`api/jobs/${job.id}/events`);
-    const hear = (now) => {
-      if (over(now)) {
+    const receive = (now) => {
+      if (finished(now)) {
         events.close();
-        heard.delete(job.id);
+        streamed.delete(job.id);
       }
-      tell(now);
+      notify(now);
       listen();
     };
-    events.addEventListener("job", (event) => hear(JSON.parse(event.data)));
+    events.addEventListener("job", (event) => receive(JSON.parse(event.data)));
     events.addEventListener("error", () => {
       // A connection that was lost is tried again by the browser; one that is refused is not.
-      if (events.readyState === EventSource.CLOSED && heard.has(job.id)) {
-        hear({ ...jobs.get(job.id), state: "failed", error: "The server no longer knows this job. Was it restarted?" });
+      if (events.readyState === EventSource.CLOSED && streamed.has(job.id)) {
+        receive({ ...jobs.get(job.id), state: "failed", error: "The server no longer knows this job. Was it restarted?" });
       }
     });
   }
 }
 
-function tell(job) {
+function notify(job) {
   const before = jobs.get(job.id);
-  if (before && over(before)) return;
+  if (before && finished(before)) return;
   jobs.set(job.id, job);
   for (const listener of listeners) listener(job, before);
 }
 
-async function answered(response) {
+async function parsed(response) {
   const found = await response.json();
   if (!response.ok) throw new Error(found.detail);
   return found;

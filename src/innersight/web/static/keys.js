@@ -48,7 +48,7 @@ export function openHelp() {
 }
 
 function step(study, by) {
-  const { layer, unit } = shownPage().place ?? {};
+  const { layer, unit } = shownPage().subject ?? {};
   if (layer && unit !== undefined) {
     location.hash = urls.unit(layer.name, unitBeside(layer, unit, by));
     return;
@@ -59,25 +59,25 @@ function step(study, by) {
 }
 
 function stepLayer(study, by) {
-  const { layer } = shownPage().place ?? {};
+  const { layer } = shownPage().subject ?? {};
   const names = shownLayers(study).map((entry) => entry.name);
   const next = names[(layer ? names.indexOf(layer.name) : by > 0 ? -1 : names.length) + by];
   if (next !== undefined) location.hash = urls.layer(next, { lens: shownPage().lens?.current() ?? null });
 }
 
 function lens(number) {
-  const { lens: switched, place } = shownPage();
+  const { lens: switched, subject } = shownPage();
   const { name } = partsOf("lens")[number - 1];
   if (switched) switched.change(name);
-  else if (place?.layer) location.hash = urls.layer(place.layer.name, { lens: name });
+  else if (subject?.layer) location.hash = urls.layer(subject.layer.name, { lens: name });
 }
 
 function pin() {
   const focus = document.activeElement;
   const near = /** @type {HTMLElement | null | undefined} */ (focus?.closest("[data-address]")
     ?? focus?.closest("li, figure, [role=row]")?.querySelector("[data-address]"));
-  const { place } = shownPage();
-  const own = place?.layer && place.unit !== undefined ? `${place.layer.name}:${place.unit}` : place?.image;
+  const { subject } = shownPage();
+  const own = subject?.layer && subject.unit !== undefined ? `${subject.layer.name}:${subject.unit}` : subject?.image;
   const address = near?.dataset.address ?? own;
   if (address) togglePin(address);
 }

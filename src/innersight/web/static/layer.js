@@ -6,7 +6,7 @@ import { drawMap, drawOverlay, drawImage, readMap } from "./sheet.js";
 import { imageIndex } from "./study.js";
 import { tile } from "./tiles.js";
 
-const places = new WeakMap();
+const tileNumbers = new WeakMap();
 
 /** The scale of one unit over the images named: the same colours mean the same values in all of them. */
 export function unitScale(layer, unit, ids) {
@@ -76,8 +76,8 @@ export function imageTile(sheet, i, label = null) {
  */
 export function patternIndex(layer, unit) {
   if (!layer.patterns) return -1;
-  if (!places.has(layer)) places.set(layer, new Map(layer.patterns.units.map((own, i) => [own, i])));
-  return places.get(layer).get(unit) ?? -1;
+  if (!tileNumbers.has(layer)) tileNumbers.set(layer, new Map(layer.patterns.units.map((own, i) => [own, i])));
+  return tileNumbers.get(layer).get(unit) ?? -1;
 }
 
 /**
@@ -89,7 +89,7 @@ export function unitsOf(layer) {
   return layer.shown ?? [...Array(layer.units).keys()];
 }
 
-/** The unit `by` places further, from the last on to the first. */
+/** The unit `by` steps further, wrapping around at the end. */
 export function unitBeside(layer, unit, by) {
   const units = unitsOf(layer);
   return units[(units.indexOf(unit) + by + units.length) % units.length];
@@ -145,7 +145,7 @@ export function patternSentence(score, what = "unit") {
 }
 
 /** Flags that speak against a pattern; "unconverged" is shown with its settings only. */
-export function objections(score) {
+export function badFlags(score) {
   return (score?.flags ?? []).filter((flag) => flag !== "unconverged");
 }
 

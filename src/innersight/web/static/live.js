@@ -2,12 +2,12 @@
 
 import { byId, fill, h } from "./dom.js";
 import { dropImages } from "./drop.js";
-import { askHost, cancel, onJob, over, takeUp } from "./jobs.js";
+import { hostInfo, cancel, onJob, finished, resumeJobs } from "./jobs.js";
 import { mark, offerPanel } from "./offering.js";
 import { allPanels, panelOf, partsOf } from "./panel.js";
 import { imagePins, unitPins } from "./pins.js";
 import { parseHash, shownPage } from "./router.js";
-import { offer as hand } from "./save.js";
+import { download } from "./save.js";
 import { forget, getDocument } from "./source.js";
 
 const STATES = { waiting: "Waiting", running: "Computing", done: "Done", failed: "Failed", cancelled: "Cancelled" };
@@ -16,7 +16,7 @@ const PATIENCE = 700;
 
 /** Begin; in a report nothing happens. `main` is where pages appear. */
 export async function startLive(study, main) {
-  const host = await askHost();
+  const host = await hostInfo();
   if (!host) return;
   const tray = document.body.appendChild(h("section", { class: "jobs", "aria-label": "Running computations" }));
   const rows = new Map();
@@ -31,7 +31,7 @@ export async function startLive(study, main) {
     row.update(job);
     if (job.documents.length !== (before?.documents.length ?? 0) || job.state === "done") stale = true;
     if (stale) timer ??= setTimeout(renew, PATIENCE);
-    if (over(job)) {
+    if (finished(job)) {
       rows.delete(job.id);
       if (job.state !== "failed") setTimeout(() => row.element.remove(), LINGER);
     }
@@ -49,7 +49,7 @@ export async function startLive(study, main) {
     stale = false;
     forget();
     Object.assign(study, await getDocument("study"));
-    Object.assign(host, await askHost());
+    Object.assign(host, await hostInfo());
     dispatchEvent(new Event("study"));
     dispatchEvent(new HashChangeEvent("hashchange"));
   }
@@ -66,7 +66,7 @@ export async function startLive(study, main) {
   dropImages(host, study);
   const problem = h("span", { class: "bad-text", role: "alert" });
   byId("tray-actions").prepend(problem, exportButton("Export", () => ({ units: unitPins(), images: imagePins() }), problem));
-  await takeUp();
+  await resumeJobs();
   await decorate();
 
   async function decorate() {
@@ -102,7 +102,7 @@ function exportButton(text, chosen, problem) {
     const response = await fetch(`api/report?${wanted}`, { method: "POST" });
     button.disabled = false;
     if (!response.ok) fill(problem, (await response.json()).detail);
-    else hand(await response.blob(), "innersight-view.html");
+    else download(await response.blob(), "innersight-view.html");
   } }, text);
   return button;
 }
@@ -110,7 +110,7 @@ function exportButton(text, chosen, problem) {
 /** A report of what is shown side by side, as a file to send to somebody. */
 function exportRow() {
   const problem = h("span", { class: "bad-text", role: "alert" });
-  const button = exportButton("Export this view", () => shownPage().place ?? {}, problem);
+  const button = exportButton("Export this view", () => shownPage().subject ?? {}, problem);
   return h("div", { class: "offer-row" }, button,
     h("span", { class: "quiet" }, "Saves one HTML file with these units and images only. It works offline."), problem);
 }
@@ -127,8 +127,8 @@ function jobRow(study, first) {
     update(job) {
       element.dataset.state = job.state;
       bar.value = job.share;
-      bar.hidden = over(job);
-      stop.hidden = over(job);
+      bar.hidden = finished(job);
+      stop.hidden = finished(job);
       close.hidden = job.state !== "failed";
       fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${atWork(job.what)}` : ""].join(""));
     },

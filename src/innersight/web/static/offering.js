@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { seconds } from "./format.js";
-import { compute, going } from "./jobs.js";
+import { compute, activeJobs } from "./jobs.js";
 
 /** An offer: a button with what it takes; where this host cannot compute, what to do instead. */
 export function offerPanel(offer, host) {
@@ -33,7 +33,7 @@ async function start(offer, button, problem) {
 /** A button whose work is under way cannot be pressed again. */
 export function mark(button) {
   const wanted = new Set(JSON.parse(button.dataset.requests).map(essence));
-  const busy = going().some((job) => wanted.has(essence(job.ask)));
+  const busy = activeJobs().some((job) => wanted.has(essence(job.ask)));
   button.disabled = busy;
   button.toggleAttribute("data-busy", busy);
 }

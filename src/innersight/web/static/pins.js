@@ -3,7 +3,7 @@
 import { joinAddresses, splitAddresses, unitOf } from "./address.js";
 import { h, svg } from "./dom.js";
 
-const MOST = 64;
+const MAX_PINS = 64;
 
 let pinned = [];
 const listeners = [];
@@ -32,7 +32,7 @@ export function readPins(text) {
 }
 
 export function setPins(addresses) {
-  pinned = [...new Set(addresses)].slice(-MOST);
+  pinned = [...new Set(addresses)].slice(-MAX_PINS);
   for (const button of document.querySelectorAll("button.pin[data-address]")) mark(button);
   for (const listener of listeners) listener();
 }

@@ -1,4 +1,4 @@
-/** Read a map under the pointer or with the arrow keys: the value of a cell and its location in the image. */
+/** Read a map under the pointer or with the arrow keys: the value of a cell and its region of the image. */
 
 import { h } from "./dom.js";
 import { number, signed } from "./format.js";
@@ -10,22 +10,22 @@ import { number, signed } from "./format.js";
 export function probe(host, { read, image, unit, isSigned, label }) {
   const cell = h("span", { class: "cell", hidden: true, "aria-hidden": "true" });
   const output = h("p", { class: "readout", role: "status" });
-  let place = /** @type {Place | null} */ (null);
+  let position = /** @type {Position | null} */ (null);
 
   async function show(next) {
     const map = await read();
-    place = [clamp(next[0], map.width), clamp(next[1], map.height)];
-    const [x, y] = place;
+    position = [clamp(next[0], map.width), clamp(next[1], map.height)];
+    const [x, y] = position;
     const value = map.values[y * map.width + x];
     const percent = (share) => `${100 * share}%`;
     for (const [name, share] of [["left", x / map.width], ["top", y / map.height],
       ["width", 1 / map.width], ["height", 1 / map.height]]) cell.style.setProperty(name, percent(share));
     cell.hidden = false;
-    output.textContent = `${(isSigned ? signed : number)(value)} ${unit} at ${where(image, map, x, y)}`;
+    output.textContent = `${(isSigned ? signed : number)(value)} ${unit} at ${regionText(image, map, x, y)}`;
   }
 
   function leave() {
-    place = null;
+    position = null;
     cell.hidden = true;
     output.textContent = "";
   }
@@ -46,14 +46,14 @@ export function probe(host, { read, image, unit, isSigned, label }) {
       event.preventDefault();
       event.stopPropagation();
       const map = await read();
-      const from = place ?? [Math.floor(map.width / 2), Math.floor(map.height / 2)];
-      await show(place ? [from[0] + step[0], from[1] + step[1]] : from);
+      const from = position ?? [Math.floor(map.width / 2), Math.floor(map.height / 2)];
+      await show(position ? [from[0] + step[0], from[1] + step[1]] : from);
     },
   }, host, cell);
   return { area, output };
 }
 
-function where(image, map, x, y) {
+function regionText(image, map, x, y) {
   const [left, top, right, bottom] = image.box;
   const [w, h] = [(right - left) / map.width, (bottom - top) / map.height];
   const span = (start, length) => `${Math.round(start)}–${Math.round(start + length)}`;

@@ -2,7 +2,7 @@
 
 const REACHABLE = "a[href], button, summary, input, select, canvas[tabindex], [tabindex='0']";
 
-/** Look at `root` and give a function that finds the same again, by what it says, once `root` is filled anew. */
+/** Look at `root` and give a function that finds the same again, by its text, once `root` is filled anew. */
 export function keep(root) {
   const focused = document.activeElement !== root && root.contains(document.activeElement) ? name(root, document.activeElement) : null;
   const open = [...root.querySelectorAll("details[open] > summary")].map((summary) => name(root, summary));
@@ -15,9 +15,9 @@ export function keep(root) {
   };
 }
 
-/** What an element says, and how many before it say the same. */
+/** The text of an element, and how many before it have the same. */
 function name(root, element) {
-  const text = says(element);
+  const text = textOf(element);
   return { text, before: same(root, text).indexOf(element) };
 }
 
@@ -27,9 +27,9 @@ function find(root, { text, before }) {
 }
 
 function same(root, text) {
-  return [...root.querySelectorAll(REACHABLE)].filter((element) => says(element) === text);
+  return [...root.querySelectorAll(REACHABLE)].filter((element) => textOf(element) === text);
 }
 
-function says(element) {
+function textOf(element) {
   return `${element.tagName} ${element.getAttribute("aria-label") ?? element.textContent}`;
 }

@@ -9,15 +9,15 @@ import { asQuery } from "./study.js";
 const FRAMED = document.URL.startsWith("about:srcdoc");
 
 const pages = [];
-const places = new Map();
+const scrolled = new Map();
 let leaving = new AbortController();
 let shown = /** @type {string | null} */ (null);
 let current = /** @type {Page} */ ({});
 
 /**
  * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
- * {title, body, arrive, place, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
- * leaves. `place` {layer, unit, image} is what the keys act on, or {units, images} what can be exported, `lens` {current(), change(name)} the layer's view.
+ * {title, body, arrive, subject, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
+ * leaves. `subject` {layer, unit, image} is what the keys act on, or {units, images} what can be exported, `lens` {current(), change(name)} the layer's view.
  */
 export function register(pattern, render) {
   pages.push({ pattern, parts: pattern.split("/"), render });
@@ -53,7 +53,7 @@ export function start(main, study) {
   });
   onPins(() => setQuery({ pins: pinText() }));
   const go = async () => {
-    if (shown !== null) places.set(shown, scrollY);
+    if (shown !== null) scrolled.set(shown, scrollY);
     carryPins();
     const fresh = clicked || shown === null;
     clicked = false;
@@ -94,25 +94,25 @@ async function show(main, study, fresh) {
   fill(main, page.body);
   if (restore) restore();
   else if (!first) main.focus({ preventScroll: true });
-  scrollTo({ top: fresh ? 0 : (places.get(target) ?? 0), behavior: "instant" });
+  scrollTo({ top: fresh ? 0 : (scrolled.get(target) ?? 0), behavior: "instant" });
   page.arrive?.();
 }
 
 async function find(study, hash, signal) {
-  const place = parseHash(hash);
-  if (!place) return lost(hash, "The address contains an invalid % escape.");
+  const address = parseHash(hash);
+  if (!address) return notFound(hash, "The address contains an invalid % escape.");
   for (const page of pages) {
-    const params = match(page.parts, place.parts);
-    if (params) return page.render({ study, params, query: place.query, signal });
+    const params = match(page.parts, address.parts);
+    if (params) return page.render({ study, params, query: address.query, signal });
   }
-  return lost(hash, "Addresses have the form #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
+  return notFound(hash, "Addresses have the form #/l/LAYER, #/l/LAYER/u/NUMBER, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
 }
 
-/** The page for an address that leads nowhere: it says why. */
-export function lost(address, why, head = "Page not found") {
+/** The page for an address that does not exist, with the reason. */
+export function notFound(address, why, head = "Page not found") {
   return {
     title: "Not found",
-    body: h("section", { class: "page lost" },
+    body: h("section", { class: "page not-found" },
             h("h1", {}, head),
       h("p", { class: "lead" }, h("code", {}, address)),
       h("p", { class: "lead" }, why),

@@ -2,11 +2,11 @@
 
 import { h } from "./dom.js";
 
-const LEAST = 640; // pixels of a saved map's longer side
+const MIN_SIDE = 640; // pixels of a saved map's longer side
 const CELL = 128; // pixels of a saved tile's width
 const LINE = 20; // and of the line below it
 const GAP = 8;
-const MOST = 600; // tiles of a saved sheet
+const MAX_TILES = 600; // tiles of a saved sheet
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-linecap", "stroke-dasharray", "font",
   "text-anchor", "visibility", "opacity"];
 
@@ -16,7 +16,7 @@ export function saveButton(find, name) {
   return h("button", { class: "save", type: "button", "aria-label": `Save ${name} as an image`, title: "Save as an image",
     onclick: async () => {
       const source = find();
-      if (source) offer(kind() === "SVG" ? svgFile(source) : await pngFile(source), `${fileName(name)}.${kind().toLowerCase()}`);
+      if (source) download(kind() === "SVG" ? svgFile(source) : await pngFile(source), `${fileName(name)}.${kind().toLowerCase()}`);
     } }, "↓");
 }
 
@@ -32,9 +32,9 @@ export function sheetButton(cells, name, columns = null) {
     button.disabled = true;
     try {
       const all = cells();
-      const shown = all.slice(0, MOST);
-      const file = fileName(shown.length < all.length ? `${name} first ${MOST}` : name);
-      offer(await sheetFile(shown, columns ?? Math.ceil(Math.sqrt(shown.length * 1.6))), `${file}.png`);
+      const shown = all.slice(0, MAX_TILES);
+      const file = fileName(shown.length < all.length ? `${name} first ${MAX_TILES}` : name);
+      download(await sheetFile(shown, columns ?? Math.ceil(Math.sqrt(shown.length * 1.6))), `${file}.png`);
     } finally {
       button.disabled = false;
     }
@@ -72,8 +72,8 @@ function clipped(pen, text) {
   return `${text.slice(0, length)}…`;
 }
 
-/** Hand the reader a file. */
-export function offer(blob, name) {
+/** Save a file. */
+export function download(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
@@ -81,7 +81,7 @@ export function offer(blob, name) {
 
 /** The canvas as it is shown: the cells of a small map stay square. */
 function pngFile(canvas) {
-  const times = Math.max(1, Math.ceil(LEAST / Math.max(canvas.width, canvas.height)));
+  const times = Math.max(1, Math.ceil(MIN_SIDE / Math.max(canvas.width, canvas.height)));
   const large = h("canvas", { width: canvas.width * times, height: canvas.height * times });
   const pen = large.getContext("2d");
   pen.imageSmoothingEnabled = getComputedStyle(canvas).imageRendering !== "pixelated";

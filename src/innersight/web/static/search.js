@@ -6,7 +6,7 @@ import { popup } from "./dialog.js";
 import { plural } from "./format.js";
 import { shownLayers, urls } from "./study.js";
 
-const MOST = 30;
+const MAX_RESULTS = 30;
 
 export function openSearch(study) {
   const list = h("ul", { class: "found", role: "listbox", id: "found", "aria-label": "Search results" });
@@ -70,7 +70,7 @@ export function found(study, text) {
   };
   const named = everything.map((result) => [rank(result), result]).filter(([order]) => order !== null)
     .sort((a, b) => a[0] - b[0]).map(([, result]) => result);
-  return [...units(layers, text.trim()), ...named].slice(0, MOST);
+  return [...units(layers, text.trim()), ...named].slice(0, MAX_RESULTS);
 }
 
 /** Units of the layers whose name holds what stands before the number: "stem 7", "stage:7", "7". */

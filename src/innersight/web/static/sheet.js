@@ -17,9 +17,9 @@ const greys = cache(async (name) => decodeGrey(new Uint8Array(await (await getFi
 function locate(sheet, i) {
   const [width, height] = sheet.tile;
   if (sheet.at) i = sheet.at.indexOf(i);
-  const place = i % sheet.per_file;
-  const x = (place % sheet.columns) * width;
-  const y = Math.floor(place / sheet.columns) * height;
+  const position = i % sheet.per_file;
+  const x = (position % sheet.columns) * width;
+  const y = Math.floor(position / sheet.columns) * height;
   return { file: sheet.files[Math.floor(i / sheet.per_file)], x, y, width, height };
 }
 

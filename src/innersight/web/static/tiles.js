@@ -94,7 +94,7 @@ export function tile(painter, [width, height], { crisp = false, label = null } =
 
 /**
  * A sheet of tiles. Each item is {tile, name, note, label, address, href | onopen}; `name` is the small text below,
- * `note` a value beside it, `label` what a screen reader says, `address` what its pin pins.
+ * `note` a value beside it, `label` the text for screen readers, `address` what its pin pins.
  */
 export function tileGrid(items, options) {
   return longGrid(items.length, (i) => items[i], options);
@@ -118,15 +118,15 @@ export function longGrid(count, make, { label, small = false } = {}) {
   return list;
 }
 
-/** Keep only the rows near the window in the list. Each tile has its place for itself, so new ones move no other. */
+/** Keep only the rows near the window in the list. Tiles are positioned one by one, so that a new one moves no other. */
 function keepNear(list, count, entry) {
   const shown = new Map();
-  let asked = false;
+  let scheduled = false;
   let tracks = "";
   let pitch = 0;
 
-  function place() {
-    asked = false;
+  function arrange() {
+    scheduled = false;
     if (!list.isConnected) return;
     const style = getComputedStyle(list);
     const widths = style.gridTemplateColumns.split(" ").map(parseFloat);
@@ -168,21 +168,21 @@ function keepNear(list, count, entry) {
     return element;
   }
 
-  const ask = () => {
-    if (!asked) requestAnimationFrame(place);
-    asked = true;
+  const schedule = () => {
+    if (!scheduled) requestAnimationFrame(arrange);
+    scheduled = true;
   };
   list.classList.add("placed");
   const life = new AbortController();
   const watching = new ResizeObserver(() => {
-    if (list.isConnected) ask();
+    if (list.isConnected) schedule();
     else {
       life.abort();
       watching.disconnect();
     }
   });
   watching.observe(list);
-  addEventListener("scroll", ask, { passive: true, signal: life.signal });
+  addEventListener("scroll", schedule, { passive: true, signal: life.signal });
 }
 
 function clamp(row, rows) {

@@ -2,14 +2,14 @@
 
 import { h } from "../dom.js";
 import { boxed, headed, loadDocuments } from "../panel.js";
-import { lost, register } from "../router.js";
+import { notFound, register } from "../router.js";
 import { classNumber, loadLayer, storyLayers } from "../study.js";
 
 register("/c/:class", async ({ study, params }) => {
   const { labels } = study.model;
   const number = classNumber(study, params.class);
   if (number === null) {
-    return lost(params.class, `${study.model.name} has classes 0 to ${labels.length - 1}.`);
+    return notFound(params.class, `${study.model.name} has classes 0 to ${labels.length - 1}.`);
   }
   const [documents, ...layers] = await Promise.all([loadDocuments(), ...storyLayers(study).map((entry) => loadLayer(study, entry.name))]);
   const label = labels[number];

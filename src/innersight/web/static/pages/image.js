@@ -7,17 +7,17 @@ import { framedImage, seesAll } from "../framed.js";
 import { seenTile } from "../layer.js";
 import { headed, loadDocuments } from "../panel.js";
 import { pinButton } from "../pins.js";
-import { lost, register } from "../router.js";
+import { notFound, register } from "../router.js";
 import { loadLayer, storyLayers, urls } from "../study.js";
 
 register("/i/:id", async ({ study, params, query }) => {
   const image = study.images.find((entry) => entry.id === params.id);
-  if (!image) return lost(params.id,
+  if (!image) return notFound(params.id,
     `This study contains the images ${study.images.map((entry) => entry.id).join(", ")}.`);
   const [documents, ...layers] = await Promise.all([loadDocuments(), ...storyLayers(study).map((entry) => loadLayer(study, entry.name))]);
   return {
     title: image.name,
-    place: { image: image.id },
+    subject: { image: image.id },
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Image"),
         h("div", { class: "title-row" }, h("h1", {}, image.name),

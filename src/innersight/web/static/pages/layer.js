@@ -3,7 +3,7 @@
 import { choice, fill, h, select } from "../dom.js";
 import { count, plural, size } from "../format.js";
 import { panelOf, partsOf } from "../panel.js";
-import { lost, register, setQuery } from "../router.js";
+import { notFound, register, setQuery } from "../router.js";
 import { loadLayer, reason, shownLayers, urls } from "../study.js";
 
 register("/l/:layer", async ({ study, params, query }) => {
@@ -30,7 +30,7 @@ register("/l/:layer", async ({ study, params, query }) => {
   const lenses = choice("View", panels.map(({ name }) => [name, panelOf(name)?.title]), state.lens, (lens) => change({ lens }));
   return {
     title: layer.name,
-    place: { layer },
+    subject: { layer },
     lens: { current: () => state.lens, change: (lens) => lenses.querySelector(`[data-value="${lens}"]`)?.click() },
     body: h("section", { class: "page" },
       layerHead(study, layer),
@@ -44,8 +44,8 @@ export function unknownLayer(study, name) {
   const entry = study.layers.find((layer) => layer.name === name);
   const known = shownLayers(study).map((layer) => layer.name).join(", ");
   return entry
-    ? lost(name, `${reason(study, "layer", "")} Layers in this study: ${known}.`, "This layer was not computed")
-    : lost(name, `${study.model.name} has no layer of this name. Layers in this study: ${known}.`);
+    ? notFound(name, `${reason(study, "layer", "")} Layers in this study: ${known}.`, "This layer was not computed")
+    : notFound(name, `${study.model.name} has no layer of this name. Layers in this study: ${known}.`);
 }
 
 function layerHead(study, layer) {

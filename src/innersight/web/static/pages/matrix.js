@@ -57,7 +57,7 @@ register("/x", async ({ study, query }) => {
   show();
   return {
     title: "Side by side",
-    place: state,
+    subject: state,
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Pinned units and images"),
         h("h1", {}, "Units side by side"),
@@ -121,7 +121,7 @@ function cellsOf(study, rows, images, state) {
 function missingRow({ address, why }, drop) {
   return h("div", { class: "matrix-row", role: "row" },
     h("div", { role: "rowheader" }, h("code", {}, address)),
-    h("div", { role: "cell", class: "matrix-why quiet" }, why, " ",
+    h("div", { role: "cell", class: "matrix-missing quiet" }, why, " ",
       h("button", { class: "button", type: "button", onclick: () => drop(address) }, "Remove")));
 }
 

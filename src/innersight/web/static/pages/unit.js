@@ -5,7 +5,7 @@ import { number, percent, plural } from "../format.js";
 import { unitBeside, whyNoUnit } from "../layer.js";
 import { boxed, headed } from "../panel.js";
 import { pinButton } from "../pins.js";
-import { lost, register } from "../router.js";
+import { notFound, register } from "../router.js";
 import { loadLayer, urls } from "../study.js";
 import { unknownLayer } from "./layer.js";
 
@@ -14,7 +14,7 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
   if (!layer) return unknownLayer(study, params.layer);
   const unit = Number(params.unit);
   const why = whyNoUnit(layer, /^\d+$/.test(params.unit) ? unit : NaN);
-  if (why) return lost(`${layer.name}:${params.unit}`, why);
+  if (why) return notFound(`${layer.name}:${params.unit}`, why);
   const address = `${layer.name}:${unit}`;
   const go = (step) => {
     location.hash = urls.unit(layer.name, unitBeside(layer, unit, step));
@@ -28,7 +28,7 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
   }, { signal });
   return {
     title: `${layer.name} unit ${unit}`,
-    place: { layer, unit },
+    subject: { layer, unit },
     body: h("section", { class: "page" },
       h("header", { class: "page-head" },
         h("p", { class: "kicker" }, h("a", { href: urls.layer(layer.name) }, layer.name)),

@@ -48,12 +48,12 @@ function ablated(study, layer, unit) {
 }
 
 /** The units whose ablation lowers a class most, over the layers where it was computed. */
-function unitsBehind(layers, wanted, most = 12) {
+function unitsBehind(layers, wanted, limit = 12) {
   const rows = layers.flatMap((layer) => {
     const found = layer?.ablation?.classes.find((entry) => entry.class === wanted);
     return (found?.mean ?? []).map((value, unit) => ({ layer, unit, value, note: found.note }));
   });
-  return rows.filter((row) => row.value < 0).sort((a, b) => a.value - b.value).slice(0, most);
+  return rows.filter((row) => row.value < 0).sort((a, b) => a.value - b.value).slice(0, limit);
 }
 
 function unitsOfClass({ study, layers, number }) {

@@ -4,7 +4,7 @@ import { enlarge } from "../dialog.js";
 import { h } from "../dom.js";
 import { scoreFacts } from "../enlarged.js";
 import { plural } from "../format.js";
-import { objections, patternNote, imageTile } from "../layer.js";
+import { badFlags, patternNote, imageTile } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
 import { getDocument } from "../source.js";
@@ -61,8 +61,8 @@ function classItems({ sheet, classes, labels, settings, score }) {
   return classes.map((number, i) => ({
     tile: imageTile(sheet, i),
     name: labels[i],
-    note: objections(score?.[i]).join(", ") || patternNote(score?.[i]),
-    warn: objections(score?.[i]).length > 0,
+    note: badFlags(score?.[i]).join(", ") || patternNote(score?.[i]),
+    warn: badFlags(score?.[i]).length > 0,
     label: `pattern of class ${labels[i]}`,
     onopen: () => open(i),
   }));

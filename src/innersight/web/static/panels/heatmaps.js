@@ -23,11 +23,11 @@ panel({
   title: "Heatmaps",
   order: 70,
   document: "heatmaps",
-  story: { show: evidenceSection },
-  image: { title: "Heatmaps", class: "why", show: evidenceOfImage },
+  story: { show: heatmapsSection },
+  image: { title: "Heatmaps", class: "heatmaps-title", show: heatmapsOfImage },
   class: [
     { column: "wide", title: "Mean heatmap", show: averages },
-    { column: "wide", title: "Heatmaps by image", show: evidenceOfClass },
+    { column: "wide", title: "Heatmaps by image", show: heatmapsOfClass },
   ],
   table({ study, documents }) {
     const done = Object.keys(documents.heatmaps?.methods ?? {}).length;
@@ -40,41 +40,41 @@ panel({
     return page === "" ? heatmaps(study, study.images.map((image) => image.id), {}) : null;
   },
   below: { show: (study, { page, name }, host, shown) =>
-    (page === "i" && shown.querySelector(".heatmaps") && host.compute ? questionForm(study, name, host) : null) },
+    (page === "i" && shown.querySelector(".heatmaps") && host.compute ? requestForm(study, name, host) : null) },
   jobs: { heatmaps: ({ image }, study) => `Heatmaps of ${study.images.find(({ id }) => id === image)?.name ?? image}` },
 });
 
-function evidenceSection({ study, documents }) {
+function heatmapsSection({ study, documents }) {
   const { heatmaps } = documents;
-  const entries = firstQuestions(heatmaps?.entries ?? []);
+  const entries = firstTargets(heatmaps?.entries ?? []);
   return section("heatmaps", "Heatmaps", "Which regions of the image count for the class",
     `A heatmap (attribution, saliency map) shows how much each location counts for the class, in ${entries[0]?.unit ?? "logits"}. `
       + "In signed maps, red counts for the class and blue against it.",
-    entries.length ? evidence(study, heatmaps,
+    entries.length ? figures(study, heatmaps,
       entries) : missing(study, "heatmaps", "No heatmaps were computed."),
     study.how.heatmaps);
 }
 
-/** Of every image what was asked first, by the first methods; its page has the others. */
-function firstQuestions(entries) {
+/** Of every image the first target, by the first methods; its page has the others. */
+function firstTargets(entries) {
   const first = new Map();
-  for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, question(entry));
+  for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, targetKey(entry));
   const methods = [...new Set(entries.map((entry) => entry.method))].slice(0, METHODS);
-  return entries.filter((entry) => first.get(entry.image) === question(entry) && methods.includes(entry.method));
+  return entries.filter((entry) => first.get(entry.image) === targetKey(entry) && methods.includes(entry.method));
 }
 
-/** What tells one question about an image from another: the class, and the class whose score is taken off. */
-function question({ target }) {
+/** The key of a target: the class, and the class it is compared with. */
+function targetKey({ target }) {
   return target.rival === null || target.rival === undefined ? `${target.class}` : `${target.class}-${target.rival}`;
 }
 
-/** The question in words. */
-function questionText({ target }) {
+/** The target in words. */
+function targetText({ target }) {
   return target.rival_label ? `${target.label} vs ${target.rival_label}` : target.label;
 }
 
 /** The figures of the entries given, under one switch for the view and one slider for the overlay. */
-function evidence(study, heatmaps, entries, trust = null) {
+function figures(study, heatmaps, entries, trust = null) {
   const view = { mode: "overlay", opacity: 0.9 };
   const tiles = [];
   const redraw = () => tiles.forEach((refresh) => refresh());
@@ -101,7 +101,7 @@ function evidence(study, heatmaps, entries, trust = null) {
 }
 
 function group(entry) {
-  return `${entry.image} ${question(entry)}`;
+  return `${entry.image} ${targetKey(entry)}`;
 }
 
 function heading(study, { image: id, target }) {
@@ -142,7 +142,7 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   const probed = probe(element, { read, image: study.images[index], unit: entry.unit, isSigned, label: about });
   return h("figure", { class: "heatmap", "data-method": entry.method },
     caption, saveButton(() => element.querySelector("canvas"),
-      `${entry.method} ${questionText(entry)} ${study.images[index].name}`),
+      `${entry.method} ${targetText(entry)} ${study.images[index].name}`),
     probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
 }
 
@@ -152,9 +152,9 @@ function methodNote(method, entry) {
     parts.map((text) => h("p", {}, text))) : null;
 }
 
-function evidenceOfImage({ study, image, documents, query }) {
+function heatmapsOfImage({ study, image, documents, query }) {
   const entries = (documents.heatmaps?.entries ?? []).filter((entry) => entry.image === image.id);
-  return entries.length ? why(study, documents.heatmaps, documents.trust, entries, query.get("target"))
+  return entries.length ? byTarget(study, documents.heatmaps, documents.trust, entries, query.get("target"))
     : missing(study, "heatmaps", "No heatmaps of this image were computed.");
 }
 
@@ -163,25 +163,25 @@ function ofClass({ documents, number }) {
   return (documents.heatmaps?.entries ?? []).filter(({ target }) => target.class === number && (target.rival ?? null) === null);
 }
 
-function evidenceOfClass(shown) {
+function heatmapsOfClass(shown) {
   const entries = ofClass(shown);
-  return entries.length ? evidence(shown.study, shown.documents.heatmaps, entries)
+  return entries.length ? figures(shown.study, shown.documents.heatmaps, entries)
     : empty("No heatmap of this study explains this class.");
 }
 
-/** The heatmaps of one question at a time: a class, or a class against another. */
-function why(study, heatmaps, trust, entries, wanted) {
-  const questions = new Map(entries.map((entry) => [question(entry), questionText(entry)]).reverse());
-  const order = [...new Set(entries.map(question))];
+/** The heatmaps of one target at a time: a class, or a class compared with another. */
+function byTarget(study, heatmaps, trust, entries, wanted) {
+  const names = new Map(entries.map((entry) => [targetKey(entry), targetText(entry)]).reverse());
+  const order = [...new Set(entries.map(targetKey))];
   const panel = h("div", {});
-  const show = (asked) => fill(panel, evidence(study, heatmaps, entries.filter((entry) => question(entry) === asked), trust));
+  const show = (target) => fill(panel, figures(study, heatmaps, entries.filter((entry) => targetKey(entry) === target), trust));
   const current = order.includes(wanted) ? wanted : order[0];
   show(current);
   return [
     order.length > 1 ? h("div", { class: "toolbar" }, choice("Class explained",
-      order.map((asked) => [asked, questions.get(asked)]), current, (asked) => {
-        setQuery({ target: asked === order[0] ? null : asked });
-        show(asked);
+      order.map((target) => [target, names.get(target)]), current, (target) => {
+        setQuery({ target: target === order[0] ? null : target });
+        show(target);
       })) : null,
     panel,
   ];
@@ -217,8 +217,8 @@ async function average(panel, heatmaps, entries) {
 }
 
 /** A form for heatmaps of any class, or of one class compared with another, by any method. */
-function questionForm(study, image, host) {
-  const place = h("div", { class: "question-offer" });
+function requestForm(study, image, host) {
+  const offered = h("div", { class: "request-offer" });
   const chosen = { target: "", versus: "", method: "gradcam" };
   const labels = study.model.labels.map((label, number) => [String(number), label]);
   /** @type {(text: string) => number | null} */
@@ -227,31 +227,31 @@ function questionForm(study, image, host) {
   const show = () => {
     const predicted = study.images.find((entry) => entry.id === image)?.prediction[0]?.class;
     setQuery({ target: `${chosen.target || predicted}${chosen.versus && `-${chosen.versus}`}` });
-    document.querySelector(".why")?.scrollIntoView();
+    document.querySelector(".heatmaps-title")?.scrollIntoView();
     dispatchEvent(new HashChangeEvent("hashchange"));
   };
-  const offer = () => fill(place, offerPanel({ ...heatmaps(study, [image], {
+  const offer = () => fill(offered, offerPanel({ ...heatmaps(study, [image], {
     target: number(chosen.target), versus: number(chosen.versus), methods: [chosen.method] }), requested: show }, host));
   const choose = (key) => (value) => {
     chosen[key] = value;
     offer();
   };
   offer();
-  return h("section", { class: "question", "aria-label": "Compute another heatmap" },
+  return h("section", { class: "request-form", "aria-label": "Compute another heatmap" },
     h("h2", {}, "Compute another heatmap"),
     h("div", { class: "toolbar" },
       select("Class", [["", "predicted class"], ...labels], "", choose("target")),
       select("Compared with", [["", "no other class"], ...labels], "", choose("versus")),
       select("Method", Object.entries(study.methods ?? {}).map(([name, { title }]) => [name, title]), "gradcam", choose("method"))),
-    place);
+    offered);
 }
 
 /**
- * Heatmaps of images for a class, or one against another.
- * @param {{target?: number | null, versus?: number | null, methods?: string[]}} question
+ * Heatmaps of images for a class, or for one class compared with another.
+ * @param {{target?: number | null, versus?: number | null, methods?: string[]}} request
  */
-function heatmaps(study, images, question) {
-  const { target = null, versus = null, methods = FIRST } = question;
+function heatmaps(study, images, request) {
+  const { target = null, versus = null, methods = FIRST } = request;
   return {
     text: images.length === 1 ? "Compute heatmaps" : `Compute heatmaps of ${plural(images.length, "image")}`,
     requests: images.map((image) => ({ kind: "heatmaps", image, methods, target, versus })),

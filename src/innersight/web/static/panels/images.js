@@ -87,7 +87,7 @@ function predictionText(image, own) {
 
 /** Removes an image that was added in the app. */
 function forgetRow(image, host) {
-  return h("section", { class: "question", "aria-label": "Remove this image" }, offerPanel({
+  return h("section", { class: "request-form", "aria-label": "Remove this image" }, offerPanel({
     text: "Remove this image from the study", note: "Everything computed for this image alone is deleted.",
     requests: [{ kind: "forget", image }], cost: ["forget", 1], requested: () => {
       setPins(pins().filter((address) => address !== image));

@@ -30,7 +30,7 @@ function opening({ study, layers }) {
     images.length && layers.size ? journey(study, layers) : null);
 }
 
-/** One image, the strongest units of every story layer with their patterns, and the answer. */
+/** One image, the strongest units of every main layer with their patterns, and the prediction. */
 function journey(study, layers) {
   const [image] = study.images;
   const best = image.prediction[0];
@@ -41,10 +41,10 @@ function journey(study, layers) {
         h("span", { class: "stop-name" }, "Input"),
         seenTile(study, image.id, image.name)),
       stops.map((entry) => stop(study, layers.get(entry.name), image.id)),
-      best ? h("a", { class: "stop answer", href: urls.class(best.class) },
+      best ? h("a", { class: "stop prediction", href: urls.class(best.class) },
         h("span", { class: "stop-name" }, "Prediction"),
-        h("span", { class: "answer-label" }, best.label),
-          h("span", { class: "answer-value tabular" }, certainty(best))) : null),
+        h("span", { class: "prediction-label" }, best.label),
+          h("span", { class: "prediction-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
       `${image.name} on its way through the network. For each layer: the activation maps of the ${STRONGEST} units that respond most, `
       + "with the pattern each has learned in the corner."));
@@ -92,13 +92,13 @@ function modelSection({ study, layers, documents }) {
 
 function layerList(study) {
   const shown = new Set(shownLayers(study).map((layer) => layer.name));
-  const most = Math.max(1, ...study.layers.map((layer) => layer.units));
+  const widest = Math.max(1, ...study.layers.map((layer) => layer.units));
   const rows = study.layers.map((layer) => h("li", {},
     shown.has(layer.name)
       ? h("a", { href: urls.layer(layer.name) }, layer.name) : h("span", { class: "quiet" }, layer.name),
     h("span", { class: "quiet tabular" }, `${count(layer.units)} @ ${size(layer.grid)}`),
     h("span", { class: "meter", "aria-hidden": "true" },
-      h("span", { style: { width: `${(100 * layer.units) / most}%` } }))));
+      h("span", { style: { width: `${(100 * layer.units) / widest}%` } }))));
   return h("div", { class: "layers" },
     h("h3", {}, plural(study.layers.length, "layer"),
       h("span", { class: "quiet" }, " from input to output: units @ height × width of the activation maps")),

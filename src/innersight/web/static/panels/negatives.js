@@ -2,7 +2,7 @@
 
 import { h, settingsList } from "../dom.js";
 import { plural, signed } from "../format.js";
-import { imageTile, objections, patternIndex } from "../layer.js";
+import { imageTile, badFlags, patternIndex } from "../layer.js";
 import { panel } from "../panel.js";
 import { deepest, lacking } from "../study.js";
 
@@ -37,7 +37,7 @@ function negative(study, layer, unit) {
   const score = found.score[i];
   return [h("div", { class: "seeds" }, imageTile(found.sheet, i, `inhibiting pattern of unit ${unit}`)),
     h("p", { class: "quiet" }, `Optimized to inhibit the unit: its activation is ${signed(-score.activation)}`,
-      objections(score).length ? `; ${objections(score).join(", ")}` : "", "."),
+      badFlags(score).length ? `; ${badFlags(score).join(", ")}` : "", "."),
     h("details", { class: "how" }, h("summary", {}, "Settings"), settingsList(found.settings))];
 }
 

@@ -3,7 +3,7 @@
 import { h, select } from "../dom.js";
 import { dialogPatterns, patternFacts } from "../enlarged.js";
 import { count, plural } from "../format.js";
-import { objections, orders, patternIndex, patternNote, imageTile, sortUnits } from "../layer.js";
+import { badFlags, orders, patternIndex, patternNote, imageTile, sortUnits } from "../layer.js";
 import { saveAll } from "../lens.js";
 import { panel } from "../panel.js";
 import { savedTile } from "../save.js";
@@ -68,7 +68,7 @@ function patternItem(study, layer, units, at) {
   const { sheet, score } = layer.patterns;
   const unit = units[at];
   const i = patternIndex(layer, unit);
-  const flags = objections(score[i]);
+  const flags = badFlags(score[i]);
   return {
     tile: imageTile(sheet, i),
     name: String(unit),
