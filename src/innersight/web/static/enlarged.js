@@ -33,18 +33,17 @@ export function patternFacts(layer, unit) {
 
 /** `what` the pattern excites: "unit" or "class". */
 export function scoreFacts(score, settings, what = "unit") {
-  const measure = what === "class" ? "logit" : "activation";
   return [
     score ? h("p", {}, patternSentence(score, what)) : null,
     badFlags(score).length ? h("p", { class: "badges" },
       badFlags(score).map((flag) => h("span", { class: "badge bad" }, flag))) : null,
     facts([
-      [`${measure} on the pattern`, score ? number(score.activation) : null],
-      ["optimization steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],
-      [`${measure} under unseen transforms`, score ? number(score.held) : null],
-      [`highest ${measure} on an image`, score ? number(score.natural) : null],
-      ["99.9th percentile over all locations of the images", score && what !== "class" ? number(score.usual) : null],
-      ["agreement of two seeds", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine similarity)`],
+      ["on the pattern", score ? number(score.activation) : null],
+      ["steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],
+      [h("span", { title: "Mean under random transforms that the optimization did not use" }, "under transforms"), score ? number(score.held) : null],
+      ["best image", score ? number(score.natural) : null],
+      [h("span", { title: "Over all locations of the images of this study" }, "99.9th percentile"), score && what !== "class" ? number(score.usual) : null],
+      ["seed agreement", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine similarity)`],
     ]),
     h("details", { class: "how" }, h("summary", {}, "Settings"),
       settingsList(settings)),

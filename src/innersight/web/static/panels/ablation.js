@@ -12,7 +12,7 @@ panel({
   name: "ablation",
   title: "Ablation",
   order: 80,
-  unit: { column: "half", title: "Effect of ablating it", order: 30, show: ablated },
+  unit: { column: "half", title: "Effect of ablation", order: 30, show: ablated },
   image: { title: "Units this prediction depends on", show: unitsOfPrediction },
   class: { column: "right", title: "Units this class depends on", show: unitsOfClass },
   table({ study, layers }) {

@@ -19,7 +19,7 @@ panel({
   order: 60,
   document: "classes",
   story: { show: classesSection },
-  class: { column: "left", title: "Pattern of the class", show: patternOfClass },
+  class: { column: "left", title: "Pattern (feature visualization)", show: patternOfClass },
   table({ study, documents }) {
     const done = documents.classes?.patterns?.classes.length ?? 0;
     const left = study.model.labels.length - done;

@@ -43,7 +43,8 @@ function connected(study, layer, unit) {
     const title = `${link.direction === "in" ? "From" : "To"} ${ENDS[link.layer] ?? link.layer}, by ${link.by}`;
     return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
   });
-  return [h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
+  return [h("p", { class: "quiet" }, "Each bar shows the signed strength of a connection and its share of the strengths of all units at that end."),
+    h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
     h("details", { class: "how" }, h("summary", {}, "How connections are measured"), h("p", { class: "quiet" }, connections.definition))];
 }
 

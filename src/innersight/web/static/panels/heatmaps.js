@@ -154,7 +154,9 @@ function methodNote(method, entry) {
 
 function heatmapsOfImage({ study, image, documents, query }) {
   const entries = (documents.heatmaps?.entries ?? []).filter((entry) => entry.image === image.id);
-  return entries.length ? byTarget(study, documents.heatmaps, documents.trust, entries, query.get("target"))
+  return entries.length ? [h("p", { class: "quiet" }, "A heatmap (attribution, saliency map) shows how much each location counts for the class. "
+      + "In signed maps, red counts for the class and blue against it."),
+    byTarget(study, documents.heatmaps, documents.trust, entries, query.get("target"))]
     : missing(study, "heatmaps", "No heatmaps of this image were computed.");
 }
 

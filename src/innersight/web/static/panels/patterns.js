@@ -20,7 +20,7 @@ panel({
   order: 50,
   story: { show: patternsSection },
   lens: { show: patternsPanel },
-  unit: { column: "left", title: "Pattern", show: patternOfUnit },
+  unit: { column: "left", title: "Pattern (feature visualization)", show: patternOfUnit },
   table({ layers }) {
     const done = layers.reduce((sum, layer) => sum + (layer.patterns?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
@@ -89,8 +89,8 @@ function patternsPanel(study, layer, state, change) {
     h("div", { class: "toolbar" },
       select("Sort", orders(layer, "patterns"), state.sort, (next) => change({ sort: next })),
       saveAll(units, make, `${layer.name} patterns`)),
-    units.length < layer.units
-      ? h("p", { class: "quiet" }, `Patterns of ${count(units.length)} of ${plural(layer.units, "unit")}.`) : null,
+    h("p", { class: "quiet" }, `Patterns (feature visualizations) of ${count(units.length)} of ${plural(layer.units, "unit")}: synthetic images `
+      + "optimized to activate one unit as strongly as possible. The factor is the activation reached, divided by the highest on an image of this study."),
     longGrid(units.length, make, { label: `Patterns of ${layer.name}` }),
   ];
 }

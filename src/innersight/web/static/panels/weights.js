@@ -29,6 +29,7 @@ function weightsPanel(study, layer) {
   const { sheet } = layer.kernels;
   const all = sheet.at ?? [...Array(sheet.count).keys()];
   return [h("div", { class: "toolbar" }, saveAll(all, (i) => make(all[i]), `${layer.name} weights`)),
+    h("p", { class: "quiet" }, "The weights of each unit's filter as RGB colours: grey is 0. Each tile has its own scale."),
     longGrid(all.length, (i) => make(all[i]), { label: `Weights of ${layer.name}`, small: true })];
 }
 
