@@ -97,7 +97,7 @@ def test_a_target_for_each_image(form: Callable[[list[int]], Any], small_model: 
         assert [entry.target for entry in found.entries] == [2, 0, 3]
         for entry, one in zip(found.entries, alone, strict=True):
             assert torch.allclose(entry.values, one.values, atol=1e-6)
-            assert entry.question == "the class asked for"
+            assert entry.question == "the requested class"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_mixed_targets_and_rivals(small_model: Model) -> None:
     assert [entry.target for entry in found] == [1, 2, own[2], 0]
     assert [entry.rival is None for entry in found] == [True, False, True, False]
     assert found[3].rival == 2
-    assert found[3].question == "the class asked for, less cedar"
+    assert found[3].question == "the requested class minus cedar"
     logits = ins.predict(small_model, images).logits
     assert found[3].score == pytest.approx(float(logits[3, 0] - logits[3, 2]), abs=1e-5)
     assert found[0].score == pytest.approx(float(logits[0, 1]), abs=1e-5)

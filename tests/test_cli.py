@@ -162,7 +162,7 @@ def test_explain_takes_targets_layers_and_methods(images, tmp_path):
         ("gradcam", "stage1"),
         ("rise", None),
     ]
-    assert {row["question"] for row in rows} == {"the class asked for, less 2"}
+    assert {row["question"] for row in rows} == {"the requested class minus 2"}
     assert rows[2]["masks"] == 32
     run("explain", "small:4", *images, "--like", images[0], "-m", "gradcam", "--out", str(out))
     liked = json.loads(out.read_text())["heatmaps"]

@@ -36,15 +36,15 @@ def gradient(model: Model, x: Tensor, score: object) -> Tensor:
 @pytest.mark.parametrize(
     ("asked", "score", "question", "unit"),
     [
-        ({"target": "birch"}, lambda y: y[:, 1], "the class asked for", "logits"),
-        ({"target": 1, "versus": "cedar"}, lambda y: y[:, 1] - y[:, 2], "the class asked for, less cedar", "logits"),
+        ({"target": "birch"}, lambda y: y[:, 1], "the requested class", "logits"),
+        ({"target": 1, "versus": "cedar"}, lambda y: y[:, 1] - y[:, 2], "the requested class minus cedar", "logits"),
         (
             {"target": "birch", "versus": "cedar", "of": "probability"},
             lambda y: y.softmax(1)[:, 1] - y.softmax(1)[:, 2],
-            "the class asked for, less cedar",
+            "the requested class minus cedar",
             "probability",
         ),
-        ({"target": "birch", "of": "probability"}, lambda y: y.softmax(1)[:, 1], "the class asked for", "probability"),
+        ({"target": "birch", "of": "probability"}, lambda y: y.softmax(1)[:, 1], "the requested class", "probability"),
         ({"target": lambda y: y.square().sum(1)}, lambda y: y.square().sum(1), "the function <lambda>", "<lambda>"),
     ],
 )
@@ -68,7 +68,7 @@ def test_the_runner_up_is_each_images_own(model: Model) -> None:
     for i, entry in enumerate(found.entries):
         assert (entry.target, entry.rival) == (int(first[i]), int(second[i]))
         assert entry.score == pytest.approx(float(logits[i, first[i]] - logits[i, second[i]]), abs=1e-5)
-        assert entry.question == f"the predicted class, less {model.labels[int(second[i])]}"
+        assert entry.question == f"the predicted class minus {model.labels[int(second[i])]}"
 
 
 def test_a_mistake_is_explained_against_the_runner_up(model: Model, tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def target_of(
             truth = class_of(image.label, model.labels)
             rival = RUNNER_UP if truth >= 0 and truth != predicted[i] else None
         less.append(-1 if rival is None else int(second[i]) if rival == RUNNER_UP else int(rival))
-        word = "the predicted class" if target is None else "the class asked for"
-        words.append(word if less[i] < 0 else f"{word}, less {model.labels[less[i]]}")
+        word = "the predicted class" if target is None else "the requested class"
+        words.append(word if less[i] < 0 else f"{word} minus {model.labels[less[i]]}")
     taken = torch.tensor(less)
     same = (taken == classes) & logits.isfinite().all(1)
     if bool(same.any()):
@@ -146,7 +146,7 @@ def check_target(
 def class_target(model: Model, classes: Tensor) -> Target:
     """Return the logit of one class for each image, (B,) class numbers."""
     classes = classes.cpu()
-    return _classes(model, classes, torch.full_like(classes, -1), ("the class asked for",) * len(classes), "logit")
+    return _classes(model, classes, torch.full_like(classes, -1), ("the requested class",) * len(classes), "logit")
 
 
 def _classes(model: Model, classes: Tensor, rivals: Tensor, questions: tuple[str, ...], of: str) -> Target:
