@@ -12,8 +12,8 @@ import typer
 
 import innersight
 from innersight.cli.base import app, load
+from innersight.cli.output import deliver, method_options, progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
-from innersight.commands import deliver, method_options, progress
 from innersight.errors import InnersightError, whole
 from innersight.registry import word
 from innersight.render.formats import check

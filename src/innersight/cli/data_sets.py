@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from innersight.cli.command import DATA_SETS, Call, command
-from innersight.commands import progress, study_and_files
+from innersight.cli.output import progress, study_and_files
 from innersight.errors import InnersightError, printable
 
 if TYPE_CHECKING:

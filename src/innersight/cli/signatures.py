@@ -18,6 +18,7 @@ from innersight.registry import parse
 ROOT = Path(innersight.__file__).parent
 REQUIRED: Any = ...
 """The default of a parameter that has none."""
+_DOCSTRING = re.compile(r'^r?"""[\s\S]*?"""', re.MULTILINE)
 _STATEMENT = re.compile(r"^(?=[A-Za-z_@])", re.MULTILINE)
 _DEFINED = re.compile(r"(?:def|class)\s+(\w+)|(\w+)\s*(?::[^=\n]+)?=[^=]")
 
@@ -171,7 +172,7 @@ def _statements(module: str) -> dict[str, str]:
     text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
     found: dict[str, str] = {}
     imports = []
-    for statement in _STATEMENT.split(text):
+    for statement in _STATEMENT.split(_DOCSTRING.sub("", text)):
         if statement.startswith(("from ", "if TYPE_CHECKING")):
             imports.append(statement)
         elif match := _DEFINED.match(statement):

@@ -8,7 +8,7 @@ import typer
 
 from innersight.cli.base import app
 from innersight.cli.command import START, Call, Typed, command
-from innersight.commands import desktop, list_notes, list_skipped, list_warnings, progress
+from innersight.cli.output import desktop, list_notes, list_skipped, list_warnings, progress
 from innersight.errors import printable
 
 

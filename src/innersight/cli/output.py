@@ -1,4 +1,4 @@
-"""What the commands share: options of methods, results delivered, a progress bar. Nothing here imports torch."""
+"""What commands print and write: results, notes, progress bars. Nothing in this file imports torch."""
 
 import json
 import os
@@ -31,13 +31,13 @@ def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str
         name, equals, value = word[2:].partition("=")
         method, dot, option = name.partition(".")
         if not (equals and dot):
-            raise InnersightError(f"no option {word!r}; a method's options are written --METHOD.OPTION=VALUE")
+            raise InnersightError(f"no option {word!r}; options of a method are written --METHOD.OPTION=VALUE")
         options.setdefault(method, {})[option] = value
     return files, options
 
 
 def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
-    """Print JSON, write the files asked for (or the default one), and list notes and the files that were skipped."""
+    """Print JSON, write the files asked for (or the default one), and list warnings, notes and skipped files."""
     from innersight.render.figures import save
 
     if as_json:
@@ -52,13 +52,13 @@ def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | N
 
 
 def list_warnings(sentences: Sequence[str]) -> None:
-    """List what of the input contract seems wrong."""
+    """Print what seems wrong with the input contract."""
     for sentence in sentences:
         typer.echo(f"warning: {printable(sentence)}", file=sys.stderr)
 
 
 def list_notes(sentences: Sequence[str]) -> None:
-    """List what a reader of the result must know."""
+    """Print what a reader of the result must know."""
     for sentence in sentences:
         typer.echo(f"note: {printable(sentence)}", file=sys.stderr)
 
@@ -68,13 +68,13 @@ def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
     folders = [path for path in out or () if path.is_dir() or not path.suffix]
     if len(folders) > 1:
         raise InnersightError(
-            f"--out names {len(folders)} folders, {folders[0]} and {folders[1]}: a scan is kept in one"
+            f"--out names {len(folders)} folders, {folders[0]} and {folders[1]}: a scan is stored in one"
         )
     return (folders[0] if folders else None), [path for path in out or () if path not in folders]
 
 
 def list_skipped(sentences: Sequence[str]) -> None:
-    """List the files that could not be read."""
+    """Print the files that could not be read, and their number."""
     for sentence in sentences:
         typer.echo(f"skipped {sentence}", file=sys.stderr)
     if len(sentences) > 1:
@@ -92,33 +92,34 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
-        def watch(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{title}: {name}")
+        def show(done: int, total: int, name: str) -> None:
+            # A total of 0 is one that is not known.
+            bar.update(task, completed=done, total=total or None, description=f"{title}: {name}")
 
-        yield watch
+        yield show
 
 
 @contextmanager
 def drawing(title: str, preview: Path | None) -> "Iterator[Callable[[Progress], None]]":
     """Show a bar with rate and time left while patterns are drawn; write what there is to `preview` now and then."""
     last = 0.0
-    with progress(title) as watch:
+    with progress(title) as show:
 
-        def tell(state: "Progress") -> None:
+        def update(state: "Progress") -> None:
             nonlocal last
-            watch(state.done, state.total, f"{state.rate:.0f} updates/s, {state.left:.0f} s left at most")
+            show(state.done, state.total, f"{state.rate:.0f} updates/s, {state.left:.0f} s left at most")
             if preview is not None and time.monotonic() - last > PREVIEW:
                 last = time.monotonic()
                 state.save(preview)
 
-        yield tell
+        yield update
 
 
 @contextmanager
 def kept_beside(out: list[Path] | None, default: str, folder: Path | None) -> Iterator[Path]:
-    """Give the folder in which finished patterns are kept.
+    """Yield the folder in which finished patterns are kept.
 
-    Where none was named it lies beside the first file to be written, and goes when the work is done.
+    Unless one is given it lies beside the first file to be written and is deleted when the work is done.
     """
     if folder is not None:
         yield folder
@@ -138,5 +139,5 @@ def kept_beside(out: list[Path] | None, default: str, folder: Path | None) -> It
 
 
 def desktop() -> bool:
-    """Say whether a browser could be opened."""
+    """Return whether this machine has a desktop on which a browser can be opened."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
