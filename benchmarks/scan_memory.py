@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import innersight as ins
+from innersight.input_spec import InputSpec
 from innersight.layers import default_layers
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 SIDE, BATCH, TOP = 32, 32, 9
 

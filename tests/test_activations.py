@@ -77,7 +77,7 @@ def test_saving(name: str, two_images: list[Image], tmp_path: Path) -> None:
     tensors = load_file(found.save(tmp_path / "a.safetensors"))
     assert tensors.keys() == found.values.keys()
     assert all(torch.equal(tensors[key], found.values[key]) for key in tensors)
-    with pytest.raises(InnersightError, match="write a figure to"):
+    with pytest.raises(InnersightError, match="save a figure as"):
         found.save(tmp_path / "a")
 
 

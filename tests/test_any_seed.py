@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from innersight import tap
+from innersight.input_spec import InputSpec
+from innersight.layer import ReceptiveField
 from innersight.layers import last_grid
-from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.model import Model
 from innersight.receptive_field import fields, gradients_reach
 from innersight.tap import suffix
 
@@ -158,7 +160,7 @@ def test_silent_units_reach_the_class_they_are_wired_to(seed: int) -> None:
     model = model_of(net)
     nn.init.constant_(net[2].bias, -10.0 if seed % 2 else 20.0)
     assert gradients_reach(model, ["0", "1", "2", "3", "4"]) == dict.fromkeys(("0", "1", "2", "3", "4"), True)
-    assert last_grid(model) == ("3", "the last layer that still has places (60x76) before they are pooled away")
+    assert last_grid(model) == ("3", "the last layer with a grid (60x76), before pooling")
     nn.init.zeros_(net[7].weight)
     assert not any(gradients_reach(model, ["0", "3"]).values())
 

@@ -416,8 +416,8 @@ def test_a_study_that_goes_while_it_is_served_is_said_to_be_gone(
     }
     assert {name: answer[0] for name, answer in answers.items() if answer[0] >= 500} == {}
     assert answers["GET /api/documents/study"][0] == 404
-    assert b"no longer there" in answers["GET /api/host"][2]
-    assert b"no longer there" in answers["POST /api/jobs"][2]
+    assert b"has been removed" in answers["GET /api/host"][2]
+    assert b"has been removed" in answers["POST /api/jobs"][2]
     assert not folder.exists()
     assert not caplog.records
 

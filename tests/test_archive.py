@@ -81,7 +81,7 @@ def zipped(pack: Callable[[bytes], bytes], keep: float = 1.0) -> Callable[[Path]
 DAMAGED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "inside": (cut_inside, 7, "cannot be read as a tar file any further"),
     "header": (cut_in_a_header, 7, "damaged or cut off at byte"),
-    "between": (cut_between, 7, "has no end, as if it were cut off between two files"),
+    "between": (cut_between, 7, "has no end: it was cut off between two files"),
     # The rest is found again behind it.
     "bad header": (damaged_header, COUNT - 1, "damaged or cut off at byte"),
     "size": (states_too_much, 7, ""),

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 import innersight as ins
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, load_image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.study import Plan
 
 
@@ -76,9 +77,9 @@ def test_the_bands_that_are_shown_are_those_stated() -> None:
     assert np.asarray(one.seen(stated))[0, 0].tolist() == [128, 76, 26]
     assert np.asarray(one.display(stated))[0, 0].tolist() == [128, 76, 26]
     model = network(6, display=(5, 3, 1))
-    assert "bands 5, 3 and 1 are shown as red, green and blue" in " ".join(model.notes)
-    assert "state others with display=" in " ".join(network(6).notes)
-    with pytest.raises(InnersightError, match=r"display \(0, 1, 6\) names three bands, each from 0 to 5"):
+    assert "bands 5, 3 and 1 are displayed as red, green and blue" in " ".join(model.notes)
+    assert "choose others with display=" in " ".join(network(6).notes)
+    with pytest.raises(InnersightError, match=r"display=\(0, 1, 6\): give three band numbers, each from 0 to 5"):
         spec_of(6, display=(0, 1, 6))
 
 
@@ -159,9 +160,9 @@ def test_a_missing_library_is_named_and_the_other_files_are_read(
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        (np.full((4, 4, 5), np.nan, np.float32), "samples that are not numbers"),
-        (np.full((4, 4, 5), np.inf), "samples that are not numbers"),
-        (np.full((4, 4, 5), 2.5), r"samples from 2.5 to 2.5 are outside 0..1: scale them first"),
+        (np.full((4, 4, 5), np.nan, np.float32), "NaN or infinite values"),
+        (np.full((4, 4, 5), np.inf), "NaN or infinite values"),
+        (np.full((4, 4, 5), 2.5), r"samples from 2.5 to 2.5 are outside 0..1: rescale them"),
         (np.zeros((4, 4, 5), np.int64), r"array of int64 \(4, 4, 5\) is not an image: give \(H, W\)"),
         (np.zeros((5, 4, 400), np.uint8), r"400 bands in \(5, 4, 400\): bands come last, at most 64"),
         (np.zeros(7, np.uint8), "is not an image"),

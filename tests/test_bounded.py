@@ -11,11 +11,11 @@ from networks import image
 
 from innersight.dissection.concepts import read_words
 from innersight.errors import InnersightError
+from innersight.input_spec import InputSpec
 from innersight.masks import numbers, read_masks
-from innersight.model import InputSpec
 from innersight.sources import load
-from innersight.sources.run import RunCard, read_card, write_run
-from innersight.sources.small import SmallResNet
+from innersight.sources.run_card import RunCard, read_card, write_run
+from innersight.sources.small_resnet import SmallResNet
 from innersight.storage import bounded
 from innersight.storage.bounded import check, check_claim, parse_json, read_bytes, read_json, read_text, reading
 from innersight.trust.regions import read_regions

@@ -18,7 +18,8 @@ from innersight.address import Address, ClassAddress
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.image import Image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.scalars import integer
 
 PUBLIC = sorted(set(CASES) - {"load", "study"})
@@ -72,14 +73,14 @@ def test_one_layer_is_given_in_any_way(name: str, small_model: Model, two_images
     assert all(same(first, other) for other in others)
     with pytest.raises(InnersightError, match="mean the same"):
         LAYERED[name](small_model, two_images, tmp_path, layer=LAYER, layers=LAYER)
-    with pytest.raises(InnersightError, match=r"give the name of a layer|is no layer of"):
+    with pytest.raises(InnersightError, match=r"give the name of a layer|is not a layer of"):
         LAYERED[name](small_model, two_images, tmp_path, layers=3)
     with pytest.raises(InnersightError, match="no layer 'relu'; did you mean relu"):
         LAYERED[name](small_model, two_images, tmp_path, layers="relu")
 
 
 def test_functions_of_one_layer_say_so(small_model: Model, two_images: list[Image]) -> None:
-    with pytest.raises(InnersightError, match="layer=relu1, relu2: one layer is read here"):
+    with pytest.raises(InnersightError, match="layer=relu1, relu2: give one layer"):
         ins.compare(small_model, two_images, layers=["relu1", "relu2"])  # type: ignore[call-arg]
     with pytest.raises(InnersightError, match="layers names no layer"):
         ins.activations(small_model, two_images, [])
@@ -151,11 +152,11 @@ def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Mo
     [
         ([1, 2, 3], "target= names 3 classes for 2 images: give one, or one for each"),
         ([1], "target= names 1 classes for 2 images"),
-        (True, "True is no class of tiny in-place"),
-        ([True, False], "True is no class"),
-        (torch.tensor(True), "is no class"),
-        (torch.tensor(1.0), r"tensor\(1\.\) is no class of tiny in-place: give a label, or a whole number"),
-        (torch.tensor([0.5, 1.0]), "is no class"),
+        (True, "True is not a class of tiny in-place"),
+        ([True, False], "True is not a class"),
+        (torch.tensor(True), "is not a class"),
+        (torch.tensor(1.0), r"tensor\(1\.\) is not a class of tiny in-place: give a label or a class number"),
+        (torch.tensor([0.5, 1.0]), "is not a class"),
         (torch.zeros(2, 4), r"target= has the shape \(2, 4\): give one class number for each image"),
         (4, "class 4 is out of range"),
         ([0, -1], "class -1 is out of range"),

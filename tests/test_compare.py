@@ -16,8 +16,9 @@ from innersight.activations import activations
 from innersight.compare import compare, rank
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image
+from innersight.input_spec import InputSpec
 from innersight.layers import last_grid
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 
 def bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,8 @@ from innersight import terminal
 from innersight.connections import CLASSES, DEFINITION
 from innersight.errors import InnersightError
 from innersight.image import ImageError
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 
 # (unit, the unit it reads, with which weight)
 PLANTED = ((0, 2, 3.0), (0, 1, -1.0), (1, 0, 2.0), (2, 2, -4.0), (3, 3, 1.0))
@@ -88,8 +89,8 @@ def test_the_ends_of_the_network_are_the_bands_and_the_classes() -> None:
     assert found.rank(by["attribution", "out"], 1)[0]["interval"] is None
     assert found.units == (1, 0)
     assert found.notes == (
-        "by weight, outgoing: no convolution or matrix reads relu2 as it is: it is added to, joined with or changed "
-        "before",
+        "by weight, outgoing: no convolution or matrix reads relu2 directly: its output is summed, "
+        "concatenated or changed first",
     )
     first = ins.connections(model, "conv1:0")
     assert [link.layer for link in first.links] == ["input", "conv2"]

@@ -10,7 +10,9 @@ from PIL import Image as PILImage
 
 import innersight as ins
 from innersight.image import PixelBox
-from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.input_spec import InputSpec
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.scan.crops import Opened, cut
 from innersight.scan.shards import SMALLEST
 from innersight.study import Plan
@@ -71,7 +73,7 @@ def test_a_scan_lists_what_is_too_small_and_draws_the_rest(model: Model, folder:
     result = ins.scan(model, folder, ["relu1", "relu2"], out=tmp_path / "study")
     small = [f"{w}x{h}" for w, h in SIZES if min(w, h) < SMALLEST]
     assert [sentence.split(": ")[1].split()[0] for sentence in result.skipped] == small
-    assert all("too small to show anything; at least 4 a side" in sentence for sentence in result.skipped)
+    assert all("pixels are too small; each side needs at least 4" in sentence for sentence in result.skipped)
     assert result.images == len(SIZES) + 2 - len(small)
     assert len(result.sprites(tmp_path / "study")) == 2
     for unit in range(8):

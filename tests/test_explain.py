@@ -16,7 +16,8 @@ from innersight.heatmaps import explain
 from innersight.heatmaps.masked import batch_of
 from innersight.heatmaps.request import methods
 from innersight.image import as_image, load_image, stack
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 
 NET = "in-place"

@@ -9,7 +9,7 @@ from torch import nn
 from trust_fixture import SIDE, asked_curves, corner_model
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
 from innersight.trust.baselines import baselines
 from innersight.trust.faithfulness import check_steps, ranking

@@ -15,9 +15,10 @@ from PIL import Image as PILImage
 import innersight as ins
 from innersight.cli import main
 from innersight.image import Image, ImageError, as_image, load_image
+from innersight.input_spec import InputSpec
 from innersight.inputs import files, read
 from innersight.inputs.files import find_images
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.study import Plan
 
 SPEC = InputSpec(24, 24)
@@ -170,7 +171,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
     found = ins.predict(tiny("in-place"), tmp_path)
     assert found.names == ("good.png",)
-    assert all(text.endswith(": a pipe, socket or device and not an image file") for text in found.skipped)
+    assert all(text.endswith(": a pipe, socket or device, not an image file") for text in found.skipped)
     assert len(found.skipped) == 2
 
 
@@ -199,7 +200,7 @@ def test_an_archive_called_npy_is_not_opened(tmp_path: Path) -> None:
 
 def test_an_unknown_background_is_not_the_fault_of_the_file(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"^background='nonsense' is no colour"):
+    with pytest.raises(ImageError, match=r"^background='nonsense' is not a colour"):
         load_image(tmp_path / "a.png", background="nonsense")
 
 

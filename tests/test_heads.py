@@ -14,7 +14,8 @@ from torch.nn import functional as F
 import innersight as ins
 from innersight.errors import InnersightError
 from innersight.heads import Head, multilabel, region, similarity
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.study import Plan
 
 SPEC = InputSpec(24, 24)
@@ -88,7 +89,7 @@ def test_an_embedding_is_explained_by_its_likeness_to_references() -> None:
     assert "cosine" in heat.figure().axes[0].get_title()
     with pytest.raises(InnersightError, match=r"trust watches a probability, and the scores of Embeds \(cosine\)"):
         ins.trust(model, image(1))
-    with pytest.raises(InnersightError, match="embeddings have 8 features, the references 5"):
+    with pytest.raises(InnersightError, match="embeddings have 8 features but the references have 5"):
         ins.predict(ins.load(Embeds(), input=SPEC, head=Head(similarity(torch.randn(2, 5)).read, "none")), image(1))
 
 
@@ -97,7 +98,7 @@ def test_a_class_of_a_segmentation_over_a_region() -> None:
     net = Segments().eval()
     model = ins.load(net, input=SPEC)
     assert len(model.labels) == 3
-    assert "output['out'] is taken for the class scores" in model.notes[0]
+    assert "output['out'] is used as the class scores" in model.notes[0]
     mask = torch.zeros(24, 24, dtype=torch.bool)
     mask[:12, 12:] = True
     corner = ins.load(net, input=SPEC, head=region(mask))
@@ -195,7 +196,9 @@ def test_a_function_that_is_a_sigmoid_is_not_applied_twice() -> None:
     by_hand = ended(lambda maps: 1 / (1 + (2 - maps.mean((2, 3))).exp()), classes=5)
     with torch.no_grad():
         assert torch.allclose(by_hand.probabilities(by_hand.logits(x)), by_hand.net(x), atol=1e-5)
-    assert "taken for probabilities of independent classes (if they are scores: head=)" in " ".join(by_hand.notes)
+    assert "read as probabilities of independent classes (if they are scores, say so with head=)" in " ".join(
+        by_hand.notes
+    )
 
 
 def test_scores_that_happen_to_lie_between_0_and_1_stay_scores() -> None:
@@ -235,7 +238,7 @@ def test_a_row_of_scores_in_a_grid_of_one_place() -> None:
 
 
 def test_a_grid_that_is_none_of_the_image_is_refused() -> None:
-    with pytest.raises(InnersightError, match=r"returned \(3, 3, 24, 2\), no grid of an image .*head="):
+    with pytest.raises(InnersightError, match=r"returned \(3, 3, 24, 2\), which is not a grid of an image .*head="):
         ended(lambda maps: maps[..., :2])
 
 

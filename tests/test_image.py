@@ -15,9 +15,9 @@ from PIL import Image as PILImage
 from innersight import pixels as module
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, load_image, stack
+from innersight.input_spec import InputSpec
 from innersight.inputs import read
 from innersight.inputs.files import find_images
-from innersight.model import InputSpec
 
 SPEC = InputSpec(24, 24)
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (10, 60, 220), (128, 128, 128)

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import innersight as ins
 from innersight.cli.base import app
 from innersight.image import Image, as_image
+from innersight.input_spec import InputSpec
 from innersight.input_warnings import unit_warnings
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.study import Plan
 
 PHOTOGRAPHS = ("cat", "coffee", "rocket", "camera", "moon", "retina")
@@ -96,7 +97,7 @@ def test_pixels_in_the_unit_of_bytes_or_not_are_noticed(
         assert found == ()
         return
     (warning,) = found
-    assert "fed in another unit" in warning
+    assert "the pixels seem to be in the wrong range" in warning
     typed = "MODEL?mean=0&std=0.00392 (pixels in 0..255)" if made_for == "0..255" else "MODEL?mean="
     assert typed in warning
     assert "std=0.00392" in warning or made_for != "0..255"
@@ -160,8 +161,10 @@ def test_a_published_network_on_photographs() -> None:
             assert bool(said(fed(net, unit, 224), [one])) is wrong, (one.name, unit)
     assert said(ins.load("toon", device="cpu"), images) == ()
     (warning,) = said(fed(net, "0..255", 224), images[:4])
-    assert "bn1, the first batch norm, gets values about 2" in warning
-    assert "times larger than in training: the images are fed in another unit. MODEL?mean=0.5&std=0.5" in warning
+    assert "bn1, the first batch norm, receives values about 2" in warning
+    assert (
+        "times larger than in training: the pixels seem to be in the wrong range. Try MODEL?mean=0.5&std=0.5" in warning
+    )
 
     class Bytes(nn.Module):
         def __init__(self) -> None:
@@ -239,7 +242,7 @@ def test_images_that_are_fitted_by_a_guess_are_counted(run: str) -> None:
     guessed = ins.load(net, input=InputSpec(24, 24, mean=0.0, std=1.0))
     (warning,) = RUNS[run](guessed, wide()).warnings
     assert warning.startswith(
-        "3 of 4 images are squashed by a guess, by up to 2 times: fit=crop keeps their proportions"
+        "3 of 4 images are squashed by up to 2 times, by a guess: set fit=crop to keep the aspect ratio"
     )
     for fit in ("crop", "squash"):
         stated = ins.load(net, input=InputSpec(24, 24, mean=0.0, std=1.0, fit=fit))  # type: ignore[arg-type]
@@ -247,12 +250,12 @@ def test_images_that_are_fitted_by_a_guess_are_counted(run: str) -> None:
     assert RUNS[run](guessed, [image(9, width=30, height=30)]).warnings == ()
 
 
-def test_what_a_crop_by_a_guess_leaves_is_told() -> None:
+def test_a_crop_by_a_guess_warns_of_what_it_leaves() -> None:
     spec = InputSpec(24, 24, 3, (0.0,), (1.0,), "crop", 1.0, guessed=("fit",))
     model = Model(InPlace().eval(), spec, tuple("abcd"), "net", "a test")
     assert ins.predict(model, wide()).warnings == (
-        "3 of 4 images are cropped by a guess, down to 50% of the image: fit=squash shows all of it, fit=crop says "
-        "that this is right",
+        "3 of 4 images are cropped to as little as 50% of the image, by a guess: set fit=squash to use the "
+        "whole image, or fit=crop to confirm the crop",
     )
 
 
@@ -266,6 +269,6 @@ def test_the_command_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             app, [command[0], "python:unstated:build?mean=0&std=1&size=24", "a.png", *command[1:]]
         )
         assert result.exit_code == 0, result.output
-        assert "warning: 1 of 1 images is squashed by a guess" in result.output
+        assert "warning: 1 of 1 images is squashed by up to" in result.output
     result = CliRunner().invoke(app, ["predict", "python:unstated:build?mean=0&std=1&size=24&fit=squash", "a.png"])
     assert "warning" not in result.output

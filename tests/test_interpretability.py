@@ -14,7 +14,8 @@ import innersight as ins
 from innersight import toons
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.patterns import interpretability
 from innersight.patterns import patterns as draw
 from innersight.patterns.interpretability import _score

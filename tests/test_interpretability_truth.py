@@ -14,7 +14,8 @@ from innersight import toons
 from innersight.activations import compute
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.patterns.interpretability import _others, features, interpretability
 from innersight.statistics import spearman, wilson
 from innersight.toons import PARTS, Toon

@@ -66,13 +66,13 @@ def test_names_come_before_numbers() -> None:
 
 def test_folders_inside_the_folders_of_classes(model: Model, tmp_path: Path) -> None:
     found = ins.predict(model, tree(tmp_path, "birch/session 1", "cedar/2024/may", "cedar", "birch/2"))
-    assert found.truth == (1, 1, 2, 2)
+    assert found.ground_truth == (1, 1, 2, 2)
     assert found.notes == ("labels are the names of folders: 4 images, birch, cedar",)
 
 
 def test_folders_named_otherwise_are_told(model: Model, tmp_path: Path) -> None:
     found = ins.predict(model, tree(tmp_path, "Ash Tree", "1", "7", "oak", "bich"))
-    assert sorted(zip((Path(name).stem for name in found.names), found.truth, strict=True)) == [
+    assert sorted(zip((Path(name).stem for name in found.names), found.ground_truth, strict=True)) == [
         ("0", 0), ("1", 1), ("2", -1), ("3", -1), ("4", -1),
     ]  # fmt: skip
     strange, numbered, spelled = found.notes
@@ -93,7 +93,7 @@ def test_no_folder_is_a_class_and_the_notes_say_so(model: Model, tmp_path: Path)
 def test_numbers_where_nobody_stated_names(tmp_path: Path) -> None:
     base = tiny("in-place")
     found = ins.predict(ins.load(base.net, input=base.input), tree(tmp_path, "0", "3"))
-    assert found.truth == (0, 3)
+    assert found.ground_truth == (0, 3)
     assert found.notes == (
         "folders are read as the numbers of classes, which count from 0: 0 is class 0, 3 is class 3",
     )
@@ -101,16 +101,16 @@ def test_numbers_where_nobody_stated_names(tmp_path: Path) -> None:
 
 def test_a_file_or_folder_given_by_itself(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree(tmp_path, "birch", "1", "cedar/old")
-    assert ins.predict(model, root / "birch").truth == (1,)
-    assert ins.predict(model, root / "birch" / "0.png").truth == (1,)
-    assert ins.predict(model, root / "cedar" / "old" / "2.png").truth == (2,)
-    assert ins.predict(model, ins.load_image(root / "cedar" / "old" / "2.png")).truth == (2,)
+    assert ins.predict(model, root / "birch").ground_truth == (1,)
+    assert ins.predict(model, root / "birch" / "0.png").ground_truth == (1,)
+    assert ins.predict(model, root / "cedar" / "old" / "2.png").ground_truth == (2,)
+    assert ins.predict(model, ins.load_image(root / "cedar" / "old" / "2.png")).ground_truth == (2,)
     # A folder named by a number is one among others only.
-    assert ins.predict(model, root / "1").truth == (-1,)
+    assert ins.predict(model, root / "1").ground_truth == (-1,)
     assert ins.predict(model, root / "1" / "1.png").notes == ()
     monkeypatch.chdir(root / "birch")
     for path in ("0.png", ".", "*.png"):
-        assert ins.predict(model, path).truth == (1,)
+        assert ins.predict(model, path).ground_truth == (1,)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
@@ -120,8 +120,8 @@ def test_links(model: Model, tmp_path: Path) -> None:
     (tmp_path / "links" / "cedar").symlink_to(root / "birch")
     (tmp_path / "current").symlink_to(root / "cedar")
     # As they are called where they are found; only what was named itself is followed.
-    assert ins.predict(model, tmp_path / "links").truth == (2,)
-    assert ins.predict(model, tmp_path / "current").truth == (2,)
+    assert ins.predict(model, tmp_path / "links").ground_truth == (2,)
+    assert ins.predict(model, tmp_path / "current").ground_truth == (2,)
 
 
 COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
@@ -161,7 +161,7 @@ def test_folders_inside_of_tar_files(model: Model, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "all.tar", "w") as tar:
         tar.add(root, ".")
     whole, packed = ins.predict(model, root), ins.predict(model, tmp_path / "all.tar")
-    assert sorted(packed.truth) == sorted(whole.truth) == [-1, 0, 1, 2]
+    assert sorted(packed.ground_truth) == sorted(whole.ground_truth) == [-1, 0, 1, 2]
     assert set(packed.notes) == set(whole.notes)
 
 

@@ -8,8 +8,9 @@ from networks import tiny
 from torch import nn
 
 from innersight.errors import InnersightError
+from innersight.input_spec import InputSpec
 from innersight.layers import check_layers, default_layers, last_grid, layers, survey
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 
 def published(name: str) -> Model:

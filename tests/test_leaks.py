@@ -12,7 +12,8 @@ from public import CASES
 from torch import nn
 
 import innersight as ins
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 
 CALLS = {"explain": 10, "study": 3, "trust": 4, "layers": 20, "load": 200, "activations": 200, "predict": 200}
 

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from train_fixture import QUICK, Said
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.train import data, train
 from innersight.train.listing import described, scan
 

@@ -74,9 +74,9 @@ def test_a_folder_for_each_part(tmp_path: Path) -> None:
         ('"hair"', "names no part"),
         ("[]", "names no part"),
         ("[null]", "names no part"),
-        ('{"hair": 1}', "hair: '1' is no number with a name; write a list of names"),
-        ('{"1": 5}', "1: '5' is no number with a name"),
-        ('[""]', "0: '' is no number with a name"),
+        ('{"hair": 1}', "hair: '1' is not a number with a name; write a list of names"),
+        ('{"1": 5}', "1: '5' is not a number with a name"),
+        ('[""]', "0: '' is not a number with a name"),
     ],
 )
 def test_wrong_legends(tmp_path: Path, legend: str, said: str) -> None:
@@ -86,7 +86,7 @@ def test_wrong_legends(tmp_path: Path, legend: str, said: str) -> None:
 
 
 def test_folders_that_hold_no_masks(tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match=r"nowhere' is no folder; name the folder"):
+    with pytest.raises(InnersightError, match=r"nowhere' is not a folder; give the folder"):
         read_masks(tmp_path / "nowhere")
     with pytest.raises(InnersightError, match=r"no masks in this folder; name them as the images are"):
         read_masks(tmp_path)
@@ -105,7 +105,7 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r'a\.png: the mask holds 5, which parts\.json .*"5": null'):
         read_masks(home).of("a.jpg")
     PILImage.fromarray(NUMBERS).save(home / "b.jpg")
-    with pytest.raises(InnersightError, match=r"b\.jpg: a mask of numbers must not lose any; save it as \.png"):
+    with pytest.raises(InnersightError, match=r"b\.jpg: a mask of numbers needs a lossless file; save it as \.png"):
         numbers(home / "b.jpg")
     PILImage.new("RGB", (4, 4)).save(home / "c.png")
     with pytest.raises(InnersightError, match=r"c\.png: .* this one has RGB colours; save it as indexed PNG"):
@@ -114,7 +114,7 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InnersightError, match=r"d\.png: cannot be read as a mask"):
         numbers(home / "d.png")
     np.save(home / "e.npy", np.zeros((3, 4), np.float32))
-    with pytest.raises(InnersightError, match=r"e\.npy: float32 \(3, 4\) is no mask; give integers"):
+    with pytest.raises(InnersightError, match=r"e\.npy: float32 \(3, 4\) is not a mask; give integers"):
         numbers(home / "e.npy")
     np.save(home / "f.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(InnersightError, match=r"f\.npy: cannot be read as a mask"):

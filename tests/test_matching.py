@@ -13,9 +13,10 @@ from innersight import terminal
 from innersight.activations import compute
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
+from innersight.input_spec import InputSpec
 from innersight.matching import DEFINITION
 from innersight.matching.assign import assign
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 IMAGES = [image(i) for i in range(24)]
 ORDER = [3, 0, 5, 1, 4, 2]

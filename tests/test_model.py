@@ -10,7 +10,8 @@ from networks import tiny
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 
 
 @pytest.mark.parametrize(
@@ -23,8 +24,8 @@ from innersight.model import InputSpec, Model
         ({"mean": (0.5, 0.5)}, "one value for each of 3 channels"),
         ({"std": (1.0, 0.0, 1.0)}, "finite and positive"),
         ({"mean": (0.0, float("nan"), 0.0)}, "must be finite"),
-        ({"crop": 0.0}, "give 0 < crop <= 1"),
-        ({"crop": 1.5}, "give 0 < crop <= 1"),
+        ({"crop": 0.0}, "0 < crop <= 1"),
+        ({"crop": 1.5}, "0 < crop <= 1"),
     ],
 )
 def test_contradictions_are_refused(given_values: dict[str, Any], why: str) -> None:

@@ -15,8 +15,9 @@ import innersight as ins
 from innersight.errors import InnersightError
 from innersight.heads import Head, multilabel, region, similarity
 from innersight.heads.ending import Ending
+from innersight.input_spec import InputSpec
 from innersight.layers import default_layers, last_grid
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.sources import load
 
 SPEC = InputSpec(24, 24, mean=0.4, std=0.3, fit="squash")
@@ -96,7 +97,7 @@ def test_heads_that_give_no_row_for_each_image_are_refused(read: Callable[[Any],
         (lambda out: (out, out), "the head reads tuple instead of a floating-point tensor"),
         (lambda out: out.argmax(1, keepdim=True), "the head reads torch.int64 instead"),
         (lambda out: out[:2], r"the scores are \(2, 4\) for 3 images"),
-        (lambda out: out.log() - 100, "the head makes scores that are not numbers of the network's output for 3 of 3"),
+        (lambda out: out.log() - 100, "the head returns scores that are NaN or infinite for 3 of 3"),
         (lambda out: out[:, :0], r"the scores are \(3, 0\) for 3 images"),
         (lambda out: out if len(out) > 1 else out.repeat(2, 1), r"\(2, 4\) for a single image instead of \(1, 4\)"),
     ],
@@ -141,7 +142,8 @@ def test_a_network_whose_scores_are_not_numbers_is_noted_with_any_head() -> None
     net = ends(lambda m: pooled(m) * torch.nan)
     for head in (None, Head(lambda out: out)):
         assert (
-            load(net, input=SPEC, head=head).notes[0] == "the network's scores are not numbers for 3 of 3 random images"
+            load(net, input=SPEC, head=head).notes[0]
+            == "the network's scores are NaN or infinite for 3 of 3 random images"
         )
 
 
@@ -195,22 +197,22 @@ def test_a_name_of_several_classes_is_refused_where_it_is_used() -> None:
     names = ("crane", "owl", "crane", "jay")
     models = [load(InPlace().eval(), input=SPEC, labels=names), load(load(InPlace().eval()), labels=list(names))]
     for model in models:
-        assert "several classes are called crane: name them by their numbers" in model.notes
+        assert "several classes are named crane: refer to them by number" in model.notes
         assert (model.labels, model.class_index("2"), model.class_index("jay")) == (names, 2, 3)
         for use in (model.class_index, lambda target, model=model: ins.explain(model, image(1), target)):
-            with pytest.raises(InnersightError, match="has 2 classes called 'crane': give one of the numbers 0, 2"):
+            with pytest.raises(InnersightError, match="has 2 classes named 'crane': give one of the numbers 0, 2"):
                 use("crane")
 
 
 def test_labels_that_do_not_fit_are_refused_or_said() -> None:
     net = InPlace().eval()
     model = load(net, input=SPEC, labels=("a", "a", "b", "c"))
-    assert model.notes == ("several classes are called a: name them by their numbers",)
-    with pytest.raises(InnersightError, match="5 labels given but InPlace has 4 outputs"):
+    assert model.notes == ("several classes are named a: refer to them by number",)
+    with pytest.raises(InnersightError, match="5 labels given, but InPlace has 4 outputs"):
         load(net, input=SPEC, labels=list("abcde"))
-    with pytest.raises(InnersightError, match="5 labels given but InPlace has 4 outputs"):
+    with pytest.raises(InnersightError, match="5 labels given, but InPlace has 4 outputs"):
         load(model, labels=list("abcde"))
-    with pytest.raises(InnersightError, match="labels='abcd' is one text"):
+    with pytest.raises(InnersightError, match="labels='abcd' is a single text"):
         load(net, input=SPEC, labels="abcd")
     binary = load(InPlace(classes=1).eval(), input=SPEC, labels=["cat"])
     assert binary.labels == ("not cat", "cat")
@@ -268,7 +270,7 @@ def test_a_crop_that_is_stated_crops(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load(InPlace(), input=InputSpec(24, 24, crop=0.5)).input.fit == "crop"
     assert load("small:4?crop=0.5").input.fit == "crop"
     model = load("small:4?crop=0.5&fit=squash")
-    assert "crop= cuts nothing off: the whole image is squashed (fit=squash)" in model.notes
+    assert "crop= has no effect: the whole image is squashed (fit=squash)" in model.notes
 
 
 @pytest.mark.parametrize(
@@ -278,8 +280,8 @@ def test_a_crop_that_is_stated_crops(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"resample": "cubic"}, "resample='cubic': give nearest or box"),
         ({"mean": "half"}, "mean='half': give one number, or one for each channel"),
         ({"mean": [0.1, 0.2]}, "one value for each of 3 channels"),
-        ({"height": "24"}, "height='24' is no whole number"),
-        ({"width": 24.5}, "width=24.5 is no whole number"),
+        ({"height": "24"}, "height='24': give a whole number"),
+        ({"width": 24.5}, "width=24.5: give a whole number"),
         ({"display": (0, 1, 3)}, "each from 0 to 2"),
     ],
 )
@@ -307,7 +309,7 @@ def test_a_given_model_takes_what_is_stated_too() -> None:
     wide = load(model, input=InputSpec(24, 48, mean=0.1), labels=list("abcd"), head=multilabel())
     assert (wide.input.shape, wide.input.mean, wide.input.std) == ((3, 24, 48), (0.1,) * 3, model.input.std)
     assert (wide.labels, wide.head.link) == (tuple("abcd"), "sigmoid")
-    with pytest.raises(InnersightError, match="a given Model stays as it is"):
+    with pytest.raises(InnersightError, match="a given Model is used as it is"):
         load(model, device="cpu")
     for bad in (InputSpec(2, 2, 5), InputSpec(24, 24, 1)):
         with pytest.raises(InnersightError, match="refuses an input of"):
@@ -346,7 +348,7 @@ def test_a_layer_that_does_not_reach_the_class_is_said_also_where_it_is_named() 
         net[-1].weight.zero_()
     said = ins.explain(model, image(1), 1, ["gradcam"], layers="1")
     assert said.entries[0].verdict == "gradcam finds no evidence: it gives every place the value zero."
-    assert "none of them reaches the class" in ins.explain(model, image(1), 1, ["gradcam"]).why
+    assert "no gradient of the class reaches it" in ins.explain(model, image(1), 1, ["gradcam"]).why
 
 
 def test_references_that_are_squeezed_are_put_back() -> None:
@@ -355,7 +357,7 @@ def test_references_that_are_squeezed_are_put_back() -> None:
     model = load(net, input=SPEC, head=similarity(net(x).detach()))
     assert torch.allclose(model.logits(x).diag(), torch.ones(3), atol=1e-6)
     assert torch.allclose(model.logits(x[:1]), model.logits(x)[:1], atol=1e-6)
-    assert "squeezes the batch away for a single image: it is put back" in model.notes
+    assert "drops the batch dimension of a single image: it is restored" in model.notes
 
 
 def test_what_is_computed_depends_on_the_head() -> None:

@@ -18,12 +18,14 @@ from innersight import terminal
 from innersight.errors import InnersightError
 from innersight.heads import Head
 from innersight.heatmaps.request import UnfitError, layer_of, methods
+from innersight.input_spec import InputSpec
 from innersight.layers import default_layers, has_grid, last_grid
-from innersight.model import InputSpec, Model, NetworkError
+from innersight.model import Model
+from innersight.network import NetworkError
 from innersight.study import Plan
 
 SPEC = InputSpec(24, 24)
-WAY_OUT = r"pass head=Head\(\.\.\.\), see docs/models\.md"
+WAY_OUT = r"state how to read the output with head=Head\(\.\.\.\), see docs/models\.md"
 
 
 class Odd(nn.Module):
@@ -115,7 +117,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Odd(lambda net, x: net.lost(x)),
         r"refuses an input of .*: AttributeError: 'Odd'",
     ),
-    "no class": (lambda: Odd(Odd.scores, 0), r"returned \(3, 0\): no class, so there is nothing to explain"),
+    "no class": (lambda: Odd(Odd.scores, 0), r"returned \(3, 0\): it has no class to explain"),
     "detector": (
         lambda: Odd(detections),
         f"boxes/labels/scores: no class scores; {WAY_OUT}",
@@ -128,11 +130,11 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Odd(lambda net, x: (net.conv(x).flatten(2), [net.conv(x)])),
         rf"returned \(3, 6, \d+\), a row of numbers .*{WAY_OUT}",
     ),
-    "volume": (Volume, r"Volume: 3D convolutions: volumes are not read; wrap it .*, see docs/models\.md"),
-    "signal": (Signal, r"Signal: 1D convolutions: signals are not read; wrap it"),
+    "volume": (Volume, r"Volume: 3D convolutions: volumes are not supported; wrap it .*, see docs/models\.md"),
+    "signal": (Signal, r"Signal: 1D convolutions: signals are not supported; wrap it"),
     "two inputs": (
         lambda: Pair(Odd.scores),
-        r"takes 2 inputs \(x, age\), and an image is one: wrap it .*docs/models\.md",
+        r"takes 2 inputs \(x, age\), but only images are given: wrap it .*docs/models\.md",
     ),
     "complex": (
         lambda: Odd(lambda net, x: torch.complex(*[net.scores(x)] * 2)),
@@ -143,12 +145,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         f"int64, whole numbers.*{WAY_OUT}",
     ),
     "float": (lambda: Odd(lambda net, x: float(net.scores(x).sum())), f"returned float: no tensor .*{WAY_OUT}"),
-    "a number": (lambda: Odd(lambda net, x: net.scores(x).sum()), f"a single number for several images; {WAY_OUT}"),
-    "one at a time": (lambda: Odd(alone), r"Odd takes one image at a time, and here several .* see docs/models\.md"),
+    "a number": (lambda: Odd(lambda net, x: net.scores(x).sum()), f"one number for several images; {WAY_OUT}"),
+    "one at a time": (lambda: Odd(alone), r"Odd takes one image at a time; batches of several .* see docs/models\.md"),
     "no weights yet": (lambda: Odd(Odd.scores).to("meta"), r"Odd \(conv\.weight\) has no values \(device meta\)"),
     "lazy": (
         lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)),
-        r"\(1\.weight\) has no size yet: run",
+        r"\(1\.weight\) is not initialised: run",
     ),
 }
 
@@ -230,7 +232,7 @@ def test_a_network_that_cuts_its_graph_says_so() -> None:
         UnfitError, match="no gradient of the target reaches the pixels in Odd: its forward cuts the graph"
     ):
         ins.explain(model, image(1), 1, "saliency")
-    with pytest.raises(InnersightError, match="no gradient goes back through Odd: its forward cuts the graph"):
+    with pytest.raises(InnersightError, match="no gradient passes back through Odd: its forward cuts the graph"):
         ins.patterns(model, "class:1", steps=1)
     # Behind the layer there is a graph, and masks need none.
     found = ins.explain(

@@ -15,7 +15,8 @@ from innersight import tap
 from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import stack
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.patterns import Patterns, Progress, Views, natural, parameterizations, patterns
 from innersight.patterns.transforms import draw, view
 from innersight.render.colour import as_colour

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from innersight import tap
 from innersight.errors import InnersightError
 from innersight.image import ImageError, as_image, stack
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.patterns import patterns
 from innersight.patterns.objectives.direction import along
 from innersight.scan import scan

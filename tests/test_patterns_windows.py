@@ -8,7 +8,8 @@ from networks import tiny
 from torch import nn
 
 from innersight import tap
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.patterns import Views, patterns
 from innersight.patterns.objectives import resolve
 from innersight.patterns.transforms import Window, draw, view
@@ -45,7 +46,7 @@ def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
         x = torch.randn(1, 3, 24, 24)
         cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
         address = inner.terms[0].address
-        value = tap.capture(model, cut, ["conv1"]).activations["conv1"][0, 1, address.place[0], address.place[1]]
+        value = tap.capture(model, cut, ["conv1"]).activations["conv1"][0, 1, address.location[0], address.location[1]]
         expected = tap.capture(model, x, ["conv1"]).activations["conv1"][0, 1, place[0], place[1]]
     assert float(value) == pytest.approx(float(expected), abs=1e-5)
     assert window.height <= 4

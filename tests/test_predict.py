@@ -35,7 +35,7 @@ def test_logits_are_those_of_the_network(any_tiny: Model, two_images: list[Image
         truth = any_tiny.net(stack(two_images, any_tiny.input))
     assert torch.allclose(said.logits, truth, atol=1e-6)
     assert torch.allclose(said.probabilities.sum(1), torch.ones(2))
-    assert said.truth == (-1, -1)
+    assert said.ground_truth == (-1, -1)
     assert said.summary() is None
 
 
@@ -70,10 +70,10 @@ def test_top_is_sorted_and_named(small_model: Model, two_images: list[Image]) ->
 
 def test_a_class_per_folder_tree_gives_accuracy_and_confusions(small_model: Model, tree: Path) -> None:
     said = predict(small_model, tree)
-    assert said.truth == (0, 0, 1, 2, 2, 2, -1)
+    assert said.ground_truth == (0, 0, 1, 2, 2, 2, -1)
     assert [text.rsplit("/", 1)[-1].split(":")[0] for text in said.skipped] == ["broken.png"]
     table = [[0] * 4 for _ in range(4)]
-    for true, row in zip(said.truth[:6], said.logits[:6].tolist(), strict=True):
+    for true, row in zip(said.ground_truth[:6], said.logits[:6].tolist(), strict=True):
         table[true][row.index(max(row))] += 1
     assert said.confusion().tolist() == table
     summary = said.summary()
@@ -97,7 +97,7 @@ def test_a_class_per_folder_tree_gives_accuracy_and_confusions(small_model: Mode
 def test_the_same_images_one_by_one(small_model: Model, tree: Path) -> None:
     files = sorted(tree.rglob("[0-9].png"))
     together = predict(small_model, files)
-    assert together.truth == predict(small_model, [tree / "ash", *files[2:]]).truth
+    assert together.ground_truth == predict(small_model, [tree / "ash", *files[2:]]).ground_truth
     for i, file in enumerate(files):
         assert torch.allclose(predict(small_model, str(file)).logits[0], together.logits[i], atol=1e-6)
 
@@ -117,32 +117,34 @@ def test_saving(where: str, small_model: Model, tree: Path, tmp_path: Path) -> N
         assert drawn.width > 100
     document = json.loads(said.save(tmp_path / "a.json").read_text())
     assert document["images"][0]["prediction"][0]["label"] in small_model.labels
-    assert document["images"][0]["truth"] == ("ash" if where == "ash" else None)
+    assert document["images"][0]["ground_truth"] == ("ash" if where == "ash" else None)
     assert (document["summary"] is None) == (where != "ash")
     assert torch.equal(load_file(said.save(tmp_path / "a.safetensors"))["logits"], said.logits)
     assert said._repr_html_().startswith("<table><tr><th>image</th>")
     assert "<img " in said._repr_html_()
-    with pytest.raises(InnersightError, match=r"a\.txt: write a figure to \.png"):
+    with pytest.raises(InnersightError, match=r"a\.txt: save a figure as \.png"):
         said.save(tmp_path / "a.txt")
 
 
-def test_what_each_image_is_taken_for_is_printed(small_model: Model, tree: Path) -> None:
+def test_the_prediction_of_each_image_is_printed(small_model: Model, tree: Path) -> None:
     said = predict(small_model, tree)
     text = prediction(said)
     for i, name in enumerate(said.names):
         (line,) = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
         assert f"{name}: {said.top(i, 1)[0]['label']} " in line
-        assert (", the truth is " in line) == (said.truth[i] not in (-1, int(said.logits[i].argmax())))
+        assert ("WRONG: the ground truth is " in line) == (
+            said.ground_truth[i] not in (-1, int(said.logits[i].argmax()))
+        )
     assert "accuracy " in text
     html = said._repr_html_()
     assert all(f"<td>{name}</td>" in html for name in said.names)
     (row, *_), (number, *_) = said.to_json()["images"], said.mistakes()
     assert row["prediction"][0]["label"] == said.row(0)["label"]
-    assert said.row(number)["right"] is False
+    assert said.row(number)["correct"] is False
     assert html.count("(wrong)") == len(said.mistakes())
 
 
-def test_of_many_images_the_surest_mistakes(small_model: Model, tmp_path: Path) -> None:
+def test_of_many_images_the_most_confident_mistakes(small_model: Model, tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / "ash").mkdir(exist_ok=True)
         image(i).pil.save(tmp_path / "ash" / f"{i:02}.png")
@@ -154,10 +156,10 @@ def test_of_many_images_the_surest_mistakes(small_model: Model, tmp_path: Path) 
     assert len(wrong) == 31 - int((said.logits.argmax(1) == 0).sum())
     assert sum(count for _, count in said.counts()) == 31
     text = prediction(said)
-    assert text.startswith("31 images, taken for: ")
+    assert text.startswith("31 images, predicted as: ")
     assert said.names[wrong[0]] in text
     assert len(text.splitlines()) < 40
-    assert "surest mistakes of 31 images" in said._repr_html_()
+    assert "most confident mistakes among 31 images" in said._repr_html_()
     # Two files of one name have their folder's too.
     assert said.names[3] == said.names[30] == "ash/03.png"
 

@@ -8,7 +8,7 @@ from torch import nn
 from innersight import toons
 from innersight.errors import InnersightError
 from innersight.image import Image, as_image, stack
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
 from innersight.trust import cascade, shuffled_weights
 

@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
 from innersight.image import Image, load_image
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.trust.regions import check_labels, read_regions
 
 SPEC = InputSpec(20, 40, fit="squash")

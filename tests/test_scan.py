@@ -13,7 +13,8 @@ from innersight.activations import compute
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.image import ImageError, load_image, stack
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.scan import Scan, scan
 from innersight.sources import load
 

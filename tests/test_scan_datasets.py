@@ -129,7 +129,7 @@ def test_bytes_that_are_no_image_are_skipped(model: Model, folder: Path) -> None
 
 
 def test_what_holds_data_sets_is_told(model: Model, folder: Path) -> None:
-    with pytest.raises(InnersightError, match=r"has a collate_fn of its own.*write images=loader\.dataset"):
+    with pytest.raises(InnersightError, match=r"has a collate_fn of its own.*give images=loader\.dataset"):
         scan(model, DataLoader(Streamed(folder), collate_fn=list), LAYERS)
     with pytest.raises(InnersightError, match="made of 'train', 'test': give one of them"):
         scan(model, {"train": Streamed(folder), "test": Streamed(folder)}, LAYERS)
@@ -199,7 +199,9 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
     made = scan(model, "python:named_sets:stream", LAYERS, out=tmp_path / "study", overwrite=True)
     kept = stored(model, tmp_path / "study")
     assert kept is not None
-    with pytest.raises(ImageError, match="an entry of a stream; crops can be made after the scan"):
+    with pytest.raises(
+        ImageError, match="an entry of a stream, which cannot be read again: make crops right after the scan"
+    ):
         kept.crops("relu2:1", made.examples("relu2:1"))
     for text, message in (
         ("hf:several", "has the splits train, test: write hf:several"),
@@ -208,13 +210,13 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         ("hf:saved?image=photo", "has no column 'photo'"),
         ("hf:saved?colum=photo", "no option 'colum' for a data set"),
         ("hf:./absent", "hf:./absent cannot be opened: "),
-        ("python:named_sets:broken", "is a int: name a data set"),
+        ("python:named_sets:broken", "is of type int: give a data set"),
         ("python:named_sets:fails", "raised KeyError"),
         ("python:named_sets:mades", "did you mean made"),
     ):
         with pytest.raises(InnersightError, match=re.escape(message)):
             scan(model, text, LAYERS)
-    with pytest.raises(InnersightError, match="hf:saved is a data set: give one, and nothing beside it"):
+    with pytest.raises(InnersightError, match="hf:saved is a data set: give it alone"):
         scan(model, ["hf:saved", "a"], LAYERS)
 
 
@@ -257,7 +259,7 @@ def test_what_a_nameless_data_set_left_in_a_study_has_no_crops(model: Model, fol
     example = made.examples("relu2:1")
     assert kept.examples("relu2:1") == example
     assert len(made.crops("relu2:1", example)) == len(example)
-    with pytest.raises(ImageError, match="an entry of a data set; crops can be made where that is given"):
+    with pytest.raises(ImageError, match="an entry of a data set, which is not available: make crops right after"):
         kept.crops("relu2:1", example)
 
 
@@ -309,7 +311,7 @@ class Holed:
 
 def test_an_entry_that_cannot_be_had_is_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
     result = scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s")
-    assert result.skipped == ("#7: the data set gives no entry (OSError: broken file)",)
+    assert result.skipped == ("#7: the data set returned no entry (OSError: broken file)",)
     assert result.images == COUNT - 1
     # It is the same one when the scan goes on.
     assert same(result, scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s"))

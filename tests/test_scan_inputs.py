@@ -277,7 +277,7 @@ def test_a_tar_file_cut_between_two_files_is_told(model: Model, folder: Path, tm
     result = scan(model, tar, LAYERS)
     assert 0 < result.images < COUNT
     assert [sentence.partition(": ")[2] for sentence in result.skipped] == [
-        "has no end, as if it were cut off between two files, or still written"
+        "has no end: it was cut off between two files, or is still being written"
     ]
     packed = tar_of(folder, tmp_path / "b.tar")
     packed.write_bytes(gzip.compress(packed.read_bytes()))
@@ -431,7 +431,9 @@ def test_pixels_given_as_network_input_are_told(model: Model) -> None:
 def test_wrong_entries_are_told(model: Model) -> None:
     with pytest.raises(InnersightError, match="entry 0 of the data set has text: name its image 'image'"):
         scan(model, Listed([{"text": "a"}]), LAYERS)
-    with pytest.raises(ImageError, match=r"#0: a float Tensor of \(3, 8, 8\) where the network takes \(3, 24, 24\)"):
+    with pytest.raises(
+        ImageError, match=r"#0: the float tensor has shape \(3, 8, 8\) but the network takes \(3, 24, 24\)"
+    ):
         scan(model, Listed([torch.zeros(3, 8, 8)]), LAYERS)
     with pytest.raises(ImageError, match="no images given"):
         scan(model, Listed([]), LAYERS)

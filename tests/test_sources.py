@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
-from innersight.sources import load, origins
-from innersight.sources.run import RunCard, read_card, write_run
-from innersight.sources.small import SmallResNet
+from innersight.input_spec import InputSpec
+from innersight.sources import entries, load
+from innersight.sources.run_card import RunCard, read_card, write_run
+from innersight.sources.small_resnet import SmallResNet
 from innersight.sources.weights import fit_weights, read_weights
 
 
 def test_origins() -> None:
-    assert origins() == [
+    assert [entry.name for entry in entries()] == [
         "hf", "keras", "lightning", "onnx", "pt2", "python", "run", "small", "timm", "toon", "torchvision",
     ]  # fmt: skip
 
@@ -35,9 +35,9 @@ def test_origins() -> None:
         ("bare:x", "names no known origin"),
         ("torchvision:resnet19", r"no classifier 'resnet19'; did you mean .*resnet18"),
         ("timm:resnet19", r"no network 'resnet19'; did you mean .*resnet1"),
-        ("small:wide", "the width is a number from 1 to 1024"),
-        ("small:0", "the width is a number from 1 to 1024"),
-        ("toon:marge", "there is only one"),
+        ("small:wide", "the width must be a number from 1 to 1024"),
+        ("small:0", "the width must be a number from 1 to 1024"),
+        ("toon:marge", "there is only one embedded network"),
         ("run:/nowhere/at/all", "not a finished run"),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_torchvision_network_brings_its_contract() -> None:
     assert spec.crop == pytest.approx(224 / 256)
     assert spec.mean == pytest.approx((0.485, 0.456, 0.406))
     assert model.class_index("tabby") == 281
-    assert model.notes == ("random weights: nothing was learned yet",)
+    assert model.notes == ("random weights: the network is untrained",)
     assert model.source == "torchvision:squeezenet1_1"
     # What was stated beside the text opens the network again.
     assert load("small:4?size=16", classes=3).source == "small:4?size=16&classes=3"
@@ -135,9 +135,9 @@ def test_loading_a_model_again_is_the_same_model() -> None:
 
 
 def test_labels_must_be_as_many_as_outputs() -> None:
-    with pytest.raises(InnersightError, match="3 labels given but small-4 has 4 outputs"):
+    with pytest.raises(InnersightError, match="3 labels given, but small-4 has 4 outputs"):
         load("small:4", classes=4, labels=["a", "b", "c"])
-    with pytest.raises(InnersightError, match="5 labels given but InPlace has 4 outputs"):
+    with pytest.raises(InnersightError, match="5 labels given, but InPlace has 4 outputs"):
         load(InPlace(), labels=list("abcde"))
 
 
@@ -162,11 +162,11 @@ def test_a_bare_module_is_kept_and_its_input_inferred() -> None:
     assert [note.partition(" is a guess")[0] for note in model.notes] == [
         "input size 224x224",
         "normalisation",
-        "how images of other proportions are fitted",
+        "how images of another aspect ratio are fitted",
     ]
     assert "(mean 0, std 1, for pixels in 0..1)" in model.notes[1]
     assert "mean=0&std=0.00392 for a network that takes 0..255" in model.notes[1]
-    assert "(the whole image is squashed to the size): state it with fit=crop or fit=squash" in model.notes[2]
+    assert "(the whole image is squashed to the input size): set it with fit=crop or fit=squash" in model.notes[2]
     assert (model.name, model.labels) == ("InPlace", tuple("abcd"))
 
 
@@ -196,7 +196,7 @@ def test_a_network_that_takes_no_size() -> None:
 
 @pytest.mark.parametrize("extra", [{"classes": 3}, {"weights": "a.pt"}, {"device": "cpu"}])
 def test_a_bare_module_is_not_rebuilt(extra: dict[str, Any]) -> None:
-    with pytest.raises(InnersightError, match=r"a given nn\.Module stays as it is"):
+    with pytest.raises(InnersightError, match=r"a given nn\.Module is used as it is"):
         load(InPlace(), **extra)
 
 
@@ -324,7 +324,9 @@ def test_weights_that_are_not_finite_are_said(tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "a.safetensors")
     model = load("small:4", classes=3, weights=str(tmp_path / "a.safetensors"))
     named = "stage1.conv1.weight, head.weight"
-    assert model.notes[-1] == f"NaN or infinite values in the weights {named}: what is shown behind them means nothing"
+    assert (
+        model.notes[-1] == f"NaN or infinite values in the weights {named}: results that depend on them are meaningless"
+    )
 
 
 # Devices ------------------------------------------------------------------------------------------------------------

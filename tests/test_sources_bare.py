@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from innersight.errors import InnersightError
 from innersight.heads import multilabel, region, similarity
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
 
 SPEC = InputSpec(24, 24, mean=0, std=1, fit="crop")
@@ -49,14 +49,14 @@ def test_a_compiled_network_is_looked_at_uncompiled() -> None:
     net = small()
     model = load(torch.compile(net), input=SPEC)
     assert model.net is net
-    assert model.notes == ("the network behind torch.compile is looked at",)
+    assert model.notes == ("the network behind torch.compile is used",)
 
 
 def test_a_data_parallel_network_is_looked_at_alone() -> None:
     net = small()
     model = load(nn.DataParallel(net), input=SPEC)
     assert model.net is net
-    assert model.notes == ("the network inside DataParallel is looked at",)
+    assert model.notes == ("the network inside DataParallel is used",)
 
 
 def test_a_distributed_network_is_looked_at_alone() -> None:
@@ -66,7 +66,7 @@ def test_a_distributed_network_is_looked_at_alone() -> None:
     wrapped.module = small()
     model = load(wrapped, input=SPEC)
     assert model.net is wrapped.module
-    assert model.notes == ("the network inside DistributedDataParallel is looked at",)
+    assert model.notes == ("the network inside DistributedDataParallel is used",)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
@@ -83,7 +83,7 @@ def test_a_scripted_network_is_refused() -> None:
 def test_a_quantized_network_is_refused() -> None:
     net = small()
     net[4] = torch.ao.nn.quantized.Linear(5, 4)
-    with pytest.raises(InnersightError, match=r"Sequential \(4\) is quantized: no gradient passes it"):
+    with pytest.raises(InnersightError, match=r"Sequential \(4\) is quantized: no gradient passes through it"):
         load(net, input=SPEC)
 
 
@@ -132,13 +132,15 @@ def test_several_outputs(pack: Any, where: str, images: Tensor) -> None:
     net = Returns(pack).eval()
     model = load(net, input=SPEC)
     assert len(model.labels) == 4
-    note = f"the network gives several outputs: {where} is taken for the class scores (another one: head=)"
+    note = f"the network returns several outputs: {where} is used as the class scores; choose another with head="
     assert model.notes[0] == note
     assert torch.equal(model.logits(images), net.net(images))
 
 
 def test_outputs_without_class_scores() -> None:
-    with pytest.raises(InnersightError, match="returned str: no tensor of class scores; pass head="):
+    with pytest.raises(
+        InnersightError, match="returned str: no tensor of class scores; state how to read the output with head="
+    ):
         load(Returns(lambda y, x: "no"), input=SPEC)
     with pytest.raises(InnersightError, match=r"returned \(3, 2, 2\), a row of numbers for each of several boxes"):
         load(Returns(lambda y, x: y.reshape(-1, 2, 2)), input=SPEC)
@@ -148,7 +150,7 @@ def test_a_segmentation_network_scores_a_region(images: Tensor) -> None:
     net = nn.Conv2d(3, 2, 3, padding=1)
     model = load(net, input=SPEC)
     assert model.labels == ("0", "1")
-    assert model.notes == ("each class is averaged over the whole image",)
+    assert model.notes == ("segmentation: each class is averaged over the whole image",)
     assert torch.allclose(model.logits(images), net(images).mean((2, 3)), atol=1e-6)
     assert model.probabilities(model.logits(images)).isnan().all()
     mask = torch.zeros(48, 48, dtype=torch.bool)
@@ -168,7 +170,7 @@ def test_a_head_can_be_stated(images: Tensor) -> None:
     assert embedding.labels == ("0", "1", "2")
     expected = torch.cosine_similarity(net(images)[:, None], references[None], 2)
     assert torch.allclose(embedding.logits(images), expected, atol=1e-6)
-    with pytest.raises(InnersightError, match="embeddings have 4 features, the references 7"):
+    with pytest.raises(InnersightError, match="embeddings have 4 features but the references have 7"):
         load(net, input=SPEC, head=similarity(torch.rand(3, 7)))
 
 

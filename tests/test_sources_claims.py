@@ -17,7 +17,7 @@ from torch import nn
 
 from innersight.errors import InnersightError
 from innersight.sources import load
-from innersight.sources.keras import library
+from innersight.sources.origins.keras import library
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

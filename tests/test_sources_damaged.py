@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from innersight.model import InputSpec
-from innersight.sources.keras import library
-from innersight.sources.run import RunCard, write_run
-from innersight.sources.small import SmallResNet
+from innersight.input_spec import InputSpec
+from innersight.sources.origins.keras import library
+from innersight.sources.run_card import RunCard, write_run
+from innersight.sources.small_resnet import SmallResNet
 
 # Files for each format: how the model is named, and the file that is damaged. More seeds by hand: tests/damage.py.
 FORMATS = {

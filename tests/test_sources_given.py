@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
-from innersight.sources import load, origins
+from innersight.input_spec import InputSpec
+from innersight.sources import entries, load
 from innersight.sources.architectures import fitting
-from innersight.sources.keras import library
-from innersight.sources.run import RunCard, write_run
-from innersight.sources.small import SmallResNet
+from innersight.sources.origins.keras import library
+from innersight.sources.run_card import RunCard, write_run
+from innersight.sources.small_resnet import SmallResNet
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FREE = ({0: torch.export.Dim.DYNAMIC},)
@@ -41,22 +41,22 @@ class Wrapper:
 RESNET = torchvision.models.resnet18(num_classes=7).state_dict()
 OBJECTS: dict[str, tuple[Callable[[], Any], str]] = {
     "None": (lambda: None, "no model given: None; give a torch.nn.Module, or a text such as 'timm:resnet18'"),
-    "list": (lambda: [tiny()], r"a list of 1 given for a model: load\(\) takes one at a time"),
-    "tuple": (lambda: (tiny(), tiny()), "a tuple of 2 given for a model"),
+    "list": (lambda: [tiny()], r"a list of 1 given as the model: load\(\) takes one at a time"),
+    "tuple": (lambda: (tiny(), tiny()), "a tuple of 2 given as the model"),
     "class": (lambda: SmallResNet, r"SmallResNet is a class: make a network of it, as in load\(SmallResNet\(\)\)"),
     "function": (lambda: torchvision.models.resnet18, r"resnet18 is a function: .*load\('torchvision:resnet18'"),
     "state dict": (lambda: RESNET, r"they fit torchvision:resnet18\?classes=7 and timm:resnet18\?classes=7"),
     "checkpoint": (lambda: {"state_dict": RESNET, "epoch": 3}, "with 'state_dict': .*torchvision:resnet18"),
     "unknown": (lambda: {"a.b": torch.zeros(2)}, r"a state_dict, with the names a\.b: build .*load_state_dict"),
     "network within": (lambda: {"model": tiny()}, r"a dictionary with a network: give it, load\(YOURS\['model'\]\)"),
-    "dictionary": (lambda: {"a": 1}, "a dictionary with 'a' given for a model"),
-    "empty": (dict, "a dictionary with nothing given for a model"),
-    "array": (lambda: np.zeros((4, 4, 3)), "ndarray given for a model: the model comes first, then the images"),
-    "tensor": (lambda: torch.zeros(3, 4, 4), "Tensor given for a model: the model comes first"),
-    "bytes": (lambda: b"abc", "type bytes given for a model: give the name of its file"),
-    "open file": (lambda: io.BytesIO(b"abc"), "type BytesIO given for a model: give the name of its file"),
-    "number": (lambda: 3, "type int given for a model: give a torch.nn.Module, a live Keras model"),
-    "wrapper": (Wrapper, r"type Wrapper given for a model: give the network in it, its \.net"),
+    "dictionary": (lambda: {"a": 1}, "a dictionary with 'a' given as the model"),
+    "empty": (dict, "a dictionary with nothing given as the model"),
+    "array": (lambda: np.zeros((4, 4, 3)), "ndarray given as the model: the model comes first, then the images"),
+    "tensor": (lambda: torch.zeros(3, 4, 4), "Tensor given as the model: the model comes first"),
+    "bytes": (lambda: b"abc", "type bytes given as the model: give the name of its file"),
+    "open file": (lambda: io.BytesIO(b"abc"), "type BytesIO given as the model: give the name of its file"),
+    "number": (lambda: 3, "type int given as the model: give a torch.nn.Module, a live Keras model"),
+    "wrapper": (Wrapper, r"type Wrapper given as the model: give the network in it, its \.net"),
     "TorchScript": (lambda: torch.jit.script(tiny()), "is TorchScript, whose layers cannot be read"),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_live_keras_that_is_no_network() -> None:
         load(keras.layers.Dense(3))
     with pytest.raises(InnersightError, match="is not built: call it once on a batch of images"):
         load(keras.Sequential([keras.layers.Conv2D(4, 3)]))
-    with pytest.raises(InnersightError, match=r"a given nn\.Module stays as it is"):
+    with pytest.raises(InnersightError, match=r"a given nn\.Module is used as it is"):
         load(keras_net(), classes=4)
 
 
@@ -219,7 +219,10 @@ def test_a_file_or_folder_of_a_whole_network_is_opened(
         ("whole.pt", r"a whole networks\.InPlace: where you trust it, net = torch\.load\(FILE, weights_only=False\)"),
         ("script.pt", "a TorchScript program, whose layers cannot be read"),
         ("light.ckpt", r"a checkpoint, which needs its class: lightning:.*light\.ckpt\?class=MODULE:CLASS"),
-        ("model.tflite", r"a file of TensorFlow Lite, which is not read: convert it to ONNX and write onnx:FILE\.onnx"),
+        (
+            "model.tflite",
+            r"a file of TensorFlow Lite, which is not supported: convert it to ONNX and give onnx:FILE\.onnx",
+        ),
         ("text.txt", "not a file of a network"),
         ("study", "a study; look at it with: innersight view"),
         ("tensorflow", r"a SavedModel of TensorFlow: model\.save\('net\.keras'\)"),
@@ -306,7 +309,7 @@ def stated(place: Path) -> Path:
 
 
 def test_every_origin_is_in_the_table() -> None:
-    assert sorted(SOURCES) == origins()
+    assert sorted(SOURCES) == [entry.name for entry in entries()]
 
 
 @pytest.mark.parametrize("origin", SOURCES)
@@ -353,6 +356,6 @@ def test_what_is_stated_twice_in_two_ways_is_refused(place: Path) -> None:
         ("small:4?size=32", {"input": InputSpec(64, 64)}),
         ("small:4?mean=0.25", {"input": InputSpec(64, 64, mean=0.5)}),
     ):
-        with pytest.raises(InnersightError, match="are both stated, one of them behind the model's name"):
+        with pytest.raises(InnersightError, match="are both given, one of them in the model's name"):
             load(source, **more)
     assert load("small:4?classes=5&mean=0.25", classes=5, input=InputSpec(64, 64, mean=0.25)).input.height == 64

@@ -16,11 +16,11 @@ import transformers
 from torch import nn
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
-from innersight.sources.keras import library
-from innersight.sources.run import RunCard, write_run
-from innersight.sources.small import SmallResNet
+from innersight.sources.origins.keras import library
+from innersight.sources.run_card import RunCard, write_run
+from innersight.sources.small_resnet import SmallResNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -164,7 +164,7 @@ def test_keras_files(kind: str, suffix: str, proof: Path, tmp_path: Path) -> Non
 def test_keras_itself_refuses_them_too(
     kind: str, suffix: str, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innersight.sources.keras.CODE", ())
+    monkeypatch.setattr("innersight.sources.origins.keras.CODE", ())
     with pytest.raises(InnersightError, match="Keras cannot open it"):
         load(hostile_keras(kind, suffix, proof, tmp_path))
 

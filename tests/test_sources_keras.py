@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from innersight import heads as heads_of
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.predict import predict
 from innersight.sources import load
-from innersight.sources.keras import Channels, library
+from innersight.sources.origins.keras import Channels, library
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras reads numpy arrays in the way of numpy 1.
@@ -133,7 +133,7 @@ def test_scores_are_those_of_keras_as_logits(build: Any, tmp_path: Path) -> None
     if build not in LINKS:
         assert torch.equal(scores, expected)
         return
-    assert f"the {LINKS[build]} at the end is taken off: the scores are logits" in model.notes
+    assert f"the {LINKS[build]} at the end is removed: the scores are logits" in model.notes
     assert model.head.link == LINKS[build]
     assert model.head.unit == "logits"
     chances = model.probabilities(scores)
@@ -280,9 +280,9 @@ def test_a_network_of_several_inputs_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_the_file_fixes_cannot_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match="net has 5 classes, not 7: leave classes away"):
+    with pytest.raises(InnersightError, match="net has 5 classes, not 7: omit classes"):
         opened(sequential, tmp_path, classes=7)
-    with pytest.raises(InnersightError, match=r"brings its own weights: leave weights='a\.pt' away"):
+    with pytest.raises(InnersightError, match=r"has its own weights: omit weights='a\.pt'"):
         load(f"keras:{tmp_path / 'net.keras'}", weights="a.pt")
 
 
@@ -336,7 +336,9 @@ def test_images_are_squashed_as_its_own_loaders_do_and_that_is_a_guess(build: An
     _, model = opened(build, tmp_path)
     assert (model.input.fit, model.input.resample) == ("squash", "bilinear")
     assert "fit" in model.input.guessed
-    assert "the whole image is squashed to the size): state it with fit=crop or fit=squash" in " ".join(model.notes)
+    assert "the whole image is squashed to the input size): state it with fit=crop or fit=squash" in " ".join(
+        model.notes
+    )
     stated = load(f"keras:{tmp_path / 'net.keras'}?fit=crop", device="cpu")
     assert (stated.input.fit, "fit" in stated.input.guessed) == ("crop", False)
     assert "is a guess (" not in " ".join(note for note in stated.notes if "proportions" in note)

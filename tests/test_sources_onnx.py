@@ -80,7 +80,7 @@ def test_scores_and_names_are_those_of_the_exported_network(
     net = exported(Net(), tmp_path / "net.onnx", dynamo=dynamo, batch=batch, opset_version=opset)
     model = load(f"onnx:{tmp_path / 'net.onnx'}", device="cpu")
     assert (model.input.shape, model.name, len(model.labels)) == ((3, 12, 14), "net", 5)
-    assert "the scores are those of onnxruntime" in model.notes[0]
+    assert "the scores agree with onnxruntime" in model.notes[0]
     for number in (1, 2, 5):
         x = torch.rand(number, 3, 12, 14)
         assert torch.allclose(model.logits(x), net(x), atol=1e-4)
@@ -120,7 +120,7 @@ def test_the_end_is_taken_off(last: nn.Module, outputs: int, link: str, labels: 
     net = exported(Net(last, outputs=outputs), tmp_path / "net.onnx", dynamo=False)
     model = load(f"onnx:{tmp_path / 'net.onnx'}", device="cpu")
     assert (model.head.link, model.head.unit, model.labels) == (link, "logits", labels)
-    assert f"the {link} at the end is taken off: the scores are logits" in model.notes
+    assert f"the {link} at the end is removed: the scores are logits" in model.notes
     x = torch.rand(2, 3, 12, 14)
     chances = model.probabilities(model.logits(x))
     assert torch.allclose(chances[:, 1:] if outputs == 1 else chances, net(x), atol=1e-4)
@@ -184,7 +184,7 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
         "quantized": (graph(quantized, stored=[scale]), r"is quantized \(QuantizeLinear\): no gradient passes it"),
         "unknown": (graph(unknown), "onnx2torch has no torch module for the operator Det: load the network it was"),
         "bytes": (graph(odd, kind=TensorProto.UINT8), "its input is of type uint8, which no gradient reaches"),
-        "fixed": (graph(nodes, shape=(4, 3, 8, 8), stored=stored), "takes 4 images at a time, no more and no less"),
+        "fixed": (graph(nodes, shape=(4, 3, 8, 8), stored=stored), "takes exactly 4 images at a time"),
         "flat": (
             graph(nodes, shape=("n", 3, 64), stored=stored),
             "its inputs are x .*; one batch of images with four",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from innersight.errors import InnersightError
 from innersight.sources import load
-from innersight.sources.pt2 import _is_arithmetic
+from innersight.sources.origins.pt2 import _is_arithmetic
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 FREE = torch.export.Dim.DYNAMIC
@@ -137,7 +137,7 @@ def test_programs_that_are_refused(tmp_path: Path) -> None:
 def test_what_the_file_fixes_cannot_be_asked_for(plain: Any) -> None:
     with pytest.raises(InnersightError, match="net has 5 classes, not 7"):
         load(plain[0], classes=7)
-    with pytest.raises(InnersightError, match="brings its own weights"):
+    with pytest.raises(InnersightError, match="has its own weights"):
         load(plain[0], weights="a.pt")
     with pytest.raises(InnersightError, match="refuses an input of"):
         load(f"{plain[0]}?size=32")

@@ -16,7 +16,8 @@ NETS = """
 import lightning
 import torch
 from torch import nn
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.heads import PLAIN
 
 number = 3
@@ -91,12 +92,12 @@ def test_weights_are_fitted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("my_nets", "'my_nets' is not complete: write python:MODULE:FUNCTION"),
-        ("my_nets:", "is not complete"),
+        ("my_nets", "'my_nets' is incomplete: write python:MODULE:FUNCTION"),
+        ("my_nets:", "is incomplete"),
         ("my_net:build", "there is no Python module 'my_net' in .* or on the path"),
         ("my_nets.sub:build", "there is no Python module 'my_nets.sub'"),
         ("my_nets:buidl", "my_nets has no 'buidl'; did you mean build"),
-        ("my_nets:number", "python:my_nets:number is 3 of type int: name a function"),
+        ("my_nets:number", "python:my_nets:number is 3 of type int: give a function"),
         ("my_nets:text", "returned 'net' of type str: return a torch.nn.Module or an innersight Model"),
         ("my_nets:broken", "python:my_nets:broken raised KeyError: 'key'"),
         ("my_nets:Whole", "raised TypeError: .*missing 1 required positional argument: 'hparams'"),
@@ -170,10 +171,10 @@ def test_hyperparameters_reach_the_constructor() -> None:
 def test_what_goes_wrong_with_a_checkpoint() -> None:
     checkpoint(hyper_parameters={})
     for source, why in {
-        "a.ckpt": r"say which class it is: lightning:a\.ckpt\?class=MODULE:CLASS",
+        "a.ckpt": r"name its class: lightning:a\.ckpt\?class=MODULE:CLASS",
         "a.ckpt?class=my_nets:Nte": "my_nets has no 'Nte'; did you mean Net",
-        "a.ckpt?class=my_nets": r"is not complete: write lightning:a\.ckpt\?class=MODULE:CLASS",
-        "a.ckpt?class=my_nets:build": r"my_nets:build is no torch\.nn\.Module class but <function",
+        "a.ckpt?class=my_nets": r"is incomplete: write lightning:a\.ckpt\?class=MODULE:CLASS",
+        "a.ckpt?class=my_nets:build": r"my_nets:build is not a torch\.nn\.Module class but <function",
         "a.ckpt?class=my_nets:Whole": "called with no hyperparameters raised TypeError.*save_hyperparameters",
         "a.ckpt?class=my_nets:Net&classes=9": "Net has 3 classes, not 9",
         "none.ckpt?class=my_nets:Net": r"none\.ckpt: no such file",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load, query
 
 
@@ -63,8 +63,8 @@ def test_names_and_options_part(source: str, parts: tuple[str, str, dict[str, st
         ("fit=stretch", "fit='stretch': give crop or squash"),
         ("resample=cubic", "resample='cubic': give nearest, box"),
         ("display=r", "display='r': give the three bands"),
-        ("display=0,1,9", r"display \(0, 1, 9\) names three bands"),
-        ("crop=2", "crop 2.0 is a fraction"),
+        ("display=0,1,9", r"display=\(0, 1, 9\): give three band numbers"),
+        ("crop=2", "crop=2.0: give a fraction"),
         ("mean=0.1,0.2", "need one value for each of 3 channels"),
         ("labels=nowhere.txt", "labels='nowhere.txt': cannot be read"),
         ("class=a:b", r"no option 'class'"),

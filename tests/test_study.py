@@ -270,7 +270,7 @@ def test_folders_that_are_no_study(tmp_path: Path, small_model: Model) -> None:
     with pytest.raises(InnersightError, match="is not a study"):
         Study.open(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InnersightError, match="is a file; name a folder"):
+    with pytest.raises(InnersightError, match="is a file; give a folder"):
         study(small_model, IMAGES, tmp_path / "file", plan=PLAN)
     Store.create(tmp_path / "begun")
     with pytest.raises(InnersightError, match="nothing is finished yet"):

@@ -16,8 +16,9 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 import innersight as ins
 from innersight.errors import InnersightError
 from innersight.image import ImageError, PixelBox
+from innersight.input_spec import InputSpec
 from innersight.inputs import read
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.patterns import interpretability
 from innersight.study import Plan, Study, asks, later
 
@@ -98,8 +99,8 @@ def test_one_image(model: Model) -> None:
 def test_names_and_labels(model: Model) -> None:
     assert ins.predict(model, fed(model)).names == tuple(f"image {i}" for i in range(COUNT))
     for form in ("with labels", "lists with labels", "a dict", "a loader"):
-        assert ins.predict(model, FORMS[form](model)).truth == (0, 1, 2, 3)
-    assert ins.predict(model, fed(model)).truth == (-1,) * COUNT
+        assert ins.predict(model, FORMS[form](model)).ground_truth == (0, 1, 2, 3)
+    assert ins.predict(model, fed(model)).ground_truth == (-1,) * COUNT
     mixed = [fed(model)[0], list(fed(model)[1:3]), fed(model)[3:]]
     assert ins.predict(model, mixed).names == tuple(f"image {i}" for i in range(COUNT))
 
@@ -118,28 +119,28 @@ def test_what_was_assumed_is_said(model: Model) -> None:
     assert ins.predict(plain, torch.rand(COUNT, 3, 24, 24)).notes == (taken,)
     loader = FORMS["a loader"](model)
     assert ins.predict(model, loader).notes == (
-        "of the DataLoader its data set is gone through, in its own order and once", taken,
+        "the DataLoader's data set is read once, in its own order", taken,
     )  # fmt: skip
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "sparse": (torch.zeros(3, 24, 24).to_sparse(), "a sparse_coo tensor is no image"),
-    "meta": (torch.zeros(3, 24, 24, device="meta"), "a meta tensor is no image"),
-    "bool": (torch.zeros(3, 24, 24, dtype=torch.bool), "a bool tensor is no image: give uint8 pixels"),
-    "int64": (torch.zeros(3, 24, 24, dtype=torch.int64), "a int64 tensor is no image: give uint8 pixels"),
-    "complex": (torch.zeros(3, 24, 24, dtype=torch.complex64), "a complex64 tensor is no image"),
+    "sparse": (torch.zeros(3, 24, 24).to_sparse(), "a sparse_coo tensor is not an image"),
+    "meta": (torch.zeros(3, 24, 24, device="meta"), "a meta tensor is not an image"),
+    "bool": (torch.zeros(3, 24, 24, dtype=torch.bool), "a bool tensor is not an image: give uint8 pixels"),
+    "int64": (torch.zeros(3, 24, 24, dtype=torch.int64), "a int64 tensor is not an image: give uint8 pixels"),
+    "complex": (torch.zeros(3, 24, 24, dtype=torch.complex64), "a complex64 tensor is not an image"),
     "NaN": (torch.full((3, 24, 24), torch.nan), "1,728 of the 1,728 values of the tensor are NaN or infinite"),
     "infinite": (torch.zeros(3, 24, 24).index_fill(0, torch.tensor(1), torch.inf), "576 of the 1,728 values"),
-    "size": (torch.zeros(3, 16, 16), r"\(3, 16, 16\) where the network takes \(3, 24, 24\).*give uint8 pixels"),
+    "size": (torch.zeros(3, 16, 16), r"\(3, 16, 16\) but the network takes \(3, 24, 24\).*give uint8 pixels"),
     "channels last": (torch.zeros(24, 24, 3), r"write x\.permute\(2, 0, 1\)"),
-    "grey": (torch.zeros(1, 24, 24), r"\(1, 24, 24\) where the network takes"),
-    "flat": (torch.zeros(24), r"of shape \(24,\) is no image: give \(C, H, W\)"),
-    "number": (torch.tensor(1.0), r"of shape \(\) is no image"),
-    "five": (torch.zeros(1, 1, 3, 24, 24), "is no image"),
+    "grey": (torch.zeros(1, 24, 24), r"\(1, 24, 24\) but the network takes"),
+    "flat": (torch.zeros(24), r"of shape \(24,\) is not an image: give \(C, H, W\)"),
+    "number": (torch.tensor(1.0), r"of shape \(\) is not an image"),
+    "five": (torch.zeros(1, 1, 3, 24, 24), "is not an image"),
     "empty": (torch.zeros(0, 3, 24, 24), "no images given"),
-    "no side of channels": (torch.zeros(7, 24, 24, dtype=torch.uint8), "has no side of 1 or 3 or 4 channels"),
+    "no side of channels": (torch.zeros(7, 24, 24, dtype=torch.uint8), "has no axis of 1 or 3 or 4 channels"),
     "array of ints": (np.zeros((24, 24, 3), np.int64), r"array of int64 \(24, 24, 3\) is not an image"),
-    "array, bands first": (np.zeros((3, 24, 24)), "bands come last, as np.moveaxis"),
+    "array, bands first": (np.zeros((3, 24, 24)), "put the bands last with np.moveaxis"),
     "nothing": (None, "no images given"),
     "a number": (7, "images=7 of type int: give files"),
     "an address": ("https://example.org/a.png", "no such file; nothing is downloaded"),
@@ -209,7 +210,7 @@ def test_loaders_that_change_what_the_data_set_holds() -> None:
         (DataLoader(dataset, batch_sampler=BatchSampler([0, 1], 2, False)), "sampler"),
         (DataLoader(dataset, collate_fn=list), "collate_fn"),
     ):
-        with pytest.raises(InnersightError, match=f"has a {what} of its own.*write images=loader.dataset"):
+        with pytest.raises(InnersightError, match=f"has a {what} of its own.*give images=loader.dataset"):
             ins.predict(model, loader)
     for loader in (
         DataLoader(dataset, batch_size=None),

@@ -17,9 +17,9 @@ from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight.toons
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
-from innersight.sources.run import read_card
+from innersight.sources.run_card import read_card
 from innersight.sources.weights import read_weights
 from innersight.statistics import wilson
 from innersight.train import RunResult, data, epochs, telemetry, train
@@ -80,7 +80,7 @@ def test_every_epoch_can_be_kept_and_opened(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_without_kept_epochs_says_how_to_have_them(tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match="kept no epochs; train with keep_epochs=True"):
+    with pytest.raises(InnersightError, match="has no weights of single epochs; train with keep_epochs=True"):
         load(f"run:{Path(innersight.toons.__file__).parent / 'run'}?epoch=1")
 
 

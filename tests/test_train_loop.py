@@ -12,7 +12,7 @@ from networks import tiny
 from torch import Tensor, nn
 from torch.nn import functional
 
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.train import data, loop, session, telemetry
 from innersight.train.answers import score, tally
 from innersight.train.augment import Augmentation, augment

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from innersight.cli import app
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.sources import load
-from innersight.sources.run import read_card
+from innersight.sources.run_card import read_card
 from innersight.train import data, loop, train
 from innersight.train.answers import to_float
 from innersight.train.listing import scan

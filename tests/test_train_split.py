@@ -17,7 +17,7 @@ from train_fixture import QUICK, Said, assert_same_weights, draw
 import innersight as ins
 from innersight import terminal
 from innersight.errors import InnersightError
-from innersight.sources.run import read_card
+from innersight.sources.run_card import read_card
 from innersight.train import data, train
 from innersight.train.split import History, divide, groups_of, history_of, judged
 
@@ -233,11 +233,11 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     Image.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
     found = ins.predict(model, tmp_path / "held")
     assert found.learned == 1
-    assert f"1 of {len(held) + 1} images are among those that {model.name} was trained on" in found.notes
+    assert f"{model.name} was trained on 1 of these {len(held) + 1} images" in found.notes
     summary = found.summary()
     assert summary is not None
     assert summary["trained_on"] == 1
-    assert f"1 of {len(held) + 1} images were training images" in terminal.prediction(found)
+    assert "the network was trained on 1 of these images" in terminal.prediction(found)
     assert "training images" not in terminal.prediction(clean)
     every = ins.predict(model, tree)
     assert every.learned == 48 - len(held)

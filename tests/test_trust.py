@@ -18,7 +18,7 @@ from innersight.heatmaps import explain
 from innersight.image import ImageError, as_image
 from innersight.model import Model
 from innersight.sources import load
-from innersight.sources.keras import library
+from innersight.sources.origins.keras import library
 from innersight.statistics import holm, sign_flip, spearman
 from innersight.terminal import trust as terminal_trust
 from innersight.trust import about, shuffled_weights, trust

@@ -12,7 +12,8 @@ from innersight import toons
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.image import as_image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 from innersight.trust import part_agreement, part_effects, part_sums
 from innersight.trust.truths.mosaics import mosaics

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 import innersight as ins
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 
 
 def model_of(net: nn.Module, size: int = 16) -> Model:
@@ -40,17 +41,19 @@ def test_joined_and_added_layers_have_no_weights_of_their_own() -> None:
     model = tiny("dense")
     incoming, outgoing = tap.wires(model, "stem")
     assert isinstance(incoming, tap.Wire)
-    assert outgoing == "no convolution or matrix reads stem as it is: it is added to, joined with or changed before"
+    assert (
+        outgoing == "no convolution or matrix reads stem directly: its output is summed, concatenated or changed first"
+    )
     # The norm that reads the joined layers gives all of their units.
     (wire,) = tap.wires(model, "step2.1")[1]
     assert (wire.source, wire.target, wire.norm.shape) == ("step2.1", "step2.2", (4, 8))
     assert tap.wires(model, "step2.1")[0] == (
-        "step2.1 is not the output of one convolution or matrix: no weights lead into it alone"
+        "step2.1 is not the output of one convolution or matrix: so no weights belong to it alone"
     )
     inside = str(tap.wires(ins.load("toon"), "stage3")[0])
-    assert inside.endswith("; ask for one inside it, such as stage3.conv2 or stage3.shortcut.0")
-    assert "what head reads is the output of no layer" in str(tap.wires(model, "head")[0])
-    assert "what conv2 reads is the output of no layer" in str(tap.wires(tiny("functional"), "conv2")[0])
+    assert inside.endswith("; choose a layer inside it, such as stage3.conv2 or stage3.shortcut.0")
+    assert "head reads no single layer, but a sum" in str(tap.wires(model, "head")[0])
+    assert "conv2 reads no single layer, but a sum" in str(tap.wires(tiny("functional"), "conv2")[0])
 
 
 def test_each_call_of_a_module_has_its_own_source() -> None:

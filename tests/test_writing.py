@@ -26,7 +26,7 @@ from innersight import toons
 from innersight.errors import InnersightError, WriteError
 from innersight.patterns import patterns
 from innersight.render import figures
-from innersight.sources.run import RunCard, write_run
+from innersight.sources.run_card import RunCard, write_run
 from innersight.storage.store import Store
 from innersight.storage.writing import (
     filling,
@@ -154,7 +154,7 @@ def test_kept_patterns_without_room(tmp_path: Path) -> None:
         (OSError(errno.ENOSPC, "No space left on device"), True, "the disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), True, "the disk is full"),
         (OSError(errno.EFBIG, "File too large"), True, "File too large"),
-        (PermissionError(errno.EACCES, "Permission denied"), False, "Permission denied): name another place"),
+        (PermissionError(errno.EACCES, "Permission denied"), False, "Permission denied): choose another path"),
     ],
 )
 def test_what_the_system_says_becomes_a_sentence(tmp_path: Path, error: OSError, full: bool, words: str) -> None:

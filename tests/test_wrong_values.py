@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import innersight as ins
 from innersight.errors import InnersightError
+from innersight.input_spec import InputSpec
 from innersight.inputs import entries
-from innersight.model import InputSpec
 
 META = torch.tensor(1, device="meta")
 CONV = nn.Conv2d(3, 4, 3)
@@ -38,9 +38,9 @@ class Scaled(nn.Module):
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
-    "a target without values": (lambda: ins.explain(tiny("in-place"), image(1), META), "is no class of"),
+    "a target without values": (lambda: ins.explain(tiny("in-place"), image(1), META), "is not a class of"),
     "a number without values": (lambda: ins.scan(tiny("in-place"), image(1), top=META), "give a whole number"),
-    "a crop that is no number": (lambda: ins.load("small:4?crop=nan"), "crop nan is a fraction"),
+    "a crop that is no number": (lambda: ins.load("small:4?crop=nan"), "crop=nan: give a fraction"),
     "an image of no width": (lambda: ins.predict(tiny("in-place"), PILImage.new("RGB", (0, 5))), "0x5 pixels"),
     "an array for a layer": (lambda: ins.compare(tiny("in-place"), image(1), PIXELS), r"layer is a ndarray of shape"),
     "an image without a region": (lambda: ins.find(tiny("in-place"), PILImage.new("RGB", (9, 9))), "has no box"),
@@ -82,7 +82,7 @@ def test_wrong_types_are_named() -> None:
 def test_scores_that_are_no_numbers_are_warned_of(factor: float) -> None:
     model = ins.load(Scaled(factor).eval(), input=InputSpec(32, 32))
     found = ins.predict(model, [image(1), image(2)])
-    assert [one for one in found.warnings if "2 of 2 images are not numbers" in one]
+    assert [one for one in found.warnings if "2 of 2 images are NaN or infinite" in one]
     (heatmap, *_) = ins.explain(model, image(1), 1, "gradcam", layers="conv").entries
     assert "not numbers" in str(heatmap.verdict)
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from innersight.heatmaps import request
 from innersight.heatmaps.masked import pooled
 from innersight.heatmaps.request import Request, methods
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 from innersight.trust.faithfulness import Curves, curves
 

@@ -76,7 +76,7 @@ def hf(name: str, **options: object) -> Callable[[], Model]:
 
 def keras_mobilenet() -> Model:
     """Build the MobileNet v2 of keras.applications."""
-    from innersight.sources.keras import library
+    from innersight.sources.origins.keras import library
 
     net = library().applications.MobileNetV2((64, 64, 3), alpha=0.35, weights=None, classes=CLASSES)
     return saved(net.save, "net.keras", "keras:{}")
@@ -84,7 +84,7 @@ def keras_mobilenet() -> Model:
 
 def keras_home_made() -> Model:
     """Build a network like those people train on images of cartoon characters."""
-    from innersight.sources.keras import library
+    from innersight.sources.origins.keras import library
 
     keras = library()
     layers = keras.layers

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from innersight.heatmaps import explain as explain
     from innersight.image import Image as Image
     from innersight.image import load_image as load_image
+    from innersight.input_spec import InputSpec as InputSpec
+    from innersight.layer import Layer as Layer
     from innersight.layers import layers as layers
     from innersight.matching import match as match
-    from innersight.model import InputSpec as InputSpec
-    from innersight.model import Layer as Layer
     from innersight.model import Model as Model
     from innersight.patterns import PatternOptions as PatternOptions
     from innersight.patterns import patterns as patterns
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from innersight.trust import trust as trust
 
 _HOME = {
-    "InputSpec": "innersight.model",
-    "Layer": "innersight.model",
+    "InputSpec": "innersight.input_spec",
+    "Layer": "innersight.layer",
     "Model": "innersight.model",
     "Image": "innersight.image",
     "PatternOptions": "innersight.patterns",

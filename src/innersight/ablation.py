@@ -288,7 +288,7 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
             return None
         flat, *others = (part.flatten(1) for part in (activation, *tried))
         runs = [scores[:, classes] for scores in truth]
-        if not tap.foretold(slopes.flatten(1), flat, output[:, classes], others, runs):
+        if not tap.is_affine(slopes.flatten(1), flat, output[:, classes], others, runs):
             return None
         changes.append(torch.einsum("cuhw,buhw->buc", slopes, precise(other - activation)))
     return torch.cat(changes, 2)

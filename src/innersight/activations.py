@@ -21,10 +21,21 @@ BATCH = 16
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ActivationMaps(Result):
-    """Activation maps of whole layers over images.
+    """Activation maps of whole layers over images, as `innersight.activations` returns them.
 
-    values : per layer (images, units, h, w) float32, as the network computed them: signed, unscaled.
-    skipped : one sentence for each file that could not be read. notes : how the images were understood.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    images : tuple of Image
+        The images, in order.
+    values : dict of str to Tensor
+        By layer (images, units, h, w) float32, as the network computed them: signed and unscaled.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images were understood.
+
     """
 
     model: Model
@@ -62,12 +73,42 @@ def activations(
     images: Any,
     layers: Sequence[str] | None = None,
 ) -> ActivationMaps:
-    """Return the maps of every unit of `layers` over `images`; without `layers` the default layers.
+    """Return the activation maps of every unit of one or several layers.
 
-    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    Parameters
+    ----------
+    model
+        The network, see `innersight.load`.
+    images
+        Anything that holds images, see `innersight.inputs.entries`; all are held in memory.
+    layers
+        Names of layers; by default up to five that are spread over the depth, see
+        `innersight.layers.default_layers`.
 
-    One forward pass per batch of 16 images, ended at the deepest layer asked for. Raises InnersightError for unknown
-    layers and ImageError when no image could be read.
+    Returns
+    -------
+    ActivationMaps
+        `values` holds, by layer, (images, units, h, w) float32: the raw output in the layer's own grid.
+
+    Raises
+    ------
+    InnersightError
+        For a layer that does not exist, with the nearest names, or that has no units.
+    ImageError
+        Where no image could be read. Single files that cannot be read are listed in `skipped`.
+
+    Notes
+    -----
+    One forward pass per batch of 16 images, which ends at the deepest layer asked for.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> found = ins.activations(ins.load("toon"), draw("ambra", seed=0).pixels, layers=["stage4"])
+    >>> found.values["stage4"].shape
+    torch.Size([1, 128, 12, 12])
+
     """
     found = read(images, model.input)
     names = tuple(layers) if layers else default_layers(model)

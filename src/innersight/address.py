@@ -10,12 +10,12 @@ from innersight.scalars import integer
 
 _NUMBER = rf"[0-9]{{1,{DIGITS}}}"
 _UNITS = re.compile(rf"{_NUMBER}(-{_NUMBER})?(,{_NUMBER}(-{_NUMBER})?)*")
-_PLACE = re.compile(rf"({_NUMBER}),({_NUMBER})")
+_LOCATION = re.compile(rf"({_NUMBER}),({_NUMBER})")
 
 
 @dataclass(frozen=True, order=True, init=False)
 class Address:
-    """One unit of a layer, or (unit None) all units of it; place is (y, x) in the layer's grid.
+    """One unit of a layer, or (unit None) all units of it; location is (y, x) in the layer's grid.
 
     >>> str(Address("stage1.0", 7, (3, 4)))
     'stage1.0:7@3,4'
@@ -23,24 +23,24 @@ class Address:
 
     layer: str
     unit: int | None
-    place: tuple[int, int] | None
+    location: tuple[int, int] | None
 
     def __init__(
         self,
         layer: str,
         unit: SupportsIndex | None = None,
-        place: "Sequence[SupportsIndex] | None" = None,
+        location: "Sequence[SupportsIndex] | None" = None,
     ) -> None:
         object.__setattr__(self, "layer", layer)
         object.__setattr__(self, "unit", None if unit is None else integer(unit, f"the unit of {layer}"))
-        spot = None if place is None else tuple(integer(one, f"the place in {layer}") for one in place)
-        if spot is not None and len(spot) != 2:
-            raise InnersightError(f"the place in {layer} has {len(spot)} numbers: give (y, x)")
-        object.__setattr__(self, "place", spot)
+        found = None if location is None else tuple(integer(one, f"the location in {layer}") for one in location)
+        if found is not None and len(found) != 2:
+            raise InnersightError(f"the location in {layer} has {len(found)} numbers: give (y, x)")
+        object.__setattr__(self, "location", found)
 
     def __str__(self) -> str:
         text = self.layer if self.unit is None else f"{self.layer}:{self.unit}"
-        return text if self.place is None else f"{text}@{self.place[0]},{self.place[1]}"
+        return text if self.location is None else f"{text}@{self.location[0]},{self.location[1]}"
 
 
 @dataclass(frozen=True, order=True, init=False)
@@ -78,8 +78,8 @@ def parse(text: str) -> tuple[Address, ...] | tuple[ClassAddress]:
     if not colon:
         return (Address(head),)
     units, at, where = tail.partition("@")
-    place = _PLACE.fullmatch(where)
-    if not _UNITS.fullmatch(units) or (at and not place):
+    at_location = _LOCATION.fullmatch(where)
+    if not _UNITS.fullmatch(units) or (at and not at_location):
         raise InnersightError(f"{text!r} is not an address: after the colon write 7, 0-15, 0,3,8 or 7@y,x")
     numbers: list[int] = []
     for part in units.split(","):
@@ -89,5 +89,5 @@ def parse(text: str) -> tuple[Address, ...] | tuple[ClassAddress]:
         if last and int(last) - int(first) > 100_000:
             raise InnersightError(f"{text!r}: the range {part} is longer than any layer")
         numbers.extend(range(int(first), int(last or first) + 1))
-    spot = (int(place[1]), int(place[2])) if place else None
-    return tuple(Address(head, n, spot) for n in numbers)
+    location = (int(at_location[1]), int(at_location[2])) if at_location else None
+    return tuple(Address(head, n, location) for n in numbers)

@@ -31,7 +31,9 @@ def plain() -> Iterator[None]:
     Raises InnersightError inside the transforms of `torch.func`, whose tensors have no values.
     """
     if torch._C._functorch.peek_interpreter_stack() is not None:
-        raise InnersightError("called inside a transform of torch.func (vmap, grad, ...): call it outside")
+        raise InnersightError(
+            "called inside a transform of torch.func (vmap, grad, ...): call it outside the transform"
+        )
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(mode=False))

@@ -27,6 +27,6 @@ def box_of(corners: Sequence[float], where: str) -> Box:
             )
     if not (x0 < x1 and y0 < y1):  # also where one is not a number
         raise InnersightError(
-            f"{where}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is no box; x0,y0 is its upper left corner"
+            f"{where}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is not a box: x0,y0 is its upper left corner"
         )
     return Box(x0, y0, x1, y1)

@@ -13,12 +13,13 @@ from torch import nn
 from innersight import ambient
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
-from innersight.model import Layer, Model
+from innersight.layer import Layer
+from innersight.model import Model
 from innersight.scalars import integer, is_integer, number, seed_of, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ALIKE = (("layer", "layers"), ("target", "targets"))
+SYNONYMS = (("layer", "layers"), ("target", "targets"))
 """Pairs of words of which a function declares one and takes both."""
 LAYERS = frozenset({"layer", "layers", "before", "after"})
 
@@ -97,7 +98,7 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 def _words(parameters: Mapping[str, _Kind], instead: Mapping[str, str]) -> dict[str, str]:
     """Return for each word that is no parameter the parameter it means."""
     found = dict(instead)
-    for pair in ALIKE:
+    for pair in SYNONYMS:
         own = next((instead.get(word, word) for word in pair if word in parameters or word in instead), None)
         found |= {word: own for word in pair if own is not None and word not in parameters}
     return found
@@ -109,7 +110,7 @@ def _renamed(function: str, words: Mapping[str, str], kwargs: Mapping[str, Any],
     for word, value in kwargs.items():
         name = words.get(word, word)
         if name in given or (name != word and name in kwargs):
-            raise InnersightError(f"{function}: {word}= and {name}= mean the same; give one of them")
+            raise InnersightError(f"{function}: {word}= and {name}= mean the same; give only one")
         if word in LAYERS and name not in LAYERS and value is not None:
             several = _names(word, value, model)
             value = several[0] if len(several) == 1 else several
@@ -126,7 +127,7 @@ def _converted(name: str, value: Any, kind: _Kind, model: Model | None) -> Any:
         if kind.several:
             return names
         if len(names) > 1:
-            raise InnersightError(f"{name}={', '.join(names)}: one layer is read here; call it for each of them")
+            raise InnersightError(f"{name}={', '.join(names)}: give one layer; call the function once for each")
         return names[0]
     listed = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
     if kind.several and not kind.more and (listed or not kind.one):
@@ -151,7 +152,7 @@ def _names(word: str, value: Any, model: Model | None) -> tuple[str, ...]:
     single = isinstance(value, str | Layer | Address | nn.Module) or not isinstance(value, Iterable)
     names = tuple(_name(word, one, model) for one in ([value] if single else value))
     if not names:
-        raise InnersightError(f"{word} names no layer: leave it away for the default, or name one")
+        raise InnersightError(f"{word} is empty: omit it for the default layers, or name a layer")
     return names
 
 
@@ -166,5 +167,5 @@ def _name(word: str, value: object, model: Model | None) -> str:
         for name, module in model.net.named_modules():
             if module is value and name:
                 return str(name)
-        raise InnersightError(f"{word}: the {type(value).__name__} given is no layer of {model.name}")
+        raise InnersightError(f"{word}: the {type(value).__name__} given is not a layer of {model.name}")
     raise InnersightError(f"{word} is {shown(value)}: give the name of a layer, as `innersight.layers` lists them")

@@ -25,7 +25,7 @@ class WriteError(InnersightError):
     """Raised when a file cannot be written. path : of the file. full : whether there is no room for it."""
 
     def __init__(self, path: object, reason: str, *, full: bool) -> None:
-        remedy = "free some space and run the same command again" if full else "name another place"
+        remedy = "free some space and run the same command again" if full else "choose another path"
         super().__init__(f"{printable(path)} cannot be written ({reason}): {remedy}")
         self.path, self.full = path, full
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.pixels import BROKEN as BROKEN
 from innersight.pixels import MAX_PIXELS as MAX_PIXELS
 from innersight.pixels import SUFFIXES as SUFFIXES
@@ -46,15 +46,38 @@ class PixelBox:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An upright image with its origin.
+    """An image, upright, with where it comes from, as `innersight.load_image` reads it.
 
-    pil : PIL image of 8 bits, mode RGB or L; of an image with other bands than those its first three, or its first.
-    name : printable; unique among the images of one call only if the caller's files are.
-    notes : what loading changed, for people ("transparent parts laid on white").
-    bands : (H, W, C) float32 in 0..1 of an image that is more than 8-bit colour or grey, else None.
-    colour : whether `pil` is in the image's own colours or grey, which networks of 1 or 3 channels can take.
-    network : of an image given as the network's own input that input; `pil` shows it then.
-    label : what its source calls its class, a name or a number. folder : whether that is the name of a folder.
+    Attributes
+    ----------
+    pil : PIL.Image.Image
+        8-bit, mode RGB or L. Of an image with other bands its first three, or its first.
+    name : str
+        For people; printable, and as unique as the caller's files.
+    path : pathlib.Path or None
+        Of its file.
+    notes : tuple of str
+        What loading changed, such as "transparent parts laid on white".
+    bands : numpy.ndarray or None
+        (H, W, C) float32 in 0..1, of an image that is more than 8-bit colour or grey.
+    colour : bool
+        Whether `pil` shows the image's own colours or grey, which networks of 1 or 3 channels take.
+    network : NetworkInput or None
+        The network's input, of an image that was given as such; `pil` displays it.
+    label : str, int or None
+        Name or number of its class, as its source states it.
+    folder : bool
+        Whether `label` is the name of a folder.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.image import as_image
+    >>> from innersight.toons import draw
+    >>> image = as_image(draw("ambra", seed=0).pixels, name="ambra")
+    >>> image.width, image.height, image.tensor(ins.load("toon").input).shape
+    (96, 96, torch.Size([3, 96, 96]))
+
     """
 
     pil: PILImage.Image
@@ -80,10 +103,19 @@ class Image:
         return self.pil.height
 
     def box(self, spec: InputSpec) -> PixelBox:
-        """Return the part of this image the network sees, in source pixels.
+        """Return the part of the image that the network receives.
 
-        A map of grid (h, w) laid over exactly this box lies on the image: cell (y, x) covers
-        `left + x * box.width / w` onwards.
+        Parameters
+        ----------
+        spec
+            The network's input contract.
+
+        Returns
+        -------
+        PixelBox
+            In pixels of the image. An activation map with grid (h, w), stretched over this box, lies on the image:
+            cell (y, x) begins at `left + x * box.width / w`.
+
         """
         if spec.fit == "squash" or self.network is not None:
             return PixelBox(0, 0, self.width, self.height)
@@ -93,7 +125,7 @@ class Image:
         return PixelBox(left, top, left + w, top + h)
 
     def digest(self) -> str:
-        """Return a digest of the name and the pixels."""
+        """Return a digest of the name and the pixels: 16 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.name} {self.pil.size}".encode())
         digest.update(np.asarray(self.pil if self.bands is None else self.bands).tobytes())
         if self.network is not None:
@@ -101,9 +133,18 @@ class Image:
         return digest.hexdigest()[:16]
 
     def seen(self, spec: InputSpec) -> PILImage.Image:
-        """Return what the network sees, for people: the box at the network's size, mode RGB or L.
+        """Return what the network receives, as an image for people.
 
-        Of many bands those that `spec.shown` names as red, green and blue.
+        Parameters
+        ----------
+        spec
+            The network's input contract; of many bands `spec.shown` are displayed.
+
+        Returns
+        -------
+        PIL.Image.Image
+            The `box`, at the size of the network's input, mode RGB or L.
+
         """
         if self.network is not None:
             return self.pil
@@ -112,15 +153,41 @@ class Image:
         return painted(self._bands(spec), spec.shown)
 
     def display(self, spec: InputSpec) -> PILImage.Image:
-        """Return the whole image for people, mode RGB or L; of many bands those that `spec.shown` names."""
+        """Return the whole image for people.
+
+        Parameters
+        ----------
+        spec
+            The network's input contract; of many bands `spec.shown` are displayed.
+
+        Returns
+        -------
+        PIL.Image.Image
+            At its own size, mode RGB or L.
+
+        """
         if self.bands is None or self.bands.shape[2] != spec.channels:
             return self.pil
         return painted(self.bands, spec.shown)
 
     def tensor(self, spec: InputSpec) -> Float[Tensor, "C H W"]:
-        """Return the network's input: float32, `(pixel in 0..1 - mean) / std`.
+        """Return the image as network input.
 
-        Raises ImageError for an image with another number of bands than the network takes.
+        Parameters
+        ----------
+        spec
+            The network's input contract.
+
+        Returns
+        -------
+        torch.Tensor
+            (C, H, W) float32: `(pixel - mean) / std` of pixels in 0..1.
+
+        Raises
+        ------
+        ImageError
+            Where the image has another number of bands than the network takes.
+
         """
         array = self.values(spec)
         if isinstance(array, Tensor):
@@ -159,7 +226,7 @@ class Image:
         where = printable(self.path or self.name)
         remedy = "give .npy, a multi-band TIFF or an array with as many bands"
         if self.bands is not None and self.path is None and self.bands.shape[0] == spec.channels:
-            remedy = "its first side has as many: bands come last, as np.moveaxis(array, 0, -1) brings them"
+            remedy = "its first axis has that many: put the bands last with np.moveaxis(array, 0, -1)"
         raise ImageError(f"{where}: the network takes {spec.channels} channels but the image has {has}; {remedy}")
 
     def _bands(self, spec: InputSpec) -> np.ndarray:
@@ -194,27 +261,59 @@ class NetworkInput:
     def fed_to(self, spec: InputSpec, name: str) -> Float[Tensor, "C H W"]:
         """Return it for a network of this or another mean and std. Raises ImageError for another shape."""
         if tuple(self.values.shape) != spec.shape:
-            raise ImageError(f"{name}: a Tensor of {tuple(self.values.shape)} where the network takes {spec.shape}")
+            raise ImageError(
+                f"{name}: the tensor has shape {tuple(self.values.shape)} but the network takes {spec.shape}"
+            )
         if (spec.mean, spec.std) == (self.spec.mean, self.spec.std):
             return self.values
         return spec.normalise(self.spec.denormalise(self.values[None]))[0]
 
 
 def load_image(path: str | Path, *, background: str = "white") -> Image:
-    """Read an image file as upright 8-bit RGB (or L for greyscale), or the bands of a `.npy` or multi-band TIFF.
+    """Read an image file, upright, as 8-bit RGB or greyscale, or as the bands of a `.npy` or multi-band TIFF.
 
-    Honours EXIF orientation, palettes, transparency (laid on `background`, any PIL colour), CMYK, 16-bit
-    and float samples, and takes the first frame of an animation. `.npy` holds (H, W) or (H, W, C) uint8, uint16 or
-    floats in 0..1. Raises ImageError for a file that is missing, empty, truncated, not an image, or of more than 178
-    million pixels, for folders, pipes and devices, for an unknown colour, and for a multi-band TIFF without the extra
-    `tiff`.
+    EXIF orientation, palettes, transparency, CMYK, 16-bit and float samples are converted; of an animation the first
+    frame is read.
+
+    Parameters
+    ----------
+    path
+        A file of any format that PIL reads; a `.npy` of (H, W) or (H, W, C), uint8, uint16 or floats in 0..1; or a TIFF
+        with any number of bands, which needs the extra `tiff`.
+    background
+        Colour behind transparent parts: any PIL colour, such as "white" (the default) or "#808080".
+
+    Returns
+    -------
+    Image
+        Its `notes` say what was changed.
+
+    Raises
+    ------
+    ImageError
+        For a file that is missing, empty, truncated, not an image, or larger than 178 million pixels; for a folder,
+        pipe or device; for an unknown colour; and for a multi-band TIFF without the extra `tiff`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import innersight as ins
+    >>> from PIL import Image as PILImage
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "red.png"
+    ...     PILImage.new("RGB", (8, 4), "red").save(file)
+    ...     image = ins.load_image(file)
+    >>> image.name, image.width, image.height
+    ('red.png', 8, 4)
+
     """
     path = Path(path)
     shown = printable(path)
     try:
         ImageColor.getrgb(background)
     except ValueError as error:
-        raise ImageError(f"background={background!r} is no colour: write a name, or #rrggbb") from error
+        raise ImageError(f"background={background!r} is not a colour: give a name or #rrggbb") from error
     _refuse_special(path)
     found = read_npy(path, shown) if path.suffix.lower() == ".npy" else decode(path, shown, background)
     return _image(found, path.name, path)
@@ -278,12 +377,14 @@ def _refuse_special(path: Path) -> None:
         found = path.stat()
     except FileNotFoundError as error:
         url = ":/" in shown and not path.is_absolute()
-        raise ImageError(f"{shown}: no such file{'; nothing is downloaded: save it first' if url else ''}") from error
+        raise ImageError(
+            f"{shown}: no such file{'; URLs are not downloaded, save the file first' if url else ''}"
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ImageError(f"{shown}: cannot be opened ({printable(error)})") from error
     if stat.S_ISDIR(found.st_mode):
-        raise ImageError(f"{shown}: a folder without image files ({', '.join(SUFFIXES)}), or one closed to you")
+        raise ImageError(f"{shown}: a folder without image files ({', '.join(SUFFIXES)}), or one you may not read")
     if not stat.S_ISREG(found.st_mode):
-        raise ImageError(f"{shown}: a pipe, socket or device and not an image file")
+        raise ImageError(f"{shown}: a pipe, socket or device, not an image file")
     if not found.st_size:
         raise ImageError(f"{shown}: the file is empty")

@@ -1,4 +1,4 @@
-"""Warnings about the input contract, measured on real images: pixels in another unit, images cropped by a guess."""
+"""Warnings about the input contract, measured on real images: pixels in the wrong range, images cropped by a guess."""
 
 import math
 from collections import Counter
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.image import Image, stack
-from innersight.model import InputSpec, Model, NetworkError
+from innersight.input_spec import InputSpec
+from innersight.model import Model
+from innersight.network import NetworkError
 
 IMAGES = 8
 BYTE = 1 / 255
@@ -31,7 +33,7 @@ _measured: "WeakKeyDictionary[Model, tuple[str, ...]]" = WeakKeyDictionary()
 
 
 def unit_warnings(model: Model, x: Float[Tensor, "B C H W"]) -> tuple[str, ...]:
-    """Return a warning where the network seems to be fed pixels in another unit than it was trained on.
+    """Return a warning where the network seems to be fed pixels in another range than it was trained on.
 
     x : network input of real images; the first call for a model measures, on its first 8 images, and later ones return
     the same. A network with a trained batch norm is judged by the values that reach the first of them, any other
@@ -103,12 +105,12 @@ def fit_warnings(spec: InputSpec, sizes: Mapping[tuple[int, int], int]) -> tuple
     many = f"{count:,} of {sum(sizes.values()):,} images {'is' if count == 1 else 'are'}"
     if spec.fit == "crop":
         return (
-            f"{many} cropped by a guess, down to {100 / most:.0f}% of the image: fit=squash shows all of it, "
-            "fit=crop says that this is right",
+            f"{many} cropped to as little as {100 / most:.0f}% of the image, by a guess: set fit=squash to use "
+            "the whole image, or fit=crop to confirm the crop",
         )
     return (
-        f"{many} squashed by a guess, by up to {most:.2g} times: fit=crop keeps their proportions and shows "
-        "the centre, fit=squash says that this is right",
+        f"{many} squashed by up to {most:.2g} times, by a guess: set fit=crop to keep the aspect ratio and use "
+        "the centre, or fit=squash to confirm",
     )
 
 
@@ -122,10 +124,10 @@ def image_warnings(model: Model, images: Sequence[Image]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Another way to feed a network. said : what it is, and what to type. unlikely : how much others go before it."""
+    """Another way to feed a network. text : what it is, and what to type. unlikely : how much others go before it."""
 
     spec: InputSpec
-    said: str
+    text: str
     unlikely: float
 
 
@@ -156,11 +158,11 @@ def _units(spec: InputSpec) -> Iterator[_Unit]:
     if max(*map(abs, spec.mean), *spec.std) > 1.5:
         mean, std = (tuple(v / 255 for v in row) for row in (spec.mean, spec.std))
         ways.insert(0, (OWN, mean, std))
-    for number, (said, mean, std) in enumerate(ways):
+    for number, (name, mean, std) in enumerate(ways):
         other = replace(spec, mean=mean, std=std)
         if not all(math.isclose(a, b, rel_tol=0.02) for a, b in zip(other.std, spec.std, strict=True)):
             yield _Unit(
-                other, f"MODEL?mean={_typed(mean)}&std={_typed(std)} ({said})", -100.0 if said == OWN else 0.5 * number
+                other, f"MODEL?mean={_typed(mean)}&std={_typed(std)} ({name})", -100.0 if name == OWN else 0.5 * number
             )
 
 
@@ -177,17 +179,17 @@ def _by_norm(model: Model, pixels: Tensor, own: tap.Arriving) -> str | None:
     fitting: list[tuple[float, _Unit]] = []
     for unit in _units(model.input):
         with suppress(NetworkError):  # it may check what it is fed
-            there = tap.arriving(model, unit.spec.normalise(pixels))
-            if there is not None and max(*map(abs, _foreign(there))) < USUAL:
-                fitting.append((sum(map(abs, _foreign(there))) + unit.unlikely, unit))
+            retried = tap.arriving(model, unit.spec.normalise(pixels))
+            if retried is not None and max(*map(abs, _foreign(retried))) < USUAL:
+                fitting.append((sum(map(abs, _foreign(retried))) + unit.unlikely, unit))
     if not fitting:
         return None
     times = math.exp(abs(size if size >= FOREIGN else spread) / 2)
     which = "larger" if size >= FOREIGN else "smaller"
     best = min(fitting, key=lambda pair: pair[0])[1]
     return (
-        f"{own.layer}, the first batch norm, gets values about {times:.0f} times {which} than in training: the images "
-        f"are fed in another unit. {best.said} would fit"
+        f"{own.layer}, the first batch norm, receives values about {times:.0f} times {which} than in training: the "
+        f"pixels seem to be in the wrong range. Try {best.text}"
     )
 
 
@@ -212,9 +214,9 @@ def _by_logits(model: Model, pixels: Tensor) -> str | None:
         if (times if loud else 1 / times) < 20:
             continue
         with suppress(NetworkError):
-            there = _scores(model, unit.spec, pixels)
-            if HEARD[0] < there.apart < HEARD[1] and not (loud and there.saturated):
-                fitting.append((abs(math.log(there.apart / 50)) + unit.unlikely, unit))
+            retried = _scores(model, unit.spec, pixels)
+            if HEARD[0] < retried.apart < HEARD[1] and not (loud and retried.saturated):
+                fitting.append((abs(math.log(retried.apart / 50)) + unit.unlikely, unit))
     if not fitting:
         return None
     best = min(fitting, key=lambda pair: pair[0])[1]
@@ -222,10 +224,10 @@ def _by_logits(model: Model, pixels: Tensor) -> str | None:
         what = (
             "all probabilities are 0 or 1" if own.saturated else f"the logits of one image differ by {own.range:,.0f}"
         )
-        return f"{what}: the images seem to be fed in another unit. {best.said} would be usual"
+        return f"{what}: the pixels seem to be in the wrong range. Try {best.text}"
     return (
-        f"the network hardly tells an image from one that is black or white all over (their logits differ by at most "
-        f"{own.apart:.2g}): the images seem to be fed in another unit. {best.said} would be usual"
+        f"the network hardly distinguishes an image from a black or white one (their logits differ by at most "
+        f"{own.apart:.2g}): the pixels seem to be in the wrong range. Try {best.text}"
     )
 
 

@@ -8,7 +8,8 @@ from torch import nn
 from innersight import tap
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.model import Layer, Model, Role
+from innersight.layer import Layer, Role
+from innersight.model import Model
 from innersight.receptive_field import fields, gradients_reach, shares
 
 STEPS = 5
@@ -18,11 +19,40 @@ _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Line
 
 @public()
 def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[Layer, ...]:
-    """Return the layers whose output has units, in the order they are reached; see `innersight.tap.Layout`.
+    """Return the layers whose output has units, in the order they are reached.
 
-    Convolutions, linear layers and blocks (modules made of several); with `all` also activations, norms and pools.
-    Found by one forward pass. measure : also measure what a place of each layer sees and the share of compute, by one
-    backward pass for each layer; False spares them.
+    Parameters
+    ----------
+    model
+        The network, see `innersight.load`.
+    all
+        Also list activations, norms and pools. By default only convolutions, linear layers and blocks (modules made of
+        several).
+    measure
+        Measure the receptive field and the share of compute of each layer: two backward passes for each. False saves
+        them.
+
+    Returns
+    -------
+    tuple of Layer
+        Name, kind, units, grid, parameters, and, where measured, receptive field and share of compute.
+
+    Raises
+    ------
+    NetworkError
+        Where the network fails on an image of its own input size.
+
+    Notes
+    -----
+    Layers are found by forward passes on random images, see `innersight.tap.Layout`.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> found = ins.layers(ins.load("small:8"), measure=False)
+    >>> [(layer.name, layer.units, layer.grid) for layer in found][:2]
+    [('stem.0', 8, (40, 40)), ('stem', 8, (40, 40))]
+
     """
     found = survey(model)
     kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))
@@ -39,18 +69,44 @@ def survey(model: Model) -> tuple[Layer, ...]:
 
 
 def unreadable(model: Model) -> dict[str, str]:
-    """Return the layers that are called but have no units and places, each with the reason."""
+    """Return the layers that are called but have no units and no grid, each with the reason."""
     return {name: layout.why for name, layout in tap.layouts(model).items() if isinstance(layout, tap.Unreadable)}
 
 
 def default_layers(model: Model, count: int = STEPS) -> tuple[str, ...]:
-    """Return the names of up to `count` layers that show how the network sees, from the input to the last grid.
+    """Return the layers that functions use when none are named: from the input to the last grid.
 
-    The parts at the top of the network are taken, containers opened where their parts differ, and blocks too as long as
-    there are fewer than three parts; a convolution with its norm and activation counts once, after the activation;
-    pools and what learns nothing do not count. `count` of these are spread evenly over the depth, first and last
-    included. Of a network without any map larger than 1x1, such as an MLP, these are layers of single values. Raises
-    InnersightError for a network without any layer that can be read.
+    Parameters
+    ----------
+    model
+        The network.
+    count
+        How many layers at most.
+
+    Returns
+    -------
+    tuple of str
+        Names, in the order of the forward pass.
+
+    Raises
+    ------
+    InnersightError
+        For a network without any readable layer.
+
+    Notes
+    -----
+    The parts at the top of the network are taken; containers are opened where their parts differ, and blocks too while
+    there are fewer than three parts. A convolution with its norm and activation counts once, after the activation;
+    pools and modules without weights do not count. `count` of these are spread evenly over the depth, the first and the
+    last included. In a network without any map larger than 1x1, such as an MLP, they are layers of single values.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.layers import default_layers
+    >>> default_layers(ins.load("toon"))
+    ('stem', 'stage1', 'stage2', 'stage3', 'stage4')
+
     """
     steps = _steps(model) or _flat(model)
     if len(steps) > count:
@@ -60,9 +116,9 @@ def default_layers(model: Model, count: int = STEPS) -> tuple[str, ...]:
 
 
 def last_grid(model: Model) -> tuple[str, str]:
-    """Return the layer that class heatmaps are read from, and why: the last one whose places still reach the class.
+    """Return the layer that class heatmaps are read from, and why: the last one whose grid still reaches the class.
 
-    In a network that reads the class from a class token the places of the last block reach nothing: it is passed over.
+    In a network that reads the class from a class token no gradient reaches the grid of the last block: it is skipped.
     Raises InnersightError for a network without any map larger than 1x1.
     """
     known = {layer.name: layer for layer in survey(model)}
@@ -75,16 +131,16 @@ def last_grid(model: Model) -> tuple[str, str]:
     if not any(reached.values()):
         return (
             name,
-            f"the last layer with places ({grid}); none of them reaches the class: no gradient comes back from it",
+            f"the last layer with a grid ({grid}); no gradient of the class reaches it",
         )
     if name == steps[-1]:
-        return name, f"the last layer that still has places ({grid}) before they are pooled away"
-    behind = "only other tokens are read" if known[steps[-1]].prefix else "places do not count for these scores"
-    return name, f"the last layer whose places ({grid}) reach the class: behind it, {behind}"
+        return name, f"the last layer with a grid ({grid}), before pooling"
+    behind = "only other tokens are read" if known[steps[-1]].prefix else "locations do not affect the scores"
+    return name, f"the last layer whose grid ({grid}) reaches the class: after it, {behind}"
 
 
 def has_grid(model: Model) -> bool:
-    """Say whether any layer has maps larger than 1x1."""
+    """Return whether any layer has maps larger than 1x1."""
     return bool(_steps(model))
 
 
@@ -160,7 +216,7 @@ def _flat(model: Model) -> list[Layer]:
     order = {layer.name: i for i, layer in enumerate(known)}
     steps = _merged([layer for layer in known if layer.role in ("conv", "linear", "norm", "activation")], order)
     if not steps:
-        raise InnersightError(f"nothing can be seen inside {model.name}: {without_grid(model)}")
+        raise InnersightError(f"{model.name} has no readable layers: {without_grid(model)}")
     return steps
 
 
@@ -179,19 +235,19 @@ def _merged(parts: Sequence[Layer], order: Mapping[str, int]) -> list[Layer]:
 
 
 def _open(net: nn.Module, prefix: str, known: Mapping[str, Layer], *, maps_only: bool = False) -> list[Layer]:
-    """Return the readable children of `net` that have places; a Sequential of differing parts is replaced by them.
+    """Return the readable children of `net` that have locations; a Sequential of differing parts is replaced by them.
 
-    maps_only : inside a module that pools its places away, tokens are only what is asked for the pooling.
+    maps_only : inside a module that pools its locations away, tokens are only what is asked for the pooling.
     """
     found: list[Layer] = []
     for name, child in net.named_children():
         path = f"{prefix}.{name}" if prefix else name
         container = isinstance(child, nn.Sequential | nn.ModuleList)
         layer = known.get(path)
-        places = layer is not None and layer.grid != (1, 1) and not (maps_only and "p" in layer.axes)
+        locations = layer is not None and layer.grid != (1, 1) and not (maps_only and "p" in layer.axes)
         pools = maps_only or (layer is not None and layer.grid == (1, 1))
-        inner = _open(child, path, known, maps_only=pools) if container or not places else []
-        if layer is not None and places and len({(part.units, part.grid) for part in inner}) <= 1:
+        inner = _open(child, path, known, maps_only=pools) if container or not locations else []
+        if layer is not None and locations and len({(part.units, part.grid) for part in inner}) <= 1:
             found.append(layer)
         else:
             found.extend(inner)

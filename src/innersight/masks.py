@@ -53,7 +53,7 @@ def read_masks(source: str | Path) -> Masks:
     """
     folder = Path(source)
     if not os.path.isdir(folder):
-        raise InnersightError(f"masks={printable(folder)!r} is no folder; name the folder that the masks are in")
+        raise InnersightError(f"masks={printable(folder)!r} is not a folder; give the folder with the masks")
     legend = folder / LEGEND
     return _of_numbers(folder, _legend(legend)) if legend.is_file() else _of_parts(folder)
 
@@ -76,7 +76,7 @@ def _split(values: Integer[np.ndarray, "H W"], names: Mapping[int, str | None], 
             raise InnersightError(
                 f"{printable(file)}: the mask holds {number}, which {LEGEND} does not name (it names "
                 f"{', '.join(map(str, list(names)[:12]))}{' ...' if len(names) > 12 else ''}); "
-                f'name it, or write "{number}": null where it is to count for nothing'
+                f'name it, or write "{number}": null to ignore it'
             )
         name = names[number]
         if name is not None:
@@ -118,15 +118,15 @@ def _legend(file: Path) -> dict[int, str | None]:
     shown = printable(file)
     remedy = 'write a list of names, from number 0 on, or an object such as {"0": null, "1": "hair"}'
     try:
-        said: Any = read_json(file, what="list of parts")
+        content: Any = read_json(file, what="list of parts")
     except InnersightError as error:
         raise InnersightError(f"{error}; {remedy}") from error
-    pairs = enumerate(said) if isinstance(said, list) else said.items() if isinstance(said, dict) else ()
+    pairs = enumerate(content) if isinstance(content, list) else content.items() if isinstance(content, dict) else ()
     names: dict[int, str | None] = {}
     for number, name in pairs:
         if whole(str(number)) is None or not (name is None or (isinstance(name, str) and name.strip())):
             pair = f"{printable(number)}: {printable(name)!r}"
-            raise InnersightError(f"{shown}: {pair} is no number with a name; {remedy}")
+            raise InnersightError(f"{shown}: {pair} is not a number with a name; {remedy}")
         names[int(number)] = name
     if not any(names.values()):
         raise InnersightError(f"{shown}: names no part; {remedy}")
@@ -140,7 +140,7 @@ def numbers(path: Path) -> Integer[np.ndarray, "H W"]:
     """
     shown = printable(path)
     if path.suffix.lower() not in EXACT:
-        raise InnersightError(f"{shown}: a mask of numbers must not lose any; save it as .png, or as .npy")
+        raise InnersightError(f"{shown}: a mask of numbers needs a lossless file; save it as .png or .npy")
     check(path, what="mask", limit=MAX_MODEL)
     if path.suffix.lower() == ".npy":
         return _array(path, shown)
@@ -167,7 +167,7 @@ def _array(path: Path, shown: str) -> Integer[np.ndarray, "H W"]:
     except (*BROKEN, tokenize.TokenError) as error:
         raise InnersightError(f"{shown}: cannot be read as a mask ({printable(error)})") from error
     if values.ndim != 2 or not (np.issubdtype(values.dtype, np.integer) or values.dtype == bool):
-        raise InnersightError(f"{shown}: {values.dtype} {values.shape} is no mask; give integers (height, width)")
+        raise InnersightError(f"{shown}: {values.dtype} {values.shape} is not a mask; give integers (height, width)")
     return values.astype(np.int32)
 
 
@@ -198,7 +198,7 @@ def check_size(mask: np.ndarray, size: tuple[int, int], name: str) -> None:
     if mask.shape != size:
         raise InnersightError(
             f"{name}: the mask has {mask.shape[1]}x{mask.shape[0]} pixels and the image {size[1]}x{size[0]}; "
-            "they must be alike"
+            "both must have the same size"
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor in `value` with its place, such as `[0]['x']`; "" for a bare tensor."""
+    """Yield every tensor in `value` with its location, such as `[0]['x']`; "" for a bare tensor."""
     if isinstance(value, Tensor):
         yield where, value
         return
@@ -18,7 +18,7 @@ def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def transform(function: Callable[[str, Tensor], Tensor], value: Any, where: str = "") -> Any:
-    """Return `value` with every tensor replaced by `function(place, tensor)`; everything else is shared."""
+    """Return `value` with every tensor replaced by `function(location, tensor)`; everything else is shared."""
     if isinstance(value, Tensor):
         return function(where, value)
     changed = [transform(function, item, f"{where}{key}") for key, item in _items(value)]

@@ -219,9 +219,9 @@ def _bytes(values: np.ndarray, factor: float) -> np.ndarray:
 def _check_range(values: np.ndarray, top: float, shown: str) -> None:
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"{shown}: the image has samples that are not numbers")
+        raise ImageError(f"{shown}: the image holds NaN or infinite values")
     if low < 0 or high > top:
-        raise ImageError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: scale them first")
+        raise ImageError(f"{shown}: samples from {low:g} to {high:g} are outside 0..{top:g}: rescale them")
 
 
 def from_array(values: np.ndarray, shown: str, *, rgb: bool = False) -> Decoded:

@@ -6,62 +6,85 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from innersight import tap
-from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import printable
 from innersight.heads import readable
+from innersight.input_spec import InputSpec
 from innersight.input_warnings import InputLook
 from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
-from innersight.model import InputSpec, Model
-from innersight.render import figures
+from innersight.model import Model
+from innersight.result import Result
 from innersight.statistics import wilson
 from innersight.train.data import content_of
 from innersight.train.split import learned_by
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 BATCH = 32
-DRAWN = 12  # images of which the figure shows the likeliest classes
 LISTED, SHOWN = 20, 10  # images that are listed one by one, and of more the mistakes
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the network says.
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Result):
+    """The class scores of a network for images, as `innersight.predict` returns them.
 
-    names : one per image. logits : (images, classes) float32. truth : class number per image, -1 where unknown.
-    skipped : one sentence for each file that could not be read. notes : how images and labels were understood.
-    learned : how many of the images the network was trained on, as far as its run says.
-    warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    names : tuple of str
+        One for each image; with its folder where several files have one name.
+    logits : Tensor
+        (images, classes) float32, in the unit that `model.head` states.
+    ground_truth : tuple of int
+        Class number of each image, -1 where it is not known.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How images and labels were understood.
+    trained_on : int
+        How many of the images the network was trained on, as far as its run records them.
+    warnings : tuple of str
+        What seems wrong with the input contract, see `innersight.input_warnings`.
+
     """
 
     model: Model
     names: tuple[str, ...]
     logits: Tensor
-    truth: tuple[int, ...]
+    ground_truth: tuple[int, ...]
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    learned: int = 0
+    trained_on: int = 0
     warnings: tuple[str, ...] = ()
-
-    __repr__ = brief
 
     @property
     def probabilities(self) -> Tensor:
         """(images, classes) in 0..1; NaN where the network's scores stand for no probability."""
         return self.model.probabilities(self.logits)
 
-    def top(self, image: int, count: int = 5) -> list[dict[str, Any]]:
-        """Return the `count` likeliest classes of an image, best first; probability None where there is none."""
-        scores, index = self.logits[image].topk(min(count, len(self.model.labels)))
+    def top(self, image: int, limit: int = 5) -> list[dict[str, Any]]:
+        """Return the most likely classes of an image.
+
+        Parameters
+        ----------
+        image
+            Number of the image, in the order of `names`.
+        limit
+            How many classes at most.
+
+        Returns
+        -------
+        list of dict
+            Best first: class (its number), label, probability (0 to 1; None where scores stand for none) and logit.
+
+        """
+        scores, index = self.logits[image].topk(min(limit, len(self.model.labels)))
         probability = self.probabilities[image, index].tolist() if self.model.has_probabilities else [None] * len(index)
         return [
             {"class": c, "label": self.model.labels[c], "probability": p, "logit": score}
@@ -69,45 +92,71 @@ class Prediction:
         ]
 
     def row(self, image: int) -> dict[str, Any]:
-        """Return what an image is taken for: name, label, probability and logit, and its truth and whether it is right.
+        """Return the predicted class of an image, and whether it is correct.
 
-        probability, truth and right are None where there is none.
+        Parameters
+        ----------
+        image
+            Number of the image, in the order of `names`.
+
+        Returns
+        -------
+        dict
+            name, label, probability, logit, ground_truth (the label) and correct; probability, ground_truth and
+            correct are None where they are not known.
+
         """
-        (best,), true = self.top(image, 1), self.truth[image]
+        (best,), true = self.top(image, 1), self.ground_truth[image]
         return {
             "name": self.names[image],
             "label": best["label"],
             "probability": best["probability"],
             "logit": best["logit"],
-            "truth": self.model.labels[true] if true >= 0 else None,
-            "right": best["class"] == true if true >= 0 else None,
+            "ground_truth": self.model.labels[true] if true >= 0 else None,
+            "correct": best["class"] == true if true >= 0 else None,
         }
 
-    def mistakes(self, count: int | None = None) -> list[int]:
-        """Return the numbers of up to `count` images that are taken for another class than theirs, the surest first."""
-        truth, predicted = torch.tensor(self.truth), self.logits.argmax(1)
-        wrong = ((truth >= 0) & (truth != predicted)).nonzero()[:, 0]
+    def mistakes(self, limit: int | None = None) -> list[int]:
+        """Return the numbers of images that were predicted wrongly, the most confident first.
+
+        Parameters
+        ----------
+        limit
+            How many at most; all when None.
+
+        """
+        true, predicted = torch.tensor(self.ground_truth), self.logits.argmax(1)
+        wrong = ((true >= 0) & (true != predicted)).nonzero()[:, 0]
         own = self.probabilities[wrong] if self.model.has_probabilities else self.logits[wrong]
         order = own.gather(1, predicted[wrong, None])[:, 0].argsort(descending=True, stable=True)
         found: list[int] = wrong[order].tolist()
-        return found[:count]
+        return found[:limit]
 
     def counts(self) -> list[tuple[str, int]]:
-        """Return how many images are taken for each class, of those that any is taken for, most first."""
+        """Return how many images are predicted as each class, the most frequent first."""
         found = Counter(self.logits.argmax(1).tolist())
         return [(self.model.labels[number], count) for number, count in found.most_common()]
 
     def confusion(self) -> Tensor:
-        """Return (classes, classes) counts, rows the truth, columns the prediction, of the images with a truth."""
+        """Return the confusion matrix (classes, classes) in images: rows the ground truth, columns the prediction."""
         size = len(self.model.labels)
         table = torch.zeros(size, size, dtype=torch.long)
-        for true, predicted in zip(self.truth, self.logits.argmax(1).tolist(), strict=True):
+        for true, predicted in zip(self.ground_truth, self.logits.argmax(1).tolist(), strict=True):
             if true >= 0:
                 table[true, predicted] += 1
         return table
 
     def summary(self) -> dict[str, Any] | None:
-        """Return accuracy with its 95% Wilson interval, the per-class table and confusions; None without any truth."""
+        """Return accuracy, the figures of each class, and the confusions.
+
+        Returns
+        -------
+        dict or None
+            None where no ground truth is known. Else images (with a known class), accuracy (0 to 1), interval (its 95%
+            Wilson interval), trained_on, classes (by label: images, recall, precision) and confusions (ground_truth,
+            predicted, images; the most frequent first).
+
+        """
         table = self.confusion()
         total = int(table.sum())
         if not total:
@@ -123,29 +172,25 @@ class Prediction:
                     "precision": hit / predicted if predicted else None,
                 }
         wrong = [
-            {"truth": self.model.labels[i], "predicted": self.model.labels[j], "images": int(table[i, j])}
+            {"ground_truth": self.model.labels[i], "predicted": self.model.labels[j], "images": int(table[i, j])}
             for i, j in (table - table.diag().diag()).nonzero().tolist()
         ]
         return {
             "images": total,
             "accuracy": right / total,
-            "trained_on": self.learned,
+            "trained_on": self.trained_on,
             "interval": list(wilson(right, total)),
             "classes": per_class,
             "confusions": sorted(wrong, key=lambda row: -row["images"]),
         }
-
-    def figure(self) -> "Figure":
-        """Draw the likeliest classes of up to 12 images; the confusion table of more of which the truth is known."""
-        return _draw_confusion(self) if len(self.names) > DRAWN and self.summary() else _draw_bars(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return every image's best classes and the summary."""
         return {
             "model": self.model.name,
             "images": [
-                {"name": name, "truth": self.model.labels[t] if t >= 0 else None, "prediction": self.top(i)}
-                for i, (name, t) in enumerate(zip(self.names, self.truth, strict=True))
+                {"name": name, "ground_truth": self.model.labels[t] if t >= 0 else None, "prediction": self.top(i)}
+                for i, (name, t) in enumerate(zip(self.names, self.ground_truth, strict=True))
             ],
             "summary": self.summary(),
             "skipped": list(self.skipped),
@@ -157,54 +202,80 @@ class Prediction:
         """Return the logits."""
         return {"logits": self.logits}
 
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
     def _repr_html_(self) -> str:
-        return _html(self) + figures.html(self.figure())
+        return _html(self) + super()._repr_html_()
 
 
 @public()
 def predict(model: Model, images: Any) -> Prediction:
-    """Return the prediction for images.
+    """Predict the class of images; where their classes are known, measure accuracy and confusions.
 
-    images : whatever holds images, see `innersight.inputs.entries`; only a batch at a time is held. The truth is what
-    a data set says, or a folder that a file lies in and that is named like one of the model's classes; the notes say
-    how that was read, and how many of the images a network from a run was trained on, known by their content. Files
-    that cannot be read are skipped and listed. Raises ImageError when none could be read.
+    Parameters
+    ----------
+    model
+        The network, see `innersight.load`.
+    images
+        Anything that holds images, see `innersight.inputs.entries`: files, folders, tar files, data sets, arrays,
+        tensors. Only one batch is held in memory.
+
+    Returns
+    -------
+    Prediction
+        `logits` (images, classes), `probabilities`, and by method the best classes of an image, the confusion matrix
+        and a summary. The ground truth is what a data set states, or the name of a folder that a file lies in, where
+        it is one of the model's classes; `notes` say how labels were read.
+
+    Raises
+    ------
+    ImageError
+        Where no image could be read. Single files that cannot be read are listed in `skipped`.
+
+    Notes
+    -----
+    The notes also count the images that the network was trained on, recognised by their content, where it comes from a
+    training run.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> model = ins.load("toon")
+    >>> found = ins.predict(model, draw("ambra", seed=0).pixels)
+    >>> found.row(0)["label"]
+    'ambra'
+
     """
     names: list[str] = []
     paths: list[Path | None] = []
-    truth: list[int] = []
+    ground_truth: list[int] = []
     logits: list[Tensor] = []
-    known, learned = learned_by(model.run), 0
+    known, trained_on = learned_by(model.run), 0
     look = InputLook(model)
     reading = ImageReader(images, model.input, model.labels)
     for both in batched(reading.each(partial(_read, spec=model.input, known=known)), BATCH):
         loaded = [one for one, _ in both]
-        learned += sum(trained for _, trained in both)
+        trained_on += sum(trained for _, trained in both)
         names += [one.name for one in loaded]
         paths += [one.entry.path for one in loaded]
-        truth += [class_of(one.entry.label, model.labels) for one in loaded]
+        ground_truth += [class_of(one.entry.label, model.labels) for one in loaded]
         x = network_input(loaded, model)
         look.add(x, (one.size for one in loaded))
         logits.append(run(model, x))
     notes = reading.notes
-    if learned:
-        notes += (f"{learned:,} of {len(names):,} images are among those that {model.name} was trained on",)
+    if trained_on:
+        notes += (f"{model.name} was trained on {trained_on:,} of these {len(names):,} images",)
     shown, scores = _distinct(names, paths), torch.cat(logits)
     warnings = (*look.warnings, *_no_numbers(scores))
-    return Prediction(model, shown, scores, tuple(truth), reading.skipped, notes, learned, warnings)
+    return Prediction(model, shown, scores, tuple(ground_truth), reading.skipped, notes, trained_on, warnings)
 
 
 def _no_numbers(scores: Tensor) -> tuple[str, ...]:
-    """Warn of images whose scores are not numbers: what they are taken for means nothing."""
+    """Warn of images whose scores are NaN or infinite: their predictions mean nothing."""
     count = int((~readable(scores)).sum())
     if not count:
         return ()
-    many = f"the scores of {count:,} of {len(scores):,} images are not numbers"
-    return (f"{many}: the class stated for them, and any accuracy, mean nothing",)
+    many = f"the scores of {count:,} of {len(scores):,} images are NaN or infinite"
+    return (f"{many}: their predicted class, and any accuracy, are meaningless",)
 
 
 def _read(entry: ImageEntry, spec: InputSpec, known: frozenset[str]) -> tuple[Loaded, bool]:
@@ -232,62 +303,19 @@ def _distinct(names: Sequence[str], paths: Sequence[Path | None]) -> tuple[str, 
 
 
 def _html(prediction: Prediction) -> str:
-    """Return what each image is taken for as a table; of many the surest mistakes."""
+    """Return the predictions as a table; of more than `LISTED` images the most confident mistakes."""
     few = len(prediction.names) <= LISTED
     numbers = range(len(prediction.names)) if few else prediction.mistakes(SHOWN)
     lines = []
     for row in map(prediction.row, numbers):
         sure = f"{row['logit']:.3g}" if row["probability"] is None else f"{row['probability']:.3f}"
-        truth = "" if row["truth"] is None else row["truth"] if row["right"] else f"{row['truth']} (wrong)"
+        truth = "" if row["ground_truth"] is None else row["ground_truth"] + " (wrong)" * (not row["correct"])
         cells = "".join(f"<td>{escape(printable(cell))}</td>" for cell in (row["name"], row["label"], sure, truth))
         lines.append(f"<tr>{cells}</tr>")
     if not lines:
         return ""
     unit = "probability" if prediction.model.has_probabilities else prediction.model.head.unit
-    names = "".join(f"<th>{escape(name)}</th>" for name in ("image", "taken for", unit, "truth"))
-    caption = "" if few else f"<caption>the {len(lines)} surest mistakes of {len(prediction.names):,} images</caption>"
+    names = "".join(f"<th>{escape(name)}</th>" for name in ("image", "prediction", unit, "ground truth"))
+    title = f"The {len(lines)} most confident mistakes among {len(prediction.names):,} images"
+    caption = "" if few else f"<caption>{title}</caption>"
     return f"<table>{caption}<tr>{names}</tr>{''.join(lines)}</table>"
-
-
-def _draw_confusion(prediction: Prediction) -> "Figure":
-    table, summary = prediction.confusion(), prediction.summary()
-    assert summary is not None
-    keep = [i for i in range(len(table)) if table[i].sum() or table[:, i].sum()]
-    cut, labels = table[keep][:, keep], [prediction.model.labels[i] for i in keep]
-    size = max(3.5, 0.32 * len(keep) + 2)
-    figure = figures.new_figure(size, size)
-    axis = figure.subplots()
-    share = cut / cut.sum(1, keepdim=True).clamp(min=1)
-    axis.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axis.set(xticks=range(len(keep)), yticks=range(len(keep)), xlabel="predicted", ylabel="truth")
-    axis.set_xticklabels(labels, rotation=60, ha="right", fontsize=7)
-    axis.set_yticklabels(labels, fontsize=7)
-    for i, j in cut.nonzero().tolist():
-        axis.text(
-            j, i, str(int(cut[i, j])), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k"
-        )
-    low, high = summary["interval"]
-    text = f"accuracy {summary['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {summary['images']} images"
-    if prediction.learned:
-        text += f"\n{prediction.learned} of {len(prediction.names)} images were training images"
-    axis.set_title(text, fontsize=9)
-    return figure
-
-
-def _draw_bars(prediction: Prediction) -> "Figure":
-    count = min(DRAWN, len(prediction.names))
-    figure = figures.new_figure(6, 0.9 * count + 0.4)
-    for i, axis in enumerate(figure.subplots(count, 1, squeeze=False).flat):
-        rows = prediction.top(i, 3)[::-1]
-        key = "probability" if prediction.model.has_probabilities else "logit"
-        axis.barh([row["label"] for row in rows], [row[key] for row in rows], color="#4c6ef5")
-        own = prediction.row(i)
-        said = "" if own["right"] is not False else f"  (truth: {own['truth']})"
-        axis.set(title=f"{prediction.names[i]}{said}")
-        if key == "probability":
-            axis.set_xlim(0, 1)
-        else:
-            axis.set_xlabel(prediction.model.head.unit, fontsize=7)
-        axis.tick_params(labelsize=7)
-        axis.title.set_fontsize(8)
-    return figure

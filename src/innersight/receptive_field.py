@@ -1,4 +1,4 @@
-"""What a place of a layer sees of the image, whether it reaches the class, and what a layer costs: measured."""
+"""What a location of a layer sees of the image, whether it reaches the class, and what a layer costs: measured."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from innersight import tap
-from innersight.model import Model, ReceptiveField
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.quotients import quotient
 
 ENERGY = 0.95
@@ -28,16 +29,16 @@ def fields(model: Model, layers: Sequence[str]) -> dict[str, ReceptiveField]:
     generator = torch.Generator().manual_seed(0)
     with tap.untouched(model), torch.enable_grad():
         x, captured = _reached(model, layers, generator)
-        felt = {layer: _energy(model, captured[layer], x, (0, 0), generator) for layer in layers}
+        gradient_energy = {layer: _energy(model, captured[layer], x, (0, 0), generator) for layer in layers}
         with tap.wired(model), tap.linearised():
             x, captured = _reached(model, layers, generator)
             wiring = {layer: _energy(model, captured[layer], x, (0, 1), generator) for layer in layers}
     grids = {layer: (activation.shape[2], activation.shape[3]) for layer, activation in captured.items()}
-    return {layer: _field(wiring[layer], felt[layer].sum(0), grids[layer]) for layer in layers}
+    return {layer: _field(wiring[layer], gradient_energy[layer].sum(0), grids[layer]) for layer in layers}
 
 
 def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
-    """Say for each layer whether its places are wired to the logits, by one backward pass.
+    """Return for each layer whether its locations are wired to the logits, by one backward pass.
 
     So they are where a change at them could change the logits, however silent the units behind them are on the images
     tried; not through weights that are zero.
@@ -91,38 +92,40 @@ def _energy(
     energy = torch.zeros_like(x)
     if activation.requires_grad:
         signs = torch.randn(2, units, generator=generator).to(activation.device, activation.dtype)
-        places = [(min((h - 1) // 2 + shift, h - 1), min((w - 1) // 2 + shift, w - 1)) for shift in shifts]
-        summed = torch.stack([activation[i, :, y, x_] @ signs[i] for i, (y, x_) in enumerate(places)]).sum()
+        locations = [(min((h - 1) // 2 + shift, h - 1), min((w - 1) // 2 + shift, w - 1)) for shift in shifts]
+        summed = torch.stack([activation[i, :, y, x_] @ signs[i] for i, (y, x_) in enumerate(locations)]).sum()
         (energy,) = tap.gradients(model, summed, [x], retain_graph=True)
     # In double precision: the square of a small gradient is no zero.
     return energy.detach().double().square().sum(1).cpu()
 
 
-def _field(wiring: Float[Tensor, "2 H W"], felt: Float[Tensor, "H W"], grid: tuple[int, int]) -> ReceptiveField:
-    """Return the field from the energy of two neighbours as they are wired, and from what the first one feels."""
-    # A unit that is silent on all images feels nothing: then what it is wired to tells.
-    felt = felt if bool(felt.any()) else wiring[0]
-    rows, columns = (_extent(wiring.sum(1 + side), felt.sum(side), grid[1 - side]) for side in (1, 0))
+def _field(
+    wiring: Float[Tensor, "2 H W"], gradient_energy: Float[Tensor, "H W"], grid: tuple[int, int]
+) -> ReceptiveField:
+    """Return the field from the energy of two neighbours as they are wired, and from the gradient of the first one."""
+    # A unit that is silent on all images has no gradient: then its wiring decides.
+    gradient_energy = gradient_energy if bool(gradient_energy.any()) else wiring[0]
+    rows, columns = (_extent(wiring.sum(1 + side), gradient_energy.sum(side), grid[1 - side]) for side in (1, 0))
     return ReceptiveField(
         (rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]), (float(rows[3]), float(columns[3]))
     )
 
 
-def _extent(energy: Tensor, felt: Tensor, places: int) -> tuple[int, int, int, float]:
+def _extent(energy: Tensor, gradient_energy: Tensor, locations: int) -> tuple[int, int, int, float]:
     """Return size, effective size, stride and middle along one side.
 
     energy : (2, pixels) of two neighbours. felt : (pixels,), whose energy counts for the effective size.
     """
     pixels = energy.shape[1]
     (first, last), (after, _) = (_ends(row) for row in energy)
-    if places == 1:
+    if locations == 1:
         stride = pixels
     else:
-        stride = round(pixels / places)
+        stride = round(pixels / locations)
         # Neighbours in a window share one field, or lie in fields a window apart: then only the grid tells.
         if min(first, after) > 0 and last < pixels - 1 and 0 < after - first <= 2 * stride:
             stride = after - first
-    share = quotient(felt.cumsum(0), felt.sum())
+    share = quotient(gradient_energy.cumsum(0), gradient_energy.sum())
     outside = (1 - ENERGY) / 2
     start, end = int((share < outside).sum()), int((share < 1 - outside).sum())
     # What the border of the image cuts off would pull the middle of the whole field inwards.
@@ -132,5 +135,5 @@ def _extent(energy: Tensor, felt: Tensor, places: int) -> tuple[int, int, int, f
 
 
 def _ends(row: Tensor) -> tuple[int, int]:
-    places = row.nonzero().flatten()
-    return (int(places[0]), int(places[-1])) if len(places) else (0, -1)
+    locations = row.nonzero().flatten()
+    return (int(locations[0]), int(locations[-1])) if len(locations) else (0, -1)

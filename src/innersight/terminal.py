@@ -20,9 +20,10 @@ from innersight.connections import Connections
 from innersight.dissection import Concepts, Dissection
 from innersight.errors import printable
 from innersight.find import Finding
+from innersight.layer import Layer
 from innersight.layers import default_layers, unreadable, without_grid
 from innersight.matching import Matching
-from innersight.model import Layer, Model
+from innersight.model import Model
 from innersight.patterns import Interpretability
 from innersight.predict import LISTED, SHOWN, Prediction
 from innersight.scan import Scan
@@ -136,9 +137,9 @@ def _pair(sides: tuple[int, int]) -> str:
 
 
 def prediction(result: Prediction) -> str:
-    """Return what each image is taken for; of many how many for each class, the surest mistakes and the least sure.
+    """Return the prediction of each image; of many images the count of each class and the most confident mistakes.
 
-    Where the truth is known also accuracy, the table of classes and the worst confusions.
+    Where the ground truth is known also accuracy, the table of classes and the most frequent confusions.
     """
     summary = result.summary()
     parts = [_each(result) if len(result.names) <= LISTED else _all(result)]
@@ -148,12 +149,15 @@ def prediction(result: Prediction) -> str:
             [label, str(c["images"]), *(f"{c[k]:.3f}" if c[k] is not None else "-" for k in ("precision", "recall"))]
             for label, c in summary["classes"].items()
         ]
-        worst = [printable(f"{c['truth']} taken for {c['predicted']}: {c['images']}") for c in summary["confusions"]]
+        worst = [
+            printable(f"{c['ground_truth']} predicted as {c['predicted']}: {c['images']}")
+            for c in summary["confusions"]
+        ]
         total = summary["images"]
-        learned = f", {result.learned:,} of {len(result.names):,} images were training images" if result.learned else ""
+        seen = f"; the network was trained on {result.trained_on:,} of these images" if result.trained_on else ""
         accuracy = f"accuracy {summary['accuracy']:.4f} (95%: {low:.4f} to {high:.4f})"
         parts += [
-            f"{accuracy} on {total:,} image{'s' * (total != 1)}{learned}",
+            f"{accuracy} on {total:,} image{'s' * (total != 1)}{seen}",
             table(["class", "images", "precision", "recall"], rows),
             "\n".join(worst[:5]),
         ]
@@ -165,7 +169,9 @@ def _each(result: Prediction) -> str:
     lines = []
     for i, name in enumerate(result.names):
         best = ", ".join(f"{row['label']} {row[key]:{form}}" for row in result.top(i, 3))
-        wrong = f"  WRONG, the truth is {result.row(i)['truth']}" if result.row(i)["right"] is False else ""
+        wrong = (
+            f"  WRONG: the ground truth is {result.row(i)['ground_truth']}" if result.row(i)["correct"] is False else ""
+        )
         lines.append(printable(f"{name}: {best}{wrong}"))
     return "\n".join(lines)
 
@@ -179,16 +185,19 @@ def _all(result: Prediction) -> str:
     key, form = _number(result)
     counts = [f"{printable(label)} {count:,}" for label, count in result.counts()]
     more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
-    parts = [f"{len(result.names):,} images, taken for: {', '.join(counts[:10])}{more}"]
+    parts = [f"{len(result.names):,} images, predicted as: {', '.join(counts[:10])}{more}"]
     wrong = result.mistakes(SHOWN)
     values = result.probabilities if result.model.has_probabilities else result.logits
     sure = values.amax(1).argsort(stable=True)[:5].tolist()
-    for title, numbers in (("the surest mistakes:", wrong), ("the least sure:", sure if not wrong else [])):
+    for title, numbers in (
+        ("Most confident mistakes:", wrong),
+        ("Least confident predictions:", sure if not wrong else []),
+    ):
         rows = [result.row(i) for i in numbers]
         if rows:
-            cells = [[row["name"], row["label"], f"{row[key]:{form}}", row["truth"] or ""] for row in rows]
-            parts.append(f"{title}\n{table(['image', 'taken for', key, 'truth'], cells)}")
-    return "\n\n".join([*parts, "what each image is taken for: --json, or -o FILE.json"])
+            cells = [[row["name"], row["label"], f"{row[key]:{form}}", row["ground_truth"] or ""] for row in rows]
+            parts.append(f"{title}\n{table(['image', 'prediction', key, 'ground truth'], cells)}")
+    return "\n\n".join([*parts, "For the prediction of every image, use --json or -o FILE.json"])
 
 
 def trust(result: Trust) -> str:

@@ -13,7 +13,8 @@ from innersight.heatmaps import UnfitError, explain
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
 from innersight.image import Image, as_image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 
 SIDE, PATCH, WIDTH, HEADS, BLOCKS = 16, 4, 8, 2, 3

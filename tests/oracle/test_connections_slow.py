@@ -12,8 +12,9 @@ from innersight import tap
 from innersight.connections import CLASSES
 from innersight.connections.engine import into, out_of
 from innersight.image import stack
+from innersight.input_spec import InputSpec
 from innersight.layers import default_layers
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 
 class Affine(nn.Module):
@@ -118,7 +119,7 @@ def test_weights_are_the_jacobian_of_what_they_lead_to() -> None:
     incoming, outgoing = tap.wires(model, "bn")
     assert isinstance(incoming, tap.Wire)
     assert (incoming.source, incoming.target, incoming.folded) == ("stem", "deep", True)
-    assert outgoing == "no convolution or matrix reads bn as it is: it is added to, joined with or changed before"
+    assert outgoing == "no convolution or matrix reads bn directly: its output is summed, concatenated or changed first"
     with tap.untouched(model):
         captured = tap.leaf(model, batch(model, 1), ["stem", "bn"], stop=True)
         start, end = captured.activations["stem"], captured.activations["bn"]

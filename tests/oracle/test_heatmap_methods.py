@@ -15,7 +15,8 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.request import Answer, UnfitError
 from innersight.heatmaps.target import class_target
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 
 CLASSES = [1, 2, 3]

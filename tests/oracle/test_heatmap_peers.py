@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 
 pytestmark = pytest.mark.filterwarnings("ignore")

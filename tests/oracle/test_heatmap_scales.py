@@ -15,7 +15,8 @@ from innersight.heatmaps.engine import answer
 from innersight.heatmaps.request import methods
 from innersight.heatmaps.target import class_target
 from innersight.image import as_image
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources import load
 
 SIDE, TARGETS = 16, [1, 3]

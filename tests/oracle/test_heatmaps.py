@@ -14,8 +14,9 @@ from innersight.heatmaps import explain
 from innersight.heatmaps.engine import answer
 from innersight.heatmaps.target import class_target
 from innersight.image import stack
+from innersight.input_spec import InputSpec
 from innersight.layers import default_layers, last_grid
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 NETS = ["in-place", "dense", "twice", "functional", "writes-back", "grey", "wide"]
 
@@ -163,7 +164,7 @@ def test_the_layer_read_is_said() -> None:
     model = tiny("dense")
     found = explain(model, image(1))
     assert found.layer == last_grid(model)[0]
-    assert "last layer that still has places (12x12)" in found.why
+    assert "last layer with a grid (12x12)" in found.why
     assert explain(model, image(1), layers="stem").why == "as asked"
 
 

@@ -10,8 +10,9 @@ from networks import batch
 from torch import Tensor, nn
 
 from innersight import tap
+from innersight.input_spec import InputSpec
 from innersight.layers import layers, survey, unreadable
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 
 class Pair(NamedTuple):
@@ -200,10 +201,10 @@ def test_what_has_no_units_and_places_is_named_with_the_reason() -> None:
     model = Model(Oddities().eval(), InputSpec(2 * H, 2 * W), tuple("abcd"), "odd", "a test")
     assert [layer.name for layer in survey(model)] == ["stem", "head"]
     assert unreadable(model) == {
-        "shuffled": "gives values that are not in the order of the image",
+        "shuffled": "returns values that are not in the order of the image",
         "words": "gives str, which holds no floating-point tensor",
-        "heads": "gives values that are not in the order of the image",
-        "deep": "gives (5, 1, 1, 8, 12, 18), which is no grid of the image",
+        "heads": "returns values that are not in the order of the image",
+        "deep": "gives (5, 1, 1, 8, 12, 18), which is not a grid of the image",
         "sums": "gives (5,) for 5 images: windows, heads or tokens instead of images",
         "counts": "gives Tensor, which holds no floating-point tensor",
     }

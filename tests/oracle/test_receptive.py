@@ -4,8 +4,10 @@ import torch
 from networks import tiny
 from torch import Tensor, nn
 
+from innersight.input_spec import InputSpec
+from innersight.layer import ReceptiveField
 from innersight.layers import default_layers, last_grid, layers
-from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.model import Model
 from innersight.receptive_field import fields, gradients_reach, shares
 
 
@@ -126,7 +128,7 @@ def test_heatmaps_are_read_where_places_still_reach_the_class() -> None:
     }
     name, why = last_grid(model)
     assert name == "blocks.2"
-    assert "(8x8) reach the class" in why
+    assert "(8x8) reaches the class" in why
 
 
 def test_a_head_of_zeros_is_said_to_hear_nothing() -> None:
@@ -134,7 +136,7 @@ def test_a_head_of_zeros_is_said_to_hear_nothing() -> None:
     nn.init.zeros_(model.net.head.weight)
     name, why = last_grid(model)
     assert name == "relu2"
-    assert "none of them reaches the class: no gradient comes back" in why
+    assert "no gradient of the class reaches it" in why
 
 
 class Windows(nn.Module):
@@ -179,4 +181,4 @@ def test_layers_of_another_output_are_not_called_tokens() -> None:
     torch.manual_seed(0)
     name, why = last_grid(model_of(TwoHeads(), 64, 64))
     assert name == "deep"
-    assert why.endswith("behind it, places do not count for these scores")
+    assert why.endswith("behind it, locations do not affect the scores")

@@ -20,9 +20,10 @@ from innersight.heatmaps.engine import answer
 from innersight.heatmaps.methods.occlusion import occlusion
 from innersight.heatmaps.request import Pass, Request, Trial
 from innersight.heatmaps.target import class_target, likeness, target_of
+from innersight.input_spec import InputSpec
 from innersight.layers import survey
 from innersight.matching.engine import _Gathered
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.patterns.objectives import Read, Rows, Term, objectives
 from innersight.patterns.score import grain
 from innersight.quotients import cosine, normalised, quotient, scaled

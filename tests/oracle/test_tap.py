@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.errors import InnersightError
+from innersight.input_spec import InputSpec
 from innersight.layers import layers, survey
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 Change = Callable[[Tensor], Tensor]
 

@@ -15,6 +15,7 @@ KINDS = {
     "ground-truth": ("innersight.trust.truths:truths", "Tests of heatmaps on images made for it"),
     "imputers": ("innersight.trust.replacements:replacements", "What takes the place of removed pixels"),
     "baselines": ("innersight.trust.baselines:baselines", "Maps that know nothing, to compare heatmaps with"),
+    "sources": ("innersight.sources.origins:registry", "Where networks come from, for MODEL"),
     "exports": ("innersight.study.exports:exports", "Tools that a study can be exported to"),
 }
 """Where each registry is, and what its entries are. The layers of a network are listed by `innersight layers`."""

@@ -185,7 +185,7 @@ def _between() -> Iterator[None]:
 
 def _units(model: Model, address: str) -> tuple[str, tuple[int, ...]]:
     found = parse(address)
-    asked = [one for one in found if isinstance(one, Address) and one.place is None]
+    asked = [one for one in found if isinstance(one, Address) and one.location is None]
     if len(asked) < len(found):
         what = "a class" if isinstance(found[0], ClassAddress) else "a place"
         raise InnersightError(f"{address!r} names {what}; connections are those of units: write layer:unit or layer")

@@ -17,9 +17,10 @@ from innersight.brief import brief
 from innersight.call import public
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
+from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, network_input
 from innersight.layers import check_layers, default_layers
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.render import figures
 from innersight.scan.engine import Watch
 from innersight.storage.bounded import read_text

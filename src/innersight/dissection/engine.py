@@ -18,8 +18,9 @@ from innersight.dissection.result import Dissected, Dissection
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
 from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, network_input, repeatable, threads
+from innersight.layer import Layer
 from innersight.layers import check_layers, default_layers
-from innersight.model import Layer, Model
+from innersight.model import Model
 from innersight.scan.engine import Watch
 
 TOP = 0.005

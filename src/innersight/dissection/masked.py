@@ -13,9 +13,9 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
+from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, given
 from innersight.masks import Masks, check_size, laid, read_masks
-from innersight.model import InputSpec
 
 Asked = str | Path | Callable[[str], Mapping[str, Any] | None] | None
 Parts = Mapping[str, np.ndarray]

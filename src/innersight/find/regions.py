@@ -17,8 +17,8 @@ from innersight.boxes import Box, box_of
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Image
+from innersight.input_spec import InputSpec
 from innersight.inputs import read_one
-from innersight.model import InputSpec
 
 if TYPE_CHECKING:
     Asked = str | tuple[str | Path | Image, tuple[float, float, float, float]]

@@ -9,7 +9,8 @@ from torch import Tensor
 from innersight.activations import seen_array
 from innersight.brief import brief
 from innersight.find.regions import WHOLE, Query
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.render import figures
 from innersight.render.colour import scale_of
 

@@ -50,7 +50,9 @@ class Member:
     def content(self) -> bytes:
         """Return the file's bytes. Raises ImageError where they are too many."""
         if self.data is None:
-            raise ImageError(f"{printable(self.name)}: its header states more than {LARGEST:,} bytes: it is damaged")
+            raise ImageError(
+                f"{printable(self.name)}: its header declares more than {LARGEST:,} bytes: the file is damaged"
+            )
         return self.data
 
     def stamp(self) -> str:
@@ -108,13 +110,13 @@ def members(path: Path) -> Iterator[Member]:
             tar = _opened(path, stack)
             yield from _samples(tar, path, written)
             if tar.bad == 0 and not tar.files:
-                raise ImageError(f"{shown}: cannot be read as a tar file (its first block is no header)")
+                raise ImageError(f"{shown}: cannot be read as a tar file (its first block is not a header)")
             if tar.bad is not None:
-                raise ImageError(f"{shown}: damaged or cut off at byte {tar.bad:,}: files may be missing from there on")
+                raise ImageError(f"{shown}: damaged or cut off at byte {tar.bad:,}: later files may be missing")
             if not tar.ended:
-                raise ImageError(f"{shown}: has no end, as if it were cut off between two files, or still written")
+                raise ImageError(f"{shown}: has no end: it was cut off between two files, or is still being written")
         if _written(path) != written:
-            raise ImageError(f"{shown}: changed while it was read; read it again when nobody writes to it")
+            raise ImageError(f"{shown}: changed while it was read; read it again when it is no longer written to")
     except BROKEN as error:
         raise error if isinstance(error, ImageError) else _unreadable(path, error) from error
 
@@ -136,7 +138,7 @@ def one(name: str) -> Member:
             except BROKEN as error:
                 raise ImageError(f"{printable(name)}: cannot be read again ({printable(error)})") from error
             return Member(name, data, None, written)
-    raise ImageError(f"{printable(name)}: no longer there")
+    raise ImageError(f"{printable(name)}: the file has been removed")
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:

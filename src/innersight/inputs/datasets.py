@@ -23,9 +23,9 @@ from torch.utils.data import (
 
 from innersight.errors import InnersightError
 from innersight.image import SUFFIXES, Image, ImageError, as_image, decode_image, file_bytes, load_image
+from innersight.input_spec import InputSpec
 from innersight.inputs.labels import Label
 from innersight.inputs.tensors import image_of, is_batch
-from innersight.model import InputSpec
 
 IMAGES = ("image", "img", "image", "pixel_values", "images")
 LABELS = ("label", "labels", "fine_label", "cls")
@@ -58,8 +58,8 @@ def set_of(loader: DataLoader[Any]) -> Any:
     whole = whole or isinstance(loader.dataset, IterableDataset)
     if not whole or loader.collate_fn not in known:
         raise InnersightError(
-            f"the DataLoader has a {'collate_fn' if whole else 'sampler'} of its own, which going through its data set "
-            "would leave out: write images=loader.dataset, or give one batch, next(iter(loader))"
+            f"the DataLoader has a {'collate_fn' if whole else 'sampler'} of its own, which reading its data set "
+            "would ignore: give images=loader.dataset, or one batch, next(iter(loader))"
         )
     return loader.dataset
 
@@ -169,7 +169,7 @@ def image(image: Any, name: str, spec: InputSpec) -> Image:
         if data is not None:
             return decode_image(data, path or name)
         if path is None:
-            raise ImageError(f"{name}: an entry without an image")
+            raise ImageError(f"{name}: the entry holds no image")
         return load_image(path)
     if isinstance(image, bytes):
         return decode_image(image, name)
@@ -177,7 +177,7 @@ def image(image: Any, name: str, spec: InputSpec) -> Image:
         return load_image(image)
     if not isinstance(image, Image | PILImage.Image | np.ndarray):
         raise ImageError(
-            f"{name}: a {type(image).__name__} is no image: give a file, a PIL image, an array or a tensor"
+            f"{name}: a {type(image).__name__} is not an image: give a file, a PIL image, an array or a tensor"
         )
     if isinstance(image, PILImage.Image):
         # A file that Pillow opened and not yet decoded: two threads may be given the same one.

@@ -16,6 +16,7 @@ import numpy as np
 from innersight.brief import brief
 from innersight.errors import printable
 from innersight.image import Image, ImageError, file_bytes, load_image
+from innersight.input_spec import InputSpec
 from innersight.inputs.archive import Member, members, one
 from innersight.inputs.datasets import (
     class_names,
@@ -33,7 +34,6 @@ from innersight.inputs.kinds import given
 from innersight.inputs.labels import Label, folder_label, folders_below, folders_in_archive, label_of_path
 from innersight.inputs.named import opened
 from innersight.inputs.tensors import is_batch
-from innersight.model import InputSpec
 
 BUFFER = 1024
 _ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#([0-9]{1,18})|image ([0-9]{1,18})", re.DOTALL)
@@ -120,7 +120,7 @@ def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> I
             found += 1
             yield entry
     if found < len(wanted):
-        raise ImageError(f"#{numbers[-1]}: there are fewer images now, as a stream that ends before it")
+        raise ImageError(f"#{numbers[-1]}: the stream ended before this image")
 
 
 def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], ImageEntry]:
@@ -221,16 +221,21 @@ def _load_file(path: Path, spec: InputSpec) -> Image:
 def _of_named(text: str, number: int) -> ImageEntry:
     name = f"{printable(text)}#{number}"
     if not text:
-        raise ImageError(f"{name}: an entry of a data set; crops can be made where that is given, after the scan")
+        raise ImageError(
+            f"{name}: an entry of a data set, which is not available: make crops right after the "
+            "scan, with the data set"
+        )
     try:
         found = opened(text)
         if not numbered(found.rows):
-            raise ImageError(f"{name}: an entry of a stream; crops can be made after the scan, where that is at hand")
+            raise ImageError(
+                f"{name}: an entry of a stream, which cannot be read again: make crops right after the scan"
+            )
         return next(chosen(found, [number]))
     except ImageError:
         raise
     except Exception as error:  # of a library or the user's own code
-        raise ImageError(f"{name}: cannot be had again ({printable(error)})") from error
+        raise ImageError(f"{name}: cannot be read again ({printable(error)})") from error
 
 
 def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> ImageEntry:
@@ -301,7 +306,7 @@ def _of_dataset(dataset: Any, text: str) -> Iterator[ImageEntry]:
                 raise
             yield _broken(
                 number, name,
-                ImageError(f"{name}: the data set gives no entry ({type(error).__name__}: {printable(error)})"),
+                ImageError(f"{name}: the data set returned no entry ({type(error).__name__}: {printable(error)})"),
             )  # fmt: skip
             continue
         yield _of_entry(number, row, names, text)

@@ -17,7 +17,7 @@ from innersight.inputs.datasets import Named, is_row, is_row_batch, numbered, ro
 from innersight.inputs.named import is_named, opened
 from innersight.inputs.tensors import is_batch
 
-LOADER = "of the DataLoader its data set is gone through, in its own order and once"
+LOADER = "the DataLoader's data set is read once, in its own order"
 SINGLE = (str, Path, Image, PILImage.Image, bytes)
 
 
@@ -66,13 +66,13 @@ def given(images: Any) -> Given:
         return Given([images])
     if isinstance(images, Mapping):
         names = ", ".join(map(repr, images)) or "nothing"
-        raise InnersightError(f"the data set is made of {names}: give one of them")
+        raise InnersightError(f"the data set has the parts {names}: give one of them")
     if isinstance(images, np.ndarray) and images.ndim == 1 and images.dtype.kind in "OUS":
         images = images.tolist()
     if isinstance(images, list | tuple | set):
         texts = [one for one in images if isinstance(one, str) and is_named(one)]
         if texts and len(images) > 1:
-            raise InnersightError(f"{texts[0]} is a data set: give one, and nothing beside it")
+            raise InnersightError(f"{texts[0]} is a data set: give it alone")
         return given(texts[0]) if texts else Given(list(images))
     if isinstance(images, str) and is_named(images):
         return given(opened(images))

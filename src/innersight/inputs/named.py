@@ -9,7 +9,7 @@ from typing import Any
 
 from innersight.errors import InnersightError, nearest, printable
 from innersight.inputs.datasets import Named, numbered
-from innersight.sources.python import find
+from innersight.sources.importing import find_object
 from innersight.sources.query import split
 
 _OPTIONS = ("split", "config", "image", "label")
@@ -44,7 +44,7 @@ def _of_hf(name: str, options: dict[str, str]) -> Any:
     if unknown:
         raise InnersightError(f"hf:{name}: no option {unknown[0]!r} for a data set; {nearest(unknown[0], _OPTIONS)}")
     if importlib.util.find_spec("datasets") is None:
-        raise InnersightError("data sets of Hugging Face need: pip install 'innersight[datasets]'")
+        raise InnersightError("Hugging Face data sets need the library datasets: pip install 'innersight[datasets]'")
     import datasets
 
     saved = any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
@@ -71,7 +71,7 @@ def _of_hf(name: str, options: dict[str, str]) -> Any:
 def _part(found: Any, name: str, wanted: str | None) -> Any:
     if not isinstance(found, dict):
         if wanted is not None:
-            raise InnersightError(f"hf:{name} has no splits: leave out split={wanted}")
+            raise InnersightError(f"hf:{name} has no splits: omit split={wanted}")
         return found
     if wanted is None and len(found) > 1:
         raise InnersightError(f"hf:{name} has the splits {', '.join(found)}: write hf:{name}?split={next(iter(found))}")
@@ -82,15 +82,17 @@ def _part(found: Any, name: str, wanted: str | None) -> Any:
 
 def _of_python(name: str, options: dict[str, str]) -> Any:
     if options:
-        raise InnersightError(f"python:{name}: a data set of your own takes no options here, {printable(options)}")
-    made = find(name, f"python:{name}", "python:MODULE:NAME")
+        raise InnersightError(f"python:{name}: a data set of your own takes no options; remove {printable(options)}")
+    made = find_object(name, f"python:{name}", "python:MODULE:NAME")
     if callable(made) and (isinstance(made, type) or not _holds_entries(made)):
         try:
             made = made()
-        except Exception as error:  # the user's own code may raise anything; it is told, not swallowed
+        except Exception as error:  # the user's own code may raise anything; its error is passed on in one sentence
             raise InnersightError(f"python:{name} raised {type(error).__name__}: {error}") from error
     if not _holds_entries(made):
-        raise InnersightError(f"python:{name} is a {type(made).__name__}: name a data set, or a function returning one")
+        raise InnersightError(
+            f"python:{name} is of type {type(made).__name__}: give a data set, or a function that returns one"
+        )
     return made
 
 

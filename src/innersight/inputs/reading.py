@@ -17,11 +17,12 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, ImageError
+from innersight.input_spec import InputSpec
 from innersight.inputs.entry import ImageEntry, chosen, entries, shuffled
 from innersight.inputs.kinds import given
 from innersight.inputs.labels import class_of, label_notes
 from innersight.inputs.tensors import Assumed
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 
 GROUP = 8  # images decoded by one call of a worker
 AHEAD = 4  # such groups waiting for each worker
@@ -211,8 +212,8 @@ def _loaded(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
     least = min(least, spec.height, spec.width)
     if min(found.width, found.height) < least:
         raise ImageError(
-            f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small to show anything; at least "
-            f"{least} a side are needed"
+            f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small; each side needs at least "
+            f"{least}"
         )
     return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
 
@@ -226,7 +227,7 @@ def _image(entry: ImageEntry, spec: InputSpec) -> Image:
 def threads(workers: int | None) -> int:
     """Return how many threads decode: one for each core, up to 4, when None. Raises InnersightError below 0."""
     if workers is not None and workers < 0:
-        raise InnersightError(f"workers is {workers}: name how many threads decode, or 0 for none")
+        raise InnersightError(f"workers={workers}: give the number of threads that decode, or 0 for none")
     return min(4, os.cpu_count() or 1) if workers is None else workers
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from innersight.image import Image, ImageError, NetworkInput, as_image
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 
 BANDS = (1, 3, 4)  # grey, colour, and colour with transparency
 PIXELS = (torch.uint8, torch.uint16)
@@ -27,16 +27,19 @@ def image_of(tensor: Tensor, name: str, spec: InputSpec) -> Image:
     """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
-        raise ImageError(f"{name}: a {kind.removeprefix('torch.')} tensor is no image: give a dense one with values")
+        raise ImageError(
+            f"{name}: a {kind.removeprefix('torch.')} tensor is not an image: give a dense one with values"
+        )
     plain = tensor.detach().cpu()
     shape, dtype = tuple(plain.shape), str(plain.dtype).removeprefix("torch.")
     if plain.ndim not in (2, 3) or not plain.numel():
-        raise ImageError(f"{name}: a tensor of shape {shape} is no image: give (C, H, W), or a batch (B, C, H, W)")
+        raise ImageError(f"{name}: a tensor of shape {shape} is not an image: give (C, H, W), or a batch (B, C, H, W)")
     if plain.dtype in PIXELS:
         return as_image(_pixels(plain, name, spec), name=name)
     if not plain.is_floating_point():
         raise ImageError(
-            f"{name}: a {dtype} tensor is no image: give uint8 pixels, 0 to 255, or floats as the network takes them"
+            f"{name}: a {dtype} tensor is not an image: give uint8 pixels, 0 to 255, or "
+            "floats as the network takes them"
         )
     return _network_input(plain.float(), name, spec)
 
@@ -47,7 +50,7 @@ def _network_input(plain: Tensor, name: str, spec: InputSpec) -> Image:
         plain = plain[None]
     if tuple(plain.shape) != spec.shape:
         remedy = _remedy(shape, spec)
-        raise ImageError(f"{name}: a float Tensor of {shape} where the network takes {spec.shape}{remedy}")
+        raise ImageError(f"{name}: the float tensor has shape {shape} but the network takes {spec.shape}{remedy}")
     bad = int((~plain.isfinite()).sum())
     if bad:
         raise ImageError(f"{name}: {bad:,} of the {plain.numel():,} values of the tensor are NaN or infinite")
@@ -73,7 +76,7 @@ def _pixels(plain: Tensor, name: str, spec: InputSpec) -> np.ndarray:
         if not first and not last:
             known = " or ".join(map(str, sorted(counts)))
             raise ImageError(
-                f"{name}: a tensor of shape {tuple(plain.shape)} has no side of {known} channels: give (C, H, W) or "
+                f"{name}: a tensor of shape {tuple(plain.shape)} has no axis of {known} channels: give (C, H, W) or "
                 "(H, W, C)"
             )
         plain = plain.permute(1, 2, 0) if first else plain

@@ -13,12 +13,13 @@ from innersight import tap
 from innersight.activations import BATCH
 from innersight.call import public
 from innersight.errors import InnersightError
+from innersight.input_spec import InputSpec
 from innersight.inputs import ImageReader, network_input, repeatable
 from innersight.layers import check_layers, default_layers
 from innersight.matching.assign import assign
 from innersight.matching.moments import Moments, total
 from innersight.matching.result import LayerMatch, Matching
-from innersight.model import InputSpec, Model
+from innersight.model import Model
 from innersight.quotients import quotient
 
 GROUPS = 8

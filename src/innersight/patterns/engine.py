@@ -169,7 +169,7 @@ def _naturals(
     if images is None:
         return nothing(len(wanted))
     placed = sorted(
-        {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.place}
+        {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.location}
     )
     known = grids(model, placed, size) if placed else {}
     return naturals_of(model, wanted, images, size, EXAMPLES, shown, known, numbers)

@@ -15,7 +15,8 @@ from innersight.address import Address
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.inputs import Given, ImageReader, chosen, count, network_input, repeatable
-from innersight.model import Model, ReceptiveField
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, references_of
 from innersight.receptive_field import fields
@@ -100,7 +101,7 @@ def scanned(model: Model, wanted: Sequence[Objective], naturals: Naturals, scan:
     for i, term in enumerate(one.single for one in wanted):
         if term is None or term.weight != 1 or term.layer not in scan.layers:
             continue
-        if isinstance(term.address, Address) and term.address.place is None:
+        if isinstance(term.address, Address) and term.address.location is None:
             top, usual = scan.natural(term.address)
             highest[i] = Natural(top, usual) if math.isfinite(top) else None
     return replace(naturals, highest=tuple(highest))
@@ -176,7 +177,7 @@ class _Responses:
         if not isinstance(term.address, Address):
             assert logits is not None
             return _Response(term.weight * logits[:, self._model.class_index(term.address.name)].view(-1, 1, 1).cpu())
-        layer, unit, place = term.address.layer, term.address.unit, term.address.place
+        layer, unit, place = term.address.layer, term.address.unit, term.address.location
         own = term.weight * (maps if term.weight > 0 else below)[layer][:, unit].float().cpu()
         grid = own.shape[1], own.shape[2]
         if place is None:

@@ -228,7 +228,7 @@ def _units_of(text: str) -> tuple[str, list[int]]:
     """Return the layer that a text names, and the units of it where it names some."""
     addresses = parse(text)
     first = addresses[0]
-    if isinstance(first, ClassAddress) or first.place is not None:
+    if isinstance(first, ClassAddress) or first.location is not None:
         raise InnersightError(f"{text!r}: name a layer, or some of its units such as stage2:0-15")
     return first.layer, [a.unit for a in addresses if isinstance(a, Address) and a.unit is not None]
 

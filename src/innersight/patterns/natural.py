@@ -9,7 +9,7 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.image import Image
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.patterns.options import Statistics
 
 LEAST = 16  # pixels a side, below which no slope of frequencies can be read

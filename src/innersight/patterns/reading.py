@@ -107,10 +107,10 @@ def moved(objective: Objective, window: Window, stride: tuple[int, int]) -> Obje
     def shift(term: Term) -> Term:
         address = term.address
         assert isinstance(address, Address)
-        assert address.place is not None
-        y, x = address.place
+        assert address.location is not None
+        y, x = address.location
         return replace(
-            term, address=replace(address, place=(y - window.top // stride[0], x - window.left // stride[1]))
+            term, address=replace(address, location=(y - window.top // stride[0], x - window.left // stride[1]))
         )
 
     return Objective(tuple(map(shift, objective.terms)))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from innersight import tap
 from innersight.brief import brief
-from innersight.model import Model, no_memory
+from innersight.model import Model
+from innersight.network import no_memory
 from innersight.patterns.objectives import Objective
 from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import Parameterization, parameterizations

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.address import Address
-from innersight.model import Model, ReceptiveField
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import moved
 from innersight.patterns.transforms import Window
@@ -30,9 +31,9 @@ class Windows:
         units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
         if len(units) < len(objective.terms):
             return None
-        if len(units) == 1 and units[0].place is not None:
+        if len(units) == 1 and units[0].location is not None:
             return _fixed(self._model, objective, units[0], self._shape, self._field(units[0].layer).stride)
-        if any(address.place is not None for address in units):
+        if any(address.location is not None for address in units):
             return None
         height, width = self._half
         if min(height, width) < LEAST or not all(self._may_roam(address.layer) for address in units):
@@ -80,7 +81,7 @@ def _fixed(
     NaN, which passes every ReLU; and that the window alone gives the same value, by comparing the two. None where that
     fails (global pooling, attention, padding that depends on the size), and where the window is most of the image.
     """
-    layer, place, unit = address.layer, address.place, address.unit
+    layer, place, unit = address.layer, address.location, address.unit
     assert place is not None
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
     window = _seen(model, layer, place, x, stride)
@@ -89,7 +90,7 @@ def _fixed(
     inner = moved(objective, window, stride)
     own = inner.terms[0].address
     assert isinstance(own, Address)
-    assert own.place is not None
+    assert own.location is not None
     with torch.no_grad():
         maps = tap.capture(model, x, [layer]).activations[layer][:, unit]
         cut = x[:, :, window.top : window.top + window.height, window.left : window.left + window.width]
@@ -97,9 +98,9 @@ def _fixed(
             alone = tap.capture(model, cut, [layer]).activations[layer]
         except tap.DEFEATED:
             return None
-    if not (own.place[0] < alone.shape[2] and own.place[1] < alone.shape[3]):
+    if not (own.location[0] < alone.shape[2] and own.location[1] < alone.shape[3]):
         return None
-    found = alone[:, unit, own.place[0], own.place[1]]
+    found = alone[:, unit, own.location[0], own.location[1]]
     return (inner, window) if _alike(found, maps[:, place[0], place[1]], maps) else None
 
 

@@ -13,7 +13,7 @@ def check(paths: Iterable[Path], kinds: tuple[str, ...] = FIGURES + DATA) -> Non
     """Raise InnersightError for a file that could not be written: a folder, or an ending that stands for nothing."""
     for path in paths:
         if path.is_dir():
-            raise InnersightError(f"{printable(path)} is a folder; name a file in it, such as {path.name}/result.png")
+            raise InnersightError(f"{printable(path)} is a folder; give a file in it, such as {path.name}/result.png")
         if path.suffix not in kinds:
-            rest = "" if kinds == FIGURES else ", data to .json, raw values to .safetensors"
-            raise InnersightError(f"{printable(path)}: write a figure to .png, .svg or .pdf{rest}")
+            rest = "" if kinds == FIGURES else ", data as .json, raw values as .safetensors"
+            raise InnersightError(f"{printable(path)}: save a figure as .png, .svg or .pdf{rest}")

@@ -70,8 +70,8 @@ def _save(folder: Path, image: PILImage.Image, suffix: str) -> str:
         image.save(buffer, "PNG", optimize=True)
     name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:20]}.{suffix}"
     # A file of this name may have come with a study.
-    there = (folder / name).is_file() and (folder / name).read_bytes() == buffer.getvalue()
-    if not there:
+    present = (folder / name).is_file() and (folder / name).read_bytes() == buffer.getvalue()
+    if not present:
         write_bytes(folder / name, buffer.getvalue())
     return name
 

@@ -14,8 +14,10 @@ from innersight.activations import compute
 from innersight.brief import brief
 from innersight.errors import printable
 from innersight.image import Image, ImageError, PixelBox
+from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, again, ahead, chosen
-from innersight.model import InputSpec, Model, ReceptiveField
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import alike, likeness
 

@@ -16,7 +16,8 @@ from innersight.address import Address, parse
 from innersight.brief import brief
 from innersight.errors import InnersightError, nearest
 from innersight.inputs import ImageEntry, again
-from innersight.model import Model, ReceptiveField
+from innersight.layer import ReceptiveField
+from innersight.model import Model
 from innersight.receptive_field import fields
 from innersight.render import figures
 from innersight.scan.crops import Crop, crops, reopen

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from innersight import tap
 from innersight.errors import InnersightError, nearest
-from innersight.model import Layer, Model
+from innersight.layer import Layer
+from innersight.model import Model
 from innersight.scan.kinds import Room
 from innersight.scan.kinds.classmaps import pooled_grid
 

@@ -15,7 +15,8 @@ from innersight import tap
 from innersight.errors import InnersightError, printable
 from innersight.input_warnings import InputLook
 from innersight.inputs import ImageEntry, Label, Loaded, class_of, network_input, stream, threads
-from innersight.model import Layer, Model
+from innersight.layer import Layer
+from innersight.model import Model
 from innersight.remote import spread
 from innersight.scan.ledger import Record
 from innersight.scan.likeness import likeness

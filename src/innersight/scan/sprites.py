@@ -20,7 +20,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.errors import InnersightError, printable
 from innersight.inputs import threads
-from innersight.model import ReceptiveField
+from innersight.layer import ReceptiveField
 from innersight.receptive_field import fields
 from innersight.scan.crops import Opened, cut, opened
 from innersight.scan.ledger import SPRITES

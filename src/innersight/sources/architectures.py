@@ -73,7 +73,7 @@ def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
         try:
             with torch.device("meta"):
                 own = build()
-        # Some need a library or option of their own: they are no candidates.
+        # Some need a library or option of their own: they are not candidates.
         except (*BROKEN, ImportError):
             continue
         classes = _fits(own, shapes)
@@ -94,7 +94,7 @@ def _candidates(shapes: Mapping[str, Shape], found: list[str]) -> Iterator[tuple
     """Yield networks to compare, each with what builds it; found : those that fitted so far."""
     from torchvision import models
 
-    from innersight.sources.small import SmallResNet
+    from innersight.sources.small_resnet import SmallResNet
 
     if "stage1.conv1.weight" in shapes and len(shapes.get("stem.0.weight", ())) == 4:
         width, channels = shapes["stem.0.weight"][:2]

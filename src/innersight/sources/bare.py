@@ -11,7 +11,9 @@ from innersight import ambient
 from innersight.errors import InnersightError, UnusableError
 from innersight.heads import PLAIN, Fitted, Head, Outputs, recognise
 from innersight.heads.ending import Ending
-from innersight.model import InputSpec, Model, NetworkError, run
+from innersight.input_spec import InputSpec
+from innersight.model import Model
+from innersight.network import NetworkError, run
 from innersight.sources.query import with_stated
 from innersight.sources.refusal import check_weights, refused
 
@@ -98,20 +100,24 @@ def _none_fits(net: nn.Module, first: str) -> str:
 
 def guesses(spec: InputSpec) -> tuple[str, ...]:
     """Return a sentence for each part of the input contract that nobody stated."""
-    kept = "only the centre of an image is seen" if spec.fit == "crop" else "the whole image is squashed to the size"
+    kept = (
+        "only the centre of the image is used"
+        if spec.fit == "crop"
+        else "the whole image is squashed to the input size"
+    )
     other = "squash" if spec.fit == "crop" else "crop"
-    said = {
-        "height": f"input size {spec.height}x{spec.width} is a guess: state it with size= or input=InputSpec(...)",
+    sentences = {
+        "height": f"input size {spec.height}x{spec.width} is a guess: set it with size= or input=InputSpec(...)",
         "mean": (
-            f"normalisation is a guess ({_stats(spec)}, for pixels in 0..1): state it with mean= and std=, or "
+            f"normalisation is a guess ({_stats(spec)}, for pixels in 0..1): set it with mean= and std=, or "
             "input=InputSpec(...); mean=0&std=0.00392 for a network that takes 0..255"
         ),
         "fit": (
-            f"how images of other proportions are fitted is a guess ({kept}): state it with fit={other} or "
+            f"how images of another aspect ratio are fitted is a guess ({kept}): set it with fit={other} or "
             f"fit={spec.fit}"
         ),
     }
-    return tuple(text for name, text in said.items() if name in spec.guessed)
+    return tuple(text for name, text in sentences.items() if name in spec.guessed)
 
 
 def _stats(spec: InputSpec) -> str:
@@ -140,9 +146,9 @@ def as_built(model: Model, *, classes: int | None, weights: str | None = None, n
     Raises InnersightError when another number of classes or other weights were asked for.
     """
     if weights is not None:
-        raise InnersightError(f"{model.name} brings its own weights: leave weights={weights!r} away")
+        raise InnersightError(f"{model.name} has its own weights: omit weights={weights!r}")
     if classes is not None and classes != len(model.labels):
-        raise InnersightError(f"{model.name} has {len(model.labels)} classes, not {classes}: leave classes away")
+        raise InnersightError(f"{model.name} has {len(model.labels)} classes, not {classes}: omit classes")
     return replace(model, notes=(*notes, *model.notes))
 
 
@@ -156,7 +162,7 @@ def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             net, word = net._orig_mod, "behind torch.compile"
         else:
             break
-        notes = (*notes, f"the network {word} is looked at")
+        notes = (*notes, f"the network {word} is used")
     for name, module in net.named_modules():
         where = f"{type(net).__name__}{f' ({name})' if name else ''}"
         if isinstance(module, torch.jit.ScriptModule):
@@ -166,7 +172,8 @@ def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
             )
         if ".quantized" in type(module).__module__:
             raise InnersightError(
-                f"{where} is quantized: no gradient passes it and its maps are integers: load the float network"
+                f"{where} is quantized: no gradient passes through it and its activations are integers: "
+                "load the float network"
             )
     return net, notes
 

@@ -56,7 +56,7 @@ def source_of(path: "str | os.PathLike[str]") -> str:
         found = Path(place).expanduser()
         is_folder, exists = found.is_dir(), found.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise InnersightError(f"{shown!r} is no name of a file ({error})") from error
+        raise InnersightError(f"{shown!r} is not a file name ({error})") from error
     if not exists:
         raise InnersightError(f"{shown}: no such file or folder; give one, or write ORIGIN:NAME, such as timm:resnet18")
     if is_folder:
@@ -68,7 +68,8 @@ def source_of(path: "str | os.PathLike[str]") -> str:
         return source_of(f"{found.parent}{options}")
     if suffix in ELSEWHERE:
         raise InnersightError(
-            f"{shown}: a file of {ELSEWHERE[suffix]}, which is not read: convert it to ONNX and write onnx:FILE.onnx"
+            f"{shown}: a file of {ELSEWHERE[suffix]}, which is not supported: convert it to ONNX and give "
+            "onnx:FILE.onnx"
         )
     with opened(found, what="file of a network", limit=MAX_MODEL) as file:
         exported = is_archive(file) and _is_export(file)
@@ -101,13 +102,13 @@ def _folder(found: Path, shown: str) -> str:
         return "run"
     if (found / "config.json").is_file():
         return "hf"
-    for name, said in (
+    for name, reason in (
         ("index.sqlite", f"a study; look at it with: innersight view {shown}"),
         ("saved_model.pb", "a SavedModel of TensorFlow: model.save('net.keras') there, and write keras:net.keras"),
         ("keras_metadata.pb", "a SavedModel of TensorFlow: model.save('net.keras') there, and write keras:net.keras"),
     ):
         if (found / name).exists():
-            raise InnersightError(f"{shown}: {said}")
+            raise InnersightError(f"{shown}: {reason}")
     inside = sorted(p.name for p in found.iterdir() if p.suffix.lower() in (*NETWORKS, *WEIGHTS))
     more = f"; give one of its files, such as {shown}/{printable(inside[0])}" if inside else ""
     raise InnersightError(
@@ -123,7 +124,7 @@ def no_origin(text: str, origins: list[str]) -> InnersightError:
         choices = " or ".join(f"{name}{options}" for name in known)
         return InnersightError(f"{text!r} names no origin (written ORIGIN:NAME): write {printable(choices)}")
     if head.count("/") == 1 and ":" not in head:
-        return InnersightError(f"{text!r} names no origin: for a network of the hub write hf:{printable(text)}")
+        return InnersightError(f"{text!r} names no origin: for a network on the hub write hf:{printable(text)}")
     if ":" in head:
         origin = head.partition(":")[0]
         return InnersightError(f"{text!r} names no known origin; {nearest(origin, origins)} (written ORIGIN:NAME)")
@@ -167,20 +168,20 @@ def no_model(thing: Any) -> InnersightError:
         text = f", or load('{library}:{name}')" if library in ("torchvision", "timm") else ""
         return InnersightError(f"{name} is a function: call it, as in load({name}()){text}")
     if isinstance(thing, list | tuple | set):
-        return InnersightError(f"a {kind} of {len(thing)} given for a model: load() takes one at a time")
+        return InnersightError(f"a {kind} of {len(thing)} given as the model: load() takes one at a time")
     if isinstance(thing, bytes | bytearray) or hasattr(thing, "read"):
-        return InnersightError(f"an object of type {kind} given for a model: give the name of its file")
+        return InnersightError(f"an object of type {kind} given as the model: give the name of its file")
     if isinstance(thing, Tensor) or type(thing).__module__.partition(".")[0] in ("numpy", "PIL"):
-        return InnersightError(f"an object of type {kind} given for a model: the model comes first, then the images")
+        return InnersightError(f"an object of type {kind} given as the model: the model comes first, then the images")
     if type(thing).__module__.startswith("onnx"):
-        return InnersightError(f"an object of type {kind} given for a model: load its file, load('onnx:FILE.onnx')")
+        return InnersightError(f"an object of type {kind} given as the model: load its file, load('onnx:FILE.onnx')")
     for attribute in ("model", "module", "net", "network", "learner"):
         if isinstance(getattr(thing, attribute, None), nn.Module):
             return InnersightError(
-                f"an object of type {kind} given for a model: give the network in it, its .{attribute}"
+                f"an object of type {kind} given as the model: give the network in it, its .{attribute}"
             )
     return InnersightError(
-        f"an object of type {kind} given for a model: give a torch.nn.Module, a live Keras model, or a text such as "
+        f"an object of type {kind} given as the model: give a torch.nn.Module, a live Keras model, or a text such as "
         "'timm:resnet18'"
     )
 
@@ -197,7 +198,7 @@ def _mapping(thing: Mapping[Any, Any]) -> str:
     tensors = {str(name): value for name, value in thing.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(thing):
         keys = ", ".join(f"{key!r:.30}" for key in list(thing)[:4])
-        return f"a dictionary with {keys or 'nothing'} given for a model: give a torch.nn.Module, or a text"
+        return f"a dictionary with {keys or 'nothing'} given as the model: give a torch.nn.Module, or a text"
     return advice(tensors, None)
 
 
@@ -206,5 +207,5 @@ def pipeline_of(thing: Any) -> "tuple[nn.Module, Any] | None":
     if not any(base.__module__ == "transformers.pipelines.base" for base in type(thing).__mro__):
         return None
     if not isinstance(thing.model, nn.Module) or getattr(thing, "image_processor", None) is None:
-        raise InnersightError(f"a pipeline for {printable(thing.task)} given for a model: one for images is needed")
+        raise InnersightError(f"a pipeline for {printable(thing.task)} given as the model: one for images is needed")
     return thing.model, thing.image_processor

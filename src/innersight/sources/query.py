@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from innersight.errors import InnersightError, nearest, printable
-from innersight.model import FITS, MAX_CHANNELS, RESAMPLES, InputSpec
+from innersight.input_spec import FITS, MAX_CHANNELS, RESAMPLES, InputSpec
 from innersight.registry import identifier, word
 from innersight.storage.bounded import read_text
 

@@ -8,11 +8,11 @@ from torch.nn.parameter import is_lazy
 
 from innersight.errors import InnersightError, UnusableError, printable
 from innersight.heads.outputs import DOCS
-from innersight.model import DEFEATED
+from innersight.network import DEFEATED
 
 _OTHER: dict[type[nn.Module], str] = {
-    nn.Conv3d: "3D convolutions: volumes are not read",
-    nn.Conv1d: "1D convolutions: signals are not read",
+    nn.Conv3d: "3D convolutions: volumes are not supported",
+    nn.Conv1d: "1D convolutions: signals are not supported",
 }
 
 
@@ -21,7 +21,7 @@ def check_weights(net: nn.Module) -> None:
     name = type(net).__name__
     for key, tensor in (*net.named_parameters(), *net.named_buffers()):
         if is_lazy(tensor):
-            raise UnusableError(f"{name} ({key}) has no size yet: run the network once on its own input first")
+            raise UnusableError(f"{name} ({key}) is not initialised: run the network once on its own input first")
         if tensor.is_meta:
             raise UnusableError(f"{name} ({key}) has no values (device meta): load its weights first")
 
@@ -35,22 +35,22 @@ def refused(net: nn.Module, shape: tuple[int, int, int], one: torch.Tensor, erro
     inputs = _required(net)
     if len(inputs) > 1:
         return UnusableError(
-            f"{name} takes {len(inputs)} inputs ({', '.join(inputs)}), and an image is one: wrap it in a network that "
-            f"holds the others, see {DOCS}"
+            f"{name} takes {len(inputs)} inputs ({', '.join(inputs)}), but only images are given: wrap it in a "
+            f"network that supplies the others, see {DOCS}"
         )
     convolutions = [type(module) for module in net.modules() if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
     what = _OTHER.get(convolutions[0]) if convolutions and nn.Conv2d not in convolutions else None
     if what is not None:
-        return UnusableError(f"{name}: {what}; wrap it in a network that makes them of images, see {DOCS}")
+        return UnusableError(f"{name}: {what}; wrap it in a network that takes images, see {DOCS}")
     if _takes(net, one):
-        return UnusableError(f"{name} takes one image at a time, and here several at once are needed, see {DOCS}")
+        return UnusableError(f"{name} takes one image at a time; batches of several are needed, see {DOCS}")
     # What libraries say goes over many lines, with codes for colours in them.
-    said = printable(" ".join(str(error).partition(": ")[2].split()))
-    return InnersightError(f"{name} refuses an input of {shape}: {said}")
+    message = printable(" ".join(str(error).partition(": ")[2].split()))
+    return InnersightError(f"{name} refuses an input of {shape}: {message}")
 
 
 def _required(net: nn.Module) -> list[str]:
-    """Return the names of the inputs that a network cannot do without; none where that cannot be told."""
+    """Return the names of the inputs that a network cannot do without; none where that is not known."""
     try:
         parameters = inspect.signature(net.forward).parameters.values()
     except (TypeError, ValueError):

@@ -27,7 +27,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     file that is missing, broken, declares more than it holds, or a pickle with more than tensors and plain containers.
     """
     if str(path) == "hub" and not os.path.exists(path):
-        raise InnersightError("weights='hub': only torchvision:, timm: and hf: have a hub to fetch from; name a file")
+        raise InnersightError("weights='hub': only torchvision:, timm: and hf: download weights; give a file")
     if _is_safetensors(path):
         with reading(path, "safetensors file", SafetensorError):
             return dict(load_file(path))
@@ -40,7 +40,7 @@ def state_dict(content: Any, where: str) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InnersightError(f"{where}: holds no state dict (names with tensors)")
+        raise InnersightError(f"{where}: holds no state dict (tensors by name)")
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -118,4 +118,6 @@ def not_finite(net: nn.Module) -> str | None:
     if not bad:
         return None
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return f"NaN or infinite values in the weights {', '.join(bad[:3])}{more}: what is shown behind them means nothing"
+    return (
+        f"NaN or infinite values in the weights {', '.join(bad[:3])}{more}: results that depend on them are meaningless"
+    )

@@ -57,16 +57,16 @@ def opened(path: str | Path, *, what: str = "file", limit: int = MAX_TEXT) -> It
     # ValueError: a name with NUL or half a character in it.
     except (OSError, ValueError) as error:
         if os.path.isdir(path):
-            raise InnersightError(f"{shown}: a folder; a {what} is needed") from error
-        raise InnersightError(f"{shown}: cannot be opened ({reason(error)}); a {what} is needed") from error
+            raise InnersightError(f"{shown}: is a folder; give a {what}") from error
+        raise InnersightError(f"{shown}: cannot be opened ({reason(error)}); give a {what}") from error
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         kind = "a folder" if os.path.isdir(path) else "a pipe, socket or device"
-        raise InnersightError(f"{shown}: {kind}; a {what} is needed")
+        raise InnersightError(f"{shown}: is {kind}; give a {what}")
     with os.fdopen(number, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise InnersightError(f"{shown}: {_mib(size)} are too many for a {what}; at most {_mib(limit)} are read")
+            raise InnersightError(f"{shown}: {_mib(size)} is too large for a {what}; the limit is {_mib(limit)}")
         yield file
 
 
@@ -85,7 +85,7 @@ def read_bytes(path: str | Path, *, what: str = "file", limit: int = MAX_TEXT) -
         except OSError as error:
             raise InnersightError(f"{printable(path)}: cannot be read ({reason(error)})") from error
     if len(content) > limit:
-        raise InnersightError(f"{printable(path)}: too large for a {what}; at most {_mib(limit)} are read")
+        raise InnersightError(f"{printable(path)}: too large for a {what}; the limit is {_mib(limit)}")
     return content
 
 
@@ -138,8 +138,8 @@ def check_claim(claimed: int, present: int, where: str) -> None:
     most = min(MOST_TIMES * present + SLACK, MAX_MODEL)
     if claimed > most:
         raise InnersightError(
-            f"{where}: refused, it claims to hold {_mib(claimed)} in a file of {_mib(present)}; at most {_mib(most)} "
-            "are read: if it is sound, save it again without compression"
+            f"{where}: refused, it claims to hold {_mib(claimed)} in a file of {_mib(present)}; the limit is "
+            f"{_mib(most)}: if the file is sound, save it again without compression"
         )
 
 
@@ -149,5 +149,5 @@ def _mib(size: int) -> str:
 
 def reason(error: BaseException) -> str:
     """Return what an error of another library says, in one printable line; its kind where that is only a word."""
-    said = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())[:200]
-    return printable(said if " " in said else f"{type(error).__name__} {said}".strip())
+    message = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())[:200]
+    return printable(message if " " in message else f"{type(error).__name__} {message}".strip())

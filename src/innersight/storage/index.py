@@ -44,9 +44,9 @@ def create(folder: StudyFolder) -> None:
         # Nobody reads meanwhile what is not there yet, and two that begin at once make the same tables.
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("BEGIN IMMEDIATE")
-        there = _tables(db, folder)
+        existing = _tables(db, folder)
         for name in ("items", "identity"):
-            if name not in there:
+            if name not in existing:
                 db.execute(TABLES[name])
         db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?)", (secrets.token_hex(16),))
 
@@ -80,7 +80,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
     Raises InnersightError where another one is at work.
     """
     if not folder.folder.is_dir():
-        raise GoneError(f"{folder.folder} is no longer there")
+        raise GoneError(f"{folder.folder} has been removed")
     if not folder.writable:
         raise InnersightError(f"{folder.folder} is read-only: copy the study to a folder of your own to compute more")
     path = _alone(folder, LOCK)
@@ -91,7 +91,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
             if "locked" not in str(error):
                 raise InnersightError(f"{folder.folder} cannot be written: {error}") from error
             raise InnersightError(
-                f"{folder.folder}: another process is at work on this study; wait for it, or name another folder"
+                f"{folder.folder}: another process is working on this study; wait for it, or choose another folder"
             ) from error
         yield
 
@@ -152,7 +152,7 @@ def _stat(path: Path | None) -> os.stat_result | None:
 
 def _connect(folder: StudyFolder, mode: str, copy: Path | None = None) -> sqlite3.Connection:
     if mode != "rwc" and folder.file(INDEX) is None:
-        raise GoneError(f"{folder.folder} is no longer there, or no study: it has no {INDEX}")
+        raise GoneError(f"{folder.folder} has been removed or is not a study: it has no {INDEX}")
     path = copy or _alone(folder, INDEX, written=not mode.startswith("ro"))
     uri = f"file:{quote(os.fspath(path.absolute()))}?mode={mode}"
     db = sqlite3.connect(uri, uri=True, timeout=30)
@@ -192,8 +192,8 @@ def _tables(db: sqlite3.Connection, folder: StudyFolder) -> set[str]:
 
 def _foreign(folder: StudyFolder, why: str) -> InnersightError:
     return InnersightError(
-        f"{folder.folder / INDEX} is not an index of this version of innersight ({why}): make the study again, or name "
-        "another folder"
+        f"{folder.folder / INDEX} is not an index of this version of innersight ({why}): make the study again, or "
+        "choose another folder"
     )
 
 
@@ -205,5 +205,5 @@ def _sentences(folder: StudyFolder) -> Iterator[None]:
     except sqlite3.Error as error:
         reason = f"{folder.folder / INDEX}: {printable(error)}"
         if not isinstance(error, sqlite3.OperationalError) or isinstance(error, sqlite3.DataError):
-            raise InnersightError(f"{reason}; it is damaged or no index: make the study again") from error
-        raise InnersightError(f"{reason}; free the disk or name another folder") from error
+            raise InnersightError(f"{reason}; the index is damaged: make the study again") from error
+        raise InnersightError(f"{reason}; free some disk space or choose another folder") from error

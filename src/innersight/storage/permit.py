@@ -132,10 +132,10 @@ class Permit:
         """Return the image among those named now that is most likely the one: its name and folders agree longest."""
         parts = claimed.replace("\\", "/").split("/")
         at = next((i for i, part in enumerate(parts) if ARCHIVE.search(part)), len(parts) - 1)
-        there = self._named.get(parts[at], ())
-        if not there:
+        candidates = self._named.get(parts[at], ())
+        if not candidates:
             raise InnersightError(self._not_named(parts[-1], "FOLDER"))
-        best = max(there, key=lambda path: _agreeing(path.parts, parts[: at + 1]))
+        best = max(candidates, key=lambda path: _agreeing(path.parts, parts[: at + 1]))
         return "/".join([os.fspath(best), *parts[at + 1 :]])
 
     @cached_property

@@ -55,13 +55,13 @@ class Store:
         """Open the store in `folder`, making it where it does not exist. Raises InnersightError when it cannot."""
         inside = StudyFolder(Path(folder))
         if inside.folder.is_file():
-            raise InnersightError(f"{folder} is a file; name a folder for the study")
+            raise InnersightError(f"{folder} is a file; give a folder for the study")
         with clear_errors(inside.folder):
             inside.folder.mkdir(parents=True, exist_ok=True)
             inside.check()
             if not inside.writable:
                 raise InnersightError(
-                    f"{folder} is read-only: name another folder, or copy the study to one of your own"
+                    f"{folder} is read-only: choose another folder, or copy the study to a folder of your own"
                 )
             inside.made(_VALUES)
             index.create(inside)
@@ -186,5 +186,7 @@ def clear_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, safetensors.SafetensorError) as error:
         if is_full(error):
-            raise InnersightError(f"the disk of {folder} is full; free some space and run again to go on") from error
+            raise InnersightError(
+                f"the disk of {folder} is full; free some space and run the same command to resume"
+            ) from error
         raise InnersightError(f"{folder} cannot be written: {error}") from error

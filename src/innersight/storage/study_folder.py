@@ -116,7 +116,7 @@ class StudyFolder:
         """Return what a file of the study holds. Raises GoneError where it is not there."""
         path = self.file(*names)
         if path is None:
-            raise GoneError(f"{self.path(*names)} is no longer there")
+            raise GoneError(f"{self.path(*names)} has been removed")
         return read(path)
 
     def remove(self, *names: str) -> None:
@@ -168,8 +168,8 @@ def written_by_innersight(what: object, remedy: str = _ANEW) -> Iterator[None]:
     except InnersightError:
         raise
     except _FOREIGN as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        reason = f"{printable(what)} is not as innersight writes it ({brief(told)})"
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"{printable(what)} is not as innersight writes it ({brief(message)})"
         raise InnersightError(f"{reason}: {remedy}") from error
 
 
@@ -180,7 +180,7 @@ def _kind(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InnersightError(f"{printable(path)} cannot be looked at: {printable(error)}") from error
+        raise InnersightError(f"{printable(path)} cannot be accessed: {printable(error)}") from error
     # On Windows a junction is a link too.
     linked = stat.S_ISLNK(found.st_mode) or bool(
         getattr(found, "st_file_attributes", 0) & getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0)
@@ -199,6 +199,6 @@ def _read(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise GoneError(f"{printable(path)} is no longer there") from error
+        raise GoneError(f"{printable(path)} has been removed") from error
     except OSError as error:
         raise InnersightError(f"{printable(path)} cannot be read: {printable(error.strerror)}") from error

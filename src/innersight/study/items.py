@@ -25,7 +25,7 @@ from innersight.predict import Prediction, predict
 from innersight.quotients import scaled
 from innersight.receptive_field import fields
 from innersight.render.sheets import small
-from innersight.sources.run import read_card
+from innersight.sources.run_card import read_card
 from innersight.storage.bounded import read_json
 from innersight.storage.store import Store
 from innersight.storage.study_folder import written_by_innersight
@@ -117,7 +117,7 @@ def one_image(model: Model, image: Image, name: str) -> Outcome:
 
 def _image_row(model: Model, image: Image, name: str, said: Prediction, at: int) -> dict[str, Any]:
     box = image.box(model.input)
-    truth = said.truth[at]
+    truth = said.ground_truth[at]
     return {
         "id": name,
         "name": image.name,

@@ -4,8 +4,8 @@ Every function leaves the network as it was, also after an exception or Ctrl-C. 
 which freezes the parameters and switches to eval mode meanwhile. Activations are always (B, units, h, w): see `Layout`.
 """
 
-from innersight.model import DEFEATED, NetworkError
-from innersight.tap.affine import affine, foretold, trials
+from innersight.network import DEFEATED, NetworkError
+from innersight.tap.affine import affine, is_affine, trials
 from innersight.tap.attention import attention, ending, heads
 from innersight.tap.batchnorm import fold_batchnorm
 from innersight.tap.compiled import Compiled
@@ -39,10 +39,10 @@ __all__ = [
     "capture",
     "ending",
     "fold_batchnorm",
-    "foretold",
     "gradients",
     "guided",
     "heads",
+    "is_affine",
     "layout",
     "layouts",
     "leaf",

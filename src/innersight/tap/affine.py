@@ -15,10 +15,10 @@ ROUNDING = 16
 
 
 def trials(activation: Float[Tensor, "B units h w"], stream: torch.Generator) -> Trials:
-    """Return other outputs of a layer to try: all zeros, half of them, the maps of other units in other places, noise.
+    """Return other outputs of a layer to try: all zeros, half of them, the maps of other units flipped, noise.
 
     The noise is as large as the activations, negative only where some of them are, and 1 where the layer is silent: so
-    a layer of one unit, of one place, or that is silent on these images is changed too.
+    a layer of one unit, of one location, or that is silent on these images is changed too.
     """
     units = torch.randperm(activation.shape[1], generator=stream).to(activation.device)
     noise = torch.randn(activation.shape, generator=stream).to(activation)
@@ -28,14 +28,14 @@ def trials(activation: Float[Tensor, "B units h w"], stream: torch.Generator) ->
     return activation * 0, activation / 2, activation[:, units].flip(2, 3), noise
 
 
-def foretold(
+def is_affine(
     slope: Float[Tensor, "rows terms"],
     activation: Float[Tensor, "B terms"],
     values: Float[Tensor, "B rows"],
     tried: Sequence[Float[Tensor, "B terms"]],
     truth: Sequence[Float[Tensor, "B rows"]],
 ) -> bool:
-    """Say whether numbers of each image are affine functions of a layer's output, with the same slopes for all.
+    """Return whether numbers of each image are affine functions of a layer's output, with the same slopes for all.
 
     slope : the gradient of each number. values : the numbers for `activation`, in the network's type, and truth : for
     each of `tried`, from runs. They are compared with what the slopes foretell, to 1e-4 of the largest change among
@@ -59,13 +59,13 @@ def affine(
     tried: Trials,
     truth: Sequence[Float[Tensor, " B"]],
 ) -> bool:
-    """Say whether a number of each image is an affine function of the layer's output; see `foretold`.
+    """Say whether a number of each image is an affine function of the layer's output; see `is_affine`.
 
     slope : its gradient there. values : the number for `activation`, in the network's type, and truth : for each of
     `tried`, from runs.
     """
     return all(
-        foretold(
+        is_affine(
             slope[i : i + 1].flatten(1),
             activation[i : i + 1].flatten(1),
             values[i : i + 1, None],

@@ -53,9 +53,9 @@ class Compiled:
                 found, expected = program(x), run(x)
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise InnersightError(
-                f"{self._model.name} cannot be compiled ({str(error).splitlines()[0][:200]}): leave compile away"
+                f"{self._model.name} cannot be compiled ({str(error).splitlines()[0][:200]}): omit compile"
             ) from error
         for one, other in zip(found, expected, strict=True):
             if not torch.allclose(one, other, rtol=1e-2, atol=1e-3 * float(other.abs().max())):
-                raise InnersightError(f"{self._model.name} gives other values when compiled: leave compile away")
+                raise InnersightError(f"{self._model.name} computes other values when compiled: omit compile")
         return program

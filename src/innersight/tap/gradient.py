@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from innersight.model import Model, NetworkError, failing
+from innersight.model import Model
+from innersight.network import NetworkError, failing
 
-CUT = "its forward cuts the graph, as torch.no_grad, detach and steps without a slope do"
+CUT = "its forward cuts the graph, as torch.no_grad, detach and step functions do"
 
 
 def gradients(
@@ -19,6 +20,6 @@ def gradients(
     how : keyword arguments of `torch.autograd.grad`. Raises NetworkError where the network lets no gradient back.
     """
     if not values.requires_grad:
-        raise NetworkError(f"no gradient goes back through {model.name}: {CUT}")
-    with failing(f"no gradient goes back through {model.name}"):
+        raise NetworkError(f"no gradient passes back through {model.name}: {CUT}")
+    with failing(f"no gradient passes back through {model.name}"):
         return torch.autograd.grad(values, list(sources), weights, **how)

@@ -1,4 +1,4 @@
-"""Layout: where the units and the places are in a layer's output."""
+"""Layout: where the units and the locations are in a layer's output."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from innersight.nested import leaves, transform
 
 
 class LayoutError(InnersightError):
-    """Raised for a layer whose output has no units and places that can be told."""
+    """Raised for a layer whose output has no units and locations that can be told."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """How a layer's output becomes (B, units, h, w).
 
-    axes : one letter per dimension of the output: b images, u units, h and w places, p tokens (places in rows).
+    axes : one letter per dimension of the output: b images, u units, h and w locations, p tokens (locations in rows).
         "buhw" convolutional, "bhwu" channels last, "bpu" tokens, "pbu" tokens first, "bup" units before tokens, "bu".
-    grid : (h, w) for the model's own input size; (1, 1) without places. prefix : tokens before the grid, such as a
+    grid : (h, w) for the model's own input size; (1, 1) without locations. prefix : tokens before the grid, such as a
         class token. part : which tensor of a nested output it is, such as "[0]"; "" for a bare tensor.
     measured : whether the order was seen to follow the image, or taken from layers of the same shape.
     """
@@ -68,7 +68,9 @@ class Layout:
         found = dict(leaves(output)).get(self.part)
         if found is None or found.ndim != len(self.axes) or found.shape[self.axes.index("u")] != self.units:
             shape = "no tensor" if found is None else tuple(found.shape)
-            raise LayoutError(f"a layer that gave {self.units} units as {self.axes} now gives {shape}: load it anew")
+            raise LayoutError(
+                f"a layer that gave {self.units} units as {self.axes} now gives {shape}: load the model again"
+            )
         return found
 
     def _grid(self, tokens: int) -> tuple[int, int]:

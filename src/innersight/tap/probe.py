@@ -1,4 +1,4 @@
-"""Measure the layout of every layer: change one corner of an image and see which places answer."""
+"""Measure the layout of every layer: change one corner of an image and see which locations respond."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from innersight import ambient
 from innersight.errors import InnersightError
-from innersight.model import DEFEATED, Model
+from innersight.model import Model
 from innersight.nested import leaves
+from innersight.network import DEFEATED
 from innersight.quotients import precise
 from innersight.tap.layout import Layout
 from innersight.tap.linear import opened, wired
@@ -25,21 +26,21 @@ IMAGES = 1 + len(CORNERS)
 SIDE = 3 / 8  # of a corner, as a part of the image's
 LOCAL = 0.08  # FULL would be all of the change at the corners; without any order it is about 0
 FULL = 1 - SIDE
-DISTINCT = 0.5  # 1 would be changes at places that have nothing in common; 0 the same places for every corner
+DISTINCT = 0.5  # 1 would be changes at locations that have nothing in common; 0 the same locations for every corner
 # Of the locality that changes as distinct as these would have in the right order. Over 6,000 measured layers of 52
 # families it was 0.97 (median; 0.87 at the lowest twentieth), in the right order never below 0.42; tokens sorted into
 # small windows reach 0.37, others 0.14 (median): see docs/decisions/0004-layouts-are-measured.md.
 ORDERED = 0.4
 # Places from which on an order that is not the image's is believed: of fewer, where fields are wider than the
-# image, any place may answer. Maps in the image's proportions are hardly ever anything else.
+# image, any location may respond. Maps in the image's proportions are hardly ever anything else.
 ENOUGH = {"tokens": 49, "maps": 256, "odd maps": 16}
-ALIKE = 1.3
+SAME_PROPORTIONS = 1.3
 MOST_PREFIX = 16
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A layer without units and places, and the reason, as the end of a sentence that begins with its name."""
+    """A layer without units and locations, and the reason, as the end of a sentence that begins with its name."""
 
     why: str
 
@@ -71,10 +72,10 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     """Return the layout of every layer that is called, in the order of the forward pass; measured once for a Model.
 
     One pass with five images that differ in one corner each, and one more with ReLUs and their like taken out where
-    a layer is silent. Of the possible layouts of an output that one is taken whose places change where the image
-    changed; where all places change alike (attention before training), that of the layers of the same shape. A module
-    that is called several times has an entry `NAME#2`, `NAME#3` ... for each
-    further call. Raises InnersightError when the network refuses a batch of five.
+    a layer is silent. Of the possible layouts of an output that one is taken whose locations change where the image
+    changed; where all locations change alike (attention before training), that of the layers of the same shape. A
+    module that is called several times has an entry `NAME#2`, `NAME#3` ... for each further call. Raises
+    InnersightError when the network refuses a batch of five.
     """
     if model not in _known:
         with ambient.plain():
@@ -85,21 +86,21 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
 def _measure(model: Model) -> dict[str, Layout | Unreadable]:
     x = _images(model)
     with untouched(model), torch.no_grad():
-        found = _look(model, x)
+        found = _read_layouts(model, x)
         if any(_silent(readings) for readings in found.values()):
-            # Which places answer is then seen with units that cannot be silent.
+            # Which locations respond is then seen with units that cannot be silent.
             with wired(model), opened(), suppress(InnersightError):
-                again = _look(model, x)
+                again = _read_layouts(model, x)
                 found |= {name: again[name] for name, readings in found.items() if _silent(readings) and name in again}
     return _settle(found, (x.shape[2], x.shape[3]))
 
 
-def _look(model: Model, x: Tensor) -> dict[str, list[Candidate] | Unreadable]:
+def _read_layouts(model: Model, x: Tensor) -> dict[str, list[Candidate] | Unreadable]:
     """Return the possible layouts of what every layer gives for `x`, in the order of the forward pass."""
     found: dict[str, list[Candidate] | Unreadable] = {}
     calls: Counter[nn.Module] = Counter()
 
-    def look(module: nn.Module, output: Any, name: str) -> None:
+    def measure_layout(module: nn.Module, output: Any, name: str) -> None:
         calls[module] += 1
         call = calls[module]
         with ambient.plain():
@@ -108,19 +109,19 @@ def _look(model: Model, x: Tensor) -> dict[str, list[Candidate] | Unreadable]:
     with ExitStack() as stack:
         for name, module in model.net.named_modules():
             if name:
-                hook = lambda module, _inputs, output, name=name: look(module, output, name)  # noqa: E731
+                hook = lambda module, _inputs, output, name=name: measure_layout(module, output, name)  # noqa: E731
                 stack.callback(module.register_forward_hook(hook).remove)
         try:
             model.output(x)
         except DEFEATED as error:
             raise InnersightError(
-                f"{model.name} cannot be looked at: it refuses {IMAGES} images of {tuple(x.shape[1:])} ({error})"
+                f"{model.name} cannot be inspected: it refuses {IMAGES} images of {tuple(x.shape[1:])} ({error})"
             ) from error
     return found
 
 
 def _silent(readings: list[Candidate] | Unreadable) -> bool:
-    """Whether a layer has places, and none of them answers to some corner."""
+    """Whether a layer has locations, and none of them responds to some corner."""
     return (
         not isinstance(readings, Unreadable)
         and all(one.distinct == 0 and one.score == 0 for one in readings)
@@ -149,8 +150,8 @@ def _readings(output: Any, x: Tensor) -> list[Candidate] | Unreadable:
     """Return the possible layouts of one output with what speaks for each."""
     found = [(where, leaf) for where, leaf in leaves(output) if leaf.is_floating_point()]
     if not found:
-        return Unreadable(f"gives {type(output).__name__}, which holds no floating-point tensor")
-    why = Unreadable("gives nothing that can be read")
+        return Unreadable(f"returns {type(output).__name__}, which holds no floating-point tensor")
+    why = Unreadable("returns nothing that can be read")
     for where, tensor in found:
         if IMAGES not in tensor.shape[:2] or tensor.ndim < 2:
             shape = tuple(tensor.shape)
@@ -159,7 +160,7 @@ def _readings(output: Any, x: Tensor) -> list[Candidate] | Unreadable:
         possible = list(_possible(tuple(tensor.shape), (x.shape[2], x.shape[3]), where))
         if possible:
             return [_judge(layout, output) for layout in possible]
-        why = Unreadable(f"gives {tuple(tensor.shape)}, which is no grid of the image")
+        why = Unreadable(f"gives {tuple(tensor.shape)}, which is not a grid of the image")
     return why
 
 
@@ -205,11 +206,11 @@ def _judge(layout: Layout, output: Any) -> Candidate:
     signs = torch.tensor(CORNERS, device=share.device)
     sides = [(along * signs[:, i]).mean() for i, along in enumerate((share.sum(2) @ y, share.sum(1) @ x))]
     # The weaker side counts: of rows of tokens taken for a map, one side may follow the image by chance.
-    score = 2 * torch.stack([side for side, places in zip(sides, (h, w), strict=True) if places > 1]).amin()
+    score = 2 * torch.stack([side for side, locations in zip(sides, (h, w), strict=True) if locations > 1]).amin()
     flat = nn.functional.normalize(share.flatten(1), dim=1)
-    alike = flat @ flat.T
+    uniform = flat @ flat.T
     others = len(CORNERS) * (len(CORNERS) - 1)
-    distinct = 1 - (alike.sum() - alike.diag().sum()) / others
+    distinct = 1 - (uniform.sum() - uniform.diag().sum()) / others
     return Candidate(layout, float(score.nan_to_num(0.0)), float(distinct.nan_to_num(0.0)))
 
 
@@ -228,9 +229,9 @@ def _settle(found: Mapping[str, list[Candidate] | Unreadable], size: tuple[int, 
             measured[_key(best.layout)] = best.layout
             continue
         likeliest = min(readings, key=lambda reading: _proportions(reading.layout.grid, size))
-        enough = _places(likeliest.layout) >= ENOUGH[_kind(likeliest.layout, size)]
+        enough = _locations(likeliest.layout) >= ENOUGH[_kind(likeliest.layout, size)]
         if enough and likeliest.distinct > DISTINCT and likeliest.order < ORDERED:
-            settled[name] = Unreadable("gives values that are not in the order of the image")
+            settled[name] = Unreadable("returns values that are not in the order of the image")
             mixed.update(_key(reading.layout) for reading in readings)
     for name, readings in found.items():
         if name not in settled and not isinstance(readings, Unreadable):
@@ -244,14 +245,14 @@ def _infer(
     mixed: Set[tuple[str, int, int]],
     size: tuple[int, int],
 ) -> Layout | Unreadable:
-    """Choose where the change of the image tells nothing: there are no places, or all change alike."""
+    """Choose where the change of the image tells nothing: there are no locations, or all change alike."""
     trivial = [layout for layout in possible if layout.grid == (1, 1)]
     if trivial:
         return trivial[0]
     ordered = [layout for layout in possible if _key(layout) not in mixed]
     same = [layout for layout in ordered if _key(layout) in measured]
     # Without a layer to take after, a grid in the image's proportions is what it looks like.
-    same = same or [o for o in ordered if o.prefix == 0 and _proportions(o.grid, size) < ALIKE]
+    same = same or [o for o in ordered if o.prefix == 0 and _proportions(o.grid, size) < SAME_PROPORTIONS]
     if same:
         return replace(same[0], measured=False)
     h, w = possible[0].grid
@@ -261,7 +262,7 @@ def _infer(
 def _kind(layout: Layout, size: tuple[int, int]) -> str:
     if "p" in layout.axes:
         return "tokens"
-    return "maps" if _proportions(layout.grid, size) < ALIKE else "odd maps"
+    return "maps" if _proportions(layout.grid, size) < SAME_PROPORTIONS else "odd maps"
 
 
 def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
@@ -271,9 +272,9 @@ def _proportions(grid: tuple[int, int], size: tuple[int, int]) -> float:
 
 
 def _key(layout: Layout) -> tuple[str, int, int]:
-    """Return what layers of one kind have in common: kind of axes, places, tokens before them."""
-    return "p" if "p" in layout.axes else layout.axes, _places(layout), layout.prefix
+    """Return what layers of one kind have in common: kind of axes, locations, tokens before them."""
+    return "p" if "p" in layout.axes else layout.axes, _locations(layout), layout.prefix
 
 
-def _places(layout: Layout) -> int:
+def _locations(layout: Layout) -> int:
     return layout.grid[0] * layout.grid[1]

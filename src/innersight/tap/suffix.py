@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from innersight.brief import brief
 from innersight.errors import InnersightError
-from innersight.model import DEFEATED, Model
+from innersight.model import Model
 from innersight.nested import transform
+from innersight.network import DEFEATED
 from innersight.quotients import outlying
 from innersight.tap.layout import Layout
 from innersight.tap.passes import Reached, layout, replace
@@ -48,22 +49,24 @@ class Suffix:
         batch, images = len(variants), len(self.images)
         if index is None:
             if images not in (1, batch):
-                raise InnersightError(f"{batch} variants for {images} images: say with index= whose each one is")
+                raise InnersightError(
+                    f"{batch} variants for {images} images: state with index= which image each belongs to"
+                )
             index = torch.arange(batch) if images > 1 else torch.zeros(batch, dtype=torch.long)
         index = index.to(self.images.device)
-        # A copy: an in-place activation may follow.
+        # A copy: an in-location activation may follow.
         variants = variants.clone()
         if self.mode == "full":
             return replace(self.model, self.images[index], self.layer, lambda _: variants)
         x = _spread(self.images, index, images, copy=False)
-        answers = {
+        remembered = {
             key: _spread(value, index, images, copy=self.mode == "copied") for key, value in self._memory.items()
         }
         read = layout(self.model, self.layer)
         module, call = self.model.call(self.layer)
         own = _spread(self._own, index, images, copy=False, main=read)
-        answers[module, call - 1] = read.write(variants, own)
-        with _answering(answers):
+        remembered[module, call - 1] = read.write(variants, own)
+        with _answering(remembered):
             return self.model.logits(x)
 
 
@@ -86,12 +89,12 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
         index = torch.arange(len(x), device=x.device).repeat(len(trials) + 1)
         variants = torch.cat([*trials, activation])
         found = [replace(model, x, layer, _giving(trial)) for trial in trials]
-        truth = torch.cat([*found, output])
+        expected = torch.cat([*found, output])
         modes: tuple[Literal["resumed", "copied"], ...] = ("resumed", "copied")
         for mode in modes:
             suffix = Suffix(model, layer, x, activation, output, mode, memory, own)
             with suppress(*DEFEATED):
-                if _same(suffix(variants, index), truth, output.repeat(len(trials) + 1, 1)):
+                if _same(suffix(variants, index), expected, output.repeat(len(trials) + 1, 1)):
                     return suffix
     return Suffix(model, layer, x, activation, output, "full", {}, own)
 
@@ -100,20 +103,21 @@ def _giving(variant: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda _: variant.clone()
 
 
-def _same(resumed: Tensor, truth: Tensor, plain: Tensor) -> bool:
+def _same(resumed: Tensor, expected: Tensor, plain: Tensor) -> bool:
     """Say whether resumed scores are those of full runs: to 1e-3, and to a twentieth of what the variants change.
 
     By the size of the scores alone, a suffix that leaves the variants out would pass where they change little.
     """
-    finite = truth.isfinite()
+    finite = expected.isfinite()
     if not torch.equal(finite, resumed.isfinite()) or not finite.any():
         return False
     values, changes, misses = (
-        one.double().where(finite, 0).abs().amax(0) for one in (truth, truth.double() - plain, truth.double() - resumed)
+        one.double().where(finite, 0).abs().amax(0)
+        for one in (expected, expected.double() - plain, expected.double() - resumed)
     )
     ruled_out = outlying(values)
     return all(
-        float(misses[group].max()) <= _allowed(truth.dtype, float(values[group].max()), float(changes[group].max()))
+        float(misses[group].max()) <= _allowed(expected.dtype, float(values[group].max()), float(changes[group].max()))
         for group in (ruled_out, ~ruled_out)
         if bool(group.any())
     )
@@ -156,7 +160,7 @@ def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, 
 
 
 @contextmanager
-def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
+def _answering(remembered: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
     """Inside, the given calls of modules return the given outputs without computing; other calls run as usual."""
     calls: Counter[nn.Module] = Counter()
 
@@ -166,11 +170,11 @@ def _answering(answers: Mapping[tuple[nn.Module, int], Any]) -> Iterator[None]:
         def forward(*args: Any, **kwargs: Any) -> Any:
             key = module, calls[module]
             calls[module] += 1
-            return answers[key] if key in answers else original(*args, **kwargs)
+            return remembered[key] if key in remembered else original(*args, **kwargs)
 
         return forward
 
-    with forwards({module: answerer(module) for module, _ in answers}):
+    with forwards({module: answerer(module) for module, _ in remembered}):
         yield
 
 

@@ -1,9 +1,10 @@
 """Wiring: which convolutions and matrix products lead from one layer to another, seen by following tensors."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from innersight.brief import brief
-from innersight.model import DEFEATED, Model
+from innersight.model import Model
 from innersight.nested import leaves
+from innersight.network import DEFEATED
 from innersight.tap.batchnorm import batch_norm, scale_and_shift
 from innersight.tap.layout import Layout
 from innersight.tap.passes import layout
@@ -62,7 +64,7 @@ def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]
     """
     layout(model, layer)
     with untouched(model), torch.no_grad():
-        trace = _Trace(model)
+        trace = _trace(model)
         return trace.incoming(layer), trace.outgoing(layer)
 
 
@@ -89,61 +91,49 @@ class _Call:
     gave: _Key
 
 
-class _Trace(TorchFunctionMode):
-    """Which tensors the layers and products of one forward pass read and gave."""
+class _Recorder(TorchFunctionMode):
+    """Records, during one forward pass, which tensors the layers and products read and gave."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, layouts: Mapping[str, Layout]) -> None:
         super().__init__()
-        self._model = model
-        self._layouts = {name: found for name, found in layouts(model).items() if isinstance(found, Layout)}
+        self.layouts = layouts
+        self.products: list[_Product] = []
+        self.scales: dict[_Key, Tensor] = {}
+        self.calls: list[_Call] = []
+        self.names: dict[_Key, list[str]] = {}
+        self.keys: dict[str, _Key] = {}
         self._running: list[str] = [""]
-        self._products: list[_Product] = []
-        self._scales: dict[_Key, Tensor] = {}
         self._padded: dict[_Key, _Key] = {}
-        self._calls: list[_Call] = []
-        self._names: dict[_Key, list[str]] = {}
-        self._keys: dict[str, _Key] = {}
-        held: list[Tensor] = []
-        self._held = held  # no memory may be used twice during the pass
-        self._run()
-        held.clear()
+        self._counts: Counter[nn.Module] = Counter()
+        self._reading: list[tuple[torch.Size, _Key] | None] = []
+        self._held: list[Tensor] = []  # no memory may be used twice during the pass
 
-    def _run(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.rand(1, *self._model.input.shape, generator=generator)
-        x = self._model.input.normalise(pixels).to(self._model.device, self._model.dtype)
-        self._names[self._key(x)] = [IMAGE]
-        self._layouts[IMAGE] = Layout("buhw", x.shape[1], (x.shape[2], x.shape[3]))
-        calls: Counter[nn.Module] = Counter()
-        reading: list[tuple[torch.Size, _Key] | None] = []
+    def key(self, tensor: Tensor) -> _Key:
+        """Know a tensor by its memory, and by how often that was written to: one written in place is another one."""
+        self._held.append(tensor)
+        written = 0 if tensor.is_inference() else tensor._version  # a network may run a part of itself so
+        return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.numel(), written
 
-        def enter(module: nn.Module, inputs: Any, given: Any, name: str) -> None:
-            calls[module] += 1
-            self._running.append(name if calls[module] == 1 else f"{name}#{calls[module]}")
-            plain = len(inputs) == 1 and not given and isinstance(inputs[0], Tensor)
-            reading.append((inputs[0].shape, self._key(inputs[0])) if plain else None)
+    def enter(self, module: nn.Module, inputs: Any, given: Any, name: str) -> None:
+        """Take note of a module that begins."""
+        self._counts[module] += 1
+        self._running.append(name if self._counts[module] == 1 else f"{name}#{self._counts[module]}")
+        plain = len(inputs) == 1 and not given and isinstance(inputs[0], Tensor)
+        self._reading.append((inputs[0].shape, self.key(inputs[0])) if plain else None)
 
-        def leave(module: nn.Module, _inputs: Any, output: Any) -> None:
-            layer, read = self._running.pop(), reading.pop()
-            found = self._layouts.get(layer)
-            gave = dict(leaves(output)).get(found.part) if found is not None else None
-            if gave is None:
-                return
-            self._keys[layer] = self._key(gave)
-            if read is not None and read[1] == self._keys[layer]:
-                return  # it hands on what it was given
-            self._names.setdefault(self._keys[layer], []).append(layer)
-            if read is not None and isinstance(output, Tensor):
-                self._calls.append(_Call(layer, module, *read, self._keys[layer]))
-
-        with ExitStack() as stack:
-            for name, module in self._model.net.named_modules():
-                if name:
-                    hook = lambda module, inputs, given, name=name: enter(module, inputs, given, name)  # noqa: E731
-                    stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
-                    stack.callback(module.register_forward_hook(leave).remove)
-            with self:
-                self._model.output(x)
+    def leave(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+        """Take note of what a module gave."""
+        layer, read = self._running.pop(), self._reading.pop()
+        found = self.layouts.get(layer)
+        gave = dict(leaves(output)).get(found.part) if found is not None else None
+        if gave is None:
+            return
+        self.keys[layer] = self.key(gave)
+        if read is not None and read[1] == self.keys[layer]:
+            return  # it hands on what it was given
+        self.names.setdefault(self.keys[layer], []).append(layer)
+        if read is not None and isinstance(output, Tensor):
+            self.calls.append(_Call(layer, module, *read, self.keys[layer]))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -153,55 +143,94 @@ class _Trace(TorchFunctionMode):
         if func in _PRODUCTS:
             read, weight = (args[0] if args else given["input"]), (args[1] if len(args) > 1 else given["weight"])
             groups = args[_GROUPS_AT] if len(args) > _GROUPS_AT else given.get("groups", 1)
-            before, layer = self._key(read), self._running[-1]
+            before, layer = self.key(read), self._running[-1]
             before = self._padded.get(before, before)
             output = func(*args, **given)
-            self._products.append(_Product(layer, weight, groups, read.shape, before, self._key(output)))
+            self.products.append(_Product(layer, weight, groups, read.shape, before, self.key(output)))
             return output
         if func is F.pad:
             output = func(*args, **given)
             # As convolutions with padding of their own do.
             if output.ndim == 4 and output.shape[:2] == args[0].shape[:2]:
-                self._padded[self._key(output)] = self._key(args[0])
+                self._padded[self.key(output)] = self.key(args[0])
             return output
         asked = batch_norm(args, given) if func is F.batch_norm else None
         if asked is not None:
-            self._scales[self._key(asked["input"])] = scale_and_shift(asked)[0]
+            self.scales[self.key(asked["input"])] = scale_and_shift(asked)[0]
         return func(*args, **given)
+
+
+def _trace(model: Model) -> "_Trace":
+    """Run one forward pass on random pixels, and return which tensors its layers and products read and gave."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(1, *model.input.shape, generator=generator)
+    x = model.input.normalise(pixels).to(model.device, model.dtype)
+    known = {name: found for name, found in layouts(model).items() if isinstance(found, Layout)}
+    known[IMAGE] = Layout("buhw", x.shape[1], (x.shape[2], x.shape[3]))
+    recorder = _Recorder(known)
+    recorder.names[recorder.key(x)] = [IMAGE]
+    with ExitStack() as stack:
+        for name, module in model.net.named_modules():
+            if name:
+                enter = partial(recorder.enter, name=name)
+                stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(recorder.leave).remove)
+        with recorder:
+            model.output(x)
+    return _Trace(model, known, recorder.products, recorder.scales, recorder.calls, recorder.names, recorder.keys)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trace:
+    """Which tensors the layers and products of one forward pass read and gave.
+
+    scales : of the frozen batch norm that reads a tensor. names : of the layers that gave a tensor, the innermost
+    first. keys : of the tensor that each layer gave.
+    """
+
+    model: Model
+    layouts: Mapping[str, Layout]
+    products: Sequence[_Product]
+    scales: Mapping[_Key, Tensor]
+    calls: Sequence[_Call]
+    names: Mapping[_Key, Sequence[str]]
+    keys: Mapping[str, _Key]
 
     def incoming(self, layer: str) -> Wire | str:
         """Return the weights that give the units of a layer."""
-        keys = {self._keys[layer]}
-        for call in reversed(self._calls):
+        keys = {self.keys[layer]}
+        for call in reversed(self.calls):
             if call.gave in keys and call.read not in keys and self._keeps_units(call):
                 keys.add(call.read)
-        made = [product for product in self._products if product.gave in keys]
+        made = [product for product in self.products if product.gave in keys]
         if not made:
-            inside = [product.layer for product in self._products if product.layer.startswith(f"{layer}.")]
-            there = f"; ask for one inside it, such as {' or '.join(inside[-2:])}" if inside else ""
-            return f"{layer} is not the output of one convolution or matrix: no weights lead into it alone{there}"
+            inside = [product.layer for product in self.products if product.layer.startswith(f"{layer}.")]
+            hint = f"; choose a layer inside it, such as {' or '.join(inside[-2:])}" if inside else ""
+            return f"{layer} is not the output of one convolution or matrix: so no weights belong to it alone{hint}"
         return self._wire(made[-1])
 
     def outgoing(self, layer: str) -> tuple[Wire, ...] | str:
         """Return the weights that read the units of a layer."""
-        keys = {self._keys[layer]}
-        for call in self._calls:
+        keys = {self.keys[layer]}
+        for call in self.calls:
             if call.read in keys and call.gave not in keys and self._keeps_units(call):
                 keys.add(call.gave)
-        found = [self._wire(product) for product in self._products if product.read in keys]
+        found = [self._wire(product) for product in self.products if product.read in keys]
         readable = tuple(wire for wire in found if isinstance(wire, Wire))
         unreadable = [why for why in found if isinstance(why, str)]
-        nothing = f"no convolution or matrix reads {layer} as it is: it is added to, joined with or changed before"
+        nothing = (
+            f"no convolution or matrix reads {layer} directly: its output is summed, concatenated or changed first"
+        )
         return readable or (unreadable[0] if unreadable else nothing)
 
     def _wire(self, product: _Product) -> Wire | str:
-        names = self._names.get(product.read)
+        names = self.names.get(product.read)
         if names is None:
-            return f"what {product.layer} reads is the output of no layer: a sum, joined layers, or a function of them"
-        weight = self._by_unit(product, self._layouts[names[-1]])
+            return f"{product.layer} reads no single layer, but a sum, a concatenation or another function of layers"
+        weight = self._by_unit(product, self.layouts[names[-1]])
         if weight is None:
             return f"{product.layer} does not read the units of {names[-1]} one by one"
-        scale = self._scales.get(product.gave)
+        scale = self.scales.get(product.gave)
         if scale is not None:
             weight = weight * scale[:, None, None].to(weight.device)
         norm, total = _spread(weight.norm(dim=2), product.groups), _spread(weight.sum(2), product.groups)
@@ -221,13 +250,13 @@ class _Trace(TorchFunctionMode):
 
     def _keeps_units(self, call: _Call) -> bool:
         """Say whether each unit of what a module gives follows from the same unit of what it reads."""
-        names, gives = self._names.get(call.read), self._layouts[call.layer]
-        if names is None or self._layouts[names[-1]].units != gives.units:
+        names, gives = self.names.get(call.read), self.layouts[call.layer]
+        if names is None or self.layouts[names[-1]].units != gives.units:
             return False
         inside = set(call.module.modules())
-        if any(self._model.module(product.layer) in inside for product in self._products if product.layer):
+        if any(self.model.module(product.layer) in inside for product in self.products if product.layer):
             return False
-        source = self._layouts[names[-1]]
+        source = self.layouts[names[-1]]
         if len(call.shape) not in (2, len(source.axes)):
             return False
         axis = 1 if len(call.shape) == 2 else source.axes.index("u")
@@ -241,17 +270,11 @@ class _Trace(TorchFunctionMode):
     def _untouched(self, call: _Call, gives: Layout, axis: int, kept: list[int], seed: int) -> bool:
         """Say whether the units `kept` of what a module gives stay as they are when all others of its input change."""
         generator = torch.Generator().manual_seed(seed)
-        one, other = torch.randn(2, *call.shape, generator=generator).to(self._model.device, self._model.dtype)
+        one, other = torch.randn(2, *call.shape, generator=generator).to(self.model.device, self.model.dtype)
         units = torch.tensor(kept, device=one.device)
         other = other.index_copy(axis, units, one.index_select(axis, units))
         first, second = (gives.read(call.module(x)) for x in (one, other))
         return torch.equal(first[:, units], second[:, units])
-
-    def _key(self, tensor: Tensor) -> _Key:
-        """Know a tensor by its memory, and by how often that was written to: one written in place is another one."""
-        self._held.append(tensor)
-        written = 0 if tensor.is_inference() else tensor._version  # a network may run a part of itself so
-        return tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tensor.numel(), written
 
 
 def _halves(units: int) -> list[list[int]]:

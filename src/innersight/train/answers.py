@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.train.data import Batches
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError
-from innersight.sources.run import read_card
+from innersight.sources.run_card import read_card
 from innersight.sources.weights import read_checkpoint
 from innersight.train.options import DEFAULTS, FIXED
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from innersight.errors import InnersightError, printable
 from innersight.image import Image, ImageError
+from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, ahead
-from innersight.model import InputSpec
 from innersight.storage.writing import replacing, write_text
 from innersight.train.listing import Listing, chosen_entries
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
-from innersight.sources.run import epoch_file
+from innersight.sources.run_card import epoch_file
 from innersight.storage.writing import write_tensors
 
 

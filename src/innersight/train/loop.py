@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from innersight.errors import InnersightError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.train.answers import logits_of, memory_format, score, tally, to_float
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback

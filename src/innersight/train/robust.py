@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.train.answers import logits_of
 
 

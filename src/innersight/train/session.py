@@ -12,10 +12,10 @@ from torch import nn
 
 from innersight.call import public
 from innersight.errors import InnersightError, MissingExtraError
-from innersight.model import InputSpec
+from innersight.input_spec import InputSpec
 from innersight.options import changed
 from innersight.sources import load
-from innersight.sources.run import RunCard, judged_on, read_card, write_run
+from innersight.sources.run_card import RunCard, judged_on, read_card, write_run
 from innersight.sources.weights import read_weights
 from innersight.train import answers, data, split
 from innersight.train.card import counts, measured, recipe_of, skipped

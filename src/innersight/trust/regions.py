@@ -13,8 +13,8 @@ from torch import Tensor
 from innersight.boxes import Box, box_of
 from innersight.errors import InnersightError, nearest, printable
 from innersight.image import Image
+from innersight.input_spec import InputSpec
 from innersight.masks import check_size, ends_of, files_by_end, laid, not_black
-from innersight.model import InputSpec
 from innersight.storage.bounded import read_text
 
 CORNERS = ("x0", "y0", "x1", "y1")

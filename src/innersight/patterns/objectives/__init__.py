@@ -13,8 +13,9 @@ from innersight.address import Address, ClassAddress, parse
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.image import Image
+from innersight.layer import Layer
 from innersight.layers import check_layers
-from innersight.model import Layer, Model
+from innersight.model import Model
 from innersight.registry import Registry
 
 
@@ -233,7 +234,7 @@ def _checked(model: Model, known: dict[str, Layer], term: Term, reference: Image
     layer = known[address.layer]
     if address.unit is not None and address.unit >= layer.units:
         raise InnersightError(f"{address}: {layer.name} has units 0-{layer.units - 1}")
-    if address.place and not (address.place[0] < layer.grid[0] and address.place[1] < layer.grid[1]):
+    if address.location and not (address.location[0] < layer.grid[0] and address.location[1] < layer.grid[1]):
         raise InnersightError(f"{address}: the grid of {layer.name} is {layer.grid[0]}x{layer.grid[1]} (y, x)")
     if takes == "units" and address.unit is None:
         raise InnersightError(f"{term.name}: a sum takes one unit from each address; write {address.layer}:0")

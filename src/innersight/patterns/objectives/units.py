@@ -17,7 +17,7 @@ def unit(rows: Rows) -> Read:
     """Drive a unit: the mean of its activation map, or its value at one location."""
     addresses = [term.address for term in rows.terms if isinstance(term.address, Address)]
     units = rows.tensor([address.unit for address in addresses])
-    places = [address.place for address in addresses]
+    places = [address.location for address in addresses]
     y, x = (rows.tensor([place[axis] if place else 0 for place in places]) for axis in (0, 1))
     there, some = rows.tensor([place is not None for place in places], torch.bool), any(places)
     sign = rows.tensor([1.0 if term.weight > 0 else -1.0 for term in rows.terms], torch.float32)

@@ -19,15 +19,15 @@ def check_checkpoint(file: BufferedIOBase, where: str) -> None:
     where : the file's name, for messages.
     """
     if is_archive(file):
-        told = _archived(file, where)
+        declared = _archived(file, where)
     else:
-        told = _streamed(file, where)
-        if sum(told.storages.values()) > file.seek(0, 2):
+        declared = _streamed(file, where)
+        if sum(declared.storages.values()) > file.seek(0, 2):
             raise InnersightError(
-                f"{where}: refused, its tensors claim {sum(told.storages.values()):,} bytes in a file of "
+                f"{where}: refused, its tensors claim {sum(declared.storages.values()):,} bytes in a file of "
                 f"{file.seek(0, 2):,}: it is cut off or damaged"
             )
-    check_claim(told.tensors, file.seek(0, 2), where)
+    check_claim(declared.tensors, file.seek(0, 2), where)
     file.seek(0)
 
 
@@ -37,13 +37,13 @@ def _archived(file: BufferedIOBase, where: str) -> Declared:
         _check_kind({name.partition("/")[2] for name in sizes}, where)
         name = next(name for name in sizes if name.partition("/")[2] == "data.pkl")
         content = read_entry(found, name, where, limit=MAX_PICKLE)
-    told = _declared(io.BytesIO(content), where)
-    for key, size in told.storages.items():
+    declared = _declared(io.BytesIO(content), where)
+    for key, size in declared.storages.items():
         held = sizes.get(f"{name.removesuffix('.pkl')}/{key}", 0)
         # torch itself would read on behind the entry.
         if held < size:
             raise InnersightError(f"{where}: refused, its storage {printable(key)} claims {size:,} bytes of {held:,}")
-    return told
+    return declared
 
 
 def _check_kind(names: set[str], where: str) -> None:

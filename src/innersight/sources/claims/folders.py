@@ -26,11 +26,11 @@ def check_folder(folder: Path) -> None:
         return
     for path in files:
         if path.suffix == ".json":
-            told = read_json(path)
+            content = read_json(path)
             if path.name == "config.json":
-                _check_config(told, printable(path))
+                _check_config(content, printable(path))
             if path.name.endswith(".index.json"):
-                _check_index(told, printable(path))
+                _check_index(content, printable(path))
         elif path.suffix == ".bin":
             with opened(path, what="file of weights", limit=MAX_MODEL) as file:
                 check_checkpoint(file, printable(path))
@@ -59,10 +59,10 @@ def _check_size(folder: Path, present: int) -> None:
     check_claim(claimed, present, printable(folder))
 
 
-def _check_config(told: Any, where: str) -> None:
-    if not isinstance(told, dict):
+def _check_config(content: Any, where: str) -> None:
+    if not isinstance(content, dict):
         raise InnersightError(f"{where}: not a configuration of transformers")
-    for name, value in _numbers(told, ""):
+    for name, value in _numbers(content, ""):
         key = name.lower()
         most = MAX_LAYERS if any(word in key for word in ("layers", "depth", "blocks", "repeat")) else 2**31
         most = MAX_CLASSES if key in ("num_labels", "id2label") else most
@@ -84,8 +84,8 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
         yield name, value
 
 
-def _check_index(told: Any, where: str) -> None:
-    files = told.get("weight_map", {}).values() if isinstance(told, dict) else ()
-    for name in files if isinstance(told.get("weight_map", {}), dict) else ():
+def _check_index(content: Any, where: str) -> None:
+    files = content.get("weight_map", {}).values() if isinstance(content, dict) else ()
+    for name in files if isinstance(content.get("weight_map", {}), dict) else ():
         if not isinstance(name, str) or Path(name).name != name:
             raise InnersightError(f"{where}: refused, it names weights outside its folder, {printable(name)!r}")

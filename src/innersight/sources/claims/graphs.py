@@ -57,8 +57,8 @@ def check_maps(model: Any, path: Path) -> None:
 
 def _outside(tensor: Any, folder: Path, where: str) -> int:
     """Return how many bytes of its data file a tensor takes. Raises InnersightError for any outside it."""
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    location = told.get("location", "")
+    fields = {entry.key: entry.value for entry in tensor.external_data}
+    location = fields.get("location", "")
     try:
         place = (folder / location).resolve()
     except (OSError, ValueError, RuntimeError) as error:
@@ -66,13 +66,13 @@ def _outside(tensor: Any, folder: Path, where: str) -> int:
     if not location or not place.is_relative_to(folder) or not place.exists():
         raise InnersightError(f"{where} are in {printable(location)!r}, no file in its folder")
     size = check(place, what="file of weights", limit=MAX_MODEL).stat().st_size
-    numbers = [told.get(key) or "0" for key in ("offset", "length")]
+    numbers = [fields.get(key) or "0" for key in ("offset", "length")]
     if not all(number.isascii() and number.isdecimal() and len(number) < 19 for number in numbers):
         raise InnersightError(
             f"{where} are at offset {printable(numbers[0])}, length {printable(numbers[1])}: two whole numbers"
         )
     offset, length = map(int, numbers)
-    length = length if told.get("length") else max(size - offset, 0)
+    length = length if fields.get("length") else max(size - offset, 0)
     if offset + length > size:
         raise InnersightError(
             f"{where} are at bytes {offset:,} to {offset + length:,} of {printable(location)}, which has {size:,}"

@@ -75,10 +75,10 @@ class _Short:
     """A file of which no more is asked than is left: the length of a text in a pickle may be any number."""
 
     def __init__(self, file: BufferedIOBase, limit: int) -> None:
-        here = file.tell()
-        self._left = min(file.seek(0, 2) - here, limit)
+        start = file.tell()
+        self._left = min(file.seek(0, 2) - start, limit)
         self._file = file
-        file.seek(here)
+        file.seek(start)
 
     def read(self, size: int) -> bytes:
         if size > self._left:
@@ -149,7 +149,7 @@ class _Machine:
         elif opcode == "BUILD":
             state = stack.pop()
             if not (stack[-1] == Made("collections.OrderedDict") and isinstance(state, dict)) and not self._is_safe():
-                raise InnersightError(f"it sets the state of {_said(stack[-1])}")
+                raise InnersightError(f"it sets the state of {_shortened(stack[-1])}")
         elif opcode == "BINPERSID":
             stack.append(self._storage(stack.pop()))
         elif opcode == "STOP":
@@ -169,14 +169,14 @@ class _Machine:
     def _extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise InnersightError(f"it appends to {_said(target)}")
+            raise InnersightError(f"it appends to {_shortened(target)}")
         target += items
 
     def _set(self, items: list[Any]) -> None:
         for key in items[::2]:
             # Tuples of tuples of the same tuples take for ever to hash.
             if not isinstance(key, str | int | float | bytes | None) or len(items) % 2:
-                raise InnersightError(f"it has the key {_said(key)} in a dictionary")
+                raise InnersightError(f"it has the key {_shortened(key)} in a dictionary")
 
     def _is_safe(self) -> bool:
         return isinstance(self.stack[-1], Made) and self.stack[-1].by in self.safe
@@ -190,25 +190,25 @@ class _Machine:
             raise ForeignError(name, whole=first)
         return Name(name)
 
-    def _storage(self, told: Any) -> Storage:
-        word, kind, key, _, count = told[:5]
+    def _storage(self, persistent: Any) -> Storage:
+        word, kind, key, _, count = persistent[:5]
         size = _itemsize(kind.name) if isinstance(kind, Name) else 0
         if word not in ("storage", b"storage") or not size or not isinstance(count, int) or count < 0:
-            raise InnersightError(f"it names the storage {_said(told)}")
+            raise InnersightError(f"it names the storage {_shortened(persistent)}")
         found = Storage(str(key), size, count)
         self.found.storages[found.key] = max(size * count, self.found.storages.get(found.key, 0))
         return found
 
     def _call(self, called: Any, arguments: Any) -> Any:
         if not isinstance(called, Name) or not isinstance(arguments, tuple):
-            raise InnersightError(f"it calls {_said(called)}")
+            raise InnersightError(f"it calls {_shortened(called)}")
         if called.name == TYPED:
             return self._call(arguments[0], arguments[2])
         if called.name in REBUILD:
             return self._tensor(arguments)
         if called.name in PARAMETER or called.name == "torch.nn.parameter.Parameter":
             if not arguments or arguments[0] != Made("tensor"):
-                raise InnersightError(f"it makes a parameter of {_said(arguments)}")
+                raise InnersightError(f"it makes a parameter of {_shortened(arguments)}")
             return Made("tensor")
         if called.name == "torch.Size":
             return arguments[0] if arguments else ()
@@ -216,7 +216,7 @@ class _Machine:
         number = called.name.endswith("bytearray") and any(isinstance(one, int) for one in arguments)
         foreign = called.name == "_codecs.encode" and arguments[1:] not in (("latin1",), ("latin-1",))
         if called.name not in self.safe and (called.name not in PLAIN or not plain or number or foreign):
-            raise InnersightError(f"it calls {called.name} with {_said(arguments)}")
+            raise InnersightError(f"it calls {called.name} with {_shortened(arguments)}")
         return Made(called.name)
 
     def _tensor(self, arguments: tuple[Any, ...]) -> Made:
@@ -225,11 +225,13 @@ class _Machine:
         itemsize = _itemsize(kind) or storage.itemsize
         numbers = (offset, *size, *stride)
         if len(size) != len(stride) or not all(isinstance(one, int) and one >= 0 for one in numbers):
-            raise InnersightError(f"it declares a tensor of size {_said(size)} and stride {_said(stride)}")
+            raise InnersightError(f"it declares a tensor of size {_shortened(size)} and stride {_shortened(stride)}")
         count = prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1 if count else 0
         if last * itemsize > storage.itemsize * storage.count:
-            raise InnersightError(f"it declares a tensor of size {_said(size)} in a storage of {storage.count} values")
+            raise InnersightError(
+                f"it declares a tensor of size {_shortened(size)} in a storage of {storage.count} values"
+            )
         self.found.tensors += count * itemsize
         return Made("tensor")
 
@@ -266,7 +268,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bytes | dict | Made | None)
 
 
-def _said(value: Any) -> str:
+def _shortened(value: Any) -> str:
     shown: Any = value if isinstance(value, str | int | float | bytes | None) else type(value).__name__
     if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
         shown = value[:8]

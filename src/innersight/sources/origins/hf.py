@@ -17,23 +17,36 @@ from innersight.heads import PLAIN, Head, multilabel
 from innersight.model import Model
 from innersight.sources.bare import with_head, wrap
 from innersight.sources.claims.folders import check_folder
-from innersight.sources.timm import contract
+from innersight.sources.origins import LoadRequest, registry
+from innersight.sources.origins.timm import contract
 from innersight.sources.weights import fit_weights, read_weights
 from innersight.storage.bounded import BROKEN, reading
 
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
-def open_model(
-    name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], revision: str = "main"
-) -> Model:
-    """Open an image classifier, by its name on the hub or from the folder `name`; see `innersight.load`.
+@registry.register(
+    "Hugging Face transformers",
+    source="Wolf et al. 2020, arXiv:1910.03771",
+    use="For an image classifier on the Hugging Face hub, or in a folder that save_pretrained() wrote.",
+    example="hf:google/vit-base-patch16-224",
+    extra="hf",
+)
+def hf(name: str, request: LoadRequest, *, revision: str = "main") -> Model:
+    """Open an image classifier, by its name on the hub or from a folder.
 
     The hub's own cache and switches apply (HF_HOME, HF_HUB_OFFLINE). Code that a repository brings along is never run.
-    The input contract is that of its image processor, and guessed where there is none. revision : a branch, tag or
-    commit of the hub. Raises InnersightError for what is not there, with the place to put it, for a pickle with code,
-    and for networks of another task; MissingExtraError without transformers.
+    The input contract is that of its image processor, and guessed where there is none. Raises InnersightError for what
+    is not there, with the folder to put it in, for a pickle with code, and for networks of another task;
+    MissingExtraError without transformers.
+
+    Parameters
+    ----------
+    revision
+        A branch, tag or commit of the hub.
+
     """
+    classes, weights, stated = request.classes, request.weights, request.stated
     try:
         import transformers
     except ImportError as error:
@@ -52,11 +65,11 @@ def open_model(
     if weights not in (None, "hub"):
         notes = [fit_weights(net, read_weights(str(weights)), origin=str(weights))]
     with _quiet(transformers.utils.logging), reading(f"hf:{printable(name)}", "image processor"):
-        fields, said = _contract(_processor(name, options), config)
+        fields, assumed = _contract(_processor(name, options), config)
     if fields.pop("bgr", False):
-        said.append(_take_rgb(net))
+        assumed.append(_take_rgb(net))
     model = _with_labels(net.eval(), {**fields, **stated}, Path(name).name, config)
-    return replace(model, notes=(*notes, *said, *model.notes))
+    return replace(model, notes=(*notes, *assumed, *model.notes))
 
 
 def of_live(net: nn.Module, processor: Any, *, stated: Mapping[str, Any], head: Head | None) -> Model:
@@ -65,14 +78,14 @@ def of_live(net: nn.Module, processor: Any, *, stated: Mapping[str, Any], head: 
     Raises InnersightError for a network that takes blue, green and red, and one of another task.
     """
     config: Any = net.config
-    fields, said = _contract(processor, config)
+    fields, assumed = _contract(processor, config)
     if fields.pop("bgr", False):
         raise InnersightError(
-            f"{type(net).__name__} takes blue, green and red, and a given network stays as it is: write hf:NAME_OR_DIR"
+            f"{type(net).__name__} takes blue, green and red, and a given network is not changed: give hf:NAME_OR_DIR"
         )
     model = _with_labels(net, {**fields, **stated}, type(net).__name__, config)
     model = model if head is None else with_head(model, head)
-    return replace(model, notes=(*said, *model.notes))
+    return replace(model, notes=(*assumed, *model.notes))
 
 
 def _with_labels(net: nn.Module, known: Mapping[str, Any], title: str, config: Any) -> Model:

@@ -1,16 +1,15 @@
-"""`run:DIR`: what `innersight train` wrote: `run.json` and `weights.safetensors`."""
+"""What `innersight train` writes: `run.json`, the model card and `weights.safetensors`."""
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from innersight.errors import InnersightError, printable, whole
-from innersight.model import InputSpec, Model
+from innersight.errors import InnersightError, printable
+from innersight.input_spec import InputSpec
 from innersight.sources import query
 from innersight.storage.bounded import read_json, reading
 from innersight.storage.writing import write_tensors, write_text
@@ -130,39 +129,3 @@ def _check_net(net: str, shown: str) -> None:
 def epoch_file(epoch: int) -> str:
     """Return the name of the file in `checkpoints/` that keeps the weights after an epoch; 0 before the first."""
     return f"epoch-{epoch:04d}.safetensors"
-
-
-def open_model(
-    name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any], epoch: str | None = None
-) -> Model:
-    """Load the run in the folder `name` with its own weights, or with `weights` FILE; see `innersight.load`.
-
-    epoch : the number of an epoch, for the weights after it (0 before the first), of a run made with `keep_epochs`.
-    """
-    from innersight.sources import load
-
-    card = read_card(name)
-    if classes is not None and classes != len(card.labels):
-        raise InnersightError(f"run:{name} has {len(card.labels)} classes; train again to change that")
-    if epoch is not None and weights is not None:
-        raise InnersightError("give an epoch or a file of weights, not both")
-    file = weights or str(Path(name) / "weights.safetensors" if epoch is None else _kept(Path(name), epoch))
-    net, spec = query.without_options(card.net)[0], replace(card.input, guessed=())
-    model = load(net, input=spec, classes=len(card.labels), weights=file, device="cpu")
-    when = "" if epoch is None else f", epoch {epoch}"
-    title = f"{Path(name).name} ({model.name}{when})"
-    # What it was trained with, whoever stated it.
-    return replace(
-        model, input=replace(card.input, guessed=()), labels=card.labels, name=title, notes=(), run=Path(name)
-    )
-
-
-def _kept(folder: Path, epoch: str) -> Path:
-    """Return the file with the weights of an epoch. Raises InnersightError naming the epochs that there are."""
-    kept = sorted(path.stem.partition("-")[2] for path in (folder / "checkpoints").glob("epoch-*.safetensors"))
-    numbers = [int(number) for number in kept if whole(number) is not None]
-    if not numbers:
-        raise InnersightError(f"run:{folder} kept no epochs; train with keep_epochs=True (--keep-epochs) to have them")
-    if whole(epoch) not in numbers:
-        raise InnersightError(f"run:{folder} has no epoch {epoch!r}; it has {numbers[0]} to {numbers[-1]}")
-    return folder / "checkpoints" / epoch_file(int(epoch))

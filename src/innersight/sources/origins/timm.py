@@ -5,18 +5,28 @@ from typing import Any
 
 from innersight.errors import InnersightError, MissingExtraError, nearest
 from innersight.heads import numbered
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
+from innersight.sources.origins import LoadRequest, registry
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
-    """Build a timm network; see `innersight.load`.
+@registry.register(
+    "PyTorch Image Models",
+    source="Wightman 2019, PyTorch Image Models",
+    use="For a network of timm, with published weights (--weights hub), your own, or random ones.",
+    example="timm:resnet18",
+    extra="timm",
+)
+def timm(name: str, request: LoadRequest) -> Model:
+    """Build a timm network.
 
     Stated channels and, for networks that are built for one size (ViT, Swin ...), the stated size are built in; weights
     of another number of channels or another size are adapted by timm.
     With weights "hub" timm fetches them through the Hugging Face cache. Raises InnersightError for an unknown name or
     a size that does not fit, and, without a network connection, says what to put where; MissingExtraError without timm.
     """
+    classes, weights, stated = request.classes, request.weights, request.stated
     try:
         import timm
     except ImportError as error:
@@ -24,7 +34,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     if not timm.is_model(name):
         raise InnersightError(f"timm has no network {name!r}; {nearest(name, timm.list_models())}")
     net = _create(timm, name, stated, pretrained=weights == "hub")
-    notes = ["weights from the timm hub" if weights == "hub" else "random weights: nothing was learned yet"]
+    notes = ["weights from the timm hub" if weights == "hub" else "random weights: the network is untrained"]
     if weights not in (None, "hub"):
         tensors = read_weights(str(weights))
         if classes is None:

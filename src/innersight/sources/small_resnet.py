@@ -1,14 +1,7 @@
-"""`small:WIDTH`: the project's own residual network for small images, untrained; what `train` uses by default."""
-
-from collections.abc import Mapping
-from typing import Any
+"""The project's own residual network for small images."""
 
 import torch
 from torch import nn
-
-from innersight.errors import InnersightError, whole
-from innersight.model import InputSpec, Model
-from innersight.sources.weights import fit_weights, read_weights
 
 
 class Block(nn.Module):
@@ -55,20 +48,3 @@ class SmallResNet(nn.Module):
         """(B, channels, h, w) to (B, classes) logits."""
         x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
         return self.head(self.dropout(self.pool(x).flatten(1)))  # type: ignore[no-any-return]
-
-
-def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
-    """Build `small:WIDTH` (`small` alone: width 32).
-
-    The weights are those of the file `weights`, or random from torch's global generator.
-    """
-    if name and not 1 <= (whole(name) or 0) <= 1024:
-        raise InnersightError(f"small:{name}: the width is a number from 1 to 1024, such as small:32")
-    width, outputs = int(name or 32), classes or 10
-    channels = stated.get("channels", 3)
-    net = SmallResNet(outputs, width=width, channels=channels)
-    note = "random weights: nothing was learned yet"
-    if weights is not None:
-        note = fit_weights(net, read_weights(weights), origin=weights)
-    spec = InputSpec(80, 80, channels, (0.5,) * channels, (0.25,) * channels, fit="squash", guessed=())
-    return Model(net.eval(), spec, tuple(map(str, range(outputs))), f"small-{width}", f"small:{width}", (note,))

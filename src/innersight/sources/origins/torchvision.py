@@ -1,23 +1,31 @@
 """`torchvision:NAME`: the classification networks of torchvision, with the input contract of their weights."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from innersight.errors import InnersightError, nearest
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
+from innersight.sources.origins import LoadRequest, registry
 from innersight.sources.weights import fit_weights, fit_with_head, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def open_model(name: str, *, classes: int | None, weights: str | None, stated: Mapping[str, Any]) -> Model:
-    """Build a torchvision classifier; see `innersight.load`.
+@registry.register(
+    "torchvision",
+    source="https://docs.pytorch.org/vision/stable/models.html",
+    use="For a classifier of torchvision, with published weights (--weights hub), your own, or random ones.",
+    example="torchvision:resnet18",
+)
+def torchvision(name: str, request: LoadRequest) -> Model:
+    """Build a torchvision classifier.
 
     With weights "hub" torchvision downloads them into its own cache (TORCH_HOME). Raises InnersightError for an unknown
     name and, without a network connection, says which file to put where.
     """
+    classes, weights, stated = request.classes, request.weights, request.stated
     from torchvision import models
 
     names = models.list_models(module=models)
@@ -40,7 +48,7 @@ def open_model(name: str, *, classes: int | None, weights: str | None, stated: M
     if weights == "hub":
         notes.append(_from_hub(net, best, name))
     elif weights is None:
-        notes.append("random weights: nothing was learned yet")
+        notes.append("random weights: the network is untrained")
     elif classes is None:
         notes.append(fit_weights(net, read_weights(weights), origin=weights))
     else:

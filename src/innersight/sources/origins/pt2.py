@@ -18,6 +18,7 @@ from innersight.model import Model
 from innersight.sources.bare import as_built, wrap
 from innersight.sources.claims.archives import archive, is_archive, read_entry
 from innersight.sources.claims.checkpoints import check_checkpoint
+from innersight.sources.origins import LoadRequest, registry
 from innersight.storage.bounded import BROKEN, MAX_MODEL, check, opened, parse_json, reading
 
 AGAIN = "export it again with torch.export.export(net.eval(), (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
@@ -49,15 +50,15 @@ ARITHMETIC = (
 )  # fmt: skip
 
 
-def open_model(
-    name: str,
-    *,
-    classes: int | None,
-    weights: str | None,
-    stated: Mapping[str, Any],
-    head: Head | None = None,
-) -> Model:
-    """Open the exported program in the file `name`; see `innersight.load`.
+@registry.register(
+    "torch.export program",
+    source="https://docs.pytorch.org/docs/stable/export.html",
+    use="For a program that torch.export.save wrote: it opens without the class of the network.",
+    example="pt2:net.pt2",
+    reads_output=True,
+)
+def pt2(name: str, request: LoadRequest) -> Model:
+    """Open the exported program in the file `name`.
 
     Its modules bear the names and types they had before the export, and call each other as they did: hooks fire.
     Raises InnersightError for a file that would run code when it is read, a program for a fixed number of images, and
@@ -75,8 +76,8 @@ def open_model(
                 f"{printable(path)}: torch {torch.__version__} cannot read it "
                 f"({printable(' '.join(str(error).split())[:200])}): save it again with this version"
             ) from error
-    model = of_program(program, printable(path), path.stem, stated=stated, head=head)
-    return as_built(model, classes=classes, weights=weights)
+    model = of_program(program, printable(path), path.stem, stated=request.stated, head=request.head)
+    return as_built(model, classes=request.classes, weights=request.weights)
 
 
 def of_program(program: Any, where: str, title: str, *, stated: Mapping[str, Any], head: Head | None) -> Model:

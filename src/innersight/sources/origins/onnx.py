@@ -4,7 +4,6 @@ import ast
 import copy
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from innersight.errors import InnersightError, MissingExtraError
-from innersight.heads import Head, multilabel
-from innersight.model import InputSpec, Model
+from innersight.heads import multilabel
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.nested import leaves
 from innersight.sources.bare import as_built, fitting, wrap
 from innersight.sources.claims.graphs import check_maps, check_tensors
+from innersight.sources.origins import LoadRequest, registry
 from innersight.storage.bounded import BROKEN, read_bytes, reading
 
 AGAIN = "export it again with torch.onnx.export(net, (x,), FILE, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
@@ -26,15 +27,16 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 TOLERANCE = 1e-3
 
 
-def open_model(
-    name: str,
-    *,
-    classes: int | None,
-    weights: str | None,
-    stated: Mapping[str, Any],
-    head: Head | None = None,
-) -> Model:
-    """Open the network in the ONNX file `name`; see `innersight.load`.
+@registry.register(
+    "ONNX file",
+    source="https://onnx.ai",
+    use="For a network exported to ONNX, whatever framework it was trained in.",
+    example="onnx:net.onnx",
+    extra="onnx",
+    reads_output=True,
+)
+def onnx(name: str, request: LoadRequest) -> Model:
+    """Open the network in the ONNX file `name`.
 
     Modules bear the names of the network that was exported as far as the file tells them. Its scores are compared with
     those of onnxruntime for one and for three random images. A file exported for one image at a time is made to
@@ -42,6 +44,7 @@ def open_model(
     Raises InnersightError where the two differ, for operators that onnx2torch lacks, quantized networks and data files
     outside the folder of `name`; MissingExtraError without the libraries.
     """
+    stated = request.stated
     path = Path(name)
     graph = _read(path)
     # As it is in the file; protocol buffers end at 2 GB, so a larger one is read again with its data files.
@@ -50,7 +53,7 @@ def open_model(
     batch, last = shape[0], shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
     height, width, channels = shape[1:] if last else (*shape[2:], shape[1])
     if batch not in (None, 1):
-        raise InnersightError(f"{path} takes {batch} images at a time, no more and no less: {AGAIN}")
+        raise InnersightError(f"{path} takes exactly {batch} images at a time: {AGAIN}")
     if batch == 1:
         _free_batch(graph)
     net = _build(graph, path, last=last)
@@ -65,12 +68,12 @@ def open_model(
         raise
     _compare(net, _session(untouched, path), spec, path, single=batch == 1, last=last)
     link = _open_end(net)
-    notes = [f"rebuilt from ONNX: the scores are those of onnxruntime within {TOLERANCE:g} of the largest"]
+    notes = [f"rebuilt from ONNX: the scores agree with onnxruntime within {TOLERANCE:g} of the largest"]
     if link:
-        notes.append(f"the {link} at the end is taken off: the scores are logits")
-    head = head or (multilabel() if link == "sigmoid" else None)
+        notes.append(f"the {link} at the end is removed: the scores are logits")
+    head = request.head or (multilabel() if link == "sigmoid" else None)
     model = wrap(net, {**known, **stated}, name=path.stem, head=head)
-    return as_built(model, classes=classes, weights=weights, notes=tuple(notes))
+    return as_built(model, classes=request.classes, weights=request.weights, notes=tuple(notes))
 
 
 def _read(path: Path) -> Any:
@@ -99,8 +102,8 @@ def _input_shape(model: Any, path: Path) -> tuple[int | None, ...]:
     inputs = [one for one in model.graph.input if one.name not in stored]
     shapes = [tuple(d.dim_value or None for d in one.type.tensor_type.shape.dim) for one in inputs]
     if len(inputs) != 1 or len(shapes[0]) != 4:
-        said = "; ".join(f"{one.name} {shape}" for one, shape in zip(inputs, shapes, strict=True))
-        raise InnersightError(f"{path}: its inputs are {said}; one batch of images with four axes is needed")
+        listed = "; ".join(f"{one.name} {shape}" for one, shape in zip(inputs, shapes, strict=True))
+        raise InnersightError(f"{path}: its inputs are {listed}; one batch of images with four axes is needed")
     kind = inputs[0].type.tensor_type.elem_type
     if kind not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
         raise InnersightError(
@@ -300,10 +303,12 @@ def _names(model: Any) -> list[str]:
 
 def _scope(node: Any, stored: set[str]) -> str:
     weights = [name.rpartition(".") for name in node.input if name in stored]
-    told = [scope for scope, _, kind in weights if kind in ("weight", "kernel", "bias") and scope and "::" not in scope]
+    scopes = [
+        scope for scope, _, kind in weights if kind in ("weight", "kernel", "bias") and scope and "::" not in scope
+    ]
     noted = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
-    if told:
-        path = told[0]
+    if scopes:
+        path = scopes[0]
     elif noted and (listed := _listed(noted[0])):
         path = next((scope for scope in reversed(listed[:-1]) if scope), "")
         path = "" if path.startswith("_empty") else path
@@ -320,10 +325,10 @@ def _scope(node: Any, stored: set[str]) -> str:
 def _listed(text: str) -> list[str]:
     """Return the texts of a list that is written as in Python; nothing of what is none."""
     try:
-        told = ast.literal_eval(text) if len(text) < LONGEST else []
+        scopes = ast.literal_eval(text) if len(text) < LONGEST else []
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return []
-    return told if isinstance(told, list) and all(isinstance(one, str) for one in told) else []
+    return scopes if isinstance(scopes, list) and all(isinstance(one, str) for one in scopes) else []
 
 
 def _session(content: bytes | Path, path: Path) -> Any:

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from innersight.errors import InnersightError, MissingExtraError, printable
 from innersight.heads import Head, multilabel
-from innersight.model import InputSpec, Model
+from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.sources.bare import as_built, fitting, wrap
 from innersight.sources.claims.archives import archive, is_archive, read_entry
 from innersight.sources.claims.hdf5 import check_hdf5
-from innersight.sources.python import import_from_here
+from innersight.sources.importing import import_user_module
+from innersight.sources.origins import LoadRequest, registry
 from innersight.storage.bounded import BROKEN, MAX_MODEL, check, check_claim, opened, parse_json, reading
 
 # Older versions run code that a file brings along although asked not to (CVE-2025-1550, -8747, -9905, -9906, -49655).
@@ -63,37 +65,45 @@ class Channels(nn.Module):
         return output
 
 
-def open_model(
-    name: str,
-    *,
-    classes: int | None,
-    weights: str | None,
-    stated: Mapping[str, Any],
-    head: Head | None = None,
-    module: str = "",
-) -> Model:
-    """Open the network that Keras saved in the file `name`; see `innersight.load`.
+@registry.register(
+    "Keras file",
+    source="https://keras.io",
+    use="For a network that model.save() of Keras wrote as .keras or .h5.",
+    example="keras:net.keras",
+    extra="keras",
+    reads_output=True,
+)
+def keras(name: str, request: LoadRequest, *, module: str = "") -> Model:
+    """Open a network that Keras saved.
 
     A softmax or sigmoid at its end is taken off, so that the scores are logits. Where the network holds a Rescaling or
-    Normalization layer, it is fed the range that layer expects. module : a Python module to import before, which
-    registers the network's own classes (`@keras.saving.register_keras_serializable()`).
-    Raises InnersightError for a file that holds code, and MissingExtraError without Keras.
+    Normalization layer, it is fed the range that layer expects. Raises InnersightError for a file that holds code, and
+    MissingExtraError without Keras.
+
+    Parameters
+    ----------
+    module
+        A Python module to import first, which registers the network's own classes with
+        `@keras.saving.register_keras_serializable()`.
+
     """
     path = check(name, what=SAVED)
     config = _checked(path)
     for kind in _kinds(config):
         if kind in CODE:
             raise InnersightError(
-                f"{printable(path)}: refused, it holds a {kind.strip('_')} layer, code that would run: replace it by a "
-                "layer of Keras, or by a registered class with keras:FILE?module=MODULE, and save again"
+                f"{printable(path)}: refused, it holds a {kind.strip('_')} layer, code that would run: replace it "
+                "with a layer of Keras, or by a registered class with keras:FILE?module=MODULE, and save again"
             )
     keras = library()
     if module:
-        import_from_here(module)
+        import_user_module(module)
     # First without memory for its weights: a layer may claim to have any number of units.
     _check_size(_read(keras, path, device="meta"), printable(path), path.stat().st_size)
-    model = of_network(keras, _read(keras, path, device="cpu"), printable(path), path.stem, stated=stated, head=head)
-    return as_built(model, classes=classes, weights=weights)
+    model = of_network(
+        keras, _read(keras, path, device="cpu"), printable(path), path.stem, stated=request.stated, head=request.head
+    )
+    return as_built(model, classes=request.classes, weights=request.weights)
 
 
 def of_live(network: Any, *, stated: Mapping[str, Any], head: Head | None) -> Model:
@@ -140,7 +150,7 @@ def of_network(
     link = _open_end(keras, net, fitting(net, {**known, **stated}))
     head = head or (multilabel() if link == "sigmoid" else None)
     model = wrap(net, {**known, **stated}, name=title, head=head, usual=USUAL)
-    notes = (f"the {link} at the end is taken off: the scores are logits",) if link else ()
+    notes = (f"the {link} at the end is removed: the scores are logits",) if link else ()
     return replace(model, notes=(*notes, *model.notes))
 
 
