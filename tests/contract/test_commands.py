@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import innersight as ins
 from innersight.ablation import Ablation
 from innersight.cli import app
-from innersight.cli.command import PANELS
+from innersight.cli.command import MANY, PANELS, UNLIMITED
 from innersight.cli.listing import KINDS, registry
 from innersight.compare import Comparison
 from innersight.connections.result import Connections
@@ -112,7 +112,9 @@ def test_options_defaults_and_help_are_those_of_the_function(name: str) -> None:
 
 
 def plain_help(text: str) -> str:
-    return Text.from_markup(text).plain.removesuffix("May be repeated.").strip()
+    """Return a help text without what the command line adds to a docstring, in its words."""
+    plain = Text.from_markup(text).plain.replace("when not given", "when None")
+    return plain.removesuffix(UNLIMITED).strip().removesuffix(MANY).strip()
 
 
 # Commands whose function has no documentation of its parameters yet.
@@ -120,6 +122,15 @@ UNDOCUMENTED = {
     "ablate", "activations", "compare", "connections", "dissect", "explain", "find", "interpretability", "layers",
     "match", "patterns", "predict", "scan", "study", "train", "trust",
 }  # fmt: skip
+
+
+def test_a_limit_that_none_lifts_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(1).pil.save(tmp_path / "a.png")
+    limits = [one.name for one in BUILT["trust"].params if str(one.help).endswith(UNLIMITED)]
+    assert len(limits) == 1
+    words = [NET, str(tmp_path / "a.png"), f"--{word(limits[0])}"]
+    assert recorded("trust", [*words, "0"], monkeypatch)[limits[0]] is None
+    assert recorded("trust", [*words, "3"], monkeypatch)[limits[0]] == 3
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - TOOLS))

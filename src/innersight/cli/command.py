@@ -22,6 +22,7 @@ START, UNITS, PREDICTIONS = "Start here", "Units", "Predictions"
 DATA_SETS, PAGES, TOOLS = "Data sets", "Studies and pages", "Tools"
 PANELS = (START, UNITS, PREDICTIONS, DATA_SETS, PAGES, TOOLS)
 """The groups of `innersight --help`, in this order."""
+MANY, UNLIMITED = "May be repeated.", "0 for no limit."
 SHORT = {"layer": "-l", "method": "-m", "out": "-o"}
 _LIST = re.compile(r"(?:Sequence|list|tuple)\[(?:(int|float)|.*?)(?:, \.\.\.)?\]$")
 _TAG = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
@@ -224,7 +225,7 @@ def _argument(one: Parameter, reads: Typed | None) -> inspect.Parameter:
     kind: Any = _kind(one, reads)
     needed = one.default is REQUIRED
     info = typer.Argument(
-        metavar=reads.metavar if reads else one.name.upper(), help=_escaped((reads.help if reads else "") or one.help)
+        metavar=reads.metavar if reads else one.name.upper(), help=(reads.help if reads else "") or help_of(one)
     )
     default = inspect.Parameter.empty if needed else None
     return _parameter(one.name, kind if needed else kind | None, info, default)
@@ -247,10 +248,20 @@ def _option(one: Parameter, reads: Typed | None) -> inspect.Parameter:
     info = typer.Option(
         *names,
         metavar=reads.metavar if reads else None,
-        help=f"{_escaped(one.help)} {'May be repeated.' if many else ''}".strip(),
+        help=" ".join(filter(None, [help_of(one), MANY if many else "", UNLIMITED if _unlimited(one) else ""])),
         show_default=shown if default is not False else False,
     )
     return _parameter(one.name, kind, info, default)
+
+
+def _unlimited(one: Parameter) -> bool:
+    """Return whether a number is a limit that None lifts, which is written 0."""
+    return "None" in one.kinds and isinstance(one.default, int) and not isinstance(one.default, bool)
+
+
+def help_of(one: Parameter) -> str:
+    """Return the documentation of a parameter as it stands in the help: nobody types None."""
+    return _escaped(one.help.replace("when None", "when not given"))
 
 
 def singular(name: str) -> str:
@@ -305,7 +316,7 @@ def _network(signature: Signature) -> dict[str, inspect.Parameter]:
     load = public("load").parameters
     return {
         key: _parameter(
-            key, str | None, typer.Option(f"--{key}", help=_escaped(load[key].help), rich_help_panel="Network"), None
+            key, str | None, typer.Option(f"--{key}", help=help_of(load[key]), rich_help_panel="Network"), None
         )
         for key in names
     }
@@ -331,6 +342,8 @@ def _values(signature: Signature, given: Mapping[str, Any], reads: Mapping[str, 
         value = given.get(key)
         if key not in given or value is None or (isinstance(value, list) and not value):
             continue
+        if value == 0 and _unlimited(one):
+            value = None
         read = reads[key].read if key in reads else None
         if read is not None:
             value = read(value)
