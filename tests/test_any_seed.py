@@ -12,7 +12,7 @@ from innersight.input_spec import InputSpec
 from innersight.layer import ReceptiveField
 from innersight.layers import last_grid
 from innersight.model import Model
-from innersight.receptive_field import fields, gradients_reach
+from innersight.receptive_field import gradients_reach, receptive_fields
 from innersight.tap import suffix
 
 SEEDS = range(50)
@@ -95,7 +95,7 @@ def test_fields_are_those_of_the_arithmetic(seed: int) -> None:
     net, truth = chain(seed)
     model = model_of(net)
     before = {name: (tensor.clone(), tensor._version) for name, tensor in net.state_dict().items()}
-    found = fields(model, [str(name) for name, _ in truth])
+    found = receptive_fields(model, [str(name) for name, _ in truth])
     for name, (tensor, _) in before.items():
         assert torch.equal(net.state_dict()[name], tensor)
     for name, wanted in truth:
@@ -118,7 +118,7 @@ def test_pools_see_all_they_are_taken_of(pool: nn.Module) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.pool(self.conv(x)).amax((2, 3)))
 
-    found = fields(model_of(Over(), 16, 16), ["pool", "head"])
+    found = receptive_fields(model_of(Over(), 16, 16), ["pool", "head"])
     side = 5 if isinstance(pool, nn.MaxPool2d) and pool.kernel_size == 5 else 16
     assert found["pool"].size == (side, side)
     assert found["head"].size == (16, 16)
@@ -133,7 +133,7 @@ def test_the_effective_part_holds_95_percent_of_the_energy(share: float) -> None
         net[0].weight[..., 2:5] = (share / 3) ** 0.5
         net[0].weight[..., [0, 6]] = ((1 - share) / 2) ** 0.5
     model = Model(net.eval(), InputSpec(32, 32, 1), ("a", "b"), "net", "a test")
-    field = fields(model, ["0"])["0"]
+    field = receptive_fields(model, ["0"])["0"]
     assert field.size == (1, 7)
     # By arithmetic: either end counts as soon as it has more than 2.5% of the energy.
     assert field.effective == ((1, 3) if share > 0.95 else (1, 7))
@@ -147,7 +147,7 @@ def test_the_effective_part_of_several_units_is_that_of_their_summed_energy() ->
         net[0].weight[1, ..., 4:7] = 1.0
         net[0].weight[..., [0, 8]] = 0.01
     model = Model(net.eval(), InputSpec(32, 32, 1), ("a", "b"), "net", "a test")
-    assert fields(model, ["0"])["0"].effective == (1, 5)
+    assert receptive_fields(model, ["0"])["0"].effective == (1, 5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

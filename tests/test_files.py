@@ -185,7 +185,7 @@ def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
 def test_no_other_program_is_started(tmp_path: Path) -> None:
     head = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     (tmp_path / "a.png").write_bytes(head)
-    with pytest.raises(ImageError, match="not an image in a format known here"):
+    with pytest.raises(ImageError, match="not an image in a supported format"):
         load_image(tmp_path / "a.png")
 
 
@@ -256,7 +256,7 @@ def test_on_the_command_line(
     assert status() == 2
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if not line.startswith("note: ")] == [
-        "innersight: in/bad.png: not an image in a format known here (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, "
+        "innersight: in/bad.png: not an image in a supported format (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, "
         ".tiff, .ppm, .avif, .npy)"
     ]
 

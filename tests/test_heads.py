@@ -153,7 +153,7 @@ def test_weights_of_another_precision(dtype: torch.dtype) -> None:
     heat = ins.explain(other, image(1), 2, ["gradcam"]).entries[0]
     assert torch.allclose(heat.values, plain.values, atol=0.01)
     assert ins.patterns(other, ["conv1:0", "class:1"], steps=2).images.isfinite().all()
-    assert ins.layers(other, measure=True)[0].field.size == (3, 3)
+    assert ins.layers(other, measure=True)[0].receptive_field.size == (3, 3)
     assert next(other.net.parameters()).dtype is dtype
 
 

@@ -263,9 +263,9 @@ def test_animations_and_frames(tmp_path: Path) -> None:
 def test_what_is_no_image_here(tmp_path: Path) -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     (tmp_path / "a.heic").write_bytes(heic)
-    with pytest.raises(ImageError, match=r"a\.heic: HEIC is not read here: save it as JPEG or PNG"):
+    with pytest.raises(ImageError, match=r"a\.heic: HEIC is not supported: save it as JPEG or PNG"):
         load_image(tmp_path / "a.heic")
-    with pytest.raises(ImageError, match="HEIC is not read here"):
+    with pytest.raises(ImageError, match="HEIC is not supported"):
         decode_image(heic, "a.jpg")
     (tmp_path / "b.jpg").write_bytes(PNGS["grey 4"][0])
     assert pixels(tmp_path / "b.jpg") == [0, 255, 119, 204]

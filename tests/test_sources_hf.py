@@ -137,7 +137,7 @@ def test_another_number_of_classes_and_missing_weights_are_said(tmp_path: Path) 
     vit(tmp_path, {})
     model = load(f"hf:{tmp_path}", classes=5, device="cpu")
     assert len(model.labels) == 5
-    assert "classifier.bias, classifier.weight not in it: random, nothing was learned there" in model.notes[0]
+    assert "classifier.bias, classifier.weight are missing from it: they have random weights" in model.notes[0]
 
 
 def test_weights_of_a_file(tmp_path: Path) -> None:

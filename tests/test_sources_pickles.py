@@ -171,7 +171,7 @@ def test_an_entry_that_is_there_twice(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(4)}, file)
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("A/data.pkl", pickle.dumps(1))
-    with pytest.raises(InnersightError, match=r"its entry a/data\.pkl is there twice"):
+    with pytest.raises(InnersightError, match=r"its entry a/data\.pkl occurs twice"):
         read_weights(file)
 
 

@@ -16,7 +16,7 @@ from innersight.ablation import ablate
 from innersight.connections import connections
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.scan import scan
 from innersight.study import Plan, Study, study
 from innersight.study.causes import ablation
@@ -61,7 +61,7 @@ def layer(web: Path, name: str) -> dict[str, Any]:
 
 
 def test_the_field_is_the_measured_one(web: Path) -> None:
-    truth = fields(tiny("in-place"), PLAN.layers)["relu2"]
+    truth = receptive_fields(tiny("in-place"), PLAN.layers)["relu2"]
     field = layer(web, "relu2")["field"]
     assert {key: tuple(value) for key, value in field.items()} == vars(truth)
 

@@ -49,9 +49,9 @@ class Layer:
         Tokens before those of the grid, such as a class token.
     axes, part : str
         How its output is laid out, see `innersight.tap.Layout`; and which of several outputs is read, such as "[0]".
-    field : ReceptiveField or None
+    receptive_field : ReceptiveField or None
         The part of the image that one location depends on; None where it was not measured.
-    share : float or None
+    compute_share : float or None
         The layer's share of the network's multiplications, 0 to 1; None where it was not measured.
 
     """
@@ -65,5 +65,5 @@ class Layer:
     prefix: int = 0
     axes: str = "buhw"
     part: str = ""
-    field: ReceptiveField | None = None
-    share: float | None = None
+    receptive_field: ReceptiveField | None = None
+    compute_share: float | None = None

@@ -10,7 +10,7 @@ from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.layer import Layer, Role
 from innersight.model import Model
-from innersight.receptive_field import fields, gradients_reach, shares
+from innersight.receptive_field import gradients_reach, receptive_fields, shares
 
 STEPS = 5
 FEWEST = 3
@@ -58,8 +58,10 @@ def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[La
     kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))
     if not measure:
         return kept
-    seen, costs = fields(model, [layer.name for layer in kept]), shares(model)
-    return tuple(replace(layer, field=seen[layer.name], share=costs.get(layer.name)) for layer in kept)
+    seen, costs = receptive_fields(model, [layer.name for layer in kept]), shares(model)
+    return tuple(
+        replace(layer, receptive_field=seen[layer.name], compute_share=costs.get(layer.name)) for layer in kept
+    )
 
 
 def survey(model: Model) -> tuple[Layer, ...]:

@@ -104,8 +104,8 @@ def _unknown(file: Path | io.BytesIO) -> str:
     except OSError:
         head = b""
     if head[4:8] == b"ftyp" and head[8:] in _HEIC:
-        return "HEIC is not read here: save it as JPEG or PNG"
-    return f"not an image in a format known here ({', '.join(SUFFIXES)})"
+        return "HEIC is not supported: save it as JPEG or PNG"
+    return f"not an image in a supported format ({', '.join(SUFFIXES)})"
 
 
 _lock = threading.Lock()

@@ -15,7 +15,7 @@ from innersight.quotients import quotient
 ENERGY = 0.95
 
 
-def fields(model: Model, layers: Sequence[str]) -> dict[str, ReceptiveField]:
+def receptive_fields(model: Model, layers: Sequence[str]) -> dict[str, ReceptiveField]:
     """Return the receptive field of each layer's middle location.
 
     Size and stride are those of the pixels that the location is wired to: where a gradient of its units is not zero,

@@ -74,7 +74,7 @@ def _is_number(cell: str) -> bool:
 def layers(model: Model, found: Sequence[Layer]) -> str:
     """Return the layer table with the layers a study shows marked, and how many layers cannot be read and why."""
     default, unread = default_layers(model), unreadable(model)
-    measured = any(layer.field for layer in found)
+    measured = any(layer.receptive_field for layer in found)
     rows = [
         [
             layer.name,
@@ -83,7 +83,7 @@ def layers(model: Model, found: Sequence[Layer]) -> str:
             f"{_pair(layer.grid)}{f' + {layer.prefix}' if layer.prefix else ''}",
             *(_seen(layer, model) if measured else ()),
             f"{layer.parameters:,}",
-            *((f"{100 * layer.share:.1f}%" if layer.share is not None else "",) if measured else ()),
+            *((f"{100 * layer.compute_share:.1f}%" if layer.compute_share is not None else "",) if measured else ()),
             "*" if layer.name in default else "",
         ]
         for layer in found
@@ -126,10 +126,14 @@ def layers(model: Model, found: Sequence[Layer]) -> str:
 
 
 def _seen(layer: Layer, model: Model) -> tuple[str, str, str]:
-    if layer.field is None or layer.field.size == (0, 0):
+    if layer.receptive_field is None or layer.receptive_field.size == (0, 0):
         return "nothing", "", ""
-    whole = layer.field.size == (model.input.height, model.input.width)
-    return "all" if whole else _pair(layer.field.size), _pair(layer.field.effective), _pair(layer.field.stride)
+    whole = layer.receptive_field.size == (model.input.height, model.input.width)
+    return (
+        "all" if whole else _pair(layer.receptive_field.size),
+        _pair(layer.receptive_field.effective),
+        _pair(layer.receptive_field.stride),
+    )
 
 
 def _pair(sides: tuple[int, int]) -> str:

@@ -8,7 +8,7 @@ from innersight.input_spec import InputSpec
 from innersight.layer import ReceptiveField
 from innersight.layers import default_layers, last_grid, layers
 from innersight.model import Model
-from innersight.receptive_field import fields, gradients_reach, shares
+from innersight.receptive_field import gradients_reach, receptive_fields, shares
 
 
 def model_of(net: nn.Module, height: int = 65, width: int = 81) -> Model:
@@ -30,7 +30,7 @@ def test_fields_of_convolutions_and_pools_follow_the_arithmetic() -> None:
         nn.Linear(8, 4),
     )
     model = model_of(net)
-    found = fields(model, [layer.name for layer in layers(model, all=True)])
+    found = receptive_fields(model, [layer.name for layer in layers(model, all=True)])
     grid = {layer.name: layer.grid for layer in layers(model, all=True)}
     size, jump, middle = [1, 1], [1, 1], [0.5, 0.5]
     padding = [3, 1, 2, (2, 0), 1]
@@ -58,7 +58,7 @@ def test_the_field_stops_at_the_image() -> None:
     convs = [nn.Conv2d(3 if i == 0 else 4, 4, 5, padding=2) for i in range(6)]
     net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
     model = model_of(net, 16, 64)
-    found = fields(model, ["0", "5"])
+    found = receptive_fields(model, ["0", "5"])
     assert found["0"] == ReceptiveField((5, 5), found["0"].effective, (1, 1), (7.5, 31.5))
     assert found["5"].size == (16, 25)
 
@@ -69,7 +69,7 @@ def test_most_of_the_gradient_is_in_the_effective_part() -> None:
         net[0].weight.zero_()
         net[0].weight[..., 8:13, 10] = 1.0
         net[0].weight[..., 0, 10] = 0.1
-    field = fields(model_of(net), ["0"])["0"]
+    field = receptive_fields(model_of(net), ["0"])["0"]
     assert field.size == (13, 1)
     assert field.effective == (5, 1)
 
@@ -84,8 +84,8 @@ def test_shares_are_those_of_the_multiplications() -> None:
         assert found[name] == cost / total, name
     listed = {layer.name: layer for layer in layers(model, measure=True)}
     assert listed["conv1"].share == convs[0] / total
-    assert listed["conv1"].field is not None
-    assert layers(model, measure=False)[0].field is None
+    assert listed["conv1"].receptive_field is not None
+    assert layers(model, measure=False)[0].receptive_field is None
 
 
 class ClassToken(nn.Module):
@@ -157,7 +157,7 @@ class Windows(nn.Module):
 
 def test_neighbours_that_share_a_window_have_the_stride_of_the_grid() -> None:
     torch.manual_seed(0)
-    found = fields(model_of(Windows(), 96, 64), ["patch", "mixed"])
+    found = receptive_fields(model_of(Windows(), 96, 64), ["patch", "mixed"])
     assert found["patch"].stride == found["mixed"].stride == (4, 4)
     assert found["mixed"].size == (16, 16)
 

@@ -27,7 +27,7 @@ from innersight.model import Model
 from innersight.patterns.objectives import Read, Rows, Term, objectives
 from innersight.patterns.score import grain
 from innersight.quotients import cosine, normalised, quotient, scaled
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.render.colour import paint, scale_of
 from innersight.render.sheets import value_sheet
 from innersight.scan.kinds.classes import selectivity
@@ -404,7 +404,9 @@ def test_what_layers_are_and_see_does_not_depend_on_the_size_of_activations() ->
             readings = probe._readings(model.net[:5](x), x)
         assert isinstance(readings, list)
         scores.append([(one.score, one.distinct) for one in readings])
-        found.append(([(one.name, one.grid, one.axes) for one in survey(model)], fields(model, ["0", "2", "4"])))
+        found.append(
+            ([(one.name, one.grid, one.axes) for one in survey(model)], receptive_fields(model, ["0", "2", "4"]))
+        )
     assert found[0] == found[1] == found[2]
     assert np.allclose(scores[0], scores[1], atol=1e-4)
     assert np.allclose(scores[0], scores[2], atol=1e-4)

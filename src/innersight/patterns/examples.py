@@ -19,7 +19,7 @@ from innersight.layer import ReceptiveField
 from innersight.model import Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import Reading, references_of
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
@@ -220,7 +220,7 @@ def _parts(
     pixels = torch.ones(len(wanted), most, model.input.channels, *size)
     names: dict[int, str] = {}
     layers = sorted({one.single.layer for one in wanted if one.single is not None and one.single.layer is not None})
-    seen = fields(model, layers)
+    seen = receptive_fields(model, layers)
     # Image by image, so that one at a time is held.
     for entry in chosen(images, needed):
         image, number = entry.load(model.input), entry.number

@@ -10,7 +10,7 @@ from innersight.model import Model
 from innersight.patterns.objectives import Objective
 from innersight.patterns.reading import moved
 from innersight.patterns.transforms import Window
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 
 LARGEST = 0.6  # of the image; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
@@ -46,7 +46,7 @@ class Windows:
 
     def _field(self, layer: str) -> ReceptiveField:
         if layer not in self._fields:
-            self._fields |= fields(self._model, [layer])
+            self._fields |= receptive_fields(self._model, [layer])
         return self._fields[layer]
 
     def _may_roam(self, layer: str) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class Result(Protocol):
+class _Savable(Protocol):
     """What every result offers."""
 
     @property
@@ -33,7 +33,7 @@ class Result(Protocol):
         """Return the raw values by name."""
 
 
-def save(result: Result, path: str | Path, **drawing: Any) -> Path:
+def save(result: _Savable, path: str | Path, **drawing: Any) -> Path:
     """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values.
 
     drawing : arguments of `result.figure`. Raises WriteError where the file cannot be written.

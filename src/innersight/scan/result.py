@@ -18,7 +18,7 @@ from innersight.errors import InnersightError, nearest
 from innersight.inputs import ImageEntry, again
 from innersight.layer import ReceptiveField
 from innersight.model import Model
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.render import figures
 from innersight.scan.crops import Crop, crops, reopen
 from innersight.scan.ledger import Record
@@ -289,7 +289,7 @@ class Scan:
 
     @cached_property
     def _fields(self) -> dict[str, ReceptiveField]:
-        return fields(self.model, list(self.layers))
+        return receptive_fields(self.model, list(self.layers))
 
     def _address(self, address: str | Address) -> "_Unit":
         if isinstance(address, str):

@@ -21,7 +21,7 @@ from innersight import tap
 from innersight.errors import InnersightError, printable
 from innersight.inputs import threads
 from innersight.layer import ReceptiveField
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.scan.crops import Opened, cut, opened
 from innersight.scan.ledger import SPRITES
 from innersight.storage.store import Store, clear_errors
@@ -91,7 +91,7 @@ def _on_disk(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> dict[str, np.ndarray]:
     """Return by layer (units, top, SIDE, SIDE, 3) uint8, on the disk: of many units they are more than memory holds."""
-    seen, model = fields(scan.model, list(scan.layers)), scan.model
+    seen, model = receptive_fields(scan.model, list(scan.layers)), scan.model
     wanted: dict[str, Places] = {}
     found: dict[str, np.ndarray] = {}
     for i, (layer, tally) in enumerate(scan.layers.items()):

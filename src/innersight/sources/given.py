@@ -104,8 +104,14 @@ def _folder(found: Path, shown: str) -> str:
         return "hf"
     for name, reason in (
         ("index.sqlite", f"a study; look at it with: innersight view {shown}"),
-        ("saved_model.pb", "a SavedModel of TensorFlow: model.save('net.keras') there, and write keras:net.keras"),
-        ("keras_metadata.pb", "a SavedModel of TensorFlow: model.save('net.keras') there, and write keras:net.keras"),
+        (
+            "saved_model.pb",
+            "a SavedModel of TensorFlow: call model.save('net.keras') in TensorFlow and give keras:net.keras",
+        ),
+        (
+            "keras_metadata.pb",
+            "a SavedModel of TensorFlow: call model.save('net.keras') in TensorFlow and give keras:net.keras",
+        ),
     ):
         if (found / name).exists():
             raise InnersightError(f"{shown}: {reason}")

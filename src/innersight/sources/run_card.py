@@ -121,7 +121,7 @@ def _check_net(net: str, shown: str) -> None:
     if origin not in LIBRARIES or named:
         raise InnersightError(
             f"{shown}: refused, its run.json names the network {printable(net)!r}, and only {', '.join(LIBRARIES)} are "
-            f"built from there, as nothing that a folder brings along may run or be opened by its word: where you "
+            f"built from there, because nothing in a folder may make code run or files open: if you "
             f"trust it, write '{printable(query.joined(net, checkpoint=f'{shown}/weights.safetensors'))}'"
         )
 

@@ -23,7 +23,7 @@ from innersight.patterns import Patterns, patterns
 from innersight.patterns.objectives import Target
 from innersight.predict import Prediction, predict
 from innersight.quotients import scaled
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.render.sheets import small
 from innersight.sources.run_card import read_card
 from innersight.storage.bounded import read_json
@@ -142,7 +142,7 @@ def compared(model: Model, images: tuple[Image, ...], layer: str) -> Outcome:
 
 def fields_of(model: Model, layers: Sequence[str]) -> Outcome:
     """Return what a place of each layer sees."""
-    return {name: asdict(found) for name, found in fields(model, layers).items()}, {}
+    return {name: asdict(found) for name, found in receptive_fields(model, layers).items()}, {}
 
 
 def first_conv(model: Model) -> str | None:

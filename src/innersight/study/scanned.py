@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.image import ImageError
-from innersight.receptive_field import fields
+from innersight.receptive_field import receptive_fields
 from innersight.render.sheets import colour_sheet, value_sheet
 from innersight.scan import Example, Scan, Tally, stored
 from innersight.scan.crops import crops, reopen
@@ -49,7 +49,7 @@ def examples(scene: Scene, layer: str, units: Sequence[int]) -> tuple[dict[str, 
     if scan is None or layer not in scan.layers:
         return {"rows": [], "why": "this layer was not scanned"}, {}
     again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None, scan.again)[0])
-    seen = fields(model, [layer])[layer]
+    seen = receptive_fields(model, [layer])[layer]
     rows, pixels, masks = [], [], []
     try:
         for unit in units:

@@ -25,7 +25,7 @@ def archive(file: BufferedIOBase, where: str, *, what: str) -> Iterator[zipfile.
         names = Counter(entry.filename.casefold() for entry in entries)
         twice = next((name for name, number in names.items() if number > 1), None)
         if twice is not None:
-            raise InnersightError(f"{where}: refused, its entry {printable(twice)} is there twice")
+            raise InnersightError(f"{where}: refused, its entry {printable(twice)} occurs twice")
         yield found
 
 

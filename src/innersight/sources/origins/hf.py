@@ -153,7 +153,7 @@ def _from_where(name: str, report: Mapping[str, Any]) -> str:
     note = f"weights from {'the folder' if os.path.isdir(name) else 'the hub:'} {name}"
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        note += f"; {', '.join(missing[:3])}{more} not in it: random, nothing was learned there"
+        note += f"; {', '.join(missing[:3])}{more} are missing from it: they have random weights"
     return note
 
 
@@ -189,7 +189,7 @@ def _contract(processor: Any, config: Any) -> tuple[dict[str, Any], list[str]]:
         resized = edge or size.get("height")
         known = {"fit": "crop", "crop": min(1.0, height / resized)} if resized and height else {"fit": "crop"}
         if not edge and size and _pair(size) != (height, width):
-            notes.append("its processor squashes images before it crops them; here they keep their proportions")
+            notes.append("its processor squashes images before it crops them; Innersight keeps their aspect ratio")
     elif "crop_pct" in stated and edge:
         height, width = edge, edge
         known = {"fit": "squash"} if edge >= 384 else {"fit": "crop", "crop": stated["crop_pct"]}
