@@ -83,7 +83,7 @@ def test_shares_are_those_of_the_multiplications() -> None:
     for name, cost in (("conv1", convs[0]), ("conv2", convs[1]), ("head", head), ("bn1", 0)):
         assert found[name] == cost / total, name
     listed = {layer.name: layer for layer in layers(model, measure=True)}
-    assert listed["conv1"].share == convs[0] / total
+    assert listed["conv1"].compute_share == convs[0] / total
     assert listed["conv1"].receptive_field is not None
     assert layers(model, measure=False)[0].receptive_field is None
 
@@ -131,7 +131,7 @@ def test_heatmaps_are_read_where_places_still_reach_the_class() -> None:
     assert "(8x8) reaches the class" in why
 
 
-def test_a_head_of_zeros_is_said_to_hear_nothing() -> None:
+def test_no_gradient_reaches_a_layer_under_a_head_of_zeros() -> None:
     model = tiny("in-place")
     nn.init.zeros_(model.net.head.weight)
     name, why = last_grid(model)
@@ -181,4 +181,4 @@ def test_layers_of_another_output_are_not_called_tokens() -> None:
     torch.manual_seed(0)
     name, why = last_grid(model_of(TwoHeads(), 64, 64))
     assert name == "deep"
-    assert why.endswith("behind it, locations do not affect the scores")
+    assert why.endswith("after it, locations do not affect the scores")
