@@ -119,8 +119,8 @@ def plain_help(text: str) -> str:
 
 # Commands whose function has no documentation of its parameters yet.
 UNDOCUMENTED = {
-    "ablate", "activations", "compare", "connections", "dissect", "explain", "find", "interpretability", "layers",
-    "match", "patterns", "predict", "scan", "study", "train", "trust",
+    "ablate", "compare", "connections", "dissect", "explain", "find", "interpretability", "match", "scan", "study",
+    "trust",
 }  # fmt: skip
 
 

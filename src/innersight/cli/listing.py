@@ -46,9 +46,9 @@ def kinds() -> tuple[list[str], list[list[str]]]:
 
 def entries(kind: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of a kind; a column that is empty for all is left out."""
-    head = ["name", "title", "use", "source", "options"]
+    head = ["name", "title", "example", "use", "source", "options"]
     rows = [
-        [entry.name, entry.title, entry.use or entry.summary, entry.source, " ".join(_options(kind, entry))]
+        [entry.name, entry.title, _example(entry), entry.use or entry.summary, entry.source, _options_line(kind, entry)]
         for entry in registry(kind).entries()
     ]
     kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
@@ -58,7 +58,7 @@ def entries(kind: str) -> tuple[list[str], list[list[str]]]:
 def details(kind: str, name: str) -> str:
     """Return all that is known of one entry. Raises InnersightError for an unknown one."""
     entry = registry(kind).entry(name)
-    stated = [("use", entry.use), ("source", entry.source), ("unit", entry.unit)]
+    stated = [("example", _example(entry)), ("use", entry.use), ("source", entry.source), ("unit", entry.unit)]
     lines = [f"{entry.name}: {entry.title}", *_wrapped(entry.summary, "")]
     lines += [line for key, text in stated if text for line in _wrapped(f"{key}: {text}", "")]
     for text, one in zip(_options(kind, entry), entry.options, strict=True):
@@ -68,11 +68,21 @@ def details(kind: str, name: str) -> str:
 
 def _options(kind: str, entry: Entry[Any]) -> list[str]:
     """Return the options of an entry as the command line writes them, with their defaults."""
-    before = f"--{entry.name}." if kind == "methods" else ""
+    before = {"methods": f"--{entry.name}.", "sources": "?"}.get(kind, "")
     return [f"{before}{one.word}={_text(one.default)}" for one in entry.options]
 
 
+def _options_line(kind: str, entry: Entry[Any]) -> str:
+    return " ".join(_options(kind, entry))
+
+
+def _example(entry: Entry[Any]) -> str:
+    return str(entry.facts.get("example", ""))
+
+
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
