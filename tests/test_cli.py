@@ -2,10 +2,12 @@ import ast
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -205,7 +207,12 @@ def _save_small(path):
 
 def test_list_and_doctor_print_something():
     assert "--gradcam.relu=false" in run("list", "methods").stdout
-    assert "torch" in run("doctor").stdout
+    said = run("doctor").stdout
+    assert "torch" in said
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert set(re.findall(r"^([a-z]+) +(?:installed|pip install)", said, re.MULTILINE)) == set(
+        stated["optional-dependencies"]
+    )
 
 
 def test_toons_writes_class_folders(tmp_path):

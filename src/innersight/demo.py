@@ -21,8 +21,21 @@ PLAN = Plan(units=8, steps=80, negatives=2, trust=10)
 def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:
     """Draw two images of one character, study the embedded network on them, and return the report's path.
 
-    Six images of every character are scanned for examples and for the trust in heatmaps. All are written to `out`;
-    their seeds are not among those the network was trained on.
+    Six images of every character are scanned, for examples and to test the heatmap methods. The network was trained on
+    none of these images.
+
+    Parameters
+    ----------
+    out
+        Folder of the study, in which the images are written too.
+    progress
+        Called as `progress(done, total, name)` with the number of finished items, of all, and the name of the next.
+
+    Returns
+    -------
+    pathlib.Path
+        The report, one HTML file.
+
     """
     inside = StudyFolder(Path(out))
     inside.check()

@@ -1,7 +1,6 @@
 """Plain-text tables for the terminal."""
 
 import importlib.metadata
-import importlib.util
 import io
 import platform
 import re
@@ -30,19 +29,6 @@ from innersight.scan import Scan
 from innersight.trust import Trust, about
 
 LINE = 10_000  # columns, where no terminal says how many there are
-EXTRAS = {
-    "timm": ("timm",),
-    "hf": ("transformers",),
-    "keras": ("keras", "h5py"),
-    "onnx": ("onnx", "onnx2torch", "onnxruntime"),
-    "tiff": ("tifffile", "imagecodecs"),
-    "captum": ("captum", "sklearn"),
-    "ray": ("ray",),
-    "datasets": ("datasets",),
-    "train": ("lightning", "tensorboard"),
-    "bench": ("lucent", "pytorch_grad_cam", "captum"),
-    "test": ("pytest", "hypothesis", "playwright"),
-}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -320,7 +306,7 @@ def dissection(result: Dissection | Concepts, limit: int = 20) -> str:
 
 
 def doctor() -> str:
-    """Return versions, devices, and which extras are there."""
+    """Return versions, devices, and what is missing for each extra."""
     import torch
 
     from innersight import __version__
@@ -334,11 +320,29 @@ def doctor() -> str:
     lines.append(f"devices: cpu ({torch.get_num_threads()} threads){''.join(f', cuda: {gpu}' for gpu in gpus)}")
     if torch.backends.mps.is_available():
         lines[-1] += ", mps"
-    for extra, modules in EXTRAS.items():
-        absent = [module for module in modules if importlib.util.find_spec(module) is None]
-        state = "installed" if not absent else f"not installed: pip install 'innersight[{extra}]'"
-        lines.append(f"extra {extra}: {state}")
-    return "\n".join(lines)
+    rows = []
+    for extra, names in extras().items():
+        absent = [name for name in names if not _is_installed(name)]
+        rows.append([extra, f"pip install 'innersight[{extra}]'" if absent else "installed", ", ".join(absent)])
+    return "\n".join([*lines, "", table(["extra", "state", "missing"], rows)])
+
+
+def extras() -> dict[str, list[str]]:
+    """Return the optional dependencies of this installation by the extra they belong to."""
+    found: dict[str, list[str]] = {}
+    for text in importlib.metadata.requires("innersight") or ():
+        match = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)", text)
+        if match and match[1] != "innersight":
+            found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def scan(found: Scan) -> str:

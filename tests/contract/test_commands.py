@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import innersight as ins
 from innersight.ablation import Ablation
 from innersight.cli import app
-from innersight.cli.command import MANY, PANELS, UNLIMITED
+from innersight.cli.command import MANY, MODEL, PANELS, UNLIMITED
 from innersight.cli.listing import KINDS, registry
 from innersight.compare import Comparison
 from innersight.connections.result import Connections
@@ -202,6 +202,10 @@ def test_commands_on_a_page_exist_with_their_options(page: Path) -> None:
         assert name in BUILT, words
         known = {text for one in BUILT[name].params for text in (*one.opts, *one.secondary_opts)} | {"--help"}
         assert {word.split("=")[0] for word in rest if re.match(r"--?[a-z][a-z-]*(=|$)", word)} <= known, words
+
+
+def test_the_help_of_model_names_every_source() -> None:
+    assert set(re.findall(r"\b[a-z0-9]+(?=:[A-Z])|^toon", MODEL.help)) == set(registry("sources"))
 
 
 def test_what_cannot_be_listed_has_a_sentence() -> None:

@@ -39,7 +39,7 @@ class Typed:
 
 MODEL = Typed(
     "MODEL",
-    help="toon, run:DIR, torchvision:NAME, timm:NAME, hf:NAME_OR_DIR, keras:FILE, onnx:FILE, pt2:FILE, "
+    help="toon, run:DIR, small:WIDTH, torchvision:NAME, timm:NAME, hf:NAME_OR_DIR, keras:FILE, onnx:FILE, pt2:FILE, "
     "lightning:FILE?class=MODULE:CLASS, python:MODULE:FUNCTION, or the file or folder of a whole network. "
     "Options may follow: ?checkpoint=FILE&size=96&mean=0.5",
 )
