@@ -67,7 +67,7 @@ def test_names_come_before_numbers() -> None:
 def test_folders_inside_the_folders_of_classes(model: Model, tmp_path: Path) -> None:
     found = ins.predict(model, tree(tmp_path, "birch/session 1", "cedar/2024/may", "cedar", "birch/2"))
     assert found.ground_truth == (1, 1, 2, 2)
-    assert found.notes == ("labels are the names of folders: 4 images, birch, cedar",)
+    assert found.notes == ("labels are folder names: 4 images, birch, cedar",)
 
 
 def test_folders_named_otherwise_are_told(model: Model, tmp_path: Path) -> None:
@@ -76,17 +76,17 @@ def test_folders_named_otherwise_are_told(model: Model, tmp_path: Path) -> None:
         ("0", 0), ("1", 1), ("2", -1), ("3", -1), ("4", -1),
     ]  # fmt: skip
     strange, numbered, spelled = found.notes
-    assert strange.startswith("3 images lie in folders named 7, bich, oak, which is no class of the network")
-    assert numbered == "folders are read as the numbers of classes, which count from 0: 1 is birch"
-    assert spelled == "folders are matched to classes though they are spelled differently: Ash Tree is ash_tree"
+    assert strange.startswith("3 images lie in folders named 7, bich, oak, which are not classes of the network")
+    assert numbered == "folders are read as class numbers, counted from 0: 1 is birch"
+    assert spelled == "folders are matched to classes in spite of another spelling: Ash Tree is ash_tree"
 
 
 def test_no_folder_is_a_class_and_the_notes_say_so(model: Model, tmp_path: Path) -> None:
     found = ins.predict(model, tree(tmp_path, "brich", "ceder"))
     assert found.summary() is None
     assert found.notes == (
-        "2 images lie in folders named brich, ceder, which is no class of the network, and count for no class; no "
-        "image has a label that is a class; did you mean birch?",
+        "2 images lie in folders named brich, ceder, which are not classes of the network, and are treated as "
+        "unlabelled; no image has a label that is a class; did you mean birch?",
     )
 
 
@@ -94,9 +94,7 @@ def test_numbers_where_nobody_stated_names(tmp_path: Path) -> None:
     base = tiny("in-place")
     found = ins.predict(ins.load(base.net, input=base.input), tree(tmp_path, "0", "3"))
     assert found.ground_truth == (0, 3)
-    assert found.notes == (
-        "folders are read as the numbers of classes, which count from 0: 0 is class 0, 3 is class 3",
-    )
+    assert found.notes == ("folders are read as class numbers, counted from 0: 0 is class 0, 3 is class 3",)
 
 
 def test_a_file_or_folder_given_by_itself(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,11 +135,11 @@ PLAN = Plan(units=0, steps=1, trust=0)
 def test_every_command_says_the_same(command: str, model: Model, tmp_path: Path) -> None:
     folder = tree(tmp_path / "in", "Ash Tree", "2", "oak", "birch/x")
     wanted = (
-        "1 image lies in a folder named oak, which is no class of the network, and counts for no class; "
+        "1 image lies in a folder named oak, which is not a class of the network, and is treated as unlabelled; "
         "choose from: ash_tree, birch, cedar, dogwood",
-        "folders are read as the numbers of classes, which count from 0: 2 is cedar",
-        "folders are matched to classes though they are spelled differently: Ash Tree is ash_tree",
-        "labels are the names of folders: 1 image, birch",
+        "folders are read as class numbers, counted from 0: 2 is cedar",
+        "folders are matched to classes in spite of another spelling: Ash Tree is ash_tree",
+        "labels are folder names: 1 image, birch",
     )
     assert COMMANDS[command](model, folder, tmp_path / "out").notes == wanted
 

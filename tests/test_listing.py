@@ -85,8 +85,8 @@ def test_a_validation_folder_goes_by_the_rule_of_labels(tree: Path, tmp_path: Pa
     }  # fmt: skip
     assert [note.split(":")[0].split(",")[0] for note in listing.notes] == [
         "1 image lies in a folder named purple",
-        "folders are read as the numbers of classes",
-        "folders are matched to classes though they are spelled differently",
+        "folders are read as class numbers",
+        "folders are matched to classes in spite of another spelling",
     ]
 
 

@@ -246,8 +246,8 @@ def test_profiles_are_named(tmp_path: Path) -> None:
     image.save(tmp_path / "b.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
     image.save(tmp_path / "c.png", icc_profile=b"no profile")
     assert load_image(tmp_path / "a.png").notes == ()
-    assert "is not applied" in load_image(tmp_path / "b.png").notes[0]
-    assert load_image(tmp_path / "c.png").notes == ("its colour profile (of unknown kind) is not applied",)
+    assert "was not applied" in load_image(tmp_path / "b.png").notes[0]
+    assert load_image(tmp_path / "c.png").notes == ("its colour profile (of unknown kind) was not applied",)
     assert pixels(tmp_path / "b.png") == COLOURS
 
 

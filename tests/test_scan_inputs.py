@@ -133,9 +133,9 @@ def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: 
     for source in (files(folder), tar, by_number, Pairs(folder), Rows(folder), Inputs(folder, model)):
         result = scan(model, source, LAYERS, batch=5)
         assert alike(whole, result), source
-        taken = ("float tensors are taken for the network's own input, normalised already: 24",)
+        taken = ("float tensors are read as the network's own input, already normalised: 24",)
         assert set(result.notes) <= {*whole.notes, *taken}
-    assert whole.notes == ("labels are the names of folders: 24 images, ash, birch, cedar",)
+    assert whole.notes == ("labels are folder names: 24 images, ash, birch, cedar",)
     assert whole.layers["relu2"].selectivity is not None
     counted = whole.layers["relu2"].raw["classes/count"][:, 0]
     assert counted.tolist() == [8, 8, 8, 0]
@@ -192,8 +192,8 @@ def test_labels_that_are_no_class_are_told(model: Model, folder: Path, tmp_path:
         (tmp_path / name / "a.png").write_bytes(files(folder)[0].read_bytes())
     result = scan(model, tmp_path, LAYERS)
     note, rest = result.notes
-    assert note.startswith("2 images lie in folders named brich, oak, which is no class of the network")
-    assert rest == "labels are the names of folders: 1 image, ash"
+    assert note.startswith("2 images lie in folders named brich, oak, which are not classes of the network")
+    assert rest == "labels are folder names: 1 image, ash"
     assert "did you mean birch?" in note
     assert result.layers["relu1"].raw["classes/count"][:, 0].tolist() == [1, 0, 0, 0]
     # The folder that was named is no class; its images lie in none.
@@ -212,7 +212,7 @@ def test_numbers_beyond_the_classes_are_told(model: Model) -> None:
             return images[i]
 
     (note,) = scan(model, Few(), LAYERS).notes
-    assert note.startswith("2 images are labelled 4, 5, which is no class")
+    assert note.startswith("2 images are labelled 4, 5, which are not classes")
 
 
 def test_labels_and_classes() -> None:
@@ -409,11 +409,9 @@ def test_folders_named_by_numbers_are_told(model: Model, folder: Path, tmp_path:
     for _ in range(2):  # what was kept tells the same
         result = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "study")
         strange, numbered = result.notes
-        assert strange.startswith("8 images lie in folders named 40, which is no class of")
+        assert strange.startswith("8 images lie in folders named 40, which is not a class of")
         label = model.labels
-        assert numbered == (
-            f"folders are read as the numbers of classes, which count from 0: 0 is {label[0]}, 2 is {label[2]}"
-        )
+        assert numbered == (f"folders are read as class numbers, counted from 0: 0 is {label[0]}, 2 is {label[2]}")
     assert stored(model, tmp_path / "study").notes == result.notes
 
 
@@ -422,7 +420,7 @@ def test_pixels_given_as_network_input_are_told(model: Model) -> None:
     scaled = Listed([torch.randn(3, 24, 24) for _ in range(3)])
     (note,) = scan(model, own, LAYERS).notes
     assert "3; but all of them lie between 0 and 1" in note
-    taken = ("float tensors are taken for the network's own input, normalised already: 3",)
+    taken = ("float tensors are read as the network's own input, already normalised: 3",)
     # Whatever the first one happens to be.
     for given in (scaled, Listed([torch.zeros(3, 24, 24), *scaled.rows[:2]])):
         assert scan(model, given, LAYERS).notes == taken

@@ -106,10 +106,10 @@ def test_names_and_labels(model: Model) -> None:
 
 
 def test_what_was_assumed_is_said(model: Model) -> None:
-    taken = f"float tensors are taken for the network's own input, normalised already: {COUNT}"
+    taken = f"float tensors are read as the network's own input, already normalised: {COUNT}"
     doubt = (
-        f"{taken}; but all of them lie between 0 and 1, as if they were not: if so, give uint8 pixels or PIL images, "
-        "or normalise them by mean 0.5, 0.4, 0.3 and std 0.2, 0.3, 0.4"
+        f"{taken}; but all of them lie between 0 and 1, as if they were not normalised: if so, give uint8 pixels or "
+        "PIL images, or normalise them with mean 0.5, 0.4, 0.3 and std 0.2, 0.3, 0.4"
     )
     for function in (lambda x: ins.predict(model, x), lambda x: ins.explain(model, x), lambda x: ins.scan(model, x)):
         assert function(fed(model)).notes == (taken,)
@@ -143,7 +143,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "array, bands first": (np.zeros((3, 24, 24)), "put the bands last with np.moveaxis"),
     "nothing": (None, "no images given"),
     "a number": (7, "images=7 of type int: give files"),
-    "an address": ("https://example.org/a.png", "no such file; nothing is downloaded"),
+    "an address": ("https://example.org/a.png", "no such file; URLs are not downloaded"),
 }
 
 
@@ -238,7 +238,7 @@ def test_single_images_of_other_parameters(model: Model) -> None:
 
 def test_a_study_of_tensors_is_computed_further(model: Model, tmp_path: Path) -> None:
     made = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
-    assert made.notes == (f"float tensors are taken for the network's own input, normalised already: {COUNT}",)
+    assert made.notes == (f"float tensors are read as the network's own input, already normalised: {COUNT}",)
     assert list(later.later(tmp_path / "s", asks.parse({"kind": "activations", "layer": "relu1"}), model=model))
     again = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
     assert again.computed == 0

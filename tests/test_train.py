@@ -256,7 +256,7 @@ def test_a_validation_folder(tree: Path, tmp_path: Path) -> None:
     assert result.images == 5
     assert result.card.metrics["counts"]["val"] == {"blue": 2, "green": 0, "red": 3}
     assert result.card.metrics["per_class"]["green"]["recall"] is None
-    assert "1 image lies in a folder named stranger, which is no class" in said.text
+    assert "1 image lies in a folder named stranger, which is not a class" in said.text
     assert "class green has no images in val" in said.text
 
 

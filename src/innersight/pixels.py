@@ -162,7 +162,7 @@ def _profile(opened: PILImage.Image) -> tuple[str, ...]:
     except (ImportError, *BROKEN):
         name = "of unknown kind"
     plain = "srgb" in name.lower() or "gr" in name.lower()[:4]
-    return () if plain else (f"its colour profile ({printable(name)}) is not applied",)
+    return () if plain else (f"its colour profile ({printable(name)}) was not applied",)
 
 
 def eight_bit(

@@ -95,9 +95,10 @@ def label_notes(
         total = sum(strange.values())
         in_folders = ("lie in folders named", "lies in a folder named")
         where = (in_folders if set(strange) <= set(folders) else ("are labelled", "is labelled"))[total == 1]
+        known = "is not a class" if len(strange) == 1 else "are not classes"
         yield (
-            f"{total:,} image{'s' * (total != 1)} {where} {_few(list(strange))}, which is no class of the network, and "
-            f"count{'s' * (total == 1)} for no class{none}; {nearest(next(iter(strange)), labels)}"
+            f"{total:,} image{'s' * (total != 1)} {where} {_few(list(strange))}, which {known} of the network, and "
+            f"{'is' if total == 1 else 'are'} treated as unlabelled{none}; {nearest(next(iter(strange)), labels)}"
         )
     read: dict[str, dict[str, int]] = {"name": {}, "spelling": {}, "number": {}}
     for label, number in counts:
@@ -105,13 +106,13 @@ def label_notes(
             read[_way(label, number, labels)][label] = number
     if read["number"]:
         pairs = [f"{label} is {_shown(labels[number])}" for label, number in _ordered(read["number"])]
-        yield f"folders are read as the numbers of classes, which count from 0: {_few(pairs)}"
+        yield f"folders are read as class numbers, counted from 0: {_few(pairs)}"
     if read["spelling"]:
         pairs = [f"{label} is {labels[number]}" for label, number in read["spelling"].items()]
-        yield f"folders are matched to classes though they are spelled differently: {_few(pairs)}"
+        yield f"folders are matched to classes in spite of another spelling: {_few(pairs)}"
     if read["name"]:
         total = sum(count for (label, _), count in counts.items() if label in read["name"])
-        yield f"labels are the names of folders: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
+        yield f"labels are folder names: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
 
 
 def counted(pairs: Iterator[tuple[Label, int]]) -> Counter[tuple[str, int]]:

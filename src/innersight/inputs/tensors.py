@@ -106,12 +106,12 @@ class Assumed:
         if not self._input:
             return ()
         spec = self._spec
-        taken = f"float tensors are taken for the network's own input, normalised already: {self._input:,}"
+        taken = f"float tensors are read as the network's own input, already normalised: {self._input:,}"
         # One image alone may lie between 0 and 1 by chance, and the first of a set that is not normalised may be black.
         if self._scaled < self._input or (set(spec.mean) == {0.0} and set(spec.std) == {1.0}):
             return (taken,)
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
         return (
-            f"{taken}; but all of them lie between 0 and 1, as if they were not: if so, give uint8 pixels or PIL "
-            f"images, or normalise them by mean {mean} and std {std}",
+            f"{taken}; but all of them lie between 0 and 1, as if they were not normalised: if so, give uint8 "
+            f"pixels or PIL images, or normalise them with mean {mean} and std {std}",
         )

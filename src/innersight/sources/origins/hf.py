@@ -196,7 +196,7 @@ def _contract(processor: Any, config: Any) -> tuple[dict[str, Any], list[str]]:
     elif edge:
         height, width = (height or edge), (width or edge)
         known = {"fit": "crop"}
-        notes.append(f"its processor leaves images oblong; the {height}x{width} px in the middle are shown to it")
+        notes.append(f"its processor keeps images rectangular; Innersight uses the central {height}x{width} px")
     elif size:
         height, width = _pair(size)
     if height and width:
@@ -231,4 +231,4 @@ def _take_rgb(net: nn.Module) -> str:
     first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
     with torch.no_grad():
         first.weight.copy_(first.weight.flip(1))
-    return "made for blue, green, red: its first convolution is turned around to take red, green, blue"
+    return "made for blue, green, red: its first convolution was reordered to take red, green, blue"

@@ -135,7 +135,7 @@ def of_live(network: Any, *, stated: Mapping[str, Any], head: Head | None) -> Mo
             f"the Keras network {name} cannot be copied ({reason}): give its classes get_config(), as for saving"
         ) from error
     model = of_network(keras, copied, name, name, stated=stated, head=head)
-    return replace(model, notes=("a copy of the Keras network as it was when it was loaded", *model.notes))
+    return replace(model, notes=("a copy of the Keras network, made when it was loaded", *model.notes))
 
 
 def of_network(
