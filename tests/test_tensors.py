@@ -229,8 +229,8 @@ def test_single_images_of_other_parameters(model: Model) -> None:
     )
     box = (0.1, 0.1, 0.6, 0.6)
     assert ins.find(model, (one, box)).order == ins.find(model, (like, box)).order
-    for kind in ("of", "begin"):
-        what = "inversion(relu2)" if kind == "of" else "relu2:1"
+    for kind in ("reference", "init"):
+        what = "inversion(relu2)" if kind == "reference" else "relu2:1"
         assert ins.patterns(model, what, steps=1, **{kind: one}).images.isfinite().all()
     with pytest.raises(ImageError, match="like: give one image, not several"):
         ins.explain(model, shots(), like=fed(model))
