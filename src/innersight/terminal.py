@@ -76,36 +76,38 @@ def layers(model: Model, found: Sequence[Layer]) -> str:
     ]
     columns = ["layer", "kind", "units", "grid"]
     columns += [
-        *(("sees", "mostly", "stride") if measured else ()),
+        *(("receptive field", "effective", "stride") if measured else ()),
         "parameters",
         *(("compute",) if measured else ()),
-        "",
+        "default",
     ]
     size = "x".join(map(str, model.input.shape))
     lines = [f"{printable(model.name)}: input {size}, {len(model.labels)} classes", "", table(columns, rows), ""]
-    lines.append("* shown by `innersight study`")
+    lines.append("default: *, one of the layers that commands use when none is named")
     listed = {layer.name for layer in found}
     unlisted = [name for name in default if name not in listed]
     if unlisted:
-        lines.append(f"also shown by `innersight study`: {', '.join(unlisted)} (see --all)")
+        lines.append(f"default layers that only --all lists: {', '.join(unlisted)}")
     if measured:
         lines.append(
-            "sees: receptive field in pixels of the network's input; mostly: where 95% of its gradient is; "
-            "compute: share of one forward pass"
+            "receptive field, stride: in pixels of the network's input; effective: the part with 95% of the gradient's "
+            "energy; compute: share of one forward pass"
         )
     if measured and any("#" in layer.name for layer in found):
-        lines.append("NAME#2 is the second call of a module; the compute of all its calls is in its first line")
+        lines.append("NAME#2: second call of a module; its first line has the compute of all calls")
     if any(layer.prefix for layer in found):
-        lines.append("grid 14x14 + 1: one token before those of the image, such as a class token; it is not shown")
+        lines.append(
+            "grid 14x14 + 1: one more token in front of those of the image, such as a class token, which is not shown"
+        )
     if all(layer.grid == (1, 1) for layer in found):
-        lines.append(f"{without_grid(model)}; heatmaps are those of methods that read pixels")
+        lines.append(f"{without_grid(model)}; only heatmap methods that read pixels apply")
     if unread:
         reasons: dict[str, list[str]] = {}
         for name, why in unread.items():
             reasons.setdefault(re.sub(r"\d+", "N", why), []).append(name)
-        lines.append(f"{len(unread)} layers have no units and locations:")
+        lines.append(f"{len(unread)} layers cannot be read:")
         lines += [
-            f"  {names[0]}{f' and {len(names) - 1} like it' if len(names) > 1 else ''} {unread[names[0]]}"
+            f"  {names[0]}{f' (and {len(names) - 1} similar)' if len(names) > 1 else ''} {unread[names[0]]}"
             for names in reasons.values()
         ]
     return "\n".join(lines)
@@ -113,10 +115,10 @@ def layers(model: Model, found: Sequence[Layer]) -> str:
 
 def _seen(layer: Layer, model: Model) -> tuple[str, str, str]:
     if layer.receptive_field is None or layer.receptive_field.size == (0, 0):
-        return "nothing", "", ""
+        return "none", "", ""
     whole = layer.receptive_field.size == (model.input.height, model.input.width)
     return (
-        "all" if whole else _pair(layer.receptive_field.size),
+        "whole input" if whole else _pair(layer.receptive_field.size),
         _pair(layer.receptive_field.effective),
         _pair(layer.receptive_field.stride),
     )

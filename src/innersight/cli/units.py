@@ -12,7 +12,7 @@ Limit = Annotated[int, typer.Option(help="Units to list and draw.")]
 
 @command(UNITS, arguments=("model",), writes=False)
 def layers(call: Call, *, json: Json = False) -> None:
-    """Mark with * the layers that `innersight study` shows."""
+    """Mark the layers that commands use when none is named."""
     from dataclasses import asdict
 
     found = call.run()
