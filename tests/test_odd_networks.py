@@ -285,7 +285,7 @@ def test_a_network_without_maps_has_a_study_a_scan_and_a_verdict(tmp_path: Path)
     judged = ins.trust(model, images, steps=2)
     assert "saliency" in judged.methods
     assert "None" not in judged.note
-    listed = terminal.layers(model, ins.layers(model), default_layers(model), {})
+    listed = terminal.layers(model, ins.layers(model))
     assert "no layer of Sequential has maps larger than 1x1: 0, 1, 2 and 1 more give single values" in listed
     assert "gradcam" not in judged.methods
     assert any("gradcam reads maps" in text for text in judged.left_out)
