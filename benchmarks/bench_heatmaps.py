@@ -15,7 +15,7 @@ import innersight as ins
 from benchmarks.networks import efficientnet
 from benchmarks.timing import Row, race
 from innersight import tap
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.target import class_target
 from innersight.layers import default_layers, last_grid
 from innersight.model import Model
@@ -58,7 +58,7 @@ def _ask(model: Model, x: Tensor, layers: list[str], options: dict[str, dict[str
     target = class_target(model, _classes(x))
 
     def run() -> Tensor:
-        return next(iter(answer(model, x, lambda _: target, layers, options).found.values())).values
+        return next(iter(explain_batch(model, x, lambda _: target, layers, options).found.values())).values
 
     return run
 
@@ -175,7 +175,7 @@ def _grown(name: str, layer: str, who: str) -> float:
 
 
 def _rise(model: Model, x: Tensor) -> Row:
-    ours = _ask(model, x, [last_grid(model)[0]], {"rise": {"most": MASKS, "error": 0.0}})
+    ours = _ask(model, x, [last_grid(model)[0]], {"rise": {"max_samples": MASKS, "max_error": 0.0}})
     masks = torch.rand(16, 1, *x.shape[2:])
 
     def bare() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import innersight as ins
-from innersight.heatmaps.engine import answer, options_of
+from innersight.heatmaps.engine import explain_batch, options_of
 from innersight.heatmaps.request import UnfitError, layer_of, methods
 from innersight.heatmaps.target import class_target
 from innersight.image import Image, load_image, stack
@@ -46,7 +46,7 @@ def measure(model: Model, images: list[Image], boxes: Path, names: list[str], sc
         labels = [str(image.path.parent.name) for image in part if image.path]
         classes = torch.tensor([model.class_index(label) for label in labels])
         left_out: dict[str, str] = {}
-        found = answer(model, x, lambda _, own=classes: class_target(model, own), [layer], options, 0, left_out)
+        found = explain_batch(model, x, lambda _, own=classes: class_target(model, own), [layer], options, 0, left_out)
         for i, image in enumerate(part):
             region = regions.find(image, model.input, labels[i])
             if region is None:
@@ -59,7 +59,7 @@ def measure(model: Model, images: list[Image], boxes: Path, names: list[str], sc
             if "gradcam" in names:
                 rng = np.random.default_rng(start + i)
                 maps |= {name: [v] for name, v in zip(baselines, baseline_maps(model, x[i], rng), strict=True)}
-                maps["the same everywhere"] = [torch.ones(1, 1)]
+                maps["uniform"] = [torch.ones(1, 1)]
             for name, values in maps.items():
                 wide = widened(values, (model.input.height, model.input.width))
                 scores[name].append((float(highest_inside(wide, region)), float(positive_inside(wide, region))))
@@ -99,6 +99,6 @@ if __name__ == "__main__":
             except UnfitError as error:
                 print(f"left out: {name}: {error}", file=sys.stderr)
         measure(network, [load_image(file) for file in of], boxes, with_errors, table)
-    print("| method | images | highest place in the box | positive evidence in the box |\n| --- | --- | --- | --- |")
+    print("| method | images | highest value in the box | positive values in the box |\n| --- | --- | --- | --- |")
     for name in sorted(table, key=lambda name: -np.array(table[name])[:, 1].mean()):
         print(row(name, table[name]))

@@ -13,16 +13,17 @@ from innersight.image import Image
 from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import Model
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 # A pass or two of each method that makes many.
 QUICK: dict[str, dict[str, Any]] = {
     "extremal-perturbation": {"steps": 1},
     "integrated-gradients": {"steps": 1},
     "occlusion": {"patch": 0.5, "stride": 0.5},
-    "rise": {"most": 2},
-    "smoothgrad": {"most": 2},
-    "sobol": {"most": 2, "cells": 2},
-    "vargrad": {"copies": 2},
+    "rise": {"max_samples": 2},
+    "smoothgrad": {"max_samples": 2},
+    "sobol": {"max_samples": 2, "cells": 2},
+    "vargrad": {"samples": 2},
 }
 Case = Callable[[Model, list[Image], Path], Any]
 
@@ -50,7 +51,7 @@ CASES: dict[str, Case] = {
     "ablate": lambda model, images, out: ins.ablate(model, images, some_layer(model)),
     "compare": lambda model, images, out: ins.compare(model, images, some_layer(model)),
     "connections": lambda model, images, out: ins.connections(model, f"{some_layer(model)}:0-1", images),
-    "dissect": lambda model, images, out: ins.dissect(model, _folder(out), _halves, top=0.2),
+    "dissect": lambda model, images, out: ins.dissect(model, _folder(out), _halves, quantile=0.2),
     "explain": lambda model, images, out: ins.explain(model, images, methods="all", options=QUICK),
     "find": lambda model, images, out: ins.find(
         model, [(images[0], (0.1, 0.2, 0.6, 0.7))], images=images[1:], layers=[some_layer(model)]
@@ -70,6 +71,8 @@ CASES: dict[str, Case] = {
     "study": lambda model, images, out: ins.study(
         model, images, out / "study", plan=Plan(layers=(some_layer(model),), units=1, steps=1)
     ),
-    "trust": lambda model, images, out: ins.trust(model, images[:1], ["gradcam", "saliency"], steps=2),
+    "trust": lambda model, images, out: ins.trust(
+        model, images[:1], ["gradcam", "saliency"], protocol=Protocol(steps=2)
+    ),
 }
 WITHOUT_A_NETWORK = {"load_image", "train"}

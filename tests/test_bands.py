@@ -16,6 +16,7 @@ from innersight.image import Image, ImageError, as_image, load_image
 from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 
 def scene(bands: int, seed: int = 0, *, height: int = 30, width: int = 40) -> np.ndarray:
@@ -47,7 +48,7 @@ def test_a_network_of_any_number_of_bands(bands: int, tmp_path: Path) -> None:
     assert made.images.shape == (2, bands, 24, 24)
     assert made.figure().axes
     assert ins.explain(model, images).figure().axes
-    assert ins.trust(model, images, ["gradcam"], steps=2).images
+    assert ins.trust(model, images, ["gradcam"], protocol=Protocol(steps=2)).images
     study = ins.study(model, images, tmp_path / "study", plan=Plan(units=1, steps=1))
     study.report(tmp_path / "report.html")
     document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from networks import image
 
-from innersight.dissection.concepts import read_words
+from innersight.dissection.words import read_words
 from innersight.errors import InnersightError
 from innersight.input_spec import InputSpec
 from innersight.masks import numbers, read_masks

@@ -21,6 +21,7 @@ from innersight.image import Image
 from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.scalars import integer
+from innersight.trust import Protocol
 
 PUBLIC = sorted(set(CASES) - {"load", "study"})
 LAYER = "relu2"
@@ -28,7 +29,7 @@ LAYERED: dict[str, Callable[..., Any]] = {
     "ablate": lambda model, images, out, **where: ins.ablate(model, images, **where),
     "compare": lambda model, images, out, **where: ins.compare(model, images, **where),
     "connections": lambda model, images, out, **where: ins.connections(model, images=images, **where),
-    "dissect": lambda model, images, out, **where: ins.dissect(model, _folder(out), _halves, top=0.2, **where),
+    "dissect": lambda model, images, out, **where: ins.dissect(model, _folder(out), _halves, quantile=0.2, **where),
     "explain": lambda model, images, out, **where: ins.explain(model, images, 1, ["gradcam"], **where),
     "find": lambda model, images, out, **where: ins.find(model, [(images[0], (0.1, 0.2, 0.6, 0.7))], **where),
     "interpretability": lambda model, images, out, **where: ins.interpretability(
@@ -38,7 +39,9 @@ LAYERED: dict[str, Callable[..., Any]] = {
     "match": lambda model, images, out, **where: ins.match(model, model, images, **where),
     "patterns": lambda model, images, out, **where: ins.patterns(model, steps=1, seeds=1, **where),
     "scan": lambda model, images, out, **where: ins.scan(model, _folder(out), **where),
-    "trust": lambda model, images, out, **where: ins.trust(model, images[:1], ["gradcam"], steps=2, **where),
+    "trust": lambda model, images, out, **where: ins.trust(
+        model, images[:1], ["gradcam"], protocol=Protocol(steps=2), **where
+    ),
 }
 
 
@@ -120,7 +123,7 @@ def test_one_class_for_all(one: Any, small_model: Model, two_images: list[Image]
     assert [entry.target for entry in ins.explain(small_model, two_images, one, "gradcam").entries] == [2, 2]
     assert ins.ablate(small_model, two_images, LAYER, classes=one).asked == ("cedar",)
     assert ins.ablate(small_model, two_images, LAYER, target=one).asked == ("cedar",)  # type: ignore[call-arg]
-    assert ins.trust(small_model, two_images, ["saliency"], target=one, steps=2).targets == (2, 2)
+    assert ins.trust(small_model, two_images, ["saliency"], target=one, protocol=Protocol(steps=2)).targets == (2, 2)
 
 
 def test_mixed_targets_and_rivals(small_model: Model) -> None:
@@ -135,7 +138,10 @@ def test_mixed_targets_and_rivals(small_model: Model) -> None:
     logits = ins.predict(small_model, images).logits
     assert found[3].score == pytest.approx(float(logits[3, 0] - logits[3, 2]), abs=1e-5)
     assert found[0].score == pytest.approx(float(logits[0, 1]), abs=1e-5)
-    assert ins.trust(small_model, images[:2], ["saliency"], target=target[:2], steps=2).targets == (1, 2)
+    assert ins.trust(small_model, images[:2], ["saliency"], target=target[:2], protocol=Protocol(steps=2)).targets == (
+        1,
+        2,
+    )
 
 
 def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Model, tmp_path: Path) -> None:
@@ -144,7 +150,7 @@ def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Mo
     found = ins.explain(small_model, given, [1, 2, 3], "gradcam")
     assert [(entry.image.name, entry.target) for entry in found.entries] == [("blobs 0", 1), ("blobs 2", 3)]
     assert len(found.skipped) == 1
-    assert ins.trust(small_model, given, ["saliency"], target=[1, 2, 3], steps=2).targets == (1, 3)
+    assert ins.trust(small_model, given, ["saliency"], target=[1, 2, 3], protocol=Protocol(steps=2)).targets == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_targets_stay_with_their_images_where_one_cannot_be_read(small_model: Mo
 def test_wrong_targets_are_one_sentence(target: Any, why: str, small_model: Model, two_images: list[Image]) -> None:
     for call in (
         lambda: ins.explain(small_model, two_images, target, "gradcam"),
-        lambda: ins.trust(small_model, two_images, ["saliency"], target=target, steps=2),
+        lambda: ins.trust(small_model, two_images, ["saliency"], target=target, protocol=Protocol(steps=2)),
     ):
         with pytest.raises(InnersightError, match=why):
             call()

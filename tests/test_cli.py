@@ -149,7 +149,7 @@ def test_explain_takes_targets_layers_and_methods(images, tmp_path):
         "gradcam",
         "-m",
         "rise",
-        "--rise.most=32",
+        "--rise.max-samples=32",
         "-l",
         "stem",
         "-l",

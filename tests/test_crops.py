@@ -16,6 +16,7 @@ from innersight.model import Model
 from innersight.scan.crops import Opened, cut
 from innersight.scan.shards import SMALLEST
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 SIZES = [(1, 1), (2, 3), (3, 3), (4, 4), (5, 4), (1, 5000), (5000, 1), (6, 3000), (3000, 6)]
 
@@ -105,6 +106,6 @@ def test_everything_else_takes_them(model: Model, folder: Path, tmp_path: Path) 
     ins.find(model, (image(9), (0.1, 0.1, 0.6, 0.6)), images=folder).save(tmp_path / "f.png")
     for thin in sorted(folder.iterdir())[:3]:
         ins.find(model, (thin, (0, 0, 0.9, 1)), images=folder)
-    assert len(ins.trust(model, folder, ["gradcam"], steps=2).images) == count
+    assert len(ins.trust(model, folder, ["gradcam"], protocol=Protocol(steps=2)).images) == count
     made = ins.study(model, sorted(folder.iterdir()), tmp_path / "s", plan=Plan(units=1, steps=1, trust=0))
     assert made.report(tmp_path / "r.html").stat().st_size

@@ -17,8 +17,8 @@ import innersight as ins
 from innersight import terminal
 from innersight.cli import app
 from innersight.dissection import Dissection
-from innersight.dissection.levels import ERROR, FINE, Levels
 from innersight.dissection.shuffles import corrected
+from innersight.dissection.thresholds import ERROR, FINE, Thresholds
 from innersight.errors import InnersightError
 from innersight.image import ImageError
 from innersight.scan import buckets
@@ -74,7 +74,7 @@ def planted() -> Dissection:
     nowhere = torch.tensor([9.0, 9.0, 9.0])
     colours = torch.stack([*(hair_colour(toons, name) for name in CAST), nowhere])
     model = ins.load(Detector(colours), input=ins.InputSpec(48, 48))
-    return ins.dissect(model, toons, layers=["near"], top=0.02)
+    return ins.dissect(model, toons, layers=["near"], quantile=0.02)
 
 
 def test_a_detector_of_a_hair_colour_is_labelled_so(planted: Dissection) -> None:
@@ -95,8 +95,8 @@ def test_a_detector_of_a_hair_colour_is_labelled_so(planted: Dissection) -> None
 
 
 def test_batches_and_threads_change_nothing(planted: Dissection) -> None:
-    again = ins.dissect(planted.model, Hairs(12), layers=["near"], top=0.02, batch=7, workers=0)
-    for kind in ("level", "share", "overlap", "p"):
+    again = ins.dissect(planted.model, Hairs(12), layers=["near"], quantile=0.02, batch=7, workers=0)
+    for kind in ("threshold", "share", "overlap", "p"):
         first, second = (getattr(one.layers["near"], kind).nan_to_num(9) for one in (planted, again))
         assert torch.equal(first, second), kind
     assert torch.allclose(again.layers["near"].low, planted.layers["near"].low, atol=1e-6)
@@ -110,7 +110,7 @@ def test_masks_of_other_images_give_no_labels(planted: Dissection) -> None:
         def __getitem__(self, number: int) -> dict[str, Any]:
             return {**super().__getitem__(number), "masks": super().__getitem__(self.order[number])["masks"]}
 
-    found = ins.dissect(planted.model, Shuffled(12), layers=["near"], top=0.02, least=0)
+    found = ins.dissect(planted.model, Shuffled(12), layers=["near"], quantile=0.02, min_overlap=0)
     assert found.summary()["near"]["labelled"] == 0
     assert float(found.layers["near"].p.nan_to_num(1).min()) > 0.05
 
@@ -142,18 +142,18 @@ def test_nothing_to_test_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8, 1e30])
-def test_levels(size: float) -> None:
+def test_thresholds(size: float) -> None:
     values = torch.cat([torch.randn(1000), torch.randn(1000).exp() * 40, torch.zeros(500)]).view(1, 1, 50, 50) * size
     activation = torch.cat([values, values.relu(), -values.abs(), torch.zeros_like(values)], 1)
-    levels = Levels(4, torch.device("cpu"))
+    thresholds = Thresholds(4, torch.device("cpu"))
     for part in activation.repeat(4, 1, 1, 1).split(3):
-        levels.add(part)
+        thresholds.add(part)
     for top in (0.001, 0.005, 0.3, 0.9):
         exact = torch.quantile(activation.flatten(2)[0].double(), 1 - top, dim=1)
-        assert torch.allclose(levels.above(top).double(), exact, rtol=2 * ERROR, atol=1e-6 * size), top
+        assert torch.allclose(thresholds.above(top).double(), exact, rtol=2 * ERROR, atol=1e-6 * size), top
     broken = activation[:, :1].clone()
     broken[0, 0, 3, 3] = torch.nan
-    alone = Levels(1, torch.device("cpu"))
+    alone = Thresholds(1, torch.device("cpu"))
     alone.add(broken)
     assert alone.left_out == 1
     assert alone.above(0.5).isinf().all()
@@ -176,17 +176,17 @@ def pairs(tmp_path: Path, count: int = 3) -> tuple[Path, Path]:
     return images, masks
 
 
-def test_folders_and_what_is_told(tmp_path: Path) -> None:
+def test_folders_and_what_is_reported(tmp_path: Path) -> None:
     model = tiny("in-place")
     images, masks = pairs(tmp_path)
     (masks / "2.png").rename(masks / "spare.png")
     (images / "broken.png").write_bytes(b"no image")
-    found = ins.dissect(model, images, masks, ["relu1"], top=0.1)
+    found = ins.dissect(model, images, masks, ["relu1"], quantile=0.1)
     assert found.images == 2
     assert len(found.skipped) == 2
-    assert any("2.png: there is no mask for it" in line for line in found.skipped)
+    assert any("2.png: it has no mask" in line for line in found.skipped)
     assert any(note.startswith("ghost: on none of the 2 images") for note in found.notes)
-    assert any(note == "1 masks are for none of the images, such as 'spare'" for note in found.notes)
+    assert any(note == "1 masks belong to none of the images, such as 'spare'" for note in found.notes)
     assert found.parts == ("left", "ghost")
     assert float(found.area[0]) == pytest.approx(0.5, abs=0.03)
 
@@ -194,31 +194,33 @@ def test_folders_and_what_is_told(tmp_path: Path) -> None:
         height, width = np.asarray(PILImage.open(name)).shape[:2]
         return {"left": np.broadcast_to(np.arange(width) < width // 2, (height, width))}
 
-    by_function = ins.dissect(model, [images / "0.png", images / "1.png"], halves, ["relu1"], top=0.1)
+    by_function = ins.dissect(model, [images / "0.png", images / "1.png"], halves, ["relu1"], quantile=0.1)
     assert torch.equal(by_function.layers["relu1"].overlap[:, 0], found.layers["relu1"].overlap[:, 0])
 
 
-def test_parts_too_large_and_too_small_are_told(planted: Dissection) -> None:
-    found = ins.dissect(planted.model, Hairs(4), layers=["near"], top=0.0005, least=0.04)
-    assert any("so large that a unit which answers at 0.05% of the places" in note for note in found.notes)
-    found = ins.dissect(planted.model, Hairs(4), layers=["near"], top=0.5, least=0.04)
-    assert any("smaller than 0.04 of what a unit answers to" in note for note in found.notes)
+def test_parts_too_large_and_too_small_are_noted(planted: Dissection) -> None:
+    found = ins.dissect(planted.model, Hairs(4), layers=["near"], quantile=0.0005, min_overlap=0.04)
+    assert any(
+        "too large for a label, since a unit that responds at 0.05% of the locations" in note for note in found.notes
+    )
+    found = ins.dissect(planted.model, Hairs(4), layers=["near"], quantile=0.5, min_overlap=0.04)
+    assert any("less than 0.04 of what a unit responds to" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"top": 0}, "top=0 is the share of places"),
-        ({"least": 1}, "least is 1 and level is 0.05"),
+        ({"quantile": 0}, "quantile=0 is the share of locations"),
+        ({"min_overlap": 1}, "min_overlap is 1 and alpha is 0.05"),
         ({"grid": 4}, "grid is 4 and batch is 32: give at least 12 and 1"),
         ({"layers": ["relu3"]}, "did you mean relu"),
-        ({"layers": ["head"]}, "head has no places"),
+        ({"layers": ["head"]}, "head has no grid"),
         ({"masks": None}, "masks are missing: give masks=FOLDER"),
         ({"masks": lambda name: [1]}, "its masks are a list; give a dict of part"),
-        ({"masks": lambda name: {"hair": np.ones(3)}}, r"hair: float64 \(3,\) is no mask; give truths"),
+        ({"masks": lambda name: {"hair": np.ones(3)}}, r"hair: float64 \(3,\) is not a mask; give booleans"),
         ({"masks": lambda name: {"hair": np.ones((3, 4), bool)}}, "the mask has 4x3 pixels and the image"),
-        ({"masks": lambda name: {}}, "the masks of all 3 images are empty where the network looks"),
-        ({"masks": lambda name: None}, "there is no mask for it; none of 3 images has one"),
+        ({"masks": lambda name: {}}, "the masks of all 3 images are empty in what the network sees"),
+        ({"masks": lambda name: None}, "it has no mask; none of 3 images has one"),
     ],
 )
 def test_errors(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
@@ -235,7 +237,7 @@ def test_errors_of_folders_and_data_sets(tmp_path: Path) -> None:
         ins.dissect(model, tmp_path / "else.png", masks, ["relu1"])
     (images / "more").mkdir()
     image(1).pil.save(images / "more" / "1.png")
-    with pytest.raises(InnersightError, match="have one mask, '1'; put masks in subfolders"):
+    with pytest.raises(InnersightError, match="share one mask, '1'; put masks into subfolders"):
         ins.dissect(model, images, masks, ["relu1"])
     with pytest.raises(ImageError, match="no such file"):
         ins.dissect(model, tmp_path / "nothing.png", masks, ["relu1"])
@@ -260,21 +262,24 @@ def test_saving_and_drawing(planted: Dissection, tmp_path: Path) -> None:
     assert tensors["label.near"].tolist() == [0, 1, 2, -1]
     assert planted.save(tmp_path / "d.png").stat().st_size > 10_000
     assert planted._repr_html_().startswith("<img")
-    texts = [text.get_text() for text in planted.figure("near", [1, 3]).findobj(lambda one: hasattr(one, "get_text"))]
+    texts = [
+        text.get_text()
+        for text in planted.figure(layer="near", units=[1, 3]).findobj(lambda one: hasattr(one, "get_text"))
+    ]
     assert any(text.startswith("1: gilda hair") for text in texts)
     assert any(text.startswith("3: no part") for text in texts)
     assert "gilda hair 1" in terminal.dissection(planted)
     with pytest.raises(InnersightError, match="layer 'far' was not dissected"):
-        planted.figure("far")
+        planted.figure(layer="far")
     with pytest.raises(InnersightError, match="near has units 0-3, not 4"):
-        planted.figure("near", [4])
+        planted.figure(layer="near", units=[4])
 
 
 def test_the_command(tmp_path: Path) -> None:
     write(tmp_path / "toons", per_class=1, masks=tmp_path / "masks")
     out = tmp_path / "d.png"
     asked = ["dissect", "toon", str(tmp_path / "toons"), "-l", "stage2", "-o", str(out)]
-    done = CliRunner().invoke(app, [*asked, "--masks", str(tmp_path / "masks"), "--top", "0.02"])
+    done = CliRunner().invoke(app, [*asked, "--masks", str(tmp_path / "masks"), "--quantile", "0.02"])
     assert done.exit_code == 0, done.output
     assert "stage2" in done.output
     assert out.stat().st_size > 1000

@@ -94,7 +94,7 @@ def test_likeness_to_another_image(model: Model) -> None:
     scores = F.cosine_similarity(means, means[:1])
     assert [e.score for e in found.entries[::2]] == pytest.approx(scores.tolist(), abs=1e-5)
     assert found.entries[0].target is None
-    assert found.entries[2].question == f"likeness to {image(1).name}"
+    assert found.entries[2].question == f"similarity to {image(1).name}"
     assert found.entries[2].unit == "cosine similarity"
     assert found.entries[2].values.any()
     assert found.figure().axes
@@ -146,7 +146,7 @@ def test_masks_of_all_methods_share_batches(model: Model, monkeypatch: pytest.Mo
     real = Model.logits
     monkeypatch.setattr(Model, "logits", lambda self, x: sizes.append(len(x)) or real(self, x))
     names = ["scorecam", "occlusion", "rise", "sobol"]
-    options = {"rise": {"most": 256}, "sobol": {"most": 4, "cells": 4}}
+    options = {"rise": {"max_samples": 256}, "sobol": {"max_samples": 4, "cells": 4}}
     together = explain(model, [image(1), image(2)], methods=names, options=options, layers="relu2")
     # The first is the pass over the images; only what is left at the end runs in less than a full batch.
     assert sizes[0] == 2
@@ -176,11 +176,11 @@ def test_the_same_seed_the_same_map(model: Model) -> None:
 
 
 def test_an_unstable_map_is_said_to_be_so(model: Model) -> None:
-    (entry,) = explain(model, image(1), methods=["rise"], options={"rise": {"most": 8}}).entries
+    (entry,) = explain(model, image(1), methods=["rise"], options={"rise": {"max_samples": 8}}).entries
     assert entry.error is not None
     assert entry.verdict is not None
     assert "unstable" in entry.verdict
-    (entry,) = explain(model, image(1), methods=["rise"], options={"rise": {"most": 1024}}).entries
+    (entry,) = explain(model, image(1), methods=["rise"], options={"rise": {"max_samples": 1024}}).entries
     assert entry.verdict is None
 
 
@@ -254,7 +254,7 @@ def test_a_image_unlike_any_it_learned_is_said_to_be_doubtful() -> None:
 
 
 def test_a_layer_without_places_is_refused(model: Model) -> None:
-    with pytest.raises(InnersightError, match="no places, so gradcam has nowhere to show; choose a layer before it"):
+    with pytest.raises(InnersightError, match="no grid, so gradcam cannot show where; choose a layer before it"):
         explain(model, image(1), methods=["gradcam"], layers=["head"])
     assert explain(model, image(1), methods=["saliency"], layers=["head"]).entries
 

@@ -20,6 +20,7 @@ from innersight.inputs import files, read
 from innersight.inputs.files import find_images
 from innersight.model import Model
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 SPEC = InputSpec(24, 24)
 
@@ -214,7 +215,7 @@ COMMANDS: dict[str, Callable[[Model, Path, Path], Any]] = {
     "predict": lambda model, folder, out: ins.predict(model, folder),
     "scan": lambda model, folder, out: ins.scan(model, folder),
     "study": lambda model, folder, out: ins.study(model, folder, out / "study", plan=Plan(units=1, steps=1)),
-    "trust": lambda model, folder, out: ins.trust(model, folder, ["gradcam"], steps=2),
+    "trust": lambda model, folder, out: ins.trust(model, folder, ["gradcam"], protocol=Protocol(steps=2)),
 }
 
 

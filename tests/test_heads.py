@@ -17,6 +17,7 @@ from innersight.heads import Head, multilabel, region, similarity
 from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 SPEC = InputSpec(24, 24)
 
@@ -73,7 +74,7 @@ def test_labels_that_are_independent_need_not_sum_to_one() -> None:
     model = ins.load(InPlace().eval(), input=SPEC, head=multilabel())
     said = ins.predict(model, image(1))
     assert torch.allclose(said.probabilities, said.logits.sigmoid())
-    assert ins.trust(model, image(1), ["gradcam"], steps=2).scores.shape == (1, 4)
+    assert ins.trust(model, image(1), ["gradcam"], protocol=Protocol(steps=2)).scores.shape == (1, 4)
 
 
 def test_an_embedding_is_explained_by_its_likeness_to_references() -> None:

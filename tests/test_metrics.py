@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 from trust_fixture import SIDE, asked_curves, corner_model
 
-from innersight.heatmaps.masked import pooled
+from innersight.heatmaps.masked import run_masked
 from innersight.image import as_image
 from innersight.trust.case import Case, Maps
-from innersight.trust.column import about
-from innersight.trust.metrics import fills, metrics
-from innersight.trust.metrics.boxes import blind, highest_inside, positive_inside
+from innersight.trust.column import describe_column
+from innersight.trust.conditions import NOISE, conditions
+from innersight.trust.judge import _measurable
+from innersight.trust.metrics import REGIONS, metrics, primary
+from innersight.trust.metrics.boxes import chance_mass, highest_inside, positive_inside
 from innersight.trust.metrics.complexity import entropy
-from innersight.trust.metrics.sensitivity import NEARBY, change
+from innersight.trust.metrics.sensitivity import change
 
 METHODS = 2
 
@@ -35,7 +37,7 @@ def ask(name: str, one: Case) -> Tensor:
         logits = one.model.net(inputs).detach()
         return torch.stack([logits.softmax(1), logits], 2)[:, one.target]
 
-    (found,) = pooled([metrics[name](one)], lambda _, kept: torch.where(kept[:, None], one.x, 0), run)
+    (found,) = run_masked([metrics[name](one)], lambda _, kept: torch.where(kept[:, None], one.x, 0), run)
     return found
 
 
@@ -45,11 +47,21 @@ def truth(one: Case) -> Tensor:
     return weight * one.x.mean(0)
 
 
+def measurable(one: Case) -> list[str]:
+    return [entry.name for entry in _measurable(one)]
+
+
+def test_needs_name_conditions_that_exist_and_one_metric_ranks() -> None:
+    assert {need for entry in metrics.entries() for need in entry.needs} <= {*conditions, REGIONS}
+    assert {entry.control for entry in metrics.entries()} <= {*conditions, None}
+    assert primary().better == "high"
+
+
 def test_every_metric_is_documented() -> None:
     for name in metrics:
-        assert about(name).title
-        assert len(about(name).says) > 30
-        assert about(name).better in ("high", "low", "")
+        assert describe_column(name).title
+        assert len(describe_column(name).description) > 30
+        assert describe_column(name).better in ("high", "low", "")
 
 
 def test_infidelity_by_its_definition() -> None:
@@ -85,31 +97,32 @@ def test_road_is_the_mean_gap_at_five_shares() -> None:
         sum(float(again.insertion[m, k] - again.deletion[m, k]) for k in (1, 2, 3, 4)) / 8 for m in range(len(found))
     ]
     assert found.tolist() == pytest.approx(slow, abs=1e-6)
-    assert fills["road"] == "inpaint"
+    assert metrics.entry("road").imputer == "inpaint"
 
 
-def test_twins_are_scored_like_the_maps_themselves() -> None:
+def test_maps_with_shuffled_weights_are_scored_like_the_maps_themselves() -> None:
     values = [torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)]
     one = case(values, {"shuffled weights": values})
     again = asked_curves(one.model, one.x, torch.zeros_like(one.x), 0, one.orders, 4)
-    assert ask("twins", one).tolist() == pytest.approx(again.scores[:METHODS].tolist(), abs=1e-6)
+    assert ask("shuffled-score", one).tolist() == pytest.approx(again.scores[:METHODS].tolist(), abs=1e-6)
 
 
 def test_likeness_to_shuffled_networks() -> None:
     values = [torch.rand(SIDE, SIDE), torch.rand(4, 4), torch.ones(3, 3)]
     opposite = [-values[0], values[1] ** 3, torch.rand(3, 3)]
     one = case(values, {"shuffled weights": opposite, "shuffled labels": values})
-    found = metrics["like-shuffled"](one)
+    found = metrics["weight-randomization"](one)
     assert found[0] == pytest.approx(1)  # the same places with the other sign
     assert found[1] > 0.9
     assert found[2].isnan()
-    assert metrics["like-mislabelled"](one)[:2].tolist() == pytest.approx([1, 1])
-    assert metrics["like-mislabelled"](case(values)) is None
+    assert metrics["label-randomization"](one)[:2].tolist() == pytest.approx([1, 1])
+    assert "label-randomization" not in measurable(case(values))
+    assert "label-randomization" in measurable(one)
 
 
 def test_sensitivity_is_the_share_that_changed() -> None:
     values = [torch.rand(4, 4), torch.zeros(4, 4)]
-    found = metrics["sensitivity"](case(values, {NEARBY: [values[0] * 0.5, values[1]], "shuffled weights": values}))
+    found = metrics["sensitivity"](case(values, {NOISE: [values[0] * 0.5, values[1]], "shuffled weights": values}))
     assert found[0] == pytest.approx(0.5)
     assert found[1].isnan()
     assert change(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 5.0]])) == pytest.approx(1 / 5)
@@ -135,10 +148,10 @@ def test_pointing_and_mass_in_a_box() -> None:
     values = torch.stack([inside, outside, spread, empty, negative])
     assert highest_inside(values, region).tolist() == [1, 0, 0.5, 0.125, 0.125]
     assert positive_inside(values, region).tolist() == [1, 0.25, 0.5, 0.125, 0.125]
-    assert metrics["mass"](case([inside])) is None
-    assert metrics["pointing"](case([inside])) is None
-    assert math.isnan(blind(case([inside])))
+    assert not {"mass", "pointing"} & set(measurable(case([inside])))
+    assert math.isnan(chance_mass(case([inside])))
     quarter = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     quarter[: SIDE // 2, : SIDE // 2] = True
-    assert blind(case([inside], region=quarter)) == 0.25
+    assert chance_mass(case([inside], region=quarter)) == 0.25
+    assert {"mass", "pointing"} <= set(measurable(case([inside], region=quarter)))
     assert metrics["mass"](case([inside], region=quarter))[0] == pytest.approx(1, abs=0.2)

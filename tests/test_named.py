@@ -347,7 +347,7 @@ def test_a_layer_that_does_not_reach_the_class_is_said_also_where_it_is_named() 
     with torch.no_grad():
         net[-1].weight.zero_()
     said = ins.explain(model, image(1), 1, ["gradcam"], layers="1")
-    assert said.entries[0].verdict == "gradcam finds no evidence: it gives every place the value zero."
+    assert said.entries[0].verdict == "gradcam shows nothing: its values are zero everywhere."
     assert "no gradient of the class reaches it" in ins.explain(model, image(1), 1, ["gradcam"]).why
 
 

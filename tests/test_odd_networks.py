@@ -23,6 +23,7 @@ from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import Model
 from innersight.network import NetworkError
 from innersight.study import Plan
+from innersight.trust import Protocol
 
 SPEC = InputSpec(24, 24)
 WAY_OUT = r"state how to read the output with head=Head\(\.\.\.\), see docs/models\.md"
@@ -282,7 +283,7 @@ def test_a_network_without_maps_has_a_study_a_scan_and_a_verdict(tmp_path: Path)
     assert made.render().is_dir()
     scanned = ins.scan(model, [image(i) for i in range(3)])
     assert list(scanned.layers) == ["2", "3"]
-    judged = ins.trust(model, images, steps=2)
+    judged = ins.trust(model, images, protocol=Protocol(steps=2))
     assert "saliency" in judged.methods
     assert "None" not in judged.note
     listed = terminal.layers(model, ins.layers(model))

@@ -83,3 +83,10 @@ def test_rank_correlations_against_scipy() -> None:
     truth = scipy.stats.spearmanr(values[:3], axis=1).statistic
     assert np.allclose(found[:3, :3], truth)
     assert np.isnan(found[3]).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30, unique=True))
+def test_no_rank_correlation_is_beyond_one(values: list[float]) -> None:
+    assert spearman(values, values) <= 1
+    assert spearman(values, [-value for value in values]) >= -1

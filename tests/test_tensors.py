@@ -21,6 +21,7 @@ from innersight.inputs import read
 from innersight.model import Model
 from innersight.patterns import interpretability
 from innersight.study import Plan, Study, asks, later
+from innersight.trust import Protocol
 
 COUNT = 4
 
@@ -71,7 +72,7 @@ FUNCTIONS: dict[str, Callable[[Model, Any], Tensor]] = {
     "connections": lambda model, images: ins.connections(model, "relu2", images).links[0].value,
     "find": lambda model, images: ins.find(model, (shots()[0], (0.1, 0.1, 0.6, 0.6)), images=images).score["relu2"],
     "scan": lambda model, images: ins.scan(model, images, ["relu2"]).layers["relu2"].value,
-    "trust": lambda model, images: ins.trust(model, images, ["gradcam"], steps=2).deletion,
+    "trust": lambda model, images: ins.trust(model, images, ["gradcam"], protocol=Protocol(steps=2)).deletion,
     "patterns": lambda model, images: ins.patterns(model, "relu2:1", steps=1, images=images).examples,
     "interpretability": lambda model, images: (
         interpretability(model, "relu2", images, units=[1], tasks=1, explanations=1).soft

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
+from planting import plant
 from torch import nn
 from trust_fixture import SIDE, SPEC, Corner, add, asked_curves, corner_images, corner_model
 
@@ -21,10 +22,13 @@ from innersight.sources import load
 from innersight.sources.origins.keras import library
 from innersight.statistics import holm, sign_flip, spearman
 from innersight.terminal import trust as terminal_trust
-from innersight.trust import about, shuffled_weights, trust
+from innersight.trust import Protocol, describe_column, shuffled_weights, trust
+from innersight.trust.baselines import baselines
 from innersight.trust.faithfulness import ranking
+from innersight.trust.ground_truth import ground_truth
+from innersight.trust.imputers import imputers
 from innersight.trust.metrics import metrics
-from innersight.trust.truths import truths
+from innersight.trust.result import title_of
 
 
 @pytest.fixture
@@ -46,8 +50,10 @@ def guess(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_perfect_map_beats_every_baseline(corner: Model, folder: Path) -> None:
-    result = trust(corner, folder, ["saliency"], target=0, baseline="mean")
-    assert result.verdict("saliency") == "saliency is better than centre, edges, random and shuffled weights."
+    result = trust(corner, folder, ["saliency"], target=0, protocol=Protocol("mean"))
+    assert result.verdict("saliency") == (
+        "Gradient saliency beats a centre-biased map, an edge map, a random map and its own maps with shuffled weights."
+    )
     saliency, *others = (row.values["faithfulness"] for row in result.table())
     assert saliency.interval is not None
     assert saliency.interval[0] > max(row.interval[1] for row in others if row.interval)
@@ -57,8 +63,8 @@ def test_a_perfect_map_beats_every_baseline(corner: Model, folder: Path) -> None
 
 
 def test_a_guess_is_not_distinguishable_from_random(corner: Model, folder: Path, guess: str) -> None:
-    result = trust(corner, [folder], [guess], target=0, baseline="mean")
-    assert "not distinguishable from random" in result.verdict(guess)
+    result = trust(corner, [folder], [guess], target=0, protocol=Protocol("mean"))
+    assert "a random map" in result.verdict(guess).partition("not")[2]
     (row,) = (row for row in result.comparisons if row.against == "random")
     assert row.p > 0.05
 
@@ -80,11 +86,11 @@ def test_a_guess_is_seldom_called_better_or_worse_than_random(corner: Model) -> 
 def test_too_few_images_give_no_verdict(corner: Model, folder: Path) -> None:
     images = sorted(folder.iterdir())[:3]
     result = trust(corner, images, ["saliency"], target=0)
-    assert result.verdicts() == ("saliency: no verdict from 3 images; this table takes 8 or more.",)
+    assert result.verdicts() == ("Gradient saliency: too few images to test significance: 8 needed, 3 given.",)
 
 
 def test_one_image(corner: Model, folder: Path) -> None:
-    result = trust(corner, folder / "00.png", ["saliency"], steps=2)
+    result = trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=2))
     assert all(one.interval is None for row in result.table() for one in row.values.values())
     assert "1 image," in result.note
     result.figure()
@@ -93,15 +99,15 @@ def test_one_image(corner: Model, folder: Path) -> None:
 def test_empty_maps_are_counted_and_said(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, "mute", lambda asked: torch.zeros(len(asked.x), 4, 4))
     add(monkeypatch, "shy", lambda asked: asked.x[:, 0] * (torch.arange(len(asked.x)) > 2).view(-1, 1, 1))
-    result = trust(corner, sorted(folder.iterdir())[:12], ["mute", "shy"], steps=4)
-    assert result.verdict("mute") == "mute: no verdict, it was empty on all images."
-    assert result.verdict("shy").endswith(" 3 of its 12 maps were empty and count as a random order.")
+    result = trust(corner, sorted(folder.iterdir())[:12], ["mute", "shy"], protocol=Protocol(steps=4))
+    assert result.verdict("mute") == "Mute: no verdict, all of its maps are empty."
+    assert result.verdict("shy").endswith(" 3 of its 12 maps are empty; their pixels were ranked at random.")
     assert [row.empty for row in result.table()] == [12, 3, 0, 0, 0]
 
 
 def test_broken_files_are_skipped_and_listed(corner: Model, folder: Path) -> None:
     (folder / "05.png").write_bytes(b"no image")
-    result = trust(corner, folder, ["saliency"], steps=2)
+    result = trust(corner, folder, ["saliency"], protocol=Protocol(steps=2))
     assert len(result.images) == 19
     assert "05.png" in result.skipped[0]
     assert "1 file could not be read" in result.note
@@ -111,7 +117,7 @@ def test_broken_files_are_skipped_and_listed(corner: Model, folder: Path) -> Non
 
 def test_wrong_names(corner: Model, folder: Path) -> None:
     with pytest.raises(InnersightError, match="blur"):
-        trust(corner, folder, baseline="blurr")
+        trust(corner, folder, protocol=Protocol("blurr"))
     with pytest.raises(InnersightError, match="always in the table"):
         trust(corner, folder, ["random"])
     with pytest.raises(InnersightError, match="gradcam"):
@@ -119,14 +125,16 @@ def test_wrong_names(corner: Model, folder: Path) -> None:
     with pytest.raises(InnersightError, match="no heatmap method"):
         trust(corner, folder, [])
     with pytest.raises(InnersightError, match="was not tested"):
-        trust(corner, folder / "00.png", ["saliency"], steps=1).verdict("gradcam")
+        trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=1)).verdict("gradcam")
 
 
 def test_same_seed_same_result_and_nothing_is_left(corner: Model, folder: Path) -> None:
     corner.net.train()
     before = {name: value.clone() for name, value in corner.net.state_dict().items()}
     rng = torch.get_rng_state()
-    first, again = (trust(corner, folder, ["gradcam"], steps=4, seed=3, most=4).scores for _ in range(2))
+    first, again = (
+        trust(corner, folder, ["gradcam"], protocol=Protocol(steps=4), seed=3, max_images=4).scores for _ in range(2)
+    )
     assert torch.equal(first, again)
     assert torch.equal(rng, torch.get_rng_state())
     assert corner.net.training
@@ -137,16 +145,16 @@ def test_same_seed_same_result_and_nothing_is_left(corner: Model, folder: Path) 
 
 def test_scores_do_not_depend_on_the_other_images(corner: Model, folder: Path) -> None:
     images = sorted(folder.iterdir())
-    some, all_ = (trust(corner, p, ["gradcam"], steps=4).scores for p in (images[:2], images))
+    some, all_ = (trust(corner, p, ["gradcam"], protocol=Protocol(steps=4)).scores for p in (images[:2], images))
     assert torch.allclose(some, all_[:2], atol=1e-6)
 
 
 def test_saved_result(corner: Model, folder: Path, tmp_path: Path) -> None:
-    result = trust(corner, sorted(folder.iterdir())[:9], ["gradcam", "saliency"], steps=3)
+    result = trust(corner, sorted(folder.iterdir())[:9], ["gradcam", "saliency"], protocol=Protocol(steps=3))
     document = json.loads(result.save(tmp_path / "trust.json").read_text())
     assert [row["name"] for row in document["table"]] == ["gradcam", "saliency", "centre", "edges", "random"]
     assert [row["kind"] for row in document["table"]] == ["method"] * 2 + ["baseline"] * 3
-    assert len(document["versus"]) == 8
+    assert len(document["comparisons"]) == 8
     assert set(document["columns"]) == set(document["table"][0]["values"])
     assert len(document["images"]) == 9
     assert set(document["verdicts"]) == {"gradcam", "saliency"}
@@ -157,27 +165,37 @@ def test_saved_result(corner: Model, folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_removes_little_is_said(corner: Model, folder: Path) -> None:
-    mean, blur = (trust(corner, folder, ["saliency"], target=0, steps=1, baseline=b, most=4) for b in ("mean", "blur"))
+    mean, blur = (
+        trust(corner, folder, ["saliency"], target=0, protocol=Protocol(b, steps=1), max_images=4)
+        for b in ("mean", "blur")
+    )
     survives = {float(r.insertion[:, 0, 0].mean()) > float(r.insertion[:, 0, -1].mean()) / 2: r for r in (mean, blur)}
     assert survives.keys() == {True, False}
-    assert "say little" in survives[True].note
-    assert "say little" not in survives[False].note
+    assert "mean little" in survives[True].note
+    assert "mean little" not in survives[False].note
 
 
-def test_few_images_are_drawn_from_many_and_progress_is_told(corner: Model, folder: Path) -> None:
-    told: list[tuple[int, int, str]] = []
-    result = trust(corner, folder, ["saliency"], steps=2, most=5, watch=lambda *what: told.append(what))
+def test_few_images_are_drawn_from_many_and_progress_is_reported(corner: Model, folder: Path) -> None:
+    reported: list[tuple[int, int, str]] = []
+    result = trust(
+        corner,
+        folder,
+        ["saliency"],
+        protocol=Protocol(steps=2),
+        max_images=5,
+        progress=lambda *what: reported.append(what),
+    )
     assert len(result.images) == 5
     assert "5 images of 20, drawn at random" in result.note
-    assert told == [(0, 5, "images"), (0, 2, "truths (mosaic)"), (1, 2, "truths (parts)")]
-    again = trust(corner, folder, ["saliency"], steps=2, most=5)
+    assert reported == [(0, 5, "images"), (0, 2, "ground truth (mosaic)"), (1, 2, "ground truth (parts)")]
+    again = trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=5)
     assert again.images == result.images
-    assert trust(corner, folder, ["saliency"], steps=2, most=5, seed=1).images != result.images
-    assert len(trust(corner, folder, ["saliency"], steps=2, most=None).images) == 20
+    assert trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=5, seed=1).images != result.images
+    assert len(trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=None).images) == 20
 
 
 def test_quick_methods_leave_out_what_cannot_read_the_network(corner: Model, folder: Path) -> None:
-    result = trust(corner, folder / "00.png", steps=2)
+    result = trust(corner, folder / "00.png", protocol=Protocol(steps=2))
     assert {"gradcam", "occlusion", "integrated-gradients"} <= set(result.methods)
     assert not {"rise", "scorecam", "lime", "legrad"} & set(result.methods)
     assert any(line.startswith("legrad: ") for line in result.left_out)
@@ -188,25 +206,25 @@ def test_quick_methods_leave_out_what_cannot_read_the_network(corner: Model, fol
 def test_a_map_of_edges_is_doubtful(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the same whatever the network learned, and worse than chance is no matter."""
     add(monkeypatch, "outline", lambda asked: asked.x.mean(1).diff(dim=2, append=asked.x.mean(1)[:, :, :1]).abs())
-    result = trust(corner, folder, ["outline", "saliency"], target=0, baseline="mean")
-    assert float(result.columns["like-shuffled"][:, 0].mean()) == pytest.approx(1)
-    assert torch.allclose(result.columns["twins"][:, 0], result.scores[:, 0], atol=0.02)
+    result = trust(corner, folder, ["outline", "saliency"], target=0, protocol=Protocol("mean"))
+    assert float(result.columns["weight-randomization"][:, 0].mean()) == pytest.approx(1)
+    assert torch.allclose(result.columns["shuffled-score"][:, 0], result.scores[:, 0], atol=0.02)
     assert result.standing("outline") == "doubtful"
-    assert "stay much the same on shuffled weights" in result.verdict("outline")
-    assert result.sentence.endswith("; outline should not.")
+    assert "hardly change with shuffled weights" in result.verdict("outline")
+    assert result.sentence.endswith("; Outline should not be trusted.")
 
 
 def test_every_column_is_documented_and_every_number_is_there(corner: Model, folder: Path) -> None:
-    result = trust(corner, sorted(folder.iterdir())[:3], ["saliency", "gradcam"], target=0, steps=4)
-    assert set(result.columns) == set(metrics) - {"mass", "pointing", "like-mislabelled"}
+    result = trust(corner, sorted(folder.iterdir())[:3], ["saliency", "gradcam"], target=0, protocol=Protocol(steps=4))
+    assert set(result.columns) == set(metrics) - {"mass", "pointing", "label-randomization"}
     for name, values in result.columns.items():
-        assert about(name).says
-        assert about(name).better in ("high", "low", "")
+        assert describe_column(name).description
+        assert describe_column(name).better in ("high", "low", "")
         assert values.shape == (3, 5)
         assert values[:, 0].isfinite().all(), name
-    assert all(about(name).against for name in truths)
+    assert all(describe_column(name).against for name in ground_truth)
     assert list(result.protocols) == [
-        "blur, 4 steps", "ROAD", "the same of the logit", "blur, 5 steps",
+        "blur, 4 steps", "ROAD", "logit", "blur, 5 steps",
         "inpaint, 4 steps", "mean, 4 steps", "noise, 4 steps",
     ]  # fmt: skip
     assert set(result.rank_agreement()) == set(list(result.protocols)[1:])
@@ -214,56 +232,66 @@ def test_every_column_is_documented_and_every_number_is_there(corner: Model, fol
     assert torch.allclose(result.agreement, result.agreement.T)
     assert result.agreement.diagonal().tolist() == pytest.approx([1, 1])
     with pytest.raises(InnersightError, match="no column"):
-        about("nothing")
+        describe_column("nothing")
 
 
 def test_boxes_join_the_table(corner: Model, folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\n" + "".join(f"{i:02}.png,0,0,0.25,0.25\n" for i in range(12)))
-    result = trust(corner, folder, ["saliency"], target=0, baseline="mean", regions=boxes)
+    result = trust(corner, folder, ["saliency"], target=0, protocol=Protocol("mean"), regions=boxes)
     mass = result.columns["mass"]
     assert mass[:12, 0].tolist() == pytest.approx([1.0] * 12, abs=1e-5)
     assert mass[12:].isnan().all()
     assert result.chances["mass"][:12].tolist() == pytest.approx([1 / 16] * 12)
-    assert "better than centre, edges, random, shuffled weights and chance in the boxes" in result.verdict("saliency")
-    assert "Boxes: 12 images" in result.note
+    assert "its own maps with shuffled weights and chance in the marked regions." in result.verdict("saliency")
+    assert "Regions: 12 images" in result.note
     assert result.standing("saliency") == "believed"
     boxes.write_text("file,x0,y0,x1,y1\nelsewhere.png,0,0,0.25,0.25\n")
     with pytest.raises(InnersightError, match="names none of the 20 images"):
-        trust(corner, folder, ["saliency"], regions=boxes, steps=2)
+        trust(corner, folder, ["saliency"], regions=boxes, protocol=Protocol(steps=2))
 
 
 def test_a_network_of_shuffled_labels_joins_the_table(corner: Model, folder: Path) -> None:
     other = Corner()
     nn.init.constant_(other.grey.weight, -0.2)
     against = replace(load(other, input=SPEC), name="mislabelled")
-    result = trust(corner, folder, ["input-x-gradient"], target=0, steps=2, against=against, most=3)
-    assert result.columns["like-mislabelled"][:, 0].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
-    assert result.settings["against"] == "mislabelled"
+    result = trust(
+        corner,
+        folder,
+        ["input-x-gradient"],
+        target=0,
+        protocol=Protocol(steps=2),
+        shuffled_labels=against,
+        max_images=3,
+    )
+    assert result.columns["label-randomization"][:, 0].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
+    assert result.settings["shuffled_labels"] == "mislabelled"
     with pytest.raises(InnersightError, match="shuffled"):
-        trust(corner, folder, against=replace(against, labels=("a", "b")))
+        trust(corner, folder, shuffled_labels=replace(against, labels=("a", "b")))
 
 
 def test_few_images_condemn_nothing(corner: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, "outline", lambda asked: asked.x.mean(1).diff(dim=2, append=asked.x.mean(1)[:, :, :1]).abs())
-    result = trust(corner, sorted(folder.iterdir())[:2], ["outline"], steps=2)
+    result = trust(corner, sorted(folder.iterdir())[:2], ["outline"], protocol=Protocol(steps=2))
     assert result.standing("outline") == "undecided"
-    assert result.verdict("outline").startswith("outline: no verdict from 2 images")
-    assert result.sentence.endswith("the 2 images do not decide on outline.")
+    assert result.verdict("outline").startswith("Outline: too few images to test significance: ")
+    assert result.sentence.endswith("2 images do not settle whether Outline can be.")
 
 
 def test_labels_learned_by_heart_count(corner: Model, folder: Path) -> None:
-    result = trust(corner, folder, ["saliency"], target=0, baseline="mean", steps=4, against=corner)
+    result = trust(corner, folder, ["saliency"], target=0, protocol=Protocol("mean", steps=4), shuffled_labels=corner)
     assert result.standing("saliency") == "doubtful"
-    assert "much the same on shuffled labels (rank correlation 1.00)" in result.verdict("saliency")
+    assert "hardly change with shuffled labels (rank correlation 1.00)" in result.verdict("saliency")
 
 
 def test_too_few_boxes_are_said_to_be_too_few(corner: Model, folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\n00.png,0,0,0.25,0.25\n01.png,0,0,0.25,0.25\n")
-    verdict = trust(corner, folder, ["saliency"], target=0, baseline="mean", regions=boxes).verdict("saliency")
-    assert "Too few: 2 images for chance in the boxes." in verdict
-    assert "not distinguishable" not in verdict
+    verdict = trust(corner, folder, ["saliency"], target=0, protocol=Protocol("mean"), regions=boxes).verdict(
+        "saliency"
+    )
+    assert "Too few images to test it against chance in the marked regions: " in verdict
+    assert "not significantly" not in verdict
 
 
 def test_outputs_that_are_no_numbers_are_skipped_and_said(folder: Path) -> None:
@@ -276,24 +304,26 @@ def test_outputs_that_are_no_numbers_are_skipped_and_said(folder: Path) -> None:
     net.above = 9.0
     model = load(net, input=SPEC)
     net.above = 0.4  # of some
-    result = trust(model, folder, ["saliency"], steps=2)
+    result = trust(model, folder, ["saliency"], protocol=Protocol(steps=2))
     assert 0 < len(result.images) < 20
     assert len(result.images) + len(result.skipped) == 20
     assert all("outputs are not numbers" in line for line in result.skipped)
     net.above = -9.0
     with pytest.raises(ImageError, match="outputs are not numbers"):
-        trust(model, folder, ["saliency"], steps=2)
+        trust(model, folder, ["saliency"], protocol=Protocol(steps=2))
 
 
 def test_impossible_numbers(corner: Model, folder: Path) -> None:
-    with pytest.raises(InnersightError, match="most=-3"):
-        trust(corner, folder, most=-3)
+    with pytest.raises(InnersightError, match="max_images=-3"):
+        trust(corner, folder, max_images=-3)
     with pytest.raises(InnersightError, match="seed=-1"):
         trust(corner, folder, seed=-1)
 
 
 def test_fewer_steps_are_always_among_the_protocols(corner: Model, folder: Path) -> None:
-    assert "blur, 10 steps" in trust(corner, folder / "00.png", ["saliency"], steps=5).rank_agreement()
+    assert (
+        "blur, 10 steps" in trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=5)).rank_agreement()
+    )
 
 
 def test_mosaics_need_two_sure_classes(tmp_path: Path) -> None:
@@ -307,27 +337,27 @@ def test_mosaics_need_two_sure_classes(tmp_path: Path) -> None:
         PILImage.fromarray(np.eye(3, dtype=np.uint8)[i % 3] * np.full((SIDE, SIDE, 1), 200 + i, np.uint8)).save(
             tmp_path / f"{i:02}.png"
         )
-    result = trust(model, tmp_path, ["gradcam"], steps=2)
+    result = trust(model, tmp_path, ["gradcam"], protocol=Protocol(steps=2))
     assert result.columns["mosaic"].shape == (12, 4)
     assert result.columns["mosaic"][:, 0].tolist() == pytest.approx([1.0] * 12, abs=0.12)
     assert result.chances["mosaic"].tolist() == [0.5] * 12
     assert "Mosaics: the network gives the class a mean probability of" in result.note
-    one = trust(model, tmp_path / "00.png", ["gradcam"], steps=2)
+    one = trust(model, tmp_path / "00.png", ["gradcam"], protocol=Protocol(steps=2))
     assert "mosaic" not in one.columns
 
 
 def test_the_toon_network_is_held_against_its_parts() -> None:
     model = load("toon")
     drawn = [as_image(np.array(toons.draw(name, 400).pixels), name=name) for name in toons.CLASSES[:2]]
-    result = trust(model, drawn, ["gradcam", "saliency"], steps=2)
+    result = trust(model, drawn, ["gradcam", "saliency"], protocol=Protocol(steps=2))
     assert result.columns["parts"].shape == (24, 5)
     assert result.columns["parts"].abs().amax() <= 1
     assert result.chances["parts"].shape == (24,)
-    assert any(row.against == "the sizes of the parts on toons" for row in result.comparisons)
+    assert any(row.against == "part size on the toons" for row in result.comparisons)
 
 
 def test_the_terminal_has_table_reasons_and_sentence(corner: Model, folder: Path) -> None:
-    result = trust(corner, folder, ["saliency", "gradcam"], target=0, baseline="mean", most=8)
+    result = trust(corner, folder, ["saliency", "gradcam"], target=0, protocol=Protocol("mean"), max_images=8)
     text = terminal_trust(result)
     first, *rows = text.split("\n\n")[0].splitlines()
     assert first.split()[:3] == ["method", "score", "95%"]
@@ -337,9 +367,9 @@ def test_the_terminal_has_table_reasons_and_sentence(corner: Model, folder: Path
 
 
 def test_methods_are_held_against_each_other(corner: Model, folder: Path, guess: str) -> None:
-    result = trust(corner, folder, [guess, "saliency", "integrated-gradients"], target=0, baseline="mean")
-    assert len(result.duels) == 3
-    by = {(row.method, row.against): row for row in result.duels}
+    result = trust(corner, folder, [guess, "saliency", "integrated-gradients"], target=0, protocol=Protocol("mean"))
+    assert len(result.pairwise) == 3
+    by = {(row.method, row.against): row for row in result.pairwise}
     pairs = [(guess, "saliency"), (guess, "integrated-gradients"), ("saliency", "integrated-gradients")]
     assert list(by) == pairs
     slow = holm([sign_flip((result.scores[:, i] - result.scores[:, k]).numpy()) for i, k in ((0, 1), (0, 2), (1, 2))])
@@ -348,28 +378,28 @@ def test_methods_are_held_against_each_other(corner: Model, folder: Path, guess:
     assert by["saliency", "integrated-gradients"].p > 0.05
     assert by[guess, "saliency"].difference == pytest.approx(float((result.scores[:, 0] - result.scores[:, 1]).mean()))
     first, second = (row.name for row in result.ranked()[:2])
-    assert result.alike(first) == (second,)
-    assert result.alike(guess) == ()
-    assert f"By score {first} comes first, not distinguishable from {second}." in result.note
-    assert len(result.to_json()["duels"]) == 3
-    alone = trust(corner, folder, ["saliency", guess], target=0, baseline="mean")
-    assert alone.first == "By score saliency comes first, alone."
-    assert trust(corner, folder, ["saliency"], steps=2, most=2).duels == ()
+    assert result.ties(first) == (second,)
+    assert result.ties(guess) == ()
+    assert f"{title_of(first)} has the highest score, not significantly above {title_of(second)}." in result.note
+    assert len(result.to_json()["pairwise"]) == 3
+    alone = trust(corner, folder, ["saliency", guess], target=0, protocol=Protocol("mean"))
+    assert alone.first == "Gradient saliency has the highest score."
+    assert trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=2).pairwise == ()
 
 
 def test_classes_of_boxes_that_the_network_does_not_know_are_named(corner: Model, folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     known = corner.labels[0]
     boxes.write_text(f"file,class,x0,y0,x1,y1\n00.png,{known},0,0,0.25,0.25\n01.png,bortt,0,0,0.25,0.25\n")
-    result = trust(corner, folder, ["saliency"], target=0, steps=2, most=None, regions=boxes)
+    result = trust(corner, folder, ["saliency"], target=0, protocol=Protocol(steps=2), max_images=None, regions=boxes)
     assert len(result.left_out) == 1
     assert result.left_out[0].startswith("boxes of 'bortt': the network has no such class")
-    with pytest.raises(InnersightError, match="no region of the class asked about"):
-        trust(corner, folder, ["saliency"], target=1, steps=2, regions=boxes)
+    with pytest.raises(InnersightError, match="no region of the class in the part"):
+        trust(corner, folder, ["saliency"], target=1, protocol=Protocol(steps=2), regions=boxes)
 
 
 def test_boxes_of_other_images_are_refused_before_any_is_judged(corner: Model, folder: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\nelsewhere.png,0,0,0.25,0.25\n")
     masks = tmp_path / "masks"
@@ -377,8 +407,8 @@ def test_boxes_of_other_images_are_refused_before_any_is_judged(corner: Model, f
     PILImage.new("L", (SIDE, SIDE), 255).save(masks / "elsewhere.png")
     for source in (boxes, masks):
         with pytest.raises(InnersightError, match="names none of the 20 images"):
-            trust(corner, folder, ["saliency"], regions=source, watch=lambda *what: told.append(what))
-    assert told == []
+            trust(corner, folder, ["saliency"], regions=source, progress=lambda *what: reported.append(what))
+    assert reported == []
 
 
 def test_one_softmax_class_is_refused(folder: Path) -> None:
@@ -386,7 +416,9 @@ def test_one_softmax_class_is_refused(folder: Path) -> None:
     one = replace(load(net, input=SPEC), head=Head(lambda output: output), labels=("cat",))
     with pytest.raises(InnersightError, match="probability is always 1"):
         trust(one, folder)
-    assert trust(replace(one, head=multilabel()), folder, ["saliency"], steps=2, most=2).methods == ("saliency",)
+    assert trust(
+        replace(one, head=multilabel()), folder, ["saliency"], protocol=Protocol(steps=2), max_images=2
+    ).methods == ("saliency",)
 
 
 def test_a_class_ruled_out_by_minus_infinity_is_a_number(folder: Path) -> None:
@@ -398,7 +430,7 @@ def test_a_class_ruled_out_by_minus_infinity_is_a_number(folder: Path) -> None:
     net.out = 0.0
     model = load(net, input=SPEC)
     net.out = -torch.inf
-    assert trust(model, folder, ["saliency"], steps=2, most=3).skipped == ()
+    assert trust(model, folder, ["saliency"], protocol=Protocol(steps=2), max_images=3).skipped == ()
     (found,) = explain(model, folder / "00.png", methods="saliency").entries
     assert found.verdict is None
     net.out = torch.inf
@@ -436,13 +468,71 @@ def test_networks_of_other_libraries_are_shuffled_too(folder: Path, tmp_path: Pa
             if value.is_floating_point() and value.ndim > 1 and not torch.equal(value, inside[name])
         ]  # fmt: skip
         assert len(changed) >= 2, source
-        found = trust(model, folder, ["saliency"], steps=2, most=3)
-        assert bool(found.columns["like-shuffled"].isfinite()[:, 0].all())
+        found = trust(model, folder, ["saliency"], protocol=Protocol(steps=2), max_images=3)
+        assert bool(found.columns["weight-randomization"].isfinite()[:, 0].all())
 
 
 def test_with_four_methods_protocols_order_methods_only(corner: Model, folder: Path) -> None:
     four = ["saliency", "gradcam", "input-x-gradient", "layercam"]
-    result = trust(corner, folder, four, target=0, steps=2, most=4)
+    result = trust(corner, folder, four, target=0, protocol=Protocol(steps=2), max_images=4)
     main, other = (result.protocols[name].mean(0)[:4].tolist() for name in ("blur, 2 steps", "ROAD"))
     assert result.rank_agreement()["ROAD"] == pytest.approx(spearman(main, other), nan_ok=True)
-    assert "The order of the methods measured otherwise" in result.note
+    assert "Rank correlation of the order of the methods with other protocols" in result.note
+
+
+def test_a_new_file_is_a_new_metric_ground_truth_imputer_and_baseline(
+    corner: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "import torch\nfrom innersight.trust.{0} import {1}\n\n"
+    plant(
+        monkeypatch, tmp_path, metrics, "peakedness",
+        head.format("metrics", "metrics") + '@metrics.register("peakedness", better="high", protocol=True)\n'
+        'def peakedness(case):\n    """Largest value over the mean."""\n'
+        "    return (case.wide.amax((1, 2)) / case.wide.abs().mean((1, 2))).float()\n",
+    )  # fmt: skip
+    plant(
+        monkeypatch, tmp_path, metrics, "noise_score",
+        head.format("metrics", "SAME, metrics") + "from innersight.trust.conditions import NOISE\n"
+        "from innersight.trust.faithfulness import curves, ranking\n\n"
+        '@metrics.register("score, noise", better="low", imputer=SAME, needs=(NOISE,), control=NOISE)\n'
+        'def noise_score(case):\n    """Score of the map of the noisy image."""\n'
+        "    orders = torch.stack([ranking(one, case.size, case.rng)[0] for one in case.others[NOISE]])\n"
+        "    found = yield from curves(orders, case.steps)\n    return found.scores[:, 0]\n",
+    )  # fmt: skip
+    plant(
+        monkeypatch, tmp_path, ground_truth, "halves",
+        head.format("ground_truth", "Scores, ground_truth")
+        + '@ground_truth.register("mass in left half", against="chance in the halves")\n'
+        'def halves(request, sample):\n    """Share of the map in the left half."""\n'
+        "    rows = [torch.stack([m[:, : m.shape[1] // 2].abs().sum() / m.abs().sum() for m in maps])\n"
+        "            for _, maps, _ in request.explain_made(sample.x[:9], torch.zeros(9).long())]\n"
+        '    return Scores(torch.stack(rows), torch.full((9,), 0.5), "Halves: of nine images.")\n',
+    )  # fmt: skip
+    plant(
+        monkeypatch, tmp_path, imputers, "black",
+        head.format("imputers", "imputers, laid_over") + '@imputers.register("Black")\ndef black(x, stream):\n'
+        '    """Zeros."""\n    return laid_over(x, torch.zeros_like(x))\n',
+    )  # fmt: skip
+    plant(
+        monkeypatch, tmp_path, baselines, "corners",
+        head.format("baselines", "baselines") + '@baselines.register("Corners", phrase="a map of the corners")\n'
+        "def corners(pixels, rng):\n"
+        '    """Opposite of the centre."""\n    return 1 - baselines["centre"](pixels, rng)\n',
+    )  # fmt: skip
+    result = trust(corner, folder, ["saliency"], target=0, protocol=Protocol("black", steps=2), max_images=12)
+    assert {"peakedness", "noise-score", "halves"} <= set(result.columns)
+    assert result.maps[1:] == ("centre", "corners", "edges", "random")
+    assert {"peakedness", "mean, 2 steps"} <= set(result.rank_agreement())
+    assert "Halves: of nine images." in result.note
+    assert "replaced by black (zeros)" in result.note
+    phrases = {row.phrase for row in result.comparisons}
+    assert {"a map of the corners", "its own maps with imperceptible noise", "chance in the halves"} <= phrases
+    assert "noise-score" in result.controls
+    assert "a map of the corners" in result.verdict("saliency")
+    assert "peakedness" in terminal_trust(result)
+    result.figure()
+
+
+def test_nothing_planted_is_left() -> None:
+    assert not {"peakedness", "noise-score"} & set(metrics)
+    assert "black" not in imputers

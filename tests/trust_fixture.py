@@ -11,11 +11,11 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor, nn
 
-from innersight.heatmaps import request
-from innersight.heatmaps.masked import pooled
+from innersight.heatmaps.masked import run_masked
 from innersight.heatmaps.request import Request, methods
 from innersight.input_spec import InputSpec
 from innersight.model import Model
+from innersight.registry import Entry
 from innersight.sources import load
 from innersight.trust.faithfulness import Curves, curves
 
@@ -68,9 +68,10 @@ def corner_images(folder: Path, count: int = 20) -> Path:
 
 def add(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[[Request], Tensor]) -> None:
     """Register a heatmap method for one test."""
-    methods["gradcam"]
-    for table, value in ((methods._entries, function), (request._READS, "passes"), (request._UNITS, "TARGET")):
-        monkeypatch.setitem(table, name, value)
+    methods.entry("gradcam")
+    facts = dict(methods.entry("saliency").facts) | {"reads": "passes"}
+    entry = Entry(name, function, name.capitalize(), "A method for one test.", "", "", "TARGET", facts, ())
+    monkeypatch.setitem(methods._entries, name, entry)
 
 
 def asked_curves(model: Model, x: Tensor, empty: Tensor, target: int, ranks: Tensor, steps: int) -> Curves:
@@ -80,5 +81,5 @@ def asked_curves(model: Model, x: Tensor, empty: Tensor, target: int, ranks: Ten
         del owners
         return model.net(inputs).softmax(1)[:, target].detach()
 
-    (found,) = pooled([curves(ranks, steps)], lambda _, kept: torch.where(kept[:, None], x, empty), run)
+    (found,) = run_masked([curves(ranks, steps)], lambda _, kept: torch.where(kept[:, None], x, empty), run)
     return found

@@ -16,7 +16,7 @@ from rich.text import Text
 from innersight.ablation import Ablation
 from innersight.compare import Comparison
 from innersight.connections import Connections
-from innersight.dissection import Concepts, Dissection
+from innersight.dissection import Dissection, WordLabels
 from innersight.errors import printable
 from innersight.find import Finding
 from innersight.layer import Layer
@@ -26,7 +26,7 @@ from innersight.model import Model
 from innersight.patterns import Interpretability
 from innersight.predict import LISTED, SHOWN, Prediction
 from innersight.scan import Scan
-from innersight.trust import Trust, about
+from innersight.trust import Trust, describe_column
 
 LINE = 10_000  # columns, where no terminal says how many there are
 
@@ -196,14 +196,14 @@ def trust(result: Trust) -> str:
     """Return the table of methods, why each stands where it does, how it was measured, and the sentence at the end."""
     rows = []
     for row in result.ranked():
-        own = row.values["faithfulness"]
+        own = row.values[result.score]
         low_high = "" if own.interval is None else f"{own.interval[0]:z.2f} to {own.interval[1]:z.2f}"
         cells = [f"{row.values[name].mean:z.2f}" if name in row.values else "" for name in result.shown]
         rows.append([row.name, row.standing or "baseline", f"{own.mean:z.2f}", low_high, *cells])
     head = ["method", "", "score", "95%", *result.shown]
     left = [f"left out: {line}" for line in result.left_out]
-    columns = ["faithfulness", *result.shown]
-    better = {kind: [name for name in columns if about(name).better == kind] for kind in ("high", "low")}
+    columns = [result.score, *result.shown]
+    better = {kind: [name for name in columns if describe_column(name).better == kind] for kind in ("high", "low")}
     best = "; ".join(f"better {kind}: {', '.join(names)}" for kind, names in better.items() if names)
     said = [best, "", *result.verdicts(), *left, "", result.note, "", result.sentence]
     return "\n".join([table(head, rows), "", *map(printable, said)])
@@ -284,7 +284,7 @@ def matching(result: Matching) -> str:
     return f"{table(head, rows)}\n{result.images:,} images; median: correlation of partners; chance: the threshold"
 
 
-def dissection(result: Dissection | Concepts, limit: int = 20) -> str:
+def dissection(result: Dissection | WordLabels, limit: int = 20) -> str:
     """Return how many units of each layer have which label, and the units of the surest labels."""
     rows = [
         [
@@ -295,7 +295,7 @@ def dissection(result: Dissection | Concepts, limit: int = 20) -> str:
         ]
         for name, row in result.summary().items()
     ]
-    best = [row for row in result.rank(count=limit) if row["label"] is not None]
+    best = [row for row in result.rank(limit=limit) if row["label"] is not None]
     columns = [
         [row["address"], row["label"], f"{row[result.measure]:.3f}", "{:.3f} to {:.3f}".format(*row["interval"]),
          "" if row["p"] is None else f"{row['p']:.3f}"]

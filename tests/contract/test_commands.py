@@ -40,12 +40,13 @@ from innersight.sources import query
 from innersight.study import Plan
 from innersight.study.exports import exports
 from innersight.train import TrainOptions
+from innersight.trust import Protocol
 from innersight.trust.baselines import baselines
+from innersight.trust.ground_truth import ground_truth
+from innersight.trust.imputers import imputers
 from innersight.trust.metrics import metrics
-from innersight.trust.replacements import replacements
-from innersight.trust.truths import truths
 
-REGISTRIES = [methods, objectives, parameterizations, exports, metrics, truths, baselines, replacements]
+REGISTRIES = [methods, objectives, parameterizations, exports, metrics, ground_truth, baselines, imputers]
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands}  # type: ignore[union-attr]
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
 TOOLS = {"demo", "doctor", "export", "list", "report", "toons", "view"}
@@ -64,7 +65,7 @@ BUILT = dict(get_command(app).commands)  # type: ignore[attr-defined]
 # Options of a command that its function does not have: how a result is written, listed and drawn, and the like.
 FURTHER = {
     "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent",
-    "all_layers", "sprites", "concepts", "clip", "report",
+    "all_layers", "sprites", "words", "clip", "report",
 }  # fmt: skip
 # Parameters that no text can give: functions, tensors, and the options of methods, which have names of their own.
 PYTHON = {"progress", "watch", "report", "bar", "options", "distance", "negatives"}
@@ -119,8 +120,7 @@ def plain_help(text: str) -> str:
 
 # Commands whose function has no documentation of its parameters yet.
 UNDOCUMENTED = {
-    "ablate", "compare", "connections", "dissect", "explain", "find", "interpretability", "match", "scan", "study",
-    "trust",
+    "ablate", "compare", "connections", "find", "interpretability", "match", "scan", "study",
 }  # fmt: skip
 
 
@@ -276,7 +276,7 @@ def plain(value: Any) -> Any:
     """Return a default so that the ways to say nothing are the same: None, an empty list, the plan as it is."""
     if (
         value is None
-        or value in (Plan(), PatternOptions(), TrainOptions())
+        or value in (Plan(), PatternOptions(), TrainOptions(), Protocol())
         or (isinstance(value, list | tuple | dict | str) and not value)
     ):
         return None

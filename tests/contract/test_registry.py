@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 import torch
 from networks import batch, tiny
+from planting import plant
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import answer
-from innersight.heatmaps.request import Answer, UnfitError, methods
+from innersight.heatmaps.engine import explain_batch, named
+from innersight.heatmaps.request import MethodOutput, UnfitError, methods
 from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.registry import Registry
 from innersight.study.documents import describe
 from innersight.trust.baselines import baselines
+from innersight.trust.column import describe_column
+from innersight.trust.ground_truth import ground_truth
+from innersight.trust.imputers import imputers
 from innersight.trust.metrics import metrics
-from innersight.trust.replacements import replacements
-from innersight.trust.truths import truths
 
 NAMES = list(methods)
 
@@ -39,11 +41,12 @@ def test_documented_with_title_paper_use_and_unit(name: str) -> None:
     assert entry.unit
     assert len(entry.summary) > 20
     assert all(describe(name).values())
+    assert all(len(option.help) > 5 for option in entry.options), name
 
 
-def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> Answer:
+def ask(name: str, model: Model, x: Tensor, targets: Tensor) -> MethodOutput:
     layer, options = last_grid(model)[0], {name: methods.entry(name).quick}
-    return next(iter(answer(model, x, lambda _: class_target(model, targets), [layer], options).found.values()))
+    return next(iter(explain_batch(model, x, lambda _: class_target(model, targets), [layer], options).found.values()))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -73,6 +76,38 @@ def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None
         return
     alone = [ask(name, any_tiny, x[i : i + 1], targets[i : i + 1]).values for i in range(3)]
     assert torch.allclose(values, torch.cat(alone), rtol=1e-3, atol=1e-5 * float(values.abs().max()) + 1e-7)
+
+
+PLANTED = """
+from innersight.heatmaps.request import methods
+
+@methods.register(
+    "Planted method", source="Nobody 2026", use="In a test, and nowhere else at all.", unit="TARGET", reads="layer"
+)
+def planted(request, *, power: float = 1.0):
+    \"\"\"Activation times gradient, raised to a power.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    power
+        The exponent.
+
+    \"\"\"
+    values = (request.activation * request.gradient).sum(1)
+    return values.sign() * values.abs() ** power
+"""
+
+
+@pytest.mark.parametrize("network", ["in-place", "dense"])
+def test_a_method_in_a_new_file_passes_at_once(network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, tmp_path, methods, "planted", PLANTED)
+    test_documented_with_title_paper_use_and_unit("planted")
+    test_gives_one_finite_map_for_each_image("planted", tiny(network))
+    test_options_survive_being_written_as_text("planted")
+    assert "planted" in named("all")
+    assert "planted" in named("quick")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,14 +172,47 @@ def test_building_by_name_imports_nothing_before_the_first_look() -> None:
 def test_methods_read_the_layer_they_are_told() -> None:
     model = tiny("dense")
     x, targets = batch(model), torch.tensor([1, 2])
-    found = answer(model, x, lambda _: class_target(model, targets), ["step3", "stem"], {"gradcam": {}}).found
+    found = explain_batch(model, x, lambda _: class_target(model, targets), ["step3", "stem"], {"gradcam": {}}).found
     assert list(found) == [("gradcam", "step3"), ("gradcam", "stem")]
     assert not torch.allclose(found["gradcam", "step3"].values, found["gradcam", "stem"].values)
 
 
-@pytest.mark.parametrize("registry", [metrics, truths, replacements, baselines], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [metrics, ground_truth, imputers, baselines], ids=lambda registry: registry.kind)
 def test_everything_in_trust_is_on_its_page(registry: Registry) -> None:
     page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
     names = list(registry)
     assert names
     assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_the_tables_of_trust_are_those_of_the_registries() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    columns = [(name, describe_column(name)) for name in (*metrics, *ground_truth)]
+    rows = [f"| `{name}` | {one.better or 'neither'} | {one.description} |" for name, one in columns]
+    rows += [f"| `{entry.name}` | {entry.summary.rstrip('.')} |" for entry in imputers.entries()]
+    assert [row for row in rows if row not in page] == []
+    tables = page.partition("## The columns")[2].partition("## Regions")[0]
+    assert tables.count("\n| `") == len(rows)
+
+
+def test_the_table_of_heatmap_methods_is_that_of_the_registry() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "heatmaps.md").read_text()
+    table = page.partition("| reads | methods |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`([a-z-]+)`", table)) == NAMES
+    rows = {row.split("|")[1].strip(): re.findall(r"`([a-z-]+)`", row) for row in table.splitlines()[2:]}
+    kinds = {
+        "a layer": "layer", "the gradient of the pixels": "pixels", "gradients of": "passes",
+        "the target with": "masks", "attention": "attention", "Captum": "captum",
+    }  # fmt: skip
+    for title, named_ in rows.items():
+        kind = next(kind for start, kind in kinds.items() if title.startswith(start))
+        assert {methods.entry(name).reads for name in named_} == {kind}, title
+
+
+@pytest.mark.parametrize("registry", [metrics, ground_truth, imputers, baselines], ids=lambda registry: registry.kind)
+def test_everything_in_trust_is_documented(registry: Registry) -> None:
+    for entry in registry.entries():
+        assert re.match(r"[A-Za-z].{3,40}$", entry.title)
+        assert 10 < len(entry.summary) < 120
+        assert entry.summary.endswith((".", ")."))
+    assert all(entry.phrase for entry in baselines.entries())

@@ -197,9 +197,9 @@ def noisy_slopes(net: nn.Module, x: Tensor, target: int, copies: int) -> Tensor:
     return torch.stack([slope(net, x + spread * noise, target)[0] for noise in drawn])
 
 
-def smoothgrad(net: nn.Module, x: Tensor, target: int, layer: str, most: int = 4) -> Any:
+def smoothgrad(net: nn.Module, x: Tensor, target: int, layer: str, max_samples: int = 4) -> Any:
     """Smilkov et al. 2017."""
-    return noisy_slopes(net, x, target, most).mean(0).abs().amax(0)
+    return noisy_slopes(net, x, target, max_samples).mean(0).abs().amax(0)
 
 
 def vargrad(net: nn.Module, x: Tensor, target: int, layer: str, copies: int = 4) -> Any:
@@ -221,12 +221,12 @@ def occlusion(net: nn.Module, x: Tensor, target: int, layer: str) -> Any:
     return lost / count
 
 
-def rise(net: nn.Module, x: Tensor, target: int, layer: str, most: int = 64, cells: int = 3) -> Any:
+def rise(net: nn.Module, x: Tensor, target: int, layer: str, max_samples: int = 64, cells: int = 3) -> Any:
     """Petsiuk et al. 2018, section 3.2; the value is the slope of the class on the mask."""
     stream, side = torch.Generator().manual_seed(0), x.shape[2]
     cell = -(-side // cells)
     masks = []
-    for _ in range(most // 32):
+    for _ in range(max_samples // 32):
         grids = (torch.rand((32, 1, cells + 1, cells + 1), generator=stream) < 0.5).float()
         shifts = (torch.rand((32, 2), generator=stream) * cell).long().tolist()
         wide = F.interpolate(grids, ((cells + 1) * cell,) * 2, mode="bilinear")[:, 0]
@@ -236,7 +236,7 @@ def rise(net: nn.Module, x: Tensor, target: int, layer: str, most: int = 64, cel
     return ((seen - seen.mean(0)) * (values - values.mean())[:, None, None]).mean(0) / seen.var(0)
 
 
-def sobol(net: nn.Module, x: Tensor, target: int, layer: str, most: int = 3, cells: int = 3) -> Any:
+def sobol(net: nn.Module, x: Tensor, target: int, layer: str, max_samples: int = 3, cells: int = 3) -> Any:
     """Fel et al. 2021: total indices by Jansen's estimator."""
     number = cells * cells
     seed = int(torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(0)))
@@ -247,13 +247,13 @@ def sobol(net: nn.Module, x: Tensor, target: int, layer: str, most: int = 3, cel
         return logit(net, x * mask, target)
 
     ends, effects = [], np.zeros(number)
-    for _ in range(most):
+    for _ in range(max_samples):
         first, second = engine.draw(1)[0].view(2, number)
         ends += [value(first), value(second)]
         for cell in range(number):
             changed = first.clone()
             changed[cell] = second[cell]
-            effects[cell] += (value(first) - value(changed)) ** 2 / (2 * most)
+            effects[cell] += (value(first) - value(changed)) ** 2 / (2 * max_samples)
     return (effects / np.var(ends, ddof=1)).reshape(cells, cells)
 
 
@@ -461,7 +461,7 @@ class Oracle:
 
 
 ANY, TOKENS, CHAINS = ("plain", "signed", "residual", "tokens"), ("tokens",), ("plain", "signed")
-SURE = {"error": 0.0}
+SURE = {"max_error": 0.0}
 ORACLES = {
     "ablationcam": Oracle(ablationcam, nets=ANY),
     "attention-rollout": Oracle(attention_rollout, nets=TOKENS),
@@ -485,11 +485,11 @@ ORACLES = {
     "lrp": Oracle(lrp, nets=CHAINS),
     "occlusion": Oracle(occlusion, nets=ANY),
     "reciprocam": Oracle(reciprocam, nets=ANY),
-    "rise": Oracle(rise, {"most": 64, "cells": 3, **SURE}, within=5e-4),
+    "rise": Oracle(rise, {"max_samples": 64, "cells": 3, **SURE}, within=5e-4),
     "saliency": Oracle(saliency, nets=ANY),
     "scorecam": Oracle(scorecam),
-    "smoothgrad": Oracle(smoothgrad, {"most": 4, **SURE}),
-    "sobol": Oracle(sobol, {"most": 3, "cells": 3, **SURE}),
-    "vargrad": Oracle(vargrad, {"copies": 4}),
+    "smoothgrad": Oracle(smoothgrad, {"max_samples": 4, **SURE}),
+    "sobol": Oracle(sobol, {"max_samples": 3, "cells": 3, **SURE}),
+    "vargrad": Oracle(vargrad, {"samples": 4}),
     "xgradcam": Oracle(xgradcam, nets=ANY),
 }

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.heatmaps import UnfitError, explain
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.target import class_target
 from innersight.image import Image, as_image
 from innersight.input_spec import InputSpec
@@ -88,7 +88,7 @@ def x() -> Tensor:
 
 def ask(model: Model, name: str, x: Tensor, targets: list[int]) -> Tensor:
     target = class_target(model, torch.tensor(targets))
-    found = answer(model, x, lambda _: target, ["blocks.2"], {name: {}}).found
+    found = explain_batch(model, x, lambda _: target, ["blocks.2"], {name: {}}).found
     return next(iter(found.values())).values
 
 

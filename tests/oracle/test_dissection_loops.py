@@ -53,12 +53,12 @@ def wide(values: np.ndarray, size: int) -> np.ndarray:
 
 def test_overlap() -> None:
     model, blobs = tiny("in-place"), Blobs()
-    found = ins.dissect(model, blobs, layers=["relu2"], top=TOP, batch=4)
+    found = ins.dissect(model, blobs, layers=["relu2"], quantile=TOP, batch=4)
     layer = found.layers["relu2"]
     x = torch.stack([ins.Image(_image(blobs[i]["image"]), str(i)).tensor(model.input) for i in range(COUNT)])
     maps = compute(model, x, ["relu2"])["relu2"].double().numpy()
     for unit in range(maps.shape[1]):
-        level = float(layer.level[unit])
+        level = float(layer.threshold[unit])
         exact = np.quantile(maps[:, unit], 1 - TOP)
         assert abs(level - exact) <= 0.05 * abs(exact) + 1e-6
         above = (maps[:, unit] > level).mean()

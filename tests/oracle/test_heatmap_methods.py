@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import answer
-from innersight.heatmaps.request import Answer, UnfitError
+from innersight.heatmaps.engine import explain_batch
+from innersight.heatmaps.request import MethodOutput, UnfitError
 from innersight.heatmaps.target import class_target
 from innersight.input_spec import InputSpec
 from innersight.model import Model
@@ -22,9 +22,9 @@ from innersight.sources import load
 CLASSES = [1, 2, 3]
 
 
-def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str = "conv2", **options: Any) -> Answer:
+def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str = "conv2", **options: Any) -> MethodOutput:
     target = class_target(model, torch.tensor(targets))
-    found = answer(model, x, lambda _: target, [layer], {name: options}).found
+    found = explain_batch(model, x, lambda _: target, [layer], {name: options}).found
     return next(iter(found.values()))
 
 
@@ -253,9 +253,9 @@ def weighted() -> Model:
         ("saliency", {}),
         ("input-x-gradient", {}),
         ("integrated-gradients", {"steps": 3}),
-        ("smoothgrad", {"most": 4}),
+        ("smoothgrad", {"max_samples": 4}),
         ("occlusion", {"patch": 0.07, "stride": 0.07}),
-        ("rise", {"most": 4096, "error": 0.02}),
+        ("rise", {"max_samples": 4096, "max_error": 0.02}),
         ("deeplift", {}),
         ("gradient-shap", {}),
         ("kernel-shap", {"cells": 7, "samples": 400}),
@@ -315,8 +315,8 @@ def test_deeplift_tells_what_it_cannot_follow(model: Model, images: Tensor) -> N
 
 
 def test_vargrad_and_smoothgrad_are_moments_of_the_same_gradients(model: Model, images: Tensor) -> None:
-    mean = ask(model, "smoothgrad", images, CLASSES, most=8, error=1e-9)
-    variance = ask(model, "vargrad", images, CLASSES, copies=8).values
+    mean = ask(model, "smoothgrad", images, CLASSES, max_samples=8, max_error=1e-9)
+    variance = ask(model, "vargrad", images, CLASSES, samples=8).values
     stream = torch.Generator().manual_seed(0)
     slopes = []
     for _ in range(8):
@@ -365,7 +365,9 @@ def test_the_error_of_rise_is_what_repetition_gives(weighted: Model) -> None:
     x = torch.ones(1, 3, 14, 14)
     target = class_target(weighted, torch.tensor([0]))
     drawn = [
-        answer(weighted, x, lambda _: target, ["pass_on"], {"rise": {"most": 256, "error": 0.0}}, seed).found
+        explain_batch(
+            weighted, x, lambda _: target, ["pass_on"], {"rise": {"max_samples": 256, "max_error": 0.0}}, seed
+        ).found
         for seed in range(60)
     ]
     values = torch.stack([one["rise", None].values[0] for one in drawn])
@@ -377,7 +379,7 @@ def test_the_error_of_rise_is_what_repetition_gives(weighted: Model) -> None:
 
 def test_perturbation_ends_when_it_knows_enough(weighted: Model) -> None:
     x = torch.ones(1, 3, 14, 14)
-    rough, fine = (ask(weighted, "rise", x, [0], "pass_on", error=error, most=4096) for error in (0.6, 0.2))
+    rough, fine = (ask(weighted, "rise", x, [0], "pass_on", max_error=error, max_samples=4096) for error in (0.6, 0.2))
     assert rough.facts["masks"] < fine.facts["masks"] < 4096
     assert fine.error is not None
     assert float(fine.error.square().mean().sqrt()) < 0.2 * float(fine.values.std())
@@ -385,7 +387,7 @@ def test_perturbation_ends_when_it_knows_enough(weighted: Model) -> None:
 
 def test_sobol_finds_shares_of_variance(weighted: Model) -> None:
     x = torch.ones(1, 3, 14, 14)
-    found = ask(weighted, "sobol", x, [0], "pass_on", cells=7, most=256, error=0.0)
+    found = ask(weighted, "sobol", x, [0], "pass_on", cells=7, max_samples=256, max_error=0.0)
     # Cells of 2 x 2 pixels: the target is additive, so each total index is its share of the variance.
     worth = torch.zeros(7, 7)
     worth[1:3, 1:3], worth[4:6, 4:6] = 1.0, -0.5
@@ -414,8 +416,8 @@ def test_extremal_perturbation_keeps_what_counts(weighted: Model) -> None:
         ("occlusion", {"patch": 0.1, "stride": 0.2}, "stride=0.2"),
         ("sobol", {"cells": 1}, "cells=1"),
         ("smoothgrad", {"noise": 0.0}, "noise=0.0"),
-        ("smoothgrad", {"most": 1}, "most=1"),
-        ("vargrad", {"copies": 1}, "copies=1"),
+        ("smoothgrad", {"max_samples": 1}, "max_samples=1"),
+        ("vargrad", {"samples": 1}, "samples=1"),
         ("integrated-gradients", {"steps": 0}, "steps=0"),
         ("extremal-perturbation", {"steps": 0}, "steps=0"),
         ("finercam", {"rivals": 0}, "rivals=0"),

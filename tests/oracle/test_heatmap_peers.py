@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.target import class_target
 from innersight.input_spec import InputSpec
 from innersight.model import Model
@@ -53,7 +53,7 @@ LAYER = "features.5"
 
 def ours(model: Model, x: Tensor, name: str, **options: Any) -> Tensor:
     target = class_target(model, torch.tensor(TARGETS))
-    found = answer(model, x, lambda _: target, [LAYER], {name: options}).found
+    found = explain_batch(model, x, lambda _: target, [LAYER], {name: options}).found
     return next(iter(found.values())).values.float()
 
 

@@ -11,7 +11,7 @@ from test_attention import Transformer
 from torch import Tensor, nn
 
 from innersight.heatmaps import UnfitError, explain
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.request import methods
 from innersight.heatmaps.target import class_target
 from innersight.image import as_image
@@ -107,7 +107,7 @@ def test_a_method_is_its_paper_at_every_scale(name: str, kind: str, what: str, s
     oracle, (model, exact) = ORACLES[name], network(kind, what, scale)
     target = class_target(model, torch.tensor(TARGETS))
     x = images()
-    (found,) = answer(model, x, lambda _: target, [LAYERS[kind]], {name: oracle.options}).found.values()
+    (found,) = explain_batch(model, x, lambda _: target, [LAYERS[kind]], {name: oracle.options}).found.values()
     for i, number in enumerate(TARGETS):
         want = np.asarray(oracle.slow(exact, x[i : i + 1].double(), number, LAYERS[kind], **slow_options(name)))
         size = np.abs(want).max()
@@ -117,7 +117,7 @@ def test_a_method_is_its_paper_at_every_scale(name: str, kind: str, what: str, s
 
 
 def slow_options(name: str) -> dict[str, object]:
-    return {key: value for key, value in ORACLES[name].options.items() if key not in ("error", "samples")}
+    return {key: value for key, value in ORACLES[name].options.items() if key not in ("max_error", "samples")}
 
 
 def test_every_definition_is_that_of_a_method() -> None:
@@ -129,7 +129,7 @@ def test_relevance_is_refused_where_modules_are_not_all_there_is() -> None:
     model, _ = network("residual", "as it is", 1.0)
     target = class_target(model, torch.tensor([1]))
     with pytest.raises(UnfitError, match="between its modules"):
-        answer(model, images()[:1], lambda _: target, ["last"], {"lrp": {}})
+        explain_batch(model, images()[:1], lambda _: target, ["last"], {"lrp": {}})
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e30])
@@ -137,9 +137,11 @@ def test_a_map_of_any_size_is_shown(scale: float) -> None:
     model, _ = network("plain", "logits", scale)
     pixels = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     asked = ["gradcam", "gradcam-plus-plus", "saliency", "vargrad", "rise", "sobol"]
-    found = explain(model, as_image(pixels), 1, asked, options={"rise": {"most": 64}, "sobol": {"most": 2}})
+    found = explain(
+        model, as_image(pixels), 1, asked, options={"rise": {"max_samples": 64}, "sobol": {"max_samples": 2}}
+    )
     for entry in found.entries:
-        assert "no evidence" not in (entry.verdict or ""), entry.method
+        assert "shows nothing" not in (entry.verdict or ""), entry.method
         assert entry.values.isfinite().all(), entry.method
         assert 0 < entry.scale.high < float("inf"), entry.method
     found.figure()
@@ -158,7 +160,7 @@ def test_a_map_that_cancels_has_no_shares_of_its_sum() -> None:
     target = class_target(model, torch.tensor([1]))
     for size in (1e-3, 1.0, 1e3):
         x = size * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        (found,) = answer(model, x, lambda _: target, ["1"], {"xgradcam": {}}).found.values()
+        (found,) = explain_batch(model, x, lambda _: target, ["1"], {"xgradcam": {}}).found.values()
         # Their sums are zero on paper; divided by their rounding the weights would be about 1e7.
         assert not found.values.any()
 
@@ -170,5 +172,5 @@ def test_what_is_the_same_everywhere_has_no_component() -> None:
     model = model_of(nn.Sequential(*net, nn.Flatten(), nn.Linear(4, 2)).double())
     target = class_target(model, torch.tensor([1]))
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (found,) = answer(model, x, lambda _: target, ["2"], {"eigencam": {}}).found.values()
+    (found,) = explain_batch(model, x, lambda _: target, ["2"], {"eigencam": {}}).found.values()
     assert not found.values.any()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.target import class_target
 from innersight.image import stack
 from innersight.input_spec import InputSpec
@@ -23,7 +23,7 @@ NETS = ["in-place", "dense", "twice", "functional", "writes-back", "grey", "wide
 
 def ask(model: Model, name: str, x: Tensor, targets: list[int], layer: str, **options: object) -> Tensor:
     target = class_target(model, torch.tensor(targets))
-    found = answer(model, x, lambda _: target, [layer], {name: options}).found
+    found = explain_batch(model, x, lambda _: target, [layer], {name: options}).found
     return next(iter(found.values())).values
 
 
@@ -185,7 +185,7 @@ def test_no_evidence_is_an_answer() -> None:
     model = Model(Constant(0.0).eval(), InputSpec(8, 8), ("a", "b"), "constant", "a test")
     entries = explain(model, image(1), layers="conv").entries
     assert [entry.verdict for entry in entries] == [
-        f"{name} finds no evidence: it gives every place the value zero." for name in ("gradcam", "saliency")
+        f"{name} shows nothing: its values are zero everywhere." for name in ("gradcam", "saliency")
     ]
     assert not any(entry.values.any() for entry in entries)
     assert all(entry.verdict is None for entry in explain(tiny("in-place"), image(1)).entries)

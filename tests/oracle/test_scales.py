@@ -16,10 +16,10 @@ import innersight as ins
 from innersight import heads, tap
 from innersight.compare import rank
 from innersight.heatmaps import explain
-from innersight.heatmaps.engine import answer
+from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.methods.occlusion import occlusion
 from innersight.heatmaps.request import Pass, Request, Trial
-from innersight.heatmaps.target import class_target, likeness, target_of
+from innersight.heatmaps.target import class_target, similarity_to, target_of
 from innersight.input_spec import InputSpec
 from innersight.layers import survey
 from innersight.matching.engine import _Gathered
@@ -105,7 +105,7 @@ def test_a_rest_is_affine_by_what_changes_and_not_by_the_size_of_the_logits(size
     found = ins.ablate(model, [image(0), image(1)], "first")
     assert not found.closed
     target = class_target(model, torch.tensor([1, 2]))
-    maps = next(iter(answer(model, x, lambda _: target, ["first"], {"ablationcam": {}}).found.values())).values
+    maps = next(iter(explain_batch(model, x, lambda _: target, ["first"], {"ablationcam": {}}).found.values())).values
     activation = tap.capture(model, x, ["first"]).activations["first"].detach().double()
     want = (truth[range(2), :, [1, 2]][:, :, None, None] * activation).sum(1)
     assert float((maps - want).abs().max() / want.abs().max()) < 1e-4
@@ -125,7 +125,7 @@ def test_likeness_is_a_cosine(size: float) -> None:
     model.net.second.weight.data *= size
     model.net.second.bias.data *= size
     x = batch(model, 3)
-    target = likeness(model, image(0), "relu#2")(torch.zeros(3, 3))
+    target = similarity_to(model, image(0), "relu#2")(torch.zeros(3, 3))
     with torch.no_grad():
         captured = tap.capture(model, x, ["relu#2"], stop=False)
         other = tap.capture(model, image(0).tensor(model.input)[None], ["relu#2"]).activations["relu#2"]
@@ -203,7 +203,9 @@ def test_occlusion_reads_the_device_once() -> None:
                 lost[mask == 0] += float(whole - value)
                 covered[mask == 0] += 1
         assert torch.equal(found, lost / covered)
-        same = answer(model, x, lambda _: target, ["conv2"], {"occlusion": {"patch": 0.25, "stride": 0.125}}).found
+        same = explain_batch(
+            model, x, lambda _: target, ["conv2"], {"occlusion": {"patch": 0.25, "stride": 0.125}}
+        ).found
     assert torch.allclose(next(iter(same.values())).values[0], found, atol=1e-6)
 
 
@@ -222,7 +224,7 @@ def test_variance_of_gradients_that_hardly_vary() -> None:
     model = load(Nearly().eval(), input=InputSpec(8, 8, fit="squash"))
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     target = class_target(model, torch.tensor([0]))
-    (found,) = answer(model, x, lambda _: target, ["conv"], {"vargrad": {"copies": 16}}).found.values()
+    (found,) = explain_batch(model, x, lambda _: target, ["conv"], {"vargrad": {"samples": 16}}).found.values()
     stream = torch.Generator().manual_seed(0)
     drawn = torch.stack([torch.randn(3, 8, 8, generator=stream) for _ in range(16)]).double()
     want = (0.01 * 0.15 * (x.max() - x.min()) * drawn).var(0).sum(0)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from innersight.heatmaps.masked import pooled
+from innersight.heatmaps.masked import run_masked
 from innersight.trust.faithfulness import area, curves, ranking
+from innersight.trust.imputers.inpaint import imputed
 from innersight.trust.metrics.boxes import highest_inside, positive_inside
 from innersight.trust.metrics.complexity import entropy
 from innersight.trust.metrics.sensitivity import change
-from innersight.trust.replacements.inpaint import imputed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SIDE = 20
@@ -72,7 +72,7 @@ def told(net: nn.Module, x: Tensor, ranks: Tensor, steps: int, filled: Any) -> A
         del owners
         return net(inputs).softmax(1)[:, target].detach()
 
-    (found,) = pooled([curves(ranks[None], steps)], lambda _, kept: filled(x, kept), run)
+    (found,) = run_masked([curves(ranks[None], steps)], lambda _, kept: filled(x, kept), run)
     return found
 
 

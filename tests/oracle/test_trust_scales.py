@@ -15,11 +15,10 @@ from torch.nn import functional as F
 from innersight.image import Image
 from innersight.trust.baselines import baselines
 from innersight.trust.case import Case
+from innersight.trust.conditions import LABELS, NOISE, WEIGHTS
 from innersight.trust.faithfulness import curves
-from innersight.trust.metrics import chances, fills, metrics
-from innersight.trust.metrics.randomized import LABELS, WEIGHTS
-from innersight.trust.metrics.sensitivity import NEARBY
-from innersight.trust.replacements.inpaint import imputed
+from innersight.trust.imputers.inpaint import imputed
+from innersight.trust.metrics import metrics
 
 SIDE, STEPS, MAPS, SEED = 24, 6, 4, 5
 SCALES = [1e-30, 1e-8, 1.0, 1e8, 1e30]
@@ -49,7 +48,7 @@ def case(size: float) -> Case:
     one: Image = image(1)
     x = one.tensor(model.input)
     found = Case(
-        model, one, x, 1, small, dict.fromkeys((WEIGHTS, LABELS, NEARBY), others), torch.from_numpy(REGION), STEPS,
+        model, one, x, 1, small, dict.fromkeys((WEIGHTS, LABELS, NOISE), others), torch.from_numpy(REGION), STEPS,
         np.random.default_rng(SEED), SEED,
     )  # fmt: skip
     assert found.orders.shape == (MAPS + len(list(baselines)), SIDE, SIDE)
@@ -71,7 +70,7 @@ def asked(generator: Any, size: float) -> Any:
 def measured(name: str, maps: float, logits: float = 1.0) -> list[float]:
     one = case(maps)
     one.curves = asked(curves(one.orders, STEPS), logits)
-    found = asked(metrics[name](one), logits) if name in fills else metrics[name](one)
+    found = asked(metrics[name](one), logits) if metrics.entry(name).imputer else metrics[name](one)
     return found[:MAPS].tolist()
 
 
@@ -114,7 +113,7 @@ def faithfulness(map_: Any, near: Any) -> float:
     return insertion(map_, near) - deletion(map_, near)
 
 
-def twins(_map: Any, near: Any) -> float:
+def shuffled_score(_map: Any, near: Any) -> float:
     return faithfulness(near, near)
 
 
@@ -149,9 +148,9 @@ def infidelity(map_: Any, _near: Any) -> float:
     def beyond(values: Any) -> Any:
         return values - size @ np.linalg.lstsq(size, values, rcond=None)[0]
 
-    lost, told = beyond(-logit_of(kept)), beyond(((~kept) * wide(map_)).sum((1, 2)))
-    scale = max(0.0, (told @ lost) / (told @ told))
-    return float(((lost - scale * told) ** 2).sum() / (lost**2).sum())
+    lost, predicted = beyond(-logit_of(kept)), beyond(((~kept) * wide(map_)).sum((1, 2)))
+    scale = max(0.0, (predicted @ lost) / (predicted @ predicted))
+    return float(((lost - scale * predicted) ** 2).sum() / (lost**2).sum())
 
 
 def sensitivity(map_: Any, near: Any) -> float:
@@ -185,13 +184,13 @@ DEFINITIONS: dict[str, tuple[Callable[[Any, Any], float], float]] = {
     "faithfulness": (faithfulness, 0.02),
     "infidelity": (infidelity, 1e-4),
     "insertion": (insertion, 0.02),
-    "like-mislabelled": (like, 1e-3),
-    "like-shuffled": (like, 1e-3),
+    "label-randomization": (like, 1e-3),
+    "weight-randomization": (like, 1e-3),
     "mass": (mass, 1e-5),
     "pointing": (pointing, 1e-6),
     "road": (road, 0.02),
     "sensitivity": (sensitivity, 1e-5),
-    "twins": (twins, 0.02),
+    "shuffled-score": (shuffled_score, 0.02),
 }
 """Each metric, and by how much it may be off: equal places of the second map go in another order here."""
 
@@ -212,14 +211,15 @@ def test_a_metric_is_its_definition_for_maps_of_any_size(name: str, size: float)
 
 
 @pytest.mark.parametrize("size", SCALES)
-@pytest.mark.parametrize("name", list(fills))
+@pytest.mark.parametrize("name", [entry.name for entry in metrics.entries() if entry.imputer])
 def test_what_is_measured_by_logits_does_not_depend_on_their_size(name: str, size: float) -> None:
     assert measured(name, 1.0, size) == pytest.approx(measured(name, 1.0), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", list(chances))
+@pytest.mark.parametrize("name", [entry.name for entry in metrics.entries() if entry.chance])
 def test_chance_is_that_of_a_map_of_any_size(name: str) -> None:
-    assert {chances[name](case(size)) for size in SCALES} == {chances[name](case(1.0))}
+    chance = metrics.entry(name).chance
+    assert {chance(case(size)) for size in SCALES} == {chance(case(1.0))}
 
 
 def test_what_is_equal_stays_equal() -> None:
@@ -237,7 +237,7 @@ def test_what_is_equal_stays_equal() -> None:
     assert len(flat.grid.unique()) == 1
 
 
-def test_the_reverse_of_the_truth_foretells_nothing() -> None:
+def test_the_reverse_of_the_truth_explains_nothing() -> None:
     assert measured("infidelity", 1.0)[3] == 1
 
 

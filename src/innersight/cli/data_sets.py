@@ -77,18 +77,17 @@ def _write_sprites(result: "Scan", study: Path) -> None:
 
 
 @command(DATA_SETS)
-def dissect(call: Call, *, concepts: Words = None, clip: Clip = None) -> None:
-    """Label units by masks of parts (--masks), or by words and a CLIP model (--concepts and --clip)."""
+def dissect(call: Call, *, words: Words = None, clip: Clip = None) -> None:
+    """Label units by masks of parts (--masks), or by words and a CLIP model (--words and --clip)."""
     masks = call.arguments.get("masks")
-    if (masks is None) == (concepts is None and clip is None):
-        raise InnersightError("dissect needs --masks FOLDER, or --concepts FILE and --clip DIR, and not both")
-    if (concepts is None) != (clip is None):
-        raise InnersightError("--concepts FILE and --clip DIR belong together: CLIP compares words with images")
-    if concepts is None or clip is None:
+    if (masks is None) == (words is None and clip is None):
+        raise InnersightError("dissect needs --masks FOLDER, or --words FILE and --clip DIR, and not both")
+    if (words is None) != (clip is None):
+        raise InnersightError("--words FILE and --clip DIR belong together: CLIP compares words with images")
+    if words is None or clip is None:
         result = call.run()
     else:
         from innersight.dissection import clip_encoder, label, read_words
 
-        words = read_words(concepts), clip_encoder(clip)
-        result = call.run(label, words=words[0], encode=words[1])
+        result = call.run(label, words=read_words(words), encode=clip_encoder(clip))
     call.deliver(result, "dissection")

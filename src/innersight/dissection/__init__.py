@@ -1,8 +1,8 @@
-"""Dissection: which part of an image, or which word, each unit of a network stands for."""
+"""Dissection: which part of an image, or which word, each unit of a network responds to."""
 
 from innersight.dissection.clip import clip_encoder
-from innersight.dissection.concepts import Concepts, label, read_words
 from innersight.dissection.engine import dissect
-from innersight.dissection.result import Dissected, Dissection
+from innersight.dissection.result import Dissection, LayerDissection
+from innersight.dissection.words import WordLabels, label, read_words
 
-__all__ = ["Concepts", "Dissected", "Dissection", "clip_encoder", "dissect", "label", "read_words"]
+__all__ = ["Dissection", "LayerDissection", "WordLabels", "clip_encoder", "dissect", "label", "read_words"]

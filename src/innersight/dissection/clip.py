@@ -1,4 +1,4 @@
-"""CLIP models of transformers as encoders of images and words; from a folder of the user's, never from the net."""
+"""CLIP models of transformers as encoders of images and words; from a folder, never from the net."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
-from innersight.dissection.concepts import Encode
+from innersight.dissection.words import Encode
 from innersight.errors import InnersightError, MissingExtraError, printable
 
 PROMPT = "an image of {}"
@@ -17,20 +17,45 @@ AT_ONCE = 64
 
 
 def clip_encoder(folder: str | Path, *, prompt: str = PROMPT, device: str | torch.device = "cpu") -> Encode:
-    """Return the encoder of a CLIP model (Radford et al. 2021, arXiv:2103.00020) saved by transformers in a folder.
+    """Return the encoder of a CLIP model saved by transformers in a folder.
 
-    The folder has the weights (safetensors), tokenizer and image processor, as `save_pretrained` writes them; SigLIP
-    and their like work too. prompt : what a word is put in. Nothing is downloaded, and no code of the folder is run.
-    Raises InnersightError for a folder without such a model; MissingExtraError without transformers.
+    Nothing is downloaded, and no code of the folder is run.
+
+    Parameters
+    ----------
+    folder
+        With weights (safetensors), tokenizer and image processor, as `save_pretrained` writes them; SigLIP and similar
+        models work too.
+    prompt
+        What a word is put in, in place of {}.
+    device
+        Where the model runs.
+
+    Returns
+    -------
+    Callable
+        From a list of n PIL images, or of n texts, to embeddings (n, d); the `encode` of `label`.
+
+    Raises
+    ------
+    InnersightError
+        For a folder without such a model.
+    MissingExtraError
+        Without transformers.
+
+    Notes
+    -----
+    Radford et al. 2021 (arXiv:2103.00020).
+
     """
     shown = printable(folder)
     if not os.path.isfile(Path(folder) / "config.json"):
         raise InnersightError(
             f"clip={shown!r}: no folder with a config.json; save a CLIP model there with save_pretrained, model and "
-            "processor both (nothing is downloaded here)"
+            "processor both (nothing is downloaded)"
         )
     if "{}" not in prompt:
-        raise InnersightError(f"prompt={prompt!r} has no place for the word; write one such as {PROMPT!r}")
+        raise InnersightError(f"prompt={prompt!r} does not say where the word goes; write one such as {PROMPT!r}")
     try:
         import transformers
     except ImportError as error:

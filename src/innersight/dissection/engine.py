@@ -1,4 +1,4 @@
-"""`dissect`: which part of the images each unit answers to, by masks."""
+"""`dissect`: which part of the images each unit responds to, by masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -12,20 +12,19 @@ from torch import Tensor
 from innersight import tap
 from innersight.call import public
 from innersight.dissection import masked, shuffles
-from innersight.dissection.levels import Levels
 from innersight.dissection.overlap import COARSE, RESAMPLES, Overlap, coarse, draws, share
-from innersight.dissection.result import Dissected, Dissection
+from innersight.dissection.result import Dissection, LayerDissection
+from innersight.dissection.thresholds import Thresholds
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
 from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, network_input, repeatable, threads
 from innersight.layer import Layer
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
-from innersight.scan.engine import Watch
 
-TOP = 0.005
-LEAST = 0.04
-LEVEL = 0.05
+QUANTILE = 0.005
+MIN_OVERLAP = 0.04
+ALPHA = 0.05
 GRID = 112
 
 
@@ -33,52 +32,97 @@ GRID = 112
 def dissect(
     model: Model,
     images: Any,
-    masks: masked.Asked = None,
+    masks: masked.MasksGiven = None,
     layers: Sequence[str] | None = None,
     *,
-    top: float = TOP,
-    least: float = LEAST,
-    level: float = LEVEL,
+    quantile: float = QUANTILE,
+    min_overlap: float = MIN_OVERLAP,
+    alpha: float = ALPHA,
     grid: int = GRID,
     batch: int = 32,
     workers: int | None = None,
     seed: int = 0,
-    watch: Watch | None = None,
+    progress: masked.Progress | None = None,
 ) -> Dissection:
-    """Return the overlap of every unit of `layers` with every part that the masks know, and the units' labels.
+    """Measure the overlap of every unit's responses with every part that masks mark, and label the units.
 
-    Network dissection (Bau et al. 2017, arXiv:1704.05796): a unit answers where its map, brought bilinearly to the
-    masks, is above the level that `top` of all places of its maps exceed; its overlap with a part is the intersection
-    over union, summed over all images. Its label is the part of highest overlap among those above `least` and with a
-    corrected p-value below `level`; see `innersight.dissection.shuffles`.
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Whatever holds images, see `innersight.inputs.entries`; one that cannot be read or has no mask is skipped and
+        listed.
+    masks
+        Folder of masks: images of part numbers with parts.json, or PART/NAME.png.
 
-    images : whatever holds images, see `innersight.inputs.entries`.
-    masks : a folder, see `innersight.masks.read_masks`; a function that takes an image's
-    path (`#NUMBER` in a data set) and returns {part: (H, W) truths}, or None; by default the `masks` of a data set's
-    entries. Masks have the image's own size and go through its crop. layers : the default layers when None.
-    grid : overlaps are counted at the network's input size, scaled down to at most so many places a side. workers :
-    threads that decode; one for each core, up to 4, when None. seed : of the shuffles.
+        See `innersight.masks.read_masks`. Or a function from an image's path (`#NUMBER` in a data set) to {part: (H, W)
+        booleans}, or None; by default the `masks` of a data set's entries. Masks have the image's size and are cropped
+        like it.
+    layers
+        Layers to dissect; by default those of `innersight.layers.default_layers`.
+    quantile
+        Share of the locations of a unit's maps at which it responds, between 0 and 1.
+    min_overlap
+        Intersection over union that a label needs, 0 to 1.
+    alpha
+        Corrected p-value below which a label is significant.
+    grid
+        Overlaps are counted at the network's input size, scaled down to at most so many pixels a side.
+    batch
+        Images in one forward pass.
+    workers
+        Threads that decode images; by default one for each core, up to 4.
+    seed
+        Of the shuffles.
+    progress
+        Called with the number done, the total (0 while unknown), and what is being done.
 
-    Two passes over the images; memory does not grow with their number, but for the names of masks in a folder. A
-    image that cannot be read or has no mask is skipped and listed. Raises InnersightError for numbers out of range,
-    unknown layers, masks that are missing, of other size, empty or of unknown format; ImageError when no image
-    could be read.
+    Returns
+    -------
+    Dissection
+        Overlaps with intervals and p-values, and labels.
+
+    Raises
+    ------
+    InnersightError
+        For numbers out of range, unknown layers, and masks that are missing, of another size, empty or of an unknown
+        format.
+    ImageError
+        When no image could be read.
+
+    Notes
+    -----
+    Network dissection (Bau et al. 2017, arXiv:1704.05796): a unit responds where its map, interpolated to the masks, is
+    above the threshold that `quantile` of all locations of its maps exceed. Its overlap with a part is the intersection
+    over union, summed over all images. Its label is the part of highest overlap among those above `min_overlap` and
+    with a p-value below `alpha`; see `innersight.dissection.shuffles`. The images are read twice; memory does not grow
+    with their number, except for the names of masks in a folder.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import Drawn
+    >>> found = ins.dissect(ins.load("toon"), Drawn(per_class=1), layers=["stage1"], quantile=0.02)
+    >>> found.parts[:2], found.layers["stage1"].overlap.shape
+    (('hair', 'skin'), torch.Size([32, 14]))
+
     """
-    _check(top, least, level, grid, batch)
+    _check(quantile, min_overlap, alpha, grid, batch)
     described = check_layers(model, tuple(layers) if layers else default_layers(model))
     flat = [layer.name for layer in described if layer.grid == (1, 1)]
     if flat:
-        raise InnersightError(f"{flat[0]} has no places (grid 1x1), so no part can be seen in it; choose another")
+        raise InnersightError(f"{flat[0]} has no grid (1x1), so no part can be located in it; choose another layer")
     given_images = repeatable(images)
-    work = _Work(model, given_images, masks, masked.grid_of(model.input, grid), batch, threads(workers), watch)
+    work = _Work(model, given_images, masks, masked.grid_of(model.input, grid), batch, threads(workers), progress)
     with tap.untouched(model), torch.no_grad():
-        levels = work.survey(described)
+        histograms = work.survey(described)
         work.check()
-        heights = {name: found.above(top) for name, found in levels.items()}
-        overlaps, areas = work.measure(heights)
+        thresholds = {name: found.above(quantile) for name, found in histograms.items()}
+        overlaps, areas = work.measure(thresholds)
     parts = tuple(work.parts)
     # What is tested must not depend on which masks go with which images: the sizes of both do not.
-    tested = [_ceiling(overlap, areas) > least for overlap in overlaps.values()]
+    tested = [_ceiling(overlap, areas) > min_overlap for overlap in overlaps.values()]
     p = shuffles.corrected([overlap.sample for overlap in overlaps.values()], areas.sample, tested, seed=seed)
     grids = {layer.name: layer.grid for layer in described}
     found = {
@@ -87,97 +131,103 @@ def dissect(
     }
     return Dissection(
         model=model, parts=parts, layers=found, area=areas.share(), records=work.records, images=work.images,
-        top=top, least=least, level=level, grid=work.grid, sampled=len(areas.sample), source=work.source,
-        skipped=tuple(map(str, work.errors)), notes=(*work.notes, *_notes(work, areas, levels, top, least)),
+        quantile=quantile, min_overlap=min_overlap, alpha=alpha, grid=work.grid, sampled=len(areas.sample),
+        source=work.source, skipped=tuple(map(str, work.errors)),
+        notes=(*work.notes, *_notes(work, areas, histograms, quantile, min_overlap)),
     )  # fmt: skip
 
 
-def _check(top: float, least: float, level: float, grid: int, batch: int) -> None:
-    if not 0 < top < 1:
-        raise InnersightError(f"top={top:g} is the share of places at which a unit answers: give 0 < top < 1")
-    if not 0 <= least < 1 or not 0 < level <= 1:
-        raise InnersightError(f"least is {least:g} and level is {level:g}: give 0 <= least < 1 and 0 < level <= 1")
+def _check(quantile: float, min_overlap: float, alpha: float, grid: int, batch: int) -> None:
+    if not 0 < quantile < 1:
+        raise InnersightError(
+            f"quantile={quantile:g} is the share of locations at which a unit responds: give 0 < quantile < 1"
+        )
+    if not 0 <= min_overlap < 1 or not 0 < alpha <= 1:
+        raise InnersightError(
+            f"min_overlap is {min_overlap:g} and alpha is {alpha:g}: give 0 <= min_overlap < 1 and 0 < alpha <= 1"
+        )
     if grid < COARSE or batch < 1:
         raise InnersightError(f"grid is {grid} and batch is {batch}: give at least {COARSE} and 1")
 
 
 class Areas:
-    """How much of the images the parts cover. total : (parts,) places. drawn : (RESAMPLES, parts).
+    """How much of the images the parts cover. total : (parts,) pixels. drawn : (RESAMPLES, parts).
 
     sample : (images, parts, COARSE, COARSE) uint8, of the images drawn for the test.
     """
 
     def __init__(self, parts: int, sampled: int) -> None:
-        self.total, self.places = torch.zeros(parts, dtype=torch.int64), 0
+        self.total, self.pixels = torch.zeros(parts, dtype=torch.int64), 0
         self.drawn = torch.zeros(RESAMPLES, parts)
         self.sample = torch.zeros(sampled, parts, COARSE, COARSE, dtype=torch.uint8)
 
     def add(self, masks: Tensor, drawn: Tensor, rows: Sequence[int | None], grid: tuple[int, int]) -> None:
-        """Take in the masks (B, parts, places) of a batch."""
+        """Take in the masks (B, parts, pixels) of a batch."""
         area = masks.sum(2)
         self.total += area.sum(0).long()
-        self.places += len(masks) * masks.shape[2]
+        self.pixels += len(masks) * masks.shape[2]
         self.drawn += drawn @ area
         for mask, row in zip(masks, rows, strict=True):
             if row is not None:
                 self.sample[row] = coarse(mask.view(-1, *grid))
 
     def share(self) -> Tensor:
-        """Return how much of all places each part covers, (parts,) float32, 0 to 1."""
-        return (self.total / max(1, self.places)).float()
+        """Return how much of all pixels each part covers, (parts,) float32, 0 to 1."""
+        return (self.total / max(1, self.pixels)).float()
 
 
 class _Work:
-    """Both passes over the images, and what they have in common."""
+    """Both passes over the images, and what they share."""
 
     def __init__(
-        self, model: Model, images: Given, masks: masked.Asked, grid: tuple[int, int], batch: int, threads: int,
-        watch: Watch | None,
+        self, model: Model, images: Given, masks: masked.MasksGiven, grid: tuple[int, int], batch: int, threads: int,
+        progress: masked.Progress | None,
     ) -> None:  # fmt: skip
         self.model, self.given, self.grid, self.batch, self.threads = model, images, grid, batch, threads
         self.source = masked.source(masks, images)
-        self.watch = watch
+        self.progress = progress
         self.parts = list(self.source.parts)
         self.used: dict[str, str] = {}
         self.errors: list[ImageError] = []
         self.notes: tuple[str, ...] = ()
-        self.anything = False
+        self.marked = False
         self.images = 0
         self.records: dict[int, ImageEntry] = {}
 
-    def survey(self, layers: Sequence[Layer]) -> dict[str, Levels]:
+    def survey(self, layers: Sequence[Layer]) -> dict[str, Thresholds]:
         """Return the distribution of every unit; learns which parts and how many images there are."""
-        found = {layer.name: Levels(layer.units, self.model.device) for layer in layers}
-        for loaded in self._batches("levels"):
+        found = {layer.name: Thresholds(layer.units, self.model.device) for layer in layers}
+        for loaded in self._batches("thresholds"):
             for one in loaded:
                 self._learn(one)
             self.images += len(loaded)
-            tap.read(self.model, self._input(loaded), {name: levels.add for name, levels in found.items()})
+            tap.read(self.model, self._input(loaded), {name: histogram.add for name, histogram in found.items()})
         return found
 
-    def measure(self, heights: Mapping[str, Tensor]) -> tuple[dict[str, Overlap], Areas]:
-        """Return the overlaps above the levels, and the areas of the parts."""
+    def measure(self, thresholds: Mapping[str, Tensor]) -> tuple[dict[str, Overlap], Areas]:
+        """Return the overlaps above the thresholds, and the areas of the parts."""
         chosen = np.random.default_rng(0).permutation(self.images)[: shuffles.SAMPLE]
-        place = {int(image): row for row, image in enumerate(np.sort(chosen))}
+        rows_of = {int(image): row for row, image in enumerate(np.sort(chosen))}
         device = self.model.device
         found = {
-            name: Overlap(height.to(device), len(self.parts), self.grid, len(place)) for name, height in heights.items()
+            name: Overlap(threshold.to(device), len(self.parts), self.grid, len(rows_of))
+            for name, threshold in thresholds.items()
         }
-        areas, before = Areas(len(self.parts), len(place)), 0
+        areas, before = Areas(len(self.parts), len(rows_of)), 0
         for loaded in self._batches("overlaps"):
-            rows = [place.get(before + i) for i in range(len(loaded))]
+            rows = [rows_of.get(before + i) for i in range(len(loaded))]
             before += len(loaded)
             masks = masked.stacked(loaded, self.parts, self.grid).float()
             own = [one.entry for one in loaded]
             drawn = draws(own)
             areas.add(masks, drawn, rows, self.grid)
-            there: dict[str, Any] = {"masks": masks.to(device), "entries": own, "drawn": drawn.to(device), "rows": rows}
-            readers = {name: partial(overlap.add, **there) for name, overlap in found.items()}
+            more: dict[str, Any] = {"masks": masks.to(device), "entries": own, "drawn": drawn.to(device), "rows": rows}
+            readers = {name: partial(overlap.add, **more) for name, overlap in found.items()}
             tap.read(self.model, self._input(loaded), readers)
             self._keep(own, found)
         if before != self.images:
             raise InnersightError(
-                f"{self.images} images were there at first and {before} afterwards; leave them be until it is done"
+                f"{self.images} images could be read at first, {before} later: do not change them while dissect runs"
             )
         return found, areas
 
@@ -190,21 +240,21 @@ class _Work:
             files = self.source.files
             named = f"; masks are named like {min(files.ends)!r}" if files else ""
             raise InnersightError(f"{self.errors[0]}; none of {unmasked} images has one{named}")
-        if not self.anything:
+        if not self.marked:
             raise InnersightError(
-                f"the masks of all {self.images} images are empty where the network looks; where a part is they "
-                "must not be 0, and of an image that is not square the network may see the middle only"
+                f"the masks of all {self.images} images are empty in what the network sees: they must not be 0 "
+                "where a part is, and an image may be cropped to its middle"
             )
 
     def _batches(self, title: str) -> Iterator[list[masked.Masked]]:
         reading = ImageReader(self.given, self.model.input, workers=self.threads, required=False)
         reader = partial(masked.read, spec=self.model.input, masks=self.source, grid=self.grid)
-        surveying, done = title == "levels", 0
+        surveying, done = title == "thresholds", 0
         for loaded in batched(reading.each(reader), self.batch):
             yield loaded
             done += len(loaded)
-            if self.watch is not None:
-                self.watch(done, 0 if surveying else self.images, f"{title}, {printable(loaded[-1].entry.name)}")
+            if self.progress is not None:
+                self.progress(done, 0 if surveying else self.images, f"{title}, {printable(loaded[-1].entry.name)}")
         if surveying:
             self.errors, self.notes = reading.errors, reading.notes
 
@@ -213,11 +263,11 @@ class _Work:
 
     def _learn(self, one: masked.Masked) -> None:
         self.parts += [part for part in one.parts if part not in self.parts]
-        self.anything = self.anything or any(mask.any() for mask in one.parts.values())
+        self.marked = self.marked or any(mask.any() for mask in one.parts.values())
         end = None if self.source.files is None else self.source.files.end(one.entry.name)
         if end is not None and self.used.setdefault(end, one.entry.name) != one.entry.name:
             raise InnersightError(
-                f"{printable(self.used[end])} and {printable(one.entry.name)} have one mask, {end!r}; put masks in "
+                f"{printable(self.used[end])} and {printable(one.entry.name)} share one mask, {end!r}; put masks into "
                 "subfolders named like those of the images"
             )
 
@@ -228,44 +278,46 @@ class _Work:
 
 
 def _ceiling(overlap: Overlap, areas: Areas) -> Tensor:
-    """Return the highest overlap that every unit and part could have, given their sizes."""
+    """Return the highest overlap that every unit and part could have, given their areas."""
     on, area = overlap.on.cpu(), areas.total
     return torch.minimum(on[:, None], area) / torch.maximum(on[:, None], area).clamp(min=1)
 
 
-def _dissected(overlap: Overlap, areas: Areas, grid: tuple[int, int], p: Tensor) -> Dissected:
+def _dissected(overlap: Overlap, areas: Areas, grid: tuple[int, int], p: Tensor) -> LayerDissection:
     both, on, area = overlap.both.cpu(), overlap.on.cpu(), areas.total
     drawn = share(overlap.both_drawn.cpu(), overlap.on_drawn.cpu(), areas.drawn)
     low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975]), dim=0)
-    return Dissected(
-        grid=grid, level=overlap.level.cpu(), share=(overlap.above / max(1, overlap.places)).float().cpu(),
-        area=(on / max(1, areas.places)).float(), overlap=share(both, on, area), low=low, high=high, p=p,
+    return LayerDissection(
+        grid=grid, threshold=overlap.threshold.cpu(), share=(overlap.above / max(1, overlap.locations)).float().cpu(),
+        area=(on / max(1, areas.pixels)).float(), overlap=share(both, on, area), low=low, high=high, p=p,
         shown=overlap.shown.cpu(),
     )  # fmt: skip
 
 
-def _notes(work: _Work, areas: Areas, levels: Mapping[str, Levels], top: float, least: float) -> Iterator[str]:
+def _notes(
+    work: _Work, areas: Areas, histograms: Mapping[str, Thresholds], quantile: float, min_overlap: float
+) -> Iterator[str]:
     own = dict(zip(work.parts, areas.share().tolist(), strict=True))
     absent = [part for part, share in own.items() if share == 0]
     if absent:
-        yield f"{_listed(absent)}: on none of the {work.images} images, so no unit can be labelled so"
-    large = [part for part, share in own.items() if share > 0 and top / share <= least]
+        yield f"{_listed(absent)}: on none of the {work.images} images, so it cannot be a label"
+    large = [part for part, share in own.items() if share > 0 and quantile / share <= min_overlap]
     if large:
-        wanted = max(own[part] for part in large) * least
+        wanted = max(own[part] for part in large) * min_overlap
         yield (
-            f"{_listed(large)}: so large that a unit which answers at {top:.2%} of the places overlaps at most "
-            f"{max(top / own[part] for part in large):.3f}, and a label needs {least:g}; "
-            f"from top={wanted:.2g} on it can be had"
+            f"{_listed(large)}: too large for a label, since a unit that responds at {quantile:.2%} of the locations "
+            f"overlaps it by {max(quantile / own[part] for part in large):.3f} at most, and a label needs "
+            f"{min_overlap:g}; raise quantile to {wanted:.2g}"
         )
-    small = [part for part, share in own.items() if 0 < share / top <= least]
+    small = [part for part, share in own.items() if 0 < share / quantile <= min_overlap]
     if small:
-        yield f"{_listed(small)}: smaller than {least:g} of what a unit answers to, so none can be labelled so"
+        yield f"{_listed(small)}: too small for a label: less than {min_overlap:g} of what a unit responds to"
     spare = work.source.files.ends - work.used.keys() if work.source.files else ()
     if spare:
-        yield f"{len(spare):,} masks are for none of the images, such as {min(spare)!r}"
-    for name, found in levels.items():
+        yield f"{len(spare):,} masks belong to none of the images, such as {min(spare)!r}"
+    for name, found in histograms.items():
         if found.left_out:
-            yield f"{name}: {found.left_out:,} maps hold NaN or an infinity; they are left out"
+            yield f"{name}: {found.left_out:,} maps contain NaN or infinity; they are left out"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Images with their masks, one after the other, both as the network is shown them."""
+"""Images with their masks, one after the other, both as the network sees them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, given
 from innersight.masks import Masks, check_size, laid, read_masks
 
-Asked = str | Path | Callable[[str], Mapping[str, Any] | None] | None
+MasksGiven = str | Path | Callable[[str], Mapping[str, Any] | None] | None
 Parts = Mapping[str, np.ndarray]
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class MaskSource:
     """Where masks come from.
 
     parts : those known beforehand. of : the parts of an image, see `innersight.masks.Masks`. files : masks in a
@@ -55,30 +56,30 @@ class NoMaskError(ImageError):
     """Raised for an image that can be read but has no mask."""
 
 
-def source(masks: Asked, images: Any) -> Source:
+def source(masks: MasksGiven, images: Any) -> MaskSource:
     """Return where masks come from: a folder, a function of an image's name, or the entries of a data set."""
     if isinstance(masks, str | Path):
         found = read_masks(masks)
-        return Source(found.parts, lambda entry: found.of(entry.name), found)
+        return MaskSource(found.parts, lambda entry: found.of(entry.name), found)
     if callable(masks):
-        return Source((), lambda entry: _arrays(masks(entry.name), entry.name))
+        return MaskSource((), lambda entry: _arrays(masks(entry.name), entry.name))
     if masks is None and _has_rows(images):
-        return Source((), _of_row)
+        return MaskSource((), _of_row)
     if masks is None:
         raise InnersightError(
             "masks are missing: give masks=FOLDER (--masks), a function of an image's name, or a data set whose "
-            "entries have 'masks'; innersight.dissection.label does without, by words and a CLIP model of yours"
+            "entries have 'masks'; or label units by words and a CLIP model, see innersight.dissection.label"
         )
     raise InnersightError(f"masks={printable(masks)!r} of type {type(masks).__name__}: give a folder or a function")
 
 
-def grid_of(spec: InputSpec, most: int) -> tuple[int, int]:
-    """Return (h, w) of the network's input, scaled down so that no side is longer than `most`."""
-    scale = min(1.0, most / max(spec.height, spec.width))
+def grid_of(spec: InputSpec, limit: int) -> tuple[int, int]:
+    """Return (h, w) of the network's input, scaled down so that no side is longer than `limit`."""
+    scale = min(1.0, limit / max(spec.height, spec.width))
     return max(1, round(spec.height * scale)), max(1, round(spec.width * scale))
 
 
-def read(entry: ImageEntry, spec: InputSpec, masks: Source, grid: tuple[int, int]) -> Masked:
+def read(entry: ImageEntry, spec: InputSpec, masks: MaskSource, grid: tuple[int, int]) -> Masked:
     """Read an image and its masks.
 
     Raises ImageError for an image that cannot be read, NoMaskError for one without a mask, and InnersightError for a
@@ -88,14 +89,14 @@ def read(entry: ImageEntry, spec: InputSpec, masks: Source, grid: tuple[int, int
     values, name = found.values(spec), printable(entry.name)
     parts = masks.of(entry)
     if parts is None:
-        raise NoMaskError(f"{name}: there is no mask for it")
+        raise NoMaskError(f"{name}: it has no mask")
     for mask in parts.values():
         check_size(mask, (found.height, found.width), name)
     return Masked(entry, values, {part: laid(mask, found.box(spec), grid) for part, mask in parts.items()})
 
 
-def stacked(loaded: Sequence[Masked], parts: Sequence[str], grid: tuple[int, int]) -> Bool[Tensor, "B parts places"]:
-    """Return the masks of a batch over the places of the grid, row by row."""
+def stacked(loaded: Sequence[Masked], parts: Sequence[str], grid: tuple[int, int]) -> Bool[Tensor, "B parts pixels"]:
+    """Return the masks of a batch over the pixels of the grid, row by row."""
     nothing = np.zeros(grid, bool)
     rows = [np.stack([one.parts.get(part, nothing) for part in parts]) for one in loaded]
     return torch.from_numpy(np.stack(rows)).flatten(2)
@@ -113,7 +114,7 @@ def _of_row(entry: ImageEntry) -> Parts | None:
         has = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise InnersightError(
             f"entry {entry.number} of the data set has no 'masks' (it has {has}); make its entries dicts of 'image' "
-            "and 'masks', which name each part and where it is, (H, W) of truths; or give masks="
+            "and 'masks', which name each part and its (H, W) booleans; or give masks="
         )
     return _arrays(row["masks"], entry.name)
 
@@ -123,14 +124,14 @@ def _arrays(found: Any, name: str) -> Parts | None:
         return None
     if not isinstance(found, Mapping):
         raise InnersightError(
-            f"{printable(name)}: its masks are a {type(found).__name__}; give a dict of part: (H, W) truths, or None"
+            f"{printable(name)}: its masks are a {type(found).__name__}; give a dict of part: (H, W) booleans, or None"
         )
-    return {str(part): _truths(mask, f"{printable(name)}, {printable(part)}") for part, mask in found.items()}
+    return {str(part): _mask(mask, f"{printable(name)}, {printable(part)}") for part, mask in found.items()}
 
 
-def _truths(mask: Any, where: str) -> Bool[np.ndarray, "H W"]:
+def _mask(mask: Any, where: str) -> Bool[np.ndarray, "H W"]:
     array = np.asarray(mask)
     if array.ndim != 2 or not (array.dtype == bool or np.issubdtype(array.dtype, np.integer)):
-        raise InnersightError(f"{where}: {array.dtype} {array.shape} is no mask; give truths (height, width)")
-    truths: np.ndarray = array != 0
-    return truths
+        raise InnersightError(f"{where}: {array.dtype} {array.shape} is not a mask; give booleans (height, width)")
+    found: np.ndarray = array != 0
+    return found

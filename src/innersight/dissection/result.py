@@ -1,46 +1,59 @@
 """What a dissection found: for every unit and part an overlap, and for every unit a label."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.dissection.masked import Source
+from innersight.dissection.masked import MaskSource
 from innersight.errors import InnersightError, nearest
 from innersight.inputs import ImageEntry
 from innersight.model import Model
-from innersight.render import figures
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from innersight.result import Result
 
 DEFINITION = (
-    "Overlap: intersection over union of where the unit answers and where the part is, summed over all images. "
-    "A unit answers where its map, brought bilinearly to the masks, is above the level that the stated share of the "
-    "places of its own maps exceed. Interval: 95%, bootstrapped over images. p: how often shuffling the masks among "
-    "images gives any unit of the layer with any part a standardised overlap as high. Label: the part of highest "
-    "overlap among those above the least overlap and below the level of p."
+    "Overlap: intersection over union of where the unit responds and where the part is, summed over all images. A unit "
+    "responds where its map, interpolated bilinearly to the masks, is above the threshold that the stated share of the "
+    "locations of its own maps exceed. Interval: 95%, bootstrapped over images. p: how often shuffling the masks among "
+    "images gives any unit of the layers with any part a standardized overlap as high. Label: the part of highest "
+    "overlap among those above the minimum overlap and with p below alpha."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Dissected:
+class LayerDissection:
     """The units of one layer.
 
-    grid : (h, w) of its maps. level : above which each unit answers, raw. share : of the places above it.
-    area : share of the images' places at which the unit answers, between places too. overlap : 0 to 1, with its
-    interval low to high. p : corrected; NaN for pairs that no overlap could bring a label. shown : numbers of the
-    images on which each unit answers most, -1 for none.
+    Attributes
+    ----------
+    grid
+        (h, w) of its maps.
+    threshold
+        (units,) above which each unit responds, raw.
+    share
+        (units,) share of the locations above it.
+    area
+        (units,) share of the images' pixels at which the unit responds.
+    overlap
+        (units, parts) 0 to 1, with its interval from `low` to `high`.
+    low
+        See `overlap`.
+    high
+        See `overlap`.
+    p
+        (units, parts) corrected p-values; NaN for pairs whose areas do not allow a label.
+    shown
+        (units, shown) numbers of the images on which each unit responds most, -1 for none.
+
     """
 
     grid: tuple[int, int]
-    level: Float[Tensor, " units"]
+    threshold: Float[Tensor, " units"]
     share: Float[Tensor, " units"]
     area: Float[Tensor, " units"]
     overlap: Float[Tensor, "units parts"]
@@ -51,63 +64,86 @@ class Dissected:
 
     __repr__ = brief
 
-    def labels(self, least: float, level: float) -> Int[Tensor, " units"]:
+    def labels(self, min_overlap: float, alpha: float) -> Int[Tensor, " units"]:
         """Return the number of each unit's part, -1 for no part."""
-        fit = (self.overlap > least) & (self.p < level)
+        fit = (self.overlap > min_overlap) & (self.p < alpha)
         best = self.overlap.masked_fill(~fit, -1).max(1)
         return best.indices.masked_fill(best.values < 0, -1)
 
 
-@dataclass(frozen=True, eq=False)
-class Dissection:
-    """For every unit of the layers dissected: how much it overlaps with every part.
+@dataclass(frozen=True, eq=False, repr=False)
+class Dissection(Result):
+    """How much every unit of the dissected layers overlaps with every part.
 
-    parts : names, in the order of all that is by part. layers : by name. area : (parts,) share of all places, 0 to 1.
-    images : how many were seen; sampled : how many of them the test shuffled. top, least, level : as asked for, see
-    `dissect`. grid : (h, w) that overlaps were counted in. records : the images in `shown`, by number.
-    skipped : one sentence for each image left out. notes : what a reader must know.
+    Attributes
+    ----------
+    model
+        The network.
+    parts
+        Names, in the order of all that is by part.
+    layers
+        By name.
+    area
+        (parts,) share of all pixels, 0 to 1.
+    records
+        The images in `shown`, by number.
+    images
+        How many were read.
+    sampled
+        How many of them the test shuffled.
+    quantile, min_overlap, alpha
+        As given, see `innersight.dissect`.
+    grid
+        (h, w) in which overlaps were counted.
+    source
+        Where the masks came from.
+    skipped
+        One sentence for each image left out.
+    notes
+        What a reader must know.
+
     """
 
     model: Model
     parts: tuple[str, ...]
-    layers: dict[str, Dissected]
+    layers: dict[str, LayerDissection]
     area: Float[Tensor, " parts"]
     records: Mapping[int, ImageEntry]
     images: int
     sampled: int
-    top: float
-    least: float
-    level: float
+    quantile: float
+    min_overlap: float
+    alpha: float
     grid: tuple[int, int]
-    source: Source = field(repr=False)
+    source: MaskSource = field(repr=False)
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     measure = "overlap"
 
-    __repr__ = brief
-
     @cached_property
     def _labels(self) -> dict[str, list[int]]:
-        return {name: layer.labels(self.least, self.level).tolist() for name, layer in self.layers.items()}
+        return {name: layer.labels(self.min_overlap, self.alpha).tolist() for name, layer in self.layers.items()}
 
     def label(self, layer: str, unit: int) -> str | None:
-        """Return the part a unit stands for, None for no part. Raises InnersightError for an unknown layer or unit."""
+        """Return the part that labels a unit, None for no part. Raises InnersightError for an unknown layer or unit."""
         self._layer(layer, unit)
         number = self._labels[layer][unit]
         return None if number < 0 else self.parts[number]
 
-    def rank(self, part: str | None = None, count: int | None = None) -> list[dict[str, Any]]:
-        """Return the `count` units (all when None) of highest overlap with a part, or with their own best part.
+    def rank(self, part: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the `limit` units (all when None) of highest overlap with a part, or with their own best part.
 
-        Plain rows; `p` is None where no overlap could bring a label. Raises InnersightError for an unknown part.
+        Plain rows; `p` is None where the areas do not allow a label. Raises InnersightError for an unknown part.
         """
         if part is not None and part not in self.parts:
             raise InnersightError(f"no part {part!r}; {nearest(part, self.parts)}")
-        rows = [self.row(name, unit, part) for name, layer in self.layers.items() for unit in range(len(layer.level))]
-        # Labelled units first: an overlap that shuffled masks reach too is worth nothing.
+        rows = [
+            self.row(name, unit, part) for name, layer in self.layers.items() for unit in range(len(layer.threshold))
+        ]
+        # Labelled units first: an overlap that shuffled masks reach too means nothing.
         rows.sort(key=lambda row: (row["label"] != row["part"], -row["overlap"]))
-        return rows[:count]
+        return rows[:limit]
 
     def row(self, layer: str, unit: int, part: str | None = None) -> dict[str, Any]:
         """Return one unit as plain data: its overlap with `part`, or with its label, or with its best part."""
@@ -140,30 +176,15 @@ class Dissection:
             }
         return found
 
-    def figure(self, layer: str | None = None, units: Sequence[int] | None = None, *, count: int = 6) -> "Figure":
-        """Draw how many units of each layer stand for which part, and the best units of each with their images.
-
-        With `layer` only its units: those named, or the `count` best of them. Beside each image with the part
-        outlined is what the unit answers to. The images are read again. Raises InnersightError for a layer or unit
-        that was not dissected.
-        """
-        from innersight.dissection.figure import draw
-
-        for unit in units or ():
-            self._layer(layer or "", unit)
-        if layer is not None:
-            self._layer(layer, 0)
-        return draw(self, layer, units, count)
-
     def to_json(self) -> dict[str, Any]:
         """Return every unit with its label and its overlap with every part, and the definition."""
         return {
             "model": self.model.name,
             "images": self.images,
             "shuffled": self.sampled,
-            "top": self.top,
-            "least": self.least,
-            "level": self.level,
+            "quantile": self.quantile,
+            "min_overlap": self.min_overlap,
+            "alpha": self.alpha,
             "grid": list(self.grid),
             "parts": {part: float(area) for part, area in zip(self.parts, self.area, strict=True)},
             "skipped": list(self.skipped),
@@ -176,29 +197,22 @@ class Dissection:
                         **self.row(name, unit),
                         "overlaps": dict(zip(self.parts, layer.overlap[unit].tolist(), strict=True)),
                     }
-                    for unit in range(len(layer.level))
+                    for unit in range(len(layer.threshold))
                 ]
                 for name, layer in self.layers.items()
             },
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return level, share, area, overlap, low, high, p and label by `KIND.LAYER`, and the parts' `area`."""
-        kinds = ("level", "share", "area", "overlap", "low", "high", "p")
+        """Return threshold, share, area, overlap, low, high, p and label by `KIND.LAYER`, and the parts' `area`."""
+        kinds = ("threshold", "share", "area", "overlap", "low", "high", "p")
         found = {f"{kind}.{name}": getattr(layer, kind) for name, layer in self.layers.items() for kind in kinds}
         labels = {f"label.{name}": torch.tensor(own) for name, own in self._labels.items()}
         return {"area": self.area, **found, **labels}
 
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
-
-    def _layer(self, name: str, unit: int) -> Dissected:
+    def _layer(self, name: str, unit: int) -> LayerDissection:
         if name not in self.layers:
             raise InnersightError(f"layer {name!r} was not dissected; {nearest(name, self.layers)}")
-        if not 0 <= unit < len(self.layers[name].level):
-            raise InnersightError(f"{name} has units 0-{len(self.layers[name].level) - 1}, not {unit}")
+        if not 0 <= unit < len(self.layers[name].threshold):
+            raise InnersightError(f"{name} has units 0-{len(self.layers[name].threshold) - 1}, not {unit}")
         return self.layers[name]

@@ -66,7 +66,7 @@ def _overlaps(maps: Tensor, masks: Tensor, orders: Tensor) -> Float[Tensor, "ord
 def _standardised(sums: Float[Tensor, "orders units parts"]) -> Float[Tensor, "orders units parts"]:
     """Return how far each sum is above the mean of its pair, as a score of about normal distribution; 0 if all agree.
 
-    By mean, deviation and skewness (Wilson and Hilferty 1931, as for a shifted gamma distribution): units that answer
+    By mean, deviation and skewness (Wilson and Hilferty 1931, as for a shifted gamma distribution): units that respond
     on few images have long tails, and would otherwise be the highest in most shuffles.
     """
     spread, mean = torch.std_mean(sums.double(), dim=0, correction=0)

@@ -1,4 +1,4 @@
-"""Blurred images: what takes the place of what a method, or a test of it, hides."""
+"""Blurred images: what replaces the parts that a method, or a test of it, hides."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""`explain`: heatmaps of chosen methods, layers and targets for images."""
+"""`explain`: heatmaps of images by method, layer and target."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.heads import readable
-from innersight.heatmaps.masked import batch_of, pooled
+from innersight.heatmaps.masked import batch_of, run_masked
 from innersight.heatmaps.request import (
     BATCH,
-    Answer,
+    MethodOutput,
     Pass,
     Request,
     Trial,
@@ -34,7 +34,7 @@ from innersight.heatmaps.target import (
     Target,
     aims,
     check_target,
-    likeness,
+    similarity_to,
 )
 from innersight.image import Image, stack
 from innersight.input_warnings import image_warnings
@@ -61,23 +61,67 @@ def explain(
     seed: int = 0,
     shared: bool = False,
 ) -> Heatmaps:
-    """Return how much each place counts for a class or another target, raw and signed.
+    """Return heatmaps: how much each location of the images counts for a class or another target.
 
-    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    target
+        The class to explain; by default each image's predicted class, minus its runner-up where the image lies in a
+        folder named like another class.
 
-    target : a class for all images, a list, array or tensor with one for each, or a function from the outputs
-    (B, classes) to one number for each row; by default, and where it is None in a list, each image's own predicted
-    class, less its runner-up where the image lies in a folder named like another class. versus : a class, or
-    "runner-up", whose score is taken off, or a list of them: why this one and not that. of : "logit" or
-    "probability". like : the target is the likeness to this image, the cosine of the mean maps of the last layer with
-    a grid. methods : names of the registry; "all" that can read this network (without the extra `captum`), or "quick"
-    for those of them that take few passes. layers : where class activation maps are read; by default the last layer
-    with a grid, and the result says so. options : keyword arguments per method. seed : of all random streams. shared :
-    draw all images of a method on one scale.
+        Or a list, array or tensor with one class for each image, None for the predicted one; or a function from the
+        outputs (B, classes) to one number for each row.
+    methods
+        Heatmap methods by name; "all" for every one that can read this network (without the extra `captum`), or
+        "quick" for those of them that take few passes.
+    layers
+        Where class activation maps are read; by default the last layer with a grid.
+    versus
+        A class whose score is subtracted, or "runner-up": why this class and not that.
 
+        Or a list with one for each image.
+    of
+        "logit" or "probability".
+    like
+        An image; explain what makes the images similar to it, instead of a class.
+
+        The target is the cosine of the mean maps of the last layer with a grid.
+    options
+        Keyword arguments by method, such as `{"rise": {"cells": 5}}`.
+    seed
+        Of all that is random.
+    shared
+        Draw all images of a method on one scale.
+
+    Returns
+    -------
+    Heatmaps
+        One `Heatmap` for each image, method and layer: values (h, w), raw and signed, with their unit.
+
+    Raises
+    ------
+    InnersightError
+        For unknown classes, methods, layers and options, and where no method can read this network.
+    ImageError
+        Where no image could be read.
+
+    Notes
+    -----
     All methods and layers share one forward and one backward pass, which ends at the first layer named; those that hide
-    parts of the image fill their batches together. A method that cannot read this network is left out, and listed.
-    Raises InnersightError for unknown classes, methods, layers and options, and where no method can read this network.
+    parts of the image share their batches. A method that cannot read this network is left out, and listed.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import Drawn
+    >>> found = ins.explain(ins.load("toon"), Drawn(per_class=1), methods=["gradcam"])
+    >>> found.layer, found.entries[0].unit, tuple(found.entries[0].values.shape)
+    ('stage4', 'logits', (12, 12))
+
     """
     data = read(images, model.input, model.labels)
     loaded = data.images
@@ -87,7 +131,7 @@ def explain(
     check_target(model, target, versus, of, like)
     # Without layers named it is the last one that is read anyway.
     also = [] if like is None else list(where) if where and not layers else [last_grid(model)[0]]
-    liked = None if like is None else likeness(model, read_one(like, model.input, "like"), also[0])
+    liked = None if like is None else similarity_to(model, read_one(like, model.input, "like"), also[0])
     aim_of = aims(model, data, target, versus, of)
     entries: list[Heatmap] = []
     warnings = image_warnings(model, loaded)
@@ -95,7 +139,7 @@ def explain(
         batch = loaded[i : i + BATCH]
         x = stack(batch, model.input).to(model.device, model.dtype)
         aim = liked or aim_of(slice(i, i + BATCH))
-        part = answer(model, x, aim, where, parsed, seed, left_out, also=also)
+        part = explain_batch(model, x, aim, where, parsed, seed, left_out, also=also)
         entries += [_entry(model, image, row, part, key) for row, image in enumerate(batch) for key in part.found]
     if not entries:
         raise unfit(left_out)
@@ -104,18 +148,18 @@ def explain(
 
 
 @dataclass(frozen=True)
-class Answers:
+class BatchResult:
     """What all methods found for a batch. logits : (B, classes). scores : (B,) the target."""
 
     logits: Tensor
     target: Target
     scores: Tensor
-    found: dict[tuple[str, str | None], Answer]
+    found: dict[tuple[str, str | None], MethodOutput]
 
     __repr__ = brief
 
 
-def answer(
+def explain_batch(
     model: Model,
     x: Tensor,
     aim: Aim,
@@ -125,16 +169,16 @@ def answer(
     left_out: dict[str, str] | None = None,
     *,
     also: Sequence[str] = (),
-) -> Answers:
+) -> BatchResult:
     """Return what each method found for a batch, by method and layer, methods in the order of `options`.
 
     x : (B, C, H, W) network input. aim, also : see `Pass`. layers : none where no method reads one. options : keyword
-    arguments of each method to ask.
-    left_out : takes the sentence of a method that cannot read this network, where that is no error.
+    arguments of each method. left_out : takes the sentence of a method that cannot read this network, where
+    that is no error.
     """
     plain = [name for name in options if registry.entry(name).reads != "masks"]
     masks = [name for name in options if registry.entry(name).reads == "masks"]
-    found: dict[tuple[str, str | None], Answer] = {}
+    found: dict[tuple[str, str | None], MethodOutput] = {}
     read: Sequence[str | None] = layers or (None,)
     with tap.untouched(model), tap.fold_batchnorm():
         pixels = any(registry.entry(name).reads == "pixels" for name in plain)
@@ -152,40 +196,42 @@ def answer(
                         raise
                     left_out[name] = f"{name}: {error}"
                 else:
-                    found[key] = given if isinstance(given, Answer) else Answer(given)  # type: ignore[arg-type]
+                    found[key] = given if isinstance(given, MethodOutput) else MethodOutput(given)  # type: ignore[arg-type]
         shared.settle()
-        places = [(name, one) for name in masks for one in read if layer_of(name, one) or one == read[0]]
+        keys = [(name, one) for name in masks for one in read if layer_of(name, one) or one == read[0]]
         count = len(x)
-        asked = [
-            registry[name](Trial(requests[layer], i), **options[name]) for name, layer in places for i in range(count)
+        passes = [
+            registry[name](Trial(requests[layer], i), **options[name]) for name, layer in keys for i in range(count)
         ]
         # What is hidden becomes 0 of the network input, the mean colour of the training data for most networks.
-        told: list[Answer] = pooled(
-            asked,  # type: ignore[arg-type]
-            lambda place, shown: x[place % count] * shown.to(x)[:, None],
+        outputs: list[MethodOutput] = run_masked(
+            passes,  # type: ignore[arg-type]
+            lambda number, shown: x[number % count] * shown.to(x)[:, None],
             lambda inputs, owners: requests[read[0]].run(inputs, (owners % count).to(x.device)),
             batch_of(model),
         )
-        for at, (name, layer) in enumerate(places):
-            found[name, layer_of(name, layer)] = _together(told[at * count : (at + 1) * count])
+        for at, (name, layer) in enumerate(keys):
+            found[name, layer_of(name, layer)] = _together(outputs[at * count : (at + 1) * count])
     order = {name: i for i, name in enumerate(options)}
     settled = {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
     logits, scores = (t.detach().float().cpu() for t in (shared.captured.logits(), shared.scores))
-    return Answers(logits, shared.target, scores, settled)
+    return BatchResult(logits, shared.target, scores, settled)
 
 
-def _together(parts: Sequence[Answer]) -> Answer:
+def _together(parts: Sequence[MethodOutput]) -> MethodOutput:
     errors = [one.error for one in parts if one.error is not None]
-    return Answer(
+    return MethodOutput(
         torch.cat([one.values for one in parts]),
         torch.cat(errors) if errors else None,
         {name: torch.cat([one.facts[name] for one in parts]) for name in parts[0].facts},
     )
 
 
-def _settled(one: Answer) -> Answer:
+def _settled(one: MethodOutput) -> MethodOutput:
     error = None if one.error is None else one.error.detach().cpu()
-    return Answer(one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()})
+    return MethodOutput(
+        one.values.detach().cpu(), error, {name: values.detach().cpu() for name, values in one.facts.items()}
+    )
 
 
 def located(
@@ -193,10 +239,10 @@ def located(
 ) -> tuple[tuple[str, ...], str, dict[str, str]]:
     """Return the layers whose maps are read, why these, and a sentence for each method that is left out.
 
-    Where no layer has places these are the methods that read a layer; without any other method they are an error.
+    Where no layer has a grid these are the methods that read a layer; without any other method they are an error.
     """
     if layers:
-        check_places(model, layers, methods)
+        check_grids(model, layers, methods)
         return tuple(dict.fromkeys(layers)), "as asked", {}
     if has_grid(model):
         last, why = last_grid(model)
@@ -214,13 +260,13 @@ def unfit(left_out: Mapping[str, str]) -> UnfitError:
     return UnfitError(first + (f" (nor do {', '.join(list(left_out)[1:])} fit)" if others else ""))
 
 
-def check_places(model: Model, layers: Sequence[str], methods: Sequence[str]) -> None:
-    """Raise InnersightError where maps of layers are asked for and a layer has no places."""
+def check_grids(model: Model, layers: Sequence[str], methods: Sequence[str]) -> None:
+    """Raise InnersightError where maps of layers are read and a layer has no grid."""
     reading = [name for name in methods if layer_of(name, layers[0]) is not None]
     for layer in check_layers(model, layers):
         if reading and layer.grid == (1, 1):
             raise InnersightError(
-                f"{layer.name} has one value for each unit and no places, so {reading[0]} has nowhere to show; "
+                f"{layer.name} has one value for each unit and no grid, so {reading[0]} cannot show where; "
                 f"choose a layer before it, such as {last_grid(model)[0]}"
             )
 
@@ -246,12 +292,12 @@ def options_of(
         registry[name]
     unused = set(options or {}) - set(chosen)
     if unused:
-        raise InnersightError(f"options for {sorted(unused)[0]}, but only {', '.join(chosen)} was asked for")
+        raise InnersightError(f"options for {sorted(unused)[0]}, but the methods are {', '.join(chosen)}")
     texts = {name: {k: str(v) for k, v in given.items()} for name, given in (options or {}).items()}
     return {name: registry.parse(name, texts.get(name, {})) for name in chosen}
 
 
-def _entry(model: Model, image: Image, row: int, part: Answers, key: tuple[str, str | None]) -> Heatmap:
+def _entry(model: Model, image: Image, row: int, part: BatchResult, key: tuple[str, str | None]) -> Heatmap:
     (method, layer), one, target, logits = key, part.found[key], part.target, part.logits[row]
     own = None if target.classes is None else int(target.classes[row])
     rival = None if target.rivals is None or target.rivals[row] < 0 else int(target.rivals[row])
@@ -298,18 +344,16 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
     if highest >= SURE:
         return None
     highest = math.ceil(100 * highest) / 100
-    return f"Low confidence: no class has a probability above {highest:.2f}; it may have seen nothing like this image."
+    return f"Low confidence: no class has a probability above {highest:.2f}; it may never have seen such an image."
 
 
 def _verdict(values: Tensor, error: Tensor | None, numbers: bool, method: str) -> str | None:
     if not numbers:
-        return "The network's own outputs are not numbers for this image: there is nothing to explain."
+        return "The network's outputs are not numbers for this image: there is nothing to explain."
     if not torch.isfinite(values).all():
-        return f"{method} gave values that are not numbers: the network's gradient overflows here."
+        return f"{method} gave values that are not numbers: the network's gradient overflows."
     if not values.any():
-        return f"{method} finds no evidence: it gives every place the value zero."
+        return f"{method} shows nothing: its values are zero everywhere."
     if error is not None and not relative_error(values, error) < UNSTABLE:
-        return (
-            f"{method} is unstable here: its standard error is about as large as what it shows; give it more samples."
-        )
+        return f"{method} is unstable: its standard error is about as large as its values vary; raise max_samples."
     return None

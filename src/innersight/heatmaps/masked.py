@@ -1,4 +1,4 @@
-"""Forward passes over images with parts hidden, shared by everything that needs them: methods, and their tests."""
+"""Forward passes over images with parts hidden, batched over all methods and metrics that need them."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ BATCH = 8
 LARGEST = 64
 
 T = TypeVar("T")
-Asking = Generator[Tensor, Tensor, T]
-"""Yields masks (n, H, W), how much of each pixel stays, and is sent what the network says to them (n, ...)."""
+MaskedPasses = Generator[Tensor, Tensor, T]
+"""Yields masks (n, H, W), how much of each pixel stays, and is sent the values of the masked images (n, ...)."""
 
 
 def batch_of(model: Model) -> int:
@@ -27,16 +27,16 @@ def batch_of(model: Model) -> int:
 
 @dataclass(eq=False)
 class _Job(Generic[T]):
-    """One question. waiting : masks not yet run. found : answers to those that were."""
+    """One generator. waiting : masks not yet run. found : values of those that were."""
 
-    place: int
-    asking: Asking[T]
+    number: int
+    passes: MaskedPasses[T]
     waiting: Tensor
     found: list[Tensor]
 
 
-def pooled(
-    asked: Sequence[Asking[T]],
+def run_masked(
+    passes: Sequence[MaskedPasses[T]],
     show: Callable[[int, Tensor], Tensor],
     run: Callable[[Tensor, Tensor], Tensor],
     size: int = BATCH,
@@ -48,25 +48,25 @@ def pooled(
     when the masks of those before it fill no batch, so that few masks are held.
     """
     found: dict[int, T] = {}
-    later = [_Job(place, asking, torch.empty(0), []) for place, asking in enumerate(asked)][::-1]
+    later = [_Job(number, one, torch.empty(0), []) for number, one in enumerate(passes)][::-1]
     jobs: list[_Job[T]] = []
 
-    def turn(job: _Job[T], values: Tensor | None) -> None:
+    def advance(job: _Job[T], values: Tensor | None) -> None:
         try:
-            job.waiting = job.asking.send(values)  # type: ignore[arg-type]
+            job.waiting = job.passes.send(values)  # type: ignore[arg-type]
             job.found = []
             jobs.append(job)
         except StopIteration as stop:
-            found[job.place] = stop.value
+            found[job.number] = stop.value
 
     while jobs or later:
         while later and sum(len(job.waiting) for job in jobs) < size:
-            turn(later.pop(), None)
+            advance(later.pop(), None)
         batch, owners, room = [], [], size
         for job in jobs:
             part = job.waiting[:room]
-            batch.append(show(job.place, part))
-            owners.append(torch.full((len(part),), job.place))
+            batch.append(show(job.number, part))
+            owners.append(torch.full((len(part),), job.number))
             room -= len(part)
             if not room:
                 break
@@ -81,5 +81,5 @@ def pooled(
                 finished.append(job)
         for job in finished:
             jobs.remove(job)
-            turn(job, torch.cat(job.found))
-    return [found[place] for place in range(len(asked))]
+            advance(job, torch.cat(job.found))
+    return [found[number] for number in range(len(passes))]

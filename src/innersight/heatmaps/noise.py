@@ -12,7 +12,7 @@ from innersight.quotients import precise
 
 
 @dataclass(frozen=True)
-class Moments:
+class GradientMoments:
     """mean, variance and standard error of the mean of the pixel gradient, (B, C, H, W) each."""
 
     mean: Float[Tensor, "B C H W"]
@@ -23,21 +23,21 @@ class Moments:
 AT_ONCE = 4
 
 
-def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
+def noisy(request: Request, noise: float, max_samples: int, max_error: float) -> GradientMoments:
     """Average the gradient over copies with Gaussian noise until its error is small.
 
-    noise : standard deviation as a share of each image's range. It ends when, for every image, the standard error
-    is below `bound` of how much the mean varies over the image, after `most` copies at the latest. An image's copies
-    are the same whatever shares its batch; only their number may differ.
+    noise : standard deviation as a share of each image's range. It ends when, for every image, the standard error is
+    below `max_error` of how much the mean varies over the image, after `max_samples` copies at the latest. An image's
+    copies are the same whatever shares its batch; only their number may differ.
     """
-    if most < 2:
-        raise InnersightError(f"most={most}: give at least 2 noisy copies")
+    if max_samples < 2:
+        raise InnersightError(f"max_samples={max_samples}: give at least 2 noisy copies")
     x, stream = request.x, request.generator()
     spread = noise * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
     first, second = (precise(torch.zeros_like(x)) for _ in range(2))
     count, running, done = torch.zeros(len(x), device=x.device), request.each, 0
-    while len(running) and done < most:
-        copies = min(AT_ONCE, most - done)
+    while len(running) and done < max_samples:
+        copies = min(AT_ONCE, max_samples - done)
         for _ in range(copies):
             step = torch.randn(x.shape[1:], generator=stream).to(x)
             _, slopes = request.slopes(x[running] + spread[running, None, None, None] * step, running)
@@ -46,13 +46,13 @@ def noisy(request: Request, noise: float, most: int, bound: float) -> Moments:
         count[running] += copies
         done += copies
         now = _moments(first, second, count)
-        unsure = [not relative_error(now.mean[i], now.error[i]) < bound for i in running.tolist()]
+        unsure = [not relative_error(now.mean[i], now.error[i]) < max_error for i in running.tolist()]
         running = running[torch.tensor(unsure, device=x.device)]
     return _moments(first, second, count)
 
 
-def _moments(first: Tensor, second: Tensor, count: Tensor) -> Moments:
+def _moments(first: Tensor, second: Tensor, count: Tensor) -> GradientMoments:
     n = count[:, None, None, None]
     mean = first / n
     variance = (second / n - mean.square()).clamp(min=0) * n / (n - 1).clamp(min=1)
-    return Moments(mean, variance, (variance / n).sqrt())
+    return GradientMoments(mean, variance, (variance / n).sqrt())

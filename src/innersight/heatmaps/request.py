@@ -1,4 +1,4 @@
-"""What a heatmap method is asked, what all methods share, and the registry of methods."""
+"""What a heatmap method is given, what all methods share, and the registry of methods."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +21,22 @@ BATCH = 16
 
 
 class UnfitError(InnersightError):
-    """A method that cannot read a network of this kind."""
+    """Raised by a method that cannot read a network of this kind."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a method found.
+class MethodOutput:
+    """What a method returns.
 
-    values : (B, h, w), raw, float64 where the method adds up or multiplies. error : the standard error of every value,
-    where the method draws at random until it is small. facts : further numbers, one for each image, such as a
-    completeness gap.
+    Attributes
+    ----------
+    values
+        (B, h, w), raw, float64 where the method adds up or multiplies.
+    error
+        (B, h, w) standard error of every value, where the method draws at random until it is small.
+    facts
+        Further numbers, (B,) each, such as a completeness gap.
+
     """
 
     values: Float[Tensor, "B h w"]
@@ -41,7 +47,7 @@ class Answer:
 
 
 def relative_error(values: Tensor, error: Tensor) -> float:
-    """Return the standard error of a map as a share of how much the map varies over its places: 0 sure, 1 noise."""
+    """Return the standard error of a map as a share of how much the map varies over its locations: 0 exact, 1 noise."""
     spread = float(values.cpu().double().std())
     return float(error.cpu().double().square().mean().sqrt()) / spread if spread > 0 else float("inf")
 
@@ -49,9 +55,9 @@ def relative_error(values: Tensor, error: Tensor) -> float:
 class Pass:
     """One forward and one backward pass over a batch, made when first asked for and shared by methods and layers.
 
-    x : (B, C, H, W) network input. aim : what makes the target of the network's outputs (B, classes). layers : whose
-    maps are read, and also : those that the target reads. pixels : whether a gradient of the pixels will be asked
-    for; without, the backward pass ends at the first layer.
+    x : (B, C, H, W) network input. aim : computes the target from the network's outputs (B, classes). layers : whose
+    maps are read, and also : those that the target reads. pixels : whether a gradient of the pixels will be
+    needed; without, the backward pass ends at the first layer.
     """
 
     def __init__(
@@ -142,7 +148,7 @@ class Pass:
 class Request:
     """A batch of images to explain at one layer, or at none where the method reads pixels.
 
-    What the network gave is float64 here whatever its own type: sums that cancel keep their digits, and products and
+    What the network computed is float64 whatever its own type: sums that cancel keep their digits, and products and
     squares of gradients of any size neither vanish nor overflow.
     """
 
@@ -163,7 +169,7 @@ class Request:
     @property
     def _read(self) -> str:
         if self.layer is None:
-            raise UnfitError(f"no layer of {self.model.name} is read here")
+            raise UnfitError(f"no layer of {self.model.name} is read by this method")
         return self.layer
 
     @property
@@ -230,7 +236,7 @@ class Request:
     def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
         """Return the target with other outputs of the layer: only the network behind it is run."""
         if self.shared.target.layers:
-            raise UnfitError("methods that change a layer's output read class scores, not a likeness")
+            raise UnfitError("methods that change a layer's output read class scores, not a similarity")
         suffix = self.shared.suffix(self._read)
         found = []
         with torch.no_grad():
@@ -242,7 +248,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One image, for methods that hide parts of it: generators that yield masks and are sent the target's values.
+    """One image, for methods that hide parts of it: generators of masks that are sent the target of the masked images.
 
     number : of the image in the batch.
     """
@@ -270,7 +276,7 @@ Masks = Float[Tensor, "n H W"]
 """How much of each pixel stays, 0 to 1."""
 
 Reads = Literal["layer", "pixels", "passes", "masks", "attention", "captum"]
-Method = Callable[..., "Tensor | Answer | Iterator[Masks]"]
+Method = Callable[..., "Tensor | MethodOutput | Iterator[Masks]"]
 methods: Registry[Method] = Registry(
     "heatmap method", "innersight.heatmaps.methods",
     reads="layer", at_layer=None, slow=False, quick={}, may_be_empty=False, may_mix=False,
@@ -284,7 +290,7 @@ an entry states:
 - at_layer : whether its map is that of a layer; by default where it reads one.
 - slow : whether it takes hundreds of passes over each image. quick : options with which it is fast enough to be tried.
 - may_be_empty : whether a map may be 0 everywhere though the target depends on the image.
-- may_mix : whether the last bit of a logit shows in its values, so that an image's neighbours in the batch do.
+- may_mix : whether rounding of a logit changes its values, so that they may depend on the images in the same batch.
 """
 
 

@@ -1,36 +1,56 @@
-"""Heatmaps, and how they are drawn and written."""
+"""Heatmaps of images, by method and layer."""
 
-import textwrap
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
-from innersight.activations import seen_array
 from innersight.brief import brief
 from innersight.image import Image
 from innersight.model import Model
-from innersight.render import figures
 from innersight.render.colour import Scale, scale_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from innersight.result import Result
 
 FINE = 2500
+"""Locations from which on a map is fine: it is drawn up to its 99.5th percentile."""
 
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
     """One method on one image.
 
-    layer : where it was read, None for methods that read the pixels. values : (h, w) float32, or float64 where they are
-    too large or too small for it; raw: signed where the method is, in `unit`, at its own resolution. target : the class
-    explained, and rival : the class whose score is taken off; None where there is none. question : the target in words.
-    score : the target's value; logit and probability : of the class, None where the target is none. error : (h, w)
-    standard error of every value, where the method draws at random. facts : further numbers, such as a completeness
-    gap. verdict : None, or the sentence that says there is no evidence to show. doubt : None, or the sentence that says
-    the network is not sure of this image, as of one whose like it never saw.
+    Attributes
+    ----------
+    image
+        The image.
+    method
+        Name of the heatmap method.
+    layer
+        Where it was read; None for methods that read the pixels.
+    values
+        (h, w) float32, or float64 where they are too large or too small for it; raw: signed where the method is, in
+        `unit`, at its own resolution.
+    unit
+        Of the values.
+    target
+        Number of the class explained, and `rival` of the class whose score is subtracted; None where there is none.
+    rival
+        See `target`.
+    question
+        The target in words.
+    score
+        Value of the target for this image.
+    logit, probability
+        Of the class; None where the target is none.
+    verdict
+        None, or a sentence where the map shows nothing.
+    error
+        (h, w) standard error of every value, where the method draws at random.
+    facts
+        Further numbers, such as a completeness gap.
+    doubt
+        None, or a sentence where the network has low confidence in all classes.
+
     """
 
     image: Image
@@ -53,18 +73,35 @@ class Heatmap:
 
     @property
     def scale(self) -> Scale:
-        """Return its colours: fine maps end at the 99.5th percentile, so that one pixel does not hide all."""
+        """Its colour scale: fine maps end at the 99.5th percentile, so that single pixels do not hide the rest."""
         return scale_of(self.values, share=0.995 if self.values.numel() > FINE else 1.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Heatmaps:
-    """Heatmaps for images by method and layer.
+@dataclass(frozen=True, eq=False, repr=False)
+class Heatmaps(Result):
+    """Heatmaps of images by method and layer.
 
-    layers : those that were read, and why : the reason for the first, or for none. shared : whether images share the
-    scale of a method and layer. left_out : one sentence for each method that cannot read this network. skipped : one
-    sentence for each file that could not be read. notes : how the images and their labels were understood.
-    warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
+    Attributes
+    ----------
+    model
+        The network.
+    entries
+        One for each image, method and layer.
+    layers
+        Those that were read.
+    why
+        Why the first layer was read, or why none was.
+    shared
+        Whether all images of a method and layer are drawn on one scale.
+    left_out
+        One sentence for each method that cannot read this network.
+    skipped
+        One sentence for each file that could not be read.
+    notes
+        How the images and their labels were understood.
+    warnings
+        What of the input contract seems wrong, see `innersight.input_warnings`.
+
     """
 
     model: Model
@@ -77,26 +114,20 @@ class Heatmaps:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    __repr__ = brief
-
     @property
     def layer(self) -> str | None:
-        """The first layer that was read; None where no layer of the network has places."""
+        """The first layer that was read; None where no layer of the network has a grid."""
         return self.layers[0] if self.layers else None
 
     def scale(self, entry: Heatmap) -> Scale:
-        """Return the colours of one of the heatmaps: its own scale, or that of all images."""
+        """Return the colour scale of one of the heatmaps: its own, or that of all images."""
         if not self.shared:
             return entry.scale
-        alike = [one for one in self.entries if (one.method, one.layer) == (entry.method, entry.layer)]
-        scales = [one.scale for one in alike]
+        same = [one for one in self.entries if (one.method, one.layer) == (entry.method, entry.layer)]
+        scales = [one.scale for one in same]
         high = max(scale.high for scale in scales)
         own = entry.values.abs().amax()
         return Scale(high, any(scale.signed for scale in scales), clipped=bool(own > high))
-
-    def figure(self) -> "Figure":
-        """Draw one row per image: the image, then each method laid over it, with its scale and unit."""
-        return _draw(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return targets, ranges and verdicts."""
@@ -106,7 +137,7 @@ class Heatmaps:
             "layers": list(self.layers),
             "why": self.why,
             "heatmaps": [_row(self.model, entry) for entry in self.entries],
-            "left out": list(self.left_out),
+            "left_out": list(self.left_out),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
@@ -124,13 +155,6 @@ class Heatmaps:
             if entry.error is not None:
                 named[f"{name}/{number}/error"] = entry.error
         return named
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
 
 
 def _row(model: Model, entry: Heatmap) -> dict[str, Any]:
@@ -155,48 +179,3 @@ def _row(model: Model, entry: Heatmap) -> dict[str, Any]:
     if entry.error is not None:
         row["median standard error"] = float(entry.error.median())
     return row
-
-
-COLUMNS = 6
-
-
-def _draw(result: Heatmaps) -> "Figure":
-    images = list(dict.fromkeys(entry.image for entry in result.entries))
-    columns = list(dict.fromkeys((entry.method, entry.layer) for entry in result.entries))
-    by_place = {(entry.image, entry.method, entry.layer): entry for entry in result.entries}
-    # Many methods: an image's row goes on below itself.
-    wide = min(COLUMNS, len(columns))
-    lines = -(-len(columns) // wide)
-    figure = figures.new_figure(2.3 * (wide + 1), 2.9 * len(images) * lines + 0.3)
-    figure.suptitle(f"{result.model.name}: {', '.join((*result.layers, result.why))}", fontsize=8)
-    axes = figure.subplots(len(images) * lines, wide + 1, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for row, image in enumerate(images):
-        seen = seen_array(image, result.model)
-        own = axes[row * lines]
-        own[0].imshow(seen)
-        own[0].set_title(f"{image.name}\n{_asked(result.model, by_place[image, *columns[0]])}", fontsize=7)
-        for number, (method, layer) in enumerate(columns):
-            entry, axis = by_place[image, method, layer], axes[row * lines + number // wide, 1 + number % wide]
-            scale = result.scale(entry)
-            if entry.verdict:
-                axis.set_box_aspect(seen.shape[0] / seen.shape[1])
-                text = axis.text(0.5, 0.5, textwrap.fill(entry.verdict, 26), ha="center", va="center", fontsize=7)
-                text.set_in_layout(False)
-            else:
-                figures.draw_map(axis, entry.values, scale, seen)
-            where = f" at {layer}" if layer is not None and len(result.layers) > 1 else ""
-            axis.set_title(f"{method}{where}\n{scale}\n{entry.unit}", fontsize=7)
-    return figure
-
-
-def _asked(model: Model, entry: Heatmap) -> str:
-    if entry.target is None:
-        return f"{entry.question}: {entry.score:.3g}"
-    chance = "" if entry.probability is None else f", p {entry.probability:.2f}"
-    versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.3g}"
-    doubt = f"{chr(10)}{textwrap.fill(entry.doubt, 42)}" if entry.doubt else ""
-    return (
-        f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.3g}{chance}{versus and chr(10) + versus}{doubt}"
-    )

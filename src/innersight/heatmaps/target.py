@@ -1,4 +1,4 @@
-"""What a heatmap explains: a number that the network gives every image."""
+"""What a heatmap explains: a number that the network computes for every image."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Target:
 
 Class = int | str | SupportsIndex | ClassAddress
 Classes = Class | Iterable[Class | None] | None
-"""A class for all images or one for each, by label, number or address; None for what the network takes them for."""
+"""A class for all images or one for each, by label, number or address; None for its prediction."""
 Aim = Callable[[Tensor], Target]
 """From the outputs (B, classes) of the images to what is explained."""
 
@@ -54,7 +54,7 @@ def is_several(target: object) -> bool:
 
 
 def each(model: Model, target: Classes, count: int, word: str = "target") -> tuple[int | str | None, ...]:
-    """Return the class that each of `count` images is asked about; None for its own prediction.
+    """Return the class explained for each of `count` images; None for its own prediction.
 
     target : one for all, or a list, array or tensor with one for each image. word : "versus" may also be "runner-up",
     which stays as it is. Raises InnersightError for unknown classes, and another number of targets than of images.
@@ -90,8 +90,8 @@ def aims(
 
     def aim(part: slice) -> Aim:
         own = images.numbers[part]
-        asked, less = [targets[i] for i in own], [rivals[i] for i in own]
-        return lambda logits: target_of(model, images.images[part], logits, asked, less, of)
+        own_targets, own_rivals = [targets[i] for i in own], [rivals[i] for i in own]
+        return lambda logits: target_of(model, images.images[part], logits, own_targets, own_rivals, of)
 
     return aim
 
@@ -104,7 +104,7 @@ def target_of(
     rivals: Sequence[int | str | None],
     of: str = "logit",
 ) -> Target:
-    """Return the target that `explain` was asked for; see there.
+    """Return the target that `explain` was called with; see there.
 
     logits : (B, classes) of the images. targets, rivals : of each, see `each`.
     """
@@ -132,11 +132,11 @@ def target_of(
 def check_target(
     model: Model, target: Classes | Callable[[Tensor], Tensor], versus: Classes, of: str, like: object
 ) -> None:
-    """Raise InnersightError for what `explain` cannot be asked, before anything is run."""
+    """Raise InnersightError for targets that do not go together, before anything is run."""
     if of not in OF:
         raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
     if of == "probability" and not model.has_probabilities:
-        raise InnersightError(f"the scores of {model.name} ({model.head.unit}) stand for no probability; use logit")
+        raise InnersightError(f"the scores of {model.name} ({model.head.unit}) give no probability; use logit")
     if like is not None and (target is not None or versus is not None or of != "logit"):
         raise InnersightError("like= compares images and takes no class: leave out target, versus and of")
     if callable(target) and (versus is not None or of != "logit"):
@@ -182,8 +182,8 @@ def of_function(function: Callable[[Tensor], Tensor], logits: Tensor) -> Target:
     return Target(score, (f"the function {name}",) * len(logits), name)
 
 
-def likeness(model: Model, like: Image, layer: str) -> Aim:
-    """Return the cosine of the mean maps of a layer with those of another image, which is run here and once."""
+def similarity_to(model: Model, like: Image, layer: str) -> Aim:
+    """Return the cosine of the mean maps of a layer with those of another image, which is run once."""
     x = stack([like], model.input).to(model.device, model.dtype)
     with tap.untouched(model), torch.no_grad():
         reference = tap.capture(model, x, [layer]).activations[layer].mean((2, 3))
@@ -193,5 +193,5 @@ def likeness(model: Model, like: Image, layer: str) -> Aim:
         return cosine(captured.activations[layer].mean((2, 3)), reference)
 
     return lambda outputs: Target(
-        score, (f"likeness to {like.name}",) * len(outputs), "cosine similarity", layers=(layer,)
+        score, (f"similarity to {like.name}",) * len(outputs), "cosine similarity", layers=(layer,)
     )

@@ -52,7 +52,7 @@ def trusted(
     Where they cannot be tested on this network or these images, the sentence says so: a study goes on without.
     """
     try:
-        found = trust(model, given, methods, most=most, seed=seed)
+        found = trust(model, given, methods, max_images=most, seed=seed)
     except InnersightError as error:
         sentence = f"The methods could not be tested: {error}"
         return {"sentence": sentence, "note": "", "images": 0, "methods": {}, "left_out": []}, {}

@@ -43,7 +43,7 @@ class TrainOptions:
     balance : bool
         Weight the classes by `1 / sqrt(images)` in the loss.
     shuffle_labels : bool
-        Permute the labels of the images, for a network that memorised what cannot be seen: `against` of
+        Permute the labels of the images, for a network that memorised what cannot be seen: `shuffled_labels` of
         `innersight.trust`. No image is held out; the accuracy is that on the training images.
     robust : float
         Adversarial training: L2 size of the changes that the network is to withstand, over an image's values in 0..1;

@@ -1,21 +1,24 @@
-"""Trust: how far heatmaps can be believed, against baselines, chance, and the truth of images made to test them."""
+"""Trust: how far heatmaps can be trusted, compared with baselines, chance, and images made to test them."""
 
-from innersight.trust.column import Column, about
+from innersight.trust.column import Column, describe_column
 from innersight.trust.engine import trust
+from innersight.trust.ground_truth.parts import PartAgreement, part_agreement, part_effects, part_sums
+from innersight.trust.protocol import Protocol
 from innersight.trust.randomize import cascade, shuffled_weights
 from innersight.trust.regions import read_regions
-from innersight.trust.result import Estimate, Row, Trust, Versus
-from innersight.trust.truths.parts import Agreement, part_agreement, part_effects, part_sums
+from innersight.trust.result import Trust
+from innersight.trust.table import MeanEstimate, PairedTest, Row
 
 __all__ = [
-    "Agreement",
     "Column",
-    "Estimate",
+    "MeanEstimate",
+    "PairedTest",
+    "PartAgreement",
+    "Protocol",
     "Row",
     "Trust",
-    "Versus",
-    "about",
     "cascade",
+    "describe_column",
     "part_agreement",
     "part_effects",
     "part_sums",

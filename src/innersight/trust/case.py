@@ -20,10 +20,10 @@ from innersight.trust.likeness import Maps, flattened
 class Case:
     """One image with its maps, as metrics get it.
 
-    x : (C, H, W) network input. target : number of the class asked about. own : the maps of the methods, raw.
-    others : those of the same methods elsewhere, by the words that metrics have for it, such as "shuffled weights".
-    region : (H, W) bool where the class is seen, if known. steps : portions in which
-    pixels go. rng : the image's own random stream. curves : of all maps, probability and logit, once they are known.
+    x : (C, H, W) network input. target : number of the class explained. own : the maps of the methods, raw. others :
+    those of the same methods under other conditions, by name, see `trust.conditions`. region : (H, W) bool where the
+    class is seen, if known. steps : portions in which pixels are removed. rng : the image's own random stream. curves :
+    of all maps, probability and logit (maps, steps + 1, 2), once they are known.
     """
 
     model: Model
@@ -65,10 +65,10 @@ class Case:
     @property
     def empty(self) -> Bool[Tensor, " maps"]:
         """Which maps rank nothing: constant, or not numbers."""
-        return torch.tensor([not says for _, says in self._ranked])
+        return torch.tensor([not ranks for _, ranks in self._ranked])
 
     @cached_property
-    def grid(self) -> Float[Tensor, "methods places"]:
+    def grid(self) -> Float[Tensor, "methods locations"]:
         """The maps of the methods on one common grid."""
         return flattened(self.own)
 

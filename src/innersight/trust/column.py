@@ -1,38 +1,64 @@
-"""What a number of a heatmap is called, and which way is better."""
+"""What a column of the table is called, and which way is better."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from innersight.errors import InnersightError
+from innersight.trust.ground_truth import ground_truth
+from innersight.trust.metrics import metrics
 
 Better = Literal["high", "low", ""]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number of every map. better : which way; "" where neither is. says : the number in a sentence.
+    """A number of every map.
 
-    against : what a map that knows nothing is called, where it is known what that reaches.
+    Attributes
+    ----------
+    title
+        In tables and figures.
+    better
+        "high" or "low"; "" where neither is.
+    description
+        What it measures, without a full stop.
+    against
+        What is called in a sentence what a map that knows nothing reaches; None where that is not known.
+
     """
 
     title: str
     better: Better
-    says: str
+    description: str
     against: str | None = None
 
 
-def about(name: str) -> Column:
-    """Return what there is to say about a column of the table."""
-    from innersight.trust.metrics import metrics
-    from innersight.trust.truths import truths
+def describe_column(name: str) -> Column:
+    """Return the title and meaning of a column of the table.
 
-    known = [*metrics, *truths]
+    Parameters
+    ----------
+    name
+        A metric or a ground truth.
+
+    Returns
+    -------
+    Column
+        Its title, which way is better, and its description.
+
+    Raises
+    ------
+    InnersightError
+        For an unknown column.
+
+    Examples
+    --------
+    >>> describe_column("road").better
+    'high'
+
+    """
+    known = [*metrics, *ground_truth]
     if name not in known:
         raise InnersightError(f"no column {name!r}; choose from: {', '.join(known)}")
-    entry = metrics.entry(name) if name in metrics else truths.entry(name)
+    entry = metrics.entry(name) if name in metrics else ground_truth.entry(name)
     return Column(entry.title, entry.better, entry.summary.rstrip("."), entry.against)
-
-
-def first_line(function: object) -> str:
-    """Return the sentence with which a docstring begins."""
-    return (function.__doc__ or "").strip().splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""`trust`: which heatmap methods may be believed on this network, before anybody reads a heatmap."""
+"""`trust`: which heatmap methods can be trusted on this network, before anybody reads a heatmap."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,16 +17,17 @@ from innersight.image import ImageError, stack
 from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
 from innersight.trust.baselines import baselines
+from innersight.trust.ground_truth import Sample, ground_truth
 from innersight.trust.judge import Judged, judge
 from innersight.trust.metrics import metrics
+from innersight.trust.protocol import Protocol
 from innersight.trust.request import CHUNK, checked
 from innersight.trust.result import Trust
-from innersight.trust.truths import Seen, truths
 
 POOL = 128
-"""So many images are kept for the truths to make theirs of."""
+"""So many images are kept for the ground truths to make theirs of."""
 
-Watch = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 
 
 @public()
@@ -36,48 +37,93 @@ def trust(
     methods: Sequence[str] | str = QUICK,
     *,
     target: Classes = None,
-    steps: int = 10,
-    baseline: str = "blur",
+    protocol: Protocol | None = None,
     seed: int = 0,
     layer: str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     regions: str | Path | None = None,
-    against: Model | None = None,
-    most: int | None = 32,
-    watch: Watch | None = None,
+    shuffled_labels: Model | None = None,
+    max_images: int | None = 32,
+    progress: Progress | None = None,
 ) -> Trust:
-    """Return how far heatmap methods can be believed on this network, beside maps that know nothing of it.
+    """Test which heatmap methods can be trusted on this network.
 
-    Every method is held against a random map, the centre, the edges, and itself on the same network with shuffled
-    weights, by how well the order it gives the pixels foretells what the class's probability loses (deletion and
-    insertion, Petsiuk et al. 2018, arXiv:1806.07421); and, where there is a truth, against chance: see `trust.truths`.
-    `trust.metrics` has what else is measured. The order of methods is compared over protocols.
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and listed.
+    methods
+        Heatmap methods by name; "quick" for all that take few passes, "all" for every one that can read this network
+        (without the extra `captum`).
+    target
+        The class to explain; by default each image's predicted class.
 
-    images : whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and
-    listed. methods : names; "quick"
-    for all that take few passes, "all" for every one that can read this network (without the extra `captum`). target :
-    a class for all, or a list of one for each, None for its predicted class, which is the default. steps : in how many
-    portions the pixels go. baseline : what takes the place of removed pixels; see `trust.replacements`. seed : of all
-    that is random. layer, options : as
-    in `explain`. regions : a CSV file of boxes or a folder of masks, see `read_regions`. against : the same network
-    trained on shuffled labels, for the label-randomization test (Adebayo et al. 2018). most : images drawn at random
-    where there are more; None for all. watch : called with (done, total, what). The norms of the network with shuffled
-    weights are measured on the first images, so what is measured of it depends on them a little.
+        Or a list with one for each image, None for the predicted one.
+    protocol
+        How pixels are removed; by default 10 steps, filled in by a blurred copy. See `innersight.trust.Protocol`.
+    seed
+        Of everything that is random.
+    layer
+        Where class activation maps are read; by default the last layer with a grid.
+    options
+        Keyword arguments by method, as in `innersight.explain`.
+    regions
+        Where the class is seen: a CSV file of boxes (file,x0,y0,x1,y1) or a folder of masks.
 
-    Raises InnersightError for unknown names and wrong boxes, and ImageError when no image could be read.
+        See `innersight.trust.read_regions`.
+    shuffled_labels
+        The same network trained on shuffled labels, for the data randomization test (Adebayo et al. 2018).
+    max_images
+        Draw so many images at random where there are more.
+
+        None for all.
+    progress
+        Called with the number done, the total, and what is being done.
+
+    Returns
+    -------
+    Trust
+        The table, the tests, a verdict on every method, and a sentence for all.
+
+    Raises
+    ------
+    InnersightError
+        For unknown names, wrong boxes, and where no method can read this network.
+    ImageError
+        Where no image could be read.
+
+    Notes
+    -----
+    Every method is compared with a random map, a centre-biased map, an edge map, and itself on the same network with
+    shuffled weights, by insertion minus deletion: how the class's probability changes while pixels are removed and
+    inserted in the order of the map (Petsiuk et al. 2018, arXiv:1806.07421); and with chance wherever a ground truth is
+    known, see `innersight.trust.ground_truth`. `innersight.trust.metrics` has what else is measured. Batch norms of the
+    network with shuffled weights measure their statistics on the first images, so these scores depend on them a little.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import Drawn
+    >>> found = ins.trust(ins.load("toon"), Drawn(per_class=1), ["gradcam"], max_images=2, protocol=Protocol(steps=2))
+    >>> found.verdict("gradcam")
+    'Grad-CAM: too few images to test significance: 8 needed, 2 given.'
+
     """
-    asked = checked(model, methods, steps, baseline, seed, layer, options, regions, against)
-    if most is not None and most < 1:
-        raise InnersightError(f"most={most}: give a number of images of 1 or more")
+    protocol = protocol or Protocol()
+    request = checked(model, methods, protocol, seed, layer, options, regions, shuffled_labels)
+    if max_images is not None and max_images < 1:
+        raise InnersightError(f"max_images={max_images}: give 1 or more")
     data = repeatable(images)
     given = count(data)
     classes = each(model, target, given)
     numbers = list(range(given))
-    if most is not None and given > most:
-        numbers = sorted(np.random.default_rng(seed).choice(given, most, replace=False).tolist())
-    if asked.regions is not None:
+    if max_images is not None and given > max_images:
+        numbers = sorted(np.random.default_rng(seed).choice(given, max_images, replace=False).tolist())
+    if request.regions is not None:
         files = (entry.path for entry in chosen(data, numbers))
-        if not any(map(asked.regions.covers, filter(None, files))):
+        if not any(map(request.regions.covers, filter(None, files))):
             raise InnersightError(
                 f"{printable(str(regions))} names none of the {len(numbers)} images; `file` is the end of a "
                 "image's path, such as cats/7.jpg"
@@ -90,15 +136,15 @@ def trust(
     norms: Tensor | None = None
     reading = ImageReader(data, model.input, numbers=numbers, required=False)
     for several in batched(reading.numbered(), CHUNK):
-        _tell(watch, len(names), len(numbers), "images")
+        _report(progress, len(names), len(numbers), "images")
         loaded = [image for _, image in several]
-        asking = [classes[number] for number, _ in several]
-        own = torch.tensor([-1 if class_ is None else int(class_) for class_ in asking])
+        chosen_classes = [classes[number] for number, _ in several]
+        own = torch.tensor([-1 if class_ is None else int(class_) for class_ in chosen_classes])
         x = stack(loaded, model.input)
         norms = x if norms is None else norms
-        found = asked.answers(x, own)
-        if not asked.methods:
-            raise unfit(asked.left_out)
+        found = request.explain(x, own)
+        if not request.methods:
+            raise unfit(request.left_out)
         sure = readable(found.logits) & found.scores.isfinite()
         if not bool(sure.all()):
             skipped += [
@@ -109,8 +155,8 @@ def trust(
             loaded, x = [p for p, good in zip(loaded, sure.tolist(), strict=True) if good], x[sure]
             if not loaded:
                 continue
-            found = asked.answers(x, own[sure])
-        judged += judge(asked, loaded, x, found, norms, len(names))
+            found = request.explain(x, own[sure])
+        judged += judge(request, loaded, x, found, norms, len(names))
         if len(names) < POOL:
             kept.append((x, model.probabilities(found.logits)))
         doubts += int((model.probabilities(found.logits).amax(1) < SURE).sum())
@@ -118,28 +164,33 @@ def trust(
     skipped = [*reading.skipped, *skipped]
     if not names:
         raise ImageError(skipped[0] if skipped else "no images given")
-    if regions is not None and not any("mass" in one.numbers for one in judged):
+    if regions is not None and not any(one.marked for one in judged):
         raise InnersightError(
-            f"{printable(str(regions))} has no region of the class asked about, in the part that the network sees, on "
-            f"any of the {len(names)} images"
+            f"{printable(str(regions))} has no region of the class in the part that the network sees, on any of the "
+            f"{len(names)} images"
         )
-    columns, chances = _columns(judged, len(asked.methods) + len(list(baselines)))
-    facts: dict[str, float] = {"given": given, "doubtful images": doubts}
-    seen = Seen(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
-    known = list(truths)
+    columns, chances = _columns(judged, len(request.methods) + len(list(baselines)))
+    facts: dict[str, float] = {
+        "given": given,
+        "doubtful images": doubts,
+        "marked images": sum(one.marked for one in judged),
+    }
+    remarks: list[str] = []
+    sample = Sample(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
+    known = list(ground_truth)
     for number, name in enumerate(known):
-        _tell(watch, number, len(known), f"truths ({name})")
-        made = truths[name](asked, seen)
+        _report(progress, number, len(known), f"ground truth ({name})")
+        made = ground_truth[name](request, sample)
         if made is not None:
             columns[name], chances[name] = made.values.double(), made.chance.double()
-            facts |= made.facts
+            remarks += [made.note] * bool(made.note)
     ways = [one.protocols for one in judged if one.protocols]
     return Trust(
         model,
         tuple(names),
         tuple(one.target for one in judged),
-        asked.methods,
-        (*asked.methods, *baselines),
+        request.methods,
+        (*request.methods, *baselines),
         torch.stack([one.curves.deletion for one in judged]),
         torch.stack([one.curves.insertion for one in judged]),
         columns,
@@ -148,25 +199,26 @@ def trust(
         {way: torch.stack([one[way] for one in ways]).double() for way in ways[0]},
         torch.stack([one.agreement for one in judged]).nanmean(0),
         {
-            "steps": steps,
-            "baseline": baseline,
+            "steps": protocol.steps,
+            "imputer": protocol.imputer,
             "seed": seed,
-            "layer": asked.layer,
+            "layer": request.layer,
             "target": list(classes) if is_several(target) else classes[0],
             "regions": None if regions is None else str(regions),
-            "against": None if against is None else against.name,
+            "shuffled_labels": None if shuffled_labels is None else shuffled_labels.name,
             "options": {name: dict(extra) for name, extra in (options or {}).items()},
         },
         facts,
-        (*asked.left_out.values(), *asked.unknown),
+        tuple(remarks),
+        (*request.left_out.values(), *request.unknown),
         tuple(skipped),
         reading.notes,
     )
 
 
-def _tell(watch: Watch | None, done: int, total: int, what: str) -> None:
-    if watch is not None:
-        watch(done, total, what)
+def _report(progress: Progress | None, done: int, total: int, what: str) -> None:
+    if progress is not None:
+        progress(done, total, what)
 
 
 def _columns(judged: Sequence[Judged], maps: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -174,5 +226,6 @@ def _columns(judged: Sequence[Judged], maps: int) -> tuple[dict[str, Tensor], di
     none = torch.full((maps,), torch.nan)
     names = [name for name in metrics if any(name in one.numbers for one in judged)]
     columns = {name: torch.stack([one.numbers.get(name, none) for one in judged]).double() for name in names}
-    known = [name for name in judged[0].chances if name in columns]
-    return columns, {name: torch.tensor([one.chances[name] for one in judged]).double() for name in known}
+    known = [name for name in names if metrics.entry(name).chance]
+    chances = {name: torch.tensor([one.chances.get(name, torch.nan) for one in judged]).double() for name in known}
+    return columns, chances

@@ -1,4 +1,4 @@
-"""Does the class rest on the places a heatmap names: pixels removed in its order, and by chance."""
+"""Insertion and deletion curves: the class's probability while pixels are removed in the order of a heatmap."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.masked import Asking
+from innersight.heatmaps.masked import MaskedPasses
 from innersight.quotients import scaled
 
 AT_ONCE = 64
@@ -19,7 +19,7 @@ AT_ONCE = 64
 class Curves:
     """Numbers of the class while pixels are deleted or inserted, most important first (Petsiuk et al. 2018).
 
-    deletion, insertion : (maps, steps + 1, ...); place k has `k / steps` of the pixels deleted or inserted.
+    deletion, insertion : (maps, steps + 1, ...); position k has `k / steps` of the pixels deleted or inserted.
     """
 
     deletion: Tensor
@@ -57,12 +57,12 @@ def ranking(
     constant or holds values that are not numbers.
     """
     flat = enlarged(values, size).flatten().cpu().numpy()
-    says = bool(np.isfinite(flat).all()) and bool((values != values.flatten()[0]).any())
+    ranked = bool(np.isfinite(flat).all()) and bool((values != values.flatten()[0]).any())
     shuffled = rng.permutation(flat.size)
-    order = shuffled[np.argsort(-flat[shuffled], kind="stable")] if says else shuffled
+    order = shuffled[np.argsort(-flat[shuffled], kind="stable")] if ranked else shuffled
     ranks = np.empty(flat.size, dtype=np.int64)
     ranks[order] = np.arange(flat.size)
-    return torch.from_numpy(ranks.reshape(size)), says
+    return torch.from_numpy(ranks.reshape(size)), ranked
 
 
 def check_steps(steps: int, pixels: int) -> None:
@@ -71,18 +71,18 @@ def check_steps(steps: int, pixels: int) -> None:
         raise InnersightError(f"steps is {steps}; give 1 to {pixels}, the number of pixels")
 
 
-def curves(ranks: Int[Tensor, "maps H W"], steps: int) -> Asking[Curves]:
+def curves(ranks: Int[Tensor, "maps H W"], steps: int) -> MaskedPasses[Curves]:
     """Yield masks that delete and insert pixels in the order of several maps; return their curves, one for each number.
 
-    A generator for `pooled`: it is sent (n, ...) and returns curves (maps, steps + 1, ...). Their ends, the
-    image itself and the empty one, are asked once for all maps.
+    A generator for `run_masked`: it is sent (n, ...) and returns curves (maps, steps + 1, ...). Their ends, the
+    image itself and the empty one, are evaluated once for all maps.
     """
     maps, pixels = len(ranks), ranks[0].numel()
     cuts = torch.tensor([round(k * pixels / steps) for k in range(1, steps)], dtype=torch.long)
     ends = yield torch.stack(
         [torch.ones_like(ranks[0], dtype=torch.bool), torch.zeros_like(ranks[0], dtype=torch.bool)]
     )
-    # One job per answer needed: (map, number of pixels, inserted or deleted).
+    # One job for each value needed: (map, number of pixels, inserted or deleted).
     jobs = torch.cartesian_prod(torch.arange(maps), torch.arange(steps - 1), torch.arange(2))
     inner = []
     for i in range(0, len(jobs), AT_ONCE):

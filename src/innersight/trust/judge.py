@@ -1,7 +1,7 @@
-"""Everything that is measured on each image: maps on networks alike and unlike, metrics, protocols."""
+"""Everything that is measured on each image: metrics, other protocols, and how similar the methods' maps are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,24 +11,22 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.brief import brief
-from innersight.heatmaps.engine import Answers
-from innersight.heatmaps.masked import Asking, batch_of, pooled
+from innersight.heatmaps.engine import BatchResult
+from innersight.heatmaps.masked import MaskedPasses, batch_of, run_masked
 from innersight.image import Image
 from innersight.quotients import precise
+from innersight.registry import Entry
 from innersight.statistics import rank_correlations
 from innersight.trust.case import Case
+from innersight.trust.conditions import conditions
 from innersight.trust.faithfulness import Curves, curves
-from innersight.trust.metrics import SAME, metrics, number
-from innersight.trust.metrics.randomized import LABELS, WEIGHTS
-from innersight.trust.metrics.road import STEPS as COARSE
-from innersight.trust.metrics.sensitivity import NEARBY
-from innersight.trust.randomize import shuffled_weights
-from innersight.trust.replacements import replacements
-from innersight.trust.request import Asked
+from innersight.trust.imputers import imputers
+from innersight.trust.metrics import REGIONS, SAME, metrics, number, primary
+from innersight.trust.protocol import others
+from innersight.trust.request import TrustRequest
 
-RADIUS = 0.02
-PROTOCOLS = 8
-"""So many images are measured in other ways too, to see whether the order of the maps depends on it."""
+COMPARED = 8
+"""So many images are measured by other protocols too, to see whether the order of the maps depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,8 @@ class Judged:
     """What was measured on one image.
 
     numbers : (maps,) by column, NaN for a baseline that has none. chances : by column. protocols : (maps,) by the way
-    of measuring, empty for most images. agreement : (methods, methods) rank correlations of their maps.
+    of measuring, empty for most images. agreement : (methods, methods) rank correlations of their maps. marked :
+    whether a region of the class is known.
     """
 
     target: int
@@ -46,6 +45,7 @@ class Judged:
     chances: dict[str, float]
     protocols: dict[str, Tensor]
     agreement: Tensor
+    marked: bool
 
     __repr__ = brief
 
@@ -56,98 +56,120 @@ class _Question:
 
     case: int
     name: str
-    fill: str
-    asking: Asking[Any]
+    imputer: str
+    passes: MaskedPasses[Any]
 
 
 def judge(
-    asked: Asked, images: Sequence[Image], x: Float[Tensor, "B C H W"], given: Answers, norms: Tensor, before: int
+    request: TrustRequest,
+    images: Sequence[Image],
+    x: Float[Tensor, "B C H W"],
+    found: BatchResult,
+    norms: Tensor,
+    before: int,
 ) -> list[Judged]:
     """Return what is measured on each image of a batch.
 
-    given : what the methods say of them. norms : inputs on which the network without what it learned measures its
-    norms. before : images already judged: each has its own random stream.
+    found : the maps of the methods. norms : inputs on which batch norms of the network with shuffled weights measure
+    their statistics. before : images already judged: each has its own random stream.
     """
-    cases = _cases(asked, images, x, given, norms, before)
+    cases = _cases(request, images, x, found, norms, before)
     questions = [
-        question for i, case in enumerate(cases) for question in _questions(asked, i, case, before + i < PROTOCOLS)
+        question for i, case in enumerate(cases) for question in _questions(request, i, case, before + i < COMPARED)
     ]
-    told = _told(asked, cases, questions)
-    judged = []
-    for i, case in enumerate(cases):
-        own = {q.name: one for q, one in zip(questions, told, strict=True) if q.case == i}
-        case.curves = own.pop("curves")
-        numbers = {name: number(own.pop(name) if metrics.entry(name).fill else metrics[name](case)) for name in metrics}
-        known = {name: _padded(values, len(case.values)) for name, values in numbers.items() if values is not None}
-        protocols = {name: one.scores[:, 0] for name, one in own.items()}
-        if protocols:
-            first = {f"{asked.baseline}, {asked.steps} steps": case.curves.scores[:, 0], "ROAD": known["road"]}
-            protocols = first | {"the same of the logit": case.curves.scores[:, 1]} | protocols
-        assert case.curves is not None
-        judged.append(
-            Judged(
-                case.target,
-                Curves(case.curves.deletion[..., 0], case.curves.insertion[..., 0]),
-                case.empty,
-                known,
-                {one.name: one.chance(case) for one in metrics.entries() if one.chance},
-                protocols,
-                torch.from_numpy(rank_correlations(case.grid.numpy())),
-            )
+    outputs = _outputs(request, cases, questions)
+    return [
+        _judged(request, case, {q.name: one for q, one in zip(questions, outputs, strict=True) if q.case == i})
+        for i, case in enumerate(cases)
+    ]
+
+
+def _judged(request: TrustRequest, case: Case, outputs: dict[str, Any]) -> Judged:
+    """Return what was measured on one image. outputs : what the questions about it found, by name."""
+    case.curves = own = outputs.pop("curves")
+    entries = _measurable(case)
+    numbers = {
+        entry.name: _padded(
+            number(outputs.pop(entry.name) if entry.imputer else entry.function(case)), len(case.values)
         )
-    return judged
+        for entry in entries
+    }
+    protocols: dict[str, Tensor] = {}
+    if outputs:
+        protocols = {str(request.protocol): numbers[primary().name]}
+        protocols |= {entry.title: numbers[entry.name] for entry in entries if entry.protocol}
+        protocols |= {name: _score(case, one) for name, one in (("logit", _logits(own)), *outputs.items())}
+    return Judged(
+        case.target,
+        Curves(own.deletion[..., 0], own.insertion[..., 0]),
+        case.empty,
+        numbers,
+        {entry.name: entry.chance(case) for entry in entries if entry.chance},
+        protocols,
+        torch.from_numpy(rank_correlations(case.grid.numpy())),
+        case.region is not None,
+    )
 
 
-def _cases(asked: Asked, images: Sequence[Image], x: Tensor, given: Answers, norms: Tensor, before: int) -> list[Case]:
-    model, classes = asked.model, given.target.classes
+def _measurable(case: Case) -> list[Entry[Any]]:
+    """Return the metrics that have all they need."""
+    known = {*case.others, *([] if case.region is None else [REGIONS])}
+    return [entry for entry in metrics.entries() if known.issuperset(entry.needs)]
+
+
+def _score(case: Case, other: Curves) -> Tensor:
+    """Return the primary metric by other curves, (maps,)."""
+    return number(primary().function(replace(case, curves=other)))
+
+
+def _logits(both: Curves) -> Curves:
+    """Return the curves of the logit in place of those of the probability."""
+    return Curves(both.deletion[..., 1:], both.insertion[..., 1:])
+
+
+def _cases(
+    request: TrustRequest, images: Sequence[Image], x: Tensor, found: BatchResult, norms: Tensor, before: int
+) -> list[Case]:
+    classes = found.target.classes
     assert classes is not None
-    with shuffled_weights(model, norms.to(model.device, model.dtype), seed=asked.seed):
-        others = {WEIGHTS: asked.answers(x, classes)}
-    if asked.against is not None:
-        others[LABELS] = asked.answers(x, classes, model=asked.against)
-    stream = torch.Generator().manual_seed(asked.seed)
-    radius = RADIUS / torch.tensor(model.input.std).view(1, -1, 1, 1)
-    noise = radius * (2 * torch.rand(x[:1].shape, generator=stream) - 1)
-    others[NEARBY] = asked.answers(x + noise, classes)
+    needed = {need for entry in metrics.entries() for need in entry.needs}
+    made = {name: make(request, x, classes, norms) for name, make in conditions.items() if name in needed}
     return [
         Case(
-            model,
+            request.model,
             image,
             x[i],
             int(classes[i]),
-            asked.maps(given, i),
-            {name: asked.maps(found, i) for name, found in others.items()},
-            asked.region(image, int(classes[i])),
-            asked.steps,
-            np.random.default_rng((asked.seed, before + i)),
-            asked.seed,
+            request.maps(found, i),
+            {name: request.maps(other, i) for name, other in made.items() if other is not None},
+            request.region(image, int(classes[i])),
+            request.protocol.steps,
+            np.random.default_rng((request.seed, before + i)),
+            request.seed,
         )
         for i, image in enumerate(images)
     ]
 
 
-def _questions(asked: Asked, i: int, case: Case, otherwise: bool) -> list[_Question]:
-    """Return the masked passes that one image needs. otherwise : whether it is measured by other protocols too."""
-    orders = case.orders
-    found = [_Question(i, "curves", asked.baseline, curves(orders, asked.steps))]
-    for metric in metrics.entries():
-        if metric.fill:
-            fill = asked.baseline if metric.fill == SAME else metric.fill
-            found.append(_Question(i, metric.name, fill, metric.function(case)))  # type: ignore[arg-type]
-    if otherwise:
-        fewer = COARSE if asked.steps != COARSE else 2 * COARSE
-        ways = [(asked.baseline, fewer), *((name, asked.steps) for name in replacements if name != asked.baseline)]
-        for fill, steps in ways:
-            found.append(_Question(i, f"{fill}, {steps} steps", fill, curves(orders, steps)))
+def _questions(request: TrustRequest, i: int, case: Case, compared: bool) -> list[_Question]:
+    """Return the masked passes that one image needs. compared : whether it is measured by other protocols too."""
+    orders, protocol = case.orders, request.protocol
+    found = [_Question(i, "curves", protocol.imputer, curves(orders, protocol.steps))]
+    for entry in _measurable(case):
+        if entry.imputer:
+            imputer = protocol.imputer if entry.imputer == SAME else entry.imputer
+            found.append(_Question(i, entry.name, imputer, entry.function(case)))
+    if compared:
+        found += [_Question(i, str(one), one.imputer, curves(orders, one.steps)) for one in others(protocol)]
     return found
 
 
-def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -> list[Any]:
-    """Return what the network says to all questions: the class's probability and logit with parts removed."""
-    model = asked.model
-    places = [(question.case, question.fill) for question in questions]
+def _outputs(request: TrustRequest, cases: Sequence[Case], questions: Sequence[_Question]) -> list[Any]:
+    """Return what all questions found by the class's probability and logit with parts removed."""
+    model = request.model
+    keys = [(question.case, question.imputer) for question in questions]
     streams = [torch.Generator().manual_seed(int(case.rng.integers(2**31))) for case in cases]
-    filled = {(i, fill): replacements[fill](cases[i].x, streams[i]) for i, fill in dict.fromkeys(places)}
+    filled = {(i, imputer): imputers[imputer](cases[i].x, streams[i]) for i, imputer in dict.fromkeys(keys)}
     targets = torch.tensor([cases[question.case].target for question in questions])
     folded = tap.fold_batchnorm()
 
@@ -158,9 +180,9 @@ def _told(asked: Asked, cases: Sequence[Case], questions: Sequence[_Question]) -
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]
 
-    asking = [question.asking for question in questions]
+    passes = [question.passes for question in questions]
     with tap.untouched(model):
-        return pooled(asking, lambda place, kept: filled[places[place]](kept), run, batch_of(model))
+        return run_masked(passes, lambda number, kept: filled[keys[number]](kept), run, batch_of(model))
 
 
 def _padded(own: Float[Tensor, " methods"], count: int) -> Float[Tensor, " maps"]:

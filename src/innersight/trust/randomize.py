@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from innersight import tap
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import answer, located, named, options_of
+from innersight.heatmaps.engine import explain_batch, located, named, options_of
 from innersight.heatmaps.target import class_target
 from innersight.image import stack
 from innersight.inputs import read
@@ -21,13 +21,30 @@ from innersight.trust.likeness import likeness
 
 @contextmanager
 def shuffled_weights(model: Model, x: Tensor, *, share: float = 1.0, seed: int = 0) -> Iterator[None]:
-    """Inside, the values of every weight tensor of the network are shuffled; afterwards they are as before.
+    """Shuffle the values of every weight tensor of a network inside a `with` block; afterwards they are as before.
 
-    Shuffled and not drawn anew: every tensor keeps its own scale, and networks whose layers cannot initialise
-    themselves can be tested too. Batch norms measure their statistics anew on `x` (B, C, H, W) and its mirror image,
-    else the shuffled layers saturate. share : of the modules with weights, from the one registered last back; the
-    parameter-randomization test of Adebayo et al. 2018 (arXiv:1810.03292) goes through several. Raises InnersightError
-    for a network without weights.
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network inputs, on which and on whose mirror images batch norms measure their statistics anew;
+        otherwise the shuffled layers saturate.
+    share
+        Of the modules with weights, from the one registered last backwards; above 0 and at most 1.
+    seed
+        Of the shuffle.
+
+    Raises
+    ------
+    InnersightError
+        For a network without weights.
+
+    Notes
+    -----
+    The parameter randomization test of Adebayo et al. 2018 (arXiv:1810.03292). Shuffled and not drawn anew: every
+    tensor keeps its scale, and networks whose layers cannot initialize themselves can be tested too.
+
     """
     if not 0 < share <= 1:
         raise InnersightError(f"share={share}: of the modules with weights, above 0 and at most 1")
@@ -83,24 +100,43 @@ def cascade(
     layer: str | None = None,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Return per method how alike its maps stay while the network is shuffled from its output back to its input.
+    """Return how similar the maps of each method stay while the network is shuffled from its output to its input.
 
-    The values are (images, stages) rank correlations of the maps with those of the network as it is, -1 to 1, of the
-    class that it predicts; stage k has `(k + 1) / stages` of the modules with weights shuffled. NaN where a map is
-    constant. A method that shows what the network learned falls to about 0.
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    methods
+        Names of heatmap methods.
+    stages
+        Into how many the modules with weights are divided.
+    layer
+        Where class activation maps are read; by default the last layer with a grid.
+    seed
+        Of the shuffles and of methods that draw at random.
+
+    Returns
+    -------
+    dict[str, Tensor]
+        By method, (images, stages) rank correlations of the maps with those of the network as it is, -1 to 1, of the
+        class that it predicts; stage k has `(k + 1) / stages` of the modules shuffled. NaN where a map is constant. A
+        method that shows what the network learned falls to about 0.
+
     """
     x = stack(read(images, model.input).images, model.input).to(model.device, model.dtype)
     parsed = options_of(named(methods), None)
     where, _, missing = located(model, None if layer is None else [layer], list(parsed))
     parsed = {name: own for name, own in parsed.items() if name not in missing}
-    first = answer(model, x, lambda logits: class_target(model, logits.argmax(1)), where, parsed, seed)
+    first = explain_batch(model, x, lambda logits: class_target(model, logits.argmax(1)), where, parsed, seed)
     classes = first.target.classes
     assert classes is not None
     target = class_target(model, classes)
     found: dict[str, list[Tensor]] = {name: [] for name in parsed}
     for stage in range(stages):
         with shuffled_weights(model, x, share=(stage + 1) / stages, seed=seed):
-            maps = answer(model, x, lambda _: target, where, parsed, seed)
+            maps = explain_batch(model, x, lambda _: target, where, parsed, seed)
         for key, one in first.found.items():
             found[key[0]].append(likeness(list(one.values), list(maps.found[key].values)))
     return {name: torch.stack(values, 1) for name, values in found.items()}

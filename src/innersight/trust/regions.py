@@ -1,4 +1,4 @@
-"""Where the thing is: boxes or masks that people drew."""
+"""Where a class is seen: boxes or masks that people drew."""
 
 import csv
 import io
@@ -41,12 +41,26 @@ class Regions:
 
 
 def read_regions(source: str | Path) -> Regions:
-    """Return the regions of images: from a CSV file of boxes, or from a folder of masks.
+    """Return the regions of images, from a CSV file of boxes or a folder of masks.
 
-    The file has the columns `file,x0,y0,x1,y1`, fractions of width and height, and may have `class`: then only boxes of
-    the class asked about count. `file` is the end of the image's path, such as `cats/7.jpg`; an image may have
-    several boxes. The folder holds one image file for each image, of the same name and in the same subfolder, not
-    black where the thing is. Raises InnersightError naming the line and the remedy.
+    Parameters
+    ----------
+    source
+        A CSV file with the columns `file,x0,y0,x1,y1`, fractions of width and height, and optionally `class`: then only
+        boxes of the class explained count. `file` is the end of the image's path, such as `cats/7.jpg`; an image may
+        have several boxes. Or a folder with one mask for each image, of the same name and in the same subfolder, not
+        black where the object is.
+
+    Returns
+    -------
+    Regions
+        Where each class is seen on each image.
+
+    Raises
+    ------
+    InnersightError
+        With the line and what to do.
+
     """
     path = Path(source)
     if path.is_dir():

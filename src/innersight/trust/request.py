@@ -1,4 +1,4 @@
-"""What `trust` was asked, checked before anything is run."""
+"""What `trust` was called with, checked before anything is run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.engine import Answers, answer, located, named, options_of
+from innersight.heatmaps.engine import BatchResult, explain_batch, located, named, options_of
 from innersight.heatmaps.request import layer_of
 from innersight.heatmaps.target import Target, class_target
 from innersight.image import Image
@@ -20,29 +20,28 @@ from innersight.trust.baselines import baselines
 from innersight.trust.case import baseline_maps
 from innersight.trust.faithfulness import check_steps
 from innersight.trust.likeness import Maps
+from innersight.trust.protocol import Protocol
 from innersight.trust.regions import Regions, check_labels, read_regions
-from innersight.trust.replacements import replacements
 
 CHUNK = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class TrustRequest:
     """What does not change from image to image.
 
-    options : of each method. layer : None where no layer of the network has places. left_out : takes the
-    sentence of a method that cannot read this network. unknown : a sentence for each
-    class of the boxes that the network does not know.
+    options : of each method. layer : None where no layer of the network has locations. shuffled_labels : the network
+    trained on shuffled labels. left_out : takes the sentence of a method that cannot read this network. unknown : a
+    sentence for each class of the boxes that the network does not know.
     """
 
     model: Model
     options: dict[str, dict[str, Any]]
     layer: str | None
-    steps: int
-    baseline: str
+    protocol: Protocol
     seed: int
     regions: Regions | None
-    against: Model | None
+    shuffled_labels: Model | None
     left_out: dict[str, str]
     unknown: tuple[str, ...]
 
@@ -57,12 +56,10 @@ class Asked:
             return None
         return self.regions.find(image, self.model.input, self.model.labels[target])
 
-    def answers(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> Answers:
-        """Return what all methods say to network inputs (B, C, H, W) about classes (B,).
+    def explain(self, x: Tensor, classes: Tensor | None = None, *, model: Model | None = None) -> BatchResult:
+        """Return the maps of all methods for network inputs (B, C, H, W) and classes (B,).
 
-        Where there are none, or -1 stands for one, the predicted class is meant.
-
-        model : another network of the same form.
+        Without classes, and where one is -1, the predicted class is explained. model : another network of that form.
         """
         net = model or self.model
 
@@ -71,19 +68,18 @@ class Asked:
             return class_target(net, predicted if classes is None else torch.where(classes < 0, predicted, classes))
 
         inputs = x.to(net.device, net.dtype)
-        return answer(
-            net, inputs, aim, [] if self.layer is None else [self.layer], self.options, self.seed, self.left_out
-        )
+        layers = [] if self.layer is None else [self.layer]
+        return explain_batch(net, inputs, aim, layers, self.options, self.seed, self.left_out)
 
-    def maps(self, found: Answers, i: int) -> Maps:
+    def maps(self, found: BatchResult, i: int) -> Maps:
         """Return the maps of image `i`, in the order of the methods."""
         return [found.found[name, layer_of(name, self.layer)].values[i] for name in self.methods]
 
-    def made(self, x: Tensor, classes: Tensor) -> Iterator[tuple[int, Maps, float]]:
+    def explain_made(self, x: Tensor, classes: Tensor) -> Iterator[tuple[int, Maps, float]]:
         """Yield for each of some made inputs its number, all maps and baselines of its class, and its probability."""
         for start in range(0, len(x), CHUNK):
             part, targets = x[start : start + CHUNK], classes[start : start + CHUNK]
-            found = self.answers(part, targets)
+            found = self.explain(part, targets)
             sure = self.model.probabilities(found.logits)[torch.arange(len(part)), targets]
             for i in range(len(part)):
                 rng = np.random.default_rng((self.seed, start + i))
@@ -93,18 +89,17 @@ class Asked:
 def checked(
     model: Model,
     methods: Sequence[str] | str,
-    steps: int,
-    baseline: str,
+    protocol: Protocol,
     seed: int,
     layer: str | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     regions: str | Path | None,
-    against: Model | None,
-) -> Asked:
-    """Return what was asked. Raises InnersightError for what cannot be."""
+    shuffled_labels: Model | None,
+) -> TrustRequest:
+    """Return the checked request. Raises InnersightError for what cannot be tested."""
     if not model.has_probabilities:
         raise InnersightError(
-            f"trust watches a probability, and the scores of {model.name} ({model.head.unit}) stand for none"
+            f"trust measures a probability, and the scores of {model.name} ({model.head.unit}) give none"
         )
     if model.head.link == "softmax" and len(model.labels) == 1:
         raise InnersightError(
@@ -113,13 +108,13 @@ def checked(
         )
     if seed < 0:
         raise InnersightError(f"seed={seed}: give a number of 0 or more")
-    if against is not None and (against.input, against.labels) != (model.input, model.labels):
+    other = shuffled_labels
+    if other is not None and (other.input, other.labels) != (model.input, model.labels):
         raise InnersightError(
-            f"{against.name} has another input or other classes than {model.name}; train the same network on the same "
+            f"{other.name} has another input or other classes than {model.name}; train the same network on the same "
             "images with their labels shuffled"
         )
-    replacements[baseline]
-    check_steps(steps, model.input.height * model.input.width)
+    check_steps(protocol.steps, model.input.height * model.input.width)
     chosen = named(methods)
     clash = set(chosen) & set(baselines)
     if clash:
@@ -127,18 +122,10 @@ def checked(
     parsed = options_of(chosen, options)
     where, _, missing = located(model, None if layer is None else [layer], chosen)
     parsed = {name: own for name, own in parsed.items() if name not in missing}
-    if against is not None:
-        check_layers(against, where)
+    if other is not None:
+        check_layers(other, where)
     unknown = () if regions is None else check_labels(regions, model.labels)
-    return Asked(
-        model,
-        parsed,
-        where[0] if where else None,
-        steps,
-        baseline,
-        seed,
-        None if regions is None else read_regions(regions),
-        against,
-        dict(missing),
-        unknown,
-    )
+    return TrustRequest(
+        model, parsed, where[0] if where else None, protocol, seed,
+        None if regions is None else read_regions(regions), other, dict(missing), unknown,
+    )  # fmt: skip

@@ -1,1 +1,1 @@
-"""One file per heatmap method; each registers one function that answers a `Request`."""
+"""One file per heatmap method; each registers one function of a `Request` or `Trial`."""

@@ -12,16 +12,16 @@ AT_ONCE = 64
 
 @methods.register(
     "Ablation-CAM",
-    source="Ramaswamy and Desai 2020",
-    use="To check Grad-CAM without gradients, which saturate; exact for each unit alone.",
+    source="Ramaswamy and Desai 2020, doi:10.1109/WACV45572.2020.9093360",
+    use="To check Grad-CAM without gradients, which saturate; exact for each unit on its own.",
     unit="TARGET x activation",
     reads="layer",
 )
 def ablationcam(request: Request) -> Float[Tensor, "B h w"]:
-    """Maps weighted by what the target loses when they are set to zero.
+    """Activation maps weighted by what the target loses when each is ablated.
 
-    (doi:10.1109/WACV45572.2020.9093360.) The loss itself is the weight, not its share of the score, which may be
-    negative. Where the rest of the network is affine the loss is known without a run.
+    The loss itself is the weight, not its share of the score, which may be negative. Where the rest of the network is
+    affine the loss is known without a pass.
     """
     activation = request.activation
     batch, units = activation.shape[:2]

@@ -12,19 +12,19 @@ from innersight.quotients import precise
 @methods.register(
     "Attention rollout",
     source="Abnar and Zuidema 2020, arXiv:2005.00928",
-    use="To see where a transformer looks, whatever the class; it is the same for every class.",
+    use="To see where a transformer attends, whatever the class: the map is the same for every class.",
     unit="share of attention",
     reads="attention",
 )
 def attention_rollout(request: Request) -> Float[Tensor, "B h w"]:
-    """Attention followed from block to block.
+    """Attention multiplied up from block to block.
 
-    Mean over heads, half of each block's own input added for the way around it. The class token's row, or the mean
-    over all tokens where there is none.
+    Mean over heads, averaged with the identity for the residual connection of each block. The class token's row, or
+    the mean over all tokens where there is none.
     """
     found = Attentions(request)
-    here = precise(torch.eye(found.tokens, device=request.x.device))
-    flow = here.expand(len(request.x), -1, -1)
+    identity = precise(torch.eye(found.tokens, device=request.x.device))
+    flow = identity.expand(len(request.x), -1, -1)
     for weights in found.weights:
-        flow = (precise(weights.detach()).mean(1) + here) / 2 @ flow
-    return found.places(flow)
+        flow = (precise(weights.detach()).mean(1) + identity) / 2 @ flow
+    return found.locations(flow)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from innersight import tap
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Request, UnfitError, methods
+from innersight.heatmaps.request import MethodOutput, Request, UnfitError, methods
 from innersight.quotients import precise, quotient, scaled
 
 SPARSE = 0.01
@@ -28,40 +28,50 @@ ELEMENTWISE = (nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Hard
 @methods.register(
     "DeepLIFT",
     source="Shrikumar et al. 2017, arXiv:1704.02685",
-    use="A faster way to shares that sum to the target; needs activations that are modules of their own.",
+    use="For shares that sum to the target, faster; needs activation functions that are modules of their own.",
     unit="TARGET",
     reads="captum",
 )
-def deeplift(request: Request) -> Answer:
-    """Differences from grey carried back by their shares.
+def deeplift(request: Request) -> MethodOutput:
+    """Differences from a grey image propagated back by their shares.
 
     By Captum, rescale rule, from 0 of the network input. The completeness gap, how far the sum is from the
     difference of the two ends, is a fact of the result: large where a nonlinearity is no module, or one that has no
     rule.
     """
-    values = _ask(request, "DeepLift")
-    return Answer(values, facts={"completeness gap": request.completeness_gap(values)})
+    values = _attribute(request, "DeepLift")
+    return MethodOutput(values, facts={"completeness gap": request.completeness_gap(values)})
 
 
 @methods.register(
     "GradientSHAP",
     source="Lundberg and Lee 2017, arXiv:1705.07874",
-    use="Expected shares where one path of integrated gradients is too particular.",
+    use="For expected shares, where a single path of integrated gradients is too particular.",
     unit="TARGET",
     reads="captum",
 )
 def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) -> Float[Tensor, "B H W"]:
     """Integrated gradients at random points and with noise.
 
-    By Captum, from 0 of the network input. samples : of each image. noise : standard deviation, in network input.
+    By Captum, from 0 of the network input.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    samples
+        Random points of each image.
+    noise
+        Standard deviation, in units of the network input.
+
     """
-    return _ask(request, "GradientShap", n_samples=samples, stdevs=noise)
+    return _attribute(request, "GradientShap", n_samples=samples, stdevs=noise)
 
 
 @methods.register(
     "LIME",
-    source="Ribeiro et al. 2016",
-    use="Any network, with a rough and few-worded answer; unstable with few samples.",
+    source="Ribeiro et al. 2016, arXiv:1602.04938",
+    use="For any network, with a coarse and sparse map; unstable with few samples.",
     unit="TARGET",
     reads="captum",
     slow=True,
@@ -71,16 +81,26 @@ def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) ->
 def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tensor, "B H W"]:
     """The weights of a sparse linear model of the target over hidden cells.
 
-    (arXiv:1602.04938.) By Captum, on a grid of `cells` x `cells` that become 0 of the network input. The L1 penalty
-    of the linear model is 0.01 of the target's standard deviation over the samples.
+    By Captum; hidden cells become 0 of the network input. The L1 penalty of the linear model is 0.01 of the target's
+    standard deviation over the samples.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    cells
+        Cells along each side, 2 or more.
+    samples
+        Random masks.
+
     """
-    return _ask(request, "Lime", cells, n_samples=samples, perturbations_per_eval=16)
+    return _attribute(request, "Lime", cells, n_samples=samples, perturbations_per_eval=16)
 
 
 @methods.register(
     "KernelSHAP",
     source="Lundberg and Lee 2017, arXiv:1705.07874",
-    use="Fair shares that sum to the target, on a coarse grid; needs some ten samples for each cell.",
+    use="For fair shares that sum to the target, on a coarse grid; needs some ten samples for each cell.",
     unit="TARGET",
     reads="captum",
     slow=True,
@@ -90,32 +110,42 @@ def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tenso
 def kernel_shap(request: Request, *, cells: int = 7, samples: int = 512) -> Float[Tensor, "B H W"]:
     """Shapley values of cells by weighted regression.
 
-    By Captum, on a grid of `cells` x `cells` that become 0 of the network input.
+    By Captum; hidden cells become 0 of the network input.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    cells
+        Cells along each side, 2 or more.
+    samples
+        Random masks.
+
     """
-    return _ask(request, "KernelShap", cells, n_samples=samples, perturbations_per_eval=16)
+    return _attribute(request, "KernelShap", cells, n_samples=samples, perturbations_per_eval=16)
 
 
 @methods.register(
     "Layer-wise relevance",
-    source="Bach et al. 2015, PLOS ONE",
-    use="Plain stacks of convolutions, ReLUs, pooling and linear layers; Captum has no rules for the rest.",
+    source="Bach et al. 2015, doi:10.1371/journal.pone.0130140",
+    use="For plain stacks of convolutions, ReLUs, pooling and linear layers; Captum has no rules for the rest.",
     unit="TARGET",
     reads="captum",
 )
 def lrp(request: Request) -> Float[Tensor, "B H W"]:
-    """The target shared out backwards, layer by layer.
+    """The target distributed backwards, layer by layer.
 
-    (doi:10.1371/journal.pone.0130140.) By Captum, epsilon rule with an epsilon that only keeps 0 from being divided
+    By Captum, epsilon rule with an epsilon that only keeps 0 from being divided
     by. Then the relevance is the input times a gradient in which every activation function has the slope f(z) / z
     (Ancona et al. 2018, arXiv:1711.06104): that is checked, and a network that adds, joins or averages between its
     modules, where Captum does not follow, is refused.
     """
-    values = _ask(request, "LRP")
+    values = _attribute(request, "LRP")
     expected = _modified_gradient(request)
     if not bool(((values - expected).abs().amax((1, 2)) <= SHARED * expected.abs().amax((1, 2))).all()):
         raise UnfitError(
             f"Captum's LRP shares relevance out from module to module, and {request.model.name} computes something "
-            "between its modules, such as a sum or a mean: what it gave is not the layer-wise relevance"
+            "between its modules, such as a sum or a mean: its result is not the layer-wise relevance"
         )
     return values
 
@@ -139,17 +169,17 @@ class _Scored(nn.Module):
         return self._target.score(captured, torch.full((len(x),), self.number, device=x.device))
 
 
-def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
+def _attribute(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
     attr = _captum()
     x = request.x
     scored = _Scored(request)
-    asked = getattr(attr, name)(scored)
+    attribution = getattr(attr, name)(scored)
     if cells:
         options["feature_mask"] = _cells(cells, x)
     if name == "Lime":
-        asked.interpretable_model = _Linear(SPARSE)
+        attribution.interpretable_model = _Linear(SPARSE)
     elif name == "KernelShap":
-        asked.interpretable_model = _Linear(0.0)
+        attribution.interpretable_model = _Linear(0.0)
     if name != "LRP":
         options["baselines"] = torch.zeros_like(x[:1])
     found = []
@@ -171,7 +201,7 @@ def _ask(request: Request, name: str, cells: int = 0, **options: Any) -> Tensor:
                 _give_rules(scored.net)
             try:
                 one = x[number : number + 1].clone().requires_grad_(True)
-                values = precise(asked.attribute(one, **options).detach())
+                values = precise(attribution.attribute(one, **options).detach())
                 # A cell has one value, and Captum repeats it for every colour.
                 found.append(values[:, 0] if cells else values.sum(1))
             except (AssertionError, AttributeError, RuntimeError, TypeError) as error:

@@ -19,8 +19,8 @@ HOLD = 1.0
 
 @methods.register(
     "Extremal perturbation",
-    source="Fong et al. 2019",
-    use='"what is enough?"; slow, and the area is an answer even where the class rests on nothing in it.',
+    source="Fong et al. 2019, arXiv:1910.08485",
+    use="For a region that is enough for the class; slow, and some region is found even where nothing in it matters.",
     unit="share of areas",
     reads="passes",
     slow=True,
@@ -28,11 +28,20 @@ HOLD = 1.0
     may_mix=True,
 )
 def extremal_perturbation(request: Request, *, steps: int = 100, cells: int = 28) -> Float[Tensor, "B H W"]:
-    """The smooth area of a given size that keeps the target highest.
+    """The smooth region of a given size that keeps the target highest.
 
-    (arXiv:1910.08485.) A mask of `cells` x `cells` is climbed by Adam for each of four areas (5 to 40% of the
-    image), its sorted values held to the area more and more; what it hides is blurred. The map is the mean of the
-    four masks.
+    A mask is optimized by Adam for each of four areas (5 to 40% of the image), its sorted values held to the area more
+    and more; what it hides is blurred. The map is the mean of the four masks.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    steps
+        Of the optimizer, for each area, 1 or more.
+    cells
+        Cells along each side of the mask, 2 or more.
+
     """
     if steps < 1 or cells < 2:
         raise InnersightError(f"steps={steps}, cells={cells}: at least one step and 2 cells")

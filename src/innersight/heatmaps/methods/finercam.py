@@ -10,21 +10,28 @@ from innersight.heatmaps.request import Request, UnfitError, methods
 @methods.register(
     "Finer-CAM",
     source="Zhang et al. 2025, arXiv:2501.11309",
-    use="Classes that share most of their look, such as breeds; shows what tells this one apart.",
+    use="For classes that look similar, such as breeds; shows what distinguishes this one.",
     unit="logits",
     reads="layer",
 )
 def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Float[Tensor, "B h w"]:
-    """Grad-CAM of a class less those most like it.
+    """Grad-CAM of a class minus the classes most similar to it.
 
-    rivals : how many classes of the nearest logits are taken off, weighted by their probability among themselves.
-    strength : how much.
+    Parameters
+    ----------
+    request
+        The batch.
+    rivals
+        How many classes of the nearest logits are subtracted, weighted by their probability among themselves.
+    strength
+        Factor of what is subtracted; 1 in the paper.
+
     """
     if rivals < 1:
         raise InnersightError(f"rivals={rivals}: finercam needs at least one other class")
     shared, classes = request.shared, request.shared.target.classes
     if classes is None:
-        raise UnfitError("finercam compares classes; give it a class for a target")
+        raise UnfitError("finercam compares classes; give a class as the target")
 
     def apart(outputs: Tensor) -> Tensor:
         own = classes.to(outputs.device)[:, None]

@@ -14,10 +14,18 @@ from innersight.heatmaps.request import Request, methods
     reads="layer",
 )
 def gradcam(request: Request, *, relu: bool = False) -> Float[Tensor, "B h w"]:
-    """The maps weighted by their mean gradient.
+    """Activation maps weighted by their mean gradient.
 
-    With a head of average pooling and one linear layer the values of all places sum to the logit less its bias, so
-    each is that place's share of the logit. relu : drop evidence against the class, as in the paper.
+    With a head of average pooling and one linear layer the values of all locations sum to the logit minus its bias, so
+    each is that location's share of the logit.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    relu
+        Set negative values to 0, as in the paper.
+
     """
     values = (request.gradient.mean((2, 3), keepdim=True) * request.activation).sum(1)
     return values.clamp(min=0) if relu else values

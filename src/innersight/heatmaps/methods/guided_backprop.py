@@ -9,15 +9,18 @@ from innersight.heatmaps.request import Request, UnfitError, methods
 
 @methods.register(
     "Guided backpropagation",
-    source="Springenberg et al. 2014",
-    use="Sharp outlines for the eye; it is almost the same for random weights (Adebayo et al.",
+    source="Springenberg et al. 2014, arXiv:1412.6806",
+    use=(
+        "For sharp outlines; nearly the same for random weights (Adebayo et al. 2018, arXiv:1810.03292), so it proves "
+        "nothing about the network."
+    ),
     unit="TARGET per unit of input",
     reads="passes",
 )
 def guided_backprop(request: Request) -> Float[Tensor, "B H W"]:
-    """The gradient without what would lower any ReLU.
+    """The gradient with negative parts removed at every ReLU.
 
-    2018), so prove nothing by it. (arXiv:1412.6806.) The strongest channel of each pixel; needs ReLUs.
+    The strongest channel of each pixel; needs ReLUs.
     """
     with tap.guided() as mode:
         _, gradient = request.slopes(request.x, request.each)

@@ -10,12 +10,12 @@ from innersight.heatmaps.request import Request, methods
     "HiRes-CAM",
     source="Draelos and Carin 2020, arXiv:2011.08891",
     use=(
-        "To be sure that a coloured place was used; where the rest of the network is linear the values of all "
-        "places sum to the logit less its bias."
+        "To be sure that a highlighted location was used; where the rest of the network is linear the values of all "
+        "locations sum to the logit minus its bias."
     ),
     unit="TARGET",
     reads="layer",
 )
 def hirescam(request: Request) -> Float[Tensor, "B h w"]:
-    """Each place's activation times its own gradient."""
+    """Each location's activation times its own gradient."""
     return (request.gradient * request.activation).sum(1)

@@ -9,7 +9,7 @@ from innersight.heatmaps.request import Request, methods
 @methods.register(
     "Input x gradient",
     source="Shrikumar et al. 2016, arXiv:1605.01713",
-    use="A signed, fine first look; a pixel of the mean colour gets nothing whatever it does.",
+    use="For a signed, fine first look; a pixel of the mean colour gets 0 whatever it does.",
     unit="TARGET",
     reads="pixels",
 )

@@ -4,23 +4,31 @@ import numpy as np
 import torch
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import BATCH, Answer, Request, methods
+from innersight.heatmaps.request import BATCH, MethodOutput, Request, methods
 from innersight.quotients import precise
 
 
 @methods.register(
     "Integrated gradients",
-    source="Sundararajan et al. 2017",
-    use='Signed shares that sum to the target; what "grey" hides, it cannot find.',
+    source="Sundararajan et al. 2017, arXiv:1703.01365",
+    use="For signed shares that sum to the target; what looks like the grey baseline, it cannot find.",
     unit="TARGET",
     reads="passes",
     quick={"steps": 4},
 )
-def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
-    """The gradient along a straight way from grey, times the way.
+def integrated_gradients(request: Request, *, steps: int = 32) -> MethodOutput:
+    """The gradient integrated along the straight path from a grey image, times the input's difference from it.
 
-    (arXiv:1703.01365.) Begins at 0 of the network input, by Gauss-Legendre quadrature of `steps` points. The
-    completeness gap, how far the sum is from the difference of the two ends, is a fact of the result.
+    The path begins at 0 of the network input; by Gauss-Legendre quadrature. The completeness gap, how far the sum is
+    from the difference of the target between the ends, is a fact of the result.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    steps
+        Points of the quadrature, 1 or more.
+
     """
     if steps < 1:
         raise InnersightError(f"steps={steps}: integrated gradients needs at least one point")
@@ -36,4 +44,4 @@ def integrated_gradients(request: Request, *, steps: int = 32) -> Answer:
         for (_, weight), own in zip(part, torch.split(slopes, len(index)), strict=True):
             total += weight * own
     values = (total * request.x).sum(1)
-    return Answer(values, facts={"completeness gap": request.completeness_gap(values)})
+    return MethodOutput(values, facts={"completeness gap": request.completeness_gap(values)})

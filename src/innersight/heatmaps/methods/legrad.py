@@ -13,19 +13,19 @@ from innersight.quotients import precise
 
 @methods.register(
     "LeGrad",
-    source="Bousselham et al. 2024",
-    use="Transformers, for a class; sharper than gradient-weighted attention in deep ones.",
+    source="Bousselham et al. 2024, arXiv:2404.03214",
+    use="For transformers and a given class; sharper than gradient-weighted attention in deep ones.",
     unit="TARGET per unit of attention",
     reads="attention",
 )
 def legrad(request: Request) -> Float[Tensor, "B h w"]:
-    """How the target, read off after each block, changes with that block's attention.
+    """How the target, computed from each block's output, changes with that block's attention.
 
-    (arXiv:2404.03214.) The later blocks are left out, so that the head reads what each one gives; positive part of
-    the gradient of the attention, mean over heads, over the tokens that take, and over blocks.
+    The later blocks are skipped, so that the head is applied to the output of each; positive part of the gradient of
+    the attention, mean over heads, over query tokens, and over blocks.
     """
     if request.shared.target.layers:
-        raise UnfitError("legrad reads class scores after every block, not a likeness")
+        raise UnfitError("legrad reads class scores after every block, not a similarity")
     found = Attentions(request)
     blocks = _blocks(request, len(found.weights), found.tokens)
     total = precise(torch.zeros(len(request.x), found.tokens, device=request.x.device))
@@ -43,11 +43,11 @@ def _blocks(request: Request, attentions: int, tokens: int) -> tuple[str, ...]:
     """Return the blocks of the network: siblings that give tokens, one for each attention."""
     groups: dict[str, list[str]] = {}
     for layer in survey(request.model):
-        places = layer.grid[0] * layer.grid[1]
+        locations = layer.grid[0] * layer.grid[1]
         made_of = list(request.model.module(layer.name).children())
-        if made_of and places > 1 and places + layer.prefix == tokens:
+        if made_of and locations > 1 and locations + layer.prefix == tokens:
             groups.setdefault(layer.name.rpartition(".")[0], []).append(layer.name)
     for names in groups.values():
         if len(names) == attentions:
             return tuple(names)
-    raise UnfitError(f"{request.model.name} has no row of blocks with one attention each")
+    raise UnfitError(f"{request.model.name} has no sequence of blocks with one attention each")

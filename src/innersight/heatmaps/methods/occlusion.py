@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, methods
+from innersight.heatmaps.request import MethodOutput, Trial, methods
 
 AT_ONCE = 32
 
@@ -14,15 +14,24 @@ AT_ONCE = 32
 @methods.register(
     "Occlusion",
     source="Zeiler and Fergus 2014, arXiv:1311.2901",
-    use="The plainest question, answered in the target's own unit; larger things stay hidden.",
+    use="For the plainest question, in the target's own unit; objects larger than the square are not found.",
     unit="TARGET",
     reads="masks",
 )
-def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Generator[Tensor, Tensor, Answer]:
-    """What the target loses when a grey square covers the place.
+def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Generator[Tensor, Tensor, MethodOutput]:
+    """What the target loses when a grey square covers a location.
 
-    patch, stride : side of the square and its step, as shares of the image. Each pixel has the mean of the squares
-    that cover it.
+    Each pixel has the mean of the squares that cover it.
+
+    Parameters
+    ----------
+    trial
+        The image.
+    patch
+        Side of the square, as a share of the image's, above 0 and at most 1.
+    stride
+        Its step, as a share of the image's side, at most `patch`.
+
     """
     if not (0 < stride <= patch <= 1):
         raise InnersightError(f"patch={patch}, stride={stride}: shares of the side, the stride at most the patch")
@@ -41,7 +50,7 @@ def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Gen
     for square, drop in zip(squares, torch.cat(drops).tolist(), strict=True):
         lost[square] += drop
         covered[square] += 1
-    return Answer((lost / covered)[None])
+    return MethodOutput((lost / covered)[None])
 
 
 def _spans(side: int, patch: float, stride: float) -> list[slice]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.errors import InnersightError
-from innersight.heatmaps.request import Answer, Trial, methods, relative_error
+from innersight.heatmaps.request import MethodOutput, Trial, methods, relative_error
 from innersight.quotients import quotient
 
 AT_ONCE = 32
@@ -17,25 +17,39 @@ LEAST = 128
 @methods.register(
     "RISE",
     source="Petsiuk et al. 2018, arXiv:1806.07421",
-    use="Any network, even one without gradients; slow, and says how sure it is of each place.",
+    use="For any network, even one without gradients; slow, with a standard error for each location.",
     unit="TARGET",
     reads="masks",
     slow=True,
-    quick={"most": 256},
+    quick={"max_samples": 256},
 )
 def rise(
-    trial: Trial, *, cells: int = 7, share: float = 0.5, most: int = 2048, error: float = 0.3
-) -> Generator[Tensor, Tensor, Answer]:
+    trial: Trial, *, cells: int = 7, share: float = 0.5, max_samples: int = 2048, max_error: float = 0.3
+) -> Generator[Tensor, Tensor, MethodOutput]:
     """How the target changes with each pixel over random masks.
 
-    The value of a pixel is the slope of the target on its mask, over random grids of `cells`, shifted and smoothed
-    as in the paper: what the target gains when the pixel is seen and not hidden, others hidden at random. The
-    paper's own sum is the same up to a constant and a factor as masks become many, with more noise. share : of
-    cells seen. It ends when the standard error is below `error` of how much the map varies, after `most` masks at
-    the latest.
+    The value of a pixel is the slope of the target on its mask, over random grids of cells, shifted and smoothed as in
+    the paper: what the target gains when the pixel is visible instead of hidden, others hidden at random. The paper's
+    own sum converges to the same up to a constant and a factor, with more noise.
+
+    Parameters
+    ----------
+    trial
+        The image.
+    cells
+        Cells along each side of a mask, 2 or more.
+    share
+        Of cells that are visible, between 0 and 1.
+    max_samples
+        Masks after which it ends at the latest, 2 or more.
+    max_error
+        It ends when the standard error is below this share of how much the map varies.
+
     """
-    if cells < 2 or not 0 < share < 1 or most < 2:
-        raise InnersightError(f"cells={cells}, share={share}, most={most}: at least 2, between 0 and 1, at least 2")
+    if cells < 2 or not 0 < share < 1 or max_samples < 2:
+        raise InnersightError(
+            f"cells={cells}, share={share}, max_samples={max_samples}: give at least 2, between 0 and 1, at least 2"
+        )
     stream = trial.generator()
     height, width = trial.size
     sums = torch.zeros(3, height * width, dtype=torch.float64)
@@ -44,7 +58,7 @@ def rise(
     # Masks are 0 to 1, so that what they vary by has a known size; below this it is rounding.
     least = torch.finfo(torch.float32).eps
     while True:
-        masks = _masks(min(AT_ONCE, most - count), cells, share, (height, width), stream)
+        masks = _masks(min(AT_ONCE, max_samples - count), cells, share, (height, width), stream)
         # Less the whole image's: large targets would drown what changes.
         values = (yield masks).cpu().double() - whole
         flat = masks.flatten(1).double()
@@ -55,9 +69,9 @@ def rise(
         slope = quotient(sums[2] / count - sums[0] / count * (total / count), spread)
         rest = (square / count - (total / count) ** 2 - slope.square() * spread).clamp(min=0)
         errors = quotient(rest, max(1, count - 2) * spread).sqrt()
-        if count >= most or (count >= LEAST and relative_error(slope, errors) < error):
+        if count >= max_samples or (count >= LEAST and relative_error(slope, errors) < max_error):
             shape = (1, height, width)
-            return Answer(slope.view(shape), errors.view(shape), {"masks": torch.tensor([count])})
+            return MethodOutput(slope.view(shape), errors.view(shape), {"masks": torch.tensor([count])})
 
 
 def _masks(count: int, cells: int, share: float, size: tuple[int, int], stream: torch.Generator) -> Tensor:

@@ -2,26 +2,36 @@
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.noise import noisy
-from innersight.heatmaps.request import Answer, Request, methods
+from innersight.heatmaps.request import MethodOutput, Request, methods
 
 
 @methods.register(
     "SmoothGrad",
     source="Smilkov et al. 2017, arXiv:1706.03825",
-    use="When saliency is a cloud of dots; steadier, though not truer.",
+    use="Where saliency is a cloud of dots; less noisy, though not more faithful.",
     unit="TARGET per unit of input",
     reads="passes",
-    quick={"most": 8},
+    quick={"max_samples": 8},
 )
-def smoothgrad(request: Request, *, noise: float = 0.15, most: int = 64, error: float = 0.3) -> Answer:
+def smoothgrad(request: Request, *, noise: float = 0.15, max_samples: int = 64, max_error: float = 0.3) -> MethodOutput:
     """The mean gradient saliency of noisy copies.
 
-    noise : standard deviation as a share of the image's range. It ends when the standard error is below `error` of
-    how much the gradient varies over the image, after `most` copies at the latest. Gradients are averaged with
-    their sign, the largest of the channels is shown.
+    Gradients are averaged with their sign, and the largest of the channels is shown.
+
+    Parameters
+    ----------
+    request
+        The batch.
+    noise
+        Standard deviation, as a share of the image's range, above 0.
+    max_samples
+        Noisy copies after which it ends at the latest, 2 or more.
+    max_error
+        It ends when the standard error is below this share of how much the gradient varies over the image.
+
     """
     if not 0 < noise <= 10:
         raise InnersightError(f"noise={noise}: give a positive share of the image's range, such as 0.15")
-    moments = noisy(request, noise, most, error)
+    moments = noisy(request, noise, max_samples, max_error)
     strongest = moments.mean.abs().argmax(1, keepdim=True)
-    return Answer(moments.mean.abs().gather(1, strongest)[:, 0], moments.error.gather(1, strongest)[:, 0])
+    return MethodOutput(moments.mean.abs().gather(1, strongest)[:, 0], moments.error.gather(1, strongest)[:, 0])

@@ -11,16 +11,24 @@ from innersight.heatmaps.request import Request, methods
 @methods.register(
     "VarGrad",
     source="Adebayo et al. 2018, arXiv:1810.03307",
-    use="To see where a small change would change the explanation itself.",
+    use="To see where a small change of the image would change its saliency.",
     unit="(TARGET per unit of input) squared",
     reads="passes",
-    quick={"copies": 4},
+    quick={"samples": 4},
 )
-def vargrad(request: Request, *, noise: float = 0.15, copies: int = 16) -> Float[Tensor, "B H W"]:
-    """The variance of the gradient over noisy copies.
+def vargrad(request: Request, *, noise: float = 0.15, samples: int = 16) -> Float[Tensor, "B H W"]:
+    """The variance of the gradient over noisy copies, summed over channels.
 
-    noise : standard deviation as a share of the image's range. copies : of each image. The sum over channels.
+    Parameters
+    ----------
+    request
+        The batch.
+    noise
+        Standard deviation, as a share of the image's range, above 0.
+    samples
+        Noisy copies of each image, 2 or more.
+
     """
-    if not 0 < noise <= 10 or copies < 2:
-        raise InnersightError(f"noise={noise}, copies={copies}: give a positive share and at least 2 copies")
-    return noisy(request, noise, copies, 0.0).variance.sum(1)
+    if not 0 < noise <= 10 or samples < 2:
+        raise InnersightError(f"noise={noise}, samples={samples}: give a positive share and at least 2 copies")
+    return noisy(request, noise, samples, 0.0).variance.sum(1)

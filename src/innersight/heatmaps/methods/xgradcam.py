@@ -14,15 +14,15 @@ ROUNDING = 1024
 @methods.register(
     "XGrad-CAM",
     source="Fu et al. 2020, arXiv:2008.02312",
-    use="Instead of Grad-CAM at layers whose gradient differs from place to place, such as before a dense head.",
+    use="Instead of Grad-CAM at layers whose gradient varies over locations, such as before a dense head.",
     unit="TARGET, weighted",
     reads="layer",
 )
 def xgradcam(request: Request) -> Float[Tensor, "B h w"]:
-    """Maps weighted by their gradient where they are active.
+    """Activation maps weighted by their gradient where they are active.
 
-    The weight is the mean gradient, each place weighing its share of the map's sum. A map whose sum is zero up to
-    rounding, as behind an instance norm, has no such shares and counts nothing.
+    The weight is the mean gradient, each location weighted by its share of the map's sum. A map whose sum is zero up to
+    rounding, as behind an instance norm, has no such shares and does not count.
     """
     activation, gradient = request.activation, request.gradient
     total, size = activation.sum((2, 3), keepdim=True), activation.abs().sum((2, 3), keepdim=True)

@@ -11,4 +11,5 @@ from torch import Tensor
 from innersight.registry import Registry
 
 Baseline = Callable[[Tensor, np.random.Generator], Tensor]
-baselines: Registry[Baseline] = Registry("baseline map", "innersight.trust.baselines")
+baselines: Registry[Baseline] = Registry("baseline map", "innersight.trust.baselines", phrase="")
+"""Beside its title, an entry states its phrase: what it is called in a sentence, "a random map"."""

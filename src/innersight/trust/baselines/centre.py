@@ -8,11 +8,11 @@ from torch import Tensor
 from innersight.trust.baselines import baselines
 
 
-@baselines.register("Centre")
+@baselines.register("Centre", phrase="a centre-biased map")
 def centre(pixels: Float[Tensor, "C H W"], rng: np.random.Generator) -> Float[Tensor, "H W"]:
-    """Centre: a Gaussian bump in the middle, its standard deviation a quarter of each side.
+    """A Gaussian in the middle of the image, its standard deviation a quarter of each side.
 
-    Photographers put things in the middle; in the pointing game this baseline reaches 69.6% (Zhang et al. 2018,
+    Photographers put objects in the middle; in the pointing game this baseline reaches 69.6% (Zhang et al. 2018,
     arXiv:1608.00507).
     """
     del rng

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 from innersight.trust.baselines import baselines
 
 
-@baselines.register("Edges")
+@baselines.register("Edges", phrase="an edge map")
 def edges(pixels: Float[Tensor, "C H W"], rng: np.random.Generator) -> Float[Tensor, "H W"]:
-    """Edges: the size of the brightness gradient, by central differences.
+    """The magnitude of the brightness gradient, by central differences.
 
-    Many heatmaps look convincing because they trace edges, which takes no network (Adebayo et al. 2018,
+    Many heatmaps look convincing because they trace edges, for which no network is needed (Adebayo et al. 2018,
     arXiv:1810.03292).
     """
     del rng

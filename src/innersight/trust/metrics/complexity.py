@@ -13,15 +13,15 @@ from innersight.trust.metrics import metrics
 
 @metrics.register("complexity", better="")
 def complexity(case: Case) -> Float[Tensor, " maps"]:
-    """Entropy of how the map's size is spread: 0 all in one place, 1 the same everywhere.
+    """Entropy of the map's absolute values, normalized: 0 for a single location, 1 for a uniform map.
 
-    Bhatt et al. 2020 (arXiv:2005.00631), as a share of the highest; 1 for a map that is empty.
+    Bhatt et al. 2020 (arXiv:2005.00631), as a share of the highest possible; 1 for an empty map.
     """
     return entropy(case.wide)
 
 
 def entropy(values: Float[Tensor, "maps H W"]) -> Float[Tensor, " maps"]:
-    """Return the entropy of the sizes of values over the places, as a share of the highest."""
+    """Return the entropy of the absolute values over the locations, as a share of the highest possible."""
     size = values.abs().flatten(1).double()
     total = size.sum(1, keepdim=True)
     share = quotient(size, total.expand_as(size), 1 / size.shape[1])

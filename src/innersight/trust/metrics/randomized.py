@@ -4,31 +4,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.masked import Asking
+from innersight.heatmaps.masked import MaskedPasses
 from innersight.trust.case import Case
+from innersight.trust.conditions import LABELS, WEIGHTS
 from innersight.trust.faithfulness import curves, ranking
 from innersight.trust.likeness import likeness
 from innersight.trust.metrics import SAME, metrics
 
-WEIGHTS = "shuffled weights"
-LABELS = "shuffled labels"
 
-
-@metrics.register("the same, shuffled", better="low", fill=SAME)
-def twins(case: Case) -> Asking[Float[Tensor, " methods"]]:
+@metrics.register("score, shuffled weights", better="low", imputer=SAME, needs=(WEIGHTS,), control=WEIGHTS)
+def shuffled_score(case: Case) -> MaskedPasses[Float[Tensor, " methods"]]:
     """Score of the map that the method gives for the network with shuffled weights."""
-    orders = torch.stack([ranking(twin, case.size, case.rng)[0] for twin in case.others[WEIGHTS]])
+    orders = torch.stack([ranking(other, case.size, case.rng)[0] for other in case.others[WEIGHTS]])
     found = yield from curves(orders, case.steps)
     return found.scores[:, 0]
 
 
-@metrics.register("like shuffled", better="low")
-def like_shuffled(case: Case) -> Float[Tensor, " methods"]:
-    """Rank correlation with the map for the network with shuffled weights (parameter randomization)."""
+@metrics.register("similarity, shuffled weights", better="low", needs=(WEIGHTS,), doubtful_from=0.5)
+def weight_randomization(case: Case) -> Float[Tensor, " methods"]:
+    """Rank correlation with the map for the network with shuffled weights (model parameter randomization test)."""
     return likeness(case.own, case.others[WEIGHTS])
 
 
-@metrics.register("like mislabelled", better="low")
-def like_mislabelled(case: Case) -> Float[Tensor, " methods"] | None:
-    """Rank correlation with the map for a network trained on shuffled labels (label randomization)."""
-    return likeness(case.own, case.others[LABELS]) if LABELS in case.others else None
+@metrics.register("similarity, shuffled labels", better="low", needs=(LABELS,), doubtful_from=0.5)
+def label_randomization(case: Case) -> Float[Tensor, " methods"]:
+    """Rank correlation with the map for a network trained on shuffled labels (data randomization test)."""
+    return likeness(case.own, case.others[LABELS])

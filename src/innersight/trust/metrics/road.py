@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.heatmaps.masked import Asking
+from innersight.heatmaps.masked import MaskedPasses
 from innersight.trust.case import Case
 from innersight.trust.faithfulness import curves
 from innersight.trust.metrics import metrics
@@ -11,9 +11,9 @@ from innersight.trust.metrics import metrics
 STEPS = 5
 
 
-@metrics.register("ROAD", better="high", fill="inpaint")
-def road(case: Case) -> Asking[Float[Tensor, " maps"]]:
-    """Least important less most important pixels removed and inpainted, half the mean difference.
+@metrics.register("ROAD", better="high", protocol=True, imputer="inpaint")
+def road(case: Case) -> MaskedPasses[Float[Tensor, " maps"]]:
+    """Half the mean difference of the probability with the least and with the most important pixels inpainted.
 
     Rong et al. 2022 (arXiv:2202.00449), combined as in pytorch-grad-cam: 20, 40, 60 and 80% of the pixels.
     """

@@ -7,19 +7,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.trust.case import Case
+from innersight.trust.conditions import NOISE
 from innersight.trust.metrics import metrics
 
-NEARBY = "the same with a little noise"
 
-
-@metrics.register("sensitivity", better="low")
+@metrics.register("sensitivity", better="low", needs=(NOISE,))
 def sensitivity(case: Case) -> Float[Tensor, " methods"]:
-    """Change of the map under noise that nobody sees, as a share of the map.
+    """Change of the map under imperceptible noise, as a share of the map.
 
     Sensitivity (Yeh et al. 2019, arXiv:1901.09392) to one draw of uniform noise of 0.02 of the pixels' range; theirs is
     the largest over many draws. NaN where the map is empty.
     """
-    return torch.tensor([change(value, other) for value, other in zip(case.own, case.others[NEARBY], strict=True)])
+    return torch.tensor([change(value, other) for value, other in zip(case.own, case.others[NOISE], strict=True)])
 
 
 def change(before: Float[Tensor, "h w"], after: Float[Tensor, "h w"]) -> float:

@@ -1,4 +1,4 @@
-"""The truth on drawn images: what the class loses without a part, beside what a heatmap gives the part."""
+"""Drawn characters: what the class loses when a part is removed, beside what a heatmap assigns to the part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,41 +17,51 @@ from innersight.model import Model
 from innersight.predict import run
 from innersight.statistics import bootstrap, spearman
 from innersight.toons import CLASSES, PARTS, Toon, draw
-from innersight.trust.request import Asked
-from innersight.trust.truths import Found, Seen, truths
+from innersight.trust.ground_truth import Sample, Scores, ground_truth
+from innersight.trust.request import TrustRequest
 
 AREA = "area"
 COUNT = 24
 UNSEEN = 10_000
-"""Seeds of toons from here on are in no training set of ours."""
+"""Seeds of toons from this one on are in none of our training sets."""
 
 
-@truths.register("part truth", better="high", against="the sizes of the parts on toons")
-def parts(asked: Asked, seen: Seen) -> Found | None:
-    """Rank correlation of its sums over the parts of drawn toons with what removing each part does, -1 to 1.
+@ground_truth.register("toon parts", against="part size on the toons")
+def parts(request: TrustRequest, sample: Sample) -> Scores | None:
+    """Rank correlation of the map's sums over the parts of drawn toons with the effect of removing each part, -1 to 1.
 
-    None where the network does not know the toons. A map that is the same everywhere ranks parts by their size.
+    None where the network does not know the toons. A uniform map ranks parts by their size.
     """
-    del seen
-    model = asked.model
+    del sample
+    model = request.model
     if not set(CLASSES) <= set(model.labels) or model.input.channels != 3:
         return None
-    drawn = [draw(CLASSES[i % len(CLASSES)], UNSEEN + asked.seed + i) for i in range(COUNT)]
+    drawn = [draw(CLASSES[i % len(CLASSES)], UNSEEN + request.seed + i) for i in range(COUNT)]
     x = stack([as_image(np.array(toon.pixels)) for toon in drawn], model.input)
     effects = [part_effects(model, toon) for toon in drawn]
     rows = [
         [part_rank(effects[i], part_sums(model, value.nan_to_num(0, 0, 0), drawn[i])) for value in values]
-        for i, values, _ in asked.made(x, torch.tensor([model.class_index(toon.name) for toon in drawn]))
+        for i, values, _ in request.explain_made(x, torch.tensor([model.class_index(toon.name) for toon in drawn]))
     ]
     sizes = [part_rank(own, part_sums(model, torch.ones(1, 1), toon)) for own, toon in zip(effects, drawn, strict=True)]
-    return Found(torch.tensor(rows), torch.tensor(sizes))
+    return Scores(torch.tensor(rows), torch.tensor(sizes))
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How well the parts' shares in a heatmap rank like their true effects.
+class PartAgreement:
+    """How well a method ranks the parts of toons by their true effects.
 
-    values : Spearman's rank correlation per toon, -1 to 1. interval : 95% bootstrap interval of the mean.
+    Attributes
+    ----------
+    name
+        Of the heatmap method.
+    mean
+        Of `values`.
+    interval
+        95% bootstrap interval of the mean; None for a single toon.
+    values
+        Spearman's rank correlation for each toon, -1 to 1.
+
     """
 
     name: str
@@ -61,9 +71,27 @@ class Agreement:
 
 
 def part_effects(model: Model, toon: Toon, target: int | str | None = None) -> dict[str, float]:
-    """Return per part how far the logit of `target` falls when the same scene is drawn without it; negative: it rises.
+    """Return how far the logit of a class falls when a toon is drawn without each of its parts.
 
-    target : a class; by default the character's own name. Raises InnersightError when the model has no such class.
+    Parameters
+    ----------
+    model
+        A network that knows the class.
+    toon
+        A drawn character, see `innersight.toons.draw`.
+    target
+        A class; by default the character's own name.
+
+    Returns
+    -------
+    dict[str, float]
+        By part, in logits; negative where the logit rises.
+
+    Raises
+    ------
+    InnersightError
+        When the model has no such class.
+
     """
     number = model.class_index(toon.name if target is None else target)
     drawn = [toon, *(toon.without(part) for part in PARTS)]
@@ -72,10 +100,23 @@ def part_effects(model: Model, toon: Toon, target: int | str | None = None) -> d
 
 
 def part_sums(model: Model, heatmap: "Heatmap | Float[Tensor, 'h w']", toon: Toon) -> dict[str, float]:
-    """Return the sum of a heatmap over each part of the toon it was made of, in the map's unit.
+    """Return the sum of a heatmap over each part of the toon that it explains.
 
-    The map is brought bilinearly to the network's input and its values shared out, so that the sums of all parts are
-    the sum of the map up to the interpolation at its rim.
+    Parameters
+    ----------
+    model
+        The network.
+    heatmap
+        A `Heatmap`, or values (h, w).
+    toon
+        What it explains.
+
+    Returns
+    -------
+    dict[str, float]
+        By part, in the map's unit. The map is interpolated bilinearly to the network's input, so that the sums of all
+        parts add up to that of the map, except for the interpolation at its rim.
+
     """
     values = heatmap.values if isinstance(heatmap, Heatmap) else heatmap
     spec = model.input
@@ -94,12 +135,30 @@ def part_rank(effects: Mapping[str, float], sums: Mapping[str, float]) -> float:
 
 def part_agreement(
     model: Model, toons: Sequence[Toon], methods: Sequence[str] = ("gradcam", "saliency")
-) -> dict[str, Agreement]:
-    """Return per method how well `part_sums` ranks the parts like `part_effects`, over toons, for their own class.
+) -> dict[str, PartAgreement]:
+    """Return how well each method's `part_sums` rank the parts of toons like their `part_effects`.
 
-    `area` is always in the result: a map that is the same everywhere, whose sums are the sizes of the parts. Large
-    parts tend to matter more, so a method is worth something only above it. A toon without a rank on one side, such as
-    an empty map, counts as 0. Raises InnersightError without toons or for one with a part removed.
+    Parameters
+    ----------
+    model
+        A network that knows the toons.
+    toons
+        Whole characters, see `innersight.toons.draw`.
+    methods
+        Names of heatmap methods.
+
+    Returns
+    -------
+    dict[str, PartAgreement]
+        By method; `area` is always included: a uniform map, whose sums are the sizes of the parts. Large parts tend to
+        matter more, so a method shows something only above it. A toon without a rank on one side, such as an empty map,
+        counts as 0.
+
+    Raises
+    ------
+    InnersightError
+        Without toons, or for one with a part removed.
+
     """
     if not toons:
         raise InnersightError("part_agreement needs toons: draw some with innersight.toons.draw")
@@ -112,4 +171,4 @@ def part_agreement(
         maps = {entry.method: entry.values for entry in heat.entries} | {AREA: torch.ones(1, 1)}
         for name, map_ in maps.items():
             values[name].append(part_rank(effects, part_sums(model, map_, toon)))
-    return {name: Agreement(name, float(np.mean(v)), bootstrap(v), tuple(v)) for name, v in values.items()}
+    return {name: PartAgreement(name, float(np.mean(v)), bootstrap(v), tuple(v)) for name, v in values.items()}

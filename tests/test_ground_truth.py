@@ -16,7 +16,7 @@ from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.sources import load
 from innersight.trust import part_agreement, part_effects, part_sums
-from innersight.trust.truths.mosaics import mosaics
+from innersight.trust.ground_truth.mosaics import mosaics
 
 
 @pytest.fixture

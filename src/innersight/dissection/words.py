@@ -1,10 +1,10 @@
-"""Labels without masks: the word whose nearness to each image, as a model of the user's tells it, a unit follows."""
+"""Labels without masks: the word with whose similarity to the images a unit's responses correlate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,39 +13,51 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
-from innersight.brief import brief
 from innersight.call import public
+from innersight.dissection.masked import Progress
 from innersight.dissection.overlap import finite
 from innersight.errors import InnersightError, nearest, printable
 from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, network_input
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
-from innersight.render import figures
-from innersight.scan.engine import Watch
+from innersight.result import Result
 from innersight.storage.bounded import read_text
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Encode = Callable[[Sequence[PILImage.Image] | Sequence[str]], Tensor]
-LEVEL = 0.05
+ALPHA = 0.05
 SHUFFLES = 999
 FEWEST = 8
-SHOWN = 12
 DEFINITION = (
     "Correlation: Pearson's, over the images, of the mean of the unit's map with the cosine of the image's and the "
     "word's embedding. Interval: 95%, by Fisher's transformation. p: how often shuffling the images gives any unit "
-    "of the layer with any word a correlation as high. Label: the word of highest correlation, if p is below the level."
+    "of the layer with any word a correlation as high. Label: the word of highest correlation, if p is below alpha."
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Concepts:
-    """For every unit of the layers looked at: how its responses go with every word.
+@dataclass(frozen=True, eq=False, repr=False)
+class WordLabels(Result):
+    """How the responses of every unit correlate with every word.
 
-    words : in the order given. layers : by name, (units, words) float32, correlations, -1 to 1; NaN for a unit that
-    responds alike to all images. p : the same, corrected, one-sided. images : how many were seen. level : of p.
+    Attributes
+    ----------
+    model
+        The network.
+    words
+        In the order given.
+    layers
+        By name, (units, words) float32, correlations, -1 to 1; NaN for a unit that responds equally to all images.
+    p
+        By name, (units, words) corrected, one-sided p-values.
+    images
+        How many were read.
+    alpha
+        p-value below which a label is significant.
+    skipped
+        One sentence for each image left out.
+    notes
+        How the images were understood.
+
     """
 
     model: Model
@@ -53,13 +65,11 @@ class Concepts:
     layers: dict[str, Float[Tensor, "units words"]]
     p: dict[str, Float[Tensor, "units words"]]
     images: int
-    level: float
+    alpha: float
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     measure = "correlation"
-
-    __repr__ = brief
 
     @cached_property
     def _best(self) -> dict[str, list[int]]:
@@ -71,31 +81,31 @@ class Concepts:
         return label
 
     def row(self, layer: str, unit: int) -> dict[str, Any]:
-        """Return one unit as plain data, with the word it goes with most. Raises as `label` does."""
+        """Return one unit as plain data, with the word of highest correlation. Raises as `label` does."""
         if layer not in self.layers:
-            raise InnersightError(f"layer {layer!r} was not looked at; {nearest(layer, self.layers)}")
+            raise InnersightError(f"layer {layer!r} was not labelled; {nearest(layer, self.layers)}")
         if not 0 <= unit < len(self.layers[layer]):
             raise InnersightError(f"{layer} has units 0-{len(self.layers[layer]) - 1}, not {unit}")
         best = self._best[layer][unit]
         value, p = float(self.layers[layer][unit, best]), float(self.p[layer][unit, best])
-        still = value != value
+        undefined = value != value
         return {
             "layer": layer,
             "unit": unit,
             "address": f"{layer}:{unit}",
-            "label": self.words[best] if p < self.level else None,
-            "word": None if still else self.words[best],
-            "correlation": None if still else value,
-            "interval": None if still else list(_interval(value, self.images)),
-            "p": None if still else p,
+            "label": self.words[best] if p < self.alpha else None,
+            "word": None if undefined else self.words[best],
+            "correlation": None if undefined else value,
+            "interval": None if undefined else list(_interval(value, self.images)),
+            "p": None if undefined else p,
         }
 
-    def rank(self, count: int | None = None) -> list[dict[str, Any]]:
-        """Return the `count` units (all when None) of highest correlation with their word, as plain rows."""
+    def rank(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the `limit` units (all when None) of highest correlation with their word, as plain rows."""
         rows = [self.row(name, unit) for name, found in self.layers.items() for unit in range(len(found))]
         rows.sort(key=lambda row: 2 if row["correlation"] is None else -row["correlation"])
         rows.sort(key=lambda row: row["label"] is None)
-        return rows[:count]
+        return rows[:limit]
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return per layer its units, how many have a label, and how many have each, most first."""
@@ -107,41 +117,13 @@ class Concepts:
             found[name] = {"units": len(values), "labelled": sum(parts.values()), "parts": parts}
         return found
 
-    def figure(self, *, count: int = SHOWN) -> "Figure":
-        """Draw for each layer the `count` units of highest correlation, with word and interval; hollow: no label."""
-        count = min(count, max(map(len, self.layers.values())))
-        columns = min(3, len(self.layers))
-        lines = -(-len(self.layers) // columns)
-        figure = figures.new_figure(max(5.2, 3.3 * columns), lines * (0.19 * count + 0.8) + 0.4)
-        title = f"{self.model.name}: the words that units go with, over {self.images:,} images"
-        figure.suptitle(f"{title}  ·  filled: p < {self.level:g}", x=0.01, ha="left", fontsize=9)
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axis in axes[len(self.layers) :]:
-            axis.axis("off")
-        summary, ranked = self.summary(), self.rank()
-        for axis, name in zip(axes, self.layers, strict=False):
-            rows = [row for row in ranked if row["layer"] == name and row["correlation"] is not None][:count]
-            for place, row in enumerate(rows):
-                axis.plot(row["interval"], [place, place], color="#364fc7", linewidth=1.4)
-                fill = "white" if row["label"] is None else "#364fc7"
-                axis.scatter([row["correlation"]], [place], s=18, color=fill, edgecolors="#364fc7", zorder=3)
-            names = [f"{row['unit']}: {printable(row['word'])[:28]}" for row in rows]
-            axis.set_yticks(range(len(rows)), names, fontsize=6)
-            axis.set_ylim(count - 0.4, -0.6)
-            axis.set_title(f"{name}  ({summary[name]['labelled']} of {summary[name]['units']} labelled)", fontsize=7)
-            axis.set_xlabel("correlation", fontsize=6)
-            axis.tick_params(axis="x", labelsize=6)
-            axis.axvline(0, color="#868e96", linewidth=0.8, zorder=0)
-            axis.spines[["top", "right"]].set_visible(False)
-        return figure
-
     def to_json(self) -> dict[str, Any]:
         """Return every unit with its word, and the definition."""
         return {
             "model": self.model.name,
             "images": self.images,
             "words": list(self.words),
-            "level": self.level,
+            "alpha": self.alpha,
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "definition": DEFINITION,
@@ -154,13 +136,6 @@ class Concepts:
         kinds = {"correlation": self.layers, "p": self.p}
         return {f"{kind}.{name}": value for kind, values in kinds.items() for name, value in values.items()}
 
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
-
 
 @public()
 def label(
@@ -170,35 +145,65 @@ def label(
     encode: Encode,
     layers: Sequence[str] | None = None,
     *,
-    level: float = LEVEL,
+    alpha: float = ALPHA,
     batch: int = 32,
     workers: int | None = None,
     seed: int = 0,
-    watch: Watch | None = None,
-) -> Concepts:
-    """Return how the units' responses go with words, and the units' labels.
+    progress: Progress | None = None,
+) -> WordLabels:
+    """Label units by the words with whose similarity to the images their responses correlate.
 
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Whatever holds images, see `innersight.inputs.entries`; the encoder is given what the network sees.
+    words
+        At least one, all different.
+    encode
+        From a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`.
+    layers
+        Names of layers; the default layers when None.
+    alpha
+        p-value below which a label is significant.
+    batch
+        Images in one forward pass.
+    workers
+        Threads that decode images; one for each core, up to 4, when None.
+    seed
+        Of the shuffles.
+    progress
+        Called with the number done, the total (0: unknown), and what is being done.
+
+    Returns
+    -------
+    WordLabels
+        Correlations with p-values, and labels.
+
+    Raises
+    ------
+    InnersightError
+        For no words, an encoder that returns anything else, fewer than 8 images or unknown layers.
+    ImageError
+        When no image could be read.
+
+    Notes
+    -----
     After CLIP-Dissect (Oikarinen and Weng 2023, arXiv:2204.10965): a unit's response to an image is the mean of its
     map; words and images are compared by an encoder of both. Here by Pearson's correlation, with p-values from
-    shuffled images, corrected for all units of the layers together and all words.
+    shuffled images, corrected for all units of the layers together and all words. Memory grows by four bytes for every
+    image with every unit and word.
 
-    images : whatever holds images, see `innersight.inputs.entries`; the encoder is shown what the
-    network sees. words : at least one, all different. encode :
-    from a list of n PIL images (RGB), or of n texts, to embeddings (n, d); see `clip_encoder`. layers : those that tell
-    the default layers when None. level : of p.
-
-    One pass; memory grows by four bytes for every image with every unit and word. Raises InnersightError for no
-    words, an encoder that returns anything else, fewer than 8 images or unknown layers; ImageError when none could
-    be read.
     """
-    if batch < 1 or not 0 < level <= 1:
-        raise InnersightError(f"batch is {batch} and level is {level:g}: give at least 1, and 0 < level <= 1")
+    if batch < 1 or not 0 < alpha <= 1:
+        raise InnersightError(f"batch is {batch} and alpha is {alpha:g}: give at least 1, and 0 < alpha <= 1")
     words = _words(words)
     names = tuple(layers) if layers else default_layers(model)
     check_layers(model, names)
     text = _embedded(encode, list(words), "texts")
     responses: dict[str, list[Tensor]] = {name: [] for name in names}
-    nearness: list[Tensor] = []
+    similarity: list[Tensor] = []
     reading = ImageReader(images, model.input, workers=workers)
 
     def take(name: str) -> Callable[[Tensor], None]:
@@ -210,22 +215,23 @@ def label(
             image = _embedded(encode, [one for _, one in loaded], "images")
             if image.shape[1] != text.shape[1]:
                 raise InnersightError(
-                    f"encode gave images {image.shape[1]} numbers and texts {text.shape[1]}; both must have as many"
+                    f"encode gave images {image.shape[1]} numbers and texts {text.shape[1]}; they must be equally many"
                 )
-            nearness.append(image @ text.T)
+            similarity.append(image @ text.T)
             tap.read(model, network_input([one for one, _ in loaded], model), {name: take(name) for name in names})
             done += len(loaded)
-            if watch is not None:
-                watch(done, 0, printable(loaded[-1][0].entry.name))
+            if progress is not None:
+                progress(done, 0, printable(loaded[-1][0].entry.name))
     if done < FEWEST:
-        raise InnersightError(f"{done} images are too few to correlate over; give at least {FEWEST}, better hundreds")
-    near = torch.cat(nearness)
+        raise InnersightError(f"{done} images are too few for a correlation; give at least {FEWEST}, better hundreds")
+    similarities = torch.cat(similarity)
     every = [torch.cat(parts) for parts in responses.values()]
     units = [own.shape[1] for own in every]
     found, p = (
-        dict(zip(names, torch.split(one, units), strict=True)) for one in _correlated(torch.cat(every, 1), near, seed)
+        dict(zip(names, torch.split(one, units), strict=True))
+        for one in _correlated(torch.cat(every, 1), similarities, seed)
     )
-    return Concepts(model, words, found, p, done, level, reading.skipped, reading.notes)
+    return WordLabels(model, words, found, p, done, alpha, reading.skipped, reading.notes)
 
 
 def read_words(path: str | Path) -> tuple[str, ...]:
@@ -267,16 +273,16 @@ def _embedded(encode: Encode, given: Any, what: str) -> Float[Tensor, "n d"]:
 
 
 def _correlated(
-    responses: Float[Tensor, "images units"], near: Float[Tensor, "images words"], seed: int
+    responses: Float[Tensor, "images units"], similarity: Float[Tensor, "images words"], seed: int
 ) -> tuple[Float[Tensor, "units words"], Float[Tensor, "units words"]]:
     """Return correlations, and p-values by the highest of all pairs in every shuffle (maxT, see `shuffles`).
 
     Under shuffling every correlation has the same mean and deviation, so none needs to be standardised.
     """
-    units, words = _standard(responses), _standard(near)
+    units, words = _standard(responses), _standard(similarity)
     found = (units.T @ words).clamp(-1, 1)
     rng = np.random.default_rng(seed)
-    orders = [torch.from_numpy(rng.permutation(len(near))) for _ in range(SHUFFLES)]
+    orders = [torch.from_numpy(rng.permutation(len(similarity))) for _ in range(SHUFFLES)]
     highest = torch.stack([(units.T @ words[order]).nan_to_num(-2).max() for order in orders]).sort().values
     reached = SHUFFLES - torch.searchsorted(highest, (found - 1e-6).contiguous())
     return found, ((1 + reached) / (1 + SHUFFLES)).masked_fill(found.isnan(), torch.nan)

@@ -1,4 +1,4 @@
-"""Levels: the value that each unit stays below at all but a given share of its places, over a whole data set."""
+"""Thresholds: the value that each unit exceeds at a given share of its locations, over a whole data set."""
 
 import torch
 from jaxtyping import Float
@@ -10,11 +10,11 @@ FINE = 6  # bits of the mantissa: 64 buckets to a factor of two
 ERROR = 2.0**-FINE
 
 
-class Levels:
-    """A histogram of every place of every unit, whose buckets grow with the value; see `innersight.scan.buckets`.
+class Thresholds:
+    """A histogram of every location of every unit, whose buckets grow with the value; see `innersight.scan.buckets`.
 
-    As in a scan (`innersight.scan.kinds.sketch`), finer and over all places: the last 0.5% of few images are few.
-    left_out : maps that hold anything but finite numbers.
+    As in a scan (`innersight.scan.kinds.sketch`), finer and over all locations: the last 0.5% of few images are few.
+    left_out : maps that contain values that are not finite.
     """
 
     def __init__(self, units: int, device: torch.device) -> None:
@@ -22,7 +22,7 @@ class Levels:
         self.left_out = 0
 
     def add(self, activation: Float[Tensor, "B units h w"]) -> None:
-        """Take in one batch; of maps that hold anything but finite numbers nothing."""
+        """Take in one batch, without the maps that contain values that are not finite."""
         values = activation.float().flatten(2).transpose(1, 2)
         finite = values.isfinite().all(1, keepdim=True)
         broken = int((~finite).sum())
@@ -30,7 +30,7 @@ class Levels:
         self.values.add(values.flatten(0, 1), finite.expand_as(values).flatten(0, 1) if broken else None)
 
     def above(self, share: float) -> Float[Tensor, " units"]:
-        """Return the level T of each unit with P(value > T) = share, float32; +inf for a unit without any finite map.
+        """Return the threshold T of each unit with P(value > T) = share, float32; +inf for one without finite maps.
 
         Within a bucket the values count as evenly spread: T is within `ERROR` of the exact one, relative.
         """
@@ -38,7 +38,7 @@ class Levels:
         width = counts.shape[1]
         if not width:
             return torch.full((len(counts),), torch.inf)
-        over = counts.flip(1).cumsum(1).double()  # places in this bucket or higher ones
+        over = counts.flip(1).cumsum(1).double()  # locations in this bucket or higher ones
         wanted = share * over[:, -1:]
         index = torch.searchsorted(over, wanted).clamp(max=width - 1)
         inside = counts.flip(1).gather(1, index).double()

@@ -1,4 +1,4 @@
-"""The figure of `trust`."""
+"""Trust: scores with their intervals, all other columns, and how far methods and protocols agree."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from innersight.render import figures
-from innersight.trust.column import about
-from innersight.trust.result import Row, Trust
+from innersight.render.figures import new_figure
+from innersight.result import figures
+from innersight.trust.column import describe_column
+from innersight.trust.result import Trust
+from innersight.trust.table import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,13 +20,14 @@ INKS = {"believed": "#1a7f4b", "undecided": "#b07d12", "doubtful": "#b3261e", No
 WIDTH = 205
 
 
-def draw(result: Trust) -> "Figure":
+@figures.register("Which heatmap methods can be trusted")
+def trust(result: Trust) -> "Figure":
     """Draw the methods in the order of their scores, baselines below, with every other column as numbers."""
     table, columns = result.ranked(), result.shown
     note = textwrap.wrap(result.note, WIDTH)
     height = 1.7 + 0.27 * len(table)
     below = 0.7 + 0.17 * len(note) + (0.19 * len(result.methods) + 1.2 if len(result.methods) > 1 else 0)
-    figure = figures.new_figure(12.5, height + below)
+    figure = new_figure(12.5, height + below)
     figure.suptitle("\n".join(textwrap.wrap(result.sentence, 128)), x=0.01, ha="left", fontsize=11, weight="bold")
     rows = 2 if len(result.methods) > 1 else 1
     grid = figure.add_gridspec(rows, 2, width_ratios=[1, 1.35], height_ratios=[height, below][:rows])
@@ -39,29 +42,29 @@ def draw(result: Trust) -> "Figure":
 
 def _dots(axis: "Axes", table: Sequence[Row], result: Trust) -> None:
     for y, row in enumerate(table):
-        own, ink = row.values["faithfulness"], INKS[row.standing]
+        own, ink = row.values[result.score], INKS[row.standing]
         points = result.scores[:, result.maps.index(row.name)]
         axis.scatter(points, np.full(len(points), y), s=4, color="0.82", zorder=0, linewidths=0)
         if own.interval:
             axis.plot(own.interval, [y, y], color=ink, lw=2.2, solid_capstyle="butt")
         axis.plot(own.mean, y, "o", color=ink, ms=5)
-        if "twins" in row.values:
-            axis.plot(row.values["twins"].mean, y, "o", mfc="white", mec=ink, ms=4.5, zorder=1)
+        for name in result.controls:
+            if name in row.values:
+                axis.plot(row.values[name].mean, y, "o", mfc="white", mec=ink, ms=4.5, zorder=1)
     axis.axvline(0, color="0.7", lw=0.8, zorder=0)
     _lines(axis, table)
     axis.set_yticks(range(len(table)), [row.name for row in table], fontsize=8)
     for label, row in zip(axis.get_yticklabels(), table, strict=True):
         label.set_color(INKS[row.standing])
-    axis.set_title(
-        "insertion minus deletion, mean and 95% interval; hollow: the same\nmethod on shuffled weights; grey: images",
-        fontsize=8, loc="left",
-    )  # fmt: skip
+    title = f"{describe_column(result.score).title}: mean and 95% interval; grey: single images"
+    controls = " or ".join(result.controls.values())
+    axis.set_title(title + (f"\nhollow: the same method with {controls}" if controls else ""), fontsize=8, loc="left")
     axis.tick_params(labelsize=8, length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _lines(axis: "Axes", table: Sequence[Row]) -> None:
-    """Set a thin rule between methods and baselines."""
+    """Draw a thin line between methods and baselines."""
     axis.set_ylim(len(table) - 0.5, -0.5)
     axis.axhline(sum(row.standing is not None for row in table) - 0.5, color="0.7", lw=0.8)
 
@@ -70,7 +73,7 @@ def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None
     """Write every number, darker where it is better than those of the other maps."""
     for x, name in enumerate(columns):
         values = np.array([row.values[name].mean if name in row.values else np.nan for row in table])
-        better = about(name).better
+        better = describe_column(name).better
         order = values if better == "high" else -values
         low, high = (np.nanmin(order), np.nanmax(order)) if np.isfinite(order).any() else (0.0, 0.0)
         # Where the maps hardly differ, within their intervals, so do their shades.
@@ -86,7 +89,10 @@ def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None
     for y, row in enumerate(table):
         if row.standing:
             axis.text(len(columns) - 0.3, y, row.standing, color=INKS[row.standing], va="center", fontsize=8)
-    titles = ["\n".join([*textwrap.wrap(about(name).title, 11), about(name).better or "–"]) for name in columns]
+    titles = [
+        "\n".join([*textwrap.wrap(describe_column(name).title, 11), describe_column(name).better or "–"])
+        for name in columns
+    ]
     axis.set_xticks(range(len(columns)), titles, fontsize=7)
     axis.xaxis.tick_top()
     axis.set_xlim(-0.5, len(columns) + 1.1)
@@ -109,7 +115,7 @@ def _agreement(axis: "Axes", result: Trust) -> None:
     axis.set_yticks(range(count), result.methods, fontsize=6.5)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_title("do two methods order the places alike? (rank correlation)", fontsize=8, loc="left")
+    axis.set_title("Similarity of the methods' maps (rank correlation)", fontsize=8, loc="left")
 
 
 def _protocols(axis: "Axes", result: Trust) -> None:
@@ -124,5 +130,5 @@ def _protocols(axis: "Axes", result: Trust) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.axvline(0, color="0.7", lw=0.8)
     axis.set_title(
-        "would another protocol give the same order? (rank correlation with the table)", fontsize=8, loc="left"
+        "Order of the methods under other protocols (rank correlation with the table)", fontsize=8, loc="left"
     )

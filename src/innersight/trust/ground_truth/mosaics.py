@@ -1,4 +1,4 @@
-"""The grid test: does a heatmap find the one image of four that shows the class (Rao et al. 2022)."""
+"""The grid pointing game: does a heatmap find the one image of four that shows the class (Rao et al. 2022)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,35 +10,39 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.trust.case import widened
+from innersight.trust.ground_truth import Sample, Scores, ground_truth
 from innersight.trust.metrics.boxes import positive_inside
-from innersight.trust.request import Asked
-from innersight.trust.truths import Found, Seen, truths
+from innersight.trust.request import TrustRequest
 
 SURE = 0.5
 COUNT = 24
 
 
-@truths.register("right mosaic", better="high", against="chance in mosaics")
-def mosaic(asked: Asked, seen: Seen) -> Found | None:
-    """Share of the positive evidence that lies in the class's own images of a mosaic.
+@ground_truth.register("mass in mosaic", against="chance in the mosaics")
+def mosaic(request: TrustRequest, sample: Sample) -> Scores | None:
+    """Share of the positive values that lies on the class's own images in a mosaic.
 
     The grid pointing game (Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435). None where fewer
     than two classes are predicted with a probability of a half or more.
     """
-    made = mosaics(seen.x, seen.probabilities, COUNT, asked.seed)
+    made = mosaics(sample.x, sample.probabilities, COUNT, request.seed)
     if made is None:
         return None
-    size = asked.model.input.height, asked.model.input.width
-    found = [(positive_inside(widened(v, size), made.regions[i]), p) for i, v, p in asked.made(made.x, made.targets)]
-    sure = sum(p for _, p in found) / len(found)
-    return Found(torch.stack([v for v, _ in found]), made.regions.double().mean((1, 2)), {"mosaic probability": sure})
+    size = request.model.input.height, request.model.input.width
+    found = [
+        (positive_inside(widened(maps, size), made.regions[i]), probability)
+        for i, maps, probability in request.explain_made(made.x, made.targets)
+    ]
+    mean = sum(probability for _, probability in found) / len(found)
+    note = f"Mosaics: the network gives the class a mean probability of {mean:.2f} there."
+    return Scores(torch.stack([values for values, _ in found]), made.regions.double().mean((1, 2)), note)
 
 
 @dataclass(frozen=True, eq=False)
 class Mosaics:
     """Images of several classes side by side.
 
-    x : (n, C, H, W) network input. targets : (n,) the class asked about in each; no image is asked about twice.
+    x : (n, C, H, W) network input. targets : (n,) the class explained in each, no image twice.
     regions : (n, H, W) bool, where its images are.
     """
 
@@ -50,10 +54,10 @@ class Mosaics:
 def mosaics(
     x: Float[Tensor, "N C H W"], probabilities: Float[Tensor, "N classes"], count: int, seed: int
 ) -> Mosaics | None:
-    """Return mosaics of two by two images of different classes, one of which is asked about.
+    """Return mosaics of two by two images of different classes, one of which is explained.
 
     Only images that the network gives a class with a probability of at least a half; no labels are needed. x :
-    network input. count : at most so many, one for each image asked about. Of two or three classes, two are laid in
+    network input. count : at most so many, one for each image. Of two or three classes, two are laid in
     the diagonals. None for fewer, or inputs below 4 pixels.
     """
     sure, predicted = probabilities.max(1)
@@ -67,16 +71,16 @@ def mosaics(
         return None
     rng = np.random.default_rng(seed)
     made, targets, regions = [], [], []
-    # Each image is asked about once: mosaics of the same image would be no independent trials.
+    # Each image is explained once: mosaics of the same image would be no independent trials.
     for number in rng.permutation([i for members in groups.values() for i in members])[:count]:
-        asked, four = int(predicted[number]), len(classes) >= 4
-        others = [int(c) for c in rng.choice([c for c in classes if c != asked], 3 if four else 1, replace=False)]
-        chosen = [int(c) for c in rng.permutation([asked, *others])]
+        own, four = int(predicted[number]), len(classes) >= 4
+        others = [int(c) for c in rng.choice([c for c in classes if c != own], 3 if four else 1, replace=False)]
+        chosen = [int(c) for c in rng.permutation([own, *others])]
         cells = chosen if four else [chosen[0], chosen[1], chosen[1], chosen[0]]
-        tiles = [x[int(number if c == asked else rng.choice(groups[c]))] for c in cells]
+        tiles = [x[int(number if c == own else rng.choice(groups[c]))] for c in cells]
         made.append(_laid(tiles, height, width))
-        regions.append(_where([c == asked for c in cells], height, width))
-        targets.append(asked)
+        regions.append(_where([c == own for c in cells], height, width))
+        targets.append(own)
     return Mosaics(torch.stack(made), torch.tensor(targets), torch.stack(regions))
 
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import innersight as ins
 from innersight import terminal
 from innersight.cli import app
-from innersight.dissection import Concepts, clip_encoder, label, read_words
-from innersight.dissection.concepts import SHUFFLES, _correlated
+from innersight.dissection import WordLabels, clip_encoder, label, read_words
+from innersight.dissection.words import SHUFFLES, _correlated
 from innersight.errors import InnersightError
 from innersight.image import ImageError
 
@@ -63,11 +63,11 @@ def encode(given: Sequence[PILImage.Image] | Sequence[str]) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def planted() -> Concepts:
+def planted() -> WordLabels:
     return label(ins.load(Mixes(), input=ins.InputSpec(16, 16)), Tinted(), WORDS, encode, ["mix"], batch=7)
 
 
-def test_units_are_labelled_by_the_colour_they_follow(planted: Concepts) -> None:
+def test_units_are_labelled_by_the_colour_they_follow(planted: WordLabels) -> None:
     for unit, word in enumerate(WORDS[:3]):
         row = planted.row("mix", unit)
         assert row["label"] == word
@@ -109,7 +109,7 @@ def test_false_labels_are_as_rare_as_stated() -> None:
     assert false <= 6  # 2 expected; more in one of 200 such tests
 
 
-def test_saving(planted: Concepts, tmp_path: Path) -> None:
+def test_saving(planted: WordLabels, tmp_path: Path) -> None:
     document = json.loads(planted.save(tmp_path / "c.json").read_text())
     assert document["layers"]["mix"][0]["label"] == "red"
     assert document["words"] == list(WORDS)
@@ -214,7 +214,7 @@ def test_a_clip_model_of_transformers(tmp_path: Path) -> None:
     for i in range(8):
         Tinted()[i].save(home / f"{i}.png")
     (tmp_path / "words.txt").write_text("red\nblue\n")
-    asked = ["dissect", "toon", str(home), "-l", "stage4", "--concepts", str(tmp_path / "words.txt")]
+    asked = ["dissect", "toon", str(home), "-l", "stage4", "--words", str(tmp_path / "words.txt")]
     done = CliRunner().invoke(app, [*asked, "--clip", str(folder), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["words"] == ["red", "blue"]
@@ -227,7 +227,7 @@ def test_folders_that_are_no_clip_model(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "config.json").write_text('{"model_type": "none"}')
     with pytest.raises(InnersightError, match="cannot be opened as a CLIP model"):
         clip_encoder(tmp_path)
-    with pytest.raises(InnersightError, match="has no place for the word"):
+    with pytest.raises(InnersightError, match="does not say where the word goes"):
         clip_encoder(tmp_path, prompt="an image")
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(InnersightError, match=r"transformers is not installed; .*innersight\[hf\]"):

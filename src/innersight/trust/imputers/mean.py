@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from innersight.trust.replacements import Fill, laid_over, replacements
+from innersight.trust.imputers import Fill, imputers, laid_over
 
 
-@replacements.register("Mean colour")
+@imputers.register("Mean colour")
 def mean(x: Tensor, stream: torch.Generator) -> Fill:
-    """Mean: every removed pixel has the image's mean colour."""
+    """The mean colour of the image."""
     del stream
     return laid_over(x, x.mean((1, 2), keepdim=True).expand_as(x))

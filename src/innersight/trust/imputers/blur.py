@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from innersight.heatmaps.blur import blurred
-from innersight.trust.replacements import Fill, laid_over, replacements
+from innersight.trust.imputers import Fill, imputers, laid_over
 
 
-@replacements.register("Blur")
+@imputers.register("Blur")
 def blur(x: Tensor, stream: torch.Generator) -> Fill:
-    """Blur: a Gaussian with a standard deviation of a sixteenth of the shorter side."""
+    """A Gaussian blur of the image, with a standard deviation of a sixteenth of the shorter side."""
     del stream
     return laid_over(x, blurred(x[None])[0])

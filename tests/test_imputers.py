@@ -8,20 +8,20 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.blur import blurred
-from innersight.trust.replacements import replacements
-from innersight.trust.replacements.inpaint import imputed
+from innersight.trust.imputers import imputers
+from innersight.trust.imputers.inpaint import imputed
 
-NAMES = list(replacements)
+NAMES = list(imputers)
 
 
 def filled(name: str, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
-    return replacements[name](x, torch.Generator().manual_seed(seed))(kept)
+    return imputers[name](x, torch.Generator().manual_seed(seed))(kept)
 
 
 def test_the_replacements_are_there() -> None:
     assert NAMES == ["blur", "inpaint", "mean", "noise"]
     with pytest.raises(InnersightError, match="blur"):
-        replacements["blurr"]
+        imputers["blurr"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,7 +35,7 @@ def test_what_stays_is_left_as_it_is(name: str, shape: tuple[int, int, int]) -> 
     assert out.isfinite().all()
     assert torch.allclose(torch.where(kept[:, None], out, 0), torch.where(kept[:, None], x, 0), atol=1e-6)
     assert torch.equal(out, filled(name, x, kept))
-    assert "\n" not in (replacements[name].__doc__ or "").strip().splitlines()[0]
+    assert "\n" not in (imputers[name].__doc__ or "").strip().splitlines()[0]
 
 
 def test_blur_is_a_gaussian() -> None:

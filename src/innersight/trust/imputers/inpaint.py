@@ -6,15 +6,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight.quotients import quotient
-from innersight.trust.replacements import Fill, replacements
+from innersight.trust.imputers import Fill, imputers
 
 NOISE = 0.01
 ROUNDS = 24
 
 
-@replacements.register("Inpainting")
+@imputers.register("Inpainting", source="Rong et al. 2022, arXiv:2202.00449")
 def inpaint(x: Tensor, stream: torch.Generator) -> Fill:
-    """Inpaint: every removed pixel is the weighted mean of its neighbours, plus a little noise.
+    """The weighted mean of each removed pixel's neighbours, plus a little noise.
 
     Noisy linear imputation of ROAD (Rong et al. 2022, arXiv:2202.00449): the shape of what was removed cannot be read
     from what is left, as it can from a flat colour. The noise is 0.01 of the network input, as in the authors' code.
@@ -60,7 +60,7 @@ def _solved(known: Tensor, stays: Tensor, rounds: int) -> Tensor:
 
 
 def _guess(known: Tensor, stays: Tensor, rounds: int) -> Tensor:
-    """Return the same problem's answer on a grid half as fine, brought to this one."""
+    """Return the solution on a grid half as fine, interpolated to this one."""
     if min(known.shape[2:]) < 4:
         return quotient(known.sum((2, 3), keepdim=True), stays.sum((2, 3), keepdim=True)).expand_as(known)
     half, share = (F.avg_pool2d(t, 2, ceil_mode=True, count_include_pad=False) for t in (known, stays))
