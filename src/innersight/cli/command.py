@@ -339,7 +339,7 @@ def _arguments(signature: Signature, given: Mapping[str, Any], reads: Mapping[st
 
 def _values(signature: Signature, given: Mapping[str, Any], reads: Mapping[str, Typed]) -> Iterator[tuple[str, Any]]:
     for key, one in signature.parameters.items():
-        value = given.get(key)
+        value: Any = given.get(key)
         if key not in given or value is None or (isinstance(value, list) and not value):
             continue
         if value == 0 and _unlimited(one):
