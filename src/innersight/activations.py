@@ -73,7 +73,7 @@ def activations(
     images: Any,
     layers: Sequence[str] | None = None,
 ) -> ActivationMaps:
-    """Return the activation maps of every unit of one or several layers.
+    """Compute the activation maps of every unit of one or several layers.
 
     Parameters
     ----------

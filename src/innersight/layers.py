@@ -19,7 +19,7 @@ _WORDS: dict[str, Role] = {"Norm": "norm", "Pool": "pool", "Conv": "conv", "Line
 
 @public()
 def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[Layer, ...]:
-    """Return the layers whose output has units, in the order they are reached.
+    """List the layers whose output has units, in the order they are reached.
 
     Parameters
     ----------

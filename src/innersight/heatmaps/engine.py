@@ -61,7 +61,7 @@ def explain(
     seed: int = 0,
     shared: bool = False,
 ) -> Heatmaps:
-    """Return heatmaps: how much each location of the images counts for a class or another target.
+    """Compute heatmaps: how much each location of an image counts for a class or another target.
 
     Parameters
     ----------
