@@ -171,6 +171,6 @@ def test_headers_that_state_too_much_allocate_nothing(
 ) -> None:
     monkeypatch.setattr(archive, "LARGEST", 1000)
     found = list(entries(packed(tmp_path / "a.tar", 0, 2)))
-    with pytest.raises(ImageError, match="its header states more than 1,000 bytes"):
+    with pytest.raises(ImageError, match="its header declares more than 1,000 bytes"):
         found[0].load(model.input)
     assert found[0].digest() == ""

@@ -133,7 +133,7 @@ def test_float_samples(tmp_path: Path) -> None:
     assert pixels_of(load_image(tmp_path / "a.tif")).tolist() == [[0, 128], [255, 64]]
 
 
-@pytest.mark.parametrize(("value", "why"), [(np.nan, "not numbers"), (1.5, r"0 to 1.5 are outside 0..1")])
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "NaN or infinite values"), (1.5, r"0 to 1.5 are outside 0..1")])
 def test_float_samples_out_of_range_are_refused_by_name(value: float, why: str, tmp_path: Path) -> None:
     PILImage.fromarray(np.array([[0.0, value]], dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ImageError, match=rf"a\.tif: .*{why}"):

@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "no class": (lambda: Odd(Odd.scores, 0), r"returned \(3, 0\): it has no class to explain"),
     "detector": (
         lambda: Odd(detections),
-        f"boxes/labels/scores: no class scores; {WAY_OUT}",
+        rf"detects objects \(boxes/labels/scores\) and returns no class scores; {WAY_OUT}",
     ),
     "boxes": (
         lambda: Odd(lambda net, x: net.scores(x)[:, None].repeat(1, 9, 1)),
