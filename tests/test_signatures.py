@@ -8,6 +8,8 @@ import pytest
 import innersight as ins
 from innersight.cli import signatures
 from innersight.cli.signatures import REQUIRED, signature
+from innersight.registry import identifier
+from innersight.result import figures
 
 ENGINE = '''
 """A room.
@@ -109,6 +111,20 @@ def test_constants_imports_options_and_docstrings_are_followed() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(LookupError, match=r"innersight\.room\.engine has no other"):
         signature("innersight.room", "other")
+
+
+@pytest.mark.parametrize("name", list(figures))
+def test_options_of_figures_are_those_of_the_registry(name: str) -> None:
+    read = signatures.figure(identifier(name)).parameters
+    for option in figures.entry(name).options:
+        assert read[option.name].default == option.default
+        assert option.help.startswith(read[option.name].help)
+        assert bool(option.help) == bool(read[option.name].help)
+
+
+def test_a_figure_that_is_not_there() -> None:
+    with pytest.raises(LookupError, match="has no function nothing"):
+        signatures.figure("nothing")
 
 
 @pytest.mark.parametrize("name", [name for name in ins.__all__ if name[0].islower()])
