@@ -131,7 +131,7 @@ def test_bytes_that_are_no_image_are_skipped(model: Model, folder: Path) -> None
 def test_what_holds_data_sets_is_told(model: Model, folder: Path) -> None:
     with pytest.raises(InnersightError, match=r"has a collate_fn of its own.*give images=loader\.dataset"):
         scan(model, DataLoader(Streamed(folder), collate_fn=list), LAYERS)
-    with pytest.raises(InnersightError, match="made of 'train', 'test': give one of them"):
+    with pytest.raises(InnersightError, match="has the parts 'train', 'test': give one of them"):
         scan(model, {"train": Streamed(folder), "test": Streamed(folder)}, LAYERS)
 
 
@@ -164,7 +164,7 @@ def test_hugging_face_data_sets_that_do_not_decode(model: Model, folder: Path) -
 
 def test_splits_of_hugging_face_are_told(model: Model, folder: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    with pytest.raises(InnersightError, match="made of 'train': give one of them"):
+    with pytest.raises(InnersightError, match="has the parts 'train': give one of them"):
         scan(model, datasets.DatasetDict(train=rows_of(folder)), LAYERS)
 
 
