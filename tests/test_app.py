@@ -24,7 +24,7 @@ from PIL import Image as PILImage
 from serving import Serving, ask, call, follow
 
 from innersight.study import Plan, study
-from innersight.study.asks import kinds, parse
+from innersight.study.panel import parse_request, requests
 from innersight.web import uploads
 from innersight.web.app import create_app
 from innersight.web.guard import COOKIE
@@ -123,12 +123,12 @@ def test_openapi_is_complete(port: int) -> None:
                     schema = answer["content"]["application/json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/Problem"}, (path, status)
     body = found["paths"]["/api/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert body["discriminator"]["mapping"].keys() == kinds().keys()
+    assert body["discriminator"]["mapping"].keys() == requests().keys()
 
 
 def test_the_host_says_what_it_can_compute(port: int, folder: Path) -> None:
     found = ask(port, "GET", "/api/host")
-    assert (found["compute"], found["why"], found["kinds"]) == (True, None, sorted(kinds()))
+    assert (found["compute"], found["why"], found["kinds"]) == (True, None, sorted(requests()))
     assert found["limits"] == {"bytes": uploads.MAX_BYTES, "pixels": uploads.MAX_PIXELS}
     assert found["cost"]["activations"]["per"] == "layer"
     with Serving(create_app(folder)) as number:
@@ -238,10 +238,10 @@ class Slow:
     def __init__(self) -> None:
         self.end = threading.Event()
 
-    def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
+    def run(self, request: Any, progress: Any, stopped: threading.Event) -> None:
         from innersight.web.workers import StoppedError
 
-        hear({"share": 0.25, "what": "activations/x"})
+        progress({"share": 0.25, "what": "activations/x"})
         while not self.end.wait(0.01):
             if stopped.is_set():
                 raise StoppedError
@@ -254,13 +254,13 @@ class Slow:
 
 
 def test_jobs_wait_for_each_other_and_are_cancelled() -> None:
-    from innersight.study.asks import parse
+    from innersight.study.panel import parse_request
     from innersight.web.jobs import BusyError, Jobs
 
     ended: list[str] = []
     jobs = Jobs(Slow(), ended=lambda job: ended.append(job.state))
-    first, second = (jobs.add(parse({"kind": "activations", "layer": name})) for name in "ab")
-    assert jobs.add(parse({"kind": "activations", "layer": "b"})).id == second.id
+    first, second = (jobs.add(parse_request({"kind": "activations", "layer": name})) for name in "ab")
+    assert jobs.add(parse_request({"kind": "activations", "layer": "b"})).id == second.id
     events = jobs.watch(first.id, 5)
     while (job := next(events)) is None or job.share == 0:
         pass
@@ -268,9 +268,9 @@ def test_jobs_wait_for_each_other_and_are_cancelled() -> None:
     assert (job.state, job.share, job.what, waiting and waiting.state) == ("running", 0.25, "activations/x", "waiting")
     assert next(jobs.watch(second.id, 0.01)) == waiting
     for _ in range(49):
-        jobs.add(parse({"kind": "activations", "layer": f"more {_}"}))
+        jobs.add(parse_request({"kind": "activations", "layer": f"more {_}"}))
     with pytest.raises(BusyError, match="50 jobs are waiting"):
-        jobs.add(parse({"kind": "activations", "layer": "one more"}))
+        jobs.add(parse_request({"kind": "activations", "layer": "one more"}))
     cancelled = jobs.cancel(second.id)
     assert cancelled is not None
     assert cancelled.state == "cancelled"
@@ -286,8 +286,8 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
     monkeypatch.setattr(threading, "excepthook", told.put)
 
     class Broken:
-        def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
-            if ask.layer == "bad":
+        def run(self, request: Any, progress: Any, stopped: threading.Event) -> None:
+            if request.layer == "bad":
                 raise RuntimeError("no memory")
 
         def stop(self, stopped: threading.Event) -> None:
@@ -297,7 +297,7 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
             pass
 
     jobs = Jobs(Broken())
-    first, second = (jobs.add(parse({"kind": "activations", "layer": layer})) for layer in ("bad", "good"))
+    first, second = (jobs.add(parse_request({"kind": "activations", "layer": layer})) for layer in ("bad", "good"))
     ends = [list(jobs.watch(job.id, 5.0))[-1] for job in (first, second)]
     jobs.close()
     assert [job.state for job in ends if job] == ["failed", "done"]
@@ -312,7 +312,7 @@ def test_a_image_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Pa
     ask(port, "POST", "/api/jobs", {"kind": "patterns", "layer": "relu2", "units": [0, 1]})
     again = ask(port, "POST", "/api/images?name=a.png", body)
     ask(port, "DELETE", f"/api/jobs/{again['id']}")
-    assert (folder / "images" / job["ask"]["file"]).is_file()
+    assert (folder / "images" / job["request"]["file"]).is_file()
 
 
 def test_two_clients_at_once(port: int) -> None:
@@ -329,7 +329,7 @@ def test_two_clients_at_once(port: int) -> None:
     def reader() -> None:
         while not over.is_set():
             status, _, text = call(port, "GET", "/api/documents/study")
-            if status != 200 or json.loads(text)["format"] != 1:
+            if status != 200 or json.loads(text)["format"] != 2:
                 broken.append(status)
 
     clients = [threading.Thread(target=client) for _ in range(2)]
@@ -351,10 +351,10 @@ class Deaf:
         self.begun: queue.Queue[str] = queue.Queue()
         self.end: queue.Queue[None] = queue.Queue()
 
-    def run(self, ask: Any, hear: Any, stopped: threading.Event) -> None:
-        self.begun.put(ask.layer)
+    def run(self, request: Any, progress: Any, stopped: threading.Event) -> None:
+        self.begun.put(request.layer)
         self.end.get()
-        hear({"document": "layer/x"})
+        progress({"document": "layer/x"})
 
     def stop(self, stopped: threading.Event) -> None:
         stopped.set()
@@ -367,13 +367,13 @@ def test_a_job_that_was_cancelled_and_forgotten_ends_like_any_other() -> None:
     """It is over before the worker has let go of it, and older than the 200 that are known."""
     worker = Deaf()
     jobs = Jobs(worker)
-    first = jobs.add(parse({"kind": "activations", "layer": "first"}))
+    first = jobs.add(parse_request({"kind": "activations", "layer": "first"}))
     assert worker.begun.get(timeout=5) == "first"
     jobs.cancel(first.id)
     for number in range(260):
-        jobs.cancel(jobs.add(parse({"kind": "activations", "layer": str(number)})).id)
+        jobs.cancel(jobs.add(parse_request({"kind": "activations", "layer": str(number)})).id)
     worker.end.put(None)
-    last = jobs.add(parse({"kind": "activations", "layer": "last"}))
+    last = jobs.add(parse_request({"kind": "activations", "layer": "last"}))
     assert worker.begun.get(timeout=5) == "last"
     worker.end.put(None)
     assert [job.state for job in jobs.watch(last.id, 5) if job][-1] == "done"
@@ -531,7 +531,7 @@ def test_the_command_computes_in_another_process_cancels_and_ends_cleanly(toon: 
         # A long one is cut off in the middle of its work: what is finished stays.
         job = ask(number, "POST", "/api/jobs", {"kind": "patterns", "layer": "stage2", "units": list(range(32))})
         until = time.monotonic() + 60
-        while ask(number, "GET", f"/api/jobs/{job['id']}")["what"] != "patterns/stage2/asked/4,5,6,7":
+        while ask(number, "GET", f"/api/jobs/{job['id']}")["what"] != "patterns of stage2, units 4, 5, 6, 7":
             assert time.monotonic() < until
             time.sleep(0.05)
         assert ask(number, "DELETE", f"/api/jobs/{job['id']}")["state"] == "cancelled"
@@ -582,14 +582,14 @@ def test_a_study_that_went_on_is_shown_as_it_is(toon: Path, tmp_path: Path) -> N
     from innersight.sources import load
     from innersight.storage.stamp import fresh
     from innersight.storage.study_folder import StudyFolder
-    from innersight.study.asks import parse
-    from innersight.study.later import later
+    from innersight.study.compute import compute
+    from innersight.study.panel import parse_request
 
     folder = Path(shutil.copytree(toon, tmp_path / "s"))
     assert fresh(StudyFolder(folder))
     study_json = folder / "web" / "documents" / "study.json"
     old = study_json.read_text()
-    list(later(folder, parse({"kind": "activations", "layer": "stage2"}), model=load("toon", device="cpu")))
+    list(compute(folder, parse_request({"kind": "activations", "layer": "stage2"}), model=load("toon", device="cpu")))
     assert fresh(StudyFolder(folder))
     study_json.write_text(old)
     assert not fresh(StudyFolder(folder))

@@ -26,7 +26,7 @@ TRAIN = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     plan = Plan(layers=("relu1", "relu2"), units=3, steps=2, seeds=1, negatives=0, methods=("gradcam",))
     done = study(tiny("in-place"), [image(1), image(2)], tmp_path_factory.mktemp("exports") / "s", plan=plan)
-    Store.open(done.folder).put("train", {}, TRAIN, {}, 0.1)
+    Store.open(done.folder).put("training", {}, TRAIN, {}, 0.1)
     return done
 
 

@@ -32,9 +32,9 @@ from innersight.storage.stamp import shown
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
-from innersight.study.asks import parse
+from innersight.study.compute import compute
 from innersight.study.content import content_of
-from innersight.study.later import later
+from innersight.study.panel import parse_request
 from innersight.web.app import create_app
 from innersight.web.workers import Process
 
@@ -48,7 +48,7 @@ def make():
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('RAN').write_text('x')\ndef make(): raise SystemExit\n"
 SOURCE = "python:mynet:make?size=24"
 PLAN = Plan(layers=("1",), units=2, steps=2, seeds=1, methods=("gradcam",), negatives=0, trust=0)
-MAPS = parse({"kind": "activations", "layer": "0"})
+MAPS = parse_request({"kind": "activations", "layer": "0"})
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def again(folder: Path, home: Path) -> None:
         study(network(), [home / "images" / "0.png", image(4)], folder, plan=PLAN).render()
 
 
-def compute(folder: Path, home: Path) -> None:
-    list(later(folder, MAPS, model=network(), images=[str(home / "images")]))
+def computed(folder: Path, home: Path) -> None:
+    list(compute(folder, MAPS, model=network(), images=[str(home / "images")]))
 
 
 def scans(folder: Path, home: Path) -> None:
@@ -146,7 +146,7 @@ def scans(folder: Path, home: Path) -> None:
         scan(network(), "images", ["1"], out=folder, top=1).sprites(folder)
 
 
-ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, compute, scans]
+ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, computed, scans]
 actions = pytest.mark.parametrize("act", ACTIONS, ids=lambda act: act.__name__)
 
 
@@ -218,7 +218,7 @@ def test_a_database_that_is_a_second_name_of_another_file_is_not_written(name: s
     os.link(sent / name, sent.parent / "other.sqlite")
     before = (sent.parent / "other.sqlite").read_bytes()
     with pytest.raises(InnersightError, match="hard link"):
-        compute(sent, home)
+        computed(sent, home)
     # Reading changes nothing.
     export(sent, home)
     assert (sent.parent / "other.sqlite").read_bytes() == before
@@ -241,7 +241,7 @@ def test_a_journal_that_names_a_file_for_sqlite_to_delete_is_refused(sent: Path,
 def test_values_are_read_from_their_own_file_alone(stated: str, sent: Path, home: Path) -> None:
     stated = str(sent.parent / "precious.txt") if stated == "PRECIOUS" else stated
     change(sent, "UPDATE items SET file = ? WHERE key = 'activations/1'", stated)
-    for act in (report, export, again, compute):
+    for act in (report, export, again, computed):
         with pytest.raises(InnersightError, match=r"names '.*' for the values of 'activations/1'"):
             act(sent, home)
 
@@ -251,11 +251,18 @@ def test_forgetting_an_image_deletes_its_own_files_alone(sent: Path, home: Path)
     PILImage.fromarray(np.asarray(image(5).pil)).save(sent / "images" / "0123456789abcdef.png")
     model = network()
     images = [str(home / "images")]
-    list(later(sent, parse({"kind": "image", "file": "0123456789abcdef.png", "name": "a"}), model=model, images=images))
-    forget = parse({"kind": "forget", "image": "d01234567"})
+    list(
+        compute(
+            sent,
+            parse_request({"kind": "image", "file": "0123456789abcdef.png", "name": "a"}),
+            model=model,
+            images=images,
+        )
+    )
+    forget = parse_request({"kind": "forget", "image": "d01234567"})
     for stated in (str(sent.parent / "precious.txt"), "../precious.txt", "values/../../precious.txt"):
-        change(sent, "UPDATE items SET file = ? WHERE key LIKE 'added/%'", stated)
-        list(later(sent, forget, model=model, images=images))
+        change(sent, "UPDATE items SET file = ? WHERE key LIKE 'images@%'", stated)
+        list(compute(sent, forget, model=model, images=images))
         assert not (sent / "images" / "0123456789abcdef.png").exists()
 
 
@@ -279,7 +286,7 @@ COLUMNS = [
     for line in TABLES[table].partition("(")[2].replace(", ", ",\n").splitlines()
     if line.strip() and line.split()[0] not in (")", "one", "key", "seconds", "finished", "likeness")
 ]
-READ_BY = {"items": (report, compute), "identity": (again,), "scan": (scans, report), "scan_images": (scans,)}
+READ_BY = {"items": (report, computed), "identity": (again,), "scan": (scans, report), "scan_images": (scans,)}
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: str(name))
@@ -322,7 +329,7 @@ def test_a_view_in_place_of_a_table_is_refused(sent: Path, home: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"no database at all", b"SQLite format 3\0" + bytes(4096)])
 def test_a_file_that_is_no_index_is_said_to_be_none(data: bytes, sent: Path, home: Path) -> None:
     (sent / "index.sqlite").write_bytes(data)
-    for act in (report, export, view, compute):
+    for act in (report, export, view, computed):
         with pytest.raises(InnersightError):
             act(sent, home)
 
@@ -367,7 +374,7 @@ def test_values_of_any_kind_end_in_a_sentence(damage: Any, sent: Path, home: Pat
     for name in sorted(path.name for path in (sent / "values").iterdir()):
         kept = (sent / "values" / name).read_bytes()
         damage(sent / "values" / name)
-        for act in (report, export, scans if name.startswith("scan-") else compute):
+        for act in (report, export, scans if name.startswith("scan-") else computed):
             ends_well(act, sent, home)
         (sent / "values" / name).write_bytes(kept)
 
@@ -388,9 +395,9 @@ def test_documents_of_any_kind_end_in_a_sentence(sent: Path, home: Path) -> None
     report(sent, home)
 
 
-@pytest.mark.parametrize("key", ["model", "images", "asked"])
+@pytest.mark.parametrize("key", ["model", "images", "requested"])
 def test_so_do_documents_that_decide_what_is_computed(key: str, sent: Path, home: Path) -> None:
-    compute(sent, home)
+    computed(sent, home)
     whole = document(sent, key)
     inner = {"model": "model", "images": "sources"}.get(key)
     found = [{**whole, name: odd} for name in whole for odd in ODD[:3]]
@@ -400,7 +407,7 @@ def test_so_do_documents_that_decide_what_is_computed(key: str, sent: Path, home
         found += [{**whole, inner: one if isinstance(whole[inner], dict) else [one]} for one in changed]
     for one in [*found, *ODD]:
         put(sent, key, one)
-        ends_well(compute, sent, home)
+        ends_well(computed, sent, home)
     served(sent)
 
 
@@ -554,9 +561,9 @@ def test_an_image_that_this_user_never_named_is_not_opened(sent: Path, home: Pat
     found["sources"][0] = {"path": str(private), "digest": digest}
     put(sent, "images", found)
     with pytest.raises(InnersightError, match=r"its images lie at .*--images FOLDER"):
-        list(later(sent, MAPS, model=model))
+        list(compute(sent, MAPS, model=model))
     with pytest.raises(InnersightError, match=r"private.png is not in .*--images FOLDER"):
-        list(later(sent, MAPS, model=model, images=[str(home / "images")]))
+        list(compute(sent, MAPS, model=model, images=[str(home / "images")]))
 
 
 def test_images_are_found_where_they_are_said_to_be(sent: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,8 +572,8 @@ def test_images_are_found_where_they_are_said_to_be(sent: Path, home: Path, monk
     (sent.parent / "copies" / "0.png").write_bytes(b"another of that name")
     model = network()
     with pytest.raises(InnersightError, match="--images FOLDER"):
-        list(later(sent, MAPS, model=model))
-    assert "layer/0" in list(later(sent, MAPS, model=model, images=[str(sent.parent / "copies")]))
+        list(compute(sent, MAPS, model=model))
+    assert "layer/0" in list(compute(sent, MAPS, model=model, images=[str(sent.parent / "copies")]))
 
 
 @pytest.mark.parametrize(
@@ -612,7 +619,7 @@ def test_a_home_that_cannot_be_written_is_told(home: Path, tmp_path: Path, monke
     done = study(network(), [home / "images" / "0.png"], tmp_path / "t", plan=PLAN)
     assert "cannot be recognised as yours" in done.notes[0]
     with pytest.raises(InnersightError, match="--images"):
-        list(later(tmp_path / "t", MAPS, model=network()))
+        list(compute(tmp_path / "t", MAPS, model=network()))
 
 
 # A medium that cannot be written -------------------------------------------------------------------------------------
@@ -642,7 +649,7 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
     export(sent, home)
     with pytest.raises(InnersightError, match=r"read-only: name another file .* --out"):
         report(sent, home)
-    for act in (again, compute, scans):
+    for act in (again, computed, scans):
         with pytest.raises(InnersightError, match="read-only"):
             act(sent, home)
     with Serving(create_app(sent)) as port:

@@ -28,7 +28,7 @@ from innersight.storage import index
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
-from innersight.study.plan import ITEMS
+from innersight.study.plan import FORMAT
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
 IMAGES = [image(1), image(2)]
@@ -65,9 +65,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_every_item_is_computed_once(finished: Study) -> None:
     keys = {
-        "model", "images", "activations/relu1", "activations/relu2", "compare/relu1", "compare/relu2", "kernels",
+        "model", "images", "activations/relu1", "activations/relu2", "compare/relu1", "compare/relu2", "weights",
         "heatmaps",
-        "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "fields",
+        "patterns/relu1/0", "patterns/relu2/0", "negatives/relu1/0", "negatives/relu2/0", "classes", "receptive-field",
         "ablation/relu1", "ablation/relu2", "connections/relu1/0", "connections/relu2/0",
     }  # fmt: skip
     assert values_of(finished.folder).keys() == keys
@@ -84,7 +84,7 @@ def test_the_same_call_again_computes_nothing(finished: Study) -> None:
 @pytest.mark.parametrize("count", [0, 1, 4, 10])
 def test_a_study_that_was_stopped_goes_on(count: int, finished: Study, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(count))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, progress=stop_after(count))
     assert len(values_of(tmp_path / "s")) == count
     rest = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN)
     assert (rest.computed, rest.reused) == (finished.computed - count, count)
@@ -110,7 +110,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"layers": ("relu1", "conv2")},
         {
             "model",
-            "fields",
+            "receptive-field",
             "activations/conv2",
             "compare/conv2",
             "ablation/conv2",
@@ -174,7 +174,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
 
     plan = Plan(layers=("relu1", "relu2"), units=3, steps=2)
-    ins.study(tiny("in-place"), [image(1), image(2)], {out!r}, plan=plan, watch=watch)
+    ins.study(tiny("in-place"), [image(1), image(2)], {out!r}, plan=plan, progress=watch)
 """
 
 
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
     where: str, error: Exception, finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, progress=stop_after(3))
 
     def full(*_args: Any, **_kwargs: Any) -> None:
         raise error
@@ -293,7 +293,7 @@ def document(web: Path, key: str) -> dict[str, Any]:
     kind, _, name = key.partition("/")
     path = web / "documents" / kind / f"{quote(name, safe='')}.json" if name else web / "documents" / f"{kind}.json"
     found = json.loads(path.read_text(), parse_constant=forbidden)
-    assert found["format"] == 1
+    assert found["format"] == 2
     return found
 
 
@@ -336,7 +336,7 @@ def test_the_study_document(web: Path) -> None:
     assert found["story"] == ["relu1", "relu2"]
     assert [layer["name"] for layer in found["layers"]] == ["conv1", "relu1", "conv2", "relu2", "head"]
     assert [layer["document"] for layer in found["layers"]] == [None, "layer/relu1", None, "layer/relu2", None]
-    assert {entry["what"] for entry in found["timing"]} == values_of(web.parent).keys()
+    assert {entry["what"] for entry in found["timing"]} == {key.split("/")[0] for key in values_of(web.parent)}
     assert all(sentence for sentence in found["how"].values())
     assert {entry["what"] for entry in found["missing"]} >= {"training"}
     assert found["skipped"] == []
@@ -362,7 +362,7 @@ def test_the_layer_document_gives_the_values_back(layer: str, web: Path) -> None
     assert patterns["units"] == ranked[:3]
     assert patterns["sheet"]["count"] == len(patterns["score"]) == 3
     assert patterns["score"][0].keys() >= {"activation", "natural", "ratio", "flags"}
-    assert found["kernels"] is None
+    assert found["weights"] is None
 
 
 def test_the_heatmaps_document_gives_the_values_back(web: Path) -> None:
@@ -397,10 +397,10 @@ def test_the_classes_document(web: Path) -> None:
 def test_first_kernels_belong_to_the_layer_that_holds_them(tmp_path: Path) -> None:
     done = study(tiny("in-place"), IMAGES[:1], tmp_path / "s", plan=Plan(layers=("conv1", "relu2"), units=0))
     web = done.render()
-    kernels = document(web, "layer/conv1")["kernels"]
+    kernels = document(web, "layer/conv1")["weights"]
     assert kernels["sheet"]["count"] == 6
     assert kernels["sheet"]["tile"] == [3, 3]
-    assert document(web, "layer/relu2")["kernels"] is None
+    assert document(web, "layer/relu2")["weights"] is None
     assert document(web, "layer/conv1")["signed"] is True
     assert document(web, "layer/conv1")["compare"] is None
     missing = {entry["what"]: entry["why"] for entry in document(web, "study")["missing"]}
@@ -410,7 +410,7 @@ def test_first_kernels_belong_to_the_layer_that_holds_them(tmp_path: Path) -> No
 
 def test_a_study_that_stopped_early_renders_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, watch=stop_after(3))
+        study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, progress=stop_after(3))
     web = Study.open(tmp_path / "s").render()
     assert document(web, "layer/relu1")["activations"].keys() == {"p0", "p1"}
     assert document(web, "layer/relu2")["activations"] == {}
@@ -459,8 +459,8 @@ def test_a_later_call_of_a_module_has_a_page_of_its_own(tmp_path: Path) -> None:
 def test_a_study_of_an_older_version_is_refused_and_made_again(tmp_path: Path) -> None:
     folder = study(tiny("in-place"), IMAGES, tmp_path / "study", plan=PLAN).folder
     with sqlite3.connect(folder / "index.sqlite") as db:
-        old = f"UPDATE items SET settings = replace(settings, '\"format\": {ITEMS}', '\"format\": 1'), "
-        old += f"document = replace(document, '\"format\": {ITEMS}', '\"format\": 1')"
+        old = f"UPDATE items SET settings = replace(settings, '\"format\": {FORMAT}', '\"format\": 1'), "
+        old += f"document = replace(document, '\"format\": {FORMAT}', '\"format\": 1')"
         db.execute(old)
     db.close()
     with pytest.raises(InnersightError, match="made by another version of innersight; run the study again"):

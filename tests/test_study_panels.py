@@ -18,8 +18,9 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.receptive_field import receptive_fields
 from innersight.scan import scan
+from innersight.storage.store import Store
 from innersight.study import Plan, Study, study
-from innersight.study.causes import ablation
+from innersight.study.panels.ablation import ablated
 from innersight.trust import trust
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
@@ -73,7 +74,7 @@ def test_other_seeds_and_negatives_have_a_tile_each(web: Path) -> None:
     shown = read_tiles(web / "files", patterns["sheet"])
     assert others.shape == shown.shape
     assert not (others == shown).all((1, 2, 3)).any()
-    negatives = patterns["negatives"]
+    negatives = layer(web, "relu1")["negatives"]
     assert negatives["units"] == patterns["units"][:2]
     assert negatives["sheet"]["count"] == 2
 
@@ -134,7 +135,7 @@ def test_a_study_says_why_no_unit_could_be_switched_off() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.weight[0] = torch.nan
-    found, _ = ablation(model, IMAGES, "relu1")
+    found, _ = ablated(model, IMAGES, "relu1")
     assert "not finite" in found["why"]
     assert found["own"] == {}
 
@@ -195,7 +196,7 @@ def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) ->
     assert found["examples"]["rows"] == []
     assert "cannot be read any more" in found["examples"]["why"]
     assert found["scan"]["images"] == 12
-    assert found["patterns"]["negatives"] is None
+    assert found["negatives"] is None
 
 
 def test_a_scan_of_another_network_is_not_shown_as_examples(tmp_path: Path, folder: Path) -> None:
@@ -214,8 +215,8 @@ def test_a_study_goes_on_where_methods_cannot_be_tested(monkeypatch: pytest.Monk
         raise InnersightError("it cannot be read")
 
     # By import: in the package `study` is the function.
-    monkeypatch.setattr(import_module("innersight.study.trusted"), "trust", refuse)
-    monkeypatch.setattr(import_module("innersight.study.causes"), "connections", refuse)
+    monkeypatch.setattr(import_module("innersight.trust"), "trust", refuse)
+    monkeypatch.setattr(import_module("innersight.connections"), "connections", refuse)
     images = [image(i) for i in range(10)]
     web = study(
         tiny("in-place"), images, tmp_path / "s", plan=Plan(layers=("relu1",), units=2, steps=1, negatives=0)
@@ -225,3 +226,11 @@ def test_a_study_goes_on_where_methods_cannot_be_tested(monkeypatch: pytest.Monk
     assert found["methods"] == {}
     assert layer(web, "relu1")["connections"]["notes"] == ["it cannot be read"]
     assert layer(web, "relu1")["connections"]["rows"] == [[], []]
+
+
+def test_a_document_has_the_format_of_the_documents_whatever_its_record_says(tmp_path: Path) -> None:
+    made = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=Plan(layers=("relu1",), units=0))
+    record = {"format": 1, "scalars": {}, "layers": {}}
+    Store.open(made.folder).put("training", {}, record, {}, 0.0)
+    found = {path.stem: json.loads(path.read_text())["format"] for path in made.render().glob("documents/*.json")}
+    assert found == dict.fromkeys(["study", "heatmaps", "training"], 2)

@@ -20,7 +20,9 @@ from innersight.input_spec import InputSpec
 from innersight.inputs import read
 from innersight.model import Model
 from innersight.patterns import interpretability
-from innersight.study import Plan, Study, asks, later
+from innersight.study import Plan, Study
+from innersight.study.compute import compute
+from innersight.study.panel import parse_request
 from innersight.trust import Protocol
 
 COUNT = 4
@@ -240,7 +242,7 @@ def test_single_images_of_other_parameters(model: Model) -> None:
 def test_a_study_of_tensors_is_computed_further(model: Model, tmp_path: Path) -> None:
     made = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
     assert made.notes == (f"float tensors are read as the network's own input, already normalised: {COUNT}",)
-    assert list(later.later(tmp_path / "s", asks.parse({"kind": "activations", "layer": "relu1"}), model=model))
+    assert list(compute(tmp_path / "s", parse_request({"kind": "activations", "layer": "relu1"}), model=model))
     again = ins.study(model, fed(model), tmp_path / "s", plan=Plan(units=0, steps=1, trust=0))
     assert again.computed == 0
     assert Study.open(tmp_path / "s").report(tmp_path / "r.html").stat().st_size

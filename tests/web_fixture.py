@@ -71,7 +71,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
     _write(
         documents / "study.json",
         {
-            "format": 1,
+            "format": 2,
             "title": "Eight drawn characters",
             "created": "2025-03-14T09:26:53Z",
             "version": "0.1.0",
@@ -111,7 +111,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
     )
     _write(documents / "classes.json", _classes(labels, files, random))
     _write(documents / "heatmaps.json", _heatmaps(images, seen, files))
-    _write(documents / "train.json", _train(labels, random))
+    _write(documents / "training.json", _train(labels, random))
     _write(
         documents / "trust.json",
         {
@@ -129,7 +129,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps({"format": 1, **document}, allow_nan=False), encoding="utf-8")
+    path.write_text(json.dumps({"format": 2, **document}, allow_nan=False), encoding="utf-8")
 
 
 def _prediction(labels: Sequence[str], first: int, random: np.random.Generator) -> list[dict[str, Any]]:
@@ -191,10 +191,10 @@ def _layer(
         }
         for u in order
     ]
-    kernels = None
+    weights = None
     if grid == 48:
         tiles = np.stack([tint(wavelet(7, u, units), colours[u]) for u in range(units)])
-        kernels = {"sheet": colour_sheet(tiles, files, f"{stem}-kernels", suffix="png")}
+        weights = {"sheet": colour_sheet(tiles, files, f"{stem}-weights", suffix="png")}
     return {
         "name": name,
         "kind": "Conv2d" if grid > 1 else "Linear",
@@ -206,12 +206,6 @@ def _layer(
         "patterns": {
             "sheet": colour_sheet(patterns, files, f"{stem}-patterns"),
             "others": {"sheet": colour_sheet(patterns[:, ::-1], files, f"{stem}-others"), "each": 1},
-            "negatives": {
-                "sheet": colour_sheet(255 - patterns[:4], files, f"{stem}-negatives"),
-                "units": list(range(min(4, units))),
-                "settings": {"steps": 128},
-                "score": [{**score[u], "activation": -score[u]["activation"]} for u in range(min(4, units))],
-            },
             "units": list(range(drawn)),
             "settings": {"steps": 128, "size": 128, "learning_rate": 0.05, "image": "fourier"},
             "score": score,
@@ -221,7 +215,15 @@ def _layer(
         "compare": {"images": ["p0", "p1"], "definition": "strength × sparsity × agreement", "rank": rank}
         if grid > 1
         else None,
-        "kernels": kernels,
+        "negatives": {
+            "sheet": colour_sheet(255 - patterns[:4], files, f"{stem}-negatives"),
+            "units": list(range(min(4, units))),
+            "settings": {"steps": 128},
+            "score": [{**score[u], "activation": -score[u]["activation"]} for u in range(min(4, units))],
+        }
+        if grid > 1
+        else None,
+        "weights": weights,
         "field": _field(grid),
         "scan": _scan(units, natural, random) if grid > 1 else None,
         "examples": _examples(seen, units, files, stem) if grid > 1 else None,

@@ -45,7 +45,7 @@ def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = 
         for seed in SCANNED:
             _drawn(inside, "dataset", name, seed)
     scan(model, Path(out) / "dataset", PLAN.settled(model).layers, out=out)
-    made = study(model, files, out, plan=PLAN, watch=progress)
+    made = study(model, files, out, plan=PLAN, progress=progress)
     return made.report(Path(out) / "report.html")
 
 

@@ -17,7 +17,7 @@ from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
 from innersight.model import Model
 from innersight.registry import Registry
-from innersight.study.documents import describe
+from innersight.study.panels.heatmaps import describe
 from innersight.trust.baselines import baselines
 from innersight.trust.column import describe_column
 from innersight.trust.ground_truth import ground_truth

@@ -241,11 +241,11 @@ def test_of_many_tiles_only_those_near_the_reader_are_there(chromium: Any, tmp_p
 def test_empty_panels_say_why(chromium: Any, study: Path, tmp_path: Path) -> None:
     shutil.copytree(study / "web", tmp_path / "web")
     documents = tmp_path / "web" / "documents"
-    for name in ("classes", "heatmaps", "train"):
+    for name in ("classes", "heatmaps", "training"):
         (documents / f"{name}.json").unlink()
     for path in (documents / "layer").iterdir():
         layer = json.loads(path.read_text())
-        nothing = ("patterns", "compare", "kernels", "scan", "examples", "ablation", "connections", "field")
+        nothing = ("patterns", "compare", "weights", "scan", "examples", "ablation", "connections", "field")
         path.write_text(json.dumps({**layer, "activations": {}, **dict.fromkeys(nothing)}))
     about = json.loads((documents / "study.json").read_text())
     about["missing"] = [{"what": "patterns", "why": "Nobody asked <i>for</i> them."}]
@@ -294,12 +294,12 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
 def test_unknown_format_is_said(chromium: Any, study: Path, tmp_path: Path) -> None:
     shutil.copytree(study / "web", tmp_path / "web")
     path = tmp_path / "web" / "documents" / "study.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 3}))
     context = chromium.new_context()
     page = context.new_page()
     page.goto(write_report(tmp_path, tmp_path / "report.html").as_uri())
     page.wait_for_selector("#alarm:not([hidden])")
-    assert "has format 2" in page.locator("#alarm").inner_text()
+    assert "has format 3" in page.locator("#alarm").inner_text()
     context.close()
 
 

@@ -89,7 +89,7 @@ def test_an_image_explains_one_class_at_a_time(anywhere: Reader, study: Path) ->
 def test_a_class_shows_its_units_its_confusions_and_the_mean_heatmap(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/c/0", "ambra")
     page = anywhere.page
-    confusion = document(study, "train")["metrics"]["confusion"]
+    confusion = document(study, "training")["metrics"]["confusion"]
     labels = document(study, "study")["model"]["labels"]
     worst = max(range(1, len(labels)), key=lambda other: (confusion[0][other], -other))
     terms = page.locator(".facts > div", has_text="ambra predicted as").inner_text()
@@ -115,7 +115,7 @@ def test_a_class_shows_its_units_its_confusions_and_the_mean_heatmap(anywhere: R
 def test_one_slider_sets_the_step_of_every_chart(anywhere: Reader, study: Path) -> None:
     anywhere.go("#/train", "was trained")
     page = anywhere.page
-    train = document(study, "train")
+    train = document(study, "training")
     page.get_by_label("Training step").fill("3")
     assert page.locator(".clock-step").inner_text() == "step 60 of 580"
     loss = train["scalars"]["val/loss"]["value"][3]

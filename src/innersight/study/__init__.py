@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from innersight.study.plan import Plan as Plan
-    from innersight.study.work import Study as Study
-    from innersight.study.work import study as study
+    from innersight.study.result import Study as Study
+    from innersight.study.runner import study as study
 
 # The server reads what can be asked of a study without loading torch.
-_HOME = {"Plan": "innersight.study.plan", "Study": "innersight.study.work", "study": "innersight.study.work"}
+_HOME = {"Plan": "innersight.study.plan", "Study": "innersight.study.result", "study": "innersight.study.runner"}
 __all__ = ["Plan", "Study", "study"]
 
 

@@ -11,22 +11,47 @@ from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
 LARGEST = 128
-# What the items of a study hold. Raise it when that changes: items of another format are made again.
-ITEMS = 7
+# Of the items of a study. Raise it when what they hold changes: a study of another format is refused until it is
+# run again.
+FORMAT = 8
 
 
 @dataclass(frozen=True)
 class Plan:
     """The settings of a study.
 
-    layers : names; the default layers when empty.
-    units : patterns per layer, of the units that `compare` ranks best (with one image: that peak highest).
-    steps : updates of each pattern, at most. seeds : images drawn of each, the strongest is shown.
-    size : their side in pixels; when None the model's own, at most 128.
-    methods : heatmaps. target : class they explain; each image's own prediction when None. rivals : they also explain
-    the runner-up, and the class less the runner-up. seed : of the patterns. negatives : units of each layer for which
-    also what switches them off is drawn. trust : images, at most, on which the methods are tested, of the data set
-    that was scanned into the study's folder or else of the study; not where fewer than 10 are at hand.
+    Parameters
+    ----------
+    layers
+        Names of layers; the default layers when empty.
+    units
+        Patterns for each layer, of the units that `compare` ranks best (with one image: those that peak highest).
+        0 draws none.
+    steps
+        Updates of each pattern, at most; classes take twice as many.
+    size
+        Side of the patterns in pixels; the model's own, at most 128, when None.
+    methods
+        Heatmap methods.
+    target
+        Class that the heatmaps explain; the class predicted for each image when None.
+    seed
+        Seed of the patterns.
+    seeds
+        Images drawn of each pattern; the strongest is shown.
+    rivals
+        Whether heatmaps also explain the runner-up, and the class less the runner-up.
+    negatives
+        Units of each layer for which an inhibiting pattern is drawn too.
+    trust
+        Images, at most, on which the heatmap methods are tested: of the data set scanned into the study's folder, or
+        else of the study. They are not tested where fewer than 10 are at hand.
+
+    Examples
+    --------
+    >>> Plan(layers=("stage1",), units=8).methods
+    ('gradcam', 'hirescam', 'layercam', 'saliency')
+
     """
 
     layers: tuple[str, ...] = ()

@@ -1,39 +1,42 @@
-"""Carry out items one by one, each kept as soon as it is finished."""
+"""Carry out tasks one by one; each item is kept as soon as it is finished."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from innersight.errors import InnersightError
 from innersight.storage.store import Store
-from innersight.study.ask import Work
+from innersight.study.key import Key
+from innersight.study.panel import Task
 
-Watch = Callable[[int, int, str], None]
-Failed = Callable[[str, InnersightError], None]
+ReportProgress = Callable[[int, int, str], None]
+Failed = Callable[[Task, InnersightError], None]
 
 
 def carry_out(
-    store: Store, work: Iterable[Work], watch: Watch | None = None, failed: Failed | None = None
-) -> Iterator[tuple[str, bool]]:
+    store: Store, tasks: Iterable[Task], progress: ReportProgress | None = None, failed: Failed | None = None
+) -> Iterator[tuple[Key, bool]]:
     """Compute the items that are not done with the same settings; yield each key, and whether it was computed.
 
-    watch : called with (items done, items in all, name of the next one). failed : told of an item that cannot be made,
-    which is left out where it returns; without it the error ends the work. The caller holds the lock of the store.
+    progress : called with (items done, items in all, the next one in words). failed : called with a task that cannot be
+    carried out, which is left out where it returns; without it the error ends the work. The caller holds the lock of
+    the store.
     """
-    work = list(work)
-    for number, (key, settings, make) in enumerate(work):
-        if watch:
-            watch(number, len(work), key)
-        missing = not store.done(key, settings)
+    tasks = list(tasks)
+    for number, task in enumerate(tasks):
+        if progress:
+            progress(number, len(tasks), task.key.words())
+        key = str(task.key)
+        missing = not store.done(key, task.settings)
         if missing:
             start = time.perf_counter()
             try:
-                document, tensors = make()
+                document, tensors = task.compute()
             except InnersightError as error:
                 if failed is None:
                     raise
-                failed(key, error)
+                failed(task, error)
                 continue
-            store.put(key, settings, document, tensors, time.perf_counter() - start)
-        yield key, missing
-    if watch:
-        watch(len(work), len(work), "done")
+            store.put(key, task.settings, document, tensors, time.perf_counter() - start)
+        yield task.key, missing
+    if progress:
+        progress(len(tasks), len(tasks), "done")

@@ -1,12 +1,12 @@
-"""The process that computes for a server: asks come in as lines of JSON, progress goes out.
+"""The process that computes for a server: requests come in as lines of JSON, progress goes out.
 
     python -P -m innersight.study.worker STUDY [MODEL [IMAGES...]]
 
 MODEL may be empty. With -P the folder it is started in is not searched for modules: that may be a study's.
 
-Each line in is an ask. Lines out: `{"share": 0.4, "what": "activations/stage1"}` while at work, `{"document": KEY}` for
-each document written anew, and at the end of each ask `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the
-process: what is finished is kept.
+Each line in is a request. Lines out: `{"share": 0.4, "what": "activations of stage1"}` while at work,
+`{"document": KEY}` for each document written anew, and at the end of each request `{"done": true}` or
+`{"error": SENTENCE}`. To stop it, end the process: what is finished is kept.
 """
 
 import json
@@ -21,12 +21,12 @@ from innersight.model import Model
 from innersight.sources import load
 from innersight.storage.permit import Permit
 from innersight.storage.study_folder import StudyFolder
-from innersight.study import asks
-from innersight.study.later import later, opened
+from innersight.study.compute import compute, opened
+from innersight.study.panel import parse_request
 
 
 def main(folder: str, source: str = "", *images: str) -> None:
-    """Answer asks until the input ends."""
+    """Answer requests until the input ends."""
     # Ctrl-C in the terminal is for the server, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not get among the lines.
@@ -43,8 +43,9 @@ def main(folder: str, source: str = "", *images: str) -> None:
             if model is None:
                 send(share=0.0, what="opening the network")
                 model = load(source) if source else opened(Permit(StudyFolder.open(folder)))
-            ask = asks.parse(json.loads(text))
-            for document in later(Path(folder), ask, model=model, images=images, tell=_tell(send)):
+            request = parse_request(json.loads(text))
+            progress = _progress(send)
+            for document in compute(Path(folder), request, model=model, images=images, progress=progress):
                 send(document=document)
             send(done=True)
         except InnersightError as error:
@@ -53,7 +54,7 @@ def main(folder: str, source: str = "", *images: str) -> None:
             send(error=str(error))
 
 
-def _tell(send: Any) -> Any:
+def _progress(send: Any) -> Any:
     return lambda share, what: send(share=share, what=what)
 
 

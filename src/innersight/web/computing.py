@@ -15,13 +15,13 @@ from innersight.storage.index import INDEX
 from innersight.storage.permit import Permit, claims_of
 from innersight.storage.stamp import holds
 from innersight.storage.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
-from innersight.study.ask import Ask
-from innersight.study.asks import kinds
-from innersight.study.asks.image import Image
+from innersight.study.panel import requests
+from innersight.study.panels.images import ImageRequest
+from innersight.study.request import StudyRequest
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
-from innersight.web.schema import AnyAsk, Cost, Host, JobView, Limits, problems
+from innersight.web.schema import AnyRequest, Cost, Host, JobView, Limits, problems
 
 BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
 _CANNOT = "this host cannot compute, or too many jobs wait"
@@ -53,9 +53,9 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
             raise HTTPException(409, why)
         return study()
 
-    def added(ask: Ask) -> Job:
+    def added(request: StudyRequest) -> Job:
         try:
-            return jobs.add(ask)
+            return jobs.add(request)
         except BusyError as error:
             raise HTTPException(409, str(error)) from error
 
@@ -66,15 +66,15 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     def tidy(job: Job) -> None:
         """Remove an image that came to nothing."""
-        if isinstance(job.ask, Image) and job.state in ("failed", "cancelled"):
+        if isinstance(job.request, ImageRequest) and job.state in ("failed", "cancelled"):
             # With the study the image is gone too.
             with contextlib.suppress(GoneError):
-                forget(job.ask, job.id)
+                forget(job.request, job.id)
 
-    def forget(image: Image, own: str = "") -> None:
+    def forget(image: ImageRequest, own: str = "") -> None:
         """Remove the file of an image that the study does not hold and no other job needs."""
-        wanted = any(job.ask == image and job.state not in OVER and job.id != own for job in jobs.all())
-        if not wanted and not holds(inside, f"added/{image.id}"):
+        wanted = any(job.request == image and job.state not in OVER and job.id != own for job in jobs.all())
+        if not wanted and not holds(inside, str(image.key)):
             inside.remove(uploads.FOLDER, image.file)
 
     jobs.ended = tidy
@@ -86,7 +86,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         with written_by_innersight(shown.path("web", "documents", "study.json")):
             cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
         limits = Limits(bytes=uploads.MAX_BYTES, pixels=uploads.MAX_PIXELS)
-        return Host(compute=why is None, why=why, kinds=list(kinds()), cost=cost, limits=limits)
+        return Host(compute=why is None, why=why, kinds=list(requests()), cost=cost, limits=limits)
 
     @router.get("/jobs")
     def listed() -> list[JobView]:
@@ -96,17 +96,17 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
     unknown = problems(_404="the study has no such layer, unit, image or class", _409=_CANNOT)
 
     @router.post("/jobs", status_code=202, responses=unknown)
-    def ask_for(ask: Annotated[AnyAsk, Body()]) -> JobView:
+    def ask_for(wanted: Annotated[AnyRequest, Body()]) -> JobView:
         """Ask for something to be computed. What is being computed already is not computed twice."""
         about = able()
         try:
-            if isinstance(ask, Image) and inside.file(uploads.FOLDER, ask.file) is None:
-                raise InnersightError(f"no image {ask.file} was sent; send it to /api/images")
+            if isinstance(wanted, ImageRequest) and inside.file(uploads.FOLDER, wanted.file) is None:
+                raise InnersightError(f"no image {wanted.file} was sent; send it to /api/images")
             with written_by_innersight(shown.path("web", "documents", "study.json")):
-                ask.check(about)
+                wanted.check(about)
         except InnersightError as error:
             raise HTTPException(404, str(error)) from error
-        return JobView.of(added(ask))
+        return JobView.of(added(wanted))
 
     @router.get("/jobs/{key}", responses=problems(_404="no such job"))
     def one(key: str) -> JobView:
@@ -160,7 +160,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         """Add an image to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
         able()
         try:
-            ask = uploads.keep(await uploads.read(request.stream()), name, inside)
+            wanted = uploads.keep(await uploads.read(request.stream()), name, inside)
         except uploads.TooLargeError as error:
             raise HTTPException(413, str(error)) from error
         except (GoneError, WriteError):
@@ -168,9 +168,9 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         except InnersightError as error:
             raise HTTPException(415, str(error)) from error
         try:
-            return JobView.of(added(ask))
+            return JobView.of(added(wanted))
         except HTTPException:
-            forget(ask)
+            forget(wanted)
             raise
 
     return router
@@ -186,7 +186,7 @@ def reason(source: str) -> str | None:
     (True, False)
     """
     origin = source.partition(":")[0].partition("?")[0]
-    if origin.isidentifier() and (Path(innersight.__file__).parent / "sources" / f"{origin}.py").is_file():
+    if origin.isidentifier() and (Path(innersight.__file__).parent / "sources" / "origins" / f"{origin}.py").is_file():
         return None
     return (
         "The network was given in Python and cannot be opened again from here: to compute, open the study with "

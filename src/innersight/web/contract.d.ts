@@ -34,7 +34,7 @@ interface Score {
 }
 interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[] }
 interface UnitPatterns extends Drawn {
-  units: number[]; others: { sheet: Sheet; each: number } | null; negatives: (Drawn & { units: number[] }) | null;
+  units: number[]; others: { sheet: Sheet; each: number } | null;
 }
 interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Position; effective: Position; stride: Position; middle: Position }
@@ -57,7 +57,7 @@ interface LayerDocument {
   shown?: number[];
   format: number; name: string; kind: string; units: number; grid: [number, number]; prefix: number; signed: boolean;
   activations: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
-  field: Field | null; patterns: UnitPatterns | null; kernels: { sheet: Sheet } | null;
+  field: Field | null; patterns: UnitPatterns | null; weights: { sheet: Sheet } | null; negatives: UnitPatterns | null;
   compare: { images: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
   ablation: Ablation | null; connections: Connections | null;

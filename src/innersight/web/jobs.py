@@ -1,4 +1,4 @@
-"""Jobs: what is asked for is computed one after the other, watched, and cancelled."""
+"""Jobs: what is requested is computed one after the other, watched, and cancelled."""
 
 import queue
 import secrets
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from innersight.errors import InnersightError
-from innersight.study.ask import Ask
+from innersight.study.request import StudyRequest
 from innersight.web.workers import StoppedError, Worker
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -25,13 +25,14 @@ class BusyError(InnersightError):
 
 @dataclass(frozen=True)
 class Job:
-    """One ask and how far it is.
+    """One request and how far it is.
 
-    share : 0 to 1. what : the item at work. documents : keys of those written anew so far. error : a sentence, or None.
+    share : 0 to 1. what : the item at work, in words. documents : keys of those written anew so far. error : a
+    sentence, or None.
     """
 
     id: str
-    ask: Ask
+    request: StudyRequest
     state: State = "waiting"
     share: float = 0.0
     what: str = ""
@@ -55,18 +56,18 @@ class Jobs:
     _at_work: str | None = None
     _thread: threading.Thread | None = None
 
-    def add(self, ask: Ask) -> Job:
+    def add(self, request: StudyRequest) -> Job:
         """Add a job, or return the one that is computing or waiting to compute the same.
 
         Raises BusyError when 50 wait.
         """
         with self._changed:
             for job in self._jobs.values():
-                if job.ask == ask and job.state not in OVER:
+                if job.request == request and job.state not in OVER:
                     return job
             if sum(job.state == "waiting" for job in self._jobs.values()) >= WAITING:
                 raise BusyError(f"{WAITING} jobs are waiting: let some of them finish, or cancel them")
-            job = Job(secrets.token_hex(8), ask)
+            job = Job(secrets.token_hex(8), request)
             self._jobs[job.id], self._stops[job.id] = job, threading.Event()
             # One that was cancelled is over before the worker has let go of it.
             over = [key for key, one in self._jobs.items() if one.state in OVER and key != self._at_work]
@@ -146,7 +147,7 @@ class Jobs:
                 foreseen = True
             finally:
                 try:
-                    # Whoever hears of the end finds everything tidied up.
+                    # Whoever is told of the end finds everything tidied up.
                     now = self.get(key) or job
                     self.ended(now if now.state == "cancelled" else replace(now, **over))
                 finally:
@@ -160,14 +161,14 @@ class Jobs:
     def _outcome(self, job: Job, stop: threading.Event) -> dict[str, Any]:
         """Compute, and return how it ended."""
         try:
-            self.worker.run(job.ask, partial(self._hear, job.id), stop)
+            self.worker.run(job.request, partial(self._progress, job.id), stop)
         except StoppedError:
             return {"state": "cancelled"}
         except InnersightError as error:
             return {"state": "failed", "error": str(error)}
         return {"state": "done", "share": 1.0}
 
-    def _hear(self, key: str, line: dict[str, object]) -> None:
+    def _progress(self, key: str, line: dict[str, object]) -> None:
         if "document" in line:
             self._change(key, document=str(line["document"]))
         else:

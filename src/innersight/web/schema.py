@@ -1,18 +1,18 @@
 """What the server answers, as its OpenAPI document describes it."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from innersight.study.asks import union
+from innersight.study.panel import any_request
 from innersight.web.jobs import Job, State
 
 if TYPE_CHECKING:
-    from innersight.study.ask import Ask
+    from innersight.study.request import StudyRequest
 
-    AnyAsk = Ask
+    AnyRequest = StudyRequest
 else:
-    AnyAsk = union()
+    AnyRequest = any_request()
 
 
 class Problem(BaseModel):
@@ -22,10 +22,10 @@ class Problem(BaseModel):
 
 
 class Cost(BaseModel):
-    """Measured seconds of one layer, unit, class or map."""
+    """Measured seconds of one layer, unit, class or map: what `per` names."""
 
     seconds: float
-    per: Literal["layer", "unit", "class", "map"]
+    per: str
 
 
 class Limits(BaseModel):
@@ -36,7 +36,7 @@ class Limits(BaseModel):
 
 
 class Host(BaseModel):
-    """What this host can compute. why : where it cannot, what to do. kinds : of asks."""
+    """What this host can compute. why : where it cannot, what to do. kinds : of requests."""
 
     compute: bool
     why: str | None
@@ -49,7 +49,7 @@ class JobView(BaseModel):
     """A job. share : 0 to 1. what : the item at work. documents : keys written anew so far. error : a sentence."""
 
     id: str
-    ask: AnyAsk
+    request: AnyRequest
     state: State
     share: float
     what: str

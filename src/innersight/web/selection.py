@@ -9,6 +9,7 @@ from innersight.address import Address, parse
 from innersight.errors import InnersightError, nearest
 from innersight.storage.sheet_names import files_of
 from innersight.storage.study_folder import StudyFolder, parsed, read, written_by_innersight
+from innersight.study.panel import Selection, ordered, panels
 from innersight.web.shell import documents
 from innersight.web.tiles import Cutter
 
@@ -55,69 +56,39 @@ def _selected(
         escaped = (f"{unit.layer}:{unit.unit}".replace("%", "%25").replace(",", "%2C") for unit in shown_units)
         shown = ",".join(escaped)
         study["start"] = f"#/x?units={quote(shown, safe=':,/.')}&imgs={quote(','.join(ids), safe=',')}"
-    for document in found.values():
-        _drop_others(document, set(ids))
-    if units:
-        for kind in ("classes", "train"):
-            found.pop(kind, None)
-        study["missing"] = [*study["missing"], *({"what": what, "why": PART} for what in ("classes", "training"))]
-        whole = {unit.layer for unit in pinned if unit.unit is None}
-        for key in layers - {f"layer/{name}" for name in whole}:
+    wanted = frozenset(ids)
+    overall = Selection(wanted, [] if units else None, cutter.cut)
+    whole = {unit.layer for unit in pinned if unit.unit is None}
+    for key in list(found):
+        if key.startswith("layer/"):
             name = found[key]["name"]
-            own = dict.fromkeys(unit.unit for unit in pinned if unit.layer == name and unit.unit is not None)
-            found[key] = _of_units(found[key], list(own), cutter)
+            own = list(dict.fromkeys(unit.unit for unit in pinned if unit.layer == name and unit.unit is not None))
+            found[key] = _of_layer(
+                found[key], Selection(wanted, own if units and name not in whole else None, cutter.cut)
+            )
+        elif key in panels:
+            changes = _changes(panels.entry(key).select, found[key], overall)
+            if changes is None:
+                del found[key]
+                study["missing"] = [*study["missing"], {"what": key, "why": PART}]
+            else:
+                found[key] = {**found[key], **changes}
     return found, {**cutter.files, **_read(there, _names(found) - cutter.files.keys())}
 
 
-def _of_units(layer: dict[str, Any], units: list[int], cutter: Cutter) -> dict[str, Any]:
-    """Return a layer's document with the tiles of these units alone; `shown` names them."""
-    found: dict[str, Any] = {**layer, "shown": units}
-
-    def at_units(sheet: dict[str, Any]) -> dict[str, Any]:
-        # A block's weights are those of its first layer, which may have fewer units.
-        there = [unit for unit in units if unit < sheet["count"]]
-        return {**cutter.cut(sheet, there), "at": there}
-
-    found["activations"] = {
-        key: {**maps, "sheet": at_units(maps["sheet"])} for key, maps in layer["activations"].items()
-    }
-    if layer["kernels"]:
-        found["kernels"] = {**layer["kernels"], "sheet": at_units(layer["kernels"]["sheet"])}
-    if layer["patterns"]:
-        found["patterns"] = _some(layer["patterns"], units, cutter)
-    if layer["compare"]:
-        every = layer["compare"]["rank"]
-        rank = [{**row, "place": place} for place, row in enumerate(every, 1) if row["unit"] in units]
-        found["compare"] = {**layer["compare"], "rank": rank, "of": len(every)}
-    if layer["connections"]:
-        kept = _places(layer["connections"]["units"], units)
-        own = {key: [layer["connections"][key][i] for i in kept] for key in ("units", "rows")}
-        found["connections"] = {**layer["connections"], **own}
-    if layer["examples"] and layer["examples"]["sheet"]:
-        rows = layer["examples"]["rows"]
-        kept = [i for i, row in enumerate(rows) if row["unit"] in units]
-        sheets = {key: cutter.cut(layer["examples"][key], kept) for key in ("sheet", "masks")} if kept else {}
-        found["examples"] = {**layer["examples"], **sheets, "rows": [rows[i] for i in kept]} if kept else None
+def _of_layer(layer: dict[str, Any], chosen: Selection) -> dict[str, Any]:
+    """Return a layer's document with what is chosen alone; `shown` names its units."""
+    found = dict(layer) if chosen.units is None else {**layer, "shown": chosen.units}
+    for entry in ordered():
+        if entry.layer is not None and entry.select is not None:
+            found |= entry.select(layer, chosen)
     return found
 
 
-def _some(patterns: dict[str, Any], units: list[int], cutter: Cutter) -> dict[str, Any] | None:
-    kept = _places(patterns["units"], units)
-    if not kept:
-        return None
-    found = {**patterns, "sheet": cutter.cut(patterns["sheet"], kept)}
-    found |= {key: [patterns[key][i] for i in kept] for key in ("units", "score")}
-    if others := patterns.get("others"):
-        each = others["each"]
-        tiles = [i * each + j for i in kept for j in range(each)]
-        found["others"] = {**others, "sheet": cutter.cut(others["sheet"], tiles)}
-    if negatives := patterns.get("negatives"):
-        found["negatives"] = _some(negatives, units, cutter)
-    return found
-
-
-def _places(known: Sequence[int], units: Sequence[int]) -> list[int]:
-    return [i for i, unit in enumerate(known) if unit in units]
+def _changes(select: Any, document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
+    """Return what changes in the document of a panel; None where it is left out, as one that selects nothing is."""
+    changes: dict[str, Any] | None = None if select is None else select(document, chosen)
+    return changes
 
 
 def _names(documents: Mapping[str, Any]) -> set[str]:
@@ -152,22 +123,3 @@ def _units(study: dict[str, Any], text: str) -> list[Address]:
         if one.unit is not None and one.unit >= known[one.layer]:
             raise InnersightError(f"{one.layer} has the units 0 to {known[one.layer] - 1}, not {one.unit}")
     return found
-
-
-def _drop_others(document: dict[str, Any], ids: set[str]) -> None:
-    """Forget what a document says about other images."""
-    if "entries" in document:
-        document["entries"] = [entry for entry in document["entries"] if entry["image"] in ids]
-    if "activations" in document and "grid" in document:
-        document["activations"] = {name: found for name, found in document["activations"].items() if name in ids}
-    if document.get("ablation"):
-        own = document["ablation"]["own"]
-        document["ablation"] = {**document["ablation"], "own": {name: own[name] for name in own if name in ids}}
-    if document.get("compare"):
-        at = [i for i, name in enumerate(document["compare"]["images"]) if name in ids]
-        document["compare"] = _compared(document["compare"], at) if len(at) > 1 else None
-
-
-def _compared(compare: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
-    rank = [{**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}} for row in compare["rank"]]
-    return {**compare, "images": [compare["images"][i] for i in at], "rank": rank}

@@ -10,7 +10,7 @@ from PIL import UnidentifiedImageError
 
 from innersight.errors import InnersightError, printable
 from innersight.storage.study_folder import StudyFolder
-from innersight.study.asks.image import Image
+from innersight.study.panels.images import ImageRequest
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000
@@ -32,8 +32,8 @@ async def read(stream: AsyncIterator[bytes]) -> bytes:
     return bytes(parts)
 
 
-def keep(data: bytes, name: str, inside: StudyFolder) -> Image:
-    """Put an image into the study's folder `images` and return what is to be asked.
+def keep(data: bytes, name: str, inside: StudyFolder) -> ImageRequest:
+    """Put an image into the study's folder `images` and return the request that adds it.
 
     Only the header is read here: the process that computes decodes it. Raises TooLargeError for one of more than 50
     million pixels, InnersightError for what is no image.
@@ -42,7 +42,7 @@ def keep(data: bytes, name: str, inside: StudyFolder) -> Image:
     file = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     if inside.file(FOLDER, file) is None:
         inside.put(data, FOLDER, file)
-    return Image(kind="image", file=file, name=printable(name)[:200])
+    return ImageRequest(kind="image", file=file, name=printable(name)[:200])
 
 
 def _suffix(data: bytes, name: str) -> str:

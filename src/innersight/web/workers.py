@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from innersight.errors import InnersightError
-from innersight.study.ask import Ask
+from innersight.study.request import StudyRequest
 
 if TYPE_CHECKING:
     from innersight.model import Model
 
-Hear = Callable[[dict[str, Any]], None]
+SendLine = Callable[[dict[str, Any]], None]
 
 
 class StoppedError(Exception):
@@ -24,10 +24,10 @@ class StoppedError(Exception):
 
 @runtime_checkable
 class Worker(Protocol):
-    """Computes one ask at a time. `stopped` is the job's own, so that ending one job never ends the next."""
+    """Computes one request at a time. `stopped` is the job's own, so that ending one job never ends the next."""
 
-    def run(self, ask: Ask, hear: Hear, stopped: threading.Event) -> None:
-        """Compute; `hear` is told lines as in `innersight.study.worker`. Raises InnersightError, or StoppedError."""
+    def run(self, request: StudyRequest, progress: SendLine, stopped: threading.Event) -> None:
+        """Compute; `progress` takes lines as in `innersight.study.worker`. Raises InnersightError, or StoppedError."""
 
     def stop(self, stopped: threading.Event) -> None:
         """End the job of this event, from another thread; what it has finished is kept."""
@@ -49,7 +49,7 @@ class Process:
         self._current: threading.Event | None = None
         self._lock = threading.Lock()
 
-    def run(self, ask: Ask, hear: Hear, stopped: threading.Event) -> None:
+    def run(self, request: StudyRequest, progress: SendLine, stopped: threading.Event) -> None:
         """Compute in the process, started where it does not run yet."""
         with self._lock:
             if stopped.is_set():
@@ -57,7 +57,7 @@ class Process:
             process = self._started()
             self._current = stopped
         try:
-            self._talk(process, ask, hear)
+            self._talk(process, request, progress)
         finally:
             with self._lock:
                 self._current = None
@@ -92,12 +92,12 @@ class Process:
             )
         return self._process
 
-    def _talk(self, process: "subprocess.Popen[str]", ask: Ask, hear: Hear) -> None:
+    def _talk(self, process: "subprocess.Popen[str]", request: StudyRequest, progress: SendLine) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         # A process that was killed is told apart by its status.
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(ask.model_dump_json() + "\n")
+            process.stdin.write(request.model_dump_json() + "\n")
             process.stdin.flush()
         for text in process.stdout:
             # One that was killed may have said half a line.
@@ -108,7 +108,7 @@ class Process:
                 raise InnersightError(line["error"])
             if "done" in line:
                 return
-            hear(line)
+            progress(line)
         process.wait()
 
 
@@ -120,17 +120,17 @@ class Inside:
         self._model = model
         self._images = images
 
-    def run(self, ask: Ask, hear: Hear, stopped: threading.Event) -> None:
-        """Compute here; it can be stopped where progress is told."""
-        from innersight.study.later import later
+    def run(self, request: StudyRequest, progress: SendLine, stopped: threading.Event) -> None:
+        """Compute here; it can be stopped where progress is reported."""
+        from innersight.study.compute import compute
 
-        def tell(share: float, what: str) -> None:
+        def report(share: float, what: str) -> None:
             if stopped.is_set():
                 raise StoppedError
-            hear({"share": share, "what": what})
+            progress({"share": share, "what": what})
 
-        for document in later(self._folder, ask, model=self._model, images=self._images, tell=tell):
-            hear({"document": document})
+        for document in compute(self._folder, request, model=self._model, images=self._images, progress=report):
+            progress({"document": document})
 
     def stop(self, stopped: threading.Event) -> None:
         """Ask the work to end."""

@@ -15,18 +15,8 @@ export function aboutSection(study) {
         h("h3", {}, "What is missing, and why"),
         study.missing.length ? facts(study.missing.map(({ what, why }) => [what, why])) : h("p", {}, "Nothing."),
         h("h3", {}, "Computing time"),
-        facts([...times(study.timing), ["total", total]].map(([what, time]) => [what, seconds(time)])),
+        facts([...study.timing.map(({ what, seconds: time }) => [what, time]), ["total", total]].map(([what, time]) => [what, seconds(time)])),
         h("h3", {}, "Created"),
         facts([["on", day(study.created)], ["with", `Innersight ${study.version}`],
           ["skipped", study.skipped.join(" ")]]))));
-}
-
-/** Seconds by kind: "patterns/stem" and "patterns/stage1" are both patterns. */
-function times(timing) {
-  const sums = new Map();
-  for (const { what, seconds: time } of timing) {
-    const [kind] = what.split("/");
-    sums.set(kind, (sums.get(kind) ?? 0) + (time ?? 0));
-  }
-  return [...sums];
 }

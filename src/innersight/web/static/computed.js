@@ -43,10 +43,7 @@ function health(study, layer) {
 
 /** A table of everything a study can hold; `shown` is {study, layers, documents} as the story's panels are given it. */
 export function computedTable({ study, layers, documents }) {
-  const spent = (kind) => {
-    const parts = study.timing.filter(({ what }) => what === kind || what.startsWith(`${kind}/`));
-    return parts.length ? parts.reduce((sum, part) => sum + (part.seconds ?? 0), 0) : null;
-  };
+  const spent = (kind) => study.timing.find(({ what }) => what === kind)?.seconds ?? null;
   const each = (kind, amount) => (amount && spent(kind) !== null ? spent(kind) / amount : null);
   const shown = { study, layers: [...layers.values()], documents };
   const rows = allPanels().flatMap((own) => (own.table ? [{ own, row: own.table(shown, { each }) }] : []));

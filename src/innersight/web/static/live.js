@@ -116,9 +116,9 @@ function exportRow() {
 }
 
 function jobRow(study, first) {
-  const name = h("span", { class: "job-name" }, title(study, first.ask));
+  const name = h("span", { class: "job-name" }, title(study, first.request));
   const state = h("span", { class: "quiet job-state", role: "status" });
-  const bar = h("progress", { max: "1", value: "0", "aria-label": title(study, first.ask) });
+  const bar = h("progress", { max: "1", value: "0", "aria-label": title(study, first.request) });
   const stop = h("button", { type: "button", class: "button", onclick: () => cancel(first) }, "Cancel");
   const close = h("button", { type: "button", class: "button", hidden: true, onclick: () => element.remove() }, "Close");
   const element = h("div", { class: "job" }, name, h("span", { class: "job-actions" }, stop, close), bar, state);
@@ -130,17 +130,9 @@ function jobRow(study, first) {
       bar.hidden = finished(job);
       stop.hidden = finished(job);
       close.hidden = job.state !== "failed";
-      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${atWork(job.what)}` : ""].join(""));
+      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${job.what}` : ""].join(""));
     },
   };
-}
-
-/** What is at work, in words: items are named like "patterns/LAYER/asked/3,46" and "added/IMAGE/activations/LAYER". */
-function atWork(what) {
-  const [, units] = /\/asked\/([\d,]+)$/.exec(what) ?? [];
-  if (units) return `${units.includes(",") ? "units" : "unit"} ${units.replaceAll(",", ", ")}`;
-  const [, kind, rest] = /^(?:added\/[^/]+\/)?([a-z]+)\/(.+)$/.exec(what) ?? [];
-  return kind === "activations" || kind === "ablation" ? `${kind} of ${rest}` : kind === "heatmaps" ? rest.split("/")[1] : what.split("/")[0];
 }
 
 function title(study, request) {

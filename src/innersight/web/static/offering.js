@@ -33,7 +33,7 @@ async function start(offer, button, problem) {
 /** A button whose work is under way cannot be pressed again. */
 export function mark(button) {
   const wanted = new Set(JSON.parse(button.dataset.requests).map(essence));
-  const busy = activeJobs().some((job) => wanted.has(essence(job.ask)));
+  const busy = activeJobs().some((job) => wanted.has(essence(job.request)));
   button.disabled = busy;
   button.toggleAttribute("data-busy", busy);
 }

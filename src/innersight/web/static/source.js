@@ -2,7 +2,7 @@
 
 import { breathe } from "./turns.js";
 
-const FORMAT = 1;
+const FORMAT = 2;
 
 const PIECE = 1 << 18; // characters of base64 decoded at a time, a multiple of 4
 

@@ -14,14 +14,14 @@ panel({
   order: 55,
   unit: { column: "left", title: "Inhibiting pattern", heading: "h3", show: negative },
   table({ layers }) {
-    const done = layers.reduce((sum, layer) => sum + (layer.patterns?.negatives?.units.length ?? 0), 0);
+    const done = layers.reduce((sum, layer) => sum + (layer.negatives?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
     return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
   },
   offer(study, { page, name, unit }) {
     if (page === "l") return unit === undefined ? null : negatives(name, [Number(unit)]);
     return page === "" ? deepest(study, (layer, entry) => {
-      const known = new Set(layer?.patterns?.negatives?.units ?? []);
+      const known = new Set(layer?.negatives?.units ?? []);
       const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
       return left.length ? negatives(entry, left) : null;
     }) : null;
@@ -31,7 +31,7 @@ panel({
 
 function negative(study, layer, unit) {
   if (patternIndex(layer, unit) < 0) return null;
-  const found = layer.patterns.negatives;
+  const found = layer.negatives;
   const i = found?.units.indexOf(unit) ?? -1;
   if (i < 0) return lacking("negatives", "The inhibiting pattern of this unit was not computed.");
   const score = found.score[i];

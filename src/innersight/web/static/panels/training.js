@@ -24,19 +24,19 @@ panel({
   name: "training",
   title: "Training",
   order: 100,
-  document: "train",
+  document: "training",
   story: { show: trainingSection },
   class: [
     { column: "head", title: null, show: recall },
     { column: "right", title: "Confused with", show: confusedWith },
   ],
-  table({ study, documents: { train } }) {
+  table({ study, documents: { training: train } }) {
     return { there: train ? "training record" : null, missing: train ? null : reason(study, "training", "no training record"), done: 0, left: 0 };
   },
 });
 
 register("/train", async ({ study }) => {
-  const train = await getDocument("train");
+  const train = await getDocument("training");
   const steps = train ? stepsOf(train) : [];
   const clock = steps.length > 1 ? stepClock(steps) : null;
   return {
@@ -49,7 +49,7 @@ register("/train", async ({ study }) => {
   };
 });
 
-function trainingSection({ study, documents: { train } }) {
+function trainingSection({ study, documents: { training: train } }) {
   return section("training", "Training", "How the network was trained",
     "Curves of the whole run, then of one layer at a time. The update ratio is the norm of the weight update divided by the norm "
     + "of the weights; in healthy layers it stays near 0.001, and few units are dead (never positive).",
@@ -143,14 +143,14 @@ function recipe(settings) {
 }
 
 function recall({ label, documents }) {
-  const metric = documents.train?.metrics?.per_class?.[label];
+  const metric = documents.training?.metrics?.per_class?.[label];
   return metric ? h("p", { class: "lead" }, `Precision ${percent(metric.precision)}, recall ${percent(metric.recall)} on `
-    + `${testImages(documents.train.metrics, metric.images)}.`) : null;
+    + `${testImages(documents.training.metrics, metric.images)}.`) : null;
 }
 
 /** Which classes images of this class are predicted as, and which are predicted as it. */
 function confusedWith({ study, documents, number }) {
-  const table = documents.train?.metrics?.confusion;
+  const table = documents.training?.metrics?.confusion;
   if (!table) return missing(study, "training", "This network comes without a confusion matrix.");
   const { labels } = study.model;
   const side = (amounts) => amounts.map((amount, other) => [other, amount]).filter(([other, amount]) => other !== number && amount)

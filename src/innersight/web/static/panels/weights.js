@@ -17,16 +17,16 @@ panel({
 });
 
 function weightsPanel(study, layer) {
-  if (!layer.kernels) return missing(study, "weights",
+  if (!layer.weights) return missing(study, "weights",
     "Weights are shown only for the first convolution, which sees the image itself: only there do they correspond to colours.");
   const make = (unit) => ({
-    tile: crispTile(layer.kernels.sheet, unit),
+    tile: crispTile(layer.weights.sheet, unit),
     name: String(unit),
     label: `weights of unit ${unit} of ${layer.name}`,
     href: urls.unit(layer.name, unit),
     address: `${layer.name}:${unit}`,
   });
-  const { sheet } = layer.kernels;
+  const { sheet } = layer.weights;
   const all = sheet.at ?? [...Array(sheet.count).keys()];
   return [h("div", { class: "toolbar" }, saveAll(all, (i) => make(all[i]), `${layer.name} weights`)),
     h("p", { class: "quiet" }, "The weights of each unit's filter as RGB colours: grey is 0. Each tile has its own scale."),
@@ -40,6 +40,6 @@ function crispTile(sheet, i, label = /** @type {string | null} */ (null)) {
 }
 
 function weightsOfUnit(study, layer, unit) {
-  if (!layer.kernels) return null;
-  return h("div", { class: "kernel" }, savedTile(crispTile(layer.kernels.sheet, unit, `weights of unit ${unit}`), `${layer.name} ${unit} weights`));
+  if (!layer.weights) return null;
+  return h("div", { class: "kernel" }, savedTile(crispTile(layer.weights.sheet, unit, `weights of unit ${unit}`), `${layer.name} ${unit} weights`));
 }

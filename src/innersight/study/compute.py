@@ -1,4 +1,4 @@
-"""What was asked of a study beyond its plan: computed now, noted in the study, and kept by later runs."""
+"""Requests answered: computed now, kept in the study, and kept by later runs of it."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,122 +17,131 @@ from innersight.storage.permit import EMBEDDED, Permit
 from innersight.storage.stamp import fresh
 from innersight.storage.store import Item, Store
 from innersight.storage.study_folder import written_by_innersight
-from innersight.study import asks as kinds
-from innersight.study.ask import Ask, Scene, Work
-from innersight.study.asks.activations import Activations
-from innersight.study.asks.forget import Forget
-from innersight.study.asks.image import Image as Added
-from innersight.study.documents import document_of, write_documents
-from innersight.study.plan import ITEMS, Plan, image_digest
+from innersight.study.context import StudyContext
+from innersight.study.documents import write_documents
+from innersight.study.key import Key
+from innersight.study.panel import Task, document_of, parse_request
+from innersight.study.panels.activations import ActivationsRequest
+from innersight.study.panels.images import ForgetRequest, ImageRequest
+from innersight.study.plan import FORMAT, Plan, image_digest
+from innersight.study.request import StudyRequest
 from innersight.study.run import carry_out
 
-ASKED = "asked"
+REQUESTED = "requested"
 IMAGES = "images"
-Tell = Callable[[float, str], None]
 
 
-def later(
-    folder: str | Path, ask: Ask, *, model: Model | None = None, images: Sequence[str] = (), tell: Tell | None = None
+def compute(
+    folder: str | Path,
+    request: StudyRequest,
+    *,
+    model: Model | None = None,
+    images: Sequence[str] = (),
+    progress: Callable[[float, str], None] | None = None,
 ) -> Iterator[str]:
-    """Compute what is asked for into a study, and yield the key of each document as it is written anew.
+    """Compute what is requested into a study, and yield the key of each document as it is written anew.
 
     model : the study's; opened as the study did when not given. images : files, folders and names of data sets where
     the images of the study are found. Both are needed for a study that this user did not make on this machine; see
-    `innersight.storage.permit`. tell : called with the share done, 0 to 1, and the item at work; what it raises ends
-    the work.
+    `innersight.storage.permit`. progress : called with the share done, 0 to 1, and the item at work in words; what it
+    raises ends the work.
     Every finished item is kept. Raises InnersightError where the model or the images of the study cannot be had
     again, for what does not fit them, and while another process is at work.
     """
     store = Store.open(folder)
     permit = Permit(store.inside, named=model is not None, images=tuple(images))
     with store.locked():
-        asked = noted(store)
-        if isinstance(ask, Forget):
-            _forget(store, ask, asked)
+        before = requested(store)
+        if isinstance(request, ForgetRequest):
+            _forget(store, request, before)
             yield "study"
             return
-        everything = asked if ask in asked else [*asked, ask]
+        everything = before if request in before else [*before, request]
         if not fresh(store.inside):
             # Someone ended, or added something, before it was shown.
             write_documents(store)
             yield "study"
-        scene, lost = reopened(store, permit, model, everything)
-        if isinstance(ask, Added) and ask.id in lost:
-            raise InnersightError(lost[ask.id])
-        done, total, name = 0, 1, ""
+        context, lost = reopened(store, permit, model, everything)
+        if isinstance(request, ImageRequest) and request.id in lost:
+            raise InnersightError(lost[request.id])
+        done, total, words = 0, 1, ""
 
-        def watch(number: int, count: int, key: str) -> None:
-            nonlocal done, total, name
-            done, total, name = number, count, key
+        def started(number: int, count: int, what: str) -> None:
+            nonlocal done, total, words
+            done, total, words = number, count, what
             within(0.0)
 
         def within(share: float) -> None:
-            if tell:
-                tell((done + share) / total, name)
+            if progress:
+                progress((done + share) / total, words)
 
-        for key, computed in carry_out(store, ask.items(replace(scene, tell=within)), watch):
-            note(store, everything)
+        for key, computed in carry_out(store, request.tasks(replace(context, progress=within)), started):
+            keep_requests(store, everything)
             if computed:
                 document = document_of(key)
                 write_documents(store, [document] if document else [])
                 yield document or "study"
 
 
-def _forget(store: Store, ask: Forget, asked: Sequence[Ask]) -> None:
-    note(store, [one for one in asked if not ask.undoes(one)])
-    store.drop_others({key for key in store.names() if not ask.holds(key)})
-    for one in asked:
-        if isinstance(one, Added) and ask.undoes(one):
+def _forget(store: Store, request: ForgetRequest, before: Sequence[StudyRequest]) -> None:
+    keep_requests(store, [one for one in before if not request.removes(one)])
+    store.drop_others({text for text in store.names() if not request.removes_item(Key.parse(text))})
+    for one in before:
+        if isinstance(one, ImageRequest) and request.removes(one):
             store.inside.remove(IMAGES, one.file)
     write_documents(store)
 
 
-def noted(store: Store) -> list[Ask]:
-    """Return what was asked of a study, the first first."""
-    item = store.get(ASKED)
+def requested(store: Store) -> list[StudyRequest]:
+    """Return what was requested of a study, the first first."""
+    item = store.get(REQUESTED)
     if item is None:
         return []
-    with written_by_innersight(f"{store.folder}, item {ASKED!r}"):
-        return [kinds.parse(data) for data in item.document["asks"]]
+    with written_by_innersight(f"{store.folder}, item {REQUESTED!r}"):
+        return [parse_request(data) for data in item.document["requests"]]
 
 
-def note(store: Store, asked: Sequence[Ask]) -> None:
-    """Keep what was asked of a study."""
-    if asked != noted(store):
-        store.put(ASKED, {}, {"asks": [ask.model_dump(mode="json") for ask in asked]}, {}, 0.0)
+def keep_requests(store: Store, requests: Sequence[StudyRequest]) -> None:
+    """Keep what was requested of a study."""
+    if requests != requested(store):
+        document = {"requests": [request.model_dump(mode="json") for request in requests]}
+        store.put(REQUESTED, {}, document, {}, 0.0)
 
 
-def scene_of(
-    model: Model, images: tuple[Image, ...], plan: Plan, store: Store, asked: Sequence[Ask], permit: Permit
-) -> tuple[Scene, dict[str, str]]:
+def context_of(
+    model: Model, images: tuple[Image, ...], plan: Plan, store: Store, requests: Sequence[StudyRequest], permit: Permit
+) -> tuple[StudyContext, dict[str, str]]:
     """Return what items are computed from, and by id a sentence for each added image that cannot be read any more."""
-    base = {"model": model.digest(), "images": image_digest(images), "version": __version__, "format": ITEMS}
+    base = {"model": model.digest(), "images": image_digest(images), "version": __version__, "format": FORMAT}
     added: dict[str, Image] = {}
     lost: dict[str, str] = {}
-    for ask in asked:
-        if isinstance(ask, Added):
+    for request in requests:
+        if isinstance(request, ImageRequest):
             try:
-                image = load_image(store.inside.path(IMAGES, ask.file)).checked(model.input)
-                added[ask.id] = replace(image, name=ask.name)
+                image = load_image(store.inside.path(IMAGES, request.file)).checked(model.input)
+                added[request.id] = replace(image, name=request.name)
             except InnersightError as error:
-                lost[ask.id] = str(error)
-    layers = dict.fromkeys([*plan.layers, *(ask.layer for ask in asked if isinstance(ask, Activations))])
-    return Scene(model, images, plan, store, base, permit, added, tuple(layers)), lost
+                lost[request.id] = str(error)
+    of_maps = (request.layer for request in requests if isinstance(request, ActivationsRequest))
+    layers = tuple(dict.fromkeys([*plan.layers, *of_maps]))
+    return StudyContext(model, images, plan, store, base, permit, added, layers), lost
 
 
-def items_of(asked: Sequence[Ask], scene: Scene) -> tuple[list[Ask], list[Work], list[str]]:
-    """Return those asks that still fit the network and the images, their items, and a sentence for each other one."""
-    fitting: list[Ask] = []
-    work: list[Work] = []
+def tasks_of(
+    requests: Sequence[StudyRequest], context: StudyContext
+) -> tuple[list[StudyRequest], list[Task], list[str]]:
+    """Return the requests that still fit the network and the images, their tasks, and a sentence for each other one."""
+    fitting: list[StudyRequest] = []
+    tasks: list[Task] = []
     forgotten: list[str] = []
-    for ask in asked:
+    for request in requests:
         try:
-            work += list(ask.items(scene))
+            tasks += list(request.tasks(context))
         except InnersightError as error:
-            forgotten.append(f"{ask.kind}, asked for earlier: {error}")
+            forgotten.append(f"{request.kind}, requested earlier: {error}")
         else:
-            fitting.append(ask)
-    return fitting, work, forgotten
+            fitting.append(request)
+    return fitting, tasks, forgotten
 
 
 def opened(permit: Permit) -> Model:
@@ -146,27 +155,29 @@ def opened(permit: Permit) -> Model:
 
 def _item(store: Store, key: str) -> Item:
     card, item = store.get("model"), store.get(key)
-    if card is None or item is None or card.document.get("format") != ITEMS:
+    if card is None or item is None or card.document.get("format") != FORMAT:
         raise InnersightError(f"{store.folder}: run the study again first, it is not finished or of another version")
     return item
 
 
-def reopened(store: Store, permit: Permit, model: Model | None, asked: Sequence[Ask]) -> tuple[Scene, dict[str, str]]:
-    """Return what a study was computed from; see `scene_of`. Raises InnersightError where it cannot be had again."""
+def reopened(
+    store: Store, permit: Permit, model: Model | None, requests: Sequence[StudyRequest]
+) -> tuple[StudyContext, dict[str, str]]:
+    """Return what a study was computed from; see `context_of`. Raises InnersightError where it cannot be had again."""
     card, stored = _item(store, "model"), _item(store, "images")
     if why := permit.refusal():
         raise InnersightError(why)
     model = opened(permit) if model is None else model
     with written_by_innersight(f"{store.folder}, the plan"):
         plan = Plan.from_json(card.document["plan"]).settled(model)
-    scene, lost = scene_of(model, _images(stored, model, permit), plan, store, asked, permit)
+    context, lost = context_of(model, _images(stored, model, permit), plan, store, requests, permit)
     claimed = [source["path"] for source in stored.document["sources"]]
-    if not store.done("images", {**scene.base, "paths": claimed}):
+    if not store.done("images", {**context.base, "paths": claimed}):
         raise InnersightError(
             f"{model.name}: the weights, labels or input are not those that {store.folder} was made with; "
             "run the study again"
         )
-    return scene, lost
+    return context, lost
 
 
 def _images(stored: Item, model: Model, permit: Permit) -> tuple[Image, ...]:

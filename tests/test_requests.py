@@ -1,4 +1,4 @@
-"""What is asked of a study later lands in it, is what the library computes, and outlives further runs."""
+"""What is requested of a study later lands in it, is what the library computes, and outlives further runs."""
 
 import json
 import shutil
@@ -24,16 +24,16 @@ from innersight.storage.stamp import stamp
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
-from innersight.study.ask import Ask
-from innersight.study.asks import kinds, parse
-from innersight.study.documents import document_of
-from innersight.study.later import later, noted
+from innersight.study.compute import compute, requested
+from innersight.study.key import Key
+from innersight.study.panel import document_of, parse_request, requests
+from innersight.study.request import StudyRequest
 
 PLAN = Plan(layers=("relu2",), units=2, steps=2, seeds=1, methods=("gradcam",))
 IMAGES = [image(1), image(2)]
 FILE = "0123456789abcdef.png"
-# One of every kind: what to ask, and the documents that show it.
-ASKED: dict[str, tuple[dict[str, Any], set[str]]] = {
+# One of every kind: what to request, and the documents that show it.
+REQUESTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "activations": ({"layer": "conv2"}, {"layer/conv2"}),
     "patterns": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
     "negatives": ({"layer": "relu2", "units": [3, 0]}, {"layer/relu2"}),
@@ -61,12 +61,12 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def ask(kind: str) -> Ask:
-    return parse({"kind": kind, **ASKED[kind][0]})
+def request(kind: str) -> StudyRequest:
+    return parse_request({"kind": kind, **REQUESTS[kind][0]})
 
 
-def compute(folder: Path, *asks: Ask) -> list[str]:
-    return [key for one in asks for key in later(folder, one, model=tiny("in-place"))]
+def computed(folder: Path, *wanted: StudyRequest) -> list[str]:
+    return [key for one in wanted for key in compute(folder, one, model=tiny("in-place"))]
 
 
 def document(folder: Path, key: str) -> dict[str, Any]:
@@ -89,21 +89,21 @@ def whole(folder: Path) -> None:
         assert layer["document"] is None or document(folder, layer["document"])["name"] == layer["name"]
 
 
-def test_an_ask_that_fails_later_does_not_end_the_study(folder: Path) -> None:
-    bad = parse({"kind": "heatmaps", "image": "p1", "methods": ["saliency", "nonsense"]})
+def test_a_request_that_fails_later_does_not_end_the_study(folder: Path) -> None:
+    bad = parse_request({"kind": "heatmaps", "image": "p1", "methods": ["saliency", "nonsense"]})
     with pytest.raises(InnersightError, match="nonsense"):
-        compute(folder, bad)
+        computed(folder, bad)
     again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
-    assert any("nonsense" in sentence and "asked for earlier" in sentence for sentence in again.skipped)
-    assert noted(Store.open(folder)) == []
+    assert any("nonsense" in sentence and "requested earlier" in sentence for sentence in again.skipped)
+    assert requested(Store.open(folder)) == []
 
 
-def test_what_was_ended_before_it_was_shown_is_shown_by_the_next_ask(folder: Path) -> None:
+def test_what_was_ended_before_it_was_shown_is_shown_by_the_next_request(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys.modules[later.__module__], "write_documents", _killed)
+        patched.setattr(sys.modules[compute.__module__], "write_documents", _killed)
         with pytest.raises(KeyboardInterrupt):
-            compute(folder, ask("activations"))
-    compute(folder, ask("classes"))
+            computed(folder, request("activations"))
+    computed(folder, request("classes"))
     whole(folder)
     assert document(folder, "layer/conv2")["name"] == "conv2"
 
@@ -114,24 +114,24 @@ def _killed(*_: object) -> None:
 
 def test_every_kind_is_tested_here_and_documented() -> None:
     # What takes an image out again has its own test.
-    assert kinds().keys() == {*ASKED, "forget"}
-    assert all(kind.__doc__ for kind in kinds().values())
+    assert requests().keys() == {*REQUESTS, "forget"}
+    assert all(kind.__doc__ for kind in requests().values())
 
 
-@pytest.mark.parametrize("kind", ASKED)
+@pytest.mark.parametrize("kind", REQUESTS)
 def test_what_is_asked_lands_in_the_study_and_outlives_another_run(kind: str, folder: Path) -> None:
     before = set(Store.open(folder).names())
-    written = compute(folder, ask(kind))
+    written = computed(folder, request(kind))
     whole(folder)
-    assert ASKED[kind][1] <= {*written, "study"}
-    added = set(Store.open(folder).names()) - before - {"asked"}
+    assert REQUESTS[kind][1] <= {*written, "study"}
+    added = set(Store.open(folder).names()) - before - {"requested"}
     assert added
     # The same again computes nothing.
-    assert compute(folder, ask(kind)) == []
+    assert computed(folder, request(kind)) == []
     again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert again.computed == 0
     assert added <= set(Store.open(folder).names())
-    assert noted(Store.open(folder)) == [ask(kind)]
+    assert requested(Store.open(folder)) == [request(kind)]
     # All of it made anew says the same as the part that was written.
     parts = {key: document(folder, key) for key in set(written)}
     again.render()
@@ -140,10 +140,10 @@ def test_what_is_asked_lands_in_the_study_and_outlives_another_run(kind: str, fo
         assert {**document(folder, key), "created": None} == {**part, "created": None}
 
 
-@pytest.mark.parametrize("kind", ASKED)
+@pytest.mark.parametrize("kind", REQUESTS)
 def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
-    compute(folder, ask(kind))
-    added = [name for name in Store.open(folder).names() if "asked" in name or "conv2" in name or "added" in name]
+    computed(folder, request(kind))
+    added = [name for name in Store.open(folder).names() if "=" in name or "conv2" in name or "@" in name]
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] += 1e-3
@@ -153,7 +153,7 @@ def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
 
 
 def test_maps_are_those_of_the_library(folder: Path) -> None:
-    compute(folder, ask("activations"), ask("image"))
+    computed(folder, request("activations"), request("image"))
     found = document(folder, "layer/conv2")
     images = [*IMAGES, load_image(folder / "images" / FILE)]
     truth = activations(tiny("in-place"), images, ["conv2"]).values["conv2"]
@@ -167,7 +167,7 @@ def test_maps_are_those_of_the_library(folder: Path) -> None:
 
 
 def test_heatmaps_are_those_of_the_library(folder: Path) -> None:
-    compute(folder, ask("heatmaps"))
+    computed(folder, request("heatmaps"))
     entries = document(folder, "heatmaps")["entries"]
     (entry,) = [e for e in entries if e["method"] == "saliency"]
     model = tiny("in-place")
@@ -178,7 +178,7 @@ def test_heatmaps_are_those_of_the_library(folder: Path) -> None:
 
 
 def test_an_added_image_is_one_of_the_study(folder: Path) -> None:
-    compute(folder, ask("image"))
+    computed(folder, request("image"))
     row = document(folder, "study")["images"][2]
     model = tiny("in-place")
     said = predict(model, [load_image(folder / "images" / FILE)])
@@ -192,15 +192,15 @@ def test_an_added_image_is_one_of_the_study(folder: Path) -> None:
 
 def test_an_added_image_leaves_with_all_that_was_computed_for_it_alone(folder: Path) -> None:
     before = {key: document(folder, key) for key in ("study", "layer/relu2", "heatmaps")}
-    (name,) = {parse({"kind": "image", **ASKED["image"][0]}).id}  # type: ignore[attr-defined]
-    compute(folder, ask("image"), ask("activations"), parse({"kind": "ablation", "layer": "relu2"}))
-    compute(folder, parse({"kind": "heatmaps", "image": name, "methods": ["saliency"]}))
+    (name,) = {parse_request({"kind": "image", **REQUESTS["image"][0]}).id}  # type: ignore[attr-defined]
+    computed(folder, request("image"), request("activations"), parse_request({"kind": "ablation", "layer": "relu2"}))
+    computed(folder, parse_request({"kind": "heatmaps", "image": name, "methods": ["saliency"]}))
     assert document(folder, "layer/relu2")["ablation"]["own"].keys() == {"p0", "p1", name}
-    assert compute(folder, parse({"kind": "forget", "image": name})) == ["study"]
+    assert computed(folder, parse_request({"kind": "forget", "image": name})) == ["study"]
     whole(folder)
     assert not (folder / "images" / FILE).exists()
     assert not any(name in key for key in Store.open(folder).names())
-    assert [one.kind for one in noted(Store.open(folder))] == ["activations", "ablation"]
+    assert [one.kind for one in requested(Store.open(folder))] == ["activations", "ablation"]
     for key in ("layer/relu2", "heatmaps"):
         after = document(folder, key)
         assert (
@@ -219,29 +219,31 @@ def test_an_added_image_leaves_with_all_that_was_computed_for_it_alone(folder: P
     [
         ({"kind": "forget", "image": "p0"}, "the study was made of p0"),
         ({"kind": "forget", "image": "d00000000"}, "no image 'd00000000'"),
-        ({"kind": "ablation", "layer": "head"}, "no places"),
+        ({"kind": "ablation", "layer": "head"}, "one position only"),
         ({"kind": "ablation", "layer": "conv9"}, "no layer 'conv9'"),
         ({"kind": "negatives", "layer": "conv2", "units": [999]}, "no unit 999"),
     ],
 )
-def test_an_ask_is_checked_against_the_study(data: dict[str, Any], why: str, folder: Path) -> None:
+def test_a_request_is_checked_against_the_study(data: dict[str, Any], why: str, folder: Path) -> None:
     with pytest.raises(InnersightError, match=why):
-        parse(data).check(document(folder, "study"))
+        parse_request(data).check(document(folder, "study"))
 
 
 def test_an_added_image_that_is_gone_is_told_and_forgotten(folder: Path) -> None:
-    compute(folder, ask("image"), parse({"kind": "heatmaps", "image": "d01234567", "methods": ["saliency"]}))
+    computed(
+        folder, request("image"), parse_request({"kind": "heatmaps", "image": "d01234567", "methods": ["saliency"]})
+    )
     (folder / "images" / FILE).unlink()
     again = study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert any(FILE in sentence and "no such file" in sentence for sentence in again.skipped)
     assert not [name for name in Store.open(folder).names() if "d01234567" in name]
-    assert noted(Store.open(folder)) == []
+    assert requested(Store.open(folder)) == []
     again.render()
     whole(folder)
 
 
 def test_a_plan_that_grows_over_what_was_asked_shows_each_pattern_once(folder: Path) -> None:
-    compute(folder, parse({"kind": "patterns", "layer": "relu2", "units": [1, 4]}))
+    computed(folder, parse_request({"kind": "patterns", "layer": "relu2", "units": [1, 4]}))
     alone = document(folder, "layer/relu2")["patterns"]
     assert alone["units"] == [1, 4]
     study(tiny("in-place"), IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 8})).render()
@@ -261,16 +263,16 @@ class Stopped(Exception):  # noqa: N818 - what a cancelled job raises
 def test_a_job_stopped_in_the_middle_leaves_the_study_whole(at: int, folder: Path) -> None:
     told: list[tuple[float, str]] = []
 
-    def tell(share: float, what: str) -> None:
+    def report(share: float, what: str) -> None:
         told.append((share, what))
         if len({what for _, what in told}) > at:
             raise Stopped
 
     with pytest.raises(Stopped):
-        list(later(folder, ask("image"), model=tiny("in-place"), tell=tell))
+        list(compute(folder, request("image"), model=tiny("in-place"), progress=report))
     whole(folder)
-    assert len(noted(Store.open(folder))) == min(at, 1)
-    compute(folder, ask("image"))
+    assert len(requested(Store.open(folder))) == min(at, 1)
+    computed(folder, request("image"))
     whole(folder)
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
@@ -279,10 +281,10 @@ def test_a_job_stopped_in_the_middle_leaves_the_study_whole(at: int, folder: Pat
 
 def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     """Between any two steps of the work the documents on disk fit together."""
-    steps: Iterator[str] = later(folder, ask("image"), model=tiny("in-place"))
+    steps: Iterator[str] = compute(folder, request("image"), model=tiny("in-place"))
     for _ in steps:
         whole(folder)
-    for _ in later(folder, ask("activations"), model=tiny("in-place")):
+    for _ in compute(folder, request("activations"), model=tiny("in-place")):
         whole(folder)
 
 
@@ -291,7 +293,7 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     [
         (
             {"kind": "nothing"},
-            "kinds are ablation, classes, connections, forget, heatmaps, maps, negatives, patterns, image",
+            "kinds are ablation, activations, classes, connections, forget, heatmaps, image, negatives, patterns",
         ),
         ({}, "kinds are"),
         ({"kind": "activations"}, "layer"),
@@ -301,24 +303,24 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
         ({"kind": "image", "file": "../../secret.png", "name": "a"}, "file"),
     ],
 )
-def test_an_ask_that_does_not_fit_is_refused(data: dict[str, Any], why: str) -> None:
+def test_a_request_that_does_not_fit_is_refused(data: dict[str, Any], why: str) -> None:
     with pytest.raises(InnersightError, match=why):
-        parse(data)
+        parse_request(data)
 
 
 def test_what_cannot_be_had_again_is_said(folder: Path) -> None:
     with pytest.raises(InnersightError, match="names no known origin"):
-        list(later(folder, ask("activations")))
+        list(compute(folder, request("activations")))
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] += 1e-3
     with pytest.raises(InnersightError, match=r"not those that .* was made with; run the study again"):
-        list(later(folder, ask("activations"), model=model))
+        list(compute(folder, request("activations"), model=model))
     with pytest.raises(InnersightError, match="has no layer"):
-        list(later(folder, parse({"kind": "activations", "layer": "relu9"}), model=tiny("in-place")))
+        list(compute(folder, parse_request({"kind": "activations", "layer": "relu9"}), model=tiny("in-place")))
     with Store.open(folder).locked(), pytest.raises(InnersightError, match="another process is at work"):
-        list(later(folder, ask("activations"), model=tiny("in-place")))
-    assert noted(Store.open(folder)) == []
+        list(compute(folder, request("activations"), model=tiny("in-place")))
+    assert requested(Store.open(folder)) == []
 
 
 def test_images_from_files_are_read_again(tmp_path: Path) -> None:
@@ -326,18 +328,18 @@ def test_images_from_files_are_read_again(tmp_path: Path) -> None:
     PILImage.fromarray(np.asarray(image(3).pil)).save(file)
     done = study(tiny("in-place"), [file], tmp_path / "s", plan=Plan(**{**vars(PLAN), "units": 0}))
     done.render()
-    assert compute(done.folder, ask("activations")) == ["layer/conv2"]
+    assert computed(done.folder, request("activations")) == ["layer/conv2"]
     assert str(tmp_path) not in (done.render() / "documents" / "study.json").read_text()
     PILImage.fromarray(np.asarray(image(4).pil)).save(file)
     with pytest.raises(InnersightError, match="the image has changed; run the study again"):
-        compute(done.folder, ask("classes"))
+        computed(done.folder, request("classes"))
 
 
 def test_items_name_their_documents(folder: Path) -> None:
-    compute(folder, *(ask(kind) for kind in ASKED))
+    computed(folder, *(request(kind) for kind in REQUESTS))
     Study.open(folder).render()
     for name in Store.open(folder).names():
-        key = document_of(name)
+        key = document_of(Key.parse(name))
         assert key is None or document(folder, key)
     cost = document(folder, "study")["cost"]
     assert {kind: entry["per"] for kind, entry in cost.items()} == {

@@ -1,0 +1,76 @@
+"""StudyContext: what the items of a study are computed from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from innersight.errors import InnersightError, nearest
+from innersight.image import Image
+from innersight.layer import Layer
+from innersight.layers import survey
+from innersight.model import Model
+from innersight.storage.permit import Permit
+from innersight.storage.store import Item, Store
+from innersight.study.key import Key
+from innersight.study.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class StudyContext:
+    """What the items of a study are computed from.
+
+    Parameters
+    ----------
+    model, images, plan
+        The network, the images that the study was made of, and its settings.
+    store
+        Holds the finished items.
+    base
+        Settings that every result depends on.
+    permit
+        Which other images may be read.
+    added
+        Images that were dropped onto the page later, by id.
+    layers
+        Layers whose activation maps are in the study.
+    skipped
+        One sentence for each file that could not be read.
+    progress
+        Takes the finished share, 0 to 1, of the item at work.
+
+    """
+
+    model: Model
+    images: tuple[Image, ...]
+    plan: Plan
+    store: Store
+    base: dict[str, Any]
+    permit: Permit
+    added: Mapping[str, Image] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    skipped: list[str] = field(default_factory=list)
+    progress: Callable[[float], None] = lambda share: None
+
+    def image(self, name: str) -> Image:
+        """Return the image with this id. Raises InnersightError naming those there are."""
+        known = {**{f"p{i}": image for i, image in enumerate(self.images)}, **self.added}
+        if name not in known:
+            raise InnersightError(f"the study has no image {name!r}; {nearest(name, known)}")
+        return known[name]
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return the settings that results for one image alone depend on."""
+        return {**self.base, "images": self.image(name).digest()}
+
+    def item(self, panel: str, layer: str = "") -> Item | None:
+        """Return a finished item of a panel, or None."""
+        return self.store.get(str(Key(panel, layer)))
+
+    def surveyed(self) -> dict[str, Layer]:
+        """Return the network's layers by name."""
+        return {layer.name: layer for layer in survey(self.model)}
+
+    def gridded(self) -> list[str]:
+        """Return the plan's layers whose maps have more than one position."""
+        known = self.surveyed()
+        return [name for name in self.plan.layers if known[name].grid != (1, 1)]

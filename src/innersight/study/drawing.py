@@ -1,0 +1,87 @@
+"""What the panels of patterns share: the settings of the drawing, the order of the units, and their sheets."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from innersight.errors import InnersightError
+from innersight.patterns import Patterns, patterns
+from innersight.patterns.objectives import Target
+from innersight.render.colour import as_colour
+from innersight.render.sheets import colour_sheet
+from innersight.storage.store import Item
+from innersight.storage.study_folder import written_by_innersight
+from innersight.study.context import StudyContext
+from innersight.study.plan import Plan
+from innersight.study.reader import StudyReader
+
+CHUNK = 16
+
+
+def settings_of(context: StudyContext) -> dict[str, Any]:
+    """Return the settings that a pattern depends on."""
+    return {**context.base, **_options(context.plan, context.plan.steps)}
+
+
+def draw(context: StudyContext, what: Sequence[str | Target], steps: int) -> Patterns:
+    """Draw patterns with the settings of the study's plan."""
+    return patterns(
+        context.model,
+        what,
+        **_options(context.plan, steps),
+        images=context.images,
+        progress=lambda state: context.progress(state.share),
+    )
+
+
+def _options(plan: Plan, steps: int) -> dict[str, Any]:
+    return {"steps": steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds}
+
+
+def scored(found: Patterns) -> dict[str, Any]:
+    """Return scores and settings as plain data."""
+    settings = {key: value for key, value in found.settings.items() if key not in ("views", "statistics")}
+    return {"score": [score.to_json() for score in found.scores], "settings": settings}
+
+
+def ranked(context: StudyContext, layer: str) -> list[int]:
+    """Return a layer's units in the order in which they are drawn: compare's ranking, else the highest peak first."""
+    compared, stored = context.item("compare", layer), context.item("activations", layer)
+    with written_by_innersight(f"{context.store.folder}, the ranking of {layer}"):
+        if compared:
+            return [int(row["unit"]) for row in compared.document["rank"]]
+        if stored is None:
+            raise InnersightError(f"{context.store.folder}: the maps of {layer} are missing; run the study again")
+        return stored.tensors()["activations"].amax((0, 2, 3)).argsort(descending=True, stable=True).tolist()
+
+
+def joined(reader: StudyReader, files: Path, parts: Sequence[Item]) -> dict[str, Any] | None:
+    """Return the patterns of several items as one sheet with its scores; None where there are none."""
+    if not parts:
+        return None
+    images = torch.cat([part.tensors()["images"] for part in parts])
+    rows: dict[str, Any] = {
+        key: [entry for part in parts for entry in part.document[key]]
+        for key in ("units", "classes", "labels", "score")
+        if key in parts[0].document
+    }
+    # One that was requested may have become part of the plan since.
+    names = rows.get("units") or rows["classes"]
+    first = [i for i, name in enumerate(names) if name not in names[:i]]
+    return {
+        "sheet": colour_sheet(files, as_colour(images[first], reader.shown)),
+        "others": _others(parts, files, reader.shown, first),
+        "settings": parts[0].document["settings"],
+        **{key: [entries[i] for i in first] for key, entries in rows.items()},
+    }
+
+
+def _others(parts: Sequence[Item], files: Path, shown: Sequence[int], first: Sequence[int]) -> dict[str, Any] | None:
+    """Return the patterns of the seeds that are not shown: `each` for every unit, in the order of the units."""
+    found = [tensors["others"] for part in parts if "others" in (tensors := part.tensors())]
+    if not found:
+        return None
+    images = torch.cat(found)[first]
+    return {"sheet": colour_sheet(files, as_colour(images.flatten(0, 1), shown)), "each": images.shape[1]}

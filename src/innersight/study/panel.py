@@ -1,0 +1,137 @@
+"""Panels: everything that a study shows of one kind, in one file each. Nothing here loads torch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from innersight.errors import InnersightError
+from innersight.registry import Entry, Registry
+from innersight.study.key import Key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from innersight.study.context import StudyContext
+    from innersight.study.request import StudyRequest
+
+Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
+"""What an item holds: a document of plain data, and tensors by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One item to be computed: its key, the settings that its result depends on, and what computes it."""
+
+    key: Key
+    settings: dict[str, Any]
+    compute: Callable[[], Outcome]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The part of a study that a report shows.
+
+    Parameters
+    ----------
+    images
+        Ids of the images.
+    units
+        Of a layer: the units chosen, in order; None for all. Of other documents: None where whole layers are shown.
+    cut
+        Takes a sheet and the numbers of some tiles; returns a sheet of these alone.
+
+    """
+
+    images: frozenset[str]
+    units: list[int] | None
+    cut: Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
+
+    def places(self, known: Sequence[int]) -> list[int]:
+        """Return where the chosen units stand in a list of units."""
+        return [i for i, unit in enumerate(known) if self.units is None or unit in self.units]
+
+
+Panel = Callable[["StudyContext"], Iterator[Task]]
+"""What a study computes for the panel by default."""
+
+
+def one(document: Mapping[str, Any]) -> int:
+    """Return 1: an item that makes one of what the costs count."""
+    return 1
+
+
+def units_of(document: Mapping[str, Any]) -> int:
+    """Return how many units an item is of."""
+    return len(document["units"])
+
+
+# order : when its tasks are computed. requests : what can be asked for beyond the defaults. per : what the costs count
+# ("layer", "unit", "class", "map"; empty where nothing is measured), and counted : how many of these an item made.
+# missing : why there is nothing to show where it has no item. how : one or two sentences on the computation, or a
+# function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
+# layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
+# `study`, from (reader, files). select : a document, of the panel or of a layer, for a Selection: what changes in it;
+# None where the panel's own document is left out. export : adds to a Content, from (reader, content).
+panels: Registry[Panel] = Registry(
+    "panel",
+    "innersight.study.panels",
+    order=100,
+    requests=(),
+    per="",
+    counted=one,
+    missing="",
+    how="",
+    layer=None,
+    document=None,
+    study=None,
+    select=None,
+    export=None,
+)
+
+
+def ordered() -> list[Entry[Panel]]:
+    """Return all panels in the order in which they are computed."""
+    return sorted(panels.entries(), key=lambda entry: (entry.order, entry.name))
+
+
+def document_of(key: Key) -> str | None:
+    """Return the key of the document that shows an item; None where only the document `study` does, or nothing.
+
+    >>> [document_of(Key(*parts)) for parts in (("activations", "a.b"), ("heatmaps", "", "", "d1"), ("model",))]
+    ['layer/a.b', 'heatmaps', None]
+    """
+    entry = panels.entry(key.panel) if key.panel in panels else None
+    if entry is not None and entry.layer is not None and key.layer:
+        return f"layer/{key.layer}"
+    return key.panel if entry is not None and entry.document is not None else None
+
+
+@cache
+def requests() -> "dict[str, type[StudyRequest]]":
+    """Return what can be asked for, by the kind that its field `kind` names."""
+    found = [request for entry in panels.entries() for request in entry.requests]
+    return {request.of_kind(): request for request in sorted(found, key=lambda request: str(request.of_kind()))}
+
+
+@cache
+def any_request() -> Any:
+    """Return the type of any request, told apart by `kind`."""
+    return Annotated[Union[tuple(requests().values())], Field(discriminator="kind")]  # noqa: UP007 - made at run time
+
+
+def parse_request(data: Mapping[str, Any]) -> "StudyRequest":
+    """Return the request that plain data describes. Raises InnersightError naming the field that does not fit.
+
+    >>> parse_request({"kind": "activations", "layer": "stage1"})
+    ActivationsRequest(kind='activations', layer='stage1')
+    """
+    try:
+        found: StudyRequest = TypeAdapter(any_request()).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "kind"
+        raise InnersightError(f"{where}: {first['msg']}; kinds are {', '.join(requests())}") from error
+    return found

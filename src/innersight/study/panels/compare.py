@@ -1,0 +1,65 @@
+"""The units of a layer compared between images."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from innersight.study.key import Key
+from innersight.study.panel import Outcome, Selection, Task, panels
+
+if TYPE_CHECKING:
+    from innersight.study.context import StudyContext
+    from innersight.study.reader import StudyReader
+
+
+def compare_task(context: "StudyContext", layer: str) -> Task:
+    """Return the task that ranks a layer's units."""
+    return Task(Key("compare", layer), context.base, partial(_compared, context, layer))
+
+
+def _compared(context: "StudyContext", layer: str) -> Outcome:
+    from innersight.compare import DEFINITION
+    from innersight.compare import compare as measured
+
+    return {"definition": DEFINITION, "rank": measured(context.model, context.images, layer).rank()}, {}
+
+
+def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
+    compared, images = reader.item("compare", row["name"]), reader.item("images")
+    if compared is None or images is None:
+        return {"compare": None}
+    names = [f"p{i}" for i in range(len(images.document["images"]))]
+    return {"compare": {"images": names, **compared.document}}
+
+
+def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
+    found = document["compare"]
+    at = [i for i, name in enumerate(found["images"]) if name in chosen.images] if found else []
+    if len(at) < 2:
+        return {"compare": None}
+    rows = [_of_images(row, at) for row in found["rank"]]
+    kept = {**found, "images": [found["images"][i] for i in at], "rank": rows}
+    if chosen.units is not None:
+        kept["rank"] = [{**row, "place": place} for place, row in enumerate(rows, 1) if row["unit"] in chosen.units]
+        kept["of"] = len(rows)
+    return {"compare": kept}
+
+
+def _of_images(row: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
+    return {**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}}
+
+
+@panels.register(
+    "Comparison",
+    order=40,
+    missing="A filter is compared between two images or more.",
+    how="The same units over all images, ranked by strength, sparsity and agreement; the definition stands beside the "
+    "ranking.",
+    layer=_layer,
+    select=_select,
+)
+def compare(context: "StudyContext") -> Iterator[Task]:
+    """The units of the plan's layers compared, where there are several images."""
+    for layer in context.gridded() if len(context.images) > 1 else ():
+        yield compare_task(context, layer)

@@ -1,0 +1,205 @@
+"""Heatmaps: how much each position counts for a class, by several methods."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from innersight.study.key import Key
+from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.request import ClassNumber, Name, StudyRequest, check_classes, check_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from innersight.heatmaps.result import Heatmap, Heatmaps
+    from innersight.image import Image
+    from innersight.model import Model
+    from innersight.study.context import StudyContext
+    from innersight.study.reader import StudyReader
+
+
+class HeatmapsRequest(StudyRequest):
+    """Which part of an image speaks for a class; without `target` for the class that the network predicts.
+
+    versus : a class whose score is subtracted: why this one and not that.
+    """
+
+    kind: Literal["heatmaps"]
+    image: Name
+    methods: Annotated[tuple[Name, ...], Field(min_length=1, max_length=40)]
+    target: ClassNumber | None = None
+    versus: ClassNumber | None = None
+
+    def check(self, study: Mapping[str, Any]) -> None:
+        """Raise InnersightError where the study has no such image or class."""
+        check_image(study, self.image)
+        check_classes(study, (self.target, self.versus))
+
+    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+        """Yield one item for each method, in the order asked."""
+        image = context.image(self.image)
+        for method in dict.fromkeys(self.methods):
+            target, versus = ("" if number is None else number for number in (self.target, self.versus))
+            key = Key("heatmaps", part=f"{method},{target},{versus}", image=self.image)
+            make = partial(_explained, context.model, {self.image: image}, [method], self.target, self.versus)
+            yield Task(key, context.settings(self.image), make)
+
+
+def _planned(context: "StudyContext") -> Outcome:
+    """Return heatmaps of the class, of its runner-up, and of the one less the other."""
+    from innersight.heatmaps import explain
+    from innersight.heatmaps.target import RUNNER_UP
+
+    model, images, plan = context.model, context.images, context.plan
+    found = explain(model, images, plan.target, plan.methods)
+    entries = list(found.entries)
+    if plan.rivals and len(model.labels) > 1:
+        entries += explain(model, images, plan.target, plan.methods, versus=RUNNER_UP).entries
+        for image in images:
+            rival = next(entry.rival for entry in reversed(entries) if entry.image == image)
+            entries += explain(model, image, rival, plan.methods).entries
+    return _kept(model, {f"p{i}": image for i, image in enumerate(images)}, found, entries)
+
+
+def _explained(
+    model: "Model", images: "Mapping[str, Image]", methods: Sequence[str], target: int | None, versus: int | None
+) -> Outcome:
+    """Return heatmaps of images, by id, for one class (the predicted one when None), or one against another."""
+    from innersight.heatmaps import explain
+
+    found = explain(model, list(images.values()), target, methods, versus=versus)
+    return _kept(model, images, found, found.entries)
+
+
+def _kept(model: "Model", images: "Mapping[str, Image]", found: "Heatmaps", entries: "Sequence[Heatmap]") -> Outcome:
+    from innersight.layers import check_layers
+
+    index = {image: name for name, image in images.items()}
+    grid = None if found.layer is None else check_layers(model, [found.layer])[0].grid
+    # A mistake is explained against its runner-up in any case: each question is kept once.
+    own = {(index[entry.image], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
+    rows = {key: _row(model, key[0], entry, grid) for key, entry in reversed(own.items())}
+    tensors = {str(i): own[key].values for i, key in enumerate(rows)}
+    return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
+
+
+def _row(model: "Model", image: str, entry: "Heatmap", grid: tuple[int, int] | None) -> dict[str, Any]:
+    def label(number: int | None) -> str | None:
+        return None if number is None else model.labels[number]
+
+    return {
+        "image": image,
+        "method": entry.method,
+        "class": entry.target,
+        "label": label(entry.target),
+        "rival": entry.rival,
+        "rival_label": label(entry.rival),
+        "question": entry.question,
+        "unit": entry.unit,
+        "logit": entry.logit,
+        "probability": entry.probability,
+        "scale": {"high": entry.scale.high, "clipped": entry.scale.clipped},
+        "verdict": entry.verdict,
+        "doubt": entry.doubt,
+        "at_layer": tuple(entry.values.shape) == grid,
+    }
+
+
+def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
+    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for item in reader.items("heatmaps", images=True):
+        tensors = item.tensors()
+        layer = {"name": item.document["layer"], "why": item.document["why"]}
+        for i, row in enumerate(item.document["entries"]):
+            key = row["image"], row["method"], row["class"], row["rival"]
+            if key not in entries:
+                entries[key] = _entry(row, tensors[str(i)], layer, files)
+    return {
+        "methods": {entry["method"]: describe(entry["method"]) for entry in entries.values()},
+        "entries": list(entries.values()),
+    }
+
+
+def _entry(row: dict[str, Any], values: "Tensor", layer: dict[str, Any], files: Path) -> dict[str, Any]:
+    from innersight.render.sheets import value_sheet
+
+    sheet = value_sheet(files, values[None])
+    return {
+        "image": row["image"],
+        "method": row["method"],
+        "target": {
+            "class": row["class"],
+            "label": row["label"],
+            "logit": row["logit"],
+            "text": row["question"],
+            "rival": row["rival"],
+            "rival_label": row["rival_label"],
+        },
+        "layer": layer if row["at_layer"] else None,
+        "sheet": sheet["sheet"],
+        "lo": sheet["lo"][0],
+        "hi": sheet["hi"][0],
+        "scale": row["scale"],
+        "unit": row["unit"],
+        "grid": list(values.shape),
+        "verdict": row["verdict"],
+        "doubt": row["doubt"],
+    }
+
+
+def describe(method: str) -> dict[str, str]:
+    """Return title, source and use of a heatmap method."""
+    from innersight.heatmaps.request import methods
+
+    entry = methods.entry(method)
+    return {"title": entry.title, "summary": entry.summary, "paper": entry.source, "when": entry.use}
+
+
+def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
+    from innersight.heatmaps.request import methods
+
+    return {"methods": {name: describe(name) for name in methods if methods.entry(name).reads != "captum"}}
+
+
+def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
+    return {"entries": [entry for entry in document["entries"] if entry["image"] in chosen.images]}
+
+
+def _how(reader: "StudyReader") -> str:
+    item = reader.item("heatmaps")
+    layer = ""
+    if item:
+        where, why = item.document["layer"], item.document["why"]
+        layer = (
+            f" No class activation map is shown: {why}." if where is None else f" Grad-CAM is read at {where}: {why}."
+        )
+    return (
+        "Raw values for the logit of the class named, or for its lead over the class it is set against; zero keeps its "
+        f"colour, the legend prints it.{layer}"
+    )
+
+
+def _counted(document: Mapping[str, Any]) -> int:
+    return len(document["entries"])
+
+
+@panels.register(
+    "Heatmaps",
+    order=70,
+    requests=(HeatmapsRequest,),
+    per="map",
+    counted=_counted,
+    missing="The study stopped before the heatmaps; run the same command again.",
+    how=_how,
+    document=_document,
+    study=_study,
+    select=_select,
+)
+def heatmaps(context: "StudyContext") -> Iterator[Task]:
+    """Heatmaps of every image by the plan's methods."""
+    plan = context.plan
+    settings = {**context.base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
+    yield Task(Key("heatmaps"), settings, partial(_planned, context))

@@ -1,0 +1,140 @@
+"""The pattern that each unit has learned."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from innersight.study.key import Key
+from innersight.study.panel import Outcome, Selection, Task, panels, units_of
+from innersight.study.request import UnitsRequest, units_key
+
+if TYPE_CHECKING:
+    from innersight.study.content import Content
+    from innersight.study.context import StudyContext
+    from innersight.study.reader import StudyReader
+
+
+class PatternsRequest(UnitsRequest):
+    """The patterns of some units of a layer, drawn with the settings of the study's plan."""
+
+    kind: Literal["patterns"]
+
+    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+        """Yield patterns in small batches. The pattern of a unit does not depend on the others of its batch."""
+        from innersight.study.drawing import settings_of
+
+        for units in self.batches():
+            make = partial(_drawn, context, self.layer, units)
+            yield Task(units_key("patterns", self.layer, units), settings_of(context), make)
+
+
+def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
+    """Draw the units that stand at the places `span` of the layer's ranking."""
+    from innersight.study.drawing import ranked
+
+    order = ranked(context, layer)
+    return _drawn(context, layer, [order[i] for i in span])
+
+
+def _drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome:
+    """Return patterns of units of a layer, and what the other seeds drew."""
+    import torch
+
+    from innersight.address import Address
+    from innersight.study.drawing import draw, scored
+
+    found = draw(context, [Address(layer, unit) for unit in units], context.plan.steps)
+    tensors = {"images": found.images}
+    if context.plan.seeds > 1:
+        others = [
+            [one for j, one in enumerate(own) if j != best] for own, best in zip(found.every, found.best, strict=True)
+        ]
+        tensors["others"] = torch.stack([torch.stack(own) for own in others])
+    return {"units": list(units), **scored(found)}, tensors
+
+
+def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
+    from innersight.study.drawing import joined
+
+    return {"patterns": joined(reader, files, reader.items("patterns", row["name"]))}
+
+
+def select_units(found: dict[str, Any] | None, chosen: Selection) -> dict[str, Any] | None:
+    """Return drawn units for a selection; None where none of them is chosen."""
+    if found is None or chosen.units is None:
+        return found
+    kept = chosen.places(found["units"])
+    if not kept:
+        return None
+    own = {**found, "sheet": chosen.cut(found["sheet"], kept)}
+    own |= {key: [found[key][i] for i in kept] for key in ("units", "score")}
+    if others := found.get("others"):
+        each = others["each"]
+        own["others"] = {
+            **others,
+            "sheet": chosen.cut(others["sheet"], [i * each + j for i in kept for j in range(each)]),
+        }
+    return own
+
+
+def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
+    return {"patterns": select_units(document["patterns"], chosen)}
+
+
+def _how(reader: "StudyReader") -> str:
+    plan = reader.plan
+    return (
+        f"Activation maximization: up to {plan['steps']} steps of Adam from random pixels on the mean of the unit's "
+        f"map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and zooms; of "
+        f"{plan['seeds']} drawn the strongest. Score: peak response to the finished pattern, and as a multiple of the "
+        "highest over the images of this study."
+    )
+
+
+def _export(reader: "StudyReader", content: "Content") -> None:
+    import math
+
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    from innersight.render.colour import as_colour
+    from innersight.study.content import POOLED, Points, sheet_of
+
+    for layer in reader.layer_names():
+        maps, drawn = reader.item("activations", layer), reader.items("patterns", layer)
+        if maps is None or not drawn:
+            continue
+        images = as_colour(torch.cat([part.tensors()["images"] for part in drawn]), reader.shown)
+        units = [int(unit) for part in drawn for unit in part.document["units"]]
+        ratios = [score["ratio"] for part in drawn for score in part.document["score"]]
+        content.sheets[f"patterns/{layer}"] = sheet_of(images)
+        known = [ratio for ratio in ratios if ratio is not None and math.isfinite(ratio)]
+        content.values[f"pattern ratio/{layer}"] = torch.tensor(known)
+        pooled = adaptive_avg_pool2d(maps.tensors()["activations"], POOLED).transpose(0, 1).flatten(1)
+        content.points[layer] = Points(pooled[units], [f"{layer}:{unit}" for unit in units], images)
+
+
+@panels.register(
+    "Patterns",
+    order=100,
+    requests=(PatternsRequest,),
+    per="unit",
+    counted=units_of,
+    missing="None were asked for, or the study stopped before them.",
+    how=_how,
+    layer=_layer,
+    select=_select,
+    export=_export,
+)
+def patterns(context: "StudyContext") -> Iterator[Task]:
+    """Patterns of the best ranked units of the plan's layers."""
+    from innersight.study.drawing import CHUNK, settings_of
+
+    known = context.surveyed()
+    for layer in context.plan.layers:
+        count = min(context.plan.units, known[layer].units)
+        for start in range(0, count, CHUNK):
+            span = range(start, min(start + CHUNK, count))
+            settings = {**settings_of(context), "count": len(span)}
+            yield Task(Key("patterns", layer, str(start)), settings, partial(_ranked, context, layer, span))

@@ -1,0 +1,109 @@
+"""How far the heatmap methods can be trusted, on the data set scanned into the study or on its images."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from innersight.errors import InnersightError
+from innersight.study.key import Key
+from innersight.study.panel import Outcome, Selection, Task, panels
+
+if TYPE_CHECKING:
+    from innersight.image import Image
+    from innersight.scan.ledger import Record
+    from innersight.storage.permit import Permit
+    from innersight.study.context import StudyContext
+    from innersight.study.reader import StudyReader
+
+LEAST = 10
+"""With fewer images the tests of four methods cannot give any verdict; see `Trust.needed`."""
+
+
+def _sources(context: "StudyContext") -> "tuple[Path, ...] | tuple[Image, ...]":
+    """Return what trust is measured on: files of the scan drawn at random, or the study's images; none where few."""
+    import numpy as np
+
+    from innersight.scan.ledger import Ledger
+    from innersight.study.scanned import scan_settings
+
+    limit, scanned = context.plan.trust, scan_settings(context.store)
+    if scanned is not None and scanned.get("model") == context.model.digest():
+        # Some may be broken, members of an archive, gone, or named by somebody else.
+        drawn = np.random.default_rng(context.plan.seed).permutation(scanned["done"])[: 2 * limit].tolist()
+        records = Ledger(context.store).records(drawn)
+        found = [_file(context.permit, records[i]) for i in drawn if i in records and not records[i].broken]
+        files = [file for file in found if file is not None and file.is_file()][:limit]
+        if len(files) >= LEAST:
+            return tuple(files)
+    return tuple(context.images) if len(context.images) >= LEAST else ()
+
+
+def _file(permit: "Permit", record: "Record") -> Path | None:
+    try:
+        name, where = permit.scanned(record.name)
+    except InnersightError:
+        # Not one to be read: trust is measured on the others.
+        return None
+    return Path(where, name)
+
+
+def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]") -> Outcome:
+    """Return the sentence, the note, and for each method its standing and why; see `innersight.trust`.
+
+    Where they cannot be tested on this network or these images, the sentence says so: a study continues without.
+    """
+    from innersight.trust import trust as measured
+
+    plan = context.plan
+    try:
+        found = measured(context.model, images, plan.methods, max_images=plan.trust, seed=plan.seed)
+    except InnersightError as error:
+        sentence = f"The methods could not be tested: {error}"
+        return {"sentence": sentence, "note": "", "images": 0, "methods": {}, "left_out": []}, {}
+    return {
+        "sentence": found.sentence,
+        "note": found.note,
+        "images": len(found.images),
+        "methods": {name: {"standing": found.standing(name), "why": found.verdict(name)} for name in found.methods},
+        "left_out": list(found.left_out),
+    }, {}
+
+
+def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
+    return reader.items("trust")[0].document
+
+
+def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
+    return {}
+
+
+def _how(reader: "StudyReader") -> str:
+    item = reader.item("trust")
+    return str(item.document["note"]) if item else "The heatmap methods were not tested."
+
+
+@panels.register(
+    "Trust in heatmaps",
+    order=150,
+    missing=f"How far the heatmaps can be trusted is not known: testing their methods takes {LEAST} images or more. "
+    "Scan a data set into the study (innersight scan MODEL IMAGES --out STUDY), then study again.",
+    how=_how,
+    document=_document,
+    select=_select,
+)
+def trust(context: "StudyContext") -> Iterator[Task]:
+    """The test of the plan's heatmap methods, where there are images enough."""
+    from innersight.study.scanned import scan_settings
+
+    plan = context.plan
+    images = _sources(context) if plan.trust else ()
+    if images:
+        settings = {
+            **context.base,
+            "scan": scan_settings(context.store),
+            "methods": list(plan.methods),
+            "max_images": plan.trust,
+            "seed": plan.seed,
+        }
+        yield Task(Key("trust"), settings, partial(_tested, context, images))

@@ -1,0 +1,57 @@
+"""StudyReader: the finished items of a study, as the documents and exports are made from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from innersight.storage.store import Item, Store
+from innersight.study.key import Key
+
+
+@dataclass(frozen=True)
+class StudyReader:
+    """The items of a study. model : the item `model`."""
+
+    store: Store
+    model: Item
+
+    @cached_property
+    def keys(self) -> dict[Key, str]:
+        """The keys of all items in the order they were first made, with their text."""
+        return {Key.parse(text): text for text in self.store.names()}
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The settings of the study as plain data."""
+        found: dict[str, Any] = self.model.document["plan"]
+        return found
+
+    @property
+    def shown(self) -> list[int]:
+        """The bands that are shown as red, green and blue."""
+        found: list[int] = self.model.document["model"]["input"]["shown"]
+        return found
+
+    def item(self, panel: str, layer: str = "", image: str = "") -> Item | None:
+        """Return one item of a panel, or None."""
+        return self.store.get(str(Key(panel, layer, image=image)))
+
+    def items(self, panel: str, layer: str | None = None, *, images: bool = False) -> list[Item]:
+        """Return the items of a panel, of one layer where it is given; those of single images where `images` is."""
+        wanted = [
+            text
+            for key, text in self.keys.items()
+            if key.panel == panel and (layer is None or key.layer == layer) and (images or not key.image)
+        ]
+        return [item for text in wanted if (item := self.store.get(text)) is not None]
+
+    def added(self, panel: str, layer: str = "") -> dict[str, Item]:
+        """Return what a panel has of each image that was added later, by the image's id, in the order of the images."""
+        names = [key.image for key in self.keys if key.panel == "images" and key.image]
+        found = ((name, self.item(panel, layer, name)) for name in names)
+        return {name: item for name, item in found if item is not None}
+
+    def layer_names(self) -> list[str]:
+        """Return the layers that have a document: the plan's first, then the others in the network's order."""
+        known = dict.fromkeys([*self.plan["layers"], *(row["name"] for row in self.model.document["layers"])])
+        return list(known)

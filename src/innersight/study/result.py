@@ -1,0 +1,163 @@
+"""Study: what `study` returns, a folder that shows itself in several hosts and goes to other tools."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from innersight.call import public
+from innersight.model import Model
+from innersight.storage.store import Store
+from innersight.storage.writing import naming, quiet_writers
+from innersight.study.content import content_of
+from innersight.study.documents import rendered, write_documents
+from innersight.study.exports import exports
+from innersight.study.hosts import hosts
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk.
+
+    Parameters
+    ----------
+    folder
+        Where it is.
+    computed, reused
+        Number of items that the last run computed, and that it found finished.
+    skipped
+        One sentence for each file that could not be read.
+    notes
+        How the images and their labels were understood, and what else a reader must know.
+    warnings
+        What of the input contract seems wrong, see `innersight.input_warnings`.
+
+    """
+
+    folder: Path
+    computed: int = 0
+    reused: int = 0
+    skipped: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Study":
+        """Open a study made before, without the model or the images.
+
+        Raises
+        ------
+        InnersightError
+            Where there is no study in the folder, or a link in it.
+
+        """
+        return cls(Store.open(folder).folder)
+
+    def render(self) -> Path:
+        """Write the documents and sheets of the front end from the stored values; return their folder."""
+        return write_documents(Store.open(self.folder))
+
+    @public()
+    def report(self, out: str | Path, *, units: Sequence[str] = (), images: Sequence[str] = ()) -> Path:
+        """Write the study as one HTML file that opens offline.
+
+        Parameters
+        ----------
+        out
+            File to write. Beyond 25 MB a folder `NAME_parts` beside it holds the rest.
+        units
+            Addresses of the units to show, such as "stage1:3" or "stage1:0-7"; all when neither units nor images are
+            given.
+        images
+            Ids or names of the images to show; all when empty.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        InnersightError
+            For units and images that the study does not have, and for a study of another version.
+
+        """
+        with rendered(Store.open(self.folder)) as shown:
+            hosts["report"](self.folder, shown, Path(out), units, images)
+        return Path(out)
+
+    def view(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        model: Model | None = None,
+        images: Sequence[str | Path] = (),
+    ) -> None:
+        """Serve the study until interrupted, and open it in the browser.
+
+        Parameters
+        ----------
+        host
+            Address to listen on. Where others can reach it, they need the token in the address that is printed.
+        port
+            0 takes any free one.
+        model
+            What computes more; needed where the study's network was given in Python.
+        images
+            Files and folders where the study's images are found. Needed, as the model is, for a study that this user
+            did not make on this machine.
+
+        Raises
+        ------
+        InnersightError
+            Where the port is taken.
+
+        """
+        with rendered(Store.open(self.folder)) as shown:
+            hosts["view"](self.folder, shown, host, port, model, tuple(map(str, images)))
+
+    def export(self, to: str, out: str | Path) -> Path:
+        """Write the study for another tool.
+
+        Parameters
+        ----------
+        to
+            Name of an export: "tensorboard", "wandb" or "trackio".
+        out
+            Folder to write.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown name.
+        MissingExtraError
+            Without the tool's library.
+        WriteError
+            Where the folder cannot be written.
+
+        """
+        make, content = exports[to], content_of(Store.open(self.folder))
+        with naming(Path(out)), quiet_writers():
+            make(content, Path(out))
+        return Path(out)
+
+    def to_tensorboard(self, logdir: str | Path) -> Path:
+        """Write contact sheets, curves, histograms and the projector for `tensorboard --logdir LOGDIR`."""
+        return self.export("tensorboard", logdir)
+
+    def to_wandb(self, out: str | Path) -> Path:
+        """Write a Weights & Biases run into a folder, offline unless WANDB_MODE says otherwise."""
+        return self.export("wandb", out)
+
+    def to_trackio(self, out: str | Path) -> Path:
+        """Write a Trackio run into a folder."""
+        return self.export("trackio", out)
+
+    def _repr_html_(self) -> str:
+        with rendered(Store.open(self.folder)) as shown:
+            return str(hosts["notebook"](self.folder, shown))

@@ -1,0 +1,1 @@
+"""What shows a study, one file each, registered in `innersight.study.hosts`."""
