@@ -647,7 +647,7 @@ def test_a_study_on_a_medium_that_cannot_be_written_opens(
     assert (found.seconds == 1234.5) == left
     Study.open(sent).report(sent.parent / "out.html")
     export(sent, home)
-    with pytest.raises(InnersightError, match=r"read-only: name another file .* --out"):
+    with pytest.raises(InnersightError, match=r"read-only: choose another file .* --out"):
         report(sent, home)
     for act in (again, computed, scans):
         with pytest.raises(InnersightError, match="read-only"):

@@ -115,7 +115,7 @@ def test_no_file_outside_the_study_is_read(made: Study, tmp_path: Path) -> None:
     study = json.loads((web / "documents" / "study.json").read_text())
     study["images"][0]["original"]["file"] = "../../secret.png"
     (web / "documents" / "study.json").write_text(json.dumps(study))
-    with pytest.raises(InnersightError, match="which a document names"):
+    with pytest.raises(InnersightError, match="lacks the file"):
         selected(StudyFolder(tmp_path), [], [])
 
 

@@ -194,7 +194,7 @@ def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) ->
     plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
     found = layer(study(model, IMAGES, tmp_path / "s", plan=plan).render(), "relu1")
     assert found["examples"]["rows"] == []
-    assert "cannot be read any more" in found["examples"]["why"]
+    assert "can no longer be read" in found["examples"]["why"]
     assert found["scan"]["images"] == 12
     assert found["negatives"] is None
 

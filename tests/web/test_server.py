@@ -93,5 +93,5 @@ def test_serve_says_which_port_is_taken(study: Path, tmp_path: Path) -> None:
         number = taken.getsockname()[1]
         with pytest.raises(InnersightError, match=f"port {number}.*try another port"):
             serve(study, port=number, open_browser=False)
-    with pytest.raises(InnersightError, match="no study here"):
+    with pytest.raises(InnersightError, match="contains no study"):
         serve(tmp_path, open_browser=False)

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from innersight.model import Model
 
 _GUARDED = problems(
-    _400="not a request that can be read",
+    _400="malformed request",
     _401="the token is missing",
-    _403="asked by a page of another site",
-    _404="what is asked for is not there, or the study is gone",
+    _403="sent by a page of another site",
+    _404="not found, or the study no longer exists",
     _409="the study cannot be read, or nothing can be computed",
     _421="addressed to another host",
-    _422="the request does not fit the description",
+    _422="the request does not match the schema",
 )
 
 

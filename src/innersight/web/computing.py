@@ -39,7 +39,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         if not inside.folder.is_dir():
             raise GoneError(f"{inside.folder} is no longer there")
         if inside.file(INDEX) is None:
-            return "This folder holds what a study shows, and not the study itself: nothing can be computed."
+            return "This folder contains only the pages of a study, so nothing can be computed from it."
         if not inside.writable:
             return f"{inside.folder} is read-only: copy the study to a folder of your own to compute more."
         if not permit.named and (why := reason(claims_of(inside).source)):
@@ -61,7 +61,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     def known(job: Job | None) -> Job:
         if job is None:
-            raise HTTPException(404, "no such job; the last 200 are known")
+            raise HTTPException(404, "no such job; only the last 200 are kept")
         return job
 
     def tidy(job: Job) -> None:
@@ -81,7 +81,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     @router.get("/host")
     def host() -> Host:
-        """Say what this host can compute, and what it would take."""
+        """Return what this host can compute, and the times measured."""
         about, why = study(), why_not()
         with written_by_innersight(shown.path("web", "documents", "study.json")):
             cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
@@ -157,7 +157,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     @router.post("/images", status_code=202, responses=too_large, openapi_extra=body)
     async def image(request: Request, name: Annotated[str, Query(min_length=1, max_length=200)]) -> JobView:
-        """Add an image to the study, and look at it: prediction, maps of all layers of the study, heatmaps."""
+        """Add an image to the study: prediction, activation maps of all layers of the study, heatmaps."""
         able()
         try:
             wanted = uploads.keep(await uploads.read(request.stream()), name, inside)
@@ -180,7 +180,7 @@ _BYTES = {"type": "string", "format": "binary", "description": "the bytes of an 
 
 
 def reason(source: str) -> str | None:
-    """Say why a network cannot be opened again from its source, or None; torch is not loaded to find out.
+    """Return why a network cannot be opened again from its source, or None; torch is not loaded to find out.
 
     >>> reason("timm:resnet18") is None, reason("nn.Module Sequential") is None
     (True, False)
@@ -189,6 +189,6 @@ def reason(source: str) -> str | None:
     if origin.isidentifier() and (Path(innersight.__file__).parent / "sources" / "origins" / f"{origin}.py").is_file():
         return None
     return (
-        "The network was given in Python and cannot be opened again from here: to compute, open the study with "
-        "study.view(model=...), or name it with `innersight view STUDY --model MODEL`."
+        "The network was passed in Python and cannot be opened by name. To compute, open the study with "
+        "study.view(model=...), or name the network with `innersight view STUDY --model MODEL`."
     )

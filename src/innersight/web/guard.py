@@ -64,7 +64,7 @@ class Guard:
             return problem(421, "This server answers only requests addressed to this machine.")
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
-            return problem(403, "This server answers no requests that pages of other sites make.")
+            return problem(403, "This server refuses requests from pages of other sites.")
         if self.token is None or self._brings_token(headers):
             return None
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))

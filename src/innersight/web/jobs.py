@@ -66,7 +66,7 @@ class Jobs:
                 if job.request == request and job.state not in OVER:
                     return job
             if sum(job.state == "waiting" for job in self._jobs.values()) >= WAITING:
-                raise BusyError(f"{WAITING} jobs are waiting: let some of them finish, or cancel them")
+                raise BusyError(f"{WAITING} jobs are waiting already: wait until some finish, or cancel some")
             job = Job(secrets.token_hex(8), request)
             self._jobs[job.id], self._stops[job.id] = job, threading.Event()
             # One that was cancelled is over before the worker has let go of it.
@@ -140,7 +140,7 @@ class Jobs:
                     continue
                 self._jobs[key], self._at_work, stop = replace(job, state="running"), key, self._stops[key]
                 self._changed.notify_all()
-            over: dict[str, Any] = {"state": "failed", "error": "the work ended with an error; the terminal shows it"}
+            over: dict[str, Any] = {"state": "failed", "error": "the computation failed; the terminal of `innersight view` shows the error"}
             foreseen = False
             try:
                 over = self._outcome(job, stop)

@@ -34,7 +34,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
     """
     out = Path(out)
     if not os.access(_existing(out.parent), os.W_OK):
-        raise InnersightError(f"{out.parent} is read-only: name another file for the report with --out")
+        raise InnersightError(f"{out.parent} is read-only: choose another file for the report with --out")
     html = report_page(Path(study_folder), units, images)
     beside = out.with_name(f"{out.stem}_parts")
     if len(html) <= LARGEST:
@@ -42,7 +42,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
         _forget(beside)
         return out
     if beside.exists() and not _is_parts(beside):
-        raise InnersightError(f"{beside} is where the parts of this report go, and holds something else: rename either")
+        raise InnersightError(f"{beside} is needed for the parts of this report, but contains other files: rename it or the report")
     with replacing(out) as page, replacing(beside) as parts:
         page.write_bytes(_in_parts(Path(study_folder), parts, units, images).encode())
     return out

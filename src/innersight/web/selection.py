@@ -14,7 +14,7 @@ from innersight.web.shell import documents
 from innersight.web.tiles import Cutter
 
 SHEETS = (".png", ".webp")
-PART = "This file shows chosen units only."
+PART = "This report contains selected units only."
 
 
 def selected(
@@ -99,7 +99,7 @@ def _read(there: Mapping[str, Path], names: Iterable[str]) -> dict[str, bytes]:
     """Return the files named. No path is ever made from what a document says."""
     for name in names:
         if name not in there or not name.endswith(SHEETS):
-            raise InnersightError(f"the study has no sheet {name!r}, which a document names; run the study again")
+            raise InnersightError(f"the study lacks the file {name!r}; run the study again")
     return {name: read(there[name]) for name in sorted(names)}
 
 
@@ -116,10 +116,10 @@ def _units(study: dict[str, Any], text: str) -> list[Address]:
     known = {row["name"]: row["units"] for row in study["layers"] if row["document"]}
     found = [one for one in parsed if isinstance(one, Address)]
     if len(found) < len(parsed):
-        raise InnersightError(f"{text!r} is no unit: write LAYER:NUMBER, or a layer")
+        raise InnersightError(f"{text!r} is not a unit: write LAYER:NUMBER, or the name of a layer")
     for one in found:
         if one.layer not in known:
-            raise InnersightError(f"the study shows no layer {one.layer!r}; {nearest(one.layer, known)}")
+            raise InnersightError(f"the study has not computed layer {one.layer!r}; {nearest(one.layer, known)}")
         if one.unit is not None and one.unit >= known[one.layer]:
             raise InnersightError(f"{one.layer} has the units 0 to {known[one.layer] - 1}, not {one.unit}")
     return found

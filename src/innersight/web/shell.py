@@ -72,7 +72,7 @@ def study_web(study_folder: Path) -> StudyFolder:
     inside = StudyFolder(Path(study_folder))
     if inside.file("web", "documents", "study.json") is None:
         raise GoneError(
-            f"{study_folder}: no study here (web/documents/study.json is missing); make one with: innersight study"
+            f"{study_folder} contains no study (web/documents/study.json is missing); make one with: innersight study"
         )
     inside.check()
     return inside

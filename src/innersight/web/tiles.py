@@ -44,10 +44,10 @@ class Cutter:
     def _open(self, name: str) -> PILImage.Image:
         path = self._folder.get(name)
         if path is None:
-            raise InnersightError(f"the study has no file {name!r}, which a document names; run the study again")
+            raise InnersightError(f"the study lacks the file {name!r}; run the study again")
         try:
             with PILImage.open(path, formats=FORMATS) as image:
                 image.load()
                 return image
         except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
-            raise InnersightError(f"{path} is no sheet of a study ({error}); run the study again") from error
+            raise InnersightError(f"{path} cannot be read as an image sheet ({error}); run the study again") from error

@@ -65,8 +65,8 @@ class Process:
             if stopped.is_set():
                 raise StoppedError
             raise InnersightError(
-                f"the process that computes ended with status {process.returncode}; what it had finished is kept. The "
-                "terminal of `innersight view` shows what it said"
+                f"the computing process ended with status {process.returncode}; what it had finished is kept. See its "
+                "output in the terminal of `innersight view`"
             )
 
     def stop(self, stopped: threading.Event) -> None:

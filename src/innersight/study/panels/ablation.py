@@ -30,7 +30,7 @@ class AblationRequest(LayerRequest):
         super().check(study)
         grid = next(layer["grid"] for layer in study["layers"] if layer["name"] == self.layer)
         if grid == [1, 1]:
-            raise InnersightError(f"{self.layer} has one position only: units are ablated in layers with a grid")
+            raise InnersightError(f"{self.layer} has a single location: units are ablated only in layers with several")
 
     def tasks(self, context: "StudyContext") -> Iterator[Task]:
         """Yield the images of the study together, and one item for each added image."""
@@ -101,7 +101,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 
 def _how(reader: "StudyReader") -> str:
     found = reader.items("ablation")
-    return str(found[0].document["definition"]) if found else "No unit was ablated."
+    return str(found[0].document["definition"]) if found else "Not computed."
 
 
 @panels.register(
@@ -109,7 +109,7 @@ def _how(reader: "StudyReader") -> str:
     order=80,
     requests=(AblationRequest,),
     per="layer",
-    missing="Units are ablated one by one in the last layers with a grid; the study has none, or stopped before.",
+    missing="Ablation was not computed: the study has no layer with more than one location, or stopped before.",
     how=_how,
     layer=_layer,
     select=_select,

@@ -95,7 +95,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     order=30,
     requests=(ActivationsRequest,),
     per="layer",
-    how="Every unit's activation over the image, as the network computed it, in the layer's own grid. Cells are not "
+    how="The output of every unit at every location of its layer, as computed by the network: neither rescaled nor "
     "smoothed.",
     layer=_layer,
     select=_select,

@@ -53,9 +53,9 @@ def _of_images(row: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
 @panels.register(
     "Comparison",
     order=40,
-    missing="A filter is compared between two images or more.",
-    how="The same units over all images, ranked by strength, sparsity and agreement; the definition stands beside the "
-    "ranking.",
+    missing="A comparison needs at least two images.",
+    how="Units ranked by how strongly, how sparsely and how consistently they respond in all images; each ranking comes "
+    "with the definition of the score.",
     layer=_layer,
     select=_select,
 )

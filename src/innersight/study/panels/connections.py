@@ -99,7 +99,7 @@ def _how(reader: "StudyReader") -> str:
     requests=(ConnectionsRequest,),
     per="unit",
     counted=units_of,
-    missing="None were asked for, or the study stopped before them.",
+    missing="Connections were not requested, or the study stopped before computing them.",
     how=_how,
     layer=_layer,
     select=_select,

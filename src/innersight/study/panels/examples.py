@@ -57,9 +57,9 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
                 masks += [_resized(crop.mask, MASK) for crop in found]
                 rows += [_row(unit, band, example) for band, example in chosen]
     except ImageError as error:
-        return {"rows": [], "why": f"an image of the scan cannot be read any more ({error})"}, {}
+        return {"rows": [], "why": f"an image of the scan can no longer be read ({error})"}, {}
     if not rows:
-        return {"rows": [], "why": "no unit of this layer is excited by any image of the scan"}, {}
+        return {"rows": [], "why": "no scanned image activates any of these units"}, {}
     return {"rows": rows, "why": None}, {
         "crops": torch.from_numpy(np.stack(pixels)),
         "masks": torch.from_numpy(np.stack(masks)),
@@ -167,9 +167,10 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 @panels.register(
     "Examples",
     order=120,
-    missing="No data set was scanned into this study: innersight scan MODEL IMAGES --out STUDY, then study again.",
-    how="One pass over a data set; of every unit the images with the highest and lowest peaks, and some in between. "
-    "Each crop is most of the unit's receptive field; it is dark where the unit is below half of its peak.",
+    missing="No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.",
+    how="One pass over a data set finds the images with the highest and lowest peak activation of every unit, and some "
+    "in between. A crop shows the effective receptive field at the peak; it is dark where the activation is below half "
+    "of the peak.",
     layer=_layer,
     select=_select,
 )

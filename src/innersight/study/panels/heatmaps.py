@@ -174,11 +174,11 @@ def _how(reader: "StudyReader") -> str:
     if item:
         where, why = item.document["layer"], item.document["why"]
         layer = (
-            f" No class activation map is shown: {why}." if where is None else f" Grad-CAM is read at {where}: {why}."
+            f" There is no class activation map: {why}." if where is None else f" Class activation maps are computed at {where}, {why}."
         )
     return (
-        "Raw values for the logit of the class named, or for its lead over the class it is set against; zero keeps its "
-        f"colour, the legend prints it.{layer}"
+        "Raw values of each method, for the logit of the class or for its difference to the logit of the other class. They "
+        f"are not rescaled: the legend shows the range of the colours, and zero has the same colour everywhere.{layer}"
     )
 
 
@@ -192,7 +192,7 @@ def _counted(document: Mapping[str, Any]) -> int:
     requests=(HeatmapsRequest,),
     per="map",
     counted=_counted,
-    missing="The study stopped before the heatmaps; run the same command again.",
+    missing="The study stopped before computing heatmaps. Run the same command again.",
     how=_how,
     document=_document,
     study=_study,

@@ -54,7 +54,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 
 
 @panels.register(
-    "Negative patterns",
+    "Inhibiting patterns",
     order=130,
     requests=(NegativesRequest,),
     per="unit",

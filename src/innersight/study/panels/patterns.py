@@ -85,10 +85,10 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 def _how(reader: "StudyReader") -> str:
     plan = reader.plan
     return (
-        f"Activation maximization: up to {plan['steps']} steps of Adam from random pixels on the mean of the unit's "
-        f"map (twice as many for a class logit), seed {plan['seed']}, under small random shifts, turns and zooms; of "
-        f"{plan['seeds']} drawn the strongest. Score: peak response to the finished pattern, and as a multiple of the "
-        "highest over the images of this study."
+        f"Activation maximization: starting from random pixels, up to {plan['steps']} steps of Adam raise the mean of the "
+        f"unit's activation map (twice as many steps raise a class logit) under small random shifts, rotations and zooms. "
+        f"Of {plan['seeds']} random starts from seed {plan['seed']}, the pattern with the highest response is shown. Score: "
+        "the peak activation on the finished pattern, and that value divided by the highest on the images of this study."
     )
 
 
@@ -121,7 +121,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     requests=(PatternsRequest,),
     per="unit",
     counted=units_of,
-    missing="None were asked for, or the study stopped before them.",
+    missing="Patterns were not requested, or the study stopped before computing them.",
     how=_how,
     layer=_layer,
     select=_select,

@@ -55,9 +55,9 @@ def _export(reader: "StudyReader", content: "Content") -> None:
 @panels.register(
     "Training",
     order=90,
-    missing="The network does not come from `innersight train`: no record of its training.",
-    how="Recorded while the network was trained: one point per recorded step, and statistics of the weights and "
-    "gradients of every layer.",
+    missing="This network was not trained with `innersight train`, so there is no training record.",
+    how="Recorded during training: the curves, and statistics of the weights and gradients of every layer at each "
+    "recorded step.",
     document=_document,
     select=_select,
     export=_export,

@@ -86,8 +86,8 @@ def _how(reader: "StudyReader") -> str:
 @panels.register(
     "Trust in heatmaps",
     order=150,
-    missing=f"How far the heatmaps can be trusted is not known: testing their methods takes {LEAST} images or more. "
-    "Scan a data set into the study (innersight scan MODEL IMAGES --out STUDY), then study again.",
+    missing=f"The heatmap methods were not tested: that needs at least {LEAST} images. Scan a data set into the study "
+    "(`innersight scan MODEL IMAGES --out STUDY`), then run the study again.",
     how=_how,
     document=_document,
     select=_select,
