@@ -92,7 +92,7 @@ panel({
     h("p", { class: "units" }, String(layer.brightness)) },
   table: ({ study, documents }) => {
     const done = Object.keys(documents.brightness.images).length;
-    return { there: `${done} image`, missing: "the others", done, left: study.images.length - done };
+    return { computed: `${done} image`, missing: "the others", done, left: study.images.length - done };
   },
   offer: (study) => ({ text: "Measure it", requests: [{ kind: "brightness", image: "p1" }], cost: ["brightness", 1] }),
   jobs: { brightness: ({ image }) => `Brightness of ${image}` },

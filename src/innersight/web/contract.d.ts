@@ -78,7 +78,7 @@ interface Classes { format: number; patterns: Drawn & { classes: number[]; label
 /** Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. */
 interface Part { title?: string | null; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
 /** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */
-interface Held { title?: string; there: string | null; missing: string | null; done: number; left: number; cost?: number | null }
+interface TableRow { title?: string; computed: string | null; missing: string | null; done: number; left: number; cost?: number | null }
 /** Where something is missing: the kind of page ("" the start, "l", "i", "c"), the name in its address, and the unit. */
 interface Where { page: string; name: string; unit?: string }
 interface Offer { text: string; note?: string | null; requests: object[]; cost: [string, number]; requested?: () => void }
@@ -90,7 +90,7 @@ interface Offer { text: string; note?: string | null; requests: object[]; cost: 
 interface Panel {
   name: string; title: string; order: number; document?: string;
   story?: Part; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;
-  table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => Held;
+  table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => TableRow;
   offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
   jobs?: { [kind: string]: (request: any, study: Study) => string };
 }

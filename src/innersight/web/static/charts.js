@@ -10,7 +10,7 @@ const EDGE = { left: 46, right: 10, top: 10, bottom: 24 };
 
 /**
  * Lines over steps. `series` is [{name, step [..], value [..]}]; values spread over more than two powers of ten are
- * drawn on a logarithmic axis, which the title then says. At rest the chart shows the step of the `clock`.
+ * drawn on a logarithmic axis, which the title then states. At rest the chart shows the step of the `clock`.
  * @param {string} title
  * @param {{name: string, step: number[], value: number[]}[]} series
  * @param {{axis?: string, clock?: Clock | null}} [options]

@@ -1,4 +1,4 @@
-/** What there is, what is missing and what it would cost, from the times that the study took; dead units by layer. */
+/** What a study contains, what was not computed, and estimates of the time from the times measured; dead units by layer. */
 
 import { h } from "./dom.js";
 import { count, plural, seconds, size } from "./format.js";
@@ -6,7 +6,7 @@ import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "./layer.js
 import { allPanels } from "./panel.js";
 import { urls } from "./study.js";
 
-/** A strip of the story's layers: what its best unit looks like, and how many units say nothing or too much. */
+/** The main layers: the pattern of the best unit, and how many units are dead or always active. */
 export function layerStrip(study, layers) {
   return h("ol", { class: "layer-strip", "aria-label": "Main layers" }, [...layers.values()].map((layer) =>
     h("li", {}, h("a", { href: urls.layer(layer.name) }, h("span", { class: "layer-thumb" }, thumb(study, layer)),
@@ -54,7 +54,7 @@ export function computedTable({ study, layers, documents }) {
       const one = each(own.name, row.done);
       const cost = row.cost ?? (one === null || !row.left ? null : one * row.left);
       return h("tr", { "data-what": own.name },
-        h("th", { scope: "row" }, row.title ?? own.title), h("td", {}, row.there ?? "none"),
+        h("th", { scope: "row" }, row.title ?? own.title), h("td", {}, row.computed ?? "none"),
         h("td", { class: "tabular" }, took === null ? "" : seconds(took)), h("td", {}, row.missing ?? "nothing"),
         h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
           row.left > 0 && own.offer ? h("span", { class: "in-table", "data-missing": own.name }) : null));

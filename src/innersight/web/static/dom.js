@@ -58,7 +58,7 @@ export function settingsList(settings) {
   return facts(Object.entries(settings ?? {}).map(([key, value]) => [key.replaceAll("_", " "), plainText(value)]));
 }
 
-/** A panel with nothing to show says why. */
+/** The reason why a panel is empty. */
 export function empty(reason) {
   return h("p", { class: "empty", role: "note" }, reason);
 }

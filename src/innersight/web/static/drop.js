@@ -6,7 +6,7 @@ import { urls } from "./study.js";
 
 const ACCEPTED = "image/*,.npy,.tif,.tiff";
 
-/** Take images from the reader, where the host can compute. */
+/** Accept images from the reader where the host can compute. */
 export function dropImages(host, study) {
   if (!host.compute) return;
   const note = document.body.appendChild(h("div", { class: "drop-note", hidden: true, "aria-hidden": "true" },

@@ -31,7 +31,7 @@ export function patternFacts(layer, unit) {
   return scoreFacts(score, settings);
 }
 
-/** `what` the pattern excites: "unit" or "class". */
+/** `what` the pattern activates: "unit" or "class". */
 export function scoreFacts(score, settings, what = "unit") {
   return [
     score ? h("p", {}, patternSentence(score, what)) : null,

@@ -1,6 +1,6 @@
-/** What the server computes: ask, follow, cancel. A report has no server: nothing here is called in one. */
+/** Jobs of the server: request, follow, cancel. A report has no server and calls none of this. */
 
-import { alone } from "./source.js";
+import { isReport } from "./source.js";
 
 /** The jobs this page follows, by id, and the listeners. */
 const jobs = new Map();
@@ -8,11 +8,11 @@ const listeners = new Set();
 /** Ids of the jobs whose events are listened to. A browser opens six connections to a host, and others wait for them. */
 const streamed = new Set();
 const MAX_STREAMS = 2;
-const POLL_INTERVAL = 3000; // milliseconds between looks for jobs of other windows
+const POLL_INTERVAL = 3000; // milliseconds between requests for the jobs of other windows
 
 /** What this host can compute; null in a report. */
 export async function hostInfo() {
-  if (alone) return null;
+  if (isReport) return null;
   return parsed(await fetch("api/host"));
 }
 
@@ -30,10 +30,10 @@ export function finished(job) {
   return ["done", "failed", "cancelled"].includes(job.state);
 }
 
-/** Ask for something; `ask` is as /api/openapi.json describes it. Throws an Error with the server's sentence. */
-export async function compute(ask) {
+/** Request something; `request` is as /api/openapi.json describes it. Throws an Error with the server's sentence. */
+export async function compute(request) {
   return follow(await parsed(await fetch("api/jobs", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(ask),
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request),
   })));
 }
 

@@ -155,7 +155,7 @@ export function patternNote(score) {
   return score.ratio === null || score.ratio === undefined ? signed(score.activation) : `× ${number(score.ratio, 2)}`;
 }
 
-/** What a map is, for a screen reader. */
+/** A map in words, for screen readers. */
 export function mapLabel(layer, unit, id, name) {
   const maps = layer.activations[id];
   return `unit ${unit} of ${layer.name} over ${name}: from ${number(maps.lo[unit])} to ${number(maps.hi[unit])}, `

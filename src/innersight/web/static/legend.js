@@ -4,7 +4,7 @@ import { gradient } from "./colour.js";
 import { h } from "./dom.js";
 import { number, signed } from "./format.js";
 
-/** `unit` names what the numbers are; `scope` says which tiles share the scale. */
+/** `unit` names what the numbers are; `scope` names the tiles that share the scale. */
 export function legend(scale, unit, scope = "") {
   if (!(scale.limit > 0)) return h("p", { class: "legend quiet" }, `Every value is zero (${unit}).`);
   const ends = scale.signed ? [signed(-scale.limit), "0", signed(scale.limit)] : ["0", number(scale.limit)];

@@ -38,7 +38,7 @@ export async function startLive(study, main) {
     for (const button of main.querySelectorAll(".offer")) mark(button);
   });
 
-  /** Read the study anew and show the page again, unless the reader is in the middle of something. */
+  /** Read the study and show the page again, unless the reader is typing or choosing. */
   async function renew() {
     timer = null;
     const held = document.querySelector("dialog[open]") || document.activeElement?.matches("input[type=text], input[type=search], select");
@@ -91,7 +91,7 @@ export async function startLive(study, main) {
   }
 }
 
-/** A button that hands the reader a report of the units and images that `chosen()` names; `problem` says why not. */
+/** A button that downloads a report of the units and images that `chosen()` names; `problem` shows why it cannot. */
 function exportButton(text, chosen, problem) {
   const button = h("button", { type: "button", class: "button", onclick: async () => {
     const { units = [], images = [] } = chosen();

@@ -46,7 +46,7 @@ export function onPins(listener) {
   listeners.push(listener);
 }
 
-/** A button that pins what the address names; `what` says in words what that is. */
+/** A button that pins what the address names; `what` describes it in words. */
 export function pinButton(address, what, { text = false } = {}) {
   const button = h("button", { class: text ? "pin button" : "pin", type: "button", "data-address": address,
     "aria-label": `Pin ${what}`, title: `Pin ${what} (p)`,

@@ -1,8 +1,8 @@
-/** A page drawn anew, because a job finished: what the reader had in hand and had opened stays so. */
+/** Keeps the focus and the open details when a page is drawn again because a job finished. */
 
 const REACHABLE = "a[href], button, summary, input, select, canvas[tabindex], [tabindex='0']";
 
-/** Look at `root` and give a function that finds the same again, by its text, once `root` is filled anew. */
+/** Return a function that restores the focus and the open details of `root`, by their text, after it was filled again. */
 export function keep(root) {
   const focused = document.activeElement !== root && root.contains(document.activeElement) ? name(root, document.activeElement) : null;
   const open = [...root.querySelectorAll("details[open] > summary")].map((summary) => name(root, summary));

@@ -8,10 +8,10 @@ const PIECE = 1 << 18; // characters of base64 decoded at a time, a multiple of 
 
 const parts = document.querySelector("script[data-parts]");
 
-/** Whether this is a report: no server answers. */
-export const alone = Boolean(parts ?? document.querySelector("script[data-document]"));
+/** Whether this is a report, without a server. */
+export const isReport = Boolean(parts ?? document.querySelector("script[data-document]"));
 
-const host = parts ? beside(parts) : alone ? embedded() : served();
+const host = parts ? external(parts) : isReport ? embedded() : served();
 const documents = new Map();
 const files = new Map();
 
@@ -32,7 +32,7 @@ export async function getUrl(name) {
   return URL.createObjectURL(await getFile(name));
 }
 
-/** Read documents anew from now on: the server has computed something. */
+/** Forget the documents, because the server has computed something. */
 export function forget() {
   documents.clear();
   host.forget();
@@ -68,7 +68,7 @@ function embedded() {
 }
 
 /** A report in several files: a page opened from disk may not fetch what lies beside it, but it may run scripts. */
-function beside(block) {
+function external(block) {
   const keys = JSON.parse(block.textContent);
   const waiting = new Map();
   globalThis.innersightPart = (name, value) => waiting.get(name)(value);
@@ -108,7 +108,7 @@ async function bytesOf(text) {
 }
 
 function served() {
-  const list = () => answer("api/documents").then((response) => response.json());
+  const list = () => request("api/documents").then((response) => response.json());
   let index = list();
   return {
     forget() {
@@ -118,15 +118,15 @@ function served() {
       if (!(await index).includes(key)) return null;
       const [head, ...rest] = key.split("/");
       const path = rest.length ? `${head}/${encodeURIComponent(rest.join("/"))}` : head;
-      return (await answer(`api/documents/${path}`)).json();
+      return (await request(`api/documents/${path}`)).json();
     },
     async file(name) {
-      return (await answer(`files/${encodeURIComponent(name)}`)).blob();
+      return (await request(`files/${encodeURIComponent(name)}`)).blob();
     },
   };
 }
 
-async function answer(path) {
+async function request(path) {
   const response = await fetch(path);
   if (!response.ok) throw new Error(`The server returned status ${response.status} for “${path}”.`);
   return response;

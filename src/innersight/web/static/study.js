@@ -79,7 +79,7 @@ export function classNumber(study, name) {
   return Number.isInteger(number) && number >= 0 && number < labels.length ? number : null;
 }
 
-/** A panel with nothing to show says why, and what it lacks, so that an app can offer to compute it. */
+/** The reason why a panel is empty, marked with the panel's name so that an app can offer to compute it. */
 export function missing(study, what, fallback) {
   const panel = empty(reason(study, what, fallback));
   panel.dataset.missing = what;

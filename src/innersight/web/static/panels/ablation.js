@@ -18,7 +18,7 @@ panel({
   table({ study, layers }) {
     const done = layers.filter((layer) => layer.ablation).length;
     const left = layers.filter((layer) => layer.grid[0] * layer.grid[1] > 1).length - done;
-    return { there: done ? plural(done, "layer") : null, missing: left > 0 ? plural(left, "layer") : null, done, left };
+    return { computed: done ? plural(done, "layer") : null, missing: left > 0 ? plural(left, "layer") : null, done, left };
   },
   async offer(study, { page, name }) {
     if (page === "l") return ablation(study, [name]);

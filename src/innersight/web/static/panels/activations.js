@@ -29,7 +29,7 @@ panel({
   table({ study }) {
     const done = shownLayers(study).length;
     const left = study.layers.length - done;
-    return { there: done ? `${plural(done, "layer")}, ${plural(study.images.length, "image")}` : null,
+    return { computed: done ? `${plural(done, "layer")}, ${plural(study.images.length, "image")}` : null,
       missing: left ? plural(left, "layer") : null, done, left };
   },
   offer(study, { page, name }) {

@@ -23,7 +23,7 @@ panel({
   table({ study, documents }) {
     const done = documents.classes?.patterns?.classes.length ?? 0;
     const left = study.model.labels.length - done;
-    return { title: "Class patterns", there: done ? plural(done, "class", "classes") : null,
+    return { title: "Class patterns", computed: done ? plural(done, "class", "classes") : null,
       missing: left ? plural(left, "class", "classes") : null, done, left };
   },
   async offer(study, { page, name }) {

@@ -18,7 +18,7 @@ panel({
   lens: { order: 96, show: comparePanel },
   table({ study, layers }) {
     const done = layers.filter((layer) => layer.compare).length;
-    return { there: done ? plural(done, "layer") : null,
+    return { computed: done ? plural(done, "layer") : null,
       missing: done ? null : reason(study, "compare", "needs two or more images"), done, left: 0 };
   },
   offer: (study, shown) => (shown.page === "l" ? panelOf("activations")?.offer?.(study, shown) : null),

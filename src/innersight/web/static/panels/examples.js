@@ -25,9 +25,9 @@ panel({
   ],
   table({ study, layers }, { each }) {
     const scanned = layers.filter((layer) => layer.scan);
-    if (scanned.length) return { there: `${plural(scanned.length, "layer")}, ${count(scanned[0].scan.images)} scanned images`, missing: null, done: scanned.length, left: 0 };
+    if (scanned.length) return { computed: `${plural(scanned.length, "layer")}, ${count(scanned[0].scan.images)} scanned images`, missing: null, done: scanned.length, left: 0 };
     const one = each("activations", study.images.length);
-    return { there: null, missing: `a scan of a data set (estimate for ${count(THOUSAND)} images)`, done: 0, left: 0, cost: one === null ? null : one * THOUSAND };
+    return { computed: null, missing: `a scan of a data set (estimate for ${count(THOUSAND)} images)`, done: 0, left: 0, cost: one === null ? null : one * THOUSAND };
   },
 });
 

@@ -31,7 +31,7 @@ panel({
   ],
   table({ study, documents }) {
     const done = Object.keys(documents.heatmaps?.methods ?? {}).length;
-    return { there: done ? plural(done, "method") : null, done, left: 0,
+    return { computed: done ? plural(done, "method") : null, done, left: 0,
       missing: done ? `${plural(Object.keys(study.methods ?? {}).length - done, "other method")}, available on the page of each image`
         : reason(study, "heatmaps", "not requested") };
   },

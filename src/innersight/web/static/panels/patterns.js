@@ -24,7 +24,7 @@ panel({
   table({ layers }) {
     const done = layers.reduce((sum, layer) => sum + (layer.patterns?.units.length ?? 0), 0);
     const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { there: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
+    return { computed: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
   },
   offer(study, { page, name, unit }) {
     if (page === "l") return patterns(study, name, unit === undefined ? null : [Number(unit)]);

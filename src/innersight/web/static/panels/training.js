@@ -31,7 +31,7 @@ panel({
     { column: "right", title: "Confused with", show: confusedWith },
   ],
   table({ study, documents: { training: train } }) {
-    return { there: train ? "training record" : null, missing: train ? null : reason(study, "training", "no training record"), done: 0, left: 0 };
+    return { computed: train ? "training record" : null, missing: train ? null : reason(study, "training", "no training record"), done: 0, left: 0 };
   },
 });
 

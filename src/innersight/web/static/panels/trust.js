@@ -14,11 +14,11 @@ panel({
   document: "trust",
   image: { title: null, show: trustNote },
   table({ study, documents: { trust } }) {
-    return { there: trust ? plural(trust.images, "image") : null, missing: trust ? null : reason(study, "trust", "not measured"), done: 0, left: 0 };
+    return { computed: trust ? plural(trust.images, "image") : null, missing: trust ? null : reason(study, "trust", "not measured"), done: 0, left: 0 };
   },
 });
 
-/** How the method stood the test of `innersight trust`, where there was one. */
+/** The verdict of `innersight trust` on a method, where it was tested. */
 export function standing(trust, method) {
   const found = trust?.methods[method];
   return found ? h("p", { class: "badges" }, h("span", { class: `badge ${STANDINGS[found.standing] ?? ""}` }, found.standing),
