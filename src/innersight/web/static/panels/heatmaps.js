@@ -30,9 +30,11 @@ panel({
     { column: "wide", title: "Heatmaps by image", show: heatmapsOfClass },
   ],
   table({ study, documents }) {
-    const done = Object.keys(documents.heatmaps?.methods ?? {}).length;
+    const known = Object.keys(documents.heatmaps?.methods ?? {});
+    const done = known.length;
+    const others = Object.keys(study.methods ?? {}).filter((name) => !known.includes(name)).length;
     return { computed: done ? plural(done, "method") : null, done, left: 0,
-      missing: done ? `${plural(Object.keys(study.methods ?? {}).length - done, "other method")}, available on the page of each image`
+      missing: others && done ? `${plural(others, "other method")}, available on the page of each image` : done ? null
         : reason(study, "heatmaps", "not requested") };
   },
   offer(study, { page, name }) {
