@@ -15,7 +15,7 @@ class Key:
     layer
         Layer that it is about; empty where it is about none.
     part
-        What tells it from other items of the panel and layer, such as the units.
+        What distinguishes it from other items of the panel and layer, such as the units.
     image
         Id of the one image that it is about; empty where it is about the images that the study was made of.
 

@@ -8,7 +8,7 @@ from innersight.storage.store import Store
 
 
 def scan_settings(store: Store) -> dict[str, Any] | None:
-    """Return what tells one scan in the study's folder from another; None where there is none."""
+    """Return what identifies the scan in the study's folder; None where there is none."""
     ledger = Ledger(store)
     settings, before = ledger.settings(), ledger.progress()
     if settings is None or before is None or settings.get("format") != FORMAT:

@@ -140,7 +140,10 @@ class Jobs:
                     continue
                 self._jobs[key], self._at_work, stop = replace(job, state="running"), key, self._stops[key]
                 self._changed.notify_all()
-            over: dict[str, Any] = {"state": "failed", "error": "the computation failed; the terminal of `innersight view` shows the error"}
+            over: dict[str, Any] = {
+                "state": "failed",
+                "error": "the computation failed; the terminal of `innersight view` shows the error",
+            }
             foreseen = False
             try:
                 over = self._outcome(job, stop)

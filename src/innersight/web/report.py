@@ -42,7 +42,9 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
         _forget(beside)
         return out
     if beside.exists() and not _is_parts(beside):
-        raise InnersightError(f"{beside} is needed for the parts of this report, but contains other files: rename it or the report")
+        raise InnersightError(
+            f"{beside} is needed for the parts of this report, but contains other files: rename it or the report"
+        )
     with replacing(out) as page, replacing(beside) as parts:
         page.write_bytes(_in_parts(Path(study_folder), parts, units, images).encode())
     return out

@@ -54,8 +54,8 @@ def _of_images(row: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
     "Comparison",
     order=40,
     missing="A comparison needs at least two images.",
-    how="Units ranked by how strongly, how sparsely and how consistently they respond in all images; each ranking comes "
-    "with the definition of the score.",
+    how="Units ranked by how strongly, how sparsely and how consistently they respond in all images; each ranking "
+    "comes with the definition of the score.",
     layer=_layer,
     select=_select,
 )

@@ -139,7 +139,7 @@ def _counts(reader: "StudyReader", row: Mapping[str, Any]) -> dict[str, Any] | N
 
 
 def _classes(tally: "Tally", labels: Sequence[str]) -> list[list[list[Any]]] | None:
-    """Return for each unit [label, mean peak, images] of the classes that excite it most."""
+    """Return for each unit [label, mean peak, images] of the classes it responds to most."""
     import torch
 
     count, total = tally.raw["classes/count"], tally.raw["classes/total"]

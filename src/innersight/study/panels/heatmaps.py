@@ -174,11 +174,13 @@ def _how(reader: "StudyReader") -> str:
     if item:
         where, why = item.document["layer"], item.document["why"]
         layer = (
-            f" There is no class activation map: {why}." if where is None else f" Class activation maps are computed at {where}, {why}."
+            f" There is no class activation map: {why}."
+            if where is None
+            else f" Class activation maps are computed at {where}, {why}."
         )
     return (
-        "Raw values of each method, for the logit of the class or for its difference to the logit of the other class. They "
-        f"are not rescaled: the legend shows the range of the colours, and zero has the same colour everywhere.{layer}"
+        "Raw values of each method, for the logit of the class or for its difference to the logit of the other class. "
+        f"They are not rescaled: the legend shows the range of the colours, and zero has the same colour everywhere.{layer}"
     )
 
 

@@ -59,7 +59,9 @@ class ForgetRequest(StudyRequest):
         """Raise InnersightError where the study has no such image, or was made of it."""
         check_image(study, self.image)
         if not self.image.startswith("d"):
-            raise InnersightError(f"{self.image} cannot be removed: the study was made from it. Only images added later can be removed")
+            raise InnersightError(
+                f"{self.image} cannot be removed: the study was made from it. Only images added later can be removed"
+            )
 
     def tasks(self, context: "StudyContext") -> Iterator[Task]:
         """Yield nothing: see `innersight.study.compute`."""

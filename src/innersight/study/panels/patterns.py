@@ -85,10 +85,11 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 def _how(reader: "StudyReader") -> str:
     plan = reader.plan
     return (
-        f"Activation maximization: starting from random pixels, up to {plan['steps']} steps of Adam raise the mean of the "
-        f"unit's activation map (twice as many steps raise a class logit) under small random shifts, rotations and zooms. "
-        f"Of {plan['seeds']} random starts from seed {plan['seed']}, the pattern with the highest response is shown. Score: "
-        "the peak activation on the finished pattern, and that value divided by the highest on the images of this study."
+        f"Activation maximization: starting from random pixels, up to {plan['steps']} steps of Adam raise the mean of "
+        "the unit's activation map (twice as many steps raise a class logit) under small random shifts, rotations and "
+        f"zooms. Of {plan['seeds']} random starts from seed {plan['seed']}, the pattern with the highest response is "
+        "shown. Score: the peak activation on the finished pattern, and that value divided by the highest on the "
+        "images of this study."
     )
 
 

@@ -38,7 +38,7 @@ export function mark(button) {
   button.toggleAttribute("data-busy", busy);
 }
 
-/** What tells one request from another; of some units of a layer only the layer, since what is left of it is changing. */
+/** The key of a request; for units of a layer only the layer, because the units left to compute change. */
 function essence({ units, ...request }) {
   return JSON.stringify(Object.entries(request).filter(([, value]) => value !== null).sort());
 }
