@@ -35,7 +35,7 @@ def test_other_images_and_layers_are_left_out(made: Study) -> None:
     layer, before = found["layer/relu2"], whole["layer/relu2"]
     assert list(layer["activations"]) == ["p0", "p2"]
     assert layer["compare"]["images"] == ["p0", "p2"]
-    assert [(row["place"], row["strength"]) for row in layer["compare"]["rank"]] == [
+    assert [(row["position"], row["strength"]) for row in layer["compare"]["rank"]] == [
         (place, [row["strength"][0], row["strength"][2]])
         for place, row in enumerate(before["compare"]["rank"], 1)
         if row["unit"] in (0, 1, 3)

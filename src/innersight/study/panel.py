@@ -49,8 +49,8 @@ class Selection:
     units: list[int] | None
     cut: Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
 
-    def places(self, known: Sequence[int]) -> list[int]:
-        """Return where the chosen units stand in a list of units."""
+    def indices(self, known: Sequence[int]) -> list[int]:
+        """Return the indices of the chosen units in a list of units."""
         return [i for i, unit in enumerate(known) if self.units is None or unit in self.units]
 
 

@@ -36,7 +36,7 @@ interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[
 interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null;
 }
-interface Ranked { place?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
+interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Position; effective: Position; stride: Position; middle: Position }
 interface ScanCounts {
   images: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];

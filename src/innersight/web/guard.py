@@ -26,7 +26,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware that answers only requests it can vouch for, and says on every answer what a page may do.
+    """ASGI middleware that answers only requests it can verify, and sends with every response what a page may do.
 
     host : the name listened on. A page of another site that resolves its own name to this machine sends that name as
         Host and is refused (421); a page of another site that sends requests here names itself as Origin and is

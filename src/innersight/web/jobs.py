@@ -150,7 +150,7 @@ class Jobs:
                 foreseen = True
             finally:
                 try:
-                    # Whoever is told of the end finds everything tidied up.
+                    # Clean up before the end is announced.
                     now = self.get(key) or job
                     self.ended(now if now.state == "cancelled" else replace(now, **over))
                 finally:

@@ -16,7 +16,7 @@ else:
 
 
 class Problem(BaseModel):
-    """An error: one sentence that says what happened and what to do."""
+    """An error: one sentence on what happened and what to do."""
 
     detail: str
 

@@ -28,10 +28,10 @@ class Cutter:
         made = PILImage.new("L" if grey else "RGB", (width * columns, height * max(1, -(-len(kept) // columns))))
         opened: dict[str, PILImage.Image] = {}
         for at, i in enumerate(kept):
-            name, place = sheet["files"][i // sheet["per_file"]], i % sheet["per_file"]
+            name, position = sheet["files"][i // sheet["per_file"]], i % sheet["per_file"]
             if name not in opened:
                 opened[name] = self._open(name).convert(made.mode)
-            left, top = place % sheet["columns"] * width, place // sheet["columns"] * height
+            left, top = position % sheet["columns"] * width, position // sheet["columns"] * height
             tile = opened[name].crop((left, top, left + width, top + height))
             made.paste(tile, (at % columns * width, at // columns * height))
         buffer = io.BytesIO()

@@ -95,7 +95,7 @@ class Process:
     def _talk(self, process: "subprocess.Popen[str]", request: StudyRequest, progress: SendLine) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        # A process that was killed is told apart by its status.
+        # Whether the process was killed shows in its status.
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(request.model_dump_json() + "\n")
             process.stdin.flush()

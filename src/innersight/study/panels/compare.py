@@ -41,7 +41,9 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     rows = [_of_images(row, at) for row in found["rank"]]
     kept = {**found, "images": [found["images"][i] for i in at], "rank": rows}
     if chosen.units is not None:
-        kept["rank"] = [{**row, "place": place} for place, row in enumerate(rows, 1) if row["unit"] in chosen.units]
+        kept["rank"] = [
+            {**row, "position": position} for position, row in enumerate(rows, 1) if row["unit"] in chosen.units
+        ]
         kept["of"] = len(rows)
     return {"compare": kept}
 

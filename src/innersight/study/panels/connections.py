@@ -84,7 +84,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     found = document["connections"]
     if found is None:
         return {}
-    kept = chosen.places(found["units"])
+    kept = chosen.indices(found["units"])
     return {"connections": {**found, **{key: [found[key][i] for i in kept] for key in ("units", "rows")}}}
 
 

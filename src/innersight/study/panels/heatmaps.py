@@ -180,7 +180,8 @@ def _how(reader: "StudyReader") -> str:
         )
     return (
         "Raw values of each method, for the logit of the class or for its difference to the logit of the other class. "
-        f"They are not rescaled: the legend shows the range of the colours, and zero has the same colour everywhere.{layer}"
+        "They are not rescaled: the legend shows the range of the colours, and zero has the same colour "
+        f"everywhere.{layer}"
     )
 
 

@@ -30,7 +30,7 @@ class PatternsRequest(UnitsRequest):
 
 
 def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
-    """Draw the units that stand at the places `span` of the layer's ranking."""
+    """Draw the units at the ranks `span` of the layer's ranking."""
     from innersight.study.drawing import ranked
 
     order = ranked(context, layer)
@@ -64,7 +64,7 @@ def select_units(found: dict[str, Any] | None, chosen: Selection) -> dict[str, A
     """Return drawn units for a selection; None where none of them is chosen."""
     if found is None or chosen.units is None:
         return found
-    kept = chosen.places(found["units"])
+    kept = chosen.indices(found["units"])
     if not kept:
         return None
     own = {**found, "sheet": chosen.cut(found["sheet"], kept)}

@@ -53,7 +53,7 @@ function unitBadges(layer, unit) {
   const at = rank.findIndex((entry) => entry.unit === unit);
   const { scan } = layer;
   const badges = [
-    at >= 0 ? [h("span", { class: "badge" }, `rank ${rank[at].place ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
+    at >= 0 ? [h("span", { class: "badge" }, `rank ${rank[at].position ?? at + 1} of ${layer.compare?.of ?? rank.length}`),
       h("span", {}, `comparison score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
     scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead: never positive in the scan") : null,
     scan && !scan.dead.includes(unit) ? h("span", { class: "badge" },
