@@ -29,8 +29,8 @@ export function dropImages(host, study) {
         if (file.size > host.limits.bytes) {
           throw new Error(`${file.name} is larger than ${Math.floor(host.limits.bytes / 2 ** 20)} MiB. Choose a smaller image.`);
         }
-        const { ask } = await send(file);
-        last = `d${ask.file.slice(0, 8)}`;
+        const { request } = await send(file);
+        last = `d${request.file.slice(0, 8)}`;
         if (study.images.some((image) => image.id === last)) location.hash = urls.image(last);
       } catch (error) {
         problem.textContent = error.message;
