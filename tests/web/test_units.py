@@ -160,5 +160,5 @@ def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader)
         == 1
     )
     badges = page.locator(".heatmap .badges")
-    assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"believed", "doubtful"}
+    assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"trusted", "doubtful"}
     assert "better than <b>chance</b>" in badges.first.inner_text()

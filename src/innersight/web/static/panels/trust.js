@@ -5,7 +5,7 @@ import { plural } from "../format.js";
 import { panel } from "../panel.js";
 import { reason } from "../study.js";
 
-const STANDINGS = { believed: "good", doubtful: "bad", undecided: "" };
+const BADGES = { believed: ["good", "trusted"], doubtful: ["bad", "doubtful"], undecided: ["", "undecided"] };
 
 panel({
   name: "trust",
@@ -21,8 +21,9 @@ panel({
 /** The verdict of `innersight trust` on a method, where it was tested. */
 export function standing(trust, method) {
   const found = trust?.methods[method];
-  return found ? h("p", { class: "badges" }, h("span", { class: `badge ${STANDINGS[found.standing] ?? ""}` }, found.standing),
-    h("span", { class: "quiet" }, ` ${found.why}`)) : null;
+  if (!found) return null;
+  const [kind, text] = BADGES[found.standing] ?? ["", found.standing];
+  return h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, text), h("span", { class: "quiet" }, ` ${found.why}`));
 }
 
 /** What was found about the trust in heatmaps, or why nothing is known. */
