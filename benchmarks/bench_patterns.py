@@ -23,7 +23,7 @@ from benchmarks.timing import Row
 from innersight import tap
 from innersight.layers import survey
 from innersight.model import Model
-from innersight.patterns import Progress, patterns
+from innersight.patterns import PatternProgress, patterns
 
 UNITS, STEPS, SCALED = 16, 192, 4
 FULL = os.environ.get("INNERSIGHT_BENCH_FULL") == "1"
@@ -87,7 +87,7 @@ def curve(model: Model, layer: str, parameterize: str = "fourier") -> Curve:
     start = time.perf_counter()
     paused = 0.0
 
-    def look(state: Progress) -> None:
+    def look(state: PatternProgress) -> None:
         nonlocal paused
         now = time.perf_counter()
         found = dict(state.images())

@@ -17,7 +17,7 @@ from innersight.model import Model
 from innersight.patterns import objectives, patterns
 from innersight.patterns.objectives import resolve
 from innersight.patterns.objectives.direction import along
-from innersight.patterns.reading import Reading, references_of
+from innersight.patterns.responses import ObjectiveBatch, references_of
 
 ON = "conv2"
 module = importlib.import_module("innersight.patterns.objectives")
@@ -27,7 +27,7 @@ def values(model: Model, what: str, pixels: torch.Tensor, *, peak: bool = False)
     wanted = resolve(model, [what] * len(pixels), image(3))
     with tap.untouched(model), torch.no_grad():
         references = references_of(model, wanted, (24, 24))
-        return Reading(model, wanted, references=references, peak=peak)(pixels)
+        return ObjectiveBatch(model, wanted, references=references, peak=peak)(pixels)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_different_objectives_share_a_batch(model: Model, pixels: torch.Tensor) 
     texts = ["conv2:5", "class:ash", "dream(conv1)"]
     wanted = [resolve(model, text)[0] for text in texts]
     with tap.untouched(model), torch.no_grad():
-        together = Reading(model, wanted)(pixels)
+        together = ObjectiveBatch(model, wanted)(pixels)
     alone = [values(model, text, pixels[i : i + 1]) for i, text in enumerate(texts)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-6)
 
@@ -144,7 +144,7 @@ def test_a_direction_of_one_unit(model: Model, pixels: torch.Tensor, maps: torch
     vector[3] = 5.0
     (wanted,) = resolve(model, along("conv2", vector))
     with tap.untouched(model), torch.no_grad():
-        found = Reading(model, [wanted] * 3)(pixels)
+        found = ObjectiveBatch(model, [wanted] * 3)(pixels)
     cosine = (maps[:, 3] / maps.norm(dim=1)).clamp(min=0.1)
     assert torch.allclose(found, (maps[:, 3] * cosine**2).mean((1, 2)), atol=1e-5)
 
@@ -220,7 +220,7 @@ def test_the_first_variant_does_not_depend_on_company(model: Model) -> None:
         (along("conv2", torch.zeros(8)), "must be finite and not zero"),
         ("direction(conv2)", "a direction in conv2 has 8 numbers, not None"),
         ("dream(conv9)", "did you mean conv"),
-        ("diverse(conv2)", "diverse drives nothing by itself"),
+        ("diverse(conv2)", "diverse is no objective by itself"),
     ],
 )
 def test_errors(what: str, why: str, model: Model) -> None:

@@ -17,8 +17,9 @@ from innersight.errors import InnersightError
 from innersight.image import stack
 from innersight.input_spec import InputSpec
 from innersight.model import Model
-from innersight.patterns import Patterns, Progress, Views, natural, parameterizations, patterns
-from innersight.patterns.transforms import draw, view
+from innersight.patterns import PatternProgress, Patterns, Views, parameterizations, patterns
+from innersight.patterns.parameterize import photograph_statistics
+from innersight.patterns.views import draw, view
 from innersight.render.colour import as_colour
 
 
@@ -167,7 +168,7 @@ def test_no_gradient_of_weights_is_computed() -> None:
 
 
 def test_progress_counts_units() -> None:
-    seen: list[Progress] = []
+    seen: list[PatternProgress] = []
     patterns(tiny("in-place"), ["conv1", "class:ash"], steps=20, until="steps", seeds=1, progress=seen.append)
     assert [state.done for state in seen] == [0, 0, 7]
     assert {state.total for state in seen} == {7}
@@ -178,7 +179,7 @@ def test_progress_counts_units() -> None:
 def test_previews_while_it_runs(tmp_path: Path) -> None:
     names: list[list[str]] = []
 
-    def watch(state: Progress) -> None:
+    def watch(state: PatternProgress) -> None:
         names.append([name for name, rows in state.images() if rows.shape == (1, 3, 24, 24)])
         state.save(tmp_path / "preview.png")
 
@@ -206,7 +207,7 @@ def test_previews_while_it_runs(tmp_path: Path) -> None:
         ("conv2:0", {"precision": "int8"}, "precision='int8': choose from float32, bfloat16"),
         ("conv2:0", {"statistics": "paintings"}, "statistics='paintings': choose photographs or images"),
         ("conv2:0", {"statistics": "images"}, "no images to measure"),
-        ("conv2:0", {"statistics": natural.default(4)}, "statistics of 4 channels, but the network takes 3"),
+        ("conv2:0", {"statistics": photograph_statistics(4)}, "statistics of 4 channels, but the network takes 3"),
         ("conv2:0", {"keep": Path(__file__)}, "patterns cannot be kept there"),
         ("conv2:0", {"parameterize": "furrier"}, r"did you mean fourier\?"),
     ],

@@ -18,33 +18,34 @@ from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.patterns import (
     PatternOptions,
-    Progress,
+    PatternProgress,
     Statistics,
     Views,
     estimate,
-    natural,
     parameterizations,
     patterns,
 )
 from innersight.patterns import engine as engine_module
-from innersight.patterns.memory import bytes_of
+from innersight.patterns.jobs import PatternJob, Recipe
 from innersight.patterns.objectives import resolve
 from innersight.patterns.objectives.direction import along
+from innersight.patterns.optimizer import WAKING, PatternOptimizer, bytes_of
+from innersight.patterns.parameterize import measure_statistics, photograph_statistics
+from innersight.patterns.responses import threads, whole
 from innersight.patterns.score import NOISY, grain
-from innersight.patterns.slots import WAKING, Job, Recipe, Slots, threads, whole
-from innersight.patterns.transforms import draw
+from innersight.patterns.views import draw
 
 
 def recipe(model: Model, steps: int = 6, until: str = "steps") -> Recipe:
-    statistics = natural.default(model.input.channels)
+    statistics = photograph_statistics(model.input.channels)
     return Recipe(model.input.shape, PatternOptions(steps=steps, statistics=statistics, until=until))
 
 
-def jobs(model: Model, *texts: str) -> list[Job]:
-    return [Job(one, one, 0) for text in texts for one in resolve(model, text)]
+def jobs(model: Model, *texts: str) -> list[PatternJob]:
+    return [PatternJob(one, one, 0) for text in texts for one in resolve(model, text)]
 
 
-# Slots
+# PatternOptimizer
 
 
 def test_a_finished_image_leaves_and_the_next_takes_its_place() -> None:
@@ -52,10 +53,10 @@ def test_a_finished_image_leaves_and_the_next_takes_its_place() -> None:
     with tap.untouched(model):
         alone = {
             str(one.job.objective): one.pixels
-            for one in Slots(model, jobs(model, "conv2"), recipe(model), {}, 16, 16).run()
+            for one in PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 16, 16).run()
         }
         rows: list[int] = []
-        slots = Slots(model, jobs(model, "conv2"), recipe(model), {}, 2, 2)
+        slots = PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 2, 2)
         found = {
             str(one.job.objective): one.pixels for one in slots.run(lambda state: rows.append(len(state.images())))
         }
@@ -82,7 +83,7 @@ def test_a_batch_in_parts_gives_the_same_images() -> None:
         whole_, parts = (
             {
                 str(one.job.objective): one.pixels
-                for one in Slots(model, jobs(model, "conv2"), recipe(model), {}, 8, share).run()
+                for one in PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 8, share).run()
             }
             for share in (whole(8), threads())
         )
@@ -93,7 +94,8 @@ def test_without_memory_the_batch_is_halved_and_nothing_is_lost(monkeypatch: pyt
     model = tiny("in-place")
     with tap.untouched(model):
         expected = {
-            str(o.job.objective): o.pixels for o in Slots(model, jobs(model, "conv2"), recipe(model), {}, 8, 8).run()
+            str(o.job.objective): o.pixels
+            for o in PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 8, 8).run()
         }
     forward, seen = model.net.conv2.forward, []
 
@@ -105,7 +107,7 @@ def test_without_memory_the_batch_is_halved_and_nothing_is_lost(monkeypatch: pyt
 
     monkeypatch.setattr(model.net.conv2, "forward", scarce)
     with tap.untouched(model):
-        slots = Slots(model, jobs(model, "conv2"), recipe(model), {}, 8, whole(8))
+        slots = PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 8, whole(8))
         found = {str(one.job.objective): one.pixels for one in slots.run()}
     if whole(4) < whole(8):
         assert max(seen) == whole(8)
@@ -113,7 +115,7 @@ def test_without_memory_the_batch_is_halved_and_nothing_is_lost(monkeypatch: pyt
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     monkeypatch.setattr(model.net.conv2, "forward", lambda x: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
     with tap.untouched(model), pytest.raises(torch.OutOfMemoryError):
-        list(Slots(model, jobs(model, "conv2"), recipe(model), {}, 8, 8).run())
+        list(PatternOptimizer(model, jobs(model, "conv2"), recipe(model), {}, 8, 8).run())
 
 
 def test_gradients_that_are_no_numbers_move_nothing() -> None:
@@ -199,7 +201,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(tmp_path: Path) -> None:
     model, options = tiny("in-place"), {"steps": 20, "until": "steps", "seeds": 1}
     expected = patterns(model, "conv2", **options)
 
-    def stop(state: Progress) -> None:
+    def stop(state: PatternProgress) -> None:
         if state.done >= 3:
             raise KeyboardInterrupt
 
@@ -336,13 +338,13 @@ def test_examples_of_what_switches_off_are_those_that_excite_least() -> None:
 @pytest.mark.parametrize("name", ["fourier", "pixels"])
 def test_a_image_can_be_written_and_read_back(name: str) -> None:
     pixels = F.avg_pool2d(torch.rand(1, 3, 26, 34, generator=torch.Generator().manual_seed(1)), 3)[0]
-    form = parameterizations[name](tuple(pixels.shape), natural.default(3))
+    form = parameterizations[name](tuple(pixels.shape), photograph_statistics(3))
     assert torch.allclose(form.decode(form.encode(pixels)[None])[0], pixels.clamp(0.02, 0.98), atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (3, 17, 33), (1, 24, 30), (5, 16, 16)])
 def test_natural_coefficients_make_natural_contrast(shape: tuple[int, int, int]) -> None:
-    statistics = natural.default(shape[0])
+    statistics = photograph_statistics(shape[0])
     form = parameterizations["maco"](shape, statistics)
     pixels = form.decode(torch.stack([form.start(torch.Generator().manual_seed(i)) for i in range(40)]))
     wanted = sum(v * v for axis in statistics.axes for v in axis) / shape[0]
@@ -357,7 +359,7 @@ def test_statistics_are_found_again() -> None:
     form = parameterizations["maco"]((3, 96, 96), known)
     drawn = form.decode(torch.stack([form.start(torch.Generator().manual_seed(i)) for i in range(12)]))
     arrays = [as_image(image.permute(1, 2, 0).contiguous().numpy(), name=str(i)) for i, image in enumerate(drawn)]
-    found = natural.measure(arrays, InputSpec(96, 96))
+    found = measure_statistics(arrays, InputSpec(96, 96))
     assert found.mean == pytest.approx(known.mean, abs=0.02)
     assert found.slopes[0] == pytest.approx(1.4, abs=0.12)
     assert found.slopes[0] > found.slopes[1] > found.slopes[2]
@@ -391,9 +393,9 @@ def test_the_estimate_refuses_what_patterns_would_refuse() -> None:
 
 
 def test_the_batch_is_measured_by_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Job] = []
+    seen: list[PatternJob] = []
 
-    def noted(_model: Model, queue: list[Job], *_: object) -> tuple[int, int]:
+    def noted(_model: Model, queue: list[PatternJob], *_: object) -> tuple[int, int]:
         seen.append(queue[-1])
         return 16, 16
 
@@ -433,7 +435,7 @@ def test_frozen_norms_are_products_and_sums() -> None:
 def test_waking_ends() -> None:
     model = tiny("in-place")
     with tap.untouched(model):
-        slots = Slots(model, jobs(model, "relu2:1"), recipe(model, steps=2 * WAKING), {}, 2, 2)
+        slots = PatternOptimizer(model, jobs(model, "relu2:1"), recipe(model, steps=2 * WAKING), {}, 2, 2)
         looks: list[bool] = []
         list(slots.run(lambda _: looks.append(True)))
     assert len(looks) == 2

@@ -21,7 +21,7 @@ from torch import Tensor
 from innersight import remote
 from innersight.errors import InnersightError
 from innersight.model import Model
-from innersight.patterns import Progress, patterns
+from innersight.patterns import PatternProgress, patterns
 from innersight.scan import scan
 
 ray = pytest.importorskip("ray")
@@ -202,7 +202,7 @@ def test_a_scan_begun_here_ends_there_and_the_other_way_round(cluster: Any, fold
 
 
 def test_patterns_outlive_a_node(cluster: Any, gate: Path, hired: list[int], tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[PatternProgress] = []
 
     def work() -> object:
         return patterns(held(gate), UNITS, **DRAWING, ray=cluster.address, keep=tmp_path / "kept", progress=told.append)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
+from safetensors.torch import load_file
 from train_fixture import QUICK, Said, assert_same_weights, draw
 
 import innersight.toons
@@ -22,7 +23,7 @@ from innersight.sources import load
 from innersight.sources.run_card import read_card
 from innersight.sources.weights import read_weights
 from innersight.statistics import wilson
-from innersight.train import RunResult, data, epochs, telemetry, train
+from innersight.train import TrainingRun, data, epochs, telemetry, train
 from innersight.train.augment import Augmentation, augment
 from innersight.train.listing import scan
 
@@ -35,8 +36,15 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     result = train(tree, tmp_path / "run", report=said, **QUICK)
     assert torch.equal(before, torch.get_rng_state())
-    assert isinstance(result, RunResult)
+    assert isinstance(result, TrainingRun)
     assert result.images == 4  # a tenth of 12, 12 and 24
+    files = [result.save(tmp_path / f"result{ending}") for ending in (".png", ".json", ".safetensors")]
+    assert load_file(files[2])["confusion"].sum(1).tolist() == [1, 1, 2]
+    assert json.loads(files[1].read_text())["metrics"]["accuracy"] == pytest.approx(result.accuracy)
+    assert str(result) in (result.summary(), repr(result))
+    axis = result.figure().axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["blue", "green", "red"]
+    assert sum(int(text.get_text()) for text in axis.texts) == 4
     model = load(f"run:{tmp_path / 'run'}")
     assert model.labels == ("blue", "green", "red")
     assert model.input.height == 32
@@ -235,7 +243,7 @@ def test_shuffled_labels_are_learned_by_heart(tree: Path, tmp_path: Path) -> Non
     assert card.metrics["counts"]["train"] == card.metrics["counts"]["val"] == {"blue": 12, "green": 12, "red": 24}
     assert "the labels are shuffled" in said.text
     assert "the labels are shuffled" in card.metrics["notes"][0]
-    assert f"on {result.images} images, not held out: they are the images it learned (" in result.summary()
+    assert f"on {result.images} images, not held out: they are the training images (" in result.summary()
     assert " --shuffle-labels" in card.recipe["command"]
     listing = data.decode(scan(tree), card.input, report=said)
     first, again = (data.shuffled(listing, 3).targets for _ in range(2))

@@ -136,10 +136,10 @@ def test_classes_that_do_not_judge_or_are_not_learned_are_named() -> None:
     found = divide(images, history, holdout=0.3, seed=0)
     assert set(images.targets[found.held_out]) == {1, 2}
     text = "\n".join(found.notes)
-    assert "no image of a is held out (the weights it starts from learned of them): the accuracy says nothing" in text
+    assert "no image of a is held out (the weights it starts from learned of them): the accuracy does not cover" in text
     assert "no image of b is left to learn from: all are held out" in text
     alone = "\n".join(divide(known(np.array([0, 0, 0, 1])), None, holdout=0.3, seed=0).notes)
-    assert alone == "no image of b is held out: the accuracy says nothing of it"
+    assert alone == "no image of b is held out: the accuracy does not cover it"
     many = "\n".join(divide(known(np.array([0, 0, 1, 2, 3, 4, 5])), None, holdout=0.3, seed=0).notes)
     assert "no image of b, c, d and 2 more classes is held out" in many
     assert not divide(known(np.repeat([0, 1], 6)), None, holdout=0.3, seed=0).notes
@@ -295,11 +295,11 @@ def test_weights_that_do_not_say_what_they_learned_from(tree: Path, tmp_path: Pa
     train(tree, tmp_path / "first", report=Said(), **ONE)
     shutil.copy(tmp_path / "first" / "weights.safetensors", tmp_path / "mine.safetensors")
     result = train(tree, tmp_path / "a", report=Said(), weights=str(tmp_path / "mine.safetensors"), **ONE)
-    doubt = "perhaps not held out: mine.safetensors does not say which images it was trained on"
+    doubt = "perhaps not held out: mine.safetensors does not list its training images"
     assert result.card.metrics["not_held_out"] == doubt
     (tmp_path / "first" / "split.json").unlink()
     result = train(tree, tmp_path / "b", report=Said(), net=f"run:{tmp_path / 'first'}", **ON)
-    assert "perhaps not held out: first does not say" in result.summary()
+    assert "perhaps not held out: first does not list" in result.summary()
     # And a run that starts from that one cannot know either.
     result = train(tree, tmp_path / "c", report=Said(), net=f"run:{tmp_path / 'b'}", **ON)
     assert "not held out" in result.summary()

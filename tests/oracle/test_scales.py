@@ -427,7 +427,7 @@ class Pooled(nn.Module):
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_a_part_of_a_image_is_enough_by_what_varies(offset: float) -> None:
-    from innersight.patterns.windows import _alike
+    from innersight.patterns.views import _alike
 
     maps = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(0)) + offset
     assert _alike(maps[:, :, 2, 2] + 1e-5, maps[:, :, 2, 2], maps)

@@ -15,7 +15,7 @@ import typer
 from innersight.errors import InnersightError, printable
 
 if TYPE_CHECKING:
-    from innersight.patterns import Progress
+    from innersight.patterns import PatternProgress
 
 PREVIEW = 5.0  # seconds between two previews
 
@@ -100,12 +100,12 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 @contextmanager
-def drawing(title: str, preview: Path | None) -> "Iterator[Callable[[Progress], None]]":
+def drawing(title: str, preview: Path | None) -> "Iterator[Callable[[PatternProgress], None]]":
     """Show a bar with rate and time left while patterns are drawn; write what there is to `preview` now and then."""
     last = 0.0
     with progress(title) as show:
 
-        def update(state: "Progress") -> None:
+        def update(state: "PatternProgress") -> None:
             nonlocal last
             show(state.done, state.total, f"{state.rate:.0f} updates/s, {state.left:.0f} s left at most")
             if preview is not None and time.monotonic() - last > PREVIEW:

@@ -1,4 +1,4 @@
-"""`patterns`: the image that drives each unit, class or other objective most."""
+"""`patterns`: the image that activates each unit, class or other objective most."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -18,21 +18,16 @@ from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.options import changed
-from innersight.patterns import natural
-from innersight.patterns.away import there
-from innersight.patterns.examples import BATCH, Naturals, naturals_of, nothing, scanned
-from innersight.patterns.keep import Kept
-from innersight.patterns.memory import batch_of, bytes_of
+from innersight.patterns.jobs import FinishedPattern, Kept, PatternJob, Recipe
 from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.diverse import differing
+from innersight.patterns.optimizer import PatternOptimizer, batch_of, bytes_of, draw_remote
 from innersight.patterns.options import PatternOptions, Statistics
-from innersight.patterns.parameterize import parameterizations
-from innersight.patterns.progress import Estimate, Progress
-from innersight.patterns.reading import References, references_of
-from innersight.patterns.result import Patterns
+from innersight.patterns.parameterize import measure_statistics, parameterizations, photograph_statistics
+from innersight.patterns.responses import BATCH, Naturals, References, naturals_of, nothing, references_of, scanned
+from innersight.patterns.result import PatternEstimate, PatternProgress, Patterns
 from innersight.patterns.score import PASSES, beside, respond, scored
-from innersight.patterns.slots import Drawn, Job, Recipe, Slots
-from innersight.patterns.windows import Windows
+from innersight.patterns.views import Windows
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
@@ -52,7 +47,7 @@ def patterns(
     init: Any = None,
     keep: "str | Path | None" = None,
     ray: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[PatternProgress], None] | None = None,
     **changes: Any,
 ) -> Patterns:
     """Return the images that activate units, classes or other objectives most: activation maximization.
@@ -81,7 +76,7 @@ def patterns(
         Address of a Ray cluster whose workers draw the images: "HOST:PORT", "auto" or "local", then
         `?workers=4&cpus=2`, see `innersight.remote`. Images are kept and scored on this machine.
     progress : callable, optional
-        Called with a `Progress` every few updates; with `ray` after every image, in batches.
+        Called with a `PatternProgress` every few updates; with `ray` after every image, in batches.
     **changes
         Fields of `PatternOptions` that differ from `options`, such as `steps=64`.
 
@@ -185,7 +180,7 @@ def estimate(
     reference: Any = None,
     init: Any = None,
     **changes: Any,
-) -> Estimate:
+) -> PatternEstimate:
     """Return how long `patterns` would take with the same arguments, measured by doing a little of all of it.
 
     Two updates of a batch of every layer are made, one scoring pass, and one batch of the images is read.
@@ -197,7 +192,7 @@ def estimate(
 
     Returns
     -------
-    Estimate
+    PatternEstimate
         Images, seconds and memory.
 
     Raises
@@ -222,14 +217,14 @@ def estimate(
         begun = time.perf_counter()
         jobs = jobs_of(model, everything, recipe)
         searching = time.perf_counter() - begun
-        groups: dict[Any, list[Job]] = {}
+        groups: dict[Any, list[PatternJob]] = {}
         for job in jobs:
-            groups.setdefault((job.driven.terms[0].layer, job.fed), []).append(job)
+            groups.setdefault((job.optimized.terms[0].layer, job.fed), []).append(job)
         seconds, most = searching, 0
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
             first = group[: max(1, rows // group[0].rows)]
-            each = _seconds(Slots(model, first, _short(recipe), references, rows, share))
+            each = _seconds(PatternOptimizer(model, first, _short(recipe), references, rows, share))
             seconds += each / sum(job.rows for job in first) * sum(job.rows * job.updates(recipe) for job in group)
             most = max(most, share * bytes_of(model, group[0], recipe, references))
             looked = [job.objective for job in group[:rows]]
@@ -242,7 +237,7 @@ def estimate(
             some = min(BATCH, whole)
             _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
             seconds += (time.perf_counter() - begun) / max(1, some) * whole
-    return Estimate(len(targets), sum(job.rows for job in jobs), seconds, most)
+    return PatternEstimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
 _INPUTS = ("images", "scan", "reference", "init", "keep", "ray", "progress")
@@ -252,7 +247,7 @@ def _short(recipe: Recipe) -> Recipe:
     return replace(recipe, options=replace(recipe.options, steps=3))
 
 
-def _seconds(slots: Slots) -> float:
+def _seconds(slots: PatternOptimizer) -> float:
     """Return the seconds of one update of the batch, the first left out."""
     slots.fill()
     slots.advance(1)
@@ -272,10 +267,10 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> 
         _check_size(model, shape)
     statistics = options.statistics
     if statistics == "photographs":
-        statistics = natural.default(model.input.channels)
+        statistics = photograph_statistics(model.input.channels)
     elif statistics == "images":
         shown = () if images is None else read(images, model.input).images
-        statistics = natural.measure(shown, model.input)
+        statistics = measure_statistics(shown, model.input)
     assert isinstance(statistics, Statistics)
     if len(statistics.mean) != model.input.channels:
         raise InnersightError(
@@ -294,7 +289,7 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> 
     return Recipe(shape, settled, first)
 
 
-def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[Job]:
+def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[PatternJob]:
     """Return what has to be drawn, in the order of `targets` and their seeds."""
     options, windows = recipe.options, Windows(model, recipe.shape)
     jobs = []
@@ -306,28 +301,29 @@ def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[
         if options.variants > 1:
             driven = target + differing(target, options.diversity, *beside(model, [target]))
         jobs += [
-            Job(target, driven, options.seed + number, options.variants, window) for number in range(options.seeds)
+            PatternJob(target, driven, options.seed + number, options.variants, window)
+            for number in range(options.seeds)
         ]
     return jobs
 
 
 def _draw(
     model: Model,
-    jobs: Sequence[Job],
+    jobs: Sequence[PatternJob],
     recipe: Recipe,
     references: References,
     kept: "Kept | None",
     ray: str | None,
-    progress: Callable[[Progress], None] | None,
-) -> list[Drawn]:
+    progress: Callable[[PatternProgress], None] | None,
+) -> list[FinishedPattern]:
     """Draw what is not kept yet, the jobs of a layer together; return all in the order of `jobs`."""
-    found: dict[Job, Drawn] = {}
+    found: dict[PatternJob, FinishedPattern] = {}
     if kept is not None:
         found = {job: one for job in jobs if (one := kept.get(job)) is not None}
     depth = {layer.name: i for i, layer in enumerate(survey(model))}
 
-    def order(job: Job) -> tuple[Any, ...]:
-        layers = [depth[t.layer] if t.layer is not None else len(depth) for t in job.driven.terms]
+    def order(job: PatternJob) -> tuple[Any, ...]:
+        layers = [depth[t.layer] if t.layer is not None else len(depth) for t in job.optimized.terms]
         # Whole images last: the deepest of them needs the most memory, by which the batch is measured.
         size = (job.window.height, job.window.width) if job.window else recipe.shape[1:]
         return size, max(layers)
@@ -338,29 +334,31 @@ def _draw(
     start, updates = time.monotonic(), sum(job.rows * job.updates(recipe) for job in queue)
     total = len(jobs)
 
-    def tell(left: int, images: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
+    def report(left: int, images: Callable[[], list[tuple[str, torch.Tensor]]]) -> None:
         if progress is not None:
             rate = (updates - left) / max(1e-9, time.monotonic() - start)
             progress(
-                Progress(len(found), total, 1 - left / max(1, updates), rate, left / max(rate, 1e-9), images, model)
+                PatternProgress(
+                    len(found), total, 1 - left / max(1, updates), rate, left / max(rate, 1e-9), images, model
+                )
             )
 
     if ray is None:
         rows, share = batch_of(model, queue, recipe, references)
-        slots = Slots(model, queue, recipe, references, rows, share)
-        drawn: Generator[Drawn, None, None] = slots.run(
-            lambda state: tell(state.steps_left, lambda: [(str(j.objective), p) for j, p in state.images()])
+        slots = PatternOptimizer(model, queue, recipe, references, rows, share)
+        drawn: Generator[FinishedPattern, None, None] = slots.run(
+            lambda state: report(state.steps_left, lambda: [(str(j.objective), p) for j, p in state.images()])
         )
     else:
-        drawn = there(model, queue, recipe, ray)
+        drawn = draw_remote(model, queue, recipe, ray)
     with closing(drawn):
         for one in drawn:
             found[one.job] = one
             if kept is not None:
                 kept.put(one)
             if ray is not None:
-                tell(sum(job.rows * job.updates(recipe) for job in queue if job not in found), list)
-    tell(0, list)
+                report(sum(job.rows * job.updates(recipe) for job in queue if job not in found), list)
+    report(0, list)
     return [found[job] for job in jobs]
 
 

@@ -1,12 +1,11 @@
-"""How well the images shown for a unit explain it: whether they tell what drives it from what does not."""
+"""How well examples or patterns explain a unit: whether they predict which images activate it."""
 
 import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +15,16 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address, ClassAddress, parse
-from innersight.brief import brief
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.inputs import Given, ImageReader, by_number, network_input, repeatable
 from innersight.layers import check_layers, default_layers, survey
 from innersight.model import Model
 from innersight.patterns.engine import patterns
-from innersight.patterns.progress import Progress
+from innersight.patterns.result import PatternProgress
 from innersight.quotients import normalised
-from innersight.render import figures
+from innersight.result import Result
 from innersight.statistics import wilson
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BATCH = 16
 KEPT = 256  # images held in memory at a time
@@ -38,17 +33,38 @@ ALPHA = 1.0
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True, eq=False)
-class Interpretability:
-    """How often the explanations of each unit single out the image that drives it; chance is 0.5.
+@dataclass(frozen=True, eq=False, repr=False)
+class Interpretability(Result):
+    """How often the explanations of each unit single out the image that activates it; chance is 0.5.
 
-    units : (n,) of `layer`. score : (n,) float64, share of tasks answered rightly, 0 to 1; a tie counts half.
-    soft : (n,) float64, how clearly, 0 to 1: the mean sigmoid of ALPHA times the difference of distances, in standard
-    deviations of the unit's distances. low, high : (n,) float64, 95% Wilson interval of `score` over queries, for these
-    explanations. tasks : (n,) int64, how many pairs the unit itself tells apart; NaN above where it is 0.
-    by : "examples" or "patterns". explanations : of each unit. distance : its name. images : how many were read.
-    skipped : one sentence for each file that could not be read. notes : how the images were understood, and how
-    many are copies of others, which count once.
+    Attributes
+    ----------
+    layer : str
+        Name of the layer.
+    units : tuple of int
+        The n units scored.
+    score : Tensor
+        (n,) float64, share of tasks answered correctly, 0 to 1; a tie counts half.
+    soft : Tensor
+        (n,) float64, how clearly, 0 to 1: the mean sigmoid of ALPHA times the difference of distances, in standard
+        deviations of the unit's distances.
+    low, high : Tensor
+        (n,) float64, 95% Wilson interval of `score` over queries, for these explanations.
+    tasks : Tensor
+        (n,) int64, how many pairs of images differ in the unit's response; the scores are NaN where it is 0.
+    by : str
+        "examples" or "patterns".
+    explanations : int
+        Of each unit.
+    distance : str
+        Name of the distance.
+    images : int
+        How many were read.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images were understood, and how many are copies of others, which count once.
+
     """
 
     layer: str
@@ -65,11 +81,9 @@ class Interpretability:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    __repr__ = brief
-
     @property
     def unscored(self) -> tuple[str, ...]:
-        """Addresses of the units that respond alike to the images that should tell them apart, such as dead ones."""
+        """Addresses of the units that respond equally to strong and weak images, such as dead ones."""
         return tuple(f"{self.layer}:{u}" for u, count in zip(self.units, self.tasks.tolist(), strict=True) if not count)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,38 +105,10 @@ class Interpretability:
         scored = [i for i, count in enumerate(self.tasks.tolist()) if count]
         return sorted(scored, key=lambda i: (-float(self.score[i]), -float(self.soft[i])))
 
-    def figure(self) -> "Figure":
-        """Draw the score of every unit with its interval, the highest first, against chance."""
-        order = self.rank()
-        figure = figures.new_figure(max(4.0, 1.6 + 0.16 * len(order)), 3.2)
-        axis = figure.subplots()
-        score, low, high = (getattr(self, name)[order].numpy() for name in ("score", "low", "high"))
-        places = range(len(order))
-        axis.vlines(places, low, high, color="#9db4cc", linewidth=3)
-        axis.plot(places, score, "o", color="#1f4e79", markersize=4)
-        axis.axhline(0.5, color="#888", linewidth=0.8, linestyle="--")
-        axis.text(1.0, 0.5, " chance", transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="#666")
-        axis.set(ylim=(-0.03, 1.03), xlim=(-0.8, max(1, len(order)) - 0.2), ylabel="tasks answered rightly")
-        axis.set_xticks(list(places), [str(self.units[i]) for i in order], fontsize=6, rotation=90)
-        axis.set_xlabel(f"unit of {self.layer}", fontsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
-        left = len(self.unscored)
-        unscored = f", {left} unit{'s' * (left > 1)} without a task" if left else ""
-        title = f"Do the {self.by} tell what drives a unit?  {self.images} images{unscored}"
-        axis.set_title(title, fontsize=9, loc="left")
-        return figure
-
     def tensors(self) -> dict[str, Tensor]:
         """Return `units`, `score`, `soft`, `low`, `high` and `tasks`, (n,) each."""
         columns = {name: getattr(self, name) for name in ("score", "soft", "low", "high", "tasks")}
         return {"units": torch.tensor(self.units), **columns}
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.svg` or `.pdf` (the figure), `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
 
 
 @public()
@@ -139,33 +125,74 @@ def interpretability(
     steps: int = 256,
     distance: Distance | None = None,
     seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[PatternProgress], None] | None = None,
 ) -> Interpretability:
-    """Return how well explanations of each unit tell the images that drive it most from those that drive it least.
+    """Return how well explanations of each unit predict which images activate it: a two-alternative forced choice.
 
+    Parameters
+    ----------
+    model : Model
+        The network.
+    layer : str
+        Name of a layer, or some of its units, such as "stage2:0-15".
+    images : images
+        At least `2 * tasks` of them, with `by="examples"` another `2 * explanations`; see `innersight.inputs.entries`.
+    units : sequence of int, optional
+        Numbers of the units; all when None.
+    by : str or Tensor
+        What explains a unit. "examples": the `explanations` images with the highest peaks, against those with the
+        lowest, none of which is in a task. "patterns": as many patterns drawn by `innersight.patterns`, against as many
+        that inhibit the unit. Or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, in 0..1.
+    negatives : Tensor, optional
+        Counter-explanations to the patterns given, in the same form. Only similarity to the patterns counts when None.
+    tasks : int
+        Pairs of images for each unit; 1 or more.
+    explanations : int
+        Examples or patterns shown for each unit; 1 or more.
+    steps : int
+        Updates of each pattern that is drawn, at most; 1 or more.
+    distance : callable, optional
+        From pixels (A, C, H, W) and (B, C, H, W) in 0..1, of the network's input size and on its device, to distances
+        (A, B), such as LPIPS or DreamSim. `features` of the default layers when None, without the first of them that
+        holds or follows the unit's layer if others remain.
+    seed : int
+        Draws the pairs, ranks equal peaks, and is the first seed of patterns that are drawn; 0 or more.
+    progress : callable, optional
+        Called with a `PatternProgress` while patterns are drawn.
+
+    Returns
+    -------
+    Interpretability
+        A score for each unit; 0.5 is chance.
+
+    Raises
+    ------
+    InnersightError
+        For unknown layers and units, too few images, and values that do not fit.
+    ImageError
+        When no image can be read.
+
+    Notes
+    -----
     The machine interpretability score (Zimmermann, Klindt and Brendel 2024, "Measuring Per-Unit Interpretability at
-    Scale Without Humans", NeurIPS), a two-alternative forced choice. A task is a pair of images, one of the `tasks`
-    with the highest peaks of the unit's map and one of those with the lowest; each image is in one task. Chosen is
-    the one nearer to the unit's explanations, by its mean distance to them less that to the counter-explanations.
+    Scale Without Humans", NeurIPS). A task is a pair of images, one of the `tasks` with the highest peaks of the unit's
+    map and one of those with the lowest; each image is in one task. Chosen is the image more similar to the unit's
+    explanations, by its mean distance to them less that to the counter-explanations.
 
-    layer : its name, or some of its units, such as "stage2:0-15". units : numbers of these, all when None.
-    by : "examples", the `explanations` images with the highest peaks and against them those with the lowest, none of
-        which is in a task; "patterns", as many drawn by `innersight.patterns` in `steps` updates at most, and against
-        them as many that switch the unit off; or patterns (n, C, H, W) or (n, k, C, H, W) of the n units, in 0..1.
-    negatives : counter-explanations to patterns, of that form; without, only nearness to the patterns counts.
-    distance : from pixels (A, C, H, W) and (B, C, H, W) in 0..1, of the network's input size and on its device, to
-        (A, B), such as LPIPS or DreamSim. The default is `features` of the default layers, without the
-        first of them that holds or follows the unit's layer if others remain. It needs no other network but is no
-        independent judge: it sees what this network sees, deeper layers are made of this unit too, and it compares
-        place by place, so that one part in two places counts as different. Compare such scores within one network.
-    seed : draws the pairs, and which of equal peaks ranks first; the first of the patterns that are drawn.
-    progress : called while patterns are drawn.
+    The default distance needs no other network but is no independent judge: deeper layers are made of this unit too,
+    and it compares location by location, so that one part at two locations counts as different. Compare such scores
+    within one network only. The paper fits ALPHA to human answers, which are not known here, and draws new explanations
+    for every task; here they are those one would be shown. The fewer images, the less the two sides differ and the
+    lower every score.
 
-    The paper fits ALPHA to human answers, which are not known here, and draws new explanations for every task; here
-    they are those one would be shown. The fewer images, the less the two sides differ and the lower every score.
-    One pass over the images, then one over the 2 * (tasks + explanations) of each unit; only the peaks are kept.
-    Raises InnersightError for unknown layers and units, too few images and values that do not fit, and ImageError
-    when no image could be read.
+    Examples
+    --------
+    >>> import innersight as ins, torch
+    >>> images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    >>> found = ins.interpretability(ins.load("small:8?size=32"), "stage1:0", images, tasks=2, explanations=1)
+    >>> 0 <= float(found.score[0]) <= 1
+    True
+
     """
     layer, named = _units_of(layer)
     if named and units is not None:
@@ -218,9 +245,9 @@ def interpretability(
             rows.append(_score(torch.stack([load(number) for number in queries]), near, far, judge))
     score, soft, low, high, counts = torch.tensor(rows, dtype=torch.float64).unbind(1)
     kind, count = ("examples", explanations) if drawn is None else ("patterns", drawn.shape[1])
-    told = kind, count, getattr(judge, "__name__", type(judge).__name__), len(numbers)
+    explained_by = kind, count, getattr(judge, "__name__", type(judge).__name__), len(numbers)
     return Interpretability(
-        layer, chosen, score, soft, low, high, counts.long(), *told, reading.skipped, (*reading.notes, *notes)
+        layer, chosen, score, soft, low, high, counts.long(), *explained_by, reading.skipped, (*reading.notes, *notes)
     )
 
 
@@ -234,10 +261,25 @@ def _units_of(text: str) -> tuple[str, list[int]]:
 
 
 def features(model: Model, layers: Sequence[str]) -> Distance:
-    """Return the distance between pixels (A, C, H, W) and (B, C, H, W) in 0..1, (A, B), in features of the model.
+    """Return a perceptual distance between images, in features of the model.
 
-    As LPIPS does before weights are learned (Zhang et al. 2018, arXiv:1801.03924): channels of unit length at every
-    place, squared differences summed over channels, averaged over places and over `layers`. 0 to 4.
+    Parameters
+    ----------
+    model : Model
+        The network.
+    layers : sequence of str
+        Names of the layers whose activations are compared.
+
+    Returns
+    -------
+    callable
+        From pixels (A, C, H, W) and (B, C, H, W) in 0..1 to distances (A, B), 0 to 4.
+
+    Notes
+    -----
+    As LPIPS before weights are learned (Zhang et al. 2018, arXiv:1801.03924): channels of unit length at every
+    location, squared differences summed over channels, averaged over locations and over `layers`.
+
     """
     check_layers(model, layers)
 

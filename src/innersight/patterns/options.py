@@ -17,7 +17,7 @@ STATISTICS = ("photographs", "images")
 
 @dataclass(frozen=True)
 class Statistics:
-    """Colours and spectrum of natural images, which patterns are written in; `measure` finds those of images.
+    """Colours and spectrum of natural images, in which patterns are written; see `measure_statistics`.
 
     Attributes
     ----------

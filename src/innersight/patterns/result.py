@@ -1,39 +1,54 @@
-"""Patterns with their scores: saved, drawn and listed."""
+"""Patterns with their scores; how far a run is, and what it will cost."""
 
-import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from innersight.brief import brief
 from innersight.model import Model
-from innersight.patterns.examples import Example
 from innersight.patterns.objectives import Objective
+from innersight.patterns.responses import PatternExample
 from innersight.patterns.score import Score
-from innersight.render import figures
-from innersight.render.colour import as_colour
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-WIDTH = 28
+from innersight.result import Result
 
 
-@dataclass(frozen=True, eq=False)
-class Patterns:
+@dataclass(frozen=True, eq=False, repr=False)
+class Patterns(Result):
     """Patterns with their scores.
 
-    targets : what each was made to drive; `str(target)` is the text it is asked for by.
-    images : (n, C, H, W) float32 pixels in 0..1: of the seeds the one that responds most.
-    every : (n, seeds * variants, C, H, W), all of them. importance : (n, H, W) in 0..1, how much each place of `images`
-    mattered to the optimizer (its transparency). scores : of `images`. best : number of the seed that is shown.
-    settings : everything that reproduces them. negatives : what switches each target off, where it was asked for.
-    examples : (n, k, C, H, W) in 0..1, the parts of the images given that drive each target most, highest first; k is
-    0 without images. natural : the names and values of these.
-    skipped : one sentence for each file that could not be read. notes : how the images were understood.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    targets : tuple of Objective
+        What each maximizes; `str(target)` is the text that asks for it.
+    images : Tensor
+        (n, C, H, W) float32 pixels in 0..1: of the seeds the one with the highest response.
+    every : Tensor
+        (n, seeds * variants, C, H, W), the images of all seeds and variants.
+    importance : Tensor
+        (n, H, W) in 0..1, how much each pixel of `images` mattered to the optimizer.
+    scores : tuple of Score
+        Of `images`.
+    best : tuple of int
+        Number of the seed that is shown.
+    settings : dict
+        Everything that reproduces them, as plain data; `PatternOptions.from_json` reads it.
+    negatives : Patterns or None
+        What inhibits each target, where asked for.
+    examples : Tensor
+        (n, k, C, H, W) in 0..1, the crops of the images given that activate each target most, highest first; k is 0
+        without images.
+    natural : tuple of tuple of PatternExample
+        Names and responses of the examples.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images were understood.
+
     """
 
     model: Model
@@ -46,48 +61,9 @@ class Patterns:
     settings: dict[str, Any]
     negatives: "Patterns | None" = None
     examples: Tensor = field(default_factory=lambda: torch.empty(0))
-    natural: tuple[tuple[Example, ...], ...] = ()
+    natural: tuple[tuple[PatternExample, ...], ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    __repr__ = brief
-
-    def figure(self, *, columns: int = 8, transparent: bool = False) -> "Figure":
-        """Draw the patterns with address, response and flags.
-
-        With variants, negatives or examples these stand together: pattern, variants, negative, examples.
-        transparent : fade what did not matter into white.
-        """
-        pixels = self.images
-        if transparent:
-            shown = self.importance.sqrt()[:, None]
-            pixels = pixels * shown + (1 - shown)
-        start = "a given image" if "init" in self.settings else "random pixels"
-        title = f"{self.model.name}: patterns from {start}"
-        if self.negatives is None and not self.examples.numel() and self._variants == 1:
-            return figures.image_grid(self._colour(pixels), self._labels(), title=title, columns=columns)
-        images, labels = [], []
-        negatives = self.negatives
-        for i, label in enumerate(self._labels()):
-            row = [pixels[i : i + 1]]
-            labels.append(label)
-            if self._variants > 1:
-                first = self.best[i] * self._variants
-                row.append(self.every[i, first + 1 : first + self._variants])
-                labels += [f"variant {number}" for number in range(2, self._variants + 1)]
-            if negatives is not None:
-                row.append(negatives.images[i : i + 1])
-                labels.append(f"off: {_told(negatives.scores[i])}")
-            if self.examples.numel():
-                row.append(self.examples[i])
-                own = self.natural[i]
-                labels += [f"{one.value:.3g} in {_short(one.image)}" for one in own]
-                labels += [""] * (self.examples.shape[1] - len(own))
-            images.append(torch.cat(row))
-        together = len(images[0])
-        return figures.image_grid(
-            self._colour(torch.cat(images)), labels, title=title, columns=columns, together=together
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Return addresses, scores and settings."""
@@ -107,31 +83,79 @@ class Patterns:
             found["negatives"] = self.negatives.images
         return found | ({"examples": self.examples} if self.examples.numel() else {})
 
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.svg` or `.pdf` (the figure), `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _colour(self, images: Tensor) -> Any:
-        return as_colour(images, self.model.input.shown)
-
-    def _labels(self) -> list[str]:
-        rows = zip(self.targets, self.scores, strict=True)
-        return ["\n".join([*textwrap.wrap(str(target), WIDTH), _told(score)]) for target, score in rows]
-
     @property
-    def _variants(self) -> int:
+    def variants(self) -> int:
+        """How many images of each objective were made to differ."""
         return int(self.settings.get("variants", 1))
 
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PatternProgress(Result):
+    """How far a run is; its figure shows the images on their way.
+
+    Attributes
+    ----------
+    done, total : int
+        Finished images, and all.
+    share : float
+        Share of the updates that are made, 0 to 1, if no image converges early.
+    rate : float
+        Updates of images per second.
+    left : float
+        Seconds left at most.
+    images : callable
+        Returns the images on their way: the objective's text and (rows, C, H, W) in 0..1 of each.
+    model : Model
+        The network.
+
+    """
+
+    done: int
+    total: int
+    share: float
+    rate: float
+    left: float
+    images: Callable[[], list[tuple[str, Tensor]]]
+    model: Model
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers, and the objectives of the images on their way."""
+        numbers = {name: getattr(self, name) for name in ("done", "total", "share", "rate", "left")}
+        return {**numbers, "objectives": [what for what, _ in self.images()]}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the images on their way, (n, C, H, W), under "images"."""
+        rows = [rows for _, rows in self.images()]
+        return {"images": torch.cat(rows) if rows else torch.empty(0)}
+
+    def save(self, path: str | Path, **drawing: Any) -> Path:
+        """Write the images on their way as `Result.save` does; no file while there are none."""
+        return super().save(path, **drawing) if self.images() else Path(path)
 
 
-def _told(score: Score) -> str:
-    """Return a response with its flags, for under an image."""
-    times = f", {score.ratio:.1f}x natural" if score.ratio is not None else ""
-    flags = f"\n{', '.join(score.flags)}" if score.flags else ""
-    return f"{score.activation:.3g}{times}{flags}"
+@dataclass(frozen=True)
+class PatternEstimate:
+    """What a run will cost; `str` gives it in one sentence.
 
+    Attributes
+    ----------
+    objectives, images : int
+        How many.
+    seconds : float
+        Duration if no image converges early.
+    bytes : int
+        Memory of the passes, beyond the network.
 
-def _short(name: str, length: int = 18) -> str:
-    return name if len(name) <= length else "…" + name[1 - length :]
+    """
+
+    objectives: int
+    images: int
+    seconds: float
+    bytes: int
+
+    def __str__(self) -> str:
+        minutes = f"{self.seconds / 60:.1f} minutes" if self.seconds >= 90 else f"{self.seconds:.0f} seconds"
+        return (
+            f"{self.objectives} objectives, {self.images} images: about {minutes}, less where they converge early; "
+            f"{self.bytes / 2**20:.0f} MiB beyond the network"
+        )

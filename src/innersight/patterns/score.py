@@ -13,13 +13,12 @@ from innersight import tap
 from innersight.address import Address
 from innersight.layers import default_layers, survey
 from innersight.model import Model
-from innersight.patterns.examples import Natural
-from innersight.patterns.natural import frequencies
+from innersight.patterns.jobs import FinishedPattern
 from innersight.patterns.objectives import Objective
 from innersight.patterns.options import Views
-from innersight.patterns.reading import Reading, References
-from innersight.patterns.slots import Drawn, whole
-from innersight.patterns.transforms import draw, view
+from innersight.patterns.parameterize import frequencies
+from innersight.patterns.responses import Natural, ObjectiveBatch, References, whole
+from innersight.patterns.views import draw, view
 from innersight.quotients import normalised, quotient
 
 HELD_OUT, LOOKS = Views(shift=0.1, zoom=0.15, rotate=12.0), 4
@@ -35,16 +34,32 @@ BATCH = 16
 class Score:
     """How far a pattern got.
 
-    activation : the response to the finished, unmoved pattern: the peak over the unit's map (the lowest place, negated,
-        of what is to be switched off), the class score, or the value of the objective. start : the same for the random
-        image it began with. held : mean over views that the optimizer never saw (wider shifts, turns and zooms).
-    natural : the highest over the images given. usual : their 99.9th percentile over images and places. None
-        without any.
-    agreement : cosine, -1 to 1, between what two seeds changed in the other units of the layer, averaged over pairs of
-        seeds; None with one seed. Patterns of different units change much alike too: compare with theirs.
-    grain : share of the image's energy above a quarter cycle a pixel.
-    steps : updates taken. converged : whether it had stopped rising. rectified : whether the unit cannot be below 0.
-    still : whether no gradient reached the image at the end.
+    Attributes
+    ----------
+    activation : float
+        The response to the finished pattern: the peak of the unit's map (the lowest value, negated, of a unit to be
+        inhibited), the class score, or the value of the objective.
+    start : float
+        The same for the image that the optimizer started from.
+    natural, usual : float or None
+        The highest response over the images given, and its 99.9th percentile over images and locations; None without
+        images.
+    held : float
+        Mean response over transformations that the optimizer never used: wider shifts, rotations and zooms.
+    agreement : float or None
+        Cosine, -1 to 1, between what two seeds changed in the other units of the layer, averaged over pairs of seeds;
+        None with one seed. Patterns of different units change much in the same way too: compare with theirs.
+    grain : float
+        Share of the image's energy above a quarter cycle per pixel, 0 to 1.
+    steps : int
+        Updates made.
+    converged : bool
+        Whether the response had stopped rising.
+    rectified : bool
+        Whether the unit cannot be below 0.
+    still : bool
+        Whether no gradient reached the image at the end.
+
     """
 
     activation: float
@@ -73,10 +88,10 @@ class Score:
     def flags(self) -> tuple[str, ...]:
         """What speaks against the pattern.
 
-        dead : the unit was silent at the start and still is, and no image given excites it. silent : it still is, but
-        images do excite it. stuck : the response did not rise. saturated : it rose to where no gradient is left.
+        dead : the unit was silent at the start and still is, and no image given activates it. silent : it still is, but
+        images do activate it. stuck : the response did not rise. saturated : it rose to where no gradient is left.
         unconverged : it was still rising. noisy : much fine grain, as adversarial images have. fragile : less than
-        half the response under other views. below natural : images excite the unit more. not a number : the network
+        half the response under other views. below natural : images activate the unit more. not a number : the network
         gave none.
         """
         if not math.isfinite(self.activation):
@@ -119,7 +134,7 @@ class Score:
 
 def scored(
     model: Model,
-    drawn: Sequence[Sequence[Drawn]],
+    drawn: Sequence[Sequence[FinishedPattern]],
     references: References,
     naturals: Sequence[Natural | None],
 ) -> tuple[list[int], list[Score]]:
@@ -162,7 +177,7 @@ def scored(
 
 
 def beside(model: Model, wanted: Sequence[Objective]) -> list[str | None]:
-    """Return the layer in which images of each objective are compared: its own, for a class the last with places.
+    """Return the layer in which images of each objective are compared: its own, for a class the last with a grid.
 
     None for a class of a network without any layer that can be read.
     """
@@ -186,7 +201,7 @@ def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, reference
             part = pixels[start : start + BATCH]
             part = torch.cat([part, part[-1:].expand(spare, -1, -1, -1)]).to(model.device)
             part = part.contiguous(memory_format=torch.channels_last)
-            reading = Reading(model, own + own[-1:] * spare, references=references, peak=True)
+            reading = ObjectiveBatch(model, own + own[-1:] * spare, references=references, peak=True)
             found.append(reading(part)[: len(own)].float().cpu())
     return torch.cat(found)
 
@@ -204,7 +219,7 @@ def grain(pixels: Tensor) -> Tensor:
 
 
 def _means(model: Model, layers: Sequence[str | None], pixels: Tensor) -> list[Tensor]:
-    """Return the mean and the lowest place of every unit of each image's own layer: (units, 2) each."""
+    """Return the mean and the lowest location of every unit of each image's own layer: (units, 2) each."""
     found: list[Tensor] = []
     with torch.no_grad():
         for start in range(0, len(layers), BATCH):
@@ -218,7 +233,7 @@ def _means(model: Model, layers: Sequence[str | None], pixels: Tensor) -> list[T
 
 
 def _agreement(objective: Objective, begun: Sequence[Tensor], ended: Sequence[Tensor]) -> float | None:
-    """Return how far the seeds changed the other units of the layer alike."""
+    """Return how far the seeds changed the other units of the layer in the same way."""
     if len(ended) < 2 or not len(ended[0]):
         return None
     change = torch.stack([after[:, 0] - before[:, 0] for after, before in zip(ended, begun, strict=True)])
@@ -231,7 +246,7 @@ def _agreement(objective: Objective, begun: Sequence[Tensor], ended: Sequence[Te
 
 
 def _rectified(objective: Objective, begun: Sequence[Tensor], ended: Sequence[Tensor]) -> bool:
-    """Say whether the unit cannot be below zero: its lowest place is exactly zero somewhere and nowhere less."""
+    """Return whether the unit cannot be below zero: its lowest value is exactly zero somewhere and nowhere less."""
     term = objective.single
     if term is None or term.weight < 0 or not isinstance(term.address, Address):
         return False

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from innersight.errors import MissingExtraError
 from innersight.train.options import TrainOptions
-from innersight.train.session import RunResult, train
+from innersight.train.result import TrainingRun
+from innersight.train.session import train
 from innersight.train.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from innersight.train.callback import TelemetryCallback
 
-__all__ = ["RunResult", "Telemetry", "TelemetryCallback", "TrainOptions", "train"]
+__all__ = ["Telemetry", "TelemetryCallback", "TrainOptions", "TrainingRun", "train"]
 
 
 def __getattr__(name: str) -> Any:

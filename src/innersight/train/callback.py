@@ -12,10 +12,18 @@ from innersight.train.telemetry import Telemetry
 class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     """Records a LightningModule in training; see `Telemetry` for what is recorded and where.
 
-    Logged metrics whose names begin with "val" are kept too. The first process alone records. In a checkpoint the step
-    reached and all records are kept, and a resumed run continues from there.
+    Parameters
+    ----------
+    folder, every, tensorboard
+        As `Telemetry` takes them.
+    net : nn.Module, optional
+        The network to record; the whole LightningModule when None.
 
-    net : the network to look into; the whole LightningModule when not given.
+    Notes
+    -----
+    Logged metrics whose names begin with "val" are kept too. Only the first process records. Checkpoints hold the step
+    reached and all records, and a resumed run continues from there.
+
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run says of itself: figures on the held out images, and the recipe that makes it again."""
+"""The card of a run: figures on the held out images, and the recipe that makes it again."""
 
 import platform
 import shlex

@@ -31,7 +31,7 @@ class TrainingImages:
     targets : (N,) int64, class numbers.
     files : (N,) paths below the listing's root.
     skipped : one sentence for each file that cannot be read.
-    contents : (N,) digests that tell the same image, see `innersight.train.split`.
+    contents : (N,) digests by which equal images are found, see `innersight.train.split`.
     """
 
     labels: tuple[str, ...]
@@ -79,8 +79,8 @@ def decode(
         megabytes = np.prod(shape, dtype=np.int64) / 1e6
         report(f"decoding {shape[0]:,} images to {spec.width}x{spec.height} ({megabytes:.0f} MB) ...")
         _fill(listing, spec, stem, shape, workers or min(8, os.cpu_count() or 1))
-    told = json.loads(stem.with_suffix(".json").read_text())
-    broken: dict[str, str] = told["broken"]
+    listed = json.loads(stem.with_suffix(".json").read_text())
+    broken: dict[str, str] = listed["broken"]
     pixels = np.memmap(stem.with_suffix(".u8"), dtype=np.uint8, mode="r", shape=shape)
     rows = np.array([n for n, file in enumerate(listing.files) if file not in broken], dtype=np.int64)
     skipped = tuple(f"{printable(file)}: {reason}" for file, reason in broken.items())
@@ -95,7 +95,7 @@ def decode(
         tuple(listing.files[n] for n in rows),
         skipped,
         listing.notes,
-        tuple((told["contents"][n][0], told["contents"][n][1]) for n in rows),
+        tuple((listed["contents"][n][0], listed["contents"][n][1]) for n in rows),
     )
 
 
@@ -121,8 +121,8 @@ def drop_empty(images: TrainingImages) -> TrainingImages:
 
 
 def shuffled(images: TrainingImages, seed: int) -> TrainingImages:
-    """Return the images with their labels dealt out anew, as many of each as before, and a note that says so."""
-    note = "the labels are shuffled, and the accuracy is that on the images it learned"
+    """Return the images with their labels permuted, and a note about that."""
+    note = "the labels are shuffled, and the accuracy is that on the training images"
     targets = np.random.default_rng(seed).permutation(images.targets)
     return replace(images, targets=targets, notes=(*images.notes, note))
 

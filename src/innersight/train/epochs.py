@@ -26,7 +26,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
             self._keep(pl_module, epoch_file(0))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Note what was reached, keep it, and say so."""
+        """Note what was reached, keep it, and report it."""
         pl_module.check_finite()
         reached, metrics = pl_module.reached, trainer.callback_metrics
         accuracy, loss = float(metrics["val/accuracy"]), float(metrics["val/loss"])

@@ -1,4 +1,4 @@
-"""Ctrl-C and a full disk while training: what is told, and what stays."""
+"""Ctrl-C and a full disk while training: what is reported, and what stays."""
 
 import shutil
 import signal
@@ -45,7 +45,7 @@ def _inside_loop(frame: Any) -> bool:
 
 @contextmanager
 def clear_about_full_disk(out: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence that says what is kept."""
+    """Turn a full disk into one sentence that names what is kept."""
     try:
         with quiet_writers():
             yield

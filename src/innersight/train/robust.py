@@ -41,7 +41,7 @@ def hardest(
     with _evaluating(net), torch.enable_grad():
         for _ in range(steps):
             changed.requires_grad_(True)
-            # Summed, so that an image is changed alike in a batch of any size.
+            # Summed, so that the change of an image does not depend on the size of the batch.
             loss = functional.cross_entropy(logits_of(net, spec.normalise(changed)), targets, reduction="sum")
             (slope,) = torch.autograd.grad(loss, changed)
             moved = changed.detach() + 1.5 * radius / steps * _unit(slope)

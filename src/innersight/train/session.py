@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from innersight.errors import InnersightError, MissingExtraError
 from innersight.input_spec import InputSpec
 from innersight.options import changed
 from innersight.sources import load
-from innersight.sources.run_card import RunCard, judged_on, read_card, write_run
+from innersight.sources.run_card import RunCard, read_card, write_run
 from innersight.sources.weights import read_weights
 from innersight.train import answers, data, split
 from innersight.train.card import counts, measured, recipe_of, skipped
@@ -23,39 +23,9 @@ from innersight.train.continuation import checkpoint_of, clear
 from innersight.train.interruptions import clear_about_full_disk, interruptible
 from innersight.train.listing import described, scan
 from innersight.train.options import TrainOptions
+from innersight.train.result import TrainingRun
 
 SEEN, SEEN_FINE = 80_000, 20_000
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A trained network in its folder; `innersight.load(f"run:{folder}")` opens it.
-
-    accuracy : share of the held out images, 0..1, by the stored weights. images : how many were held out.
-    interval : 95% Wilson interval of the accuracy. epochs : trained. seconds : of training.
-    stopped : None, or when it was ended early on request ("stopped after epoch 3").
-    """
-
-    folder: Path
-    card: RunCard
-    accuracy: float
-    images: int
-    interval: tuple[float, float]
-    epochs: int
-    seconds: float
-    stopped: str | None = None
-
-    def __str__(self) -> str:
-        return self.summary()
-
-    def summary(self) -> str:
-        """Return the outcome in one sentence."""
-        low, high = self.interval
-        early = f", {self.stopped}" if self.stopped else ""
-        return (
-            f"accuracy {self.accuracy:.4f} on {judged_on(self.card.metrics)} (95% interval {low:.3f}-{high:.3f}), "
-            f"{self.epochs} epochs in {self.seconds:.0f} s{early}: {self.folder}"
-        )
 
 
 @public()
@@ -70,7 +40,7 @@ def train(
     bar: bool | None = None,
     report: Callable[[str], None] = print,
     **changes: Any,
-) -> RunResult:
+) -> TrainingRun:
     """Train a classifier on labelled images, and write a run folder that `innersight.load("run:OUT")` opens.
 
     Parameters
@@ -83,8 +53,8 @@ def train(
         How to train; the defaults when None.
     val : images, optional
         Validation images of the same classes, in the same forms. A share `holdout` of every class is held out when
-        None. Copies of an image are never parted. Where validation images were learned from, the accuracy says how many
-        instead of calling them held out.
+        None. Copies of an image stay on the same side. Where validation images were trained on, the accuracy names how
+        many instead of calling them held out.
     resume : bool
         Resume a run that Ctrl-C ended. An unfinished folder (without run.json) is resumed anyway when the options are
         the same.
@@ -99,7 +69,7 @@ def train(
 
     Returns
     -------
-    RunResult
+    TrainingRun
         The folder, and how accurate the stored weights are.
 
     Raises
@@ -152,7 +122,7 @@ def _train(
     bar: bool,
     main: bool,
     report: Callable[[str], None],
-) -> RunResult:
+) -> TrainingRun:
     from innersight.train import loop
 
     source, weights, spec, earlier = _source(options)
@@ -216,7 +186,7 @@ def _train(
         write_run(out, task.net, card, half=options.half)
         if stopped:
             report(f"{note}; the best epoch so far is a usable run, and resume=True (--resume) continues from here")
-    return RunResult(
+    return TrainingRun(
         out,
         card,
         metrics["accuracy"],

@@ -25,7 +25,7 @@ class History:
     """What the weights a run starts from were trained on.
 
     source : the run, for sentences. trained, held : digests of all images that it or the runs before it learned from,
-    and of those held out that none learned from. complete : False where it does not say.
+    and of those held out that none learned from. complete : False where the run does not list them.
     """
 
     source: str
@@ -75,7 +75,7 @@ def divide(images: TrainingImages, history: History | None, *, holdout: float, s
     Copies of an image stay together: one of them judges, or all are learned from. What the earlier runs held out stays
     held out, what they learned from is learned from again, and only images new to them are dealt out by `seed`. Images
     that lie in more than one class do not judge. Where nothing else is left, images that were learned from are held
-    out all the same, and `doubt` says so.
+    out all the same, and `doubt` states it.
 
     holdout : share, 0 < holdout < 1; rounded for each class, but one image or more of every class of two.
     Raises InnersightError for a share out of range or when nothing can be held out.
@@ -128,7 +128,7 @@ def judged(images: TrainingImages, judges: TrainingImages, history: History | No
 def learned(images: TrainingImages) -> Split:
     """Learn from all of `images`, and judge by the same."""
     every = np.arange(len(images.files))
-    return Split(every, every, "not held out: they are the images it learned")
+    return Split(every, every, "not held out: they are the training images")
 
 
 def history_of(run: Path | None, weights: str | None, net: str) -> History | None:
@@ -159,7 +159,7 @@ def history_of(run: Path | None, weights: str | None, net: str) -> History | Non
 
 
 def learned_by(run: Path | None) -> frozenset[str]:
-    """Return the digests of all images that the weights in a run folder were trained on; none where it does not say."""
+    """Return the digests of all images that the weights in a run folder were trained on; none where it has no list."""
     history = history_of(run, None, "") if run is not None else None
     return history.trained if history is not None else frozenset()
 
@@ -212,7 +212,7 @@ def _digests(path: Path) -> dict[str, Any] | None:
 def _unknown(history: History | None) -> str | None:
     if history is None or history.complete:
         return None
-    return f"perhaps not held out: {history.source} does not say which images it was trained on"
+    return f"perhaps not held out: {history.source} does not list its training images"
 
 
 def _known(contents: Sequence[Content], digests: Any) -> np.ndarray:
@@ -249,7 +249,7 @@ def _about_classes(
     there = np.bincount(images.targets, minlength=len(images.labels)) > 0
     if len(unjudged := np.flatnonzero(there & (judging == 0))):
         before = " (the weights it starts from learned of them)" if known[unjudged].all() else ""
-        yield f"no image of {_few(images.labels, unjudged)} is held out{before}: the accuracy says nothing of it"
+        yield f"no image of {_few(images.labels, unjudged)} is held out{before}: the accuracy does not cover it"
     if len(unlearned := np.flatnonzero(there & (learning == 0))):
         yield f"no image of {_few(images.labels, unlearned)} is left to learn from: all are held out"
 
@@ -261,15 +261,18 @@ def _few(labels: Sequence[str], numbers: np.ndarray) -> str:
 
 def _about_copies(images: TrainingImages, groups: np.ndarray, mixed: np.ndarray) -> list[str]:
     copies = np.flatnonzero(groups != np.arange(len(groups)))
-    said = []
+    notes = []
     if len(copies):
         one, other = images.files[copies[0]], images.files[groups[copies[0]]]
-        said.append(f"{len(copies):,} images are copies of others, such as {one} of {other}: these are never parted")
+        notes.append(
+            f"{len(copies):,} images are copies of others, such as {one} of {other}: "
+            "they stay on the same side of the split"
+        )
     if mixed.any():
         n = int(np.flatnonzero(mixed & (groups != np.arange(len(groups))))[0])
         other = images.files[groups[n]]
-        said.append(
+        notes.append(
             f"{int(mixed.sum()):,} images lie in more than one class, such as {images.files[n]} and {other}: "
-            "they do not judge"
+            "they are not held out"
         )
-    return said
+    return notes

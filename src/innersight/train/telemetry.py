@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from innersight.errors import InnersightError, MissingExtraError
+from innersight.errors import InnersightError
 from innersight.quotients import precise
 from innersight.storage.bounded import read_json, reading
 from innersight.storage.writing import write_text
+from innersight.train.events import BINS, add_histogram, open_writer
 
 FORMAT = 1
-BINS = 32
 MAX_POINTS = 1000
 MAX_ROWS = 1500
 _WRITE_SECONDS = 30.0
@@ -30,43 +30,64 @@ _ACTIVATIONS = (
 
 
 class Telemetry:
-    """Records a network in training.
+    """Records a network in training: scalars of every step, and now and then what happens in every layer.
 
-    In a bare PyTorch loop:
+    Parameters
+    ----------
+    net : nn.Module
+        The network; nothing is done to it at construction.
+    folder : path, optional
+        `telemetry.json` is written there (at `write`, `close`, and every 30 seconds or more) by replacing the whole
+        file, and `tensorboard/` gets the event files. Everything stays in memory when None.
+    every : int
+        Steps from record to record, 1 or more; with 1, the first step has no update_ratio and no dead units. When the
+        file would pass about 1 MB (1,500 layer records), every second record is dropped and the interval doubles;
+        scalars of more than 1,000 steps are averaged in pairs.
+    tensorboard : bool
+        Write event files too.
+    resume_at : int
+        Resume after this step with what `telemetry.json` holds; later records in it are dropped. Enter the `with`
+        block, or call `prepare`, once the network has the weights of that step.
 
-        with Telemetry(net, "run") as telemetry:
-            for x, y in batches:
-                loss = criterion(net(x), y)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                telemetry.step(loss, lr=optimizer.param_groups[0]["lr"])
+    Raises
+    ------
+    InnersightError
+        For an interval below 1, and a network without convolutions or linear layers.
+    MissingExtraError
+        Without tensorboard.
 
+    Notes
+    -----
     Every call of `step` keeps the scalars; every `every`-th also takes, for each layer (module with a weight of two or
     more dimensions: convolutions, linear layers):
 
-    - weight_norm, gradient_norm : Euclidean norms; the gradient is that of the step just taken.
+    - weight_norm, gradient_norm : Euclidean norms; the gradient is that of the step just made.
     - update_ratio : norm of the step's change of the weights / norm of the weights before it.
-    - dead : share of units, 0..1, that were not positive at any place of any image of the step's forward passes, at
-      the output of the activation module (ReLU, GELU, ...) that follows the layer; null where none follows.
+    - dead : share of units, 0 to 1, that were not positive at any location of any image of the step's forward passes,
+      at the output of the activation module (ReLU, GELU, ...) that follows the layer; null where none follows.
     - histograms of weights and gradients: 32 equal bins from the smallest to the largest value.
 
     For this the weights are copied and forward hooks are registered at the end of the step before, and removed at the
-    recorded one; passes in evaluation mode are not counted. Nothing is done to the network at construction, and `close`
-    (or the `with` block) leaves no hook. The copies stay on the network's device, whose values are fetched only at
-    recorded steps.
+    recorded one; passes in evaluation mode are not counted. `close` (or the `with` block) leaves no hook. The copies
+    stay on the network's device, whose values are fetched only at recorded steps. Values that are not finite are stored
+    as null.
 
-    folder : `telemetry.json` is written there (at `write`, `close`, and every 30 seconds or more) by replacing the
-        whole file, and `tensorboard/` gets the event files. None keeps everything in memory.
-    every : steps from record to record, 1 or more (with 1, the first step has no update_ratio and no dead units).
-        When the file would pass about 1 MB (1,500 layer records), every second record is dropped and the interval
-        doubles; scalars of more than 1,000 steps are averaged in pairs.
-    tensorboard : False to write no event files.
-    resume_at : resume after this step with what `telemetry.json` holds; later records in it are dropped. Enter the
-        `with` block, or call `prepare`, once the network has the weights of that step.
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight.train import Telemetry
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU())
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> with Telemetry(net, every=2) as telemetry:
+    ...     for x in torch.ones(4, 3, 4):
+    ...         loss = net(x).square().mean()
+    ...         optimizer.zero_grad()
+    ...         loss.backward()
+    ...         _ = optimizer.step()
+    ...         telemetry.step(loss, lr=0.1)
+    >>> telemetry.state()["layers"]["0"]["step"]
+    [2, 4]
 
-    Values that are not finite are stored as null. Raises InnersightError for a bad interval or a network without such
-    layers, MissingExtraError without tensorboard.
     """
 
     def __init__(
@@ -265,7 +286,7 @@ class Telemetry:
                     writer.add_scalar(f"{key}/{name}", value, self._step)
             for key, edges, bins in (("weights", row[4:6], counts[0]), ("gradients", row[6:8], counts[1])):
                 if bins is not None and all(map(math.isfinite, edges)):
-                    _add_histogram(writer, f"{key}/{name}", edges, bins, self._step)
+                    add_histogram(writer, f"{key}/{name}", edges, bins, self._step)
 
     def _flush(self) -> None:
         """Fetch the scalars noted since the last record, one transfer for all that are tensors of one device."""
@@ -300,7 +321,7 @@ class Telemetry:
 
     def _events(self) -> Any:
         if self._tensorboard and self._writer is None:
-            self._writer = _open_writer(str(self._folder / "tensorboard"), self._resume_at)  # type: ignore[operator]
+            self._writer = open_writer(str(self._folder / "tensorboard"), self._resume_at)  # type: ignore[operator]
         return self._writer
 
     def _continue(self, data: dict[str, Any]) -> None:
@@ -371,22 +392,3 @@ def _halve(series: dict[str, list[Any]]) -> None:
     last = [values[-1]] if len(values) % 2 else []
     series["value"] = [(a + b) / 2 for a, b in zip(values[::2], values[1::2], strict=False)] + last
     series["step"] = steps[1::2] + ([steps[-1]] if len(steps) % 2 else [])
-
-
-def _open_writer(folder: str, resume_at: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("tensorboard", "train") from error
-    return SummaryWriter(folder, purge_step=resume_at + 1 if resume_at else None)
-
-
-def _add_histogram(writer: Any, tag: str, edges: list[float], counts: list[int], step: int) -> None:
-    low, high = edges
-    # Of values that are all the same, limits that rise all the same, whatever the size.
-    width = (high - low) / BINS or abs(high) * 1e-12 or 1e-12
-    limits = [low + width * (n + 1) for n in range(BINS)]
-    middles = [limit - width / 2 for limit in limits]
-    total = sum(n * m for n, m in zip(counts, middles, strict=True))
-    squares = sum(n * m * m for n, m in zip(counts, middles, strict=True))
-    writer.add_histogram_raw(tag, low, high, sum(counts), total, squares, limits, counts, global_step=step)

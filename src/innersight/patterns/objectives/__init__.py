@@ -1,4 +1,4 @@
-"""What a pattern is to drive: sums of terms, each of a kind. One file for each kind or family of kinds."""
+"""What a pattern maximizes: sums of terms, each of a kind. One file for each kind or family of kinds."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ from innersight.registry import Registry
 class Term:
     """One part of an objective.
 
-    kind : name in the registry. address : a unit, a place, a layer, or a class. weight : of its value in the sum.
-    given : what the kind needs further: a direction in unit space, or an Image.
+    kind : name in the registry. address : a unit, perhaps at one location, a layer, or a class. weight : of its value
+    in the sum. given : what the kind needs further: a direction in unit space, or an Image.
     """
 
     kind: str
@@ -48,9 +48,13 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A weighted sum of terms, which a pattern makes as high as it can.
+    """A weighted sum of terms, which a pattern maximizes; objectives can be added, negated and scaled.
 
-    Objectives are added, subtracted, negated, and multiplied by a number.
+    Attributes
+    ----------
+    terms : tuple of Term
+        The parts of the sum.
+
     """
 
     terms: tuple[Term, ...]
@@ -93,7 +97,7 @@ class Rows:
 
     at : (n,) row of each term. together : (n,) the same number for rows that are drawn together.
     references : for a term with an Image, what the layer makes of it: (units, h, w). peak : whether the response is
-    asked for (a unit's highest place) rather than what is optimized (the mean of its map).
+    asked for (a unit's highest location) rather than what is optimized (the mean of its map).
     """
 
     model: Model
@@ -119,7 +123,7 @@ objectives: Registry[Make] = Registry("objective", __name__, takes="units", give
 
 - takes : what its address names: "units" of a layer, a whole "layer", or a "class".
 - given : the type of `Term.given`, where it needs something further: Tensor for a direction, Image.
-- alone : whether it drives an image by itself.
+- alone : whether it is an objective by itself.
 - example : how it is written, with LAYER and NAME for a layer and a class; empty for what only Python can ask for.
 """
 
@@ -138,11 +142,36 @@ def resolve(
     reference: Image | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Objective, ...]:
-    """Return the objectives named, each checked against the model; a layer alone stands for all its units.
+    """Return the objectives named, each checked against the model.
 
-    A text is an address, `KIND(ADDRESS)`, or a sum of these written with spaces: `stage2:5 - 0.5 * stage2:7`; a leading
-    `-` asks for what inhibits it. reference : the image that `caricature` and `inversion` look at. size : (H, W) of the
-    patterns, in whose grids places are; the network's own by default. Raises InnersightError naming what is unknown.
+    Parameters
+    ----------
+    model : Model
+        The network.
+    what : str, address, Objective, or several of these
+        An address, `KIND(ADDRESS)`, or a sum of these written with spaces: `stage2:5 - 0.5 * stage2:7`. A leading `-`
+        asks for what inhibits it. A layer alone stands for all its units.
+    reference : Image, optional
+        The image that `caricature` and `inversion` look at.
+    size : (int, int), optional
+        Height and width of the patterns, in whose grids locations are counted; the network's own when None.
+
+    Returns
+    -------
+    tuple of Objective
+        In the order named.
+
+    Raises
+    ------
+    InnersightError
+        Naming what is unknown, with the nearest names.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> resolve(ins.load("small:8"), ["stage1:0-1", "-stage2:3", "stage1:0 - 0.5 * stage2:1"])
+    (Objective('stage1:0'), Objective('stage1:1'), Objective('-stage2:3'), Objective('stage1:0 - 0.5 * stage2:1'))
+
     """
     given = [what] if isinstance(what, str | Address | ClassAddress | Objective) else list(what)
     found = [one for item in given for one in _read(item, model.labels)]
@@ -168,7 +197,9 @@ def resolve(
     for one in whole:
         if all(not objectives.entry(term.kind).alone for term in one.terms):
             kind = one.terms[0].kind
-            raise InnersightError(f"{str(one)!r}: {kind} drives nothing by itself; add what it is to be {kind} in")
+            raise InnersightError(
+                f"{str(one)!r}: {kind} is no objective by itself; add one, such as LAYER:0 + {kind}(LAYER)"
+            )
     return tuple(Objective(tuple(_checked(model, known, term, reference) for term in one.terms)) for one in whole)
 
 

@@ -11,21 +11,24 @@ from innersight.patterns.objectives import Read, Rows, objectives
 @objectives.register(
     "Class score",
     source="Simonyan et al. 2013, arXiv:1312.6034",
+    use="to see what a class looks like to the network",
     takes="class",
     example="class:NAME",
 )
 def logit(rows: Rows) -> Read:
-    """Drive the score of a class before any softmax."""
+    """Maximize the score of a class before any softmax."""
     return _scores(rows, lambda scores: scores)
 
 
 @objectives.register(
     "Class probability",
+    source="Simonyan et al. 2013, arXiv:1312.6034",
+    use="to see what sets a class apart from the others",
     takes="class",
     example="probability(class:NAME)",
 )
 def probability(rows: Rows) -> Read:
-    """Drive the probability of a class, which also lowers the other classes; flat where the class is certain."""
+    """Maximize the probability of a class, which also lowers the other classes; flat where the class is certain."""
     return _scores(rows, rows.model.probabilities)
 
 

@@ -12,11 +12,12 @@ from innersight.quotients import normalised
 @objectives.register(
     "Direction in unit space",
     source="Carter et al. 2019, https://distill.pub/2019/activation-atlas",
+    use="for concepts, and for combinations of units",
     takes="layer",
     given=Tensor,
 )
 def direction(rows: Rows) -> Read:
-    """Drive along a direction in unit space: the dot product times the squared cosine, averaged over locations.
+    """Maximize a direction in unit space: the dot product times the squared cosine, averaged over locations.
 
     From Python: `along(layer, vector)`.
     """
@@ -33,7 +34,31 @@ def direction(rows: Rows) -> Read:
 
 
 def along(layer: str, vector: Tensor) -> Objective:
-    """Return the objective that goes along `vector` (units,) in the layer's unit space."""
+    """Return the objective of a direction in a layer's unit space.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the layer.
+    vector : Tensor
+        (units,), finite and not zero; its length does not matter.
+
+    Returns
+    -------
+    Objective
+        Which can be added to others.
+
+    Raises
+    ------
+    InnersightError
+        For anything but a vector.
+
+    Examples
+    --------
+    >>> along("stage2", torch.ones(16))
+    Objective('direction(stage2)')
+
+    """
     if not isinstance(vector, Tensor) or vector.ndim != 1:
         raise InnersightError(f"direction({layer}): give a vector with one number for each unit")
     return Objective((Term("direction", Address(layer), given=vector.detach().float().cpu()),))

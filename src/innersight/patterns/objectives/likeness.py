@@ -11,12 +11,13 @@ from innersight.quotients import cosine
 @objectives.register(
     "Caricature",
     source="Olah et al. 2017, https://distill.pub/2017/feature-visualization",
+    use="to see what a layer responds to in an image",
     takes="layer",
     given=Image,
     example="caricature(LAYER)",
 )
 def caricature(rows: Rows) -> Read:
-    """Drive what the layer sees in an image: the dot product with its activations times the cosine."""
+    """Exaggerate what a layer responds to in an image: the dot product with its activations times the cosine."""
     theirs = _stacked(rows)
 
     def read(values: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ def caricature(rows: Rows) -> Read:
 @objectives.register(
     "Inversion",
     source="Mahendran and Vedaldi 2015, arXiv:1412.0035",
+    use="to see what a layer keeps of an image, and what it discards",
     takes="layer",
     given=Image,
     example="inversion(LAYER)",

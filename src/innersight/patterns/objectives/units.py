@@ -10,24 +10,25 @@ from innersight.patterns.objectives import Read, Rows, objectives
 @objectives.register(
     "Unit",
     source="Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network",
+    use="to see what a unit responds to",
     takes="units",
     example="LAYER:0",
 )
 def unit(rows: Rows) -> Read:
-    """Drive a unit: the mean of its activation map, or its value at one location."""
+    """Maximize a unit: the mean of its activation map, or its value at one location."""
     addresses = [term.address for term in rows.terms if isinstance(term.address, Address)]
     units = rows.tensor([address.unit for address in addresses])
     places = [address.location for address in addresses]
     y, x = (rows.tensor([place[axis] if place else 0 for place in places]) for axis in (0, 1))
-    there, some = rows.tensor([place is not None for place in places], torch.bool), any(places)
+    located, some = rows.tensor([place is not None for place in places], torch.bool), any(places)
     sign = rows.tensor([1.0 if term.weight > 0 else -1.0 for term in rows.terms], torch.float32)
 
     def read(values: Tensor) -> Tensor:
         own = values[rows.at, units].float()
-        # What is to be switched off is judged by its lowest place.
+        # A unit that is to be inhibited is measured at its lowest location.
         result = (own * sign[:, None, None]).amax((1, 2)) * sign if rows.peak else own.mean((1, 2))
         if not some:
             return result
-        return torch.where(there, own[torch.arange(len(own), device=own.device), y, x], result)
+        return torch.where(located, own[torch.arange(len(own), device=own.device), y, x], result)
 
     return read

@@ -3,19 +3,19 @@
 import torch
 from torch import Tensor
 
-from innersight.patterns.natural import frequencies
 from innersight.patterns.options import Statistics
-from innersight.patterns.parameterize import Parameterization, logit, parameterizations
+from innersight.patterns.parameterize import Parameterization, frequencies, logit, parameterizations
 
 START = 0.2  # contrast of the random image, where 1 is that of natural images
 
 
-@parameterizations.register("Fourier coefficients")
+@parameterizations.register(
+    "Fourier coefficients",
+    source="Olah et al. 2017, https://distill.pub/2017/feature-visualization",
+    use="by default: natural colours, and large structure as easily as fine grain",
+)
 def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
-    """Frequencies weighted as in natural images: large structure is as easy to find as fine grain.
-
-    Olah et al. 2017, https://distill.pub/2017/feature-visualization; colours along the principal axes of natural ones.
-    """
+    """Write an image as Fourier coefficients, weighted as in natural images, of decorrelated colours."""
     space = Space(shape, statistics)
     channels, height, width = shape
 

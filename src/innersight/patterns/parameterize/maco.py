@@ -10,11 +10,15 @@ from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.parameterize.fourier import Space
 
 
-@parameterizations.register("Phase alone (MACO)")
+@parameterizations.register(
+    "Phases only (MACO)",
+    source="Fel et al. 2023, arXiv:2306.06805",
+    use="for classes and deep layers, above all of robust networks: contrast stays natural at every frequency",
+)
 def maco(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
-    """Magnitude-constrained optimization: natural contrast at every frequency, only the phases are found.
+    """Write an image as the phases of its Fourier coefficients; the magnitudes are those of natural images.
 
-    Fel et al. 2023 (arXiv:2306.06805). Here the magnitudes follow the spectrum of each decorrelated colour.
+    Here the magnitudes follow the spectrum of each decorrelated colour.
     """
     space = Space(shape, statistics)
     channels, height, width = shape

@@ -12,8 +12,7 @@ from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.patterns import Views, patterns
 from innersight.patterns.objectives import resolve
-from innersight.patterns.transforms import Window, draw, view
-from innersight.patterns.windows import Windows
+from innersight.patterns.views import Window, Windows, draw, view
 
 
 def test_a_place_is_driven_through_its_window_as_in_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,86 @@
-"""The part of an image that has to be computed to drive a unit: what a place can see, or any part in early layers."""
+"""What a network is shown of an image at an update: a random view, through a window where not all is needed."""
+
+import math
+from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import Address
 from innersight.layer import ReceptiveField
 from innersight.model import Model
-from innersight.patterns.objectives import Objective
-from innersight.patterns.reading import moved
-from innersight.patterns.transforms import Window
+from innersight.patterns.objectives import Objective, Term
+from innersight.patterns.options import Views
 from innersight.receptive_field import receptive_fields
 
 LARGEST = 0.6  # of the image; beyond it a window saves too little
 NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
 ROUNDING = 256  # units in the last place by which an activation may differ between images of two sizes
 LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
+
+
+def draw(views: Views, generator: torch.Generator, steps: int) -> Float[Tensor, "steps 4"]:
+    """Return (shift x, shift y, zoom, rotation) for every step of one image; shifts in half sides."""
+    uniform = torch.rand((steps, 4), generator=generator) * 2 - 1
+    reach = torch.tensor([2 * views.shift, 2 * views.shift, views.zoom, math.radians(views.rotate)])
+    draws = uniform * reach + torch.tensor([0.0, 0.0, 1.0, 0.0])
+    if views.crop < 1:
+        # A part of the image seen at full size: zoomed in, its middle anywhere where it still fits.
+        side, where = torch.rand((steps, 1), generator=generator), torch.rand((steps, 2), generator=generator)
+        side = views.crop + (1 - views.crop) * side
+        draws[:, 2:3] /= side
+        draws[:, :2] += (2 * where - 1) * (1 - side)
+    return draws
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of an image that is fed to the network: top, left, height, width in pixels.
+
+    roams : it lies elsewhere at every update, anywhere in the image, and at `top`, `left` only at the first.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    roams: bool = False
+
+    @property
+    def kind(self) -> tuple[int, int, bool]:
+        """What images that share a batch have in common."""
+        return self.height, self.width, self.roams
+
+
+def view(
+    pixels: Float[Tensor, "B C H W"],
+    draws: Float[Tensor, "B 4"],
+    windows: Float[Tensor, "B 4"] | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    pad: str = "reflection",
+) -> Float[Tensor, "B C h w"]:
+    """Return every image seen under its own draw, or of it a window of `size`.
+
+    windows : (height, width, middle y, middle x) of each window, as fractions of the image and of its half sides.
+    """
+    dx, dy, zoom, rotation = draws.unbind(1)
+    aspect = pixels.shape[2] / pixels.shape[3]
+    cos, sin = rotation.cos() / zoom, rotation.sin() / zoom
+    matrix = torch.stack([cos, -sin * aspect, dx, sin / aspect, cos, dy], 1).view(-1, 2, 3)
+    if windows is not None:
+        height, width, middle_y, middle_x = windows.unbind(1)
+        zero, one = torch.zeros_like(height), torch.ones_like(height)
+        inner = torch.stack([width, zero, middle_x, zero, height, middle_y, zero, zero, one], 1).view(-1, 3, 3)
+        matrix = matrix @ inner
+    shape = [*pixels.shape[:2], *(size or pixels.shape[2:])]
+    grid = F.affine_grid(matrix.to(pixels), shape, align_corners=False)
+    if pad == "zeros":
+        return F.grid_sample(pixels - 0.5, grid, padding_mode=pad, align_corners=False) + 0.5
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=pad, align_corners=False)
 
 
 class Windows:
@@ -58,7 +123,7 @@ class Windows:
 
 
 def _same_in_part(model: Model, layer: str, shape: tuple[int, int, int], part: tuple[int, int]) -> bool:
-    """Say whether the middle place of a part of an image has the values it has in the whole image."""
+    """Return whether the middle location of a part of an image has the values it has in the whole image."""
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
     with torch.no_grad():
         whole = tap.capture(model, x, [layer]).activations[layer]
@@ -66,7 +131,7 @@ def _same_in_part(model: Model, layer: str, shape: tuple[int, int, int], part: t
             alone = tap.capture(model, x[:, :, : part[0], : part[1]], [layer]).activations[layer]
         except tap.DEFEATED:
             return False
-    # The places in the part's middle see nothing beyond its edges.
+    # The receptive fields of the locations in the middle do not reach beyond the edges.
     h, w = alone.shape[2:]
     inner, truth = (tensor[:, :, (h - 1) // 2, (w - 1) // 2] for tensor in (alone, whole))
     return _alike(inner, truth, whole)
@@ -139,3 +204,18 @@ def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: t
         top, left = max(0, top - stride[0]), max(0, left - stride[1])
         bottom, right = min(height, bottom + stride[0]), min(width, right + stride[1])
     return None
+
+
+def moved(objective: Objective, window: Window, stride: tuple[int, int]) -> Objective:
+    """Return the objective with its location counted in the grid of a window of the image."""
+
+    def shift(term: Term) -> Term:
+        address = term.address
+        assert isinstance(address, Address)
+        assert address.location is not None
+        y, x = address.location
+        return replace(
+            term, address=replace(address, location=(y - window.top // stride[0], x - window.left // stride[1]))
+        )
+
+    return Objective(tuple(map(shift, objective.terms)))

@@ -1,110 +1,29 @@
 """The optimizer: many images share a batch; one that is finished leaves it, and the next takes its place."""
 
+import os
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from innersight import tap
-from innersight.brief import brief
 from innersight.model import Model
 from innersight.network import no_memory
-from innersight.patterns.objectives import Objective
-from innersight.patterns.options import PatternOptions, Statistics
-from innersight.patterns.parameterize import Parameterization, parameterizations
-from innersight.patterns.reading import Reading, References
-from innersight.patterns.transforms import Window, draw, view
+from innersight.patterns.jobs import FinishedPattern, PatternJob, Recipe
+from innersight.patterns.responses import ObjectiveBatch, References, references_of, threads, whole
+from innersight.patterns.views import Window, draw, view
 from innersight.quotients import quotient
+from innersight.remote import spread
 
 WAKING = 16  # steps in which silent units are woken, see tap.redirected
 LONGER = 128  # and so many more for those that are silent still
 CHECK = 16  # steps between looks at how far the images are: the only times the host waits for the device
 RISING = 0.01  # an image is finished when CHECK steps add less than this share of its rise
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How images are drawn, the same for all images of a run; see `innersight.patterns`.
-
-    shape : (C, H, W). options : with all that depends on the network settled: the size, the statistics as numbers, the
-    learning rate, and the backend of torch.compile as text, empty for none. init : (C, H, W) in 0..1, the image that
-    all start from; random ones when None.
-    """
-
-    shape: tuple[int, int, int]
-    options: PatternOptions
-    init: Tensor | None = None
-
-    __repr__ = brief
-
-    def form(self) -> Parameterization:
-        """Return the parameterization for this shape."""
-        statistics = self.options.statistics
-        assert isinstance(statistics, Statistics)
-        form = parameterizations[self.options.parameterize](self.shape, statistics)
-        return form if self.options.lr is None else replace(form, lr=self.options.lr)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Images that are drawn together: one, or the variants of one objective that are to differ.
-
-    objective : as the user wrote it, which with the seed names the random streams. driven : what is optimized.
-    window : the part of the image that is fed to the network; None for all of it. Through one that roams as many
-    updates are made as it takes to see as much as in whole images.
-    """
-
-    objective: Objective
-    driven: Objective
-    seed: int
-    rows: int = 1
-    window: Window | None = None
-
-    def pace(self, recipe: Recipe) -> int:
-        """Return how many updates stand for one on the whole image."""
-        if self.window is None or not self.window.roams:
-            return 1
-        return round(recipe.shape[1] * recipe.shape[2] / (self.window.height * self.window.width))
-
-    @property
-    def fed(self) -> tuple[int, int, bool] | None:
-        """What jobs that share a batch have in common: the kind of their windows."""
-        return None if self.window is None else self.window.kind
-
-    def updates(self, recipe: Recipe) -> int:
-        """Return how many updates it takes at most."""
-        return recipe.options.steps * self.pace(recipe)
-
-    def streams(self) -> list[torch.Generator]:
-        """Return the random streams of its images: they depend on seed and objective only."""
-        return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in self.names()]
-
-    def names(self) -> list[str]:
-        """Return what names the random streams of its images."""
-        return [f"{self.seed} {self.objective}" + (f" {row}" if row else "") for row in range(self.rows)]
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A finished job.
-
-    begun, pixels : (rows, C, H, W) in 0..1, the random images and what became of them. importance : (rows, H, W) in
-    0..1, how much each place mattered on the way. steps : taken. converged : whether it had stopped rising.
-    still : whether no gradient reached the images any more.
-    """
-
-    job: Job
-    begun: Tensor
-    pixels: Tensor
-    importance: Tensor
-    steps: int
-    converged: bool
-    still: bool
-
-    __repr__ = brief
+ROWS, ROWS_ON_GPU = 16, 64
+USED = 0.5  # of what is free
 
 
 @dataclass(eq=False)
@@ -150,29 +69,29 @@ class _Part:
     """The rows that go through the network at once. waking : numbers of those in which silent units are woken."""
 
     slots: list[_Slot]
-    reading: Reading
+    reading: ObjectiveBatch
     waking: Tensor | None
     windows: Tensor | None
     size: tuple[int, int] | None
 
 
-class Slots:
+class PatternOptimizer:
     """The batch, its optimizer, and the queue of jobs."""
 
     def __init__(
-        self, model: Model, jobs: Sequence[Job], recipe: Recipe, references: References, rows: int, share: int
+        self, model: Model, jobs: Sequence[PatternJob], recipe: Recipe, references: References, rows: int, share: int
     ) -> None:
         self._model, self._recipe, self._references = model, recipe, references
         self._form = recipe.form()
         self._queue = list(jobs)
         self._rows, self.share = rows, share
-        self._running: list[tuple[Job, list[_Slot]]] = []
+        self._running: list[tuple[PatternJob, list[_Slot]]] = []
         self._compiled = tap.Compiled(model, str(recipe.options.compile)) if recipe.options.compile else None
         self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=self._form.lr, fused=_fused(model))
         self._optimizer.param_groups[0]["params"] = []
 
-    def run(self, tell: "Callable[[Slots], None] | None" = None) -> Generator[Drawn, None, None]:
-        """Draw all jobs; yield each when it is finished. tell : called at every look at the batch."""
+    def run(self, report: "Callable[[PatternOptimizer], None] | None" = None) -> Generator[FinishedPattern, None, None]:
+        """Draw all jobs; yield each when it is finished. report : called at every look at the batch."""
         while self._queue or self._running:
             self.fill()
             try:
@@ -183,8 +102,8 @@ class Slots:
                 # The step is made again from its beginning, in smaller parts.
                 self.share = whole(self.share // 2)
                 continue
-            if tell:
-                tell(self)
+            if report:
+                report(self)
             for job, slots in list(self._running):
                 converged = all(_settled(slot) for slot in slots)
                 if (converged and self._recipe.options.until == "converged") or slots[0].age >= job.updates(
@@ -193,7 +112,7 @@ class Slots:
                     self._running.remove((job, slots))
                     yield self._finish(job, slots, converged)
 
-    def images(self) -> list[tuple[Job, Tensor]]:
+    def images(self) -> list[tuple[PatternJob, Tensor]]:
         """Return the images on their way, (rows, C, H, W) in 0..1 each."""
         with torch.no_grad():
             return [(job, self._decoded(slots).float().cpu()) for job, slots in self._running]
@@ -214,7 +133,7 @@ class Slots:
             each = zip(job.names(), job.streams(), strict=True)
             self._running.append((job, [self._slot(job, name, stream) for name, stream in each]))
 
-    def _slot(self, job: Job, name: str, stream: torch.Generator) -> _Slot:
+    def _slot(self, job: PatternJob, name: str, stream: torch.Generator) -> _Slot:
         device = self._model.device
         init = self._recipe.init
         free = self._form.start(stream) if init is None else self._form.encode(init)
@@ -250,7 +169,7 @@ class Slots:
 
     def _parts(self) -> Iterator[_Part]:
         """Split the batch where memory asks for it; jobs stay whole."""
-        parts: list[list[tuple[Job, list[_Slot]]]] = [[]]
+        parts: list[list[tuple[PatternJob, list[_Slot]]]] = [[]]
         for entry in self._running:
             if parts[-1] and sum(job.rows for job, _ in parts[-1]) + entry[0].rows > self.share:
                 parts.append([])
@@ -260,12 +179,12 @@ class Slots:
             slots = [slot for _, own in part for slot in own]
             # A program is for one number of rows.
             spare = whole(max(len(slots), self.share if self._compiled else 0)) - len(slots)
-            wanted = [job.driven for job, own in part for _ in own]
+            wanted = [job.optimized for job, own in part for _ in own]
             together = [number for number, (_, own) in enumerate(part) for _ in own]
             # Every thread gets whole images: with rows to spare an image is the same bits in any company.
             wanted += wanted[-1:] * spare
             together += [len(part) + number for number in range(spare)]
-            reading = Reading(
+            reading = ObjectiveBatch(
                 self._model, wanted, together=together, references=self._references, compiled=self._compiled
             )
             for slot in slots:
@@ -310,7 +229,7 @@ class Slots:
     def _decoded(self, slots: list[_Slot]) -> Tensor:
         return self._form.decode(torch.stack([slot.free.detach() for slot in slots]))
 
-    def _finish(self, job: Job, slots: list[_Slot], converged: bool) -> Drawn:
+    def _finish(self, job: PatternJob, slots: list[_Slot], converged: bool) -> FinishedPattern:
         with torch.no_grad():
             pixels = self._decoded(slots)
             if self._recipe.init is None:
@@ -326,18 +245,9 @@ class Slots:
             self._optimizer.state.pop(slot.free, None)
         gone = {id(slot.free) for slot in slots}
         self._optimizer.param_groups[0]["params"] = [p for p in parameters if id(p) not in gone]
-        return Drawn(job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, converged, still)
-
-
-def threads() -> int:
-    """Return how many rows the parts of a batch are multiples of: one image for every thread, two at least."""
-    count = torch.get_num_threads()
-    return count if count % 2 == 0 else 2 * count
-
-
-def whole(rows: int) -> int:
-    """Return `rows` rounded up to whole turns of the threads."""
-    return max(1, -(-rows // threads())) * threads()
+        return FinishedPattern(
+            job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, converged, still
+        )
 
 
 def _settled(slot: _Slot) -> bool:
@@ -376,3 +286,84 @@ def _fractions(window: Window | None, shape: tuple[int, int, int]) -> list[float
     _, height, width = shape
     middle_y, middle_x = window.top + window.height / 2, window.left + window.width / 2
     return [window.height / height, window.width / width, 2 * middle_y / height - 1, 2 * middle_x / width - 1]
+
+
+def batch_of(model: Model, jobs: Sequence[PatternJob], recipe: Recipe, references: References) -> tuple[int, int]:
+    """Return how many images are on their way at a time, and how many of them go through the network at once.
+
+    One forward pass of the deepest objective counts what autograd keeps; half of the free memory is filled at most.
+    """
+    most = ROWS_ON_GPU if model.device.type == "cuda" else ROWS
+    need = bytes_of(model, jobs[-1], recipe, references)
+    fits = int(USED * free(model.device) / max(1, need))
+    share = max(threads(), min(whole(most), fits // threads() * threads()))
+    return whole(most), share
+
+
+def bytes_of(model: Model, job: PatternJob, recipe: Recipe, references: References) -> int:
+    """Return what autograd keeps for one image, in bytes."""
+    kept: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in model.net.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        # An output that is kept with its own graph would hold itself: such a circle is never freed.
+        return tensor.detach()
+
+    shape = recipe.shape if job.window is None else (recipe.shape[0], job.window.height, job.window.width)
+    x = torch.full((1, *shape), 0.5, device=model.device, requires_grad=True)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = ObjectiveBatch(model, [job.optimized], references=references)(x)
+    del value
+    return sum(kept.values())
+
+
+def free(device: torch.device) -> int:
+    """Return the free memory of a device in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class PatternWorker:
+    """What a worker on another machine does with jobs."""
+
+    recipe: Recipe
+
+    def __call__(self, model: Model, jobs: Sequence[PatternJob]) -> list[FinishedPattern]:
+        """Draw jobs; return them in order."""
+        with tap.untouched(model), tap.fold_batchnorm():
+            references = references_of(model, [job.optimized for job in jobs], self.recipe.shape[1:])
+            rows, share = batch_of(model, jobs, self.recipe, references)
+            found = {one.job: one for one in PatternOptimizer(model, jobs, self.recipe, references, rows, share).run()}
+        return [found[job] for job in jobs]
+
+
+def draw_remote(
+    model: Model, queue: Sequence[PatternJob], recipe: Recipe, cluster: str
+) -> Generator[FinishedPattern, None, None]:
+    """Draw jobs on a Ray cluster; yield them in their order. Raises what `innersight.remote.spread` does."""
+    pieces = list(_batches(queue, ROWS_ON_GPU if model.device.type == "cuda" else ROWS))
+    with closing(spread(cluster, model, PatternWorker(recipe), pieces, _named)) as answers:
+        for piece, drawn in zip(pieces, answers, strict=True):
+            # What comes back was pickled: it is a copy of the job.
+            yield from (replace(one, job=job) for job, one in zip(piece, drawn, strict=True))
+
+
+def _batches(queue: Sequence[PatternJob], rows: int) -> Generator[list[PatternJob], None, None]:
+    """Cut the queue into runs of jobs with up to `rows` images, one job at least."""
+    piece: list[PatternJob] = []
+    for job in queue:
+        if piece and sum(one.rows for one in piece) + job.rows > rows:
+            yield piece
+            piece = []
+        piece.append(job)
+    if piece:
+        yield piece
+
+
+def _named(jobs: Sequence[PatternJob]) -> str:
+    return f"the patterns from {jobs[0].objective} to {jobs[-1].objective}"

@@ -8,12 +8,12 @@ import torch
 from networks import tiny
 from torch import nn
 
-from innersight.patterns import Statistics, Views, patterns, slots
-from innersight.patterns.natural import PHOTOGRAPHS, _slopes, frequencies
+from innersight.patterns import Statistics, Views, optimizer, patterns
 from innersight.patterns.objectives import Rows, objectives, resolve
+from innersight.patterns.optimizer import CHECK, LONGER, RISING, WAKING, PatternOptimizer
+from innersight.patterns.parameterize import PHOTOGRAPHS, _slopes, frequencies
 from innersight.patterns.parameterize.fourier import Space
 from innersight.patterns.score import _agreement
-from innersight.patterns.slots import CHECK, LONGER, RISING, WAKING, Slots
 from innersight.sources import load
 
 FIRST = WAKING + 3 * CHECK  # steps of an image before any look can end it
@@ -28,7 +28,7 @@ def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, spa
     trace[-2 * span : -span], trace[-span:] = before, now
     trace[-1], trace[-2] = now - 5, now + 5
     trace[-span - 1], trace[-span - 2] = before + 5, before - 5
-    made = slots._Slot("x", nn.Parameter(torch.zeros(1)), torch.zeros(1), torch.zeros(1), span)
+    made = optimizer._Slot("x", nn.Parameter(torch.zeros(1)), torch.zeros(1), torch.zeros(1), span)
     made.age, made.trace = age, list(trace)
     return made
 
@@ -41,41 +41,41 @@ def test_a_image_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(
         rise = abs(now - first)
         for share, settled in ((0.99, True), (1.01, False), (-3.0, True), (3.0, False), (0.0, True)):
             made = slot(now - share * RISING * rise, now, first=first, age=age, span=span)
-            assert slots._settled(made) == settled, share
+            assert optimizer._settled(made) == settled, share
     assert RISING == 0.01
 
 
 def test_not_before_its_time_and_only_at_looks() -> None:
     flat = {"before": 5.0, "now": 5.0}
-    assert not slots._settled(slot(**flat, age=FIRST - CHECK))
+    assert not optimizer._settled(slot(**flat, age=FIRST - CHECK))
     for more in range(1, CHECK):
-        assert not slots._settled(slot(**flat, age=FIRST + more))
-    assert slots._settled(slot(**flat, age=FIRST + CHECK))
+        assert not optimizer._settled(slot(**flat, age=FIRST + more))
+    assert optimizer._settled(slot(**flat, age=FIRST + CHECK))
     longer = slot(**flat, age=FIRST + CHECK + LONGER)
     longer.longer = True
-    assert slots._settled(longer)
+    assert optimizer._settled(longer)
     early = slot(**flat, age=FIRST + LONGER)
     early.longer = True
-    assert not slots._settled(early)
+    assert not optimizer._settled(early)
 
 
 def test_silence_is_no_end_until_it_was_given_its_time() -> None:
     silent = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
     silent.trace = list(torch.zeros(silent.age))
-    assert not slots._settled(silent)
+    assert not optimizer._settled(silent)
     # What has not risen at all goes on to its last step.
     silent.longer = True
-    assert not slots._settled(silent)
+    assert not optimizer._settled(silent)
     # It spoke long ago, and had its time since.
     silent.trace[WAKING] = torch.tensor(1.0)
     silent.trace[0] = torch.tensor(-1.0)
-    assert slots._settled(silent)
+    assert optimizer._settled(silent)
     silent.longer = False
-    assert not slots._settled(silent)
+    assert not optimizer._settled(silent)
     spoken = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
     spoken.trace = list(torch.zeros(spoken.age))
     spoken.trace[-1] = torch.tensor(-1e-9)
-    assert slots._settled(spoken)
+    assert optimizer._settled(spoken)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 9), (7, 8), (7, 9), (16, 4), (16, 5), (5, 3), (6, 2)])
@@ -141,14 +141,14 @@ def test_a_caricature_is_the_dot_product_times_the_cosine_a_tenth_at_least() -> 
 
 def test_importance_is_the_mean_gradient_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[torch.Tensor] = []
-    original = Slots._gradients
+    original = PatternOptimizer._gradients
 
-    def record(self: Slots, part: Any) -> Any:
+    def record(self: PatternOptimizer, part: Any) -> Any:
         found = original(self, part)
         recorded.append(found[1].detach().clone())
         return found
 
-    monkeypatch.setattr(Slots, "_gradients", record)
+    monkeypatch.setattr(PatternOptimizer, "_gradients", record)
     found = patterns(tiny("in-place"), ["relu2:0", "relu2:3"], steps=10, seeds=1, until="steps")
     assert len(recorded) == 10
     total = np.zeros(found.importance.shape)

@@ -1,4 +1,4 @@
-"""What the user's own images make of objectives: how high they drive them, and which parts do so most."""
+"""How strongly images activate objectives: a batch at a time, and over the images that a user gives."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from innersight import tap
 from innersight.address import Address
 from innersight.brief import brief
 from innersight.errors import InnersightError
+from innersight.image import Image
 from innersight.inputs import Given, ImageReader, chosen, count, network_input, repeatable
 from innersight.layer import ReceptiveField
 from innersight.model import Model
-from innersight.patterns.objectives import Objective
-from innersight.patterns.reading import Reading, references_of
+from innersight.patterns.objectives import Objective, Read, Rows, Term, objectives
 from innersight.receptive_field import receptive_fields
 
 if TYPE_CHECKING:
@@ -28,19 +28,116 @@ BATCH = 16
 PERCENT = 0.001  # of the values lie above the "usual" one
 
 Grid = tuple[int, int]
+References = dict[tuple[str | None, int], Tensor]
+
+
+class ObjectiveBatch:
+    """The values of one objective for each row of a batch, from one forward pass that ends at the deepest layer.
+
+    wanted : one per row. together : a number per row, the same for rows that are drawn together. references : see
+    `references_of`. peak : see `Rows`. compiled : runs the passes in which no unit is woken.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        wanted: Sequence[Objective],
+        *,
+        together: Sequence[int] | None = None,
+        references: References | None = None,
+        peak: bool = False,
+        compiled: "tap.Compiled | None" = None,
+    ) -> None:
+        groups: dict[tuple[str | None, str], list[tuple[int, Term]]] = {}
+        for row, objective in enumerate(wanted):
+            for term in objective.terms:
+                groups.setdefault((term.layer, term.kind), []).append((row, term))
+        self._model, self.count, self._compiled = model, len(wanted), compiled
+        self._parts: list[tuple[str | None, Tensor, Tensor, Read]] = []
+        for (layer, kind), members in groups.items():
+            at = torch.tensor([row for row, _ in members], device=model.device)
+            bound = torch.tensor([together[row] if together else row for row, _ in members], device=model.device)
+            terms = tuple(term for _, term in members)
+            given = tuple((references or {}).get((layer, id(term.given))) for term in terms)
+            weights = torch.tensor([term.weight for term in terms], device=model.device)
+            read = objectives[kind](Rows(model, at, bound, terms, given, peak))
+            self._parts.append((layer, at, weights, read))
+        self.layers = sorted({layer for layer, _ in groups if layer is not None})
+        self._scores = any(layer is None for layer, _ in groups)
+        # To go below zero, or up from it, a unit is read before its ReLU.
+        self._below = torch.tensor(
+            [any(t.weight < 0 and t.layer for t in o.terms) for o in wanted], device=model.device
+        )
+        self._nobody = torch.zeros(0, dtype=torch.long, device=model.device)
+        self._any_below = any(t.weight < 0 and t.layer is not None for o in wanted for t in o.terms)
+
+    def __call__(self, pixels: Tensor, waking: Tensor | None = None) -> Tensor:
+        """Return (B,) values for pixels (B, C, H, W) in 0..1.
+
+        waking : numbers of the rows in which silent units are woken: their ReLUs let through what would raise them, and
+        the unit is read before its own.
+        """
+        x = self._model.input.normalise(pixels).to(self._model.dtype)
+        if waking is None and not self._any_below:
+            return self._values(x, None, None)
+        woken = self._nobody if waking is None else waking
+        with tap.redirected(woken) as mode:
+            values = self._values(x, mode, self._below.index_fill(0, woken, True))
+            mode.forget()
+        return values
+
+    def _values(self, x: Tensor, mode: "tap.redirected | None", before: Tensor | None) -> Tensor:
+        if self._compiled is not None and mode is None:
+            captured = self._compiled(x, self.layers, stop=not self._scores)
+        else:
+            captured = tap.capture(self._model, x, self.layers, stop=not self._scores)
+        total = torch.zeros(self.count, device=x.device)
+        for layer, at, weights, read in self._parts:
+            seen = captured.logits() if layer is None else captured.activations[layer]
+            values = read(seen)
+            if mode is not None and before is not None and layer is not None:
+                given = mode.unrectified(seen)
+                if given is not seen:
+                    values = torch.where(before[at], read(given), values)
+            total = total.index_add(0, at, weights * values)
+        return total
+
+
+def references_of(model: Model, wanted: Sequence[Objective], size: tuple[int, int]) -> References:
+    """Return what each layer makes of the images that objectives look at, at the size (H, W) of the patterns."""
+    spec = replace(model.input, height=size[0], width=size[1])
+    found: References = {}
+    with torch.no_grad():
+        for term in (term for objective in wanted for term in objective.terms if isinstance(term.given, Image)):
+            key = term.layer, id(term.given)
+            if key not in found and isinstance(term.given, Image) and term.layer is not None:
+                x = term.given.tensor(spec)[None].to(model.device, model.dtype)
+                found[key] = tap.capture(model, x, [term.layer]).activations[term.layer][0]
+    return found
+
+
+def threads() -> int:
+    """Return how many rows the parts of a batch are multiples of: one image for every thread, two at least."""
+    count = torch.get_num_threads()
+    return count if count % 2 == 0 else 2 * count
+
+
+def whole(rows: int) -> int:
+    """Return `rows` rounded up to whole turns of the threads."""
+    return max(1, -(-rows // threads())) * threads()
 
 
 @dataclass(frozen=True)
 class Natural:
-    """What images make of an objective: the highest response and its 99.9th percentile over images and places."""
+    """What images make of an objective: the highest response and its 99.9th percentile over images and locations."""
 
     highest: float
     usual: float
 
 
 @dataclass(frozen=True)
-class Example:
-    """An image that drives an objective, by name; value : its highest response, raw."""
+class PatternExample:
+    """An image that activates an objective, by name; value : its highest response, raw."""
 
     image: str
     value: float
@@ -56,7 +153,7 @@ class Naturals:
     """
 
     highest: tuple[Natural | None, ...]
-    examples: tuple[tuple[Example, ...], ...]
+    examples: tuple[tuple[PatternExample, ...], ...]
     pixels: Tensor
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -68,7 +165,7 @@ class Naturals:
 class _Tally:
     """What is kept of one objective: its highest values, and (value, number of the source, middle) of its images.
 
-    middle : of the place, as shares of the image's height and width.
+    middle : of the location, as shares of the image's height and width.
     """
 
     values: Tensor
@@ -86,7 +183,7 @@ class _Response:
 
 
 def nothing(count: int) -> Naturals:
-    """Return what is known of so many objectives without any images."""
+    """Return the naturals of so many objectives without any images."""
     return Naturals((None,) * count, ((),) * count, torch.empty(0), ())
 
 
@@ -121,8 +218,8 @@ def naturals_of(
 
     images : whatever holds images; gone through once, and those that are shown are read again. numbers : of those
     that count; all when None. size : (H, W) of the parts. examples : how many, for the first `shown` of the objectives.
-    grids : of the layers at the size that places were asked for; a place stands for what lies there in the grid of the
-    network's own size. Raises ImageError where no image can be read.
+    grids : of the layers at the size that locations were asked for; a location stands for what lies there in the grid
+    of the network's own size. Raises ImageError where no image can be read.
     """
     data = repeatable(images)
     total = count(data) if numbers is None else len(numbers)
@@ -141,7 +238,7 @@ def naturals_of(
 
 
 class _Responses:
-    """The responses of objectives to network inputs; of one place only for those without a unit."""
+    """The responses of objectives to network inputs; of one location only for those without a unit."""
 
     def __init__(self, model: Model, wanted: Sequence[Objective], references: Any, grids: Mapping[str, Grid]) -> None:
         self._model, self._wanted, self._references, self._grids = model, wanted, references, grids
@@ -156,7 +253,7 @@ class _Responses:
         logits = None
         with torch.no_grad():
             if self._layers or self._scores:
-                # What goes into a ReLU is known inside: a unit is switched off beyond what the ReLU shows.
+                # What goes into a ReLU is known inside: a unit is inhibited beyond what the ReLU shows.
                 with tap.redirected(self._nobody) as mode:
                     captured = tap.capture(self._model, x, self._layers, stop=not self._scores)
                     maps = captured.activations
@@ -172,7 +269,7 @@ class _Responses:
         term = objective.single
         if term is None:
             pixels = self._model.input.denormalise(x.float())
-            values = Reading(self._model, [objective] * len(x), references=self._references, peak=True)(pixels)
+            values = ObjectiveBatch(self._model, [objective] * len(x), references=self._references, peak=True)(pixels)
             return _Response(values.float().view(-1, 1, 1).cpu())
         if not isinstance(term.address, Address):
             assert logits is not None
@@ -209,11 +306,11 @@ def _natural(tally: _Tally) -> Natural | None:
 
 def _parts(
     model: Model, wanted: Sequence[Objective], tallies: Sequence[_Tally], images: Given, size: Grid, count: int
-) -> tuple[Tensor, tuple[tuple[Example, ...], ...]]:
+) -> tuple[Tensor, tuple[tuple[PatternExample, ...], ...]]:
     """Return the parts of images that units prefer, (n, k, C, H, W), white where there are fewer than k, and names.
 
-    A part is the effective receptive field around the highest place, at most one of each image; the whole image as
-    the network sees it where an objective has no place.
+    A part is the effective receptive field around the highest location, at most one of each image; the whole image as
+    the network sees it where an objective has no location.
     """
     needed = sorted({number for tally in tallies for _, number, _ in tally.best})
     most = min(count, max((len(tally.best) for tally in tallies), default=0))
@@ -230,7 +327,9 @@ def _parts(
             for k, (_, own, middle) in enumerate(tally.best):
                 if own == number:
                     pixels[i, k] = _fitted(_cut(whole, wanted[i], middle, seen), size)
-    examples = tuple(tuple(Example(names[number], value) for value, number, _ in tally.best) for tally in tallies)
+    examples = tuple(
+        tuple(PatternExample(names[number], value) for value, number, _ in tally.best) for tally in tallies
+    )
     return pixels, examples
 
 
