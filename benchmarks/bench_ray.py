@@ -18,9 +18,10 @@ from benchmarks.timing import Row, race
 from innersight.inputs import entries, stream
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
+from innersight.scan import Batching
 from innersight.scan.engine import _Work
 from innersight.scan.ledger import Ledger
-from innersight.scan.shards import Answer, Away, Parts, Plan
+from innersight.scan.shards import Parts, ScanPlan, ShardResult, ShardWorker
 from innersight.storage.store import Store
 
 IMAGES, SHARD, ROUNDS = 256, 32, 3
@@ -66,7 +67,7 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
             # The second shard is put together when the first one was given to a worker.
             images, start = _Timed(folder, 2 * SHARD if address else 0), time.perf_counter()
             with tempfile.TemporaryDirectory() as out:
-                ins.scan(model, images, shard=SHARD, workers=0, out=out, ray=address)  # type: ignore[operator]
+                ins.scan(model, images, batching=Batching(shard=SHARD, workers=0), out=out, ray=address)  # type: ignore[operator]
             seconds[name].append(time.perf_counter() - images.begun)
             starts += [images.begun - start] if address else []
     what = (
@@ -81,25 +82,25 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
 def _driver(title: str, model: Model, folder: Path) -> Row:
     """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
     described = check_layers(model, tuple(default_layers(model)))
-    plan = Plan(described, top=9, alike=1, batch=32, shard=512, workers=0, correlate=(), class_maps=False, digests=True)
-    away, source, work = Away(plan), list(entries(folder / "images")), _Work(model, plan)
+    plan = ScanPlan(described, 9, 1, Batching(workers=0), correlate=(), class_maps=False, digests=True)
+    away, source, work = ShardWorker(plan), list(entries(folder / "images")), _Work(model, plan)
     half = IMAGES // 2
     first, answer = away(model, source[:half]), away(model, source[half:])
     ledger = Ledger.open(Store.create(folder / title), {}, overwrite=True)
     names = ledger.names()
 
-    def unpacked(one: Answer) -> Parts:
+    def unpacked(one: ShardResult) -> Parts:
         parts = plan.empty(model)
         for name, gathering in parts.items():
             gathering.load(safetensors.torch.load(one.parts[name]))
         return parts
 
     def take() -> None:
-        work.take(unpacked(answer), answer.records)
+        work.add(unpacked(answer), answer.records)
         rows = [replace(answer.records[i % half], number=work.done * 512 + i) for i in range(512)]
         ledger.commit({}, work.done, work.images, work.tensors(), rows, names)
 
-    work.take(unpacked(first), first.records)
+    work.add(unpacked(first), first.records)
     units, size = sum(layer.units for layer in plan.layers), sum(map(len, answer.parts.values()))
     what = f"Taking in a shard of {title}, {units} units, {size / 2**20:.1f} MiB: unpack, merge, write"
     return race(what, {"innersight": take, "unpacking alone": lambda: unpacked(answer)}, rounds=5)

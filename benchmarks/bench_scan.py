@@ -22,11 +22,11 @@ from innersight import tap, toons
 from innersight.inputs import Loaded, entries, network_input, stream
 from innersight.layers import layers
 from innersight.model import Model
-from innersight.scan.kinds.extremes import decode
-from innersight.scan.likeness import likeness
-from innersight.scan.rooms import rooms
-from innersight.scan.seen import Batch
-from innersight.scan.tally import Gathering
+from innersight.scan.layer_batch import Batch
+from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.scan.settings import layer_settings
+from innersight.scan.statistics.extremes import decode
+from innersight.scan.tally import LayerStatistics
 
 BATCH, TOP, BATCHES, TURNS = 16, 16, 16, 5
 
@@ -81,8 +81,8 @@ class _Scanned:
         self.model = model
         found = [layer for layer in layers(model) if layer.name in names]
         self.parts = {
-            layer.name: Gathering(room, layer.grid)
-            for layer, room in zip(found, rooms(model, found, TOP).values(), strict=True)
+            layer.name: LayerStatistics(room, layer.grid)
+            for layer, room in zip(found, layer_settings(model, found, TOP).values(), strict=True)
         }
         self.count = 0
         self.generator = torch.Generator().manual_seed(1)
@@ -93,7 +93,7 @@ class _Scanned:
                 part.tensors()  # sorts what waits
 
     def run(self, x: Tensor) -> None:
-        hashes = likeness(self.model.input.denormalise(x))
+        hashes = perceptual_hash(self.model.input.denormalise(x))
         batch = Batch(torch.arange(self.count, self.count + len(x)) + 1_000_000, torch.full((len(x),), -1), hashes)
         self.count += len(x)
         readers = {name: lambda maps, part=part: part.add(maps, batch) for name, part in self.parts.items()}
@@ -104,8 +104,8 @@ class _Scanned:
             self.run(x)
 
 
-def _seasoned(part: Gathering, images: int, generator: torch.Generator) -> None:
-    """Feed maps of two places, as high and low as those seen so far: then few new ones are among the extremes."""
+def _seasoned(part: LayerStatistics, images: int, generator: torch.Generator) -> None:
+    """Feed maps of two locations, as high and low as those seen so far: then few new ones are among the extremes."""
     tensors = part.tensors()
     high, low = decode(tensors["highest/keys"])[0][:, :BATCH], -decode(tensors["lowest/keys"])[0][:, :BATCH]
     for start in range(0, images, 100):

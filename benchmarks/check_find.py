@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import innersight as ins
 from innersight import toons
 from innersight.activations import compute
-from innersight.find import Finding, find
+from innersight.find import UnitRanking, find
 from innersight.image import Image, as_image, stack
 from innersight.model import Model
 from innersight.toons import Toon
@@ -90,7 +90,7 @@ def overlaps(model: Model, layers: Sequence[str], part: str, others: Sequence[To
     return found
 
 
-def asked(model: Model, name: str, part: str, *, first_seed: int, shown: int) -> Finding:
+def asked(model: Model, name: str, part: str, *, first_seed: int, shown: int) -> UnitRanking:
     """Run `find` with the boxes round a part in `shown` images; the face within them is said not to be meant."""
     like, but_not = [], []
     for toon in drawn(name, part, first_seed, shown):

@@ -18,6 +18,7 @@ import innersight as ins
 from innersight.input_spec import InputSpec
 from innersight.layers import default_layers
 from innersight.model import Model
+from innersight.scan import Batching
 
 SIDE, BATCH, TOP = 32, 32, 9
 
@@ -64,7 +65,7 @@ def main(contender: str, count: int) -> None:
     default_layers(model)
     start = time.perf_counter()
     if contender == "innersight":
-        ins.scan(model, Noise(count), top=TOP, batch=BATCH)
+        ins.scan(model, Noise(count), examples=TOP, batching=Batching(batch=BATCH))
     else:
         lists(model, count)
     print(json.dumps([time.perf_counter() - start, _peak()]))

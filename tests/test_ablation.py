@@ -26,7 +26,7 @@ def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:
     logits[:, 1] = 1
     logits[16:, 2] = 2
     found = made(change, logits)
-    assert found.shown() == ("birch", "cedar")
+    assert found.shown_classes() == ("birch", "cedar")
     assert found.rows("birch") == list(range(16))
     assert found.rows("ash") == list(range(20))
     rows = found.rank("birch", None)
@@ -40,14 +40,14 @@ def test_the_unit_a_class_depends_on_ranks_first_with_interval_and_p() -> None:
     # A class that is not shown is tested when it is asked for.
     assert found.rank("ash", 1)[0]["p"] <= 1
     assert found.rank("birch", None) == rows
-    assert "16 images taken for birch" in found.note("birch")
-    assert "0.05 with" in found.note("cedar")
-    assert "none is taken for ash" in found.note("ash")
+    assert "16 images predicted as birch" in found.note("birch")
+    assert "too few to test 8 units:" in found.note("cedar")
+    assert "no image is predicted as ash" in found.note("ash")
 
 
 def test_one_image_has_no_interval() -> None:
     found = ins.ablate(tiny("in-place"), image(1), "relu1")
-    (label,) = found.shown()
+    (label,) = found.shown_classes()
     assert {row["interval"] for row in found.rank(label)} == {None}
     assert "change" in terminal.ablation(found)
     assert found.figure().axes
@@ -57,7 +57,7 @@ def test_many_images_make_batches_and_classes_may_be_named() -> None:
     model, images = tiny("dense"), [image(i) for i in range(19)]
     found = ins.ablate(model, images, "step2", classes=["dogwood", 0, "dogwood"])
     assert found.change.shape == (19, 4, 4)
-    assert found.shown() == ("dogwood", "ash")
+    assert found.shown_classes() == ("dogwood", "ash")
     alone = ins.ablate(model, images[17], "step2")
     assert torch.allclose(found.change[17], alone.change[0], atol=1e-5)
 
@@ -66,7 +66,9 @@ def test_scores_that_are_not_finite_are_told() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.head.bias[0] = torch.nan
-    with pytest.raises(InnersightError, match=r"relu2: the scores of 2 of 2 images, or what they do .* not finite"):
+    with pytest.raises(
+        InnersightError, match=r"relu2: the class scores of 2 of 2 images, with or without a unit, are not finite"
+    ):
         ins.ablate(model, [image(1), image(2)], "relu2")
 
 
@@ -86,8 +88,8 @@ def test_saving(tmp_path) -> None:
     found = ins.ablate(tiny("in-place"), [image(i) for i in range(3)], "relu1")
     document = json.loads(found.save(tmp_path / "a.json").read_text())
     assert document["definition"] == DEFINITION
-    assert list(document["classes"]) == list(found.shown())
-    label = found.shown()[0]
+    assert list(document["classes"]) == list(found.shown_classes())
+    label = found.shown_classes()[0]
     assert document["classes"][label]["rank"] == found.rank(label, None)
     assert found.save(tmp_path / "a.png").stat().st_size > 1000
     assert torch.equal(load_file(found.save(tmp_path / "a.safetensors"))["change"], found.change)

@@ -15,7 +15,7 @@ import innersight as ins
 from innersight.image import ImageError
 from innersight.inputs import again, archive, entries
 from innersight.model import Model
-from innersight.scan import stored
+from innersight.scan import load_scan, write_sprites
 
 COUNT = 12
 
@@ -105,12 +105,12 @@ def test_what_can_be_read_stays(damage: str, model: Model, tmp_path: Path) -> No
     assert sentence in " ".join(result.skipped)
     assert len(result.skipped) == 1 + (damage == "size")
     assert all(str(path) in one for one in result.skipped)
-    kept = stored(model, tmp_path / "study")
+    kept = load_scan(model, tmp_path / "study")
     assert kept is not None
     for unit in range(8):
         examples = kept.examples(f"relu2:{unit}")
         assert len(kept.crops(f"relu2:{unit}", examples)) == len(examples)
-    assert result.sprites(tmp_path / "study")
+    assert write_sprites(result, tmp_path / "study")
     # And it goes on, and ends, as it did.
     assert ins.scan(model, path, ["relu2"], out=tmp_path / "study").skipped == result.skipped
 

@@ -219,7 +219,8 @@ def test_numbers_that_are_none_are_refused_by_name(name: str, word: str, small_m
 def test_numbers_of_any_library_do(make: Callable[[int], Any], small_model: Model, tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     assert same(
-        ins.scan(small_model, folder, top=make(3), batch=make(1)), ins.scan(small_model, folder, top=3, batch=1)
+        ins.scan(small_model, folder, examples=make(3), max_duplicates=make(2)),
+        ins.scan(small_model, folder, examples=3, max_duplicates=2),
     )
     one, other = (
         ins.patterns(small_model, "class:1", steps=s, seeds=n, seed=k, size=z)

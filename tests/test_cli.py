@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import innersight as ins
 from innersight import toons
 from innersight.cli import app, main
-from innersight.scan import stored
+from innersight.scan import load_scan
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
 
@@ -126,7 +126,7 @@ def test_find_ranks_units_for_a_box(images, tmp_path, monkeypatch, capsys):
     words = ["--like", f"{images[0]}@0.3,0.2,0.6,0.5", "--but-not", f"{images[0]}@0.3,0.4,0.6,0.5", "-l", "stage1"]
     said = run("find", "small:4", images[1], *words, "--limit", "2", *(f"--out={out}" for out in outs)).stdout
     assert "units of stage1" in said
-    assert said.count("its strongest places hold") == 2
+    assert said.count("its strongest locations cover") == 2
     assert len(json.loads(outs[1].read_text())["images"]) == 2
     assert "outside the image" in fail(monkeypatch, capsys, "find", "small:4", "--like", f"{images[0]}@3,2,6,5")
 
@@ -135,7 +135,7 @@ def test_ablate_names_the_units_a_class_depends_on(images, tmp_path, monkeypatch
     out = f"--out={tmp_path / 'a.json'}"
     said = run("ablate", "toon", *images, "-l", "stage4", "--class", "ambra", "--limit", "3", out).stdout
     assert said.count("stage4:") == 3
-    assert "2 images taken for ambra" in said
+    assert "2 images predicted as ambra" in said
     wrong = ("ablate", "toon", *images, "-l", "stage4", "--class", "ambr")
     assert "did you mean ambra?" in fail(monkeypatch, capsys, *wrong)
 
@@ -329,7 +329,7 @@ def test_natural_maxima_come_from_a_scan(tmp_path, monkeypatch, capsys):
     words = ("--steps", "2", "--scan", str(study), "--out", str(out))
     run("patterns", "toon", "stage1:0", *words)
     pattern = json.loads(out.read_text())["patterns"][0]
-    scanned = stored(ins.load("toon"), study)
+    scanned = load_scan(ins.load("toon"), study)
     assert (pattern["natural"], pattern["usual"]) == pytest.approx(scanned.natural("stage1:0"))
     assert "holds no scan of" in fail(monkeypatch, capsys, "patterns", "small:4?size=24", "stem:0", *words)
 

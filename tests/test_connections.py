@@ -123,15 +123,15 @@ def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
     incoming, outgoing = found.links[:2]
     assert len(found.rank(incoming, 1)) == 6
     assert found.rank(outgoing, 1) == []
-    assert "the places of last:1 have no effect on class" in found.notes
+    assert "last:1 has no effect on class" in found.notes
     assert found.figure().axes
 
 
 def test_rows_and_batches() -> None:
     images = [image(i) for i in range(19)]
-    found = ins.connections(tiny("dense"), "step2", images, of="peak")
+    found = ins.connections(tiny("dense"), "step2", images, response="peak")
     link = next(link for link in found.links if link.by == "attribution")
-    alone = ins.connections(tiny("dense"), "step2:3", images[17], of="peak")
+    alone = ins.connections(tiny("dense"), "step2:3", images[17], response="peak")
     own = next(one for one in alone.links if one.by == "attribution")
     assert torch.allclose(link.samples[17, 3], own.samples[0, 0], atol=1e-6)
     with pytest.raises(InnersightError, match="ask for step2:0"):
@@ -142,13 +142,13 @@ def test_rows_and_batches() -> None:
     ("address", "options", "said"),
     [
         ("relu1:6", {}, "relu1 has no unit 6; its units are 0-5"),
-        ("relu1:0@1,2", {}, "names a place"),
+        ("relu1:0@1,2", {}, "names a location"),
         ("class:ash", {}, "names a class"),
         ("relu3:0", {}, "did you mean relu"),
-        ("relu1:0", {"of": "sum"}, "choose mean or peak"),
+        ("relu1:0", {"response": "sum"}, "choose mean or peak"),
         ("relu1:0", {"before": "conv3"}, "did you mean conv"),
-        ("relu1:0", {"after": "conv1"}, "conv1 is reached before relu1"),
-        ("relu1:0", {"before": "relu2"}, "relu1 is reached before relu2"),
+        ("relu1:0", {"after": "conv1"}, "relu1 does not come before conv1"),
+        ("relu1:0", {"before": "relu2"}, "relu2 does not come before relu1"),
     ],
 )
 def test_errors(address: str, options: dict[str, str], said: str) -> None:

@@ -13,7 +13,8 @@ from innersight.image import PixelBox
 from innersight.input_spec import InputSpec
 from innersight.layer import ReceptiveField
 from innersight.model import Model
-from innersight.scan.crops import Opened, cut
+from innersight.scan import write_sprites
+from innersight.scan.crops import ReopenedImage, cut
 from innersight.scan.shards import SMALLEST
 from innersight.study import Plan
 from innersight.trust import Protocol
@@ -49,7 +50,7 @@ def test_a_crop_of_every_place(size: tuple[int, int], fit: str) -> None:
     field = ReceptiveField((5, 5), (3, 3), (4, 4), (10.0, 10.0))
     for y in range(6):
         for x in range(6):
-            crop = cut(Opened(torch.zeros(3, 24, 24), image, box), torch.ones(6, 6), (y, x), field, spec)
+            crop = cut(ReopenedImage(torch.zeros(3, 24, 24), image, box), torch.ones(6, 6), (y, x), field, spec)
             rows, columns, _ = crop.pixels.shape
             assert 1 <= rows <= height
             assert 1 <= columns <= width
@@ -63,7 +64,7 @@ def test_a_crop_of_every_place(size: tuple[int, int], fit: str) -> None:
 
 def test_a_box_between_two_pixels_shows_the_one_it_lies_in() -> None:
     image = np.arange(4, dtype=np.uint8)[:, None, None].repeat(1, 1).repeat(3, 2)
-    one = Opened(torch.zeros(3, 24, 24), image, PixelBox(0, 1.6, 1, 2.2))
+    one = ReopenedImage(torch.zeros(3, 24, 24), image, PixelBox(0, 1.6, 1, 2.2))
     crop = cut(
         one, torch.ones(1, 1), (0, 0), ReceptiveField((24, 24), (24, 24), (1, 1), (12.0, 12.0)), InputSpec(24, 24)
     )
@@ -76,7 +77,7 @@ def test_a_scan_lists_what_is_too_small_and_draws_the_rest(model: Model, folder:
     assert [sentence.split(": ")[1].split()[0] for sentence in result.skipped] == small
     assert all("pixels are too small; each side needs at least 4" in sentence for sentence in result.skipped)
     assert result.images == len(SIZES) + 2 - len(small)
-    assert len(result.sprites(tmp_path / "study")) == 2
+    assert len(write_sprites(result, tmp_path / "study")) == 2
     for unit in range(8):
         assert len(result.crops(f"relu2:{unit}", result.examples(f"relu2:{unit}"))) == len(
             result.examples(f"relu2:{unit}")

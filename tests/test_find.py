@@ -13,7 +13,7 @@ from innersight.boxes import Box
 from innersight.errors import InnersightError
 from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank
 from innersight.find.colours import own_colours
-from innersight.find.score import Strongest, most
+from innersight.find.score import Strongest, largest_share
 from innersight.image import ImageError, stack
 
 BOX = (0.1, 0.2, 0.6, 0.7)
@@ -101,8 +101,8 @@ def test_equal_places_share_what_is_left() -> None:
 
 def test_what_places_could_hold_is_the_best_of_them() -> None:
     region = torch.tensor([[[0.2, 1.0], [0.5, 0.0]]])
-    assert most(region, 1.5) == pytest.approx(1.25)
-    assert most(region, 4) == most(region, 9) == pytest.approx(1.7)
+    assert largest_share(region, 1.5) == pytest.approx(1.25)
+    assert largest_share(region, 4) == largest_share(region, 9) == pytest.approx(1.7)
 
 
 def test_colours_that_lie_in_the_box_alone_are_the_thing() -> None:
@@ -198,10 +198,10 @@ def test_parsing() -> None:
     [
         ("a.jpg", "has no box; write IMAGE@x0,y0,x1,y1"),
         ("a.jpg@0.1,0.2", "four numbers, not 2"),
-        ("a.jpg@0.1,,0.2,0.3", "are not four numbers"),
+        ("a.jpg@0.1,,0.2,0.3", "is not four numbers"),
         ("a.jpg@10,20,60,70", "outside the image.*divide pixels"),
         ("a.jpg@-0.1,0,0.5,0.5", "outside the image"),
-        ("a.jpg@0.6,0,0.5,0.5", "is no box"),
+        ("a.jpg@0.6,0,0.5,0.5", "is not a box"),
     ],
 )
 def test_what_is_no_box_is_refused(text: str, said: str) -> None:
@@ -213,7 +213,7 @@ def test_maps_that_are_not_finite_are_counted_by_layer() -> None:
     model = tiny("in-place")
     with torch.no_grad():
         model.net.conv2.weight[0] = torch.nan
-    with pytest.raises(InnersightError, match=r"not finite, of relu2 on 2 of 2 images"):
+    with pytest.raises(InnersightError, match=r"not finite: relu2 on 2 of 2 images"):
         ins.find(model, [(image(1), (0.1, 0.1, 0.5, 0.5)), (image(2), (0.1, 0.1, 0.5, 0.5))], layers=["relu1", "relu2"])
 
 
@@ -221,15 +221,15 @@ def test_errors() -> None:
     model, one = tiny("in-place"), image(1)
     with pytest.raises(InnersightError, match="needs a region"):
         ins.find(model, [])
-    with pytest.raises(InnersightError, match=r"head has no places \(grid 1x1\)"):
+    with pytest.raises(InnersightError, match=r"head has a grid of 1x1"):
         ins.find(model, (one, BOX), layers=["head"])
     with pytest.raises(InnersightError, match="did you mean conv"):
         ins.find(model, (one, BOX), layers=["conv3"])
-    with pytest.raises(InnersightError, match="middle of the image only"):
+    with pytest.raises(InnersightError, match="outside of the part that the network is shown"):
         ins.find(model, (image(1, width=90), (0, 0, 0.1, 1)))
-    with pytest.raises(InnersightError, match="--but-not takes all of it off"):
+    with pytest.raises(InnersightError, match="--but-not covers all of it"):
         ins.find(model, (one, BOX), but_not=one)
-    with pytest.raises(InnersightError, match="--but-not takes all of it off"):
+    with pytest.raises(InnersightError, match="--but-not covers all of it"):
         ins.find(model, (one, (0.11, 0.13, 0.57, 0.61)), but_not=(one, (0.11, 0.13, 0.57, 0.61)))
     with pytest.raises(InnersightError, match="all of every image"):
         ins.find(model, (one, (0, 0, 1, 1)))

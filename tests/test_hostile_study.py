@@ -24,7 +24,7 @@ from serving import Serving, ask, call
 
 from innersight.errors import InnersightError
 from innersight.model import Model
-from innersight.scan import scan, stored
+from innersight.scan import load_scan, scan, write_sprites
 from innersight.sources import load
 from innersight.storage import permit
 from innersight.storage.index import TABLES, identity
@@ -65,7 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(home)
         patch.delitem(sys.modules, "mynet", raising=False)
         model = network()
-        scan(model, "images", ["1"], out=home / "s", top=1)
+        scan(model, "images", ["1"], out=home / "s", examples=1)
         study(model, [home / "images" / "0.png", image(4)], home / "s", plan=PLAN).render()
     yield home
     assert (home / "precious.txt").read_text() == "mine"
@@ -143,7 +143,7 @@ def computed(folder: Path, home: Path) -> None:
 def scans(folder: Path, home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        scan(network(), "images", ["1"], out=folder, top=1).sprites(folder)
+        write_sprites(scan(network(), "images", ["1"], out=folder, examples=1), folder)
 
 
 ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, computed, scans]
@@ -284,7 +284,7 @@ COLUMNS = [
     (table, line.split()[0])
     for table in TABLES
     for line in TABLES[table].partition("(")[2].replace(", ", ",\n").splitlines()
-    if line.strip() and line.split()[0] not in (")", "one", "key", "seconds", "finished", "likeness")
+    if line.strip() and line.split()[0] not in (")", "one", "key", "seconds", "finished", "phash")
 ]
 READ_BY = {"items": (report, computed), "identity": (again,), "scan": (scans, report), "scan_images": (scans,)}
 
@@ -581,7 +581,7 @@ def test_images_are_found_where_they_are_said_to_be(sent: Path, home: Path, monk
 )
 def test_a_scan_opens_nothing_that_this_user_never_named(name: str, evil: Path, home: Path) -> None:
     model = network()
-    opens = stored(model, evil)
+    opens = load_scan(model, evil)
     assert opens is not None
     known = opens.records[0].name
     assert opens.again(known).path == home / "images" / "0.png"
@@ -590,7 +590,7 @@ def test_a_scan_opens_nothing_that_this_user_never_named(name: str, evil: Path, 
         "UPDATE scan_images SET name = ? WHERE number = 0",
         str(home / "private.png") if name == "PRIVATE" else name,
     )
-    found = stored(model, evil)
+    found = load_scan(model, evil)
     assert found is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(evil)

@@ -153,7 +153,7 @@ def test_images_that_are_asked_about_are_no_context(model: Model, folder: Path) 
     found = ins.find(model, asked, images=folder)
     rest = ins.find(model, asked, images=[file for file in readable(folder) if file.name != "03.png"])
     assert len(found.context) == COUNT - 1
-    assert any("03.png: asked about already" in sentence for sentence in found.skipped)
+    assert any("03.png: also given as a region" in sentence for sentence in found.skipped)
     assert found.order == rest.order
     assert ins.find(model, asked, images=folder / "03.png").order == ins.find(model, asked, images=None).order
 
@@ -164,7 +164,7 @@ def test_units_without_effect_are_named(folder: Path) -> None:
         model.net.conv2.weight[3] = 0
         model.net.conv2.bias[3] = -1
     notes = ins.connections(model, "relu2:2,3", folder).notes
-    assert "the places of relu2:3 have no effect on class" in notes
+    assert "relu2:3 has no effect on class" in notes
     assert not any("relu2:2" in note for note in notes)
 
 

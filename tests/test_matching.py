@@ -58,7 +58,7 @@ def test_units_permuted_by_hand_are_found_again() -> None:
     for layer in ("conv1", "relu1"):
         answering = [unit for unit in range(6) if not found[layer].silent[1, unit]]
         assert [found[layer].partner[unit] for unit in answering] == [ORDER[unit] for unit in answering]
-        assert torch.allclose(found[layer].found[answering], torch.ones(len(answering)), atol=1e-6)
+        assert torch.allclose(found[layer].best[answering], torch.ones(len(answering)), atol=1e-6)
         expected = {unit: "same" if ORDER[unit] == unit else "moved" for unit in answering}
         assert {unit: found[layer].verdict(unit) for unit in answering} == expected
         assert found[layer].cka == pytest.approx(1)
@@ -149,7 +149,7 @@ def test_errors() -> None:
         ins.match(model, other, IMAGES, ["conv1"])
     with pytest.raises(InnersightError, match="did you mean conv"):
         ins.match(model, model, IMAGES, ["conv3"])
-    with pytest.raises(InnersightError, match="two images or more"):
+    with pytest.raises(InnersightError, match="at least two images"):
         ins.match(model, model, image(1))
     with pytest.raises(InnersightError, match="take 1 and 3 bands"):
         ins.match(tiny("grey"), model, IMAGES, ["conv2"])
@@ -157,7 +157,7 @@ def test_errors() -> None:
         ins.match(model, model, ["missing.png"])
     broken = tiny("in-place")
     broken.net.conv2.weight.data[0] = torch.nan
-    with pytest.raises(InnersightError, match="relu2 holds values that are not finite"):
+    with pytest.raises(InnersightError, match="relu2 contains values that are not finite"):
         ins.match(model, broken, IMAGES)
 
 

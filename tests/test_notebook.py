@@ -28,7 +28,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "Ablation": lambda: ablate(tiny("in-place"), IMAGES, "relu2"),
     "Comparison": lambda: compare(tiny("in-place"), IMAGES, "relu2"),
     "ActivationMaps": lambda: activations(tiny("in-place"), IMAGES, ["relu1"]),
-    "Finding": lambda: find(tiny("in-place"), [(IMAGES[0], (0.1, 0.1, 0.5, 0.5))], layers=["relu2"]),
+    "UnitRanking": lambda: find(tiny("in-place"), [(IMAGES[0], (0.1, 0.1, 0.5, 0.5))], layers=["relu2"]),
     "Heatmaps": lambda: explain(tiny("in-place"), IMAGES[0]),
     "Patterns": lambda: patterns(tiny("in-place"), "relu2:0", steps=1, seeds=1),
     "Prediction": lambda: predict(tiny("in-place"), IMAGES),

@@ -18,7 +18,7 @@ from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.patterns import patterns
 from innersight.patterns.objectives.direction import along
-from innersight.scan import scan
+from innersight.scan import Batching, scan
 from innersight.sources import load
 
 IMAGES = [image(seed) for seed in range(5)]
@@ -197,7 +197,7 @@ def test_a_folder_without_a_image_is_told_before_anything_is_drawn(model: Model,
 def test_scores_take_what_a_scan_found(model: Model, tmp_path: Path) -> None:
     for i, one in enumerate(IMAGES):
         one.pil.save(tmp_path / f"{i}.png")
-    found = scan(model, tmp_path, ["relu2"], workers=0)
+    found = scan(model, tmp_path, ["relu2"], batching=Batching(workers=0))
     by_scan = patterns(model, ["relu2:3", "-relu2:3", "conv1:1"], steps=2, seeds=1, scan=found).scores
     by_images = patterns(model, "relu2:3", steps=2, seeds=1, images=tmp_path).scores[0]
     assert by_scan[0].natural == pytest.approx(by_images.natural, rel=1e-5)

@@ -22,7 +22,7 @@ from innersight import remote
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.patterns import PatternProgress, patterns
-from innersight.scan import scan
+from innersight.scan import Batching, scan
 
 ray = pytest.importorskip("ray")
 pytestmark = [
@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 COUNT, SHARD = 60, 8
-OPTIONS: dict[str, Any] = {"top": 3, "batch": 4, "shard": SHARD}
+OPTIONS: dict[str, Any] = {"examples": 3, "batching": Batching(batch=4, shard=SHARD)}
 LAYERS = ("relu1", "relu2")
 UNITS = ["relu1:0-5", "relu2:0-2"]
 DRAWING: dict[str, Any] = {"steps": 20, "seeds": 4, "until": "steps"}
@@ -107,13 +107,13 @@ def gate(tmp_path: Path) -> Path:
 def hired(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for every worker that was started."""
     found: list[int] = []
-    hire = remote._Crew._hire
+    hire = remote._WorkerPool._start_worker
 
     def counted(crew: Any) -> None:
         found.append(1)
         hire(crew)
 
-    monkeypatch.setattr(remote._Crew, "_hire", counted)
+    monkeypatch.setattr(remote._WorkerPool, "_start_worker", counted)
     return found
 
 
@@ -153,7 +153,7 @@ def test_a_connection_of_the_users_stays_and_what_is_not_ours_lives(cluster: Any
     with pytest.raises(InnersightError, match="no machine of the cluster has 64 CPUs: ask for less"):
         scan(tiny("in-place"), folder, LAYERS, ray=f"{cluster.address}?cpus=64")
     with pytest.raises(KeyboardInterrupt):
-        scan(tiny("in-place"), folder, LAYERS, **OPTIONS, ray=f"{cluster.address}?workers=1", watch=_interrupted)
+        scan(tiny("in-place"), folder, LAYERS, **OPTIONS, ray=f"{cluster.address}?workers=1", progress=_interrupted)
     assert ray.get(theirs.ask.remote()) == 7
     end = time.monotonic() + 20
     while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"] and time.monotonic() < end:
@@ -173,7 +173,7 @@ def test_a_scan_outlives_a_node(cluster: Any, folder: Path, gate: Path, hired: l
     def work() -> object:
         return scan(
             held(gate), folder, LAYERS, **OPTIONS, out=tmp_path / "away", ray=cluster.address,
-            watch=lambda done, _total, _name: told.append(done),
+            progress=lambda done, _total, _name: told.append(done),
         )  # fmt: skip
 
     away = while_a_node_dies(cluster, gate, work)
@@ -195,7 +195,7 @@ def test_a_scan_begun_here_ends_there_and_the_other_way_round(cluster: Any, fold
     scan(model, folder, LAYERS, **OPTIONS, out=tmp_path / "whole")
     for name, first, second in (("a", None, address), ("b", address, None)):
         with pytest.raises(KeyboardInterrupt):
-            scan(model, folder, LAYERS, **OPTIONS, out=tmp_path / name, ray=first, watch=stop)
+            scan(model, folder, LAYERS, **OPTIONS, out=tmp_path / name, ray=first, progress=stop)
         assert stored(tmp_path / name)[1][1] == 3 * SHARD
         scan(model, folder, LAYERS, **OPTIONS, out=tmp_path / name, ray=second)
         assert stored(tmp_path / name) == stored(tmp_path / "whole")

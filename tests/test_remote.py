@@ -27,10 +27,10 @@ from innersight.errors import InnersightError, MissingExtraError
 from innersight.model import Model
 from innersight.patterns import patterns
 from innersight.remote import Cluster, parse, spread
-from innersight.scan import scan
+from innersight.scan import Batching, scan
 
 
-class Crew:
+class Pool:
     """Workers that finish, or die, in a drawn order."""
 
     def __init__(self, size: int, seed: int, deadly: float) -> None:
@@ -42,7 +42,7 @@ class Crew:
     def room(self) -> bool:
         return any(len(queue) < remote.DEPTH for queue in self.queues)
 
-    def give(self, number: int, piece: int) -> None:
+    def send(self, number: int, piece: int) -> None:
         self.given.append(number)
         min(self.queues, key=len).append((number, piece))
 
@@ -66,30 +66,30 @@ def test_answers_come_in_order_whoever_dies(count: int, size: int, seed: int, de
             taken.append(i)
             yield i
 
-    crew: Any = Crew(size, seed, deadly)
+    pool: Any = Pool(size, seed, deadly)
     answers = []
-    for answer in remote._in_order(crew, source(), str):
+    for answer in remote._in_order(pool, source(), str):
         answers.append(answer)
         # Bounded: no more is under way, or waits for an earlier answer, than so many.
         assert len(taken) <= len(answers) + remote.WINDOW * remote.DEPTH * size + 1
     assert answers == [i * i for i in range(count)]
-    assert set(crew.given) == set(range(count))
-    assert len(crew.given) == count + sum(crew.deaths.values())
+    assert set(pool.given) == set(range(count))
+    assert len(pool.given) == count + sum(pool.deaths.values())
 
 
 def test_a_piece_at_which_every_worker_dies_is_named() -> None:
-    class Cursed(Crew):
+    class Cursed(Pool):
         def wait(self) -> list[tuple[int, Any, str | None]]:
             ((number, _),) = self.queues[0]
             self.queues[0].clear()
             return [(number, None, "the worker ran out of memory")]
 
-    crew: Any = Cursed(1, 0, 0)
+    pool: Any = Cursed(1, 0, 0)
     with pytest.raises(
         InnersightError, match=r"3 workers died at piece 7, the last one with: the worker ran out of mem"
     ):
-        list(remote._in_order(crew, [7], lambda piece: f"piece {piece}"))
-    assert len(crew.given) == 3
+        list(remote._in_order(pool, [7], lambda piece: f"piece {piece}"))
+    assert len(pool.given) == 3
 
 
 def test_an_address_with_options() -> None:
@@ -147,7 +147,7 @@ def test_an_address_where_nothing_listens_is_told(run: Callable[[Model, str], ob
     pytest.importorskip("ray")
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = f"127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(InnersightError, match=rf"no Ray cluster answers at {free} .*ray start --head"):
+    with pytest.raises(InnersightError, match=rf"no Ray cluster at {free} .*ray start --head"):
         run(tiny("in-place"), free)
 
 
@@ -199,7 +199,16 @@ def test_every_shard_adds_what_it_adds_here(
         def note(_done: int, _total: int, _name: str, at: int = at, out: Path = out) -> None:
             found[at].append(stored(out))
 
-        scan(tiny("in-place"), folder, ["relu1", "relu2"], top=1, batch=2, shard=6, out=out, ray=ray, watch=note)
+        scan(
+            tiny("in-place"),
+            folder,
+            ["relu1", "relu2"],
+            examples=1,
+            batching=Batching(batch=2, shard=6),
+            out=out,
+            ray=ray,
+            progress=note,
+        )
     assert len(found[0]) == 9
     assert found[0] == found[1]
 
@@ -217,7 +226,7 @@ def test_a_file_that_other_machines_do_not_have_is_named(folder: Path, monkeypat
             yield answer
 
     monkeypatch.setattr(shards, "spread", elsewhere)
-    with pytest.raises(InnersightError, match=r"07\.png is not on .*: images must be found under the same path"):
+    with pytest.raises(InnersightError, match=r"07\.png does not exist on .*: image files must be found under"):
         scan(tiny("in-place"), folder, ["relu1"], ray="auto")
     hidden.unlink()
     monkeypatch.setattr(shards, "spread", lambda _c, model, work, pieces, _t: (work(model, piece) for piece in pieces))
@@ -234,9 +243,9 @@ def test_other_versions_and_weights_are_refused() -> None:
 
 
 def test_nothing_to_do_asks_nothing_of_workers() -> None:
-    crew: Any = Crew(2, 0, 0)
-    assert list(remote._in_order(crew, [], str)) == []
-    assert crew.given == []
+    pool: Any = Pool(2, 0, 0)
+    assert list(remote._in_order(pool, [], str)) == []
+    assert pool.given == []
 
 
 def test_closing_early_is_allowed_before_anything_began() -> None:

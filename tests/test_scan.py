@@ -15,7 +15,7 @@ from innersight.errors import InnersightError
 from innersight.image import ImageError, load_image, stack
 from innersight.input_spec import InputSpec
 from innersight.model import Model
-from innersight.scan import Scan, scan
+from innersight.scan import Batching, Scan, scan
 from innersight.sources import load
 
 COUNT = 60
@@ -53,7 +53,7 @@ def model() -> Model:
 
 @pytest.mark.parametrize("batch", [1, 7, 32, 100])
 def test_top_is_a_full_sort(model: Model, folder: Path, batch: int) -> None:
-    result = scan(model, folder, LAYERS, top=5, batch=batch)
+    result = scan(model, folder, LAYERS, examples=5, batching=Batching(batch=batch))
     files = sorted(folder.rglob("*.png"))
     maps = compute(model, stack([load_image(file) for file in files], model.input), LAYERS)
     assert result.images == COUNT
@@ -70,7 +70,7 @@ def test_top_is_a_full_sort(model: Model, folder: Path, batch: int) -> None:
             assert len(found) == int((peaks[order, unit] > 0).sum())
             for example, number in zip(found, order, strict=False):
                 assert example.path == files[number]
-                assert float(values[number, unit][example.place]) == pytest.approx(example.value, abs=1e-5)
+                assert float(values[number, unit][example.location]) == pytest.approx(example.value, abs=1e-5)
 
 
 def test_equal_peaks_keep_the_earlier_image(folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_equal_peaks_keep_the_earlier_image(folder: Path) -> None:
     model = load(net, input=InputSpec(8, 8, fit="squash"))
     files = sorted(folder.rglob("*.png"))
     for batch in (1, 9, 60):
-        result = scan(model, folder, ["0"], top=4, batch=batch)
+        result = scan(model, folder, ["0"], examples=4, batching=Batching(batch=batch))
         assert [example.path for example in result.examples("0:1")] == files[:4]
         assert result.layers["0"].always_on.all()
         assert not result.layers["0"].dead.any()
@@ -90,15 +90,18 @@ def test_dead_units_have_no_examples(model: Model, folder: Path) -> None:
     with torch.no_grad():
         model.net[4].weight[2] = 0
         model.net[4].bias[2] = -1
-    result = scan(model, folder, ["5"], top=3)
+    result = scan(model, folder, ["5"], examples=3)
     assert result.layers["5"].dead.tolist() == [unit == 2 or not result.examples(f"5:{unit}") for unit in range(7)]
     assert result.examples("5:2") == ()
     assert result.summary()["5"]["dead"] >= 1
-    assert result.figure("5", [2]).axes
+    assert result.figure(layer="5", units=[2]).axes
 
 
 def test_only_what_is_kept_stays_in_memory(model: Model, folder: Path) -> None:
-    one, many = (scan(model, p, LAYERS, top=1, batch=4) for p in (sorted(folder.rglob("*.png"))[:8], folder))
+    one, many = (
+        scan(model, p, LAYERS, examples=1, batching=Batching(batch=4))
+        for p in (sorted(folder.rglob("*.png"))[:8], folder)
+    )
     for layer in LAYERS:
         assert one.layers[layer].value.shape == many.layers[layer].value.shape == (many.layers[layer].units, 2)
     used = {
@@ -130,7 +133,7 @@ def test_broken_files_are_skipped_and_listed(model: Model, folder: Path, tmp_pat
 
 
 def test_fewer_images_than_asked_for(model: Model, folder: Path) -> None:
-    result = scan(model, sorted(folder.rglob("*.png"))[:2], LAYERS, top=9)
+    result = scan(model, sorted(folder.rglob("*.png"))[:2], LAYERS, examples=9)
     assert result.layers["2"].value.shape == (5, 2)
     assert torch.isfinite(result.layers["2"].value).all()
 
@@ -157,8 +160,8 @@ def test_without_layers_those_of_the_story(model: Model, folder: Path) -> None:
 def test_wrong_names(model: Model, folder: Path) -> None:
     with pytest.raises(InnersightError, match="no layer"):
         scan(model, folder, ["nope"])
-    with pytest.raises(InnersightError, match="top is 0"):
-        scan(model, folder, top=0)
+    with pytest.raises(InnersightError, match="examples=0: give 1 or more"):
+        scan(model, folder, examples=0)
     result = scan(model, folder, ["2"])
     for address, message in (
         ("0:1", "was not scanned"),
@@ -184,7 +187,7 @@ def test_leaves_no_trace(model: Model, folder: Path) -> None:
 
 @pytest.fixture
 def result(model: Model, folder: Path) -> Scan:
-    return scan(model, folder, LAYERS, top=4)
+    return scan(model, folder, LAYERS, examples=4)
 
 
 def test_saved_result(result: Scan, tmp_path: Path) -> None:
@@ -201,10 +204,10 @@ def test_saved_result(result: Scan, tmp_path: Path) -> None:
 
 
 def test_figure_shows_the_units_asked_for(result: Scan) -> None:
-    figure = result.figure("2", [1, 3])
+    figure = result.figure(layer="2", units=[1, 3])
     columns = max(len(result.examples(f"2:{unit}")) for unit in (1, 3))
     assert [axis.get_title(loc="left") != "" for axis in figure.axes] == [
         column < len(result.examples(f"2:{unit}")) for unit in (1, 3) for column in range(columns)
     ]
     with pytest.raises(InnersightError, match="has units"):
-        result.figure("2", [5])
+        result.figure(layer="2", units=[5])

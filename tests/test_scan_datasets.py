@@ -21,7 +21,7 @@ from innersight import image
 from innersight.errors import InnersightError
 from innersight.image import ImageError
 from innersight.model import Model
-from innersight.scan import Scan, scan, stored
+from innersight.scan import Batching, Scan, load_scan, scan
 
 COUNT = 24
 NAMES = ("ash", "birch", "cedar")
@@ -60,7 +60,10 @@ def same(one: Scan, other: Scan) -> bool:
 
 def check(model: Model, folder: Path, source: Any) -> None:
     """The scan of a source is that of the folder, with its labels and the crops of its examples."""
-    whole, result = scan(model, folder, LAYERS, batch=5), scan(model, source, LAYERS, batch=5)
+    whole, result = (
+        scan(model, folder, LAYERS, batching=Batching(batch=5)),
+        scan(model, source, LAYERS, batching=Batching(batch=5)),
+    )
     assert same(whole, result)
     assert set(result.notes) <= set(whole.notes)
     assert not result.skipped
@@ -92,16 +95,16 @@ def test_a_stream_goes_on_where_it_was_stopped(model: Model, folder: Path, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(model, Streamed(folder), LAYERS, shard=4, out=tmp_path / "s", watch=stop)
-    rest = scan(model, Streamed(folder), LAYERS, shard=4, out=tmp_path / "s")
-    assert same(rest, scan(model, Streamed(folder), LAYERS, shard=4))
+        scan(model, Streamed(folder), LAYERS, batching=Batching(shard=4), out=tmp_path / "s", progress=stop)
+    rest = scan(model, Streamed(folder), LAYERS, batching=Batching(shard=4), out=tmp_path / "s")
+    assert same(rest, scan(model, Streamed(folder), LAYERS, batching=Batching(shard=4)))
     with pytest.raises(InnersightError, match="changed since it was scanned"):
-        scan(model, Streamed(folder, shuffle=True), LAYERS, shard=4, out=tmp_path / "s")
+        scan(model, Streamed(folder, shuffle=True), LAYERS, batching=Batching(shard=4), out=tmp_path / "s")
 
 
 def test_a_shuffled_stream_has_no_crops(model: Model, folder: Path) -> None:
     result = scan(model, Streamed(folder, shuffle=True), LAYERS)
-    with pytest.raises(ImageError, match="it is another image than was scanned: give the data set without shuffling"):
+    with pytest.raises(ImageError, match="it is not the image that was scanned: give the data set without shuffling"):
         result.crops("relu2:1", result.examples("relu2:1"))
 
 
@@ -191,13 +194,13 @@ def test_data_sets_by_name(model: Model, folder: Path, tmp_path: Path, monkeypat
         assert same(whole, scan(model, [text], LAYERS)), text
     for text in ("hf:several?split=train", "python:named_sets:made"):
         made = scan(model, [text], LAYERS, out=tmp_path / "study", overwrite=True)
-        kept, examples = stored(model, tmp_path / "study"), made.examples("relu2:1")
+        kept, examples = load_scan(model, tmp_path / "study"), made.examples("relu2:1")
         assert kept is not None
         first, again = made.crops("relu2:1", examples), kept.crops("relu2:1", examples)
         assert first
         assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(first, again, strict=True))
     made = scan(model, "python:named_sets:stream", LAYERS, out=tmp_path / "study", overwrite=True)
-    kept = stored(model, tmp_path / "study")
+    kept = load_scan(model, tmp_path / "study")
     assert kept is not None
     with pytest.raises(
         ImageError, match="an entry of a stream, which cannot be read again: make crops right after the scan"
@@ -254,7 +257,7 @@ def test_a_folder_of_tar_files(model: Model, folder: Path, tar: Path) -> None:
 def test_what_a_nameless_data_set_left_in_a_study_has_no_crops(model: Model, folder: Path, tmp_path: Path) -> None:
     source = Streamed(folder)
     made = scan(model, source, LAYERS, out=tmp_path / "s")
-    kept = stored(model, tmp_path / "s")
+    kept = load_scan(model, tmp_path / "s")
     assert kept is not None
     example = made.examples("relu2:1")
     assert kept.examples("relu2:1") == example
@@ -310,11 +313,11 @@ class Holed:
 
 
 def test_an_entry_that_cannot_be_had_is_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
-    result = scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s")
-    assert result.skipped == ("#7: the data set returned no entry (OSError: broken file)",)
+    result = scan(model, Holed(folder), LAYERS, batching=Batching(batch=5, shard=5), out=tmp_path / "s")
+    assert result.skipped == ("#7: the data set gives no entry (OSError: broken file)",)
     assert result.images == COUNT - 1
     # It is the same one when the scan goes on.
-    assert same(result, scan(model, Holed(folder), LAYERS, batch=5, shard=5, out=tmp_path / "s"))
+    assert same(result, scan(model, Holed(folder), LAYERS, batching=Batching(batch=5, shard=5), out=tmp_path / "s"))
 
 
 def test_a_tar_file_that_is_cut_off_gives_what_came_before(model: Model, tar: Path) -> None:

@@ -25,7 +25,7 @@ from innersight.errors import InnersightError
 from innersight.image import ImageError, decode_image, load_image
 from innersight.inputs import ImageEntry, class_of, entries, stream
 from innersight.model import Model
-from innersight.scan import Scan, scan, stored
+from innersight.scan import Batching, Scan, load_scan, scan, write_sprites
 from innersight.scan.sprites import GAP, SIDE
 from innersight.storage.store import Store
 
@@ -128,10 +128,10 @@ class Rows:
 
 
 def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: Path) -> None:
-    whole = scan(model, folder, LAYERS, batch=5)
+    whole = scan(model, folder, LAYERS, batching=Batching(batch=5))
     tar, by_number = tar_of(folder, tmp_path / "a.tar"), tar_of(folder, tmp_path / "b.tar", as_number=True)
     for source in (files(folder), tar, by_number, Pairs(folder), Rows(folder), Inputs(folder, model)):
-        result = scan(model, source, LAYERS, batch=5)
+        result = scan(model, source, LAYERS, batching=Batching(batch=5))
         assert alike(whole, result), source
         taken = ("float tensors are read as the network's own input, already normalised: 24",)
         assert set(result.notes) <= {*whole.notes, *taken}
@@ -143,26 +143,26 @@ def test_every_source_gives_the_same_scan(model: Model, folder: Path, tmp_path: 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_the_number_of_workers_does_not_matter(workers: int, model: Model, folder: Path) -> None:
-    assert alike(scan(model, folder, LAYERS), scan(model, folder, LAYERS, workers=workers))
+    assert alike(scan(model, folder, LAYERS), scan(model, folder, LAYERS, batching=Batching(workers=workers)))
 
 
 def test_entries_of_a_data_set_are_asked_for_one_at_a_time(model: Model, folder: Path) -> None:
     pairs = Pairs(folder)
-    scan(model, pairs, LAYERS, workers=3)
+    scan(model, pairs, LAYERS, batching=Batching(workers=3))
     assert len(pairs.threads) == 1
 
 
 def test_examples_are_drawn_from_every_source(model: Model, folder: Path, tmp_path: Path) -> None:
     expected = None
     for source in (folder, tar_of(folder, tmp_path / "a.tar"), Pairs(folder)):
-        result = scan(model, source, LAYERS, top=3)
+        result = scan(model, source, LAYERS, examples=3)
         found = result.crops("relu2:1", result.examples("relu2:1"))
         assert len(found) == 3
         expected = expected or found
         for crop, own in zip(expected, found, strict=True):
             assert np.array_equal(crop.pixels, own.pixels)
             assert np.allclose(crop.mask, own.mask)
-    inputs = scan(model, Inputs(folder, model), LAYERS, top=3)
+    inputs = scan(model, Inputs(folder, model), LAYERS, examples=3)
     assert inputs.crops("relu2:1", inputs.examples("relu2:1"))[0].pixels.shape[2] == 3
 
 
@@ -173,9 +173,9 @@ def test_scans_of_tar_files_and_data_sets_go_on(model: Model, folder: Path, tmp_
 
     for i, source in enumerate((tar_of(folder, tmp_path / "a.tar"), Pairs(folder))):
         with pytest.raises(KeyboardInterrupt):
-            scan(model, source, LAYERS, shard=4, batch=4, out=tmp_path / f"s{i}", watch=stop)
-        rest = scan(model, source, LAYERS, shard=4, batch=4, out=tmp_path / f"s{i}")
-        assert alike(rest, scan(model, source, LAYERS, shard=4, batch=4))
+            scan(model, source, LAYERS, batching=Batching(shard=4, batch=4), out=tmp_path / f"s{i}", progress=stop)
+        rest = scan(model, source, LAYERS, batching=Batching(shard=4, batch=4), out=tmp_path / f"s{i}")
+        assert alike(rest, scan(model, source, LAYERS, batching=Batching(shard=4, batch=4)))
 
 
 def test_a_data_set_that_changed_is_told(model: Model, folder: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_activations_that_are_not_finite_are_counted_and_named(model: Model, fol
     model.net.register_forward_pre_hook(lambda _, given: (given[0].masked_fill(given[0] > 1e30, torch.nan),))
     result = scan(model, Spoils(), LAYERS)
     assert [row["not_finite"] for row in result.summary().values()] == [12, 16]
-    assert result.notes[1].startswith("relu1: 12 maps of 6 units hold NaN or an infinity, first on #4")
+    assert result.notes[1].startswith("relu1: 12 maps of 6 units contain NaN or infinity, first on #4")
     assert all(example.number not in (4, 9) for u in range(8) for example in result.examples(f"relu2:{u}"))
     json.dumps(result.to_json(), allow_nan=False)
 
@@ -245,14 +245,17 @@ def test_near_duplicates_are_merged_and_counted(model: Model, folder: Path, tmp_
         image = PILImage.open(file).resize((120, 120), PILImage.Resampling.BICUBIC)
         for quality in (95, 85, 80):
             image.save(tmp_path / f"{i}-{quality}.jpg", quality=quality)
-    result, several = scan(model, tmp_path, LAYERS, top=6), scan(model, tmp_path, LAYERS, top=6, alike=2)
+    result, several = (
+        scan(model, tmp_path, LAYERS, examples=6),
+        scan(model, tmp_path, LAYERS, examples=6, max_duplicates=2),
+    )
     twice = False
     for unit in range(8):
         examples = result.examples(f"relu2:{unit}")
         scenes = [example.path.name.split("-")[0] for example in examples]
         assert len(set(scenes)) == len(scenes)
         assert all(example.copies == 2 for example in examples)
-        shown = [example.path.name[0] for example in several.examples(f"relu2:{unit}", count=6)]
+        shown = [example.path.name[0] for example in several.examples(f"relu2:{unit}", limit=6)]
         assert max(map(shown.count, shown), default=0) <= 2
         twice = twice or len(set(shown)) < len(shown)
     assert twice
@@ -303,7 +306,9 @@ def test_no_crop_is_made_of_a_image_that_changed(model: Model, folder: Path, tmp
             for file in files(shuffled):
                 other.save(file)
             tar_of(shuffled, tar)
-        with pytest.raises(ImageError, match="changed since it was scanned" if kept else "another image than was"):
+        with pytest.raises(
+            ImageError, match="changed since it was scanned" if kept else "it is not the image that was"
+        ):
             result.crops("relu2:0", [example])
 
 
@@ -317,17 +322,17 @@ def test_a_small_change_is_seen_where_the_scan_was_kept(model: Model, folder: Pa
     pixels = np.array(PILImage.open(example.path))
     pixels[0, 0] ^= 1
     PILImage.fromarray(pixels).save(example.path)
-    with pytest.raises(ImageError, match="changed since it was scanned: put it back, or scan anew"):
-        stored(model, tmp_path / "study").crops("relu2:0", [example])
+    with pytest.raises(ImageError, match="changed since it was scanned: restore it, or scan again"):
+        load_scan(model, tmp_path / "study").crops("relu2:0", [example])
 
 
 def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         model.net.conv2.weight[3] = 0
         model.net.conv2.bias[3] = -1
-    result = scan(model, folder, LAYERS, top=4, out=tmp_path / "s")
+    result = scan(model, folder, LAYERS, examples=4, out=tmp_path / "s")
     told: list[tuple[int, int, str]] = []
-    sheets = result.sprites(tmp_path / "s", lambda *state: told.append(state))
+    sheets = write_sprites(result, tmp_path / "s", lambda *state: told.append(state))
     assert [sheet.name for sheet in sheets] == ["relu1-00000.webp", "relu2-00000.webp"]
     assert told[-1][0] == told[-1][1] == len({e.number for x in LAYERS for u in range(units(result, x))
                                               for e in result.examples(f"{x}:{u}")})  # fmt: skip
@@ -348,7 +353,7 @@ def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, mon
     # They are made once, and those of another scan take their place.
     module = importlib.import_module("innersight.scan.sprites")
     monkeypatch.setattr(module, "_tiles", lambda *_: pytest.fail("made again"))
-    assert stored(model, tmp_path / "s").sprites(tmp_path / "s") == sheets
+    assert write_sprites(load_scan(model, tmp_path / "s"), tmp_path / "s") == sheets
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "s" / "sprites").iterdir()) == [
         "made.json",
@@ -356,7 +361,7 @@ def test_sprites_show_every_unit(model: Model, folder: Path, tmp_path: Path, mon
     ]
     other = scan(model, folder, LAYERS[:1], out=tmp_path / "s", overwrite=True)
     files(folder)[0].touch()
-    assert [sheet.name for sheet in other.sprites(tmp_path / "s")] == ["relu1-00000.webp"]
+    assert [sheet.name for sheet in write_sprites(other, tmp_path / "s")] == ["relu1-00000.webp"]
 
 
 def units(result: Scan, layer: str) -> int:
@@ -368,39 +373,39 @@ def test_old_sprites_stay_until_new_ones_are_there(model: Model, folder: Path, t
         raise KeyboardInterrupt
 
     shutil.copytree(folder, tmp_path / "own")
-    before = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s").sprites(tmp_path / "s")
+    before = write_sprites(scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s"), tmp_path / "s")
     PILImage.effect_mandelbrot((30, 26), (-2, -1.5, 1, 1.5), 50).save(tmp_path / "own" / "zzz.png")
     result = scan(model, tmp_path / "own", LAYERS, out=tmp_path / "s")
     assert result.images == COUNT + 1
     with pytest.raises(KeyboardInterrupt):
-        result.sprites(tmp_path / "s", stop)
+        write_sprites(result, tmp_path / "s", stop)
     assert all(sheet.is_file() for sheet in before)
     old = [sheet.read_bytes() for sheet in before]
-    after = result.sprites(tmp_path / "s")
+    after = write_sprites(result, tmp_path / "s")
     assert [sheet.read_bytes() for sheet in after] != old
     assert not list((tmp_path / "s").rglob(".innersight-*"))
 
 
 def test_sprites_go_with_their_scan_and_are_made_by_one_process(model: Model, folder: Path, tmp_path: Path) -> None:
     study = tmp_path / "new" / "study"
-    assert scan(model, folder, LAYERS).sprites(study)
-    result = scan(model, folder, LAYERS, top=2, out=study, overwrite=True)
-    assert result.sprites(study)
+    assert write_sprites(scan(model, folder, LAYERS), study)
+    result = scan(model, folder, LAYERS, examples=2, out=study, overwrite=True)
+    assert write_sprites(result, study)
     anew = scan(model, folder, LAYERS[:1], out=study, overwrite=True)
     assert not (study / "sprites").exists()
     with Store.open(study).locked(), pytest.raises(InnersightError, match="another process is at work"):
-        anew.sprites(study)
-    (sheet,) = anew.sprites(study)
+        write_sprites(anew, study)
+    (sheet,) = write_sprites(anew, study)
     with PILImage.open(sheet) as image:
         assert image.width == 10 * (SIDE + GAP)
 
 
 def test_sprites_of_every_source(model: Model, folder: Path, tmp_path: Path) -> None:
-    wanted = scan(model, folder, LAYERS).sprites(tmp_path)
+    wanted = write_sprites(scan(model, folder, LAYERS), tmp_path)
     pixels = [sheet.read_bytes() for sheet in wanted]
     for i, source in enumerate((tar_of(folder, tmp_path / "a.tar"), Pairs(folder))):
         (tmp_path / str(i)).mkdir()
-        assert [sheet.read_bytes() for sheet in scan(model, source, LAYERS).sprites(tmp_path / str(i))] == pixels
+        assert [sheet.read_bytes() for sheet in write_sprites(scan(model, source, LAYERS), tmp_path / str(i))] == pixels
 
 
 def test_folders_named_by_numbers_are_told(model: Model, folder: Path, tmp_path: Path) -> None:
@@ -412,7 +417,7 @@ def test_folders_named_by_numbers_are_told(model: Model, folder: Path, tmp_path:
         assert strange.startswith("8 images lie in folders named 40, which is not a class of")
         label = model.labels
         assert numbered == (f"folders are read as class numbers, counted from 0: 0 is {label[0]}, 2 is {label[2]}")
-    assert stored(model, tmp_path / "study").notes == result.notes
+    assert load_scan(model, tmp_path / "study").notes == result.notes
 
 
 def test_pixels_given_as_network_input_are_told(model: Model) -> None:

@@ -25,13 +25,13 @@ from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
 from innersight.image import ImageError
-from innersight.scan import Scan, scan
+from innersight.scan import Batching, Scan, scan
 from innersight.scan import ledger as ledger_module
 from innersight.scan.ledger import Ledger
 from innersight.storage.store import Store
 
 COUNT, SHARD = 60, 8
-OPTIONS: dict[str, Any] = {"top": 3, "batch": 4, "shard": SHARD, "workers": 2}
+OPTIONS: dict[str, Any] = {"examples": 3, "batching": Batching(batch=4, shard=SHARD, workers=2)}
 LAYERS = ("relu1", "relu2")
 
 
@@ -55,7 +55,7 @@ def stored(out: Path) -> tuple[Any, ...]:
     """Everything a scan has stored, byte for byte; times of files apart."""
     with closing(sqlite3.connect(out / "index.sqlite")) as db:
         rows = db.execute(
-            "SELECT number, name, label, class, likeness, digest, broken FROM scan_images ORDER BY number"
+            "SELECT number, name, label, class, phash, digest, broken FROM scan_images ORDER BY number"
         ).fetchall()
         state = db.execute("SELECT settings, done, images, file FROM scan").fetchone()
     files = sorted(path.name for path in (out / "values").iterdir())
@@ -99,7 +99,7 @@ KILLED = """
     import torch
     torch.set_num_threads(1)
     from networks import tiny
-    from innersight.scan import scan
+    from innersight.scan import Batching, scan
 
     def victim(out, seconds):
         # The clock of the killer starts with the work, not with Python.
@@ -108,7 +108,7 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         threading.Thread(target=kill, daemon=True).start()
         model = tiny("in-place")
-        scan(model, {folder!r}, {layers!r}, out=out, top=3, batch=4, shard=8, workers=2)
+        scan(model, {folder!r}, {layers!r}, out=out, examples=3, batching=Batching(4, 8, 2))
         os._exit(0)
 
     def fork(out, seconds):
@@ -117,7 +117,7 @@ KILLED = """
             victim(out, seconds)
         return os.waitpid(child, 0)[1]
 
-    scan(tiny("in-place"), {folder!r}, {layers!r}, workers=0)  # imported and set up before the fork
+    scan(tiny("in-place"), {folder!r}, {layers!r}, batching=Batching(workers=0))  # imported and set up before the fork
     for line in sys.stdin:
         out, seconds = line.rstrip("\\n").split("\\t")
         print(fork(out, float(seconds)), flush=True)
@@ -201,7 +201,7 @@ def test_ctrl_c_goes_on(folder: Path, finished: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(folder, tmp_path / "s", watch=stop)
+        run(folder, tmp_path / "s", progress=stop)
     assert stored(tmp_path / "s")[1][1] == 3 * SHARD
     run(folder, tmp_path / "s")
     assert stored(tmp_path / "s") == stored(finished)
@@ -252,7 +252,7 @@ def stopped(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(images, tmp_path / "s", watch=stop)
+        run(images, tmp_path / "s", progress=stop)
     return images, tmp_path / "s"
 
 
@@ -295,19 +295,26 @@ def test_a_image_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, 
 
 def test_fewer_images_than_were_scanned(stopped: tuple[Path, Path]) -> None:
     images, out = stopped
-    with pytest.raises(InnersightError, match="nothing is where"):
+    with pytest.raises(InnersightError, match="found nothing instead of"):
         run(sorted(images.rglob("*.png"))[: 2 * SHARD], out)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"top": 4}, {"batch": 5}, {"shard": 9}])
-def test_other_settings_are_refused_by_name(change: dict[str, int], folder: Path, finished: Path) -> None:
-    (name,) = change
-    with pytest.raises(InnersightError, match=rf"another setting: {name} was"):
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("examples", {"examples": 4}),
+        ("max_duplicates", {"max_duplicates": 2}),
+        ("batch", {"batching": Batching(5, SHARD)}),
+        ("shard", {"batching": Batching(4, 9)}),
+    ],
+)
+def test_other_settings_are_refused_by_name(name: str, change: dict[str, Any], folder: Path, finished: Path) -> None:
+    with pytest.raises(InnersightError, match=rf"other settings: {name} was"):
         run(folder, finished, **change)
 
 
 def test_another_network_is_refused(folder: Path, finished: Path) -> None:
-    with pytest.raises(InnersightError, match="another setting: model"):
+    with pytest.raises(InnersightError, match="other settings: model"):
         scan(tiny("in-place", seed=1), folder, LAYERS, out=finished, **OPTIONS)
 
 

@@ -19,7 +19,7 @@ from innersight.cli import app
 from innersight.errors import InnersightError
 from innersight.image import load_image, stack
 from innersight.model import Model
-from innersight.scan import Scan, rooms, scan
+from innersight.scan import Batching, Scan, scan, settings
 
 COUNT = 40
 LAYERS = ("relu1", "relu2")
@@ -45,7 +45,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def result(model: Model, folder: Path) -> Scan:
-    return scan(model, folder, LAYERS, correlate=True, class_maps=True, batch=7, shard=16)
+    return scan(model, folder, LAYERS, correlate=True, class_maps=True, batching=Batching(batch=7, shard=16))
 
 
 def peaks(model: Model, folder: Path) -> dict[str, np.ndarray]:
@@ -69,12 +69,12 @@ def test_correlations_within_and_across_layers(result: Scan, model: Model, folde
 def test_units_that_are_alike_come_in_order(result: Scan) -> None:
     values = result.correlation("relu2")
     unit = int(values.isfinite().any(1).nonzero()[0])
-    found = result.alike(f"relu2:{unit}", count=100)
+    found = result.similar(f"relu2:{unit}", limit=100)
     numbers = [int(one.address.split(":")[1]) for one in found]
     assert unit not in numbers
     assert [one.correlation for one in found] == sorted((one.correlation for one in found), reverse=True)
     assert sorted(numbers) == [i for i in range(len(values)) if i != unit and bool(values[unit, i].isfinite())]
-    across = result.alike(f"relu2:{unit}", layer="relu1", count=2)
+    across = result.similar(f"relu2:{unit}", layer="relu1", limit=2)
     assert [one.address.split(":")[0] for one in across] == ["relu1", "relu1"]
     assert across[0].correlation == pytest.approx(
         float(result.correlation("relu2", "relu1")[unit].nan_to_num(-2).max())
@@ -100,7 +100,7 @@ def test_what_was_not_asked_for_is_told(model: Model, folder: Path, result: Scan
         scan(model, folder, LAYERS, correlate=[("relu1", "relu9")])
     with pytest.raises(InnersightError, match="no class 'oak'"):
         result.class_map("relu2:0", "oak")
-    assert plain.to_json()["layers"]["relu1"][0]["alike"] is None
+    assert plain.to_json()["layers"]["relu1"][0]["similar"] is None
     assert plain.summary()["relu1"]["twins"] is None
 
 
@@ -108,29 +108,29 @@ def test_only_the_pairs_asked_for_are_kept(model: Model, folder: Path) -> None:
     found = scan(model, folder, LAYERS, correlate=[("relu2", "relu1")])
     assert found.correlation("relu1", "relu2").shape == (6, 8)
     with pytest.raises(InnersightError, match="relu1 and relu1 were not correlated"):
-        found.alike("relu1:0")
+        found.similar("relu1:0")
 
 
 def test_more_than_fits_is_refused(model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "LARGEST", 8 * (6 * 6 + 8 * 8 + 6 * 8) - 1)
-    with pytest.raises(InnersightError, match=r"correlate would keep .* name fewer layers"):
+    monkeypatch.setattr(settings, "LARGEST", 8 * (6 * 6 + 8 * 8 + 6 * 8) - 1)
+    with pytest.raises(InnersightError, match=r"correlate would take .* name fewer layers"):
         scan(model, folder, LAYERS, correlate=True)
     scan(model, folder, ("relu2",), correlate=True)
-    with pytest.raises(InnersightError, match="class_maps would keep"):
+    with pytest.raises(InnersightError, match="class_maps would take"):
         scan(model, folder, LAYERS, class_maps=True)
 
 
 def test_a_scan_that_was_stopped_goes_on_with_the_same_bytes(model: Model, folder: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"correlate": True, "class_maps": True, "shard": 8, "batch": 4}
+    options: dict[str, Any] = {"correlate": True, "class_maps": True, "batching": Batching(shard=8, batch=4)}
 
     def stop(done: int, _total: int, _name: str) -> None:
         if done >= 16:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(model, folder, LAYERS, out=tmp_path / "a", watch=stop, **options)
-    with pytest.raises(InnersightError, match="another setting: c"):
-        scan(model, folder, LAYERS, out=tmp_path / "a", shard=8, batch=4)
+        scan(model, folder, LAYERS, out=tmp_path / "a", progress=stop, **options)
+    with pytest.raises(InnersightError, match="other settings: c"):
+        scan(model, folder, LAYERS, out=tmp_path / "a", batching=Batching(shard=8, batch=4))
     scan(model, folder, LAYERS, out=tmp_path / "a", **options)
     scan(model, folder, LAYERS, out=tmp_path / "b", **options)
     one, other = (next((tmp_path / name / "values").glob("scan-*")).read_bytes() for name in "ab")
@@ -140,11 +140,11 @@ def test_a_scan_that_was_stopped_goes_on_with_the_same_bytes(model: Model, folde
 def test_figures_and_values(result: Scan, tmp_path: Path) -> None:
     drawn = result.correlation_figure()
     texts = [text.get_text() for axis in drawn.axes for text in axis.texts]
-    assert "most alike" in texts
+    assert "highest correlation" in texts
     values = result.correlation("relu2").clone().fill_diagonal_(-2).nan_to_num(-2)
     assert f"{float(values.max()):+.2f}" in texts
-    assert "relu2" in result.correlation_figure("relu2", "relu1").get_suptitle()
-    rows = result.class_figure("relu2", [1, 3]).axes
+    assert "relu2" in result.correlation_figure(layer="relu2", other="relu1").get_suptitle()
+    rows = result.class_figure(layer="relu2", units=[1, 3]).axes
     assert len(rows) == 2 * len(LABELS)
     assert {axis.get_title("left") for axis in rows} == set(LABELS)
     file = load_file(result.save(tmp_path / "scan.safetensors"))

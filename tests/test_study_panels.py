@@ -44,7 +44,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Study:
     out = tmp_path_factory.mktemp("done") / "study"
     model = tiny("in-place")
     study(model, IMAGES, out, plan=PLAN)
-    scan(model, folder, ["relu1", "relu2"], out=out, top=4)
+    scan(model, folder, ["relu1", "relu2"], out=out, examples=4)
     again = study(model, IMAGES, out, plan=PLAN)
     # The examples of two layers, and trust in the methods.
     assert again.computed == 3
@@ -163,7 +163,7 @@ def test_the_runner_up_is_explained_and_set_against(web: Path) -> None:
 
 
 def test_the_scan_in_the_folder_is_shown(web: Path, done: Study, folder: Path) -> None:
-    truth = scan(tiny("in-place"), folder, ["relu1"], top=4)
+    truth = scan(tiny("in-place"), folder, ["relu1"], examples=4)
     tally = truth.layers["relu1"]
     found = layer(web, "relu1")["scan"]
     assert found["images"] == 12
@@ -189,7 +189,7 @@ def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) ->
     gone = tmp_path / "images"
     shutil.copytree(folder, gone)
     model = tiny("in-place")
-    scan(model, gone, ["relu1"], out=tmp_path / "s", top=4)
+    scan(model, gone, ["relu1"], out=tmp_path / "s", examples=4)
     shutil.rmtree(gone)
     plan = Plan(layers=("relu1",), units=2, steps=1, negatives=0)
     found = layer(study(model, IMAGES, tmp_path / "s", plan=plan).render(), "relu1")
@@ -200,7 +200,7 @@ def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) ->
 
 
 def test_a_scan_of_another_network_is_not_shown_as_examples(tmp_path: Path, folder: Path) -> None:
-    scan(tiny("in-place"), folder, ["relu1"], out=tmp_path / "s", top=4)
+    scan(tiny("in-place"), folder, ["relu1"], out=tmp_path / "s", examples=4)
     other = tiny("in-place")
     with torch.no_grad():
         next(other.net.parameters()).mul_(2)

@@ -39,7 +39,7 @@ class Scaled(nn.Module):
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a target without values": (lambda: ins.explain(tiny("in-place"), image(1), META), "is not a class of"),
-    "a number without values": (lambda: ins.scan(tiny("in-place"), image(1), top=META), "give a whole number"),
+    "a number without values": (lambda: ins.scan(tiny("in-place"), image(1), examples=META), "give a whole number"),
     "a crop that is no number": (lambda: ins.load("small:4?crop=nan"), "crop=nan: give a fraction"),
     "an image of no width": (lambda: ins.predict(tiny("in-place"), PILImage.new("RGB", (0, 5))), "0x5 pixels"),
     "an array for a layer": (lambda: ins.compare(tiny("in-place"), image(1), PIXELS), r"layer is a ndarray of shape"),

@@ -1,4 +1,4 @@
-"""The same units over several images: which of them see the same thing in all."""
+"""The same units over several images: which of them respond to the same thing in all."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +23,16 @@ STILL = 1e-6
 """Of a feature's largest size: what varies by less is the same everywhere."""
 DEFINITION = (
     "Score: the geometric mean of strength, sparsity and agreement. Strength: the share of the layer's units that "
-    "peak lower in the image. Sparsity: Hoyer's measure of the map's positive part (1 = a single place, 0 = "
-    "everywhere alike). Both count at their lowest over the images. Agreement: where the unit fires (above half its "
-    "peak), what do the other features of the network see there? Their mean, relative to the average place, is "
-    "compared between the images by cosine; negative counts as 0."
+    "peak lower in the image. Sparsity: Hoyer's measure of the map's positive part (1 = a single location, 0 = "
+    "the same everywhere). The lowest of all images counts, for both. Agreement: the cosine between the images of the "
+    "other features of the network, averaged where the unit is active (above half of its peak), relative to their mean "
+    "over all locations; a negative cosine counts as 0."
 )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
-    """Units of one layer, ranked by how surely they see the same thing in all images.
+    """Units of one layer, ranked by how consistently they respond to the same thing in all images.
 
     maps : (images, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
     strength, sparsity : (units, images) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
@@ -52,15 +52,27 @@ class Comparison(Result):
     notes: tuple[str, ...] = ()
 
     def reason(self, unit: int) -> str:
-        """Say in one sentence why the unit ranks where it does."""
+        """Return in one sentence why the unit ranks where it does."""
         weakest, widest = float(self.strength[unit].min()), float(self.sparsity[unit].min())
         return (
             f"peaks above {weakest:.0%} of the layer's units in every image, sparsity {widest:.2f} or more, "
-            f"and the places agree to {float(self.agreement[unit]):.2f}"
+            f"agreement {float(self.agreement[unit]):.2f}"
         )
 
-    def rank(self, count: int | None = None) -> list[dict[str, Any]]:
-        """Return the best `count` units (all when None) as plain rows, best first."""
+    def rank(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the best units as plain rows.
+
+        Parameters
+        ----------
+        limit
+            At most this many; all when None.
+
+        Returns
+        -------
+        list of dict
+            unit, address, score, strength and sparsity of every image, agreement and reason, best first.
+
+        """
         return [
             {
                 "unit": unit,
@@ -71,7 +83,7 @@ class Comparison(Result):
                 "agreement": float(self.agreement[unit]),
                 "reason": self.reason(unit),
             }
-            for unit in self.order[:count]
+            for unit in self.order[:limit]
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -99,24 +111,52 @@ class Comparison(Result):
 
 @public()
 def compare(model: Model, images: Any, layer: str) -> Comparison:
-    """Rank the units of `layer` by how surely they see the same thing in two or more images.
+    """Rank the units of a layer by how consistently they respond to the same thing in several images.
 
-    images : whatever holds images, see `innersight.inputs.entries`; all are held in memory.
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Anything that holds images, see `innersight.inputs.entries`; at least two, all held in memory.
+    layer
+        Name of the layer.
 
+    Returns
+    -------
+    Comparison
+        All units, best first.
+
+    Raises
+    ------
+    InnersightError
+        For fewer than two images, and for a layer with a grid of 1 x 1.
+    ImageError
+        When no image could be read.
+
+    Notes
+    -----
     The score is the geometric mean of strength, sparsity and agreement, each in 0..1 and defined in
     `innersight.compare.DEFINITION`; sparsity follows Hoyer 2004 (JMLR 5, 1457-1469). The features that decide the
     agreement are the units of the last layer with a grid, without the unit itself.
 
-    Raises InnersightError for fewer than two images, or a layer whose grid is 1x1.
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> import torch
+    >>> found = ins.compare(ins.load("small:8"), torch.rand(2, 3, 80, 80), "stage1")
+    >>> sorted(found.order)
+    [0, 1, 2, 3, 4, 5, 6, 7]
+
     """
     found = read(images, model.input)
     loaded = found.images
     if len(loaded) < 2:
         left = f": {found.skipped[0]}" if found.skipped else ""
-        raise InnersightError(f"compare needs two images or more{left}")
+        raise InnersightError(f"compare needs at least two images{left}")
     (described,) = check_layers(model, [layer])
     if described.grid == (1, 1):
-        raise InnersightError(f"{layer} has no places (grid 1x1), so its units cannot be compared by where they fire")
+        raise InnersightError(f"{layer} has a grid of 1x1, so its units cannot be compared by location")
     context = last_grid(model)[0]
     x = stack(loaded, model.input)
     values = compute(model, x, [layer, context])
@@ -130,7 +170,7 @@ def _about_copies(images: Sequence[Image], x: Tensor) -> Iterator[str]:
         first = next(j for j in range(i + 1) if torch.equal(x[i], x[j]))
         if first < i:
             names = f"{printable(images[first].name)} and {printable(image.name)}"
-            yield f"{names} are the same image: that units agree on them says nothing"
+            yield f"{names} are the same image, so agreement on them is meaningless"
 
 
 def rank(
@@ -164,11 +204,11 @@ def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
 def _agreement(
     positive: Float[Tensor, "B units h w"], features: Float[Tensor, "B D fh fw"], *, own: bool
 ) -> Float[Tensor, " units"]:
-    """Mean over pairs of images of the cosine between what the network sees where the unit fires."""
+    """Mean over pairs of images of the cosine between the features where the unit is active."""
     size = (positive.shape[2], positive.shape[3])
     context = F.interpolate(features.double(), size=size, mode="bilinear", align_corners=False)
     centred = context - context.mean((0, 2, 3), keepdim=True)
-    # A feature that is the same everywhere up to the rounding of float32 tells no places apart.
+    # A feature that is the same everywhere up to the rounding of float32 distinguishes no locations.
     still = centred.abs().amax((0, 2, 3)) <= STILL * context.abs().amax((0, 2, 3))
     centred = centred.masked_fill(still[:, None, None], 0)
     centred = quotient(centred, centred.std((0, 2, 3), keepdim=True))

@@ -3,7 +3,7 @@
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 figures: "Registry[Callable[..., Figure]]" = Registry("figure", "innersight.plots")
 """A figure is a function of a result, registered under the name of the result's class: `activation_maps` draws an
 `ActivationMaps`. Results know no figure; they look theirs up here."""
+
+
+def drawn(name: str, result: Any, drawing: Mapping[str, Any]) -> "Figure":
+    """Draw a result with the figure of a name. Raises InnersightError for options that it does not have."""
+    figures.check_options(name, drawing)
+    return figures[name](result, **drawing)
 
 
 class Result(ABC):
@@ -51,8 +57,7 @@ class Result(ABC):
 
         """
         name = word(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower())
-        figures.check_options(name, drawing)
-        return figures[name](self, **drawing)
+        return drawn(name, self, drawing)
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from innersight.compare import Comparison
 from innersight.connections import Connections
 from innersight.dissection import Dissection, WordLabels
 from innersight.errors import printable
-from innersight.find import Finding
+from innersight.find import UnitRanking
 from innersight.layer import Layer
 from innersight.layers import default_layers, unreadable, without_grid
 from innersight.matching import Matching
@@ -214,7 +214,7 @@ def comparison(result: Comparison, limit: int = 10) -> str:
     return _ranked(result.rank(limit))
 
 
-def finding(result: Finding, limit: int = 8) -> str:
+def unit_ranking(result: UnitRanking, limit: int = 8) -> str:
     """Return the units that respond most to the region, and how many were compared."""
     head = f"{len(result.order)} units of {printable(', '.join(result.maps))}"
     return f"{head}\n{_ranked(result.rank(limit))}"
@@ -225,9 +225,9 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ablation(result: Ablation, limit: int = 10) -> str:
-    """Return for each class the table of the units whose removal lowers it most, and over which images."""
+    """Return for each class the table of the units whose ablation lowers it most, and over which images."""
     parts = []
-    for label in result.shown():
+    for label in result.shown_classes():
         rows = []
         for row in result.rank(label, limit):
             low_high = "" if row["interval"] is None else "{:z.3g} to {:z.3g}".format(*row["interval"])
@@ -269,12 +269,12 @@ def connections(result: Connections, limit: int = 10, shown: int = 4) -> str:
             head = ["unit", "value", "95%", "size", "share"]
             parts += [printable(f"{result.layer}:{unit} {link}"), "", table(head, rows), ""]
     rest = len(result.units) - shown
-    more = [f"{rest} more units are in the figure's data (--json, -o FILE.json)"] if rest > 0 else []
+    more = [f"{rest} more units: --json, or -o FILE.json"] if rest > 0 else []
     return "\n".join([*parts, *more, *map(printable, result.notes)]).rstrip()
 
 
 def matching(result: Matching) -> str:
-    """Return for each layer what became of its units, and how alike partners are."""
+    """Return for each layer what became of its units, and the correlation of partners."""
     rows = []
     for name, row in result.summary().items():
         counts = [f"{row[kind]:,}" for kind in ("units", "same", "moved", "born", "died", "silent")]

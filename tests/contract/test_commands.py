@@ -21,14 +21,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import innersight as ins
-from innersight.ablation import Ablation
 from innersight.cli import app
 from innersight.cli.command import MANY, MODEL, PANELS, UNLIMITED
 from innersight.cli.listing import KINDS, registry
-from innersight.compare import Comparison
-from innersight.connections.result import Connections
 from innersight.errors import InnersightError
-from innersight.find.result import Finding
 from innersight.heatmaps.request import methods
 from innersight.model import Model
 from innersight.patterns import PatternOptions
@@ -36,6 +32,8 @@ from innersight.patterns.objectives import objectives
 from innersight.patterns.parameterize import parameterizations
 from innersight.registry import Registry, identifier, parse, word
 from innersight.result import figures
+from innersight.scan import Batching
+from innersight.scan.statistics import statistics
 from innersight.sources import query
 from innersight.study import Plan
 from innersight.study.exports import exports
@@ -46,7 +44,7 @@ from innersight.trust.ground_truth import ground_truth
 from innersight.trust.imputers import imputers
 from innersight.trust.metrics import metrics
 
-REGISTRIES = [methods, objectives, parameterizations, exports, metrics, ground_truth, baselines, imputers]
+REGISTRIES = [methods, objectives, parameterizations, exports, metrics, ground_truth, baselines, imputers, statistics]
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands}  # type: ignore[union-attr]
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
 TOOLS = {"demo", "doctor", "export", "list", "report", "toons", "view"}
@@ -262,21 +260,20 @@ def test_a_command_has_the_defaults_of_its_function(name: str, tmp_path: Path, m
     assert compared >= len(shared) - len(OWN) - 5
 
 
-@pytest.mark.parametrize("result", [Ablation, Comparison, Connections, Finding])
-def test_a_command_draws_as_many_units_as_the_figure_of_its_result(result: Any) -> None:
-    name = {Ablation: "ablate", Comparison: "compare", Connections: "connections", Finding: "find"}[result]
-    listed = inspect.signature(COMMANDS[name]).parameters["limit"].default
-    own = inspect.signature(result.figure).parameters
-    # A figure that is registered under the name of the result, or still the result's own.
-    options = {**figures.options(result.__name__.lower())} if "count" not in own else {"count": own["count"].default}
-    assert options.get("count", options.get("limit")) == listed
+@pytest.mark.parametrize(
+    ("command", "drawn"),
+    [("ablate", "ablation"), ("compare", "comparison"), ("connections", "connections"), ("find", "unit-ranking")],
+)
+def test_a_command_draws_as_many_units_as_the_figure_of_its_result(command: str, drawn: str) -> None:
+    listed = inspect.signature(COMMANDS[command]).parameters["limit"].default
+    assert figures.options(drawn)["limit"] == listed
 
 
 def plain(value: Any) -> Any:
     """Return a default so that the ways to say nothing are the same: None, an empty list, the plan as it is."""
     if (
         value is None
-        or value in (Plan(), PatternOptions(), TrainOptions(), Protocol())
+        or value in (Plan(), PatternOptions(), TrainOptions(), Protocol(), Batching())
         or (isinstance(value, list | tuple | dict | str) and not value)
     ):
         return None

@@ -44,9 +44,9 @@ def test_every_change_is_that_of_a_full_run(net: str, to: str) -> None:
 def test_the_closed_form_is_used_where_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = tiny("in-place", dtype=torch.float64), [image(i) for i in range(3)]
     closed = ins.ablate(model, images, "relu2")
-    assert closed.closed
-    assert not ins.ablate(model, images, "pool1").closed
-    monkeypatch.setattr("innersight.ablation._closed", lambda suffix, other: None)
+    assert closed.closed_form
+    assert not ins.ablate(model, images, "pool1").closed_form
+    monkeypatch.setattr("innersight.ablation.engine._closed", lambda suffix, other: None)
     runs = ins.ablate(model, images, "relu2")
-    assert not runs.closed
+    assert not runs.closed_form
     assert torch.allclose(closed.change, runs.change, atol=1e-9)

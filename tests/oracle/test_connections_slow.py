@@ -92,8 +92,8 @@ def test_effects_are_those_of_switching_off_where_the_rest_is_affine(source: str
     # By 1: the map is doubled, and gone.
     slow = slow_effect(model, x, source, target, step=1.0)
     with tap.untouched(model):
-        incoming = into(model, x, source, target, range(slow.shape[2]), of="mean")
-        outgoing = out_of(model, x, source, target, range(slow.shape[1]), of="mean")
+        incoming = into(model, x, source, target, range(slow.shape[2]), response="mean")
+        outgoing = out_of(model, x, source, target, range(slow.shape[1]), response="mean")
     assert torch.allclose(incoming.double(), slow.transpose(1, 2), atol=1e-6)
     assert torch.allclose(outgoing.double(), slow, atol=1e-6)
 
@@ -107,8 +107,8 @@ def test_effects_are_the_differences_of_a_small_step(net: str, of: str) -> None:
     for source, target in pairwise(steps):
         slow = slow_effect(model, x, source, target, step=1e-7, of=of)
         with tap.untouched(model):
-            incoming = into(model, x, source, target, range(slow.shape[2]), of=of)
-            outgoing = out_of(model, x, source, target, range(slow.shape[1]), of=of)
+            incoming = into(model, x, source, target, range(slow.shape[2]), response=of)
+            outgoing = out_of(model, x, source, target, range(slow.shape[1]), response=of)
         assert torch.allclose(incoming.double(), slow.transpose(1, 2), atol=1e-5), (source, target)
         assert torch.allclose(outgoing.double(), slow, atol=1e-5), (source, target)
 

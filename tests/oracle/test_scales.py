@@ -30,8 +30,8 @@ from innersight.quotients import cosine, normalised, quotient, scaled
 from innersight.receptive_field import receptive_fields
 from innersight.render.colour import paint, scale_of
 from innersight.render.sheets import value_sheet
-from innersight.scan.kinds.classes import selectivity
-from innersight.scan.kinds.correlation import correlation, merged, moments
+from innersight.scan.statistics.class_sums import selectivity
+from innersight.scan.statistics.correlation import merged, moments, pearson
 from innersight.sources import load
 from innersight.statistics import bootstrap, rank_correlations, sign_flips, spearman
 from innersight.tap import probe
@@ -281,12 +281,12 @@ def test_matching(size: float) -> None:
 
 
 def test_a_unit_of_one_group_of_images_has_no_correlation_without_it() -> None:
-    from innersight.matching.moments import Moments, total
+    from innersight.matching.moments import PairMoments, total
 
     # Off by what comes of the mean of the first images, and the same everywhere without the fourth group.
     values = torch.zeros(8, 41, 6, dtype=torch.float64) - torch.tensor([0.3, 0.1, 1 / 3, 0.7, 0.9, 1e-9])
     values[3] += torch.rand(41, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 7
-    parts = [Moments.of(part, part) for part in values]
+    parts = [PairMoments.of(part, part) for part in values]
     rest = total(parts[:3] + parts[4:])
     assert not rest.correlation().any()
     assert (total(parts).correlation().diagonal() > 0.99).all()
@@ -301,7 +301,7 @@ def test_a_peak_that_is_always_the_same_goes_with_nothing(size: float, cuts: lis
     pair = moments(peaks[parts[0]], peaks[parts[0]])
     for part in parts[1:]:
         pair = merged(pair, moments(peaks[part], peaks[part]))
-    found = correlation(pair)
+    found = pearson(pair)
     assert found[1, 1] == pytest.approx(1)
     assert found[[0, 2]].isnan().all()
     assert found[:, [0, 2]].isnan().all()

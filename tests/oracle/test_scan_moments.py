@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from innersight.scan.kinds import Room
-from innersight.scan.kinds.classmaps import SIDE
-from innersight.scan.kinds.correlation import WAITING
-from innersight.scan.seen import Batch
-from innersight.scan.sheets import arranged
-from innersight.scan.tally import Gathering, Tally
+from innersight.plots.scan_relations import arranged
+from innersight.scan.layer_batch import Batch
+from innersight.scan.statistics import LayerSettings
+from innersight.scan.statistics.class_maps import SIDE
+from innersight.scan.statistics.correlation import WAITING
+from innersight.scan.tally import LayerStatistics, Tally
 
 CPU = torch.device("cpu")
 UNITS, OTHERS, CLASSES = 6, 4, 3
@@ -36,10 +36,10 @@ def gathered(layers: tuple[Tensor, Tensor], cuts: list[int], batch: int) -> Tall
     first, second = layers
     grid = second.shape[2], second.shape[3]
     rooms = (
-        Room(OTHERS, 2, 1, CLASSES, CPU, "first"),
-        Room(UNITS, 2, 1, CLASSES, CPU, "second", ("first", "second"), True),
+        LayerSettings(OTHERS, 2, 1, CLASSES, CPU, "first"),
+        LayerSettings(UNITS, 2, 1, CLASSES, CPU, "second", ("first", "second"), True),
     )
-    wholes = [Gathering(room, grid) for room in rooms]
+    wholes = [LayerStatistics(room, grid) for room in rooms]
     for start, end in itertools.pairwise([0, *cuts, len(first)]):
         parts = [whole.shard() for whole in wholes]
         for numbers in torch.arange(start, end).split(batch):

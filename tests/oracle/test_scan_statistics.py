@@ -13,18 +13,27 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from innersight.scan.buckets import Histogram, bucket, middles, side
-from innersight.scan.kinds import KINDS, Room
-from innersight.scan.kinds.bands import SAMPLE, priority
-from innersight.scan.kinds.classes import selectivity
-from innersight.scan.kinds.extremes import decode, encode
-from innersight.scan.kinds.sketch import ERROR, FINE, PLACES, drawn, quantile, share_above_zero
-from innersight.scan.likeness import NO_LIKENESS, alike, beside, copies, distinct, likeness, near, together
-from innersight.scan.seen import Batch
-from innersight.scan.tally import Gathering, Tally
+from innersight.scan.layer_batch import Batch
+from innersight.scan.perceptual_hash import (
+    NO_HASH,
+    beside,
+    copies,
+    distinct,
+    near,
+    near_duplicates,
+    perceptual_hash,
+    together,
+)
+from innersight.scan.statistics import LayerSettings, statistics
+from innersight.scan.statistics.bands import SAMPLE, priority
+from innersight.scan.statistics.class_sums import selectivity
+from innersight.scan.statistics.extremes import decode, encode
+from innersight.scan.statistics.sketch import ERROR, FINE, LOCATIONS, drawn, quantile, share_above_zero
+from innersight.scan.tally import LayerStatistics, Tally
 
 UNITS, KEEP, CLASSES = 5, 4, 3
 CPU = torch.device("cpu")
-ROOM = Room(UNITS, KEEP, 1, CLASSES, CPU, "own", ("own",), class_maps=True)
+ROOM = LayerSettings(UNITS, KEEP, 1, CLASSES, CPU, "own", ("own",), class_maps=True)
 
 
 def maps_of(count: int, seed: int = 0, h: int = 3, w: int = 4) -> Tensor:
@@ -43,7 +52,7 @@ def classes_of(count: int) -> Tensor:
 
 def unlike(count: int) -> Tensor:
     """Return hashes of images that are like no other."""
-    return torch.full((count,), NO_LIKENESS)
+    return torch.full((count,), NO_HASH)
 
 
 def gathered(
@@ -53,15 +62,15 @@ def gathered(
     *,
     channels_last: bool = False,
     hashes: Tensor | None = None,
-    room: Room = ROOM,
+    room: LayerSettings = ROOM,
     informed: bool = True,
-) -> Gathering:
+) -> LayerStatistics:
     """Scan maps in shards that end at `shards`, merged in order. informed : shards know what was found before."""
-    whole = Gathering(room, (maps.shape[2], maps.shape[3]))
+    whole = LayerStatistics(room, (maps.shape[2], maps.shape[3]))
     hashes = unlike(len(maps)) if hashes is None else hashes
     classes = classes_of(len(maps))
     for start, end in itertools.pairwise([0, *shards, len(maps)]):
-        part = whole.shard() if informed else Gathering(room, whole.grid)
+        part = whole.shard() if informed else LayerStatistics(room, whole.grid)
         for numbers in torch.arange(start, end).split(batch):
             some = maps[numbers]
             if channels_last:
@@ -71,7 +80,7 @@ def gathered(
     return whole
 
 
-def same(one: Gathering, other: Gathering, *, rounded: str = "nothing") -> bool:
+def same(one: LayerStatistics, other: LayerStatistics, *, rounded: str = "nothing") -> bool:
     """Say whether both hold the same bytes; of the statistic `rounded` the same numbers but for rounding."""
     first, second = one.tensors(), other.tensors()
     return first.keys() == second.keys() and all(
@@ -92,9 +101,9 @@ def test_extremes_are_a_full_sort(channels_last: bool) -> None:
         low = sorted(range(50), key=lambda i: (float(own[i].min()), i))[:KEEP]
         assert tally.image[unit].tolist() == top
         assert tally.low_image[unit].tolist() == low
-        for value, (y, x), number in zip(tally.value[unit], tally.place[unit].tolist(), top, strict=True):
+        for value, (y, x), number in zip(tally.value[unit], tally.location[unit].tolist(), top, strict=True):
             assert float(own[number, y, x]) == float(value) == float(own[number].max())
-        for value, (y, x), number in zip(tally.low_value[unit], tally.low_place[unit].tolist(), low, strict=True):
+        for value, (y, x), number in zip(tally.low_value[unit], tally.low_location[unit].tolist(), low, strict=True):
             assert float(own[number, y, x]) == float(value) == float(own[number].min())
 
 
@@ -107,7 +116,7 @@ def test_presence_counts() -> None:
     assert torch.allclose(tally.mean.double(), maps.double().mean((0, 2, 3)), atol=1e-6)
     maps[:, 4] = maps[:, 4].abs() + 0.25
     assert always_on(maps) == [False, False, False, False, True]
-    # One place at zero is enough, on one image of them; a unit that is never a number is not on.
+    # One location at zero is enough, on one image of them; a unit that is never a number is not on.
     maps[17, 4, 1, 2] = 0
     assert always_on(maps) == [False] * UNITS
     maps[:, 4] = math.nan
@@ -215,11 +224,11 @@ def test_the_sketch_counts_the_places_it_says() -> None:
     tensors = gathered(maps, [10], 7).tensors()
     expected = torch.zeros(UNITS, 2 * side(FINE) + 1, dtype=torch.int64)
     for number in range(30):
-        (places,) = drawn(torch.tensor([number]), 12, PLACES).tolist()
-        assert len(set(places)) == PLACES
-        for place in places:
+        (locations,) = drawn(torch.tensor([number]), 12, LOCATIONS).tolist()
+        assert len(set(locations)) == LOCATIONS
+        for location in locations:
             for unit in range(UNITS):
-                expected[unit, int(bucket(maps[number, unit, place // 4, place % 4][None], FINE)[0])] += 1
+                expected[unit, int(bucket(maps[number, unit, location // 4, location % 4][None], FINE)[0])] += 1
     first = int(tensors["sketch/first"])
     counts = tensors["sketch/counts"]
     assert torch.equal(expected[:, first : first + counts.shape[1]], counts.long())
@@ -227,7 +236,7 @@ def test_the_sketch_counts_the_places_it_says() -> None:
 
 
 def test_every_place_is_drawn_as_often() -> None:
-    counts = torch.bincount(drawn(torch.arange(20000), 49, PLACES).flatten(), minlength=49)
+    counts = torch.bincount(drawn(torch.arange(20000), 49, LOCATIONS).flatten(), minlength=49)
     assert float(counts.max()) / float(counts.min()) < 1.1
 
 
@@ -239,8 +248,8 @@ def test_the_sample_is_that_of_least_priority() -> None:
     expected = everything[priority(everything).argsort()[:128]]
     assert torch.equal(tensors["bands/numbers"], expected)
     assert torch.equal(tensors["bands/peaks"], maps.amax((2, 3))[expected])
-    places = tensors["bands/places"].long()
-    assert torch.equal(maps.flatten(2)[expected].gather(2, places[:, :, None])[:, :, 0], tensors["bands/peaks"])
+    locations = tensors["bands/locations"].long()
+    assert torch.equal(maps.flatten(2)[expected].gather(2, locations[:, :, None])[:, :, 0], tensors["bands/peaks"])
     assert len(torch.unique(priority(torch.arange(100000)))) == 100000
 
 
@@ -266,10 +275,10 @@ def test_merging_is_associative(count: int, first: int, second: int) -> None:
     cuts = sorted({min(first, count - 1), min(second, count - 1)})
     bounds = list(itertools.pairwise([0, *cuts, count]))
 
-    def parts() -> list[Gathering]:
+    def parts() -> list[LayerStatistics]:
         found = []
         for start, end in bounds:
-            part = Gathering(ROOM, (3, 4))
+            part = LayerStatistics(ROOM, (3, 4))
             part.add(maps[start:end], Batch(torch.arange(start, end), classes[start:end], unlike(end - start)))
             found.append(part)
         return found
@@ -292,7 +301,7 @@ def test_what_was_stored_goes_on() -> None:
     maps = maps_of(40)
     whole = gathered(maps, [20], 8)
     half = gathered(maps[:20], [], 8)
-    again = Gathering(half.room, half.grid)
+    again = LayerStatistics(half.settings, half.grid)
     again.load(half.tensors())
     assert same(half, again)
     part = again.shard()
@@ -317,7 +326,7 @@ def test_maps_that_are_not_finite_count_for_nothing(bad: float) -> None:
     assert float(tally.mean[0]) == pytest.approx(float(clean[keep, 0].mean()), abs=1e-6)
     assert not {7, 11} & set(tally.image[0].tolist())
     assert not {7, 11} & set(tally.low_image[0].tolist())
-    assert int(tally.raw["sketch/counts"][0].sum()) == 28 * PLACES
+    assert int(tally.raw["sketch/counts"][0].sum()) == 28 * LOCATIONS
     untouched = Tally(gathered(clean, [10], 8).tensors(), 30, (3, 4))
     for unit in (1, 2, 3):
         assert torch.equal(tally.value[unit], untouched.value[unit])
@@ -338,7 +347,7 @@ def test_keys_sort_like_values(values: list[float]) -> None:
 
 def test_the_hash_is_the_signs_of_low_frequencies_about_their_median() -> None:
     pixels = torch.rand(6, 3, 64, 32, generator=torch.Generator().manual_seed(3))
-    for image, found in zip(pixels.double().numpy(), likeness(pixels).tolist(), strict=True):
+    for image, found in zip(pixels.double().numpy(), perceptual_hash(pixels).tolist(), strict=True):
         grey = image.mean(0).reshape(32, 2, 32, 1).mean((1, 3))
         low = [
             sum(
@@ -359,7 +368,7 @@ def test_near_means_eight_bits_of_sixty_four() -> None:
     one = 0x5A5A5A5A5A5A5A5A
     for bits in range(12):
         other = one ^ ((1 << bits) - 1)
-        assert alike(one, other) == (bits <= 8)
+        assert near_duplicates(one, other) == (bits <= 8)
         assert bool(near(torch.tensor([[one]]), torch.tensor([[other]]))) == (bits <= 8)
 
 
@@ -369,17 +378,21 @@ def test_near_duplicates_are_told_from_other_images() -> None:
     images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic").clamp(0, 1)
     noisy = (images * 0.9 + 0.02 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
     shifted = images.roll(1, 3)
-    first, second, third = likeness(images).tolist(), likeness(noisy).tolist(), likeness(shifted).tolist()
-    assert all(alike(a, b) for a, b in zip(first, second, strict=True))
-    assert sum(alike(a, b) for a, b in zip(first, third, strict=True)) >= 30
-    assert not any(alike(a, b) for a, b in itertools.combinations(first, 2))
+    first, second, third = (
+        perceptual_hash(images).tolist(),
+        perceptual_hash(noisy).tolist(),
+        perceptual_hash(shifted).tolist(),
+    )
+    assert all(near_duplicates(a, b) for a, b in zip(first, second, strict=True))
+    assert sum(near_duplicates(a, b) for a, b in zip(first, third, strict=True)) >= 30
+    assert not any(near_duplicates(a, b) for a, b in itertools.combinations(first, 2))
     assert copies(np.array(first), np.array(first + second)).tolist() == [2] * 40
 
 
 def test_images_without_structure_are_like_no_other() -> None:
     flat = torch.stack([torch.full((3, 20, 20), value) for value in (0.0, 0.5, 0.5)])
-    hashes = likeness(flat).tolist()
-    assert hashes == [NO_LIKENESS] * 3
+    hashes = perceptual_hash(flat).tolist()
+    assert hashes == [NO_HASH] * 3
     assert distinct(torch.tensor([hashes]), 1).tolist() == [[0, 1, 2]]
     assert copies(np.array(hashes), np.array(hashes)).tolist() == [1, 1, 1]
 
@@ -406,12 +419,12 @@ def test_which_near_duplicates_stay(count: int, most: int, seed: int) -> None:
         leaders: dict[int, int] = {}
         stay = []
         for i, own in enumerate(hashes.tolist()):
-            leader = next((j for j in leaders if alike(own, int(hashes[j]))), i)
+            leader = next((j for j in leaders if near_duplicates(own, int(hashes[j]))), i)
             leaders[leader] = leaders.get(leader, 0) + 1
             if leaders[leader] <= most:
                 stay.append(i)
         assert distinct(hashes[None], most)[0].tolist() == stay + [-1] * (count - len(stay))
-    pairs = [[alike(a, b) for a in hashes.tolist()] for b in hashes.tolist()]
+    pairs = [[near_duplicates(a, b) for a in hashes.tolist()] for b in hashes.tolist()]
     assert near(hashes[None], hashes[None])[0].tolist() == pairs
     for start in range(count):
         alone = not any(pairs[i][j] for i in range(start, count) for j in range(i))
@@ -427,7 +440,7 @@ def test_a_scene_takes_the_place_of_no_other(most: int) -> None:
     """Hundreds of frames of a few scenes: the best of each, however many frames beat them and wherever shards end."""
     count, of = 700, 12
     maps, hashes = maps_of(count), scenes(count, 3, of=of)
-    room = Room(UNITS, 20, most, CLASSES, CPU, "own")
+    room = LayerSettings(UNITS, 20, most, CLASSES, CPU, "own")
     peaks = maps.flatten(2).amax(2)
     for shards in ([], [100, 400], [256, 512]):
         tally = Tally(gathered(maps, shards, 16, hashes=hashes, room=room).tensors(), count, (3, 4))
@@ -453,11 +466,11 @@ def test_a_shard_gives_the_same_with_and_without_what_was_found_before() -> None
     for a, b in steps[1:].tolist():
         chain.append((chain[-1] ^ (1 << a) ^ (1 << b)) % (1 << 62) + 1)
     maps, hashes = maps_of(count), torch.tensor(chain)
-    room = Room(UNITS, 6, 1, CLASSES, CPU, "own")
+    room = LayerSettings(UNITS, 6, 1, CLASSES, CPU, "own")
     found = [gathered(maps, [200, 400], 16, hashes=hashes, room=room, informed=i) for i in (True, False)]
     assert same(*found)
-    assert (found[0].tensors()["highest/hashes"] != NO_LIKENESS).any()
+    assert (found[0].tensors()["highest/hashes"] != NO_HASH).any()
 
 
 def test_every_statistic_is_gathered() -> None:
-    assert set(Gathering(Room(1, 1, 1, 1, CPU), (1, 1)).parts) == set(KINDS)
+    assert set(LayerStatistics(LayerSettings(1, 1, 1, 1, CPU), (1, 1)).parts) == set(statistics)

@@ -37,7 +37,7 @@ def scan(
 ) -> None:
     """With --out STUDY the scan is stored there after every shard: run the same command again to resume.
 
-    What each unit of every layer sees of its examples is then in STUDY/sprites.
+    Sheets of every unit's examples are written to STUDY/sprites.
     """
     folder, files = study_and_files(out)
     call.json, call.out = json, files or None
@@ -64,14 +64,15 @@ def scan(
 
 
 def _write_sprites(result: "Scan", study: Path) -> None:
-    """Write sheets of the examples; a scan of images that cannot be opened again has none, and notes it."""
+    """Write sheets of the examples; a scan of images that cannot be reopened has none, and notes it."""
     from innersight.image import ImageError
+    from innersight.scan import write_sprites
 
     try:
         with progress("sprites") as show:
-            sheets = result.sprites(study, show)
+            sheets = write_sprites(result, study, show)
     except ImageError as error:
-        typer.echo(f"note: no sprites are written: {printable(error)}", file=sys.stderr)
+        typer.echo(f"note: no sprites written: {printable(error)}", file=sys.stderr)
     else:
         typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", file=sys.stderr)
 

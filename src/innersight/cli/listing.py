@@ -16,6 +16,7 @@ KINDS = {
     "imputers": ("innersight.trust.imputers:imputers", "What fills removed pixels"),
     "baselines": ("innersight.trust.baselines:baselines", "Maps that know nothing, to compare heatmaps with"),
     "sources": ("innersight.sources.origins:registry", "Where networks come from, for MODEL"),
+    "statistics": ("innersight.scan.statistics:statistics", "What a scan keeps of every layer"),
     "exports": ("innersight.study.exports:exports", "Tools that a study can be exported to"),
 }
 """Where each registry is, and what its entries are. The layers of a network are listed by `innersight layers`."""

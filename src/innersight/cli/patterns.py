@@ -63,9 +63,9 @@ def _views(text: str) -> object:
 
 
 def _scanned(model: "Model", study: Path) -> "Scan":
-    from innersight.scan import stored
+    from innersight.scan import load_scan
 
-    found = stored(model, study)
+    found = load_scan(model, study)
     if found is None:
         raise InnersightError(
             f"{study} holds no scan of {model.name}: make one with innersight scan MODEL IMAGES --out {study}"

@@ -38,4 +38,4 @@ def trust(call: Call) -> None:
 @command(PREDICTIONS)
 def ablate(call: Call, *, limit: Limit = 10) -> None:
     """Write ablate.png unless --out names other files."""
-    call.deliver(call.run(), "ablation", count=limit)
+    call.deliver(call.run(), "ablation", limit=limit)

@@ -39,13 +39,13 @@ def compare(call: Call) -> None:
 @command(UNITS, typed={"like": Typed("IMAGE@x0,y0,x1,y1"), "but_not": Typed("IMAGE[@x0,y0,x1,y1]")})
 def find(call: Call, *, limit: Limit = 8) -> None:
     """Give boxes in fractions of width and height: --like frame.png@0.3,0.1,0.6,0.4."""
-    call.deliver(call.run(), "finding", count=limit)
+    call.deliver(call.run(), "unit_ranking", limit=limit)
 
 
 @command(UNITS, arguments=("model", "address", "images"))
 def connections(call: Call, *, limit: Limit = 8) -> None:
     """Write connections.png unless --out names other files."""
-    call.deliver(call.run(), "connections", count=limit)
+    call.deliver(call.run(), "connections", limit=limit)
 
 
 @command(UNITS, arguments=("before", "after", "images"))

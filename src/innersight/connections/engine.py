@@ -1,4 +1,4 @@
-"""Find the connections of units: weights by following tensors, effects by gradients between two layers."""
+"""`connections`: weights by following tensors, effects by gradients between two layers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ from innersight.inputs import ImageEntry, ImageReader, is_empty, network_input
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
-OF = ("mean", "peak")
-SILENT = 8  # units without effect that a note names
+RESPONSES = ("mean", "peak")
+LISTED = 8  # units without effect that a note lists
 
 
 @public(layer="address", layers="address")
@@ -32,35 +32,65 @@ def connections(
     *,
     before: str | None = None,
     after: str | None = None,
-    of: str = "mean",
+    response: str = "mean",
 ) -> Connections:
     """Return the strongest incoming and outgoing connections of units, by weight and, over images, by attribution.
 
-    address : `layer:7`, `layer:0-3`, or `layer` for all of its units. images : whatever holds images,
-    see `innersight.inputs.entries`.
+    Parameters
+    ----------
+    model
+        The network.
+    address
+        Units: `layer:7`, `layer:0-3`, or `layer` for all of its units.
+    images
+        Anything that holds images, for attribution; see `innersight.inputs.entries`. None: by weight only.
+    before
+        Layer whose units drive these; None for the default layer before.
+    after
+        Layer whose units these drive; None for the default layer after, or the classes after the last.
+    response
+        Of the unit that is driven: "mean" of its map over locations, or its "peak".
 
-    By weight: of the convolution or matrix that gives the units, and of those that read them: see
+    Returns
+    -------
+    Connections
+        Links to all units of the layers at the other end, and notes on the links that are missing.
+
+    Raises
+    ------
+    InnersightError
+        For an unknown layer or unit, a location or a class as the address, another `response`, and layers out of order.
+    ImageError
+        When no image could be read.
+
+    Notes
+    -----
+    By weight: of the convolution or matrix that produces the units, and of those that read them; see
     `innersight.tap.wires`. By attribution: gradient times activation (Shrikumar et al. 2016, arXiv:1605.01713) between
-    the layer and the one `before` it, and the one `after` it, which are the default layers unless named; after
-    the last of them come the classes. The effect of unit i on unit j is what i's map contributes to the mean of j's
-    map (of="mean"), or to its peak, to first order; exact where the layers between are affine. Positive effects excite.
+    two layers. The effect of unit i on unit j is the contribution of i's map to the response of j, to first order;
+    exact where the layers between are affine. Positive effects activate, negative ones inhibit.
 
-    Effects into units take one backward pass for each unit asked, those out of them one more through a pass that was
+    Effects on units take one backward pass for each unit asked for, those of units one more through a pass that was
     differentiated, whatever the number of units at the other end.
 
-    Raises InnersightError for an unknown layer or unit, a place or a class as the address, another `of`, and layers
-    named out of order; ImageError when no image could be read.
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> found = ins.connections(ins.load("small:8"), "stage2:0")
+    >>> print(found.links[0])
+    by weight, to stage3.conv1, batch norm folded in
+
     """
-    if of not in OF:
-        raise InnersightError(f"of={of!r}: choose {' or '.join(OF)}")
+    if response not in RESPONSES:
+        raise InnersightError(f"response={response!r}: choose {' or '.join(RESPONSES)}")
     layer, units = _units(model, address)
     (described,) = check_layers(model, [layer])
     check_layers(model, [name for name in (before, after) if name is not None])
     links, notes = _weights(model, layer, units)
     if is_empty(images):
         if before is not None or after is not None:
-            raise InnersightError("before= and after= are for attribution: give images too")
-        return Connections(model, layer, units, (), of, links, notes)
+            raise InnersightError("before= and after= apply to attribution: give images too")
+        return Connections(model, layer, units, (), response, links, notes)
     first, last = _neighbours(model, layer)
     before, after = before or first, after or last
     names: list[str] = []
@@ -73,8 +103,8 @@ def connections(
             x, entries = network_input(loaded, model), [one.entry for one in loaded]
             names += [printable(entry.name) for entry in entries]
             if before is not None:
-                incoming.append(into(model, x, before, layer, units, of=of))
-            outgoing.append(out_of(model, x, layer, after, units, of=of))
+                incoming.append(into(model, x, before, layer, units, response=response))
+            outgoing.append(out_of(model, x, layer, after, units, response=response))
             _keep_best(best, entries, _peaks(model, x, layer), units)
     effects: list[Link] = []
     if before is None:
@@ -83,15 +113,15 @@ def connections(
         effects.append(Link.of_effects("in", before, _finite(torch.cat(incoming), before, layer)))
     effects.append(Link.of_effects("out", after, _finite(torch.cat(outgoing), layer, after)))
     for link in effects:
-        silent = [unit for unit, size in zip(units, link.size, strict=True) if not size.any()]
-        if silent:
-            some = f"{layer}:{','.join(map(str, silent[:SILENT]))}" + (" and others" if len(silent) > SILENT else "")
-            own = layer if len(silent) == described.units else some
+        without = [unit for unit, size in zip(units, link.size, strict=True) if not size.any()]
+        if without:
+            some = f"{layer}:{','.join(map(str, without[:LISTED]))}" + (" and others" if len(without) > LISTED else "")
+            own = layer if len(without) == described.units else some
             ends = (link.layer, own) if link.direction == "in" else (own, link.layer)
-            notes += ("the places of {} have no effect on {}".format(*ends),)
+            notes += ("{} has no effect on {}".format(*ends),)
     shown = tuple(best[unit][1] for unit in units)
     notes, every = (*notes, *reading.notes), (*effects, *links)
-    return Connections(model, layer, units, tuple(names), of, every, notes, reading.skipped, shown)
+    return Connections(model, layer, units, tuple(names), response, every, notes, reading.skipped, shown)
 
 
 def _peaks(model: Model, x: Float[Tensor, "B C H W"], layer: str) -> Float[Tensor, "B units"]:
@@ -115,18 +145,17 @@ def _finite(effects: Tensor, source: str, target: str) -> Tensor:
     broken = int((~effects.flatten(1).isfinite().all(1)).sum())
     if broken:
         raise InnersightError(
-            f"the effects of {source} on {target} are not finite on {broken} of {len(effects)} images: "
-            "nothing can be read from them"
+            f"the effects of {source} on {target} are not finite on {broken} of {len(effects)} images"
         )
     return effects
 
 
 def into(
-    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
-) -> Float[Tensor, "B asked sources"]:
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, response: str
+) -> Float[Tensor, "B units sources"]:
     """Return the effects of every unit of `source` on `units` of `target`, for each image; float32, on the CPU."""
     with _between():
-        start, end = _ends(model, x, source, target, of)
+        start, end = _ends(model, x, source, target, response)
         if not end.requires_grad:
             return torch.zeros(len(x), len(units), start.shape[1])
         found = []
@@ -137,15 +166,15 @@ def into(
 
 
 def out_of(
-    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, of: str
-) -> Float[Tensor, "B asked targets"]:
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, units: Sequence[int], *, response: str
+) -> Float[Tensor, "B units targets"]:
     """Return the effects of `units` of `source` on every unit of `target`, for each image; float32, on the CPU.
 
     A gradient is linear in what it weighs the outputs by; differentiated by those weights, along one unit's map, it is
     the change of all outputs at once.
     """
     with _between():
-        start, end = _ends(model, x, source, target, of)
+        start, end = _ends(model, x, source, target, response)
         if not end.requires_grad:
             return torch.zeros(len(x), len(units), end.shape[1])
         weights = torch.zeros_like(end, requires_grad=True)
@@ -160,19 +189,19 @@ def out_of(
 
 
 def _ends(
-    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, of: str
+    model: Model, x: Float[Tensor, "B C H W"], source: str, target: str, response: str
 ) -> tuple[Float[Tensor, "B sources h w"], Float[Tensor, "B targets"]]:
     """Return the maps of one layer, and the responses of another with a graph that starts there."""
     scores = target == CLASSES
     captured = tap.leaf(model, x, [source] if scores else [source, target], stop=not scores)
     if next(iter(captured.activations)) != source:
-        raise InnersightError(f"{target} is reached before {source}: name a layer before and one after")
+        raise InnersightError(f"{source} does not come before {target}: give layers in the order of the network")
     start = captured.activations[source]
     if scores:
         end = captured.logits()
     else:
-        places = captured.activations[target].flatten(2)
-        end = places.mean(2) if of == "mean" else places.max(2).values
+        locations = captured.activations[target].flatten(2)
+        end = locations.mean(2) if response == "mean" else locations.max(2).values
     return start, end
 
 
@@ -187,8 +216,10 @@ def _units(model: Model, address: str) -> tuple[str, tuple[int, ...]]:
     found = parse(address)
     asked = [one for one in found if isinstance(one, Address) and one.location is None]
     if len(asked) < len(found):
-        what = "a class" if isinstance(found[0], ClassAddress) else "a place"
-        raise InnersightError(f"{address!r} names {what}; connections are those of units: write layer:unit or layer")
+        what = "a class" if isinstance(found[0], ClassAddress) else "a location"
+        raise InnersightError(
+            f"{address!r} names {what}, and connections are those of units: write layer:unit or layer"
+        )
     layer = asked[0].layer
     (described,) = check_layers(model, [layer])
     if asked[0].unit is None:

@@ -10,15 +10,15 @@ from innersight import tap
 from innersight.brief import brief
 
 CLASSES = "class"
-"""What stands at the other end where the scores of the classes are meant."""
+"""The layer at the other end of a link to the class scores."""
 
 Direction = Literal["in", "out"]
 DEFINITION = (
-    "By weight: size is the L2 norm of the weights between two units, value their sum, which is what a map that is the "
-    "same everywhere is multiplied by; a frozen batch norm behind them is folded in. By attribution: value is gradient "
-    "times activation of the unit that drives, summed over its places, of the mean (or peak) of the driven map, "
-    "averaged over the images with the 95% bootstrap interval; size is its absolute value. Share: of the sizes of "
-    "all units at the other end."
+    "By weight: size is the L2 norm of the weights between two units; value is their sum, by which a constant map is "
+    "multiplied. A frozen batch norm that follows is folded in. By attribution: value is gradient times activation of "
+    "the source unit, summed over its locations, for the mean (or peak) of the target unit's map, averaged over the "
+    "images with the 95% bootstrap interval; size is its absolute value. Share: part of the sizes of all units at the "
+    "other end."
 )
 
 
@@ -27,8 +27,8 @@ class Link:
     """The connections of units in one direction to all units of one layer.
 
     layer : at the other end; `CLASSES` for the scores of the classes, `innersight.tap.IMAGE` for the image's bands.
-    value : (asked, others), signed: positive excites. size : (asked, others), what they are ranked by; see
-    `DEFINITION`. samples : (images, asked, others) of each image; None for weights. made_by : the layer whose
+    value : (units, others), signed: positive values activate. size : (units, others), what they are ranked by; see
+    `DEFINITION`. samples : (images, units, others) of each image; None for weights. made_by : the layer whose
     weights they are, and folded : whether a batch norm is folded in.
     """
 
@@ -44,7 +44,7 @@ class Link:
     __repr__ = brief
 
     @classmethod
-    def of_effects(cls, direction: Direction, layer: str, samples: Float[Tensor, "P asked others"]) -> "Link":
+    def of_effects(cls, direction: Direction, layer: str, samples: Float[Tensor, "P units others"]) -> "Link":
         """Return a link by attribution."""
         value = samples.double().mean(0).float()
         return cls(direction, "attribution", layer, value, value.abs(), samples)
@@ -58,7 +58,7 @@ class Link:
         return cls(direction, "weight", layer, total, norm, None, wire.target, wire.folded)
 
     def __str__(self) -> str:
-        """Say what the link is, as a heading."""
+        """Return the link as a heading."""
         ends = "from" if self.direction == "in" else "to"
         other = "the classes" if self.layer == CLASSES else self.layer
         text = f"by {self.by}, {ends} {other}"

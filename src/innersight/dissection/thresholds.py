@@ -13,7 +13,7 @@ ERROR = 2.0**-FINE
 class Thresholds:
     """A histogram of every location of every unit, whose buckets grow with the value; see `innersight.scan.buckets`.
 
-    As in a scan (`innersight.scan.kinds.sketch`), finer and over all locations: the last 0.5% of few images are few.
+    As in a scan (`innersight.scan.statistics.sketch`), finer, and over all locations, as 0.5% of few images are few.
     left_out : maps that contain values that are not finite.
     """
 

@@ -1,15 +1,16 @@
-"""Find the filter: which units answer to a region of an image, and to nothing else there."""
+"""Find the units that respond to a region of an image, and to nothing else in it."""
 
 from innersight.find.engine import find, rank
-from innersight.find.regions import Query, parse_region
-from innersight.find.result import DEFINITION, Finding
+from innersight.find.regions import WHOLE, Query, parse_region
+from innersight.find.result import DEFINITION, UnitRanking
 from innersight.find.score import STRONGEST, average_precision, fits
 
 __all__ = [
     "DEFINITION",
     "STRONGEST",
-    "Finding",
+    "WHOLE",
     "Query",
+    "UnitRanking",
     "average_precision",
     "find",
     "fits",

@@ -1,4 +1,4 @@
-"""What of a box is the thing: the colours that lie in the box more than elsewhere in the image."""
+"""Which part of a box is the object: the colours found in the box more than elsewhere in the image."""
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ LEVELS = 16
 
 
 def own_colours(seen: PILImage.Image, inside: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    """Return how much of each pixel is likely to be the thing, 0 to 1; 0 outside the box.
+    """Return a weight for each pixel, 0 to 1: how likely it shows the object; 0 outside the box.
 
     `inside`, times the square of the share of its colour that lies inside; a colour is one of 16 levels in every
-    channel. Colours inside against those outside are where GrabCut begins (Rother et al. 2004,
-    doi:10.1145/1015706.1015720); the cut that follows there finds units less well.
+    channel. GrabCut starts from the colours inside and outside a box too (Rother et al. 2004,
+    doi:10.1145/1015706.1015720); its graph cut finds units less well.
     """
     pixels = np.asarray(seen.convert("RGB")).astype(np.int64) * LEVELS // 256
     colour = torch.from_numpy(pixels @ np.array([LEVELS * LEVELS, LEVELS, 1])).flatten()

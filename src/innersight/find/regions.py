@@ -1,4 +1,4 @@
-"""Regions: what is asked of each image, and how much of each pixel and place that covers."""
+"""Regions: the boxes of each image, and how much of each pixel and location they cover."""
 
 import os
 import re
@@ -29,9 +29,9 @@ WHOLE = Box(0, 0, 1, 1)
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image with what is asked of it: boxes that show the thing, and boxes that do not.
+    """An image with boxes that show the object, and boxes that do not.
 
-    Where it has `like`, its other places count as not showing the thing; where it has none, only those in `but_not` do.
+    Where it has `like`, all other locations count as not showing it; where it has none, only those in `but_not` do.
     """
 
     image: Image
@@ -56,18 +56,18 @@ def parse_region(text: str) -> tuple[str, Box | None]:
     try:
         corners = tuple(float(number) for number in match[2].split(","))
     except ValueError as error:
-        raise InnersightError(f"{shown!r}: {match[2]!r} are not four numbers; write IMAGE@x0,y0,x1,y1") from error
+        raise InnersightError(f"{shown!r}: {match[2]!r} is not four numbers; write IMAGE@x0,y0,x1,y1") from error
     return match[1], _region(corners, shown)
 
 
 def _region(corners: Sequence[float], shown: str) -> Box:
     if len(corners) != 4:
-        raise InnersightError(f"{shown!r}: a box has four numbers, not {len(corners)}; write IMAGE@x0,y0,x1,y1")
+        raise InnersightError(f"{shown!r}: a box takes four numbers, not {len(corners)}; write IMAGE@x0,y0,x1,y1")
     return box_of(corners, repr(shown))
 
 
 def several(asked: Any) -> list[Any]:
-    """Return one or several of what was asked as a list; a pair of image and corners is one."""
+    """Return one region or several as a list; a pair of image and corners is one."""
     pair = isinstance(asked, tuple) and len(asked) == 2 and not isinstance(asked[1], str | Path | Image | tuple)
     pair = pair or (isinstance(asked, tuple) and len(asked) == 2 and _corners(asked[1]))
     one = isinstance(asked, str | Path | Image | PILImage.Image | np.ndarray | Tensor) or not isinstance(
@@ -81,7 +81,7 @@ def _corners(value: Any) -> bool:
 
 
 def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -> tuple[Query, ...]:
-    """Return each image once with all that is asked of it, those with `like` first."""
+    """Return each image once with all of its boxes, those with `like` first."""
     found: dict[Any, Query] = {}
     for kind, several in (("like", like), ("but_not", but_not)):
         for asked in several:
@@ -100,11 +100,11 @@ def read_queries(spec: InputSpec, like: Sequence[Any], but_not: Sequence[Any]) -
     for query in queries:
         if query.like and not coverage(query, spec)[0].any():
             why = (
-                "--but-not takes all of it off"
+                "--but-not covers all of it"
                 if query.but_not
-                else "the network is shown the middle of the image only"
+                else "it lies outside of the part that the network is shown"
             )
-            raise InnersightError(f"{query.image.name}: nothing of the region is left; {why}: choose another box")
+            raise InnersightError(f"{query.image.name}: the region is empty: {why}; choose another box")
     return tuple(queries)
 
 
@@ -113,7 +113,7 @@ def _asked(asked: Any) -> tuple[Any, Box | None]:
         return parse_region(asked)
     if isinstance(asked, tuple):
         if len(asked) != 2 or not _corners(asked[1]):
-            raise InnersightError(f"{printable(asked)!r} is no region; give (image, (x0, y0, x1, y1))")
+            raise InnersightError(f"{printable(asked)!r} is not a region; give (image, (x0, y0, x1, y1))")
         source, corners = asked
         return source, _region(corners, printable(source.name if isinstance(source, Image) else source))
     return asked, None

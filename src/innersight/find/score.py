@@ -1,4 +1,4 @@
-"""How well a unit answers to a region: the share of its strongest places, and the fit to the sides of a box."""
+"""How well a unit responds to a region: the share of its strongest locations, and the fit to the sides of a box."""
 
 import torch
 from jaxtyping import Float
@@ -9,14 +9,14 @@ STRONGEST = 0.05
 
 
 def at(pixels: Float[Tensor, "P H W"], size: tuple[int, int]) -> Float[Tensor, "P h w"]:
-    """Return how much of each place of a grid is covered, from how much of each pixel is."""
+    """Return the covered part of each cell of a grid, from that of each pixel."""
     return F.interpolate(pixels[:, None], size=size, mode="area")[:, 0]
 
 
 class Strongest:
-    """The strongest places of every unit, streamed: of the others nothing is kept, of equal ones only their sums.
+    """The strongest locations of every unit, streamed: of the others nothing is kept, of equal ones only their sums.
 
-    wanted : how many places are taken, a number that need not be whole.
+    wanted : how many locations are taken; need not be a whole number.
     """
 
     def __init__(self, wanted: float) -> None:
@@ -24,7 +24,7 @@ class Strongest:
         self._kept: tuple[Tensor, Tensor, Tensor] | None = None
 
     def add(self, values: Float[Tensor, "units n"], weights: Float[Tensor, " n"], within: Float[Tensor, " n"]) -> None:
-        """Take in places. weights : how much of each counts, 0 to 1. within : how much of each lies in the region."""
+        """Add locations. weights : how much each counts, 0 to 1. within : the part of each that lies in the region."""
         counted = weights > 0
         rows = len(values)
         new = (values[:, counted], weights[counted].expand(rows, -1), within[counted].expand(rows, -1))
@@ -44,14 +44,14 @@ class Strongest:
         for part, end in ((ordered, least), *((p, (p * level).sum(1, keepdim=True)) for p in (weights, within))):
             held = torch.where(above[:, :size], part[:, :size], 0.0)
             kept.append(held.scatter(1, count, end))
-        places = torch.arange(size) > count
-        kept[0] = kept[0].masked_fill(places, -torch.inf)
+        unused = torch.arange(size) > count
+        kept[0] = kept[0].masked_fill(unused, -torch.inf)
         self._kept = kept[0], kept[1], kept[2]
 
     def share(self, possible: float) -> Float[Tensor, " units"]:
-        """Return how much of the region the places taken hold, 0 to 1, as a part of `possible`: what they could.
+        """Return the part of the region in the locations taken, 0 to 1, relative to `possible`.
 
-        Places of equal value share what is left to take.
+        Locations of equal value share what is left to take.
         """
         assert self._kept is not None
         values, weights, within = self._kept
@@ -62,14 +62,14 @@ class Strongest:
         return (taken / possible).clamp(0, 1).float()
 
 
-def most(region: Float[Tensor, "P h w"], wanted: float) -> float:
-    """Return how much of the region `wanted` places could hold; `region`: how much of each lies in it, 0 to 1."""
+def largest_share(region: Float[Tensor, "P h w"], wanted: float) -> float:
+    """Return how much of the region `wanted` locations could hold. region : the part of each location in it, 0 to 1."""
     ordered = region.double().flatten().sort(descending=True).values
     return float((ordered * (wanted - torch.arange(len(ordered))).clamp(0, 1)).sum())
 
 
 def fits(maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"]) -> Float[Tensor, "P units"]:
-    """Return how well the highest places of each map's rows and columns tell those that the region reaches, 0 to 1."""
+    """Return how well the peaks of each map's rows and columns predict those that the region reaches, 0 to 1."""
     found = []
     for values, covered in zip(maps.double(), region.double(), strict=True):
         rows = average_precision(values.amax(2), covered.amax(1))
@@ -78,10 +78,10 @@ def fits(maps: Float[Tensor, "P units h w"], region: Float[Tensor, "P h w"]) -> 
     return torch.stack(found).float()
 
 
-def average_precision(values: Float[Tensor, "units n"], truth: Float[Tensor, " n"]) -> Float[Tensor, " units"]:
-    """Return the average precision of each row of values for a truth of 0 to 1 in part; equal values count at once."""
+def average_precision(values: Float[Tensor, "units n"], ground_truth: Float[Tensor, " n"]) -> Float[Tensor, " units"]:
+    """Return the average precision of each row of values for a ground truth between 0 and 1; equal values are tied."""
     ordered, order = values.sort(1, descending=True)
-    hits = truth[order]
+    hits = ground_truth[order]
     last = torch.searchsorted(-ordered, (-ordered).contiguous(), right=True) - 1
     precision = hits.cumsum(1).gather(1, last) / (last + 1)
-    return (precision * hits).sum(1) / truth.sum().clamp(min=1e-12)
+    return (precision * hits).sum(1) / ground_truth.sum().clamp(min=1e-12)

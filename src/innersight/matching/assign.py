@@ -1,4 +1,4 @@
-"""Which unit is whose successor: one to one, beyond chance, and no move without need."""
+"""Which unit became which: one to one, beyond chance, and keeping numbers where possible."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,8 +20,8 @@ def assign(
     """Pair the units before (rows) with those after (columns).
 
     left : the correlations without one group of images each, for the interval. silent : before and after, which units
-    never vary. A unit keeps its number where it is beyond chance and no other pair of either is higher by more than its
-    interval; the others are paired so that the sum is the highest there is.
+    are constant. A unit keeps its number where it is beyond chance and no other pair of either is higher by more than
+    its interval; the others are paired so that the sum of correlations is the highest possible.
     """
     usable = (correlation > threshold) & ~silent[0][:, None] & ~silent[1]
     weight = torch.where(usable, correlation, 0.0)
@@ -37,11 +37,11 @@ def assign(
     for i, j in zip(free[rows].tolist(), free[columns].tolist(), strict=True):
         if weight[i, j] > 0:
             partner[j] = i
-    found = torch.where(partner >= 0, correlation[partner, units], correlation.amax(0))
-    best = torch.where(partner >= 0, partner, correlation.argmax(0))
-    low, high = interval(found, [part[best, units] for part in left])
+    best = torch.where(partner >= 0, correlation[partner, units], correlation.amax(0))
+    row = torch.where(partner >= 0, partner, correlation.argmax(0))
+    low, high = interval(best, [part[row, units] for part in left])
     bounds = torch.stack([low, high]).float()
-    return LayerMatch(layer, correlation.float(), partner, found.float(), bounds, threshold, silent, cka)
+    return LayerMatch(layer, correlation.float(), partner, best.float(), bounds, threshold, silent, cka)
 
 
 def interval(

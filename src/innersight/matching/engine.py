@@ -1,4 +1,4 @@
-"""Match the units of two checkpoints by how they answer to the same images."""
+"""`match`: the units of two checkpoints, by their responses to the same images."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from innersight.input_spec import InputSpec
 from innersight.inputs import ImageReader, network_input, repeatable
 from innersight.layers import check_layers, default_layers
 from innersight.matching.assign import assign
-from innersight.matching.moments import Moments, total
+from innersight.matching.moments import PairMoments, total
 from innersight.matching.result import LayerMatch, Matching
 from innersight.model import Model
 from innersight.quotients import quotient
@@ -36,28 +36,60 @@ def match(
     *,
     seed: int = 0,
 ) -> Matching:
-    """Match the units of two checkpoints of one network by how they answer to the same images.
+    """Match the units of two checkpoints of one network by their responses to the same images.
 
-    images : whatever holds images, see `innersight.inputs.entries`. layers : without them the default layers.
-    seed : of the order of the images.
+    Parameters
+    ----------
+    before
+        The first checkpoint.
+    after
+        The second checkpoint, of the same network.
+    images
+        Anything that holds images, see `innersight.inputs.entries`; at least two.
+    layers
+        Names of layers; None for the default layers.
+    seed
+        Of the order in which the images are read.
 
-    In one pass over the images, with memory that does not grow with their number, every unit's map before is
-    correlated with every unit's map after, over all places of all images (Li et al. 2015, arXiv:1511.07543). Pairs
-    are one to one: the sum of the correlations is the highest there is (Kuhn 1955, doi:10.1002/nav.3800020109), among
-    those beyond chance. Chance is measured: the maps before are put beside the maps after of *other* images, and 95%
-    of the units then have no partner above the threshold. Intervals are by the jackknife over eight groups of images,
-    on Fisher's z. `cka` is how alike the layers are as a whole (linear CKA, Kornblith et al. 2019, arXiv:1905.00414).
+    Returns
+    -------
+    Matching
+        For every layer the predecessor of every unit, with the correlation and its interval.
 
-    Both networks see the images as `after` takes them, each with its own mean and std.
+    Raises
+    ------
+    InnersightError
+        For networks whose layers differ (it lists them), unknown layers, maps that are not finite, and fewer than two
+        images.
+    ImageError
+        When no image could be read.
 
-    Raises InnersightError for networks whose layers differ (it names them), unknown layers, maps that are not finite,
-    and fewer than two images; ImageError when none could be read.
+    Notes
+    -----
+    In one pass over the images, with memory that does not grow with their number, every unit's map before is correlated
+    with every unit's map after, over all locations of all images (Li et al. 2015, arXiv:1511.07543). Pairs are one to
+    one, with the highest sum of correlations (Kuhn 1955, doi:10.1002/nav.3800020109) among those beyond chance. Chance
+    is measured: the maps before are paired with the maps after of *other* images, and 95% of the units then have no
+    partner above the threshold. Intervals are by the jackknife over eight groups of images, on Fisher's z. `cka` is the
+    similarity of the layers as a whole (linear CKA, Kornblith et al. 2019, arXiv:1905.00414).
+
+    Both networks see the images as `after` crops them, each normalised with its own mean and std.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> import torch
+    >>> model = ins.load("small:8")
+    >>> found = ins.match(model, model, torch.rand(2, 3, 80, 80), ["stage1"])
+    >>> found["stage1"].counts()["moved"]
+    0
+
     """
     names = _layers(before, after, layers)
     spec = _as_before(before.input, after.input)
     gathered: dict[str, _Gathered] = {name: _Gathered() for name in names}
     read = 0
-    # Shuffled: neighbours in a folder are often alike, and chance is measured on neighbours.
+    # Shuffled: neighbours in a folder are often similar, and chance is measured on neighbours.
     reading = ImageReader(repeatable(images), after.input, shuffle=seed)
     with ExitStack() as stack, torch.no_grad():
         stack.enter_context(tap.untouched(before))
@@ -69,7 +101,7 @@ def match(
                 gathered[name].add(first[name], second[name], read, name)
             read += len(several)
     if read < 2:
-        raise InnersightError("match needs two images or more: correlations are over them, and so is chance")
+        raise InnersightError("match needs at least two images")
     found = {name: gathered[name].matched(name) for name in names}
     notes = (*_notes(before.input, after.input), *reading.notes)
     return Matching(before, after, read, found, notes, reading.skipped)
@@ -79,27 +111,27 @@ def match(
 class _Gathered:
     """What is kept of one layer while the images go by.
 
-    offsets : (2, units), near the mean of every unit, taken off first. groups : of images, for the jackknife.
+    offsets : (2, units), near the mean of every unit, subtracted first. groups : of images, for the jackknife.
     chance : for each shift, of maps beside those of other images. inner : products of units within either network.
     low, high : (2, units), the range of every unit.
     """
 
     offsets: Tensor | None = None
-    groups: dict[int, Moments] = field(default_factory=dict)
-    chance: dict[int, Moments] = field(default_factory=dict)
-    inner: list[Moments] = field(default_factory=list)
+    groups: dict[int, PairMoments] = field(default_factory=dict)
+    chance: dict[int, PairMoments] = field(default_factory=dict)
+    inner: list[PairMoments] = field(default_factory=list)
     low: Tensor | None = None
     high: Tensor | None = None
 
     def add(
         self, before: Float[Tensor, "B units h w"], after: Float[Tensor, "B units h w"], start: int, name: str
     ) -> None:
-        """Take in the maps of a batch; start : the number of its first image."""
+        """Add the maps of a batch; start : the number of its first image."""
         if before.shape != after.shape:
             raise InnersightError(f"{name} gives {tuple(before.shape[1:])} before and {tuple(after.shape[1:])} after")
         a, b = (maps.double().cpu().flatten(2).transpose(1, 2) for maps in (before, after))
         if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-            raise InnersightError(f"{name} holds values that are not finite: nothing can be matched by them")
+            raise InnersightError(f"{name} contains values that are not finite, so its units cannot be matched")
         low, high = (torch.stack([getattr(maps, end)((0, 1)) for maps in (a, b)]) for end in ("amin", "amax"))
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
@@ -111,7 +143,7 @@ class _Gathered:
             _grow(self.groups, (start + group) % GROUPS, a[own].flatten(0, 1), b[own].flatten(0, 1))
         for shift in range(1, min(SHIFTS, len(a) - 1) + 1):
             _grow(self.chance, shift, a.roll(shift, 0).flatten(0, 1), b.flatten(0, 1))
-        inner = [Moments.of(maps.flatten(0, 1), maps.flatten(0, 1)) for maps in (a, b)]
+        inner = [PairMoments.of(maps.flatten(0, 1), maps.flatten(0, 1)) for maps in (a, b)]
         self.inner = [one + two for one, two in zip(self.inner, inner, strict=True)] if self.inner else inner
 
     def matched(self, name: str) -> LayerMatch:
@@ -131,8 +163,8 @@ class _Gathered:
         return assign(name, correlation, left, threshold, silent, cka)
 
 
-def _grow(kept: dict[int, Moments], key: int, a: Tensor, b: Tensor) -> None:
-    found = Moments.of(a, b)
+def _grow(kept: dict[int, PairMoments], key: int, a: Tensor, b: Tensor) -> None:
+    found = PairMoments.of(a, b)
     kept[key] = kept[key] + found if key in kept else found
 
 

@@ -1,4 +1,4 @@
-"""Sums of which correlations are made: streamed, added, and taken off again."""
+"""Sums that correlations are computed from: streamed, added and subtracted."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -13,7 +13,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class PairMoments:
     """Sums over rows of two sets of units, float64: of values, squares, and products of pairs.
 
     rows : how many. a, b : (units,) sums. aa, bb : (units,) of squares. ab : (a units, b units) of products. Values
@@ -28,15 +28,15 @@ class Moments:
     ab: Tensor
 
     @classmethod
-    def of(cls, a: Float[Tensor, "rows units"], b: Float[Tensor, "rows others"]) -> "Moments":
+    def of(cls, a: Float[Tensor, "rows units"], b: Float[Tensor, "rows others"]) -> "PairMoments":
         """Return the sums of some rows."""
         return cls(len(a), a.sum(0), b.sum(0), (a * a).sum(0), (b * b).sum(0), a.T @ b)
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __add__(self, other: "PairMoments") -> "PairMoments":
+        return PairMoments(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
-    def __sub__(self, other: "Moments") -> "Moments":
-        return Moments(*(one - two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __sub__(self, other: "PairMoments") -> "PairMoments":
+        return PairMoments(*(one - two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def covariance(self) -> Float[Tensor, "units others"]:
         """Return the summed products of deviations from the means."""
@@ -54,6 +54,6 @@ def _deviation(square: Float[Tensor, " units"], total: Float[Tensor, " units"], 
     return spread.masked_fill(spread <= ROUNDING * square, 0).sqrt()
 
 
-def total(parts: "list[Moments]") -> Moments:
+def total(parts: "list[PairMoments]") -> PairMoments:
     """Return the sums of all parts."""
-    return reduce(Moments.__add__, parts)
+    return reduce(PairMoments.__add__, parts)

@@ -1,30 +1,24 @@
-"""What `match` returns: for every layer which unit is whose successor, and what became of the others."""
+"""What `match` returns: for every layer which unit became which."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import InnersightError, nearest
-from innersight.matching.figure import draw
 from innersight.model import Model
-from innersight.render import figures
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from innersight.result import Result
 
 SAME, MOVED, BORN, DIED, SILENT = "same", "moved", "born", "died", "silent"
 DEFINITION = (
-    "Correlation: of two units' maps over all places of all images. Threshold: 95% of the units after have no "
-    "partner above it when the maps before are those of other images. same: the unit's partner before has its "
-    "number. moved: it has another. born: it answers, and no unit before is its partner above the threshold. died: a "
-    "unit before that answered and is no one's partner after. silent: it never varies after, and did not before "
-    "either, or what it was is another unit now. "
-    "Interval: 95%, jackknife over groups of images. cka: linear centred kernel alignment of the layer as a whole, 0 "
-    "to 1."
+    "Correlation: of two units' maps over all locations of all images. Threshold (chance): 95% of the units after have "
+    "no partner above it when the maps before are those of other images. same: the unit's partner before has the same "
+    "number. moved: its partner has another number. born: it is active, and has no partner before above the threshold. "
+    "died: a unit before that was active and has no partner after. silent: constant after, and constant before as well "
+    "or matched to another unit. Interval: 95%, jackknife over groups of images. cka: linear centred kernel alignment "
+    "of the layer as a whole, 0 to 1."
 )
 
 
@@ -32,15 +26,16 @@ DEFINITION = (
 class LayerMatch:
     """The units of one layer, before and after.
 
-    correlation : (before, after) float32. partner : (units,) of each unit after, the number of its predecessor, -1 for
-    none. found : (units,) the correlation with it, or the highest there is where there is none; interval : (2, units).
-    threshold : what is beyond chance. silent : (2, units), before and after, whether a unit never varied. cka : 0 to 1.
+    correlation : (before, after) float32. partner : (units,) the number of each unit's predecessor, -1 for none.
+    best : (units,) the correlation with it, or the highest with any unit where there is none; interval : (2, units).
+    threshold : correlations above it are beyond chance. silent : (2, units), before and after, whether a unit is
+    constant. cka : 0 to 1.
     """
 
     layer: str
     correlation: Tensor
     partner: Tensor
-    found: Tensor
+    best: Tensor
     interval: Tensor
     threshold: float
     silent: Tensor
@@ -49,20 +44,27 @@ class LayerMatch:
     __repr__ = brief
 
     def verdict(self, unit: int) -> str:
-        """Say what a unit after is: same, moved, born, died (silent now, and what it was is nowhere) or silent."""
+        """Return what became of a unit after: same, moved, born, died (silent now, with no successor) or silent."""
         if bool(self.silent[1, unit]):
             return DIED if unit in self.died() else SILENT
         partner = int(self.partner[unit])
         return BORN if partner < 0 else SAME if partner == unit else MOVED
 
     def died(self) -> list[int]:
-        """Return the units before that answered and have no successor."""
+        """Return the units before that were active and have no successor."""
         gone = torch.ones(len(self.partner), dtype=torch.bool)
         gone[self.partner[self.partner >= 0]] = False
         return (gone & ~self.silent[0]).nonzero()[:, 0].tolist()
 
     def counts(self) -> dict[str, int]:
-        """Return how many units after are same, moved, born, how many before died, and how many are silent."""
+        """Return the number of units with each verdict.
+
+        Returns
+        -------
+        dict
+            same, moved, born and silent count units after, died counts units before.
+
+        """
         verdicts = [self.verdict(unit) for unit in range(len(self.partner))]
         return {
             kind: len(self.died()) if kind == DIED else verdicts.count(kind)
@@ -70,14 +72,22 @@ class LayerMatch:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return every unit after as a plain row."""
+        """Return every unit after as a plain row.
+
+        Returns
+        -------
+        list of dict
+            unit, address, verdict, before (number of its predecessor or None), correlation with it, interval (95%), and
+            own: the correlation with the unit of the same number.
+
+        """
         return [
             {
                 "unit": unit,
                 "address": f"{self.layer}:{unit}",
                 "verdict": self.verdict(unit),
                 "before": partner if partner >= 0 else None,
-                "correlation": float(self.found[unit]),
+                "correlation": float(self.best[unit]),
                 "interval": self.interval[:, unit].tolist(),
                 "own": float(self.correlation[unit, unit]),
             }
@@ -85,11 +95,11 @@ class LayerMatch:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Matching:
+@dataclass(frozen=True, eq=False, repr=False)
+class Matching(Result):
     """Two checkpoints of one network, unit by unit.
 
-    images : how many were shown to both. layers : by name. notes : what to know about the comparison. skipped : one
+    images : how many were shown to both. layers : by name. notes : how the images were understood. skipped : one
     sentence for each file that could not be read.
     """
 
@@ -100,28 +110,29 @@ class Matching:
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
-    __repr__ = brief
-
     def __getitem__(self, layer: str) -> LayerMatch:
         if layer not in self.layers:
             raise InnersightError(f"{layer} was not matched; {nearest(layer, self.layers)}")
         return self.layers[layer]
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return for each layer the counts, the median correlation of partners, the threshold and cka."""
-        told = {}
+        """Return for each layer the counts, the median correlation of partners, the threshold and cka.
+
+        Returns
+        -------
+        dict
+            By layer; median is None where no unit has a partner.
+
+        """
+        rows = {}
         for name, layer in self.layers.items():
-            paired = layer.found[layer.partner >= 0]
+            paired = layer.best[layer.partner >= 0]
             middle = float(paired.median()) if len(paired) else None
-            told[name] = {
+            rows[name] = {
                 "units": len(layer.partner), **layer.counts(),
                 "median": middle, "threshold": layer.threshold, "cka": layer.cka,
             }  # fmt: skip
-        return told
-
-    def figure(self) -> "Figure":
-        """Draw for each layer what became of its units, and every unit's correlation with its partner, sorted."""
-        return draw(self)
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return every unit of every layer, with the definition."""
@@ -133,19 +144,12 @@ class Matching:
             "skipped": list(self.skipped),
             "definition": DEFINITION,
             "layers": {
-                name: {**told, "units": self.layers[name].rows(), "died": self.layers[name].died()}
-                for name, told in self.summary().items()
+                name: {**row, "units": self.layers[name].rows(), "died": self.layers[name].died()}
+                for name, row in self.summary().items()
             },
         }
 
     def tensors(self) -> dict[str, Tensor]:
         """Return correlations, partners and intervals, as `correlation.LAYER` and so on."""
-        kinds = ("correlation", "partner", "found", "interval", "silent")
+        kinds = ("correlation", "partner", "best", "interval", "silent")
         return {f"{kind}.{name}": getattr(layer, kind) for name, layer in self.layers.items() for kind in kinds}
-
-    def save(self, path: str | Path) -> Path:
-        """Write `.png`, `.json` or `.safetensors`."""
-        return figures.save(self, path)
-
-    def _repr_html_(self) -> str:
-        return figures.html(self.figure())

@@ -1,7 +1,10 @@
-"""Scan: what excites each unit of a network in a whole data set, found in one pass."""
+"""Scan: what every unit of a network responds to in a whole data set, found in one pass."""
 
-from innersight.scan.engine import scan, stored
-from innersight.scan.result import Example, Scan
+from innersight.scan.engine import load_scan, scan
+from innersight.scan.examples import Example, SimilarUnit
+from innersight.scan.options import Batching
+from innersight.scan.result import Scan
+from innersight.scan.sprites import write_sprites
 from innersight.scan.tally import Tally
 
-__all__ = ["Example", "Scan", "Tally", "scan", "stored"]
+__all__ = ["Batching", "Example", "Scan", "SimilarUnit", "Tally", "load_scan", "scan", "write_sprites"]

@@ -52,17 +52,17 @@ class Histogram:
         self._units = torch.arange(units, device=device)
         self._one = torch.ones(1, dtype=dtype, device=device)
 
-    def add(self, values: Float[Tensor, "n units"], there: Bool[Tensor, "n units"] | None = None) -> None:
-        """Take in values. there : which of them count; all when None."""
+    def add(self, values: Float[Tensor, "n units"], counted: Bool[Tensor, "n units"] | None = None) -> None:
+        """Add values. counted : which of them count; all when None."""
         if not values.numel():
             return
         index = bucket(values, self.fine)
-        if there is not None:
-            index = index.where(there, side(self.fine))
+        if counted is not None:
+            index = index.where(counted, side(self.fine))
         low, high = torch.stack(torch.aminmax(index)).tolist()
         self.reach(low, high + 1)
         index = index.sub_(self.first).add_(self._units * self.counts.shape[1]).flatten()
-        weight = self._one.expand(index.shape) if there is None else there.to(self._one).flatten()
+        weight = self._one.expand(index.shape) if counted is None else counted.to(self._one).flatten()
         self.counts.view(-1).scatter_add_(0, index, weight)
 
     def merge(self, first: int, counts: Int[Tensor, "units n"]) -> None:

@@ -1,4 +1,4 @@
-"""Crops: the part of an image that a unit sees at a place, in source pixels, with the unit's map as a mask."""
+"""Crops: the part of an image that a unit sees at a location, in source pixels, with the unit's map as a mask."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -19,13 +19,13 @@ from innersight.inputs import ImageEntry, again, ahead, chosen
 from innersight.layer import ReceptiveField
 from innersight.model import Model
 from innersight.scan.ledger import Record
-from innersight.scan.likeness import alike, likeness
+from innersight.scan.perceptual_hash import near_duplicates, perceptual_hash
 
 LEAST = 16  # pixels of the network's input; a crop is no smaller
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class ReopenedImage:
     """An image read again. x : (C, H, W), the network's input. image : (H, W, 3) uint8, all of it.
 
     box : what the network sees of `image`, in its pixels.
@@ -38,10 +38,10 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """What a unit sees of one image.
+    """The part of an image that a unit responds to.
 
     pixels : (h, w, 3) uint8, the part `effective` of the image. mask : (h, w) float32, 0 to 1, the unit's map there
-    as a share of its peak, between places by bilinear interpolation. effective : where 95% of the gradient's energy
+    as a share of its peak, between locations by bilinear interpolation. effective : where 95% of the gradient's energy
     lies, at least 16 pixels of the network's input a side. field : all that has any gradient. Boxes in source pixels.
     """
 
@@ -53,7 +53,7 @@ class Crop:
     __repr__ = brief
 
     def masked(self) -> np.ndarray:
-        """Return the pixels with what the unit does not answer to darkened: below half of its peak, by degrees."""
+        """Return the pixels, darkened where the unit is below half of its peak."""
         strength = np.clip(self.mask / 0.5, 0, 1)[:, :, None]
         shown: np.ndarray = np.rint(self.pixels * (0.3 + 0.7 * strength)).astype(np.uint8)
         return shown
@@ -61,18 +61,18 @@ class Crop:
 
 def reopen(
     records: Sequence[Record], model: Model, dataset: Any, find: Callable[[str], ImageEntry] = again
-) -> list[Opened]:
-    """Read images of a scan again; see `opened`. Raises ImageError when one is gone, or another is in its place."""
-    found = {record.number: one for record, one in opened(records, model, dataset, find=find)}
+) -> list[ReopenedImage]:
+    """Read images of a scan again; see `reopened`. Raises ImageError when one is gone, or another is in its place."""
+    found = {record.number: one for record, one in reopened(records, model, dataset, find=find)}
     return [found[record.number] for record in records]
 
 
-def opened(
+def reopened(
     records: Sequence[Record], model: Model, dataset: Any, workers: int = 0, find: Callable[[str], ImageEntry] = again
-) -> Generator[tuple[Record, Opened], None, None]:
+) -> Generator[tuple[Record, ReopenedImage], None, None]:
     """Yield images of a scan, read again, by their numbers; each once. `workers` threads read ahead.
 
-    find : gives an image by the name that the scan keeps of it.
+    find : gives an image by its stored name.
 
     Raises ImageError when one is gone, or another is in its place.
     """
@@ -82,7 +82,7 @@ def opened(
     else:
         source = chosen(dataset, list(known), model.labels)
 
-    def read(entry: ImageEntry) -> tuple[int, Opened]:
+    def read(entry: ImageEntry) -> tuple[int, ReopenedImage]:
         return _read(entry, known[entry.number], model.input, dataset)
 
     with closing(ahead(source, read, workers, 1)) as stream:
@@ -90,35 +90,35 @@ def opened(
             yield known[number], one
 
 
-def _read(entry: ImageEntry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, Opened]:
+def _read(entry: ImageEntry, record: Record, spec: InputSpec, dataset: Any) -> tuple[int, ReopenedImage]:
     """Read an image and compare it: its content where the scan kept a digest, and what it looks like."""
     if record.digest and entry.stamp() != record.stamp and entry.digest() not in ("", record.digest):
-        raise ImageError(f"{printable(record.name)}: changed since it was scanned: put it back, or scan anew")
+        raise ImageError(f"{printable(record.name)}: changed since it was scanned: restore it, or scan again")
     one = _opened(entry.load(spec), spec)
-    now = int(likeness(spec.denormalise(one.x[None].float()))[0])
+    now = int(perceptual_hash(spec.denormalise(one.x[None].float()))[0])
     # Rounding, of another type or device, may turn a bit of the same image's.
-    if now != record.likeness and not alike(now, record.likeness):
+    if now != record.phash and not near_duplicates(now, record.phash):
         raise ImageError(
-            f"{printable(record.name)}: it is another image than was scanned: "
-            + ("scan anew" if dataset is None else "give the data set without shuffling and random changes")
+            f"{printable(record.name)}: it is not the image that was scanned: "
+            + ("scan again" if dataset is None else "give the data set without shuffling and random changes")
         )
     return entry.number, one
 
 
-def _opened(found: Image, spec: InputSpec) -> Opened:
-    return Opened(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
+def _opened(found: Image, spec: InputSpec) -> ReopenedImage:
+    return ReopenedImage(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
 
 
 def boxes(
-    field: ReceptiveField, grid: tuple[int, int], place: tuple[int, int], spec: InputSpec, box: PixelBox
+    field: ReceptiveField, grid: tuple[int, int], location: tuple[int, int], spec: InputSpec, box: PixelBox
 ) -> tuple[PixelBox, PixelBox]:
-    """Return the effective part and the whole of what a place sees, in source pixels.
+    """Return the effective part and the whole of what a location sees, in source pixels.
 
-    field : of the layer's middle place, in pixels of the network's input; at the border a box is moved into the image
-    and keeps its size. box : what the network sees of the image.
+    field : of the layer's middle location, in pixels of the network's input; at the border a box is moved inside
+    the image and keeps its size. box : what the network sees of the image.
     """
     sides = (spec.height, spec.width)
-    middle = [field.middle[i] + (place[i] - (grid[i] - 1) // 2) * field.stride[i] for i in (0, 1)]
+    middle = [field.middle[i] + (location[i] - (grid[i] - 1) // 2) * field.stride[i] for i in (0, 1)]
     effective = [_span(max(LEAST, field.effective[i]), middle[i], sides[i]) for i in (0, 1)]
     whole = [_span(field.size[i], middle[i], sides[i]) for i in (0, 1)]
     return _in_source(effective, sides, box), _in_source(whole, sides, box)
@@ -129,24 +129,24 @@ def crops(
     layer: str,
     unit: int,
     field: ReceptiveField,
-    opened: Sequence[Opened],
-    places: Sequence[tuple[int, int]],
+    opened: Sequence[ReopenedImage],
+    locations: Sequence[tuple[int, int]],
     *,
     lowest: bool = False,
 ) -> list[Crop]:
-    """Return what the unit sees at one place of each image; one forward pass. lowest : its map counts downwards."""
+    """Return what the unit sees at one location of each image; one forward pass. lowest : its map is negated."""
     maps = compute(model, torch.stack([one.x for one in opened]), [layer])[layer][:, unit]
     return [
-        cut(one, -own if lowest else own, place, field, model.input)
-        for one, place, own in zip(opened, places, maps, strict=True)
+        cut(one, -own if lowest else own, location, field, model.input)
+        for one, location, own in zip(opened, locations, maps, strict=True)
     ]
 
 
 def cut(
-    opened: Opened, map_: Float[Tensor, "h w"], place: tuple[int, int], field: ReceptiveField, spec: InputSpec
+    opened: ReopenedImage, map_: Float[Tensor, "h w"], location: tuple[int, int], field: ReceptiveField, spec: InputSpec
 ) -> Crop:
-    """Return what a unit with this map, which rises upwards, sees at a place of an image."""
-    effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), place, spec, opened.box)
+    """Return what a unit with this map sees at a location of an image."""
+    effective, whole = boxes(field, (map_.shape[0], map_.shape[1]), location, spec, opened.box)
     height, width = opened.image.shape[:2]
     top, bottom = _pixels(effective.top, effective.bottom, height)
     left, right = _pixels(effective.left, effective.right, width)
@@ -180,9 +180,9 @@ def _mask(map_: Float[Tensor, "h w"], box: PixelBox, part: tuple[int, int, int, 
     top, bottom, left, right = part
     y = (torch.arange(top, bottom) + 0.5 - box.top) / box.height * 2 - 1
     x = (torch.arange(left, right) + 0.5 - box.left) / box.width * 2 - 1
-    spots = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], 2).float()
+    points = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], 2).float()
     share = (map_ / map_.max().clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
     sampled = torch.nn.functional.grid_sample(
-        share[None, None], spots[None], mode="bilinear", padding_mode="border", align_corners=False
+        share[None, None], points[None], mode="bilinear", padding_mode="border", align_corners=False
     )
     return sampled[0, 0].numpy()

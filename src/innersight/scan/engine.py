@@ -28,24 +28,23 @@ from innersight.inputs import (
     entries,
     label_notes,
     repeatable,
-    threads,
 )
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
-from innersight.scan.kinds.extremes import decode
-from innersight.scan.ledger import Ledger, Progress, Record
+from innersight.scan.ledger import Ledger, Record, ScanProgress
+from innersight.scan.options import Batching, at_least_one
 from innersight.scan.result import Scan
-from innersight.scan.rooms import Pairs
-from innersight.scan.shards import Parts, Plan, here, there
+from innersight.scan.settings import Pairs
+from innersight.scan.shards import Parts, ScanPlan, run_local, run_remote
+from innersight.scan.statistics.extremes import decode
 from innersight.scan.tally import Tally
 from innersight.storage.permit import ARCHIVE, Permit
 from innersight.storage.store import Store
 from innersight.storage.study_folder import written_by_innersight
 
-SHARD = 512
-FORMAT = 5  # of what is stored; raise it when that changes
+FORMAT = 6  # of what is stored; raise it when that changes
 LOOK = ":look/"  # begins the names of what is kept of the input contract; no layer begins so
-Watch = Callable[[int, int, str], None]
+ProgressCallback = Callable[[int, int, str], None]
 
 
 @public()
@@ -54,53 +53,82 @@ def scan(
     images: Any,
     layers: Sequence[str] | None = None,
     *,
-    top: int = 9,
-    alike: int = 1,
-    batch: int = 32,
+    examples: int = 9,
+    max_duplicates: int = 1,
     correlate: Pairs = False,
     class_maps: bool = False,
+    batching: Batching | None = None,
     out: str | Path | None = None,
-    workers: int | None = None,
-    shard: int = SHARD,
     overwrite: bool = False,
     ray: str | None = None,
-    watch: Watch | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Scan:
-    """Return, for every unit of `layers`, the images that excite it most and least, and statistics, from one pass.
+    """Find the images that every unit responds to most and least, and statistics of its activation, in one pass.
 
-    images : whatever holds images, see `innersight.inputs.entries`.
-    layers : the default layers when None. top : examples of each unit, of which at
-    most `alike` are nearly the same image. batch : images in one forward pass, which ends at the deepest layer.
-    workers : threads that decode; one for each core, up to 4, when None. watch : called with (entries done, 0, name of
-    the last one).
+    Parameters
+    ----------
+    model
+        The network.
+    images
+        Anything that holds images: files, folders, tar files, data sets, arrays; see `innersight.inputs.entries`.
+        Files that cannot be read are skipped and listed in the result.
+    layers
+        Names of layers; None for the default layers of `innersight.layers`.
+    examples
+        Images kept for each unit, at either end; at least 1.
+    max_duplicates
+        At most this many of a unit's examples are near-duplicates of each other, by perceptual hash; at least 1.
+    correlate
+        True also correlates the peaks of all units within every layer and with the layer before it; a list of pairs of
+        layer names correlates these.
+    class_maps
+        Also keep the mean map of every unit over the images of each class, on at most 7 x 7 cells.
+    batching
+        How many images are read, computed and stored at a time; None for `Batching()`.
+    out
+        Folder of a study, in which the scan is stored after every shard. After an interruption the same call resumes
+        there, and ends with the same bytes as a call that was not interrupted.
+    overwrite
+        Discard the scan stored in `out` and start anew.
+    ray
+        Address of a Ray cluster whose workers compute it: HOST:PORT, "auto" or "local", with `?workers=4&cpus=2&gpus=1`
+        behind it where needed. Image files must be found under the same path on every machine.
+    progress
+        Called as `progress(done, 0, name)` after every shard, with the number of images done and the name of the last.
 
-    correlate : also how the peaks of the units go together, within every layer and with the layer before it, or for
-    the pairs of layers named; see `innersight.scan.kinds.correlation`. class_maps : also the mean map of every unit for
-    each class. Memory for these grows with units times units, and units times classes.
+    Returns
+    -------
+    Scan
+        Examples and statistics of every unit.
 
-    With `out` the work is kept in that study's folder after every `shard` images: after a kill, Ctrl-C or a full disk
-    the same call goes on there, and ends with the same bytes as one that was not interrupted. overwrite : begin anew.
+    Raises
+    ------
+    InnersightError
+        For unknown layers, for images or settings that differ from those of the scan in `out`, while another process
+        writes there, where `correlate` or `class_maps` would take more than 1 GiB, and what `innersight.remote.spread`
+        raises.
+    ImageError
+        When no image could be read.
 
-    ray : address of a Ray cluster whose workers do it, "auto" or "local"; `?workers=4&cpus=2&gpus=1` may follow, see
-    `innersight.remote`. Images must be found under the same path there. `out` is written here, with the bytes that
-    this machine would give on such a processor and with as many threads: a scan may begin here and end there.
+    Notes
+    -----
+    Memory does not grow with the number of images, except for 8 bytes of each where there is no `out`. It grows with
+    the square of the number of units for `correlate`, and with units times classes for `class_maps`.
 
-    A file that cannot be read is skipped and listed. Memory does not grow with the number of images, but for 8 bytes
-    of each where there is no `out`. Raises
-    InnersightError for unknown layers, for images or settings that are not those of the scan in `out`, while another
-    process works there, where what is asked for would keep more than 1 GiB, and what `innersight.remote.spread` raises;
-    ImageError when no image could be read.
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> import torch
+    >>> found = ins.scan(ins.load("small:8"), torch.rand(4, 3, 80, 80), ["stage1"], examples=2)
+    >>> found.images, len(found.examples("stage1:0"))
+    (4, 2)
+
     """
-    sizes = {"top": top, "alike": alike, "batch": batch, "shard": shard}
-    for name, size in sizes.items():
-        if size < 1:
-            raise InnersightError(f"{name} is {size}, and at least 1")
-    threads(workers)
+    at_least_one(examples=examples, max_duplicates=max_duplicates)
+    batching = batching or Batching()
     described = check_layers(model, tuple(layers) if layers else default_layers(model))
     data, assumed = repeatable(images), Assumed(model.input)
-    plan = Plan(
-        described, **sizes, workers=workers, correlate=correlate, class_maps=class_maps, digests=out is not None
-    )  # fmt: skip
+    plan = ScanPlan(described, examples, max_duplicates, batching, correlate, class_maps, digests=out is not None)
     work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[ImageEntry] = map(assumed.add, entries(data, model.labels))
@@ -108,41 +136,57 @@ def scan(
         if out is not None:
             store = Store.create(out)
             stack.enter_context(store.locked())
-            settings = {
-                "format": FORMAT, "version": __version__, "model": model.digest(), "layers": list(work.layers),
-                **sizes, "class_maps": class_maps,
-                "correlate": {name: list(part.room.partners) for name, part in work.layers.items()},
-            }  # fmt: skip
+            settings = _settings(model, plan, work.layers)
             ledger = Ledger.open(store, settings, overwrite=overwrite)
             before = ledger.progress()
             if before is not None:
                 ledger.check(source, before.done)
                 with written_by_innersight(f"{store.folder}, its scan"):
-                    work.go_on(ledger, before)
+                    work.resume(ledger, before)
             names = ledger.names()
             unmarked = ledger.remember(names)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
         look = work.look
-        shards = here(model, plan, source, work.layers, look) if ray is None else there(model, plan, source, ray, look)
+        shards = (
+            run_local(model, plan, source, work.layers, look)
+            if ray is None
+            else run_remote(model, plan, source, ray, look)
+        )
         waiting: list[Record] = []
         for parts, records in stack.enter_context(closing(shards)):
-            work.take(parts, records)
+            work.add(parts, records)
             waiting += records
-            # Where nothing can be read nothing is begun: a mistyped folder does not stand in the way of the right one.
+            # Where nothing can be read nothing is stored: a mistyped folder does not block the right one.
             if ledger is not None and work.images:
                 ledger.commit(settings, work.done, work.images, work.tensors(), waiting, names)
                 waiting = []
-            if watch is not None:
-                watch(work.done, 0, printable(records[-1].name))
+            if progress is not None:
+                progress(work.done, 0, printable(records[-1].name))
     if not work.images:
         raise ImageError(work.skipped[0] if work.skipped else "no images given")
     found = work.result(data, ledger, assumed.notes())
     return replace(found, notes=(*found.notes, unmarked)) if unmarked else found
 
 
-def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
-    """Return what the scan kept in a study's folder has found so far; None where there is none of this model.
+def _settings(model: Model, plan: ScanPlan, layers: Parts) -> dict[str, Any]:
+    """Return what a stored scan must share with the call that resumes it."""
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model.digest(),
+        "layers": list(layers),
+        "examples": plan.examples,
+        "max_duplicates": plan.max_duplicates,
+        "batch": plan.batching.batch,
+        "shard": plan.batching.shard,
+        "class_maps": plan.class_maps,
+        "correlate": {name: list(part.settings.partners) for name, part in layers.items()},
+    }
+
+
+def load_scan(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
+    """Return the scan stored in a study's folder, finished or not; None where there is none of this model.
 
     Its images are read again only when their crops are asked for; those of a data set only where it has a name
     (`hf:`, `python:`). permit : which of them may be read; those of a scan that this user made, when None.
@@ -157,11 +201,19 @@ def stored(model: Model, study: str | Path, permit: Permit | None = None) -> Sca
         return None
     with written_by_innersight(f"{store.folder}, its scan"):
         pairs = [(name, other) for name, others in settings["correlate"].items() for other in others]
-        sizes = {name: settings[name] for name in ("top", "alike", "batch", "shard")}
         layers = check_layers(model, settings["layers"])
-        plan = Plan(layers, **sizes, workers=None, correlate=pairs, class_maps=settings["class_maps"], digests=True)
+        batching = Batching(settings["batch"], settings["shard"])
+        plan = ScanPlan(
+            layers,
+            settings["examples"],
+            settings["max_duplicates"],
+            batching,
+            pairs,
+            settings["class_maps"],
+            digests=True,
+        )
         work = _Work(model, plan)
-        work.go_on(ledger, before)
+        work.resume(ledger, before)
         return replace(work.result(None, ledger), again=partial(_again, permit or Permit(store.inside)))
 
 
@@ -181,16 +233,15 @@ def _again(permit: Permit, claimed: str) -> ImageEntry:
 
 
 class _Work:
-    """A scan while it runs: sums, and the records of those images that are kept.
+    """A scan while it runs: statistics, and the records of the images kept.
 
-    done : entries of the source that were looked at. images : those that could be read. labels : how many of them
-    have a label and the number of its class, -1 for one that is no class of the model. look : what they say of the
-    input contract. hashes : of all of them, where
-    the ledger does not keep them.
+    done : entries of the source read so far. images : those that could be read. labels : how many of them have each
+    label and number of its class, -1 for none of the model's. look : checks of the input contract. hashes : of all
+    images, where there is no ledger.
     """
 
-    def __init__(self, model: Model, plan: Plan) -> None:
-        self.model, self.top, self.layers = model, plan.top, plan.empty(model)
+    def __init__(self, model: Model, plan: ScanPlan) -> None:
+        self.model, self.limit, self.layers = model, plan.examples, plan.empty(model)
         self.records: dict[int, Record] = {}
         self.hashes: array[int] | None = None if plan.digests else array("q")
         self.look = InputLook(model)
@@ -198,25 +249,25 @@ class _Work:
         self.labels: Counter[tuple[str, int]] = Counter()
         self.done = self.images = 0
 
-    def take(self, parts: Parts, records: Sequence[Record]) -> None:
-        """Take in a shard, the next one in order."""
-        for name, gathering in self.layers.items():
-            gathering.merge(parts[name])
+    def add(self, parts: Parts, records: Sequence[Record]) -> None:
+        """Add a shard, the next one in order."""
+        for name, statistics in self.layers.items():
+            statistics.merge(parts[name])
         read = [record for record in records if record.broken is None]
         self.done += len(records)
         self.images += len(read)
         self.skipped += [record.broken for record in records if record.broken is not None]
         self.labels.update((record.label, record.class_) for record in read if record.label is not None)
         if self.hashes is not None:
-            self.hashes.extend(record.likeness for record in read)
+            self.hashes.extend(record.phash for record in read)
         self.records |= {record.number: record for record in read}
         self.records = {number: self.records[number] for number in self.kept()}
 
     def kept(self) -> list[int]:
         """Return the numbers of the images that any unit keeps, in order."""
         found: list[Tensor] = []
-        for gathering in self.layers.values():
-            tensors = gathering.tensors()
+        for statistics in self.layers.values():
+            tensors = statistics.tensors()
             found += [torch.unique(decode(tensors[f"{end}/keys"])[1]) for end in ("highest", "lowest")]
             found += [tensors["bands/numbers"], tensors["presence/first"]]
         numbers: list[int] = torch.unique(torch.cat(found)).tolist()
@@ -227,14 +278,14 @@ class _Work:
         sums = {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
         return sums | {f"{LOOK}{key}": tensor for key, tensor in self.look.tensors().items()}
 
-    def go_on(self, ledger: Ledger, before: Progress) -> None:
-        """Take up the work where the ledger says it stopped."""
+    def resume(self, ledger: Ledger, before: ScanProgress) -> None:
+        """Continue where the stored scan stopped."""
         self.done, self.images = before.done, before.images
-        for name, gathering in self.layers.items():
+        for name, statistics in self.layers.items():
             own = f"{name}/"
-            gathering.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
-        seen = {key.removeprefix(LOOK): value for key, value in before.tensors.items() if key.startswith(LOOK)}
-        self.look.load(seen)
+            statistics.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
+        stored = {key.removeprefix(LOOK): value for key, value in before.tensors.items() if key.startswith(LOOK)}
+        self.look.load(stored)
         self.records = ledger.records(self.kept())
         self.skipped = ledger.broken()
         self.labels = Counter(ledger.labels())
@@ -251,7 +302,7 @@ class _Work:
             self.model,
             tallies,
             self.records,
-            self.top,
+            self.limit,
             self.images,
             tuple(self.skipped),
             (*notes, *self._notes(tallies)),
@@ -269,6 +320,6 @@ class _Work:
                 first_number = tally.first_not_finite
                 where = printable(self.records[first_number].name) if first_number is not None else "?"
                 yield (
-                    f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units hold "
-                    f"NaN or an infinity, first on {where}; they are left out of all that is counted"
+                    f"{name}: {tally.not_finite:,} maps of {int((tally.raw['presence/broken'] > 0).sum())} units "
+                    f"contain NaN or infinity, first on {where}; they are left out of all statistics"
                 )

@@ -1,4 +1,4 @@
-"""The scan on disk: after each shard its sums and images in one transaction, to go on from after a kill."""
+"""The scan on disk: after each shard its sums and images in one transaction, so that it resumes after a kill."""
 
 import json
 import os
@@ -28,22 +28,22 @@ SPRITES = "sprites"  # the folder of sheets of its examples
 class Record:
     """An image of the scan.
 
-    label : what its source calls its class. class_ : number of the model's class, or -1. likeness : see
-    `innersight.scan.likeness`. stamp, digest : see `innersight.inputs.ImageEntry`. broken : why it could not be read.
+    label : the name of its class in its source. class_ : number of the model's class, or -1. phash : its perceptual
+    hash. stamp, digest : see `innersight.inputs.ImageEntry`. broken : why it could not be read.
     """
 
     number: int
     name: str
     label: str | None
     class_: int
-    likeness: int
+    phash: int
     stamp: str = ""
     digest: str = ""
     broken: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class ScanProgress:
     """How far a scan is. done : entries of the source. images : those of them that could be read."""
 
     done: int
@@ -88,7 +88,7 @@ class Ledger:
         row = self._scan()
         return None if row is None else self._settings(row)
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> ScanProgress | None:
         """Return how far the scan is; None at its beginning. Raises InnersightError where its file is damaged."""
         row = self._scan()
         if row is None:
@@ -96,12 +96,12 @@ class Ledger:
         if not _FILE.fullmatch(row[2]):
             raise InnersightError(
                 f"{self.store.folder / index.INDEX} names {brief(row[2])!r} for the sums of its scan, which is no "
-                "name of such a file; scan anew with --overwrite"
+                "name of such a file; scan again with --overwrite"
             )
         try:
-            return Progress(row[0], row[1], load_tensors(self.store.inside.path(_VALUES, row[2])))
+            return ScanProgress(row[0], row[1], load_tensors(self.store.inside.path(_VALUES, row[2])))
         except InnersightError as error:
-            raise InnersightError(f"{error}; or scan anew with --overwrite") from error
+            raise InnersightError(f"{error}; or scan again with --overwrite") from error
 
     def remember(self, names: Names, new: Iterable[str] = ()) -> str | None:
         """Keep outside of the study that this user named its images: see `innersight.storage.permit`.
@@ -134,7 +134,7 @@ class Ledger:
         inside = self.store.inside
         file = f"{_PREFIX}{done:010}.safetensors"
         rows = [
-            (r.number, r.name, r.label, r.class_, r.likeness, r.stamp, r.digest, r.broken)
+            (r.number, r.name, r.label, r.class_, r.phash, r.stamp, r.digest, r.broken)
             for r in records
         ]  # fmt: skip
         with clear_errors(self.store.folder):
@@ -165,26 +165,26 @@ class Ledger:
                     was = brief(row[0]) if row else "nothing"
                     now = printable(item.name) if item else "nothing"
                     raise InnersightError(
-                        f"the images are not those of the scan in {self.store.folder}: {now} is where {was} was; "
-                        "give the same ones, or scan anew with --overwrite"
+                        f"the images are not those of the scan in {self.store.folder}: found {now} instead of {was}; "
+                        "give the same images, or scan again with --overwrite"
                     )
                 stamp = item.stamp()
                 if (not stamp or stamp != row[1]) and item.digest() != row[2]:
                     raise InnersightError(
                         f"{printable(item.name)} changed since it was scanned into {self.store.folder}; "
-                        "put it back, or scan anew with --overwrite"
+                        "restore it, or scan again with --overwrite"
                     )
                 label = None if item.label is None else str(item.label)
                 if label != row[3]:
                     raise InnersightError(
                         f"{printable(item.name)} was labelled {brief(row[3])} when it was scanned into "
-                        f"{self.store.folder} and is {printable(label)} now; scan anew with --overwrite"
+                        f"{self.store.folder} and is {printable(label)} now; scan again with --overwrite"
                     )
 
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
         """Return the records of these images, in order."""
         found: dict[int, Record] = {}
-        query = "SELECT number, name, label, class, likeness, stamp, digest FROM scan_images WHERE number = ?"
+        query = "SELECT number, name, label, class, phash, stamp, digest FROM scan_images WHERE number = ?"
         kinds = (int, str, str | None, int, int, str, str)
         with index.reading(self.store.inside) as db:
             for number in numbers:
@@ -192,7 +192,7 @@ class Ledger:
                 if row is None:
                     raise InnersightError(
                         f"{self.store.folder / index.INDEX} has no image {number} of its scan; "
-                        "scan anew with --overwrite"
+                        "scan again with --overwrite"
                     )
                 found[number] = Record(*row)
         return found
@@ -213,7 +213,7 @@ class Ledger:
     def hashes(self) -> np.ndarray:
         """Return the perceptual hashes of all images that could be read, int64."""
         with index.reading(self.store.inside) as db, written_by_innersight(f"{self.store.folder}, its scan"):
-            rows = db.execute("SELECT likeness FROM scan_images WHERE broken IS NULL")
+            rows = db.execute("SELECT phash FROM scan_images WHERE broken IS NULL")
             return np.fromiter((row[0] for row in rows), np.int64)
 
     def _scan(self) -> tuple[int, int, str, str] | None:
@@ -227,7 +227,7 @@ class Ledger:
         if row is not None and not 0 <= row[1] <= row[0] == count:
             raise InnersightError(
                 f"{self.store.folder / index.INDEX} counts {row[0]} images of its scan and holds {count}; "
-                "scan anew with --overwrite"
+                "scan again with --overwrite"
             )
         return row
 
@@ -244,8 +244,8 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> No
         if before.get(key) != value:
             shown = f"was {brief(before.get(key))} and is {brief(value)} now"
             raise InnersightError(
-                f"{store.folder} holds a scan with another setting: {key} {shown}; "
-                "ask for the same, name another folder, or scan anew with --overwrite"
+                f"{store.folder} holds a scan with other settings: {key} {shown}; "
+                "use the same settings, name another folder, or scan again with --overwrite"
             )
 
 

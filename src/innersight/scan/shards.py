@@ -1,4 +1,4 @@
-"""What a shard of the images adds to a scan: found here, or by workers on other machines; the bytes are the same."""
+"""What a shard of the images adds to a scan: computed here, or by workers of a cluster; the bytes are the same."""
 
 import os
 import socket
@@ -18,86 +18,86 @@ from innersight.inputs import ImageEntry, Label, Loaded, class_of, network_input
 from innersight.layer import Layer
 from innersight.model import Model
 from innersight.remote import spread
+from innersight.scan.layer_batch import Batch
 from innersight.scan.ledger import Record
-from innersight.scan.likeness import likeness
-from innersight.scan.rooms import Pairs, rooms
-from innersight.scan.seen import Batch
-from innersight.scan.tally import Gathering
+from innersight.scan.options import Batching
+from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.scan.settings import Pairs, layer_settings
+from innersight.scan.tally import LayerStatistics
 
-SMALLEST = 4  # pixels a side: what is smaller, such as a tracking pixel, shows nothing
-Parts = dict[str, Gathering]
+SMALLEST = 4  # pixels a side: smaller images, such as tracking pixels, are skipped
+Parts = dict[str, LayerStatistics]
 Shard = tuple[Parts, list[Record]]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How shards are worked through. shard, batch : images. workers : threads that decode; by the cores when None.
+class ScanPlan:
+    """What is scanned, and how shards are worked through; see `innersight.scan`.
 
-    top, alike, correlate, class_maps : see `innersight.scan`. digests : whether content and stamps of images are
-    wanted too.
+    digests : whether digests and stamps of the image files are wanted too.
     """
 
     layers: tuple[Layer, ...]
-    top: int
-    alike: int
-    batch: int
-    shard: int
-    workers: int | None
+    examples: int
+    max_duplicates: int
+    batching: Batching
     correlate: Pairs
     class_maps: bool
     digests: bool
 
     def empty(self, model: Model) -> Parts:
-        """Return what is gathered before the first image. Raises InnersightError as `innersight.scan.rooms` does."""
-        given = rooms(model, self.layers, self.top, self.alike, self.correlate, self.class_maps)
-        return {layer.name: Gathering(given[layer.name], layer.grid) for layer in self.layers}
+        """Return empty statistics of every layer. Raises InnersightError as `layer_settings` does."""
+        given = layer_settings(model, self.layers, self.examples, self.max_duplicates, self.correlate, self.class_maps)
+        return {layer.name: LayerStatistics(given[layer.name], layer.grid) for layer in self.layers}
 
 
-def here(
-    model: Model, plan: Plan, source: Iterator[ImageEntry], before: Parts, look: InputLook
+def run_local(
+    model: Model, plan: ScanPlan, source: Iterator[ImageEntry], before: Parts, look: InputLook
 ) -> Generator[Shard, None, None]:
-    """Yield shard after shard, computed here. before : what was gathered; the caller merges each shard into it.
+    """Yield shard after shard, computed in this process.
 
-    look : is shown all images.
+    before : statistics so far; the caller merges each shard into them.
+
+    look : gets the network's input of all images.
     """
-    decoders = threads(plan.workers)
+    decoders = threads(plan.batching.workers)
     with closing(stream(source, model.input, decoders, digests=plan.digests, least=SMALLEST)) as loaded:
-        for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.shard):
-            parts = {name: gathering.shard() for name, gathering in before.items()}
-            yield parts, gather(model, parts, entries, plan.batch, look)
+        for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.batching.shard):
+            parts = {name: statistics.shard() for name, statistics in before.items()}
+            yield parts, gather(model, parts, entries, plan.batching.batch, look)
 
 
-def there(
-    model: Model, plan: Plan, source: Iterator[ImageEntry], cluster: str, look: InputLook
+def run_remote(
+    model: Model, plan: ScanPlan, source: Iterator[ImageEntry], cluster: str, look: InputLook
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
 
-    look : is told of all images.
+    look : gets what the workers' looks hold.
 
     Raises InnersightError where a worker does not find a file that is here.
     """
     # A row of a data set may be large, or not be sent at all, and only its image is looked at.
     pieces = (
         [replace(entry, row=None, image=None) for entry in entries]
-        for _, entries in groupby(source, key=lambda entry: entry.number // plan.shard)
+        for _, entries in groupby(source, key=lambda entry: entry.number // plan.batching.shard)
     )
-    with closing(spread(cluster, model, Away(plan), pieces, _told)) as answers:
-        for answer in answers:
-            for name in filter(os.path.exists, answer.absent):
+    with closing(spread(cluster, model, ShardWorker(plan), pieces, _name)) as results:
+        for result in results:
+            for name in filter(os.path.exists, result.absent):
                 raise InnersightError(
-                    f"{printable(name)} is not on {answer.machine}: images must be found under the same path on "
-                    "every machine, as on shared storage"
+                    f"{printable(name)} does not exist on {result.machine}: image files must be found under the "
+                    "same path on every machine; put them on shared storage"
                 )
-            look.merge(answer.sizes, answer.unit)
+            look.merge(result.sizes, result.unit)
             parts = plan.empty(model)
-            for name, gathering in parts.items():
-                gathering.load(safetensors.torch.load(answer.parts[name]))
-            yield parts, answer.records
+            for name, statistics in parts.items():
+                statistics.load(safetensors.torch.load(result.parts[name]))
+            yield parts, result.records
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a worker found. parts : `Gathering.tensors` of each layer as safetensors. absent : files it did not find.
+class ShardResult:
+    """What a worker found. parts : `LayerStatistics.tensors` of each layer as safetensors. absent : files not found.
 
     sizes, unit : see `innersight.input_warnings.InputLook`.
     """
@@ -110,44 +110,44 @@ class Answer:
     unit: tuple[str, ...] | None
 
 
-class Away:
-    """What a worker on another machine does with shards.
+class ShardWorker:
+    """What a worker on another machine computes of each shard.
 
-    What it gathered of earlier ones tells it what could not be kept anyway. A shard that comes late, because the worker
-    before died at it, is not measured by later ones, so that every shard adds what it would have added here.
+    It rejects what could not be kept given the earlier shards it computed. A shard that comes late, because a worker
+    died at it, is not compared with later ones, so that every shard adds what it would have added in one process.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ScanPlan) -> None:
         self._plan, self._before, self._last = plan, Parts(), -1
 
-    def __call__(self, model: Model, entries: Sequence[ImageEntry]) -> Answer:
-        """Gather a shard."""
+    def __call__(self, model: Model, entries: Sequence[ImageEntry]) -> ShardResult:
+        """Compute a shard."""
         plan = self._plan
         if not self._before or entries[0].number < self._last:
             self._before = plan.empty(model)
-        decoders = min(4, torch.get_num_threads()) if plan.workers is None else plan.workers
-        parts = {name: gathering.shard() for name, gathering in self._before.items()}
+        decoders = min(4, torch.get_num_threads()) if plan.batching.workers is None else plan.batching.workers
+        parts = {name: statistics.shard() for name, statistics in self._before.items()}
         loaded, look = stream(entries, model.input, decoders, digests=plan.digests, least=SMALLEST), InputLook(model)
         with closing(loaded), tap.untouched(model), torch.no_grad():
-            records = gather(model, parts, loaded, plan.batch, look)
-        packed = {name: safetensors.torch.save(gathering.tensors()) for name, gathering in parts.items()}
-        for name, gathering in self._before.items():
-            gathering.expect(parts[name])
+            records = gather(model, parts, loaded, plan.batching.batch, look)
+        packed = {name: safetensors.torch.save(statistics.tensors()) for name, statistics in parts.items()}
+        for name, statistics in self._before.items():
+            statistics.prune(parts[name])
         self._last = entries[-1].number
         broken = {record.number for record in records if record.broken is not None}
         paths = [os.fspath(one.path) for one in entries if one.number in broken and one.path is not None]
         absent = [path for path in paths if not os.path.exists(path)]
-        return Answer(socket.gethostname(), packed, records, absent, dict(look.sizes), look.unit)
+        return ShardResult(socket.gethostname(), packed, records, absent, dict(look.sizes), look.unit)
 
 
 def gather(
     model: Model,
-    parts: Mapping[str, Gathering],
+    parts: Mapping[str, LayerStatistics],
     entries: Iterable[Loaded],
     batch: int,
     look: InputLook,
 ) -> list[Record]:
-    """Take the images into `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
+    """Add the images to `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
     records: list[Record] = []
     waiting: list[Loaded] = []
     for one in entries:
@@ -164,12 +164,12 @@ def gather(
     return sorted(records, key=lambda record: record.number)
 
 
-def _add(model: Model, parts: Mapping[str, Gathering], loaded: Sequence[Loaded], look: InputLook) -> list[Record]:
+def _add(model: Model, parts: Mapping[str, LayerStatistics], loaded: Sequence[Loaded], look: InputLook) -> list[Record]:
     x = network_input(loaded, model)
     look.add(x, (one.size for one in loaded))
     classes = [class_of(one.entry.label, model.labels) for one in loaded]
     numbers, known = (torch.tensor(values, device=x.device) for values in ([i.entry.number for i in loaded], classes))
-    hashes = likeness(model.input.denormalise(x.float()))
+    hashes = perceptual_hash(model.input.denormalise(x.float()))
     batch = Batch(numbers, known, hashes)
     readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
     tap.read(model, x, readers)
@@ -183,5 +183,5 @@ def _text(label: Label) -> str | None:
     return None if label is None else str(label)
 
 
-def _told(entries: Sequence[ImageEntry]) -> str:
+def _name(entries: Sequence[ImageEntry]) -> str:
     return f"the images from {printable(entries[0].name)} to {printable(entries[-1].name)}"

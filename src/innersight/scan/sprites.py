@@ -1,4 +1,4 @@
-"""Sprites: sheets of what every unit of every layer sees of its examples, written beside a scan that is kept."""
+"""Sprites: sheets of the crops of every unit's examples, written beside a stored scan."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -22,48 +22,68 @@ from innersight.errors import InnersightError, printable
 from innersight.inputs import threads
 from innersight.layer import ReceptiveField
 from innersight.receptive_field import receptive_fields
-from innersight.scan.crops import Opened, cut, opened
+from innersight.scan.crops import ReopenedImage, cut, reopened
 from innersight.scan.ledger import SPRITES
+from innersight.scan.result import Scan
 from innersight.storage.store import Store, clear_errors
 from innersight.storage.study_folder import StudyFolder, parsed
 from innersight.storage.writing import replacing
-
-if TYPE_CHECKING:
-    from innersight.scan.result import Scan
 
 SIDE, GAP = 64, 4  # pixels of a tile, and between two
 ROWS = 64  # units on a sheet
 BATCH = 16
 MADE = "made.json"
 Places = dict[int, list[tuple[int, int, tuple[int, int]]]]
-"""By the number of an image: unit, rank among its examples, and place."""
+"""By the number of an image: unit, rank among its examples, and location."""
 
 
-def write(scan: "Scan", study: Path, watch: Callable[[int, int, str], None] | None = None) -> list[Path]:
-    """Write `STUDY/sprites/LAYER-FIRST.webp`, a row for each unit from FIRST on; return the files.
+def write_sprites(scan: Scan, study: str | Path, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
+    """Write sheets of the crops of every unit's examples into a study's folder.
 
-    In a row stand the number of the unit and what it sees of its examples, highest peak first, dark where it answers
-    with less than half of it; tiles of 64 pixels, 4 apart. The images that any unit keeps are read again and pass the
-    network once. Sheets of the same scan are left as they are; those of one with fewer images stay until new ones are
-    finished. On the way it takes 12 KiB of disk for each unit and example.
-    Raises ImageError when an image is gone or changed, InnersightError for a full disk, and while another process
-    works there.
+    Parameters
+    ----------
+    scan
+        Its images are read again: those that any unit keeps pass the network once.
+    study
+        Folder of the study. The files are `STUDY/sprites/LAYER-FIRST.webp`, with a row for each of up to 64 units.
+    progress
+        Called as `progress(done, total, name)` with the number of images done.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files.
+
+    Raises
+    ------
+    ImageError
+        When an image is gone or has changed.
+    InnersightError
+        For a full disk, and while another process writes there.
+
+    Notes
+    -----
+    A row holds the unit's number and the crops of its examples, highest peak first, dark where the unit is below half
+    of its peak; tiles of 64 pixels, 4 apart. Sheets of the same scan are not written again; those of an earlier scan
+    stay until the new ones are finished. Meanwhile 12 KiB of disk are needed for each unit and example.
+
     """
-    state = {"settings": scan.digest(), "side": SIDE, "top": scan.top}
+    study = Path(study)
+    state = {"settings": scan.digest(), "side": SIDE, "limit": scan.limit}
     store = Store.create(study)
     inside = store.inside
     with store.locked(), clear_errors(study):
         if _made(inside) != state:
             with replacing(inside.path(SPRITES)) as partial_:
                 partial_.mkdir()
-                _make(scan, partial_, watch)
+                _make(scan, partial_, progress)
                 (partial_ / MADE).write_text(json.dumps(state))
     return sorted(path for name, path in inside.files(SPRITES).items() if name.endswith(".webp"))
 
 
-def _make(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> None:
+def _make(scan: Scan, folder: Path, progress: Callable[[int, int, str], None] | None) -> None:
     """Write all sheets into an empty folder."""
-    tiles = _tiles(scan, folder, watch)
+    tiles = _tiles(scan, folder, progress)
     for layer, drawn in tiles.items():
         for first in range(0, len(drawn), ROWS):
             sheet = _sheet(first, drawn[first : first + ROWS])
@@ -89,8 +109,8 @@ def _on_disk(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | None) -> dict[str, np.ndarray]:
-    """Return by layer (units, top, SIDE, SIDE, 3) uint8, on the disk: of many units they are more than memory holds."""
+def _tiles(scan: Scan, folder: Path, progress: Callable[[int, int, str], None] | None) -> dict[str, np.ndarray]:
+    """Return by layer (units, limit, SIDE, SIDE, 3) uint8, on disk, as many units do not fit into memory."""
     seen, model = receptive_fields(scan.model, list(scan.layers)), scan.model
     wanted: dict[str, Places] = {}
     found: dict[str, np.ndarray] = {}
@@ -98,15 +118,15 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
         wanted[layer] = defaultdict(list)
         for unit in range(tally.units):
             for rank, example in enumerate(scan.examples(f"{layer}:{unit}")):
-                wanted[layer][example.number].append((unit, rank, example.place))
-        shape = (tally.units, scan.top, SIDE, SIDE, 3)
+                wanted[layer][example.number].append((unit, rank, example.location))
+        shape = (tally.units, scan.limit, SIDE, SIDE, 3)
         found[layer] = _on_disk(folder / f"{i}.npy", shape)
         found[layer][:] = 255
     numbers = sorted(set().union(*wanted.values()))
     records = [scan.records[number] for number in numbers]
     done = 0
     with (
-        closing(opened(records, model, scan.dataset, threads(None), scan.again)) as stream,
+        closing(reopened(records, model, scan.dataset, threads(None), scan.again)) as stream,
         tap.untouched(model),
         torch.no_grad(),
     ):
@@ -121,26 +141,26 @@ def _tiles(scan: "Scan", folder: Path, watch: Callable[[int, int, str], None] | 
             }
             tap.read(model, x, readers)
             done += len(some)
-            if watch is not None:
-                watch(done, len(records), printable(some[-1][0].name))
+            if progress is not None:
+                progress(done, len(records), printable(some[-1][0].name))
     return found
 
 
-def _cutter(scan: "Scan", field: ReceptiveField) -> Callable[[Opened, Tensor, tuple[int, int]], np.ndarray]:
-    def tile(one: Opened, map_: Tensor, place: tuple[int, int]) -> np.ndarray:
-        masked = PILImage.fromarray(cut(one, map_, place, field, scan.model.input).masked())
+def _cutter(scan: Scan, field: ReceptiveField) -> Callable[[ReopenedImage, Tensor, tuple[int, int]], np.ndarray]:
+    def tile(one: ReopenedImage, map_: Tensor, location: tuple[int, int]) -> np.ndarray:
+        masked = PILImage.fromarray(cut(one, map_, location, field, scan.model.input).masked())
         return np.asarray(masked.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR))
 
     return tile
 
 
 def _draw(
-    activation: Tensor, *, images: dict[int, Opened], wanted: Places, into: np.ndarray,
-    cutter: Callable[[Opened, Tensor, tuple[int, int]], np.ndarray],
+    activation: Tensor, *, images: dict[int, ReopenedImage], wanted: Places, into: np.ndarray,
+    cutter: Callable[[ReopenedImage, Tensor, tuple[int, int]], np.ndarray],
 ) -> None:  # fmt: skip
     for maps, (number, one) in zip(activation, images.items(), strict=True):
-        for unit, rank, place in wanted.get(number, ()):
-            into[unit, rank] = cutter(one, maps[unit].float().cpu(), place)
+        for unit, rank, location in wanted.get(number, ()):
+            into[unit, rank] = cutter(one, maps[unit].float().cpu(), location)
 
 
 def _sheet(first: int, tiles: np.ndarray) -> PILImage.Image:

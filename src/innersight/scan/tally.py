@@ -1,58 +1,62 @@
 """What a scan keeps of one layer: a fixed amount, however many images there are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.scan.kinds import KINDS, Choosy, Room, Statistic
-from innersight.scan.kinds.classes import selectivity
-from innersight.scan.kinds.correlation import correlation, stored
-from innersight.scan.kinds.extremes import decode
-from innersight.scan.kinds.presence import NEVER
-from innersight.scan.kinds.sketch import quantile, share_above_zero
-from innersight.scan.seen import Batch, look
+from innersight.scan.layer_batch import Batch, reduced
+from innersight.scan.statistics import LayerSettings, Prunable, Statistic, statistics
+from innersight.scan.statistics.class_sums import selectivity
+from innersight.scan.statistics.correlation import pearson, stored
+from innersight.scan.statistics.extremes import decode
+from innersight.scan.statistics.presence import NEVER
+from innersight.scan.statistics.sketch import quantile, share_above_zero
+
+TWINS = 0.9  # correlation of units that are called twins
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 
-class Gathering:
-    """Every statistic of one layer while images come in; see `innersight.scan.kinds`.
+class LayerStatistics:
+    """Every statistic of one layer while images come in; see `innersight.scan.statistics`.
 
-    room : what the statistics are told. grid : (h, w) of the layer. parts : the statistics by name.
+    settings : of every statistic. grid : (h, w) of the layer. parts : the statistics by name.
     """
 
-    def __init__(self, room: Room, grid: tuple[int, int]) -> None:
-        self.room, self.grid = room, grid
-        self.parts: dict[str, Statistic] = {name: kind(room) for name, kind in KINDS.items()}
+    def __init__(self, settings: LayerSettings, grid: tuple[int, int]) -> None:
+        self.settings, self.grid = settings, grid
+        self.parts: dict[str, Statistic] = {name: statistics[name](settings) for name in statistics}
 
     def add(self, activation: Float[Tensor, "B units h w"], batch: Batch) -> None:
-        """Take in the layer's activation for the images of a batch."""
+        """Add the layer's activation for the images of a batch."""
         if activation.shape[2:] != self.grid:
             self.grid = (activation.shape[2], activation.shape[3])
-        seen = look(activation, batch)
-        batch.peaks[self.room.layer] = seen.peak
+        values = reduced(activation, batch)
+        batch.peaks[self.settings.layer] = values.peak
         for part in self.parts.values():
-            part.add(seen)
+            part.add(values)
 
-    def shard(self) -> "Gathering":
-        """Return an empty one for the next images, which leaves out what could not be kept anyway."""
-        fresh = Gathering(self.room, self.grid)
+    def shard(self) -> "LayerStatistics":
+        """Return an empty one for the next images, which rejects what could not be kept."""
+        fresh = LayerStatistics(self.settings, self.grid)
         for name, part in fresh.parts.items():
-            if isinstance(part, Choosy):
-                part.expect(self.parts[name])
+            if isinstance(part, Prunable):
+                part.prune(self.parts[name])
         return fresh
 
-    def expect(self, later: "Gathering") -> None:
-        """Take in of later images only what a further shard is told; see `shard`."""
+    def prune(self, later: "LayerStatistics") -> None:
+        """Add of later images only what a further shard prunes by; see `shard`."""
         for name, part in self.parts.items():
-            if isinstance(part, Choosy):
+            if isinstance(part, Prunable):
                 part.merge(later.parts[name])
 
-    def merge(self, later: "Gathering") -> None:
-        """Take in what was gathered of later images."""
+    def merge(self, later: "LayerStatistics") -> None:
+        """Add the statistics of later images."""
         for name, part in self.parts.items():
             part.merge(later.parts[name])
 
@@ -65,7 +69,7 @@ class Gathering:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` returned."""
+        """Resume from what `tensors` returned."""
         for name, part in self.parts.items():
             own = f"{name}/"
             part.load({key.removeprefix(own): value for key, value in tensors.items() if key.startswith(own)})
@@ -75,7 +79,7 @@ class Gathering:
 class Tally:
     """What the units of one layer did over all images.
 
-    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.kinds`. images : how many were seen.
+    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.statistics`. images : how many were read.
     grid : (h, w).
     """
 
@@ -101,24 +105,24 @@ class Tally:
         return decode(self.raw["highest/keys"])[1][:, : self.images]
 
     @property
-    def place(self) -> Int[Tensor, "units kept 2"]:
+    def location(self) -> Int[Tensor, "units kept 2"]:
         """(y, x) of each peak in the layer's grid."""
-        return self.split(self.raw["highest/places"][:, : self.images])
+        return self.split(self.raw["highest/locations"][:, : self.images])
 
     @cached_property
     def low_value(self) -> Float[Tensor, "units kept"]:
-        """The lowest places of the unit's maps, raw, lowest first; +inf where there is none."""
+        """The lowest values of the unit's maps, raw, lowest first; +inf where there is none."""
         return -decode(self.raw["lowest/keys"])[0][:, : self.images]
 
     @cached_property
     def low_image(self) -> Int[Tensor, "units kept"]:
-        """Numbers of the images with these lowest places; -1 where there is none."""
+        """Numbers of the images with these lowest values; -1 where there is none."""
         return decode(self.raw["lowest/keys"])[1][:, : self.images]
 
     @property
-    def low_place(self) -> Int[Tensor, "units kept 2"]:
-        """(y, x) of each lowest place in the layer's grid."""
-        return self.split(self.raw["lowest/places"][:, : self.images])
+    def low_location(self) -> Int[Tensor, "units kept 2"]:
+        """(y, x) of each lowest value in the layer's grid."""
+        return self.split(self.raw["lowest/locations"][:, : self.images])
 
     @property
     def positive(self) -> Int[Tensor, " units"]:
@@ -127,7 +131,7 @@ class Tally:
 
     @property
     def mean(self) -> Float[Tensor, " units"]:
-        """Mean over images and places, float32."""
+        """Mean over images and locations, float32."""
         return (self.raw["presence/total"] / self.raw["presence/finite"].clamp(min=1)).float()
 
     @property
@@ -137,12 +141,12 @@ class Tally:
 
     @property
     def always_on(self) -> Tensor:
-        """(units,) bool: positive at every place of every image."""
+        """(units,) bool: positive at every location of every image."""
         return (self.raw["presence/everywhere"] == self.raw["presence/finite"]) & (self.positive > 0)
 
     @property
     def on(self) -> Float[Tensor, " units"]:
-        """Share of places at which the unit is positive, 0 to 1, of those that `quantile` counts; NaN where of none."""
+        """Share of locations at which the unit is positive, 0 to 1, of those that `quantile` counts; NaN for none."""
         return share_above_zero(*self._sketch)
 
     @property
@@ -161,12 +165,12 @@ class Tally:
         return self.raw["sketch/counts"], int(self.raw["sketch/first"])
 
     def quantile(self, share: float) -> Float[Tensor, " units"]:
-        """Return what this share of the places stays below, within 1/32 of it; see `innersight.scan.kinds.sketch`."""
+        """Return a quantile of the activation over locations, within 1/32 of its value. share : 0 to 1."""
         return quantile(*self._sketch, share)
 
     @cached_property
     def selectivity(self) -> dict[str, Tensor] | None:
-        """Which class excites each unit most, and how selective it is; None where no image's class is known."""
+        """Which class each unit responds to most, and how selective it is; None where no image's class is known."""
         count, total, square = (self.raw[f"classes/{key}"] for key in ("count", "total", "square"))
         return selectivity(count, total, square) if len(count) else None
 
@@ -175,7 +179,7 @@ class Tally:
         """Correlation of the peaks of this layer's units with those of each layer that was asked for, by its name."""
         own = {key.removeprefix("correlation/"): value for key, value in self.raw.items()}
         partners = [key.removesuffix("/product") for key in own if key.endswith("/product")]
-        return {partner: correlation(stored(own, partner)) for partner in partners}
+        return {partner: pearson(stored(own, partner)) for partner in partners}
 
     @cached_property
     def class_maps(self) -> Float[Tensor, "classes units h w"] | None:
@@ -183,10 +187,42 @@ class Tally:
 
         None where it was not asked for, or no image's class is known.
         """
-        total, count = self.raw["class_maps/total"], self.raw["classes/count"]
+        total, count = self.raw["class-maps/total"], self.raw["classes/count"]
         return (total / count[:, :, None, None]).float() if len(total) else None
 
-    def split(self, places: Int[Tensor, "*n"]) -> Int[Tensor, "*n 2"]:
-        """Return (y, x) of places counted as y * w + x."""
+    def twins(self, layer: str) -> int | None:
+        """Return how many units correlate by 0.9 or more with another unit of the layer; None where not correlated.
+
+        layer : its own name.
+        """
+        if layer not in self.correlations:
+            return None
+        high = self.correlations[layer] >= TWINS
+        return int((high & ~torch.eye(len(high), dtype=torch.bool)).any(1).sum())
+
+    def rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the statistics of every unit as plain data. labels : of the model's classes."""
+        ranges = torch.stack([self.quantile(share) for share in QUANTILES], 1).tolist()
+        on = self.on.tolist()
+        classes = self.selectivity
+        return [
+            {
+                "mean": float(self.mean[unit]),
+                "positive": int(self.positive[unit]) / max(1, int(self.raw["presence/finite"][unit])),
+                "on": on[unit] if on[unit] == on[unit] else None,
+                "quantiles": dict(zip(map(str, QUANTILES), ranges[unit], strict=True)),
+                "class": None if classes is None else _class(classes, unit, labels),
+            }
+            for unit in range(self.units)
+        ]
+
+    def split(self, locations: Int[Tensor, "*n"]) -> Int[Tensor, "*n 2"]:
+        """Return (y, x) of locations counted as y * w + x."""
         width = self.grid[1]
-        return torch.stack([places // width, places % width], -1).long()
+        return torch.stack([locations // width, locations % width], -1).long()
+
+
+def _class(classes: Mapping[str, Tensor], unit: int, labels: Sequence[str]) -> dict[str, Any]:
+    numbers = {key: float(values[unit]) for key, values in classes.items() if key != "best"}
+    label = labels[int(classes["best"][unit])] if int(classes["best"][unit]) >= 0 else None
+    return {"label": label, **{key: value if value == value else None for key, value in numbers.items()}}

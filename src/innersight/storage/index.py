@@ -30,7 +30,7 @@ TABLES = {
     file TEXT NOT NULL
 )""",
     "scan_images": """CREATE TABLE scan_images (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, likeness INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, phash INTEGER NOT NULL,
     stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
 )""",
 }

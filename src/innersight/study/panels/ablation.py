@@ -62,7 +62,7 @@ def ablated(model: "Model", images: "Sequence[Image]", layer: str) -> Outcome:
         # A study continues without; its pages say why.
         return {**about, "closed": False, "classes": [], "own": {}, "why": str(error)}, {}
     classes = []
-    for label in found.shown():
+    for label in found.shown_classes():
         number = model.class_index(label)
         mean = found.change[found.rows(number), :, number].mean(0)
         classes.append({"class": number, "label": label, "note": found.note(number), "mean": _rounded(mean.tolist())})
@@ -74,7 +74,7 @@ def ablated(model: "Model", images: "Sequence[Image]", layer: str) -> Outcome:
         }
         for i, number in enumerate(found.logits.argmax(1).tolist())
     }
-    return {**about, "to": found.to, "closed": found.closed, "classes": classes, "own": own}, {}
+    return {**about, "to": found.to, "closed": found.closed_form, "classes": classes, "own": own}, {}
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

@@ -36,12 +36,12 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
     from innersight.address import Address
     from innersight.image import ImageError
     from innersight.receptive_field import receptive_fields
-    from innersight.scan import stored
+    from innersight.scan import load_scan
     from innersight.scan.crops import crops, reopen
     from innersight.study.drawing import ranked
 
     model = context.model
-    scan = stored(model, context.store.folder, context.permit)
+    scan = load_scan(model, context.store.folder, context.permit)
     if scan is None or layer not in scan.layers:
         return {"rows": [], "why": "this layer was not scanned"}, {}
     again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None, scan.again)[0])
@@ -51,8 +51,8 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
         for unit in ranked(context, layer)[: context.plan.units]:
             for lowest, chosen in _chosen(scan, Address(layer, unit)):
                 opened = [again(example.number) for _, example in chosen]
-                places = [example.place for _, example in chosen]
-                found = crops(model, layer, unit, seen, opened, places, lowest=lowest) if chosen else []
+                locations = [example.location for _, example in chosen]
+                found = crops(model, layer, unit, seen, opened, locations, lowest=lowest) if chosen else []
                 pixels += [_resized(crop.pixels, SIDE) for crop in found]
                 masks += [_resized(crop.mask, MASK) for crop in found]
                 rows += [_row(unit, band, example) for band, example in chosen]
@@ -68,9 +68,9 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
 
 def _chosen(scan: "Scan", unit: "Address") -> "list[tuple[bool, list[tuple[str | float, Example]]]]":
     """Return (lowest, [(band, example)]) in the order of display."""
-    high: list[tuple[str | float, Example]] = [("top", example) for example in scan.examples(unit, count=TOP)]
+    high: list[tuple[str | float, Example]] = [("top", example) for example in scan.examples(unit, limit=TOP)]
     low: list[tuple[str | float, Example]] = [
-        ("low", example) for example in scan.examples(unit, count=LOW, lowest=True)
+        ("low", example) for example in scan.examples(unit, limit=LOW, lowest=True)
     ]
     # Behind a ReLU every image has the same lowest position, zero: which come first says nothing.
     if len(low) > 1 and len({example.value for _, example in low}) == 1:

@@ -1,6 +1,7 @@
-"""Figures of what goes together in a scan: units with units, and the maps of a unit with the classes."""
+"""Correlations of units and class maps, of a scan."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,35 +10,48 @@ from torch import Tensor
 
 from innersight.address import Address
 from innersight.errors import InnersightError
-from innersight.render import figures
 from innersight.render.colour import Scale, scale_of
+from innersight.render.figures import draw_map, new_figure
+from innersight.result import figures
+from innersight.scan import Scan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from innersight.scan.result import Scan
-
+UNITS = 8
 GREY = "#555"
 LISTED = 9  # pairs of units named at either end
 CLASSES = 12  # drawn for each unit, at most
 
 
-def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
-    """Draw the correlations of two layers' units, those that are alike side by side, and name the strongest pairs."""
+@figures.register("Correlation of units")
+def scan_correlation(scan: Scan, *, layer: str | None = None, other: str | None = None) -> "Figure":
+    """Draw the correlations of two layers' units, similar ones side by side, and list the strongest pairs.
+
+    Parameters
+    ----------
+    layer
+        Its units are the rows; the deepest layer when None.
+    other
+        Its units are the columns; the same layer when None.
+
+    """
+    layer = layer or list(scan.layers)[-1]
     values = scan.correlation(layer, other)
     other = other or layer
-    some, others = (values.isfinite().any(dim) for dim in (1, 0))
-    rows, columns = (there.nonzero()[:, 0] for there in (some, others))
+    rows, columns = (values.isfinite().any(dim).nonzero()[:, 0] for dim in (1, 0))
     if not len(rows) or not len(columns):
-        raise InnersightError(f"no unit of {layer} or none of {other} ever changes its peak: nothing correlates")
+        raise InnersightError(
+            f"every unit of {layer} or of {other} has the same peak on all images, so there is no correlation"
+        )
     kept = values[rows][:, columns]
     down, across = arranged(kept)
-    figure = figures.new_figure(8.2, 5.2)
+    figure = new_figure(8.2, 5.2)
     left = len(values) - len(rows) + (0 if other == layer else values.shape[1] - len(columns))
-    with_ = "one another" if other == layer else f"those of {other}"
-    apart = f"; {left} units whose peak never changes are left out" if left else ""
+    with_ = "each other" if other == layer else f"those of {other}"
+    apart = f"; {left} units with a constant peak left out" if left else ""
     figure.suptitle(
-        f"Units of {layer} with {with_}: correlation of the peaks over {scan.images:,} images{apart}",
+        f"Correlation of the peaks of {layer}'s units with {with_}, over {scan.images:,} images{apart}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
     image, text = figure.subplots(1, 2, width_ratios=(1.7, 1))
@@ -51,7 +65,7 @@ def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
     )
     image.set(xticks=[], yticks=[])
     image.set_ylabel(f"{len(rows)} units of {layer}", fontsize=7, color=GREY)
-    image.set_xlabel(f"{len(columns)} units of {other}, those that are alike side by side", fontsize=7, color=GREY)
+    image.set_xlabel(f"{len(columns)} units of {other}, similar ones side by side", fontsize=7, color=GREY)
     bar = figure.colorbar(pil, ax=image, fraction=0.035, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.ax.tick_params(labelsize=6.5, length=2)
     bar.outline.set_visible(False)
@@ -60,7 +74,7 @@ def draw_correlation(scan: "Scan", layer: str, other: str | None) -> "Figure":
 
 
 def arranged(values: Float[Tensor, "n m"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " m"]]:
-    """Return rows and columns in an order that puts alike ones together.
+    """Return an order of rows and columns that puts similar ones side by side.
 
     By their angles in the plane of the first two components, from the widest gap on: the order of a corrgram (Friendly
     2002, The American Statistician 56).
@@ -76,17 +90,32 @@ def arranged(values: Float[Tensor, "n m"]) -> tuple[Int[Tensor, " n"], Int[Tenso
     return down, across
 
 
-def draw_class_maps(scan: "Scan", layer: str, units: list[int]) -> "Figure":
-    """Draw one row per unit: its mean map for the classes of the highest mean, on one scale in each row."""
+@figures.register("Class maps of units")
+def scan_class_maps(scan: Scan, *, layer: str | None = None, units: Sequence[int] | None = None) -> "Figure":
+    """Draw one row per unit: its mean map for the classes with the highest mean, on one scale in each row.
+
+    Parameters
+    ----------
+    layer
+        The deepest layer when None.
+    units
+        The eight most selective units when None.
+
+    """
+    layer, tally = scan.tally(layer, units or ())
+    if units is None:
+        chosen = tally.selectivity
+        units = [] if chosen is None else chosen["share"].nan_to_num(-1).argsort(descending=True)[:UNITS].tolist()
+    units = list(units) or [0]
     found = [scan.class_maps(Address(layer, unit)) for unit in units]
-    shown = min(CLASSES, max(1, int(found[0].isfinite().flatten(1).all(1).sum())))
-    figure = figures.new_figure(0.95 * shown + 1.5, 1.12 * len(units) + 0.6)
+    known = int(found[0].isfinite().flatten(1).all(1).sum())
+    shown = min(CLASSES, max(1, known))
+    figure = new_figure(0.95 * shown + 1.5, 1.12 * len(units) + 0.6)
     grid = scan.layers[layer].grid
-    there = int(found[0].isfinite().flatten(1).all(1).sum())
     figure.suptitle(
         f"{layer} ({grid[0]}x{grid[1]}): mean map over the images of each class, on {found[0].shape[1]}x"
-        f"{found[0].shape[2]} places; one scale in each row\n"
-        + (f"the {shown} classes of {there} with the highest mean" if there > shown else f"all {there} classes seen")
+        f"{found[0].shape[2]} cells; one scale in each row\n"
+        + (f"the {shown} of {known} classes with the highest mean" if known > shown else f"all {known} classes")
         + ", highest first",
         x=0.01, ha="left", fontsize=8.5,
     )  # fmt: skip
@@ -101,20 +130,23 @@ def draw_class_maps(scan: "Scan", layer: str, units: list[int]) -> "Figure":
         )
         order = maps.flatten(1).mean(1).nan_to_num(-torch.inf).argsort(descending=True)
         for axis, class_ in zip(line, order[:shown].tolist(), strict=True):
-            figures.draw_map(axis, maps[class_], scale)
+            draw_map(axis, maps[class_], scale)
             label = scan.model.labels[class_]
             axis.set_title(label if len(label) <= 16 else label[:15] + "…", fontsize=5.5, pad=2, loc="left", color=GREY)
     return figure
 
 
-def _list(axis: Any, scan: "Scan", layer: str, other: str, values: Tensor) -> None:
+def _list(axis: Any, scan: Scan, layer: str, other: str, values: Tensor) -> None:
     axis.axis("off")
     pairs = values.clone()
     if layer == other:
         pairs[torch.ones_like(pairs, dtype=torch.bool).tril()] = torch.nan
     flat = pairs.flatten()
     order = [i for i in flat.argsort(stable=True).tolist() if flat[i] == flat[i]]
-    lines = [("most alike", order[::-1][:LISTED]), ("most opposed", [i for i in order[:LISTED] if flat[i] < 0])]
+    lines = [
+        ("highest correlation", order[::-1][:LISTED]),
+        ("lowest correlation", [i for i in order[:LISTED] if flat[i] < 0]),
+    ]
     y = 1.0
     for title, ends in lines:
         axis.text(0, y, title, fontsize=7.5, va="top", weight="bold", transform=axis.transAxes)

@@ -1,4 +1,4 @@
-"""The image of connections: the unit in the middle, what drives it at the left, what it drives at the right."""
+"""Connections: the unit in the middle, the units that drive it at the left, those it drives at the right."""
 
 import os
 import textwrap
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from innersight import tap
 from innersight.activations import compute, seen_array
-from innersight.connections.link import CLASSES, Link
+from innersight.connections import CLASSES, Connections, Link
 from innersight.errors import printable
-from innersight.render import figures
 from innersight.render.colour import scale_of
+from innersight.render.figures import draw_map, new_figure
+from innersight.result import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from innersight.connections.result import Connections
-
-EXCITES, INHIBITS, INK, GREY = "#b2182b", "#2166ac", "#212529", "#6c757d"
+ACTIVATES, INHIBITS, INK, GREY = "#b2182b", "#2166ac", "#212529", "#6c757d"
+UNITS = 4
 # In inches.
 WIDTH, ROW, TILE, MIDDLE, HEAD, TOP = 8.4, 0.48, 0.42, 1.05, 0.4, 0.42
 LEFT, RIGHT = 2.05, 6.35
@@ -39,11 +39,25 @@ class _Block:
         return HEAD + max(self.rows * ROW, MIDDLE + 0.4) + 0.12
 
 
-def draw(found: "Connections", units: Sequence[int], count: int) -> "Figure":
-    """Draw one block for each unit and kind of link."""
-    blocks = [block for unit in units for block in _blocks(found, unit, count)]
+@figures.register("Connections of units")
+def connections(found: Connections, *, units: Sequence[int] | None = None, limit: int = 8) -> "Figure":
+    """Draw each unit in the middle, the units that drive it at the left, those it drives at the right.
+
+    Red activates, blue inhibits; the width of a line is its size relative to the strongest on that side. With images,
+    every map is that on the image with the highest peak of the unit in the middle.
+
+    Parameters
+    ----------
+    units
+        Of those asked for; the first four when None.
+    limit
+        At most this many connections on each side.
+
+    """
+    units = list(units or found.units[:UNITS])
+    blocks = [block for unit in units for block in _blocks(found, unit, limit)]
     height = TOP + sum(block.height for block in blocks) + 0.1
-    figure = figures.new_figure(WIDTH, height)
+    figure = new_figure(WIDTH, height)
     figure.set_layout_engine("none")
     sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
     sheet.axis("off")
@@ -52,7 +66,7 @@ def draw(found: "Connections", units: Sequence[int], count: int) -> "Figure":
     sheet.text(
         WIDTH - 0.15,
         0.24,
-        "red excites, blue inhibits; width: size, as a part of the strongest on that side",
+        "red activates, blue inhibits; width: size relative to the strongest on that side",
         fontsize=7,
         color=GREY,
         ha="right",
@@ -60,24 +74,24 @@ def draw(found: "Connections", units: Sequence[int], count: int) -> "Figure":
     )
     top = TOP
     for block in blocks:
-        _draw(figure, sheet, found, block, top, count)
+        _draw(figure, sheet, found, block, top, limit)
         top += block.height
     return figure
 
 
-def _blocks(found: "Connections", unit: int, count: int) -> list[_Block]:
+def _blocks(found: Connections, unit: int, limit: int) -> list[_Block]:
     blocks = []
     for by in ("attribution", "weight"):
         into = [link for link in found.links if link.by == by and link.direction == "in"]
         out = [link for link in found.links if link.by == by and link.direction == "out"]
         for number in range(max(len(into), len(out))):
             pair = [links[number] if number < len(links) else None for links in (into, out)]
-            rows = max(len(found.rank(link, unit, count)) for link in pair if link is not None)
+            rows = max(len(found.rank(link, unit, limit)) for link in pair if link is not None)
             blocks.append(_Block(unit, pair[0], pair[1], rows))
     return blocks
 
 
-def _draw(figure: "Figure", sheet: Any, found: "Connections", block: _Block, top: float, count: int) -> None:
+def _draw(figure: "Figure", sheet: Any, found: Connections, block: _Block, top: float, limit: int) -> None:
     middle = top + HEAD + (block.height - 0.12 - HEAD) / 2
     maps = _maps(found, block)
     sheet.plot([0.15, WIDTH - 0.15], [top, top], color="#dee2e6", linewidth=0.8)
@@ -97,7 +111,7 @@ def _draw(figure: "Figure", sheet: Any, found: "Connections", block: _Block, top
             sheet.text(edge, middle, _why(found, side), fontsize=6.5, color=GREY, ha=align, va="center")
             continue
         sheet.text(edge, top + 0.2, str(link), fontsize=7.5, color=INK, ha=align, va="center")
-        rows = found.rank(link, block.unit, count)
+        rows = found.rank(link, block.unit, limit)
         first = middle - (len(rows) - 1) * ROW / 2
         for number, row in enumerate(rows):
             y = first + number * ROW
@@ -109,33 +123,35 @@ def _draw(figure: "Figure", sheet: Any, found: "Connections", block: _Block, top
             _label(sheet, row, link.by, x + side * (TILE / 2 + 0.07), y, "right" if side < 0 else "left")
 
 
-def _why(found: "Connections", side: int) -> str:
-    """Say why there is nothing at a side of a block."""
+def _why(found: Connections, side: int) -> str:
+    """Return why there is nothing at a side of a block."""
     way = "incoming" if side < 0 else "outgoing"
-    said = [note for note in found.notes if note.startswith(f"by weight, {way}")]
-    if not said and side < 0:
-        said = [note for note in found.notes if "first layer" in note]
-    return textwrap.fill(said[0].partition(": ")[2] or said[0], 34) if said else ""
+    reasons = [note for note in found.notes if note.startswith(f"by weight, {way}")]
+    if not reasons and side < 0:
+        reasons = [note for note in found.notes if "before=" in note]
+    return textwrap.fill(reasons[0].partition(": ")[2] or reasons[0], 34) if reasons else ""
 
 
-def _line(sheet: Any, end: tuple[float, float], middle: tuple[float, float], row: dict[str, Any], most: float) -> None:
+def _line(
+    sheet: Any, end: tuple[float, float], middle: tuple[float, float], row: dict[str, Any], largest: float
+) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
     half = (end[0] + middle[0]) / 2
     path = Path([end, (half, end[1]), (half, middle[1]), middle], [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    colour = EXCITES if row["value"] > 0 else INHIBITS
-    width = 0.4 + THICKEST * row["size"] / most
+    colour = ACTIVATES if row["value"] > 0 else INHIBITS
+    width = 0.4 + THICKEST * row["size"] / largest
     sheet.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=width, alpha=0.75, capstyle="butt"))
 
 
 def _label(sheet: Any, row: dict[str, Any], by: str, x: float, y: float, align: str) -> None:
-    colour = EXCITES if row["value"] > 0 else INHIBITS
+    colour = ACTIVATES if row["value"] > 0 else INHIBITS
     spread = "" if row["interval"] is None else " [{:.2g}, {:.2g}]".format(*row["interval"])
     sheet.text(x, y - 0.085, row["address"], fontsize=6.5, color=INK, ha=align, va="center")
     size = f"norm {row['size']:.2g}, sum " if by == "weight" else ""
-    told = f"{size}{row['value']:+.2g}{spread}  {row['share']:.0%}"
-    sheet.text(x, y + 0.085, told, fontsize=6, color=colour, ha=align, va="center")
+    text = f"{size}{row['value']:+.2g}{spread}  {row['share']:.0%}"
+    sheet.text(x, y + 0.085, text, fontsize=6, color=colour, ha=align, va="center")
 
 
 def _dot(sheet: Any, x: float, y: float, radius: float) -> None:
@@ -149,14 +165,14 @@ def _tile(figure: "Figure", maps: dict[str, Any], layer: str, unit: int, x: floa
     box = ((x - side / 2) / width, 1 - (y + side / 2) / height, side / width, side / height)
     axis = figure.add_axes(box)
     values = maps[layer][unit]
-    figures.draw_map(axis, values, scale_of(values), maps[""])
+    draw_map(axis, values, scale_of(values), maps[""])
     axis.set_anchor("C")
     for spine in axis.spines.values():
         spine.set(color="#ced4da", linewidth=0.6)
 
 
-def _maps(found: "Connections", block: _Block) -> dict[str, Any]:
-    """Return the maps by layer on the image that the unit in the middle answers to most, "" for the image."""
+def _maps(found: Connections, block: _Block) -> dict[str, Any]:
+    """Return the maps by layer on the image with the highest peak of the unit in the middle, "" for the image."""
     if not found.best:
         return {}
     entry, spec = found.best[found.units.index(block.unit)], found.model.input

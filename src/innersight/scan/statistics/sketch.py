@@ -1,4 +1,4 @@
-"""How a unit's activation is distributed over all places of all images."""
+"""How a unit's activation is distributed over all locations of all images."""
 
 import math
 from collections.abc import Mapping
@@ -8,31 +8,41 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.scan import buckets
-from innersight.scan.kinds.room import Room
-from innersight.scan.seen import Batch, Seen
+from innersight.scan.layer_batch import Batch, LayerBatch
+from innersight.scan.statistics import LayerSettings, statistics
 
 FINE = 4  # bits of the mantissa: 16 buckets to a factor of two
 ERROR = 2.0 ** -(FINE + 1)  # relative, of a value read from the sketch
-PLACES = 4  # looked at in each map
+LOCATIONS = 4  # looked at in each map
+
+
+@statistics.register(
+    "Quantiles of the activation",
+    source="Masson et al. 2019, arXiv:1908.10693",
+    use="How is each unit's activation distributed?",
+)
+def sketch(settings: LayerSettings) -> "Sketch":
+    """Keep a histogram of every unit's activation, from which quantiles are read within 1/32 of their value."""
+    return Sketch(settings)
 
 
 class Sketch:
     """A histogram per unit whose buckets grow with the value, so that quantiles have a bounded relative error.
 
-    Of each map four places count, drawn by the image's number: the same for every batch size, and every place as
+    Of each map four locations count, drawn by the image's number: the same for every batch size, and every location as
     likely as any other. What is stored: counts (units, n) int32 of the buckets that any unit uses, from the most
     negative up, and first, the number of the first of them; see `innersight.scan.buckets`.
     """
 
-    def __init__(self, room: Room) -> None:
-        self.values = buckets.Histogram(room.units, FINE, torch.int32, room.device)
+    def __init__(self, settings: LayerSettings) -> None:
+        self.values = buckets.Histogram(settings.units, FINE, torch.int32, settings.device)
 
-    def add(self, seen: Seen) -> None:
-        """Take in one batch; of maps that hold anything but finite numbers nothing."""
-        total = seen.places_in_map
-        count = min(PLACES, total)
-        there = None if seen.clean else seen.finite[:, None].expand(-1, count, -1).flatten(0, 1)
-        self.values.add(seen.values(seen.batch.once(_chosen, total, count)), there)
+    def add(self, batch: LayerBatch) -> None:
+        """Add a batch; maps that hold anything but finite numbers are left out."""
+        total = batch.locations_per_map
+        count = min(LOCATIONS, total)
+        counted = None if batch.clean else batch.finite[:, None].expand(-1, count, -1).flatten(0, 1)
+        self.values.add(batch.values(batch.images.cached(_chosen, total, count)), counted)
 
     def merge(self, later: "Sketch") -> None:
         """Add the counts of later images."""
@@ -44,14 +54,14 @@ class Sketch:
         return {"counts": counts, "first": torch.tensor([first])}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what was stored."""
+        """Resume from what was stored."""
         self.values.merge(int(tensors["first"]), tensors["counts"].to(self.values.counts.device))
 
 
 def quantile(counts: Int[Tensor, "units n"], first: int, share: float) -> Float[Tensor, " units"]:
-    """Return the value below which this share of the places lies, float32; NaN for a unit without any.
+    """Return the value below which this share of the locations lies, float32; NaN for a unit without any.
 
-    Within `ERROR` of the exact quantile of the places counted; the rank is that of the higher of two neighbours.
+    Within `ERROR` of the exact quantile of the locations counted; the rank is that of the higher of two neighbours.
     """
     if not counts.shape[1]:
         return torch.full((len(counts),), math.nan)
@@ -64,17 +74,17 @@ def quantile(counts: Int[Tensor, "units n"], first: int, share: float) -> Float[
 
 
 def share_above_zero(counts: Int[Tensor, "units n"], first: int) -> Float[Tensor, " units"]:
-    """Return the share of the places counted whose value is above zero; NaN without any."""
+    """Return the share of the locations counted whose value is above zero; NaN without any."""
     sums = counts.long()
     return (sums[:, max(0, buckets.side(FINE) + 1 - first) :].sum(1) / sums.sum(1)).float()
 
 
-def _chosen(batch: Batch, total: int, count: int) -> Tensor:
-    return drawn(batch.numbers, total, count)
+def _chosen(images: Batch, total: int, count: int) -> Tensor:
+    return drawn(images.numbers, total, count)
 
 
 def drawn(numbers: Int[Tensor, " B"], total: int, count: int) -> Int[Tensor, "B count"]:
-    """Return `count` different places of `total` for each image: evenly spaced, from a start drawn by its number."""
+    """Return `count` different locations of `total` for each image: evenly spaced, from a start drawn by its number."""
     start = (numbers * 2654435761 + 97) % 4294967291 % total
     step = torch.arange(count, device=numbers.device) * total // count
     return (start[:, None] + step) % total

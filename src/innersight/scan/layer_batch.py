@@ -16,18 +16,18 @@ T = TypeVar("T")
 class Batch:
     """The images that pass the network together, in the order of their numbers.
 
-    numbers : (B,) int64. classes : (B,) int64, -1 where unknown. likeness : (B,) int64, perceptual hashes, see
-    `innersight.scan.likeness`. peaks : (B, units) of each layer reached so far, as in `Seen`.
+    numbers : (B,) int64. classes : (B,) int64, -1 where unknown. phash : (B,) int64, perceptual hashes, see
+    `innersight.scan.perceptual_hash`. peaks : (B, units) of each layer reached so far, as in `LayerBatch`.
     """
 
     numbers: Int[Tensor, " B"]
     classes: Int[Tensor, " B"]
-    likeness: Int[Tensor, " B"]
+    phash: Int[Tensor, " B"]
     peaks: dict[str, Float[Tensor, "B units"]] = field(default_factory=dict, repr=False)
     _made: dict[object, object] = field(default_factory=dict, repr=False)
 
-    def once(self, make: Callable[..., T], *sizes: int) -> T:
-        """Return `make(batch, *sizes)`, worked out once for all the layers that ask."""
+    def cached(self, make: Callable[..., T], *sizes: int) -> T:
+        """Return `make(batch, *sizes)`, computed once for all layers."""
         key = make, sizes
         if key not in self._made:
             self._made[key] = make(self, *sizes)
@@ -35,16 +35,16 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class LayerBatch:
     """The maps of one layer over a batch, and what all statistics need of them.
 
-    maps : (B, h, w, units), a view. peak, low, mean : (B, units) float32, highest and lowest place and mean over
-    places, raw; -inf, +inf and 0 for a map that holds anything but finite numbers. finite : (B, units), whether it
+    maps : (B, h, w, units), a view. peak, low, mean : (B, units) float32, highest and lowest value and mean over
+    locations, raw; -inf, +inf and 0 for a map that holds anything but finite numbers. finite : (B, units), whether it
     holds none. clean : True says that all of them are finite; False does not say that one is not.
-    high_columns, low_columns : (B, w, units), highest and lowest place of each column, to find places by.
+    high_columns, low_columns : (B, w, units), highest and lowest value of each column, to find locations by.
     """
 
-    batch: Batch
+    images: Batch
     maps: Tensor
     peak: Tensor
     low: Tensor
@@ -55,21 +55,21 @@ class Seen:
     low_columns: Tensor
 
     @property
-    def places_in_map(self) -> int:
-        """How many places a map has."""
+    def locations_per_map(self) -> int:
+        """How many locations a map has."""
         return self.maps.shape[1] * self.maps.shape[2]
 
     def values(self, chosen: Int[Tensor, "B n"]) -> Float[Tensor, "m units"]:
-        """Return all units at places (y * w + x) of each image, in the order of `chosen.flatten()`."""
+        """Return all units at locations (y * w + x) of each image, in the order of `chosen.flatten()`."""
         first = torch.arange(len(chosen), device=chosen.device)[:, None]
         if self.maps.is_contiguous():
             # Whole rows of memory are copied: five times as fast as indexing.
-            return self.maps.flatten(0, 2).index_select(0, (first * self.places_in_map + chosen).flatten())
+            return self.maps.flatten(0, 2).index_select(0, (first * self.locations_per_map + chosen).flatten())
         return self.maps.flatten(1, 2)[first, chosen].flatten(0, 1)
 
 
-def look(activation: Float[Tensor, "B units h w"], batch: Batch) -> Seen:
-    """Reduce the activation of a layer: three passes over it, along the axis that lies together in memory."""
+def reduced(activation: Float[Tensor, "B units h w"], batch: Batch) -> LayerBatch:
+    """Reduce the activation of a layer: three passes over it, along the axis that is contiguous in memory."""
     maps = activation.permute(0, 2, 3, 1)
     if maps.dtype != torch.float32:
         maps = maps.float()
@@ -78,31 +78,33 @@ def look(activation: Float[Tensor, "B units h w"], batch: Batch) -> Seen:
     high, low, total = parts[0] if len(parts) == 1 else (torch.cat(some) for some in zip(*parts, strict=True))
     mean = total / (maps.shape[1] * maps.shape[2])
     peak, least = high.amax(1), low.amin(1)
-    # One number tells of nearly every batch that there is nothing else to look for.
+    # For nearly every batch this one number shows that all maps are finite.
     clean = bool(mean.sum().isfinite())
     finite = torch.ones_like(mean, dtype=torch.bool) if clean else mean.isfinite()
     if not clean:
         peak, least = peak.masked_fill(~finite, -torch.inf), least.masked_fill(~finite, torch.inf)
         mean = mean.masked_fill(~finite, 0.0)
-    return Seen(batch, maps, peak, least, mean, finite, clean, high, low)
+    return LayerBatch(batch, maps, peak, least, mean, finite, clean, high, low)
 
 
-def places(seen: Seen, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, lowest: bool = False) -> Int[Tensor, " n"]:
+def locations(
+    batch: LayerBatch, rows: Int[Tensor, " n"], units: Int[Tensor, " n"], *, lowest: bool = False
+) -> Int[Tensor, " n"]:
     """Return where the maps of `units` on the batch's images `rows` are highest (or lowest), as y * w + x, int32.
 
-    Of equal places the first column, and in it the first row.
+    Of equal locations the first column, and in it the first row.
     """
-    columns = (seen.low_columns if lowest else seen.high_columns).transpose(1, 2)[rows, units]
+    columns = (batch.low_columns if lowest else batch.high_columns).transpose(1, 2)[rows, units]
     x = columns.argmin(1) if lowest else columns.argmax(1)
-    column = seen.maps.permute(0, 3, 2, 1)[rows, units, x]
+    column = batch.maps.permute(0, 3, 2, 1)[rows, units, x]
     y = column.argmin(1) if lowest else column.argmax(1)
-    return (y * seen.maps.shape[2] + x).to(torch.int32)
+    return (y * batch.maps.shape[2] + x).to(torch.int32)
 
 
-def places_of_images(seen: Seen, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
+def locations_of_images(batch: LayerBatch, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
     """Return where every unit is highest on the batch's images `rows`, as y * w + x, int32."""
-    units = seen.peak.shape[1]
-    found = places(seen, rows.repeat_interleave(units), torch.arange(units, device=rows.device).repeat(len(rows)))
+    units = batch.peak.shape[1]
+    found = locations(batch, rows.repeat_interleave(units), torch.arange(units, device=rows.device).repeat(len(rows)))
     return found.view(len(rows), units)
 
 

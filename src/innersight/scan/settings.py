@@ -1,4 +1,4 @@
-"""What is kept of each layer of a scan, and whether that fits into memory."""
+"""The settings of every layer's statistics, and whether what they keep fits into memory."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,17 +7,22 @@ from innersight import tap
 from innersight.errors import InnersightError, nearest
 from innersight.layer import Layer
 from innersight.model import Model
-from innersight.scan.kinds import Room
-from innersight.scan.kinds.classmaps import pooled_grid
+from innersight.scan.statistics import LayerSettings
+from innersight.scan.statistics.class_maps import pooled_grid
 
 LARGEST = 1 << 30  # bytes of what is kept on request
 Pairs = bool | Sequence[tuple[str, str]]
 
 
-def rooms(
-    model: Model, layers: Sequence[Layer], top: int, alike: int = 1, correlate: Pairs = False, class_maps: bool = False
-) -> dict[str, Room]:
-    """Return what the statistics of each layer are told; half as many images again are kept as are asked for.
+def layer_settings(
+    model: Model,
+    layers: Sequence[Layer],
+    examples: int,
+    max_duplicates: int = 1,
+    correlate: Pairs = False,
+    class_maps: bool = False,
+) -> dict[str, LayerSettings]:
+    """Return the settings of each layer's statistics, which keep half as many images again as `examples`.
 
     Raises InnersightError for pairs of layers that are not scanned, and where correlations or class maps would take
     more than 1 GiB.
@@ -27,11 +32,18 @@ def rooms(
     _fits("correlate", 8 * sum(units[name] * units[other] for name, others in partners.items() for other in others))
     if class_maps:
         grids = {layer.name: pooled_grid(layer.grid) for layer in layers}
-        places = sum(units[name] * h * w for name, (h, w) in grids.items())
-        _fits("class_maps", 8 * len(model.labels) * places)
+        cells = sum(units[name] * h * w for name, (h, w) in grids.items())
+        _fits("class_maps", 8 * len(model.labels) * cells)
     return {
-        name: Room(
-            count, top + (top + 1) // 2, alike, len(model.labels), model.device, name, partners[name], class_maps
+        name: LayerSettings(
+            count,
+            examples + (examples + 1) // 2,
+            max_duplicates,
+            len(model.labels),
+            model.device,
+            name,
+            partners[name],
+            class_maps,
         )
         for name, count in units.items()
     }
@@ -50,7 +62,7 @@ def pairs(model: Model, layers: Sequence[Layer], correlate: Pairs) -> dict[str, 
         wanted = [(first, second) for first, second in correlate or ()]
     for name in {name for pair in wanted for name in pair}:
         if name not in names:
-            raise InnersightError(f"layer {name!r} is to be correlated and is not scanned; {nearest(name, names)}")
+            raise InnersightError(f"layer {name!r} cannot be correlated, as it is not scanned; {nearest(name, names)}")
     sorted_ = {tuple(sorted(pair, key=order.__getitem__)) for pair in wanted}
     return {name: tuple(other for other in names if (other, name) in sorted_) for name in names}
 
@@ -58,6 +70,6 @@ def pairs(model: Model, layers: Sequence[Layer], correlate: Pairs) -> dict[str, 
 def _fits(what: str, size: int) -> None:
     if size > LARGEST:
         raise InnersightError(
-            f"{what} would keep {size / (1 << 30):.1f} GiB for these layers, and at most {LARGEST >> 30} GiB is kept: "
+            f"{what} would take {size / (1 << 30):.1f} GiB for these layers, and the limit is {LARGEST >> 30} GiB: "
             "name fewer layers"
         )

@@ -1,4 +1,4 @@
-"""Which images are nearly the same: 64 bits that small changes of an image hardly touch."""
+"""Near-duplicates: a perceptual hash of 64 bits that small changes of an image hardly affect."""
 
 import math
 
@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 SIDE, KEPT = 32, 8
 # Bits of 64 that may differ between near-duplicates. Of 1.1 million pairs of cartoon frames all those up to 8 were of
-# one scene, at 10 the first were not. A frame stored anew differs in at most 4 bits; cropped by 2%, 95% in up to 8.
+# one scene, at 10 the first were not. A frame stored anew differs in at limit 4 bits; cropped by 2%, 95% in up to 8.
 NEAR = 8
-NO_LIKENESS = 0  # of an image without structure, which is like no other
+NO_HASH = 0  # of an image without structure, which is like no other
 CHUNK = 1 << 20  # pairs compared in one go
 FLAT = 1e-3  # of the range of pixels: contrast below which an image has no structure
 
 
-def likeness(pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, " B"]:
+def perceptual_hash(pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, " B"]:
     """Return a perceptual hash of pixels in 0..1: the signs of 64 low frequencies about their median.
 
     The discrete cosine transform of the grey image at 32x32 pixels (pHash; Zauner 2010, section 3.2.1).
@@ -29,38 +29,38 @@ def likeness(pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, " B"]:
     bits = low > low.median(1, keepdim=True).values
     weights = torch.ones(64, dtype=torch.int64, device=grey.device) << torch.arange(64, device=grey.device)
     found: Tensor = (bits * weights).sum(1)
-    return found.masked_fill(grey.flatten(1).std(1) < FLAT, NO_LIKENESS)
+    return found.masked_fill(grey.flatten(1).std(1) < FLAT, NO_HASH)
 
 
-def alike(first: int, second: int) -> bool:
-    """Say whether two hashes are those of near-duplicates."""
+def near_duplicates(first: int, second: int) -> bool:
+    """Return whether two hashes are those of near-duplicates."""
     mask = (1 << 64) - 1
-    return NO_LIKENESS not in (first, second) and ((first ^ second) & mask).bit_count() <= NEAR
+    return NO_HASH not in (first, second) and ((first ^ second) & mask).bit_count() <= NEAR
 
 
-def distinct(hashes: Int[Tensor, "rows n"], most: int) -> Int[Tensor, "rows n"]:
-    """Return in each row the positions of the images that stay, in order, and then -1 for every one that does not.
+def distinct(hashes: Int[Tensor, "rows n"], limit: int) -> Int[Tensor, "rows n"]:
+    """Return in each row the positions of the images kept, in order, and then -1 for every one that is not.
 
-    The first one stays, and each that is no near-duplicate of one that leads: those that are follow the first such one,
-    and `most` of a leader and its followers stay.
+    The first image leads a group, and so does each that is no near-duplicate of an earlier leader; the others belong to
+    the first leader they are near-duplicates of. Of every group the first `limit` images are kept.
 
     >>> distinct(torch.tensor([[0b1111, 0b1110, 1 << 40 | 0xFFFFFF]]), 1)
     tensor([[ 0,  2, -1]])
     """
     step = max(1, CHUNK // hashes.shape[1] ** 2)
-    stays = torch.cat([_staying(near(part, part), most) for part in torch.split(hashes, step)])
+    stays = torch.cat([_staying(near(part, part), limit) for part in torch.split(hashes, step)])
     first = (~stays).int().sort(dim=1, stable=True)
     return first.indices.masked_fill(first.values.bool(), -1)
 
 
 def near(first: Int[Tensor, "rows n"], second: Int[Tensor, "rows m"]) -> Bool[Tensor, "rows n m"]:
-    """Say which images of a row are near-duplicates of which others."""
+    """Return which images of a row are near-duplicates of which others."""
     one, two = first[:, :, None], second[:, None, :]
-    return (_differing(one ^ two) <= NEAR) & (one != NO_LIKENESS) & (two != NO_LIKENESS)
+    return (_differing(one ^ two) <= NEAR) & (one != NO_HASH) & (two != NO_HASH)
 
 
 def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, "m kept"]) -> Bool[Tensor, " m"]:
-    """Say into which of m rows a near-duplicate of an old image comes. rows : of each new image, with its hash."""
+    """Return which of m rows get a near-duplicate of an old image. rows : of each new image, with its hash."""
     found = torch.zeros(len(old), dtype=torch.bool, device=old.device)
     for row, new in zip(*(torch.split(part, max(1, CHUNK // old.shape[1])) for part in (rows, hashes)), strict=True):
         found[row[near(new[:, None], old[row])[:, 0].any(1)]] = True
@@ -70,15 +70,15 @@ def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, 
 def together(
     rows: Int[Tensor, " n"], images: Int[Tensor, " n"], hashes: Int[Tensor, " n"], count: int
 ) -> Bool[Tensor, " count"]:
-    """Say into which of `count` rows several new images may come that are near-duplicates of one another.
+    """Return which of `count` rows may get several new images that are near-duplicates of each other.
 
     Never false where they do. rows, images : of each new entry the row it comes into, and the image's number.
     """
-    numbers, place = torch.unique(images, return_inverse=True)
+    numbers, location = torch.unique(images, return_inverse=True)
     own = torch.empty_like(numbers)
-    own[place] = hashes
+    own[location] = hashes
     close = near(own[None], own[None])[0].fill_diagonal_(False).any(1)
-    return torch.bincount(rows[close[place]], minlength=count) > 1
+    return torch.bincount(rows[close[location]], minlength=count) > 1
 
 
 def _differing(bits: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
@@ -97,11 +97,11 @@ def copies(own: np.ndarray, all_: np.ndarray) -> np.ndarray:
         part = all_[start : start + step]
         # Of signed numbers the bits of the absolute value would be counted.
         close = np.bitwise_count((own[:, None] ^ part[None]).view(np.uint64)) <= NEAR
-        found += (close & (part != NO_LIKENESS)[None]).sum(1)
-    return np.where(own == NO_LIKENESS, 1, found)
+        found += (close & (part != NO_HASH)[None]).sum(1)
+    return np.where(own == NO_HASH, 1, found)
 
 
-def _staying(near_: Tensor, most: int) -> Tensor:
+def _staying(near_: Tensor, limit: int) -> Tensor:
     rows, n, _ = near_.shape
     every = torch.arange(rows, device=near_.device)
     leads, stays = (torch.zeros(rows, n, dtype=torch.bool, device=near_.device) for _ in range(2))
@@ -110,6 +110,6 @@ def _staying(near_: Tensor, most: int) -> Tensor:
         like = near_[:, i] & leads
         leads[:, i] = ~like.any(1)
         group = torch.where(leads[:, i], i, like.int().argmax(1))
-        stays[:, i] = size[every, group] < most
+        stays[:, i] = size[every, group] < limit
         size[every, group] += 1
     return stays
