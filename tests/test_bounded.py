@@ -72,7 +72,7 @@ def test_what_is_no_regular_file_is_said_to_be_none(reader: str, tmp_path: Path)
 
 def test_a_run_or_legend_that_is_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
-    with pytest.raises(InnersightError, match="a pipe, socket or device; a run card is needed"):
+    with pytest.raises(InnersightError, match="a pipe, socket or device; give a run card"):
         read_card(tmp_path)
     (tmp_path / "masks").mkdir()
     image(1).pil.convert("L").save(tmp_path / "masks" / "a.png")
@@ -85,11 +85,11 @@ def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     file = tmp_path / "a.txt"
     with file.open("wb") as written:
         written.truncate(bounded.MAX_TEXT + 1)
-    with pytest.raises(InnersightError, match="64 MiB are too many for a file; at most 64 MiB are read"):
+    with pytest.raises(InnersightError, match="64 MiB is too large for a file; the limit is 64 MiB"):
         read_bytes(file)
     # A file of /proc tells no size.
     monkeypatch.setattr(bounded, "MAX_TEXT", 10)
-    with pytest.raises(InnersightError, match="too large for a file; at most 10 bytes are read"):
+    with pytest.raises(InnersightError, match="too large for a file; the limit is 10 bytes"):
         read_bytes("/proc/self/status", limit=10)
 
 
@@ -123,7 +123,7 @@ def test_a_claim_is_held_to_four_times_the_file_and_a_little() -> None:
     check_claim(4 * 100 + bounded.SLACK, 100, "a")
     with pytest.raises(InnersightError, match=r"^a: refused, it claims to hold 16 MiB in a file of 100 bytes"):
         check_claim(4 * 100 + bounded.SLACK + 1, 100, "a")
-    with pytest.raises(InnersightError, match="at most 65,536 MiB"):
+    with pytest.raises(InnersightError, match="the limit is 65,536 MiB"):
         check_claim(bounded.MAX_MODEL + 1, bounded.MAX_MODEL, "a")
 
 
@@ -159,7 +159,7 @@ def test_a_run_card_names_no_code_and_no_files(net: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path, SmallResNet(3, width=4), RunCard(net, CARD.labels, CARD.input))
     for ask in (lambda: load(f"run:{tmp_path}"), lambda: load(tmp_path), lambda: read_card(tmp_path)):
-        with pytest.raises(InnersightError, match=r"refused, its run\.json names the network .*where you trust it"):
+        with pytest.raises(InnersightError, match=r"refused, its run\.json names the network .*if you trust it"):
             ask()
     assert not (tmp_path / "proof").exists()
 

@@ -336,9 +336,7 @@ def test_images_are_squashed_as_its_own_loaders_do_and_that_is_a_guess(build: An
     _, model = opened(build, tmp_path)
     assert (model.input.fit, model.input.resample) == ("squash", "bilinear")
     assert "fit" in model.input.guessed
-    assert "the whole image is squashed to the input size): state it with fit=crop or fit=squash" in " ".join(
-        model.notes
-    )
+    assert "the whole image is squashed to the input size): set it with fit=crop or fit=squash" in " ".join(model.notes)
     stated = load(f"keras:{tmp_path / 'net.keras'}?fit=crop", device="cpu")
     assert (stated.input.fit, "fit" in stated.input.guessed) == ("crop", False)
     assert "is a guess (" not in " ".join(note for note in stated.notes if "proportions" in note)
