@@ -24,7 +24,7 @@ from functools import partial
 from typing import Literal
 
 from innersight.study.key import Key
-from innersight.study.panel import Task, panels
+from innersight.study.panel import StudyTask, panels
 from innersight.study.request import Name, StudyRequest, check_image
 
 
@@ -43,7 +43,7 @@ class BrightnessRequest(StudyRequest):
 
 def _task(context, image):
     make = partial(_measured, context, image)
-    return Task(Key("brightness", image=image), context.settings(image), make)
+    return StudyTask(Key("brightness", image=image), context.settings(image), make)
 
 
 def _measured(context, image):

@@ -20,7 +20,7 @@ from innersight.storage.study_folder import written_by_innersight
 from innersight.study.context import StudyContext
 from innersight.study.documents import write_documents
 from innersight.study.key import Key
-from innersight.study.panel import Task, document_of, parse_request
+from innersight.study.panel import StudyTask, document_of, parse_request
 from innersight.study.panels.activations import ActivationsRequest
 from innersight.study.panels.images import ForgetRequest, ImageRequest
 from innersight.study.plan import FORMAT, Plan, image_digest
@@ -129,10 +129,10 @@ def context_of(
 
 def tasks_of(
     requests: Sequence[StudyRequest], context: StudyContext
-) -> tuple[list[StudyRequest], list[Task], list[str]]:
+) -> tuple[list[StudyRequest], list[StudyTask], list[str]]:
     """Return the requests that still fit the network and the images, their tasks, and a sentence for each other one."""
     fitting: list[StudyRequest] = []
-    tasks: list[Task] = []
+    tasks: list[StudyTask] = []
     forgotten: list[str] = []
     for request in requests:
         try:

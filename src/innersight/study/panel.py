@@ -22,7 +22,7 @@ Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class StudyTask:
     """One item to be computed: its key, the settings that its result depends on, and what computes it."""
 
     key: Key
@@ -54,7 +54,7 @@ class Selection:
         return [i for i, unit in enumerate(known) if self.units is None or unit in self.units]
 
 
-Panel = Callable[["StudyContext"], Iterator[Task]]
+Panel = Callable[["StudyContext"], Iterator[StudyTask]]
 """What a study computes for the panel by default."""
 
 

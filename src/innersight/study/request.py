@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from innersight.errors import InnersightError, nearest
 from innersight.study.key import Key
-from innersight.study.panel import Task
+from innersight.study.panel import StudyTask
 
 if TYPE_CHECKING:
     from innersight.study.context import StudyContext
@@ -32,7 +32,7 @@ class StudyRequest(BaseModel):
         return str(get_args(cls.model_fields["kind"].annotation)[0])
 
     @abstractmethod
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield the tasks whose items answer this request; their keys are the same in every run."""
 
     def check(self, study: Mapping[str, Any]) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from innersight.errors import InnersightError
 from innersight.storage.store import Store
 from innersight.study.key import Key
-from innersight.study.panel import Task
+from innersight.study.panel import StudyTask
 
 ReportProgress = Callable[[int, int, str], None]
-Failed = Callable[[Task, InnersightError], None]
+Failed = Callable[[StudyTask, InnersightError], None]
 
 
 def carry_out(
-    store: Store, tasks: Iterable[Task], progress: ReportProgress | None = None, failed: Failed | None = None
+    store: Store, tasks: Iterable[StudyTask], progress: ReportProgress | None = None, failed: Failed | None = None
 ) -> Iterator[tuple[Key, bool]]:
     """Compute the items that are not done with the same settings; yield each key, and whether it was computed.
 

@@ -17,7 +17,7 @@ from innersight.model import Model
 from innersight.storage.permit import Claims, Permit, own_identity, remember
 from innersight.storage.store import Store
 from innersight.study.compute import REQUESTED, context_of, keep_requests, requested, tasks_of
-from innersight.study.panel import Task, ordered
+from innersight.study.panel import StudyTask, ordered
 from innersight.study.panels.images import paths_of
 from innersight.study.plan import Plan
 from innersight.study.result import Study
@@ -96,7 +96,7 @@ def study(
         for task in further:
             tasks.setdefault(task.key, task)
 
-        def failed(task: Task, error: InnersightError) -> None:
+        def failed(task: StudyTask, error: InnersightError) -> None:
             if task.key in planned:
                 raise error
             skipped.append(f"{task.key.words()}, requested earlier: {error}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 from innersight.study.request import LayerRequest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class AblationRequest(LayerRequest):
         if grid == [1, 1]:
             raise InnersightError(f"{self.layer} has a single location: units are ablated only in layers with several")
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield the images of the study together, and one item for each added image."""
         from innersight.layers import check_layers
 
@@ -41,10 +41,10 @@ class AblationRequest(LayerRequest):
             yield _task(context, self.layer, image)
 
 
-def _task(context: "StudyContext", layer: str, image: str = "") -> Task:
+def _task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
     images = (context.image(image),) if image else context.images
     settings = context.settings(image) if image else context.base
-    return Task(Key("ablation", layer, image=image), settings, partial(ablated, context.model, images, layer))
+    return StudyTask(Key("ablation", layer, image=image), settings, partial(ablated, context.model, images, layer))
 
 
 def ablated(model: "Model", images: "Sequence[Image]", layer: str) -> Outcome:
@@ -114,7 +114,7 @@ def _how(reader: "StudyReader") -> str:
     layer=_layer,
     select=_select,
 )
-def ablation(context: "StudyContext") -> Iterator[Task]:
+def ablation(context: "StudyContext") -> Iterator[StudyTask]:
     """Ablation of the last two of the plan's layers that have a grid."""
     for layer in context.gridded()[-LAYERS:]:
         yield _task(context, layer)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 from innersight.study.request import LayerRequest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class ActivationsRequest(LayerRequest):
 
     kind: Literal["activations"]
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield the maps, the comparison where there are positions and several images, and maps of added images."""
         from innersight.layers import check_layers
         from innersight.study.panels.compare import compare_task
@@ -35,11 +35,11 @@ class ActivationsRequest(LayerRequest):
             yield maps_task(context, self.layer, name)
 
 
-def maps_task(context: "StudyContext", layer: str, image: str = "") -> Task:
+def maps_task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
     """Return the task of a layer's maps, over the images of the study or one that was added."""
     images = (context.image(image),) if image else context.images
     settings = context.settings(image) if image else context.base
-    return Task(Key("activations", layer, image=image), settings, partial(_maps, context.model, images, layer))
+    return StudyTask(Key("activations", layer, image=image), settings, partial(_maps, context.model, images, layer))
 
 
 def _maps(model: "Model", images: "tuple[Image, ...]", layer: str) -> Outcome:
@@ -101,7 +101,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     select=_select,
     export=_export,
 )
-def activations(context: "StudyContext") -> Iterator[Task]:
+def activations(context: "StudyContext") -> Iterator[StudyTask]:
     """Activation maps of the plan's layers."""
     for layer in context.plan.layers:
         yield maps_task(context, layer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 from innersight.study.request import ClassNumber, StudyRequest, check_classes
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ class ClassesRequest(StudyRequest):
         """Raise InnersightError where the network has no such class."""
         check_classes(study, self.classes)
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield patterns in batches."""
         from innersight.study.drawing import CHUNK, settings_of
 
         for start in range(0, len(self.classes), CHUNK):
             classes = self.classes[start : start + CHUNK]
             key = Key("classes", part=f"classes={','.join(map(str, classes))}")
-            yield Task(key, settings_of(context), partial(_drawn, context, classes))
+            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes))
 
 
 def _planned(context: "StudyContext") -> Outcome:
@@ -84,10 +84,10 @@ def _counted(document: Mapping[str, Any]) -> int:
     document=_document,
     select=_select,
 )
-def classes(context: "StudyContext") -> Iterator[Task]:
+def classes(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the predicted classes, of the target, and of all where they are few."""
     from innersight.study.drawing import settings_of
 
     if context.plan.units:
         settings = {**settings_of(context), "target": context.plan.target}
-        yield Task(Key("classes"), settings, partial(_planned, context))
+        yield StudyTask(Key("classes"), settings, partial(_planned, context))

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
 
 
-def compare_task(context: "StudyContext", layer: str) -> Task:
+def compare_task(context: "StudyContext", layer: str) -> StudyTask:
     """Return the task that ranks a layer's units."""
-    return Task(Key("compare", layer), context.base, partial(_compared, context, layer))
+    return StudyTask(Key("compare", layer), context.base, partial(_compared, context, layer))
 
 
 def _compared(context: "StudyContext", layer: str) -> Outcome:
@@ -61,7 +61,7 @@ def _of_images(row: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
     layer=_layer,
     select=_select,
 )
-def compare(context: "StudyContext") -> Iterator[Task]:
+def compare(context: "StudyContext") -> Iterator[StudyTask]:
     """The units of the plan's layers compared, where there are several images."""
     for layer in context.gridded() if len(context.images) > 1 else ():
         yield compare_task(context, layer)

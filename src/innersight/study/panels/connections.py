@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels, units_of
+from innersight.study.panel import Outcome, Selection, StudyTask, panels, units_of
 from innersight.study.request import UnitsRequest, units_key
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ class ConnectionsRequest(UnitsRequest):
 
     kind: Literal["connections"]
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield one item for all of the units."""
         units = tuple(dict.fromkeys(self.units))
-        yield Task(
+        yield StudyTask(
             units_key("connections", self.layer, units), context.base, partial(_connected, context, self.layer, units)
         )
 
@@ -104,10 +104,10 @@ def _how(reader: "StudyReader") -> str:
     layer=_layer,
     select=_select,
 )
-def connections(context: "StudyContext") -> Iterator[Task]:
+def connections(context: "StudyContext") -> Iterator[StudyTask]:
     """The connections of the best ranked units of the plan's layers."""
     known = context.surveyed()
     for layer in context.plan.layers:
         if count := min(context.plan.units, known[layer].units):
             settings = {**context.base, "count": count}
-            yield Task(Key("connections", layer, "0"), settings, partial(_ranked, context, layer, count))
+            yield StudyTask(Key("connections", layer, "0"), settings, partial(_ranked, context, layer, count))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +174,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     layer=_layer,
     select=_select,
 )
-def examples(context: "StudyContext") -> Iterator[Task]:
+def examples(context: "StudyContext") -> Iterator[StudyTask]:
     """Examples of the best ranked units of the plan's layers that were scanned."""
     from innersight.study.scanned import scan_settings
 
@@ -183,4 +183,4 @@ def examples(context: "StudyContext") -> Iterator[Task]:
     for layer in plan.layers if plan.units else ():
         if layer in known:
             settings = {**context.base, "scan": scanned, "count": plan.units}
-            yield Task(Key("examples", layer), settings, partial(_cut_out, context, layer))
+            yield StudyTask(Key("examples", layer), settings, partial(_cut_out, context, layer))

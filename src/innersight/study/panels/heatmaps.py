@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 from innersight.study.request import ClassNumber, Name, StudyRequest, check_classes, check_image
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class HeatmapsRequest(StudyRequest):
         check_image(study, self.image)
         check_classes(study, (self.target, self.versus))
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield one item for each method, in the order asked."""
         image = context.image(self.image)
         for method in dict.fromkeys(self.methods):
             target, versus = ("" if number is None else number for number in (self.target, self.versus))
             key = Key("heatmaps", part=f"{method},{target},{versus}", image=self.image)
             make = partial(_explained, context.model, {self.image: image}, [method], self.target, self.versus)
-            yield Task(key, context.settings(self.image), make)
+            yield StudyTask(key, context.settings(self.image), make)
 
 
 def _planned(context: "StudyContext") -> Outcome:
@@ -201,8 +201,8 @@ def _counted(document: Mapping[str, Any]) -> int:
     study=_study,
     select=_select,
 )
-def heatmaps(context: "StudyContext") -> Iterator[Task]:
+def heatmaps(context: "StudyContext") -> Iterator[StudyTask]:
     """Heatmaps of every image by the plan's methods."""
     plan = context.plan
     settings = {**context.base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
-    yield Task(Key("heatmaps"), settings, partial(_planned, context))
+    yield StudyTask(Key("heatmaps"), settings, partial(_planned, context))

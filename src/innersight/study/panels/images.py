@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Task, panels
+from innersight.study.panel import Outcome, StudyTask, panels
 from innersight.study.panels.activations import maps_task
 from innersight.study.panels.heatmaps import HeatmapsRequest
 from innersight.study.request import Name, StudyRequest, check_image
@@ -41,9 +41,11 @@ class ImageRequest(StudyRequest):
         """The key of the image's own item."""
         return Key("images", image=self.id)
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield the prediction, the maps of all layers of the study, and heatmaps by the plan's methods."""
-        yield Task(self.key, context.settings(self.id), partial(_one, context.model, context.image(self.id), self.id))
+        yield StudyTask(
+            self.key, context.settings(self.id), partial(_one, context.model, context.image(self.id), self.id)
+        )
         for layer in context.layers:
             yield maps_task(context, layer, self.id)
         yield from HeatmapsRequest(kind="heatmaps", image=self.id, methods=context.plan.methods).tasks(context)
@@ -63,7 +65,7 @@ class ForgetRequest(StudyRequest):
                 f"{self.image} cannot be removed: the study was made from it. Only images added later can be removed"
             )
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield nothing: see `innersight.study.compute`."""
         yield from ()
 
@@ -157,7 +159,7 @@ def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
 
 
 @panels.register("Images", order=20, requests=(ImageRequest, ForgetRequest), study=_study)
-def images(context: "StudyContext") -> Iterator[Task]:
+def images(context: "StudyContext") -> Iterator[StudyTask]:
     """The images that the study is made of, with their predictions."""
     settings = {**context.base, "paths": paths_of(context.images)}
-    yield Task(Key("images"), settings, partial(_images, context.model, context.images))
+    yield StudyTask(Key("images"), settings, partial(_images, context.model, context.images))

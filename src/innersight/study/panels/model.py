@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Task, panels
+from innersight.study.panel import Outcome, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.study.context import StudyContext
@@ -74,7 +74,7 @@ def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
 
 
 @panels.register("Network", order=10, study=_study)
-def model(context: "StudyContext") -> Iterator[Task]:
+def model(context: "StudyContext") -> Iterator[StudyTask]:
     """The network's card."""
     from innersight.input_warnings import image_warnings
 
@@ -89,4 +89,4 @@ def model(context: "StudyContext") -> Iterator[Task]:
         "notes": [*network.notes, *warnings],
         "guessed": network.input.guessed,
     }
-    yield Task(Key("model"), settings, partial(_card, context, warnings))
+    yield StudyTask(Key("model"), settings, partial(_card, context, warnings))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels, units_of
+from innersight.study.panel import Outcome, Selection, StudyTask, panels, units_of
 from innersight.study.panels.patterns import select_units
 from innersight.study.request import UnitsRequest, units_key
 
@@ -20,13 +20,13 @@ class NegativesRequest(UnitsRequest):
 
     kind: Literal["negatives"]
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield them in small batches, each of which is kept once it is finished."""
         from innersight.study.drawing import settings_of
 
         for units in self.batches():
             make = partial(_drawn, context, self.layer, units)
-            yield Task(units_key("negatives", self.layer, units), settings_of(context), make)
+            yield StudyTask(units_key("negatives", self.layer, units), settings_of(context), make)
 
 
 def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
@@ -62,11 +62,11 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     layer=_layer,
     select=_select,
 )
-def negatives(context: "StudyContext") -> Iterator[Task]:
+def negatives(context: "StudyContext") -> Iterator[StudyTask]:
     """Negative patterns of the best ranked units of the plan's layers."""
     from innersight.study.drawing import settings_of
 
     count = min(context.plan.negatives, context.plan.units)
     for layer in context.plan.layers if count else ():
         settings = {**settings_of(context), "count": count}
-        yield Task(Key("negatives", layer, "0"), settings, partial(_ranked, context, layer, count))
+        yield StudyTask(Key("negatives", layer, "0"), settings, partial(_ranked, context, layer, count))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels, units_of
+from innersight.study.panel import Outcome, Selection, StudyTask, panels, units_of
 from innersight.study.request import UnitsRequest, units_key
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ class PatternsRequest(UnitsRequest):
 
     kind: Literal["patterns"]
 
-    def tasks(self, context: "StudyContext") -> Iterator[Task]:
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield patterns in small batches. The pattern of a unit does not depend on the others of its batch."""
         from innersight.study.drawing import settings_of
 
         for units in self.batches():
             make = partial(_drawn, context, self.layer, units)
-            yield Task(units_key("patterns", self.layer, units), settings_of(context), make)
+            yield StudyTask(units_key("patterns", self.layer, units), settings_of(context), make)
 
 
 def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
@@ -128,7 +128,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     select=_select,
     export=_export,
 )
-def patterns(context: "StudyContext") -> Iterator[Task]:
+def patterns(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the best ranked units of the plan's layers."""
     from innersight.study.drawing import CHUNK, settings_of
 
@@ -138,4 +138,4 @@ def patterns(context: "StudyContext") -> Iterator[Task]:
         for start in range(0, count, CHUNK):
             span = range(start, min(start + CHUNK, count))
             settings = {**settings_of(context), "count": len(span)}
-            yield Task(Key("patterns", layer, str(start)), settings, partial(_ranked, context, layer, span))
+            yield StudyTask(Key("patterns", layer, str(start)), settings, partial(_ranked, context, layer, span))

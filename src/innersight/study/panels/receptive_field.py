@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Task, panels
+from innersight.study.panel import Outcome, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.study.context import StudyContext
@@ -27,7 +27,7 @@ def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str,
 
 
 @panels.register("Receptive field", order=50, layer=_layer)
-def receptive_field(context: "StudyContext") -> Iterator[Task]:
+def receptive_field(context: "StudyContext") -> Iterator[StudyTask]:
     """The receptive field of a unit of each of the plan's layers."""
     settings = {**context.base, "layers": list(context.plan.layers)}
-    yield Task(Key("receptive-field"), settings, partial(_measured, context))
+    yield StudyTask(Key("receptive-field"), settings, partial(_measured, context))

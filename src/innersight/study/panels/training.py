@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.study.content import Content
@@ -62,8 +62,8 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     select=_select,
     export=_export,
 )
-def training(context: "StudyContext") -> Iterator[Task]:
+def training(context: "StudyContext") -> Iterator[StudyTask]:
     """The record of the training, where the network comes with one."""
     run = context.model.run
     if run is not None and (run / RECORD).is_file():
-        yield Task(Key("training"), context.base, partial(_recorded, run))
+        yield StudyTask(Key("training"), context.base, partial(_recorded, run))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.image import Image
@@ -92,7 +92,7 @@ def _how(reader: "StudyReader") -> str:
     document=_document,
     select=_select,
 )
-def trust(context: "StudyContext") -> Iterator[Task]:
+def trust(context: "StudyContext") -> Iterator[StudyTask]:
     """The test of the plan's heatmap methods, where there are images enough."""
     from innersight.study.scanned import scan_settings
 
@@ -106,4 +106,4 @@ def trust(context: "StudyContext") -> Iterator[Task]:
             "max_images": plan.trust,
             "seed": plan.seed,
         }
-        yield Task(Key("trust"), settings, partial(_tested, context, images))
+        yield StudyTask(Key("trust"), settings, partial(_tested, context, images))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, Task, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.model import Model
@@ -54,8 +54,8 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 
 
 @panels.register("Weights", order=60, layer=_layer, select=_select)
-def weights(context: "StudyContext") -> Iterator[Task]:
+def weights(context: "StudyContext") -> Iterator[StudyTask]:
     """The weights of the first convolution, where it sees three colours."""
     name = _first_convolution(context.model)
     if name is not None:
-        yield Task(Key("weights"), context.base, partial(_coloured, context.model, name))
+        yield StudyTask(Key("weights"), context.base, partial(_coloured, context.model, name))
