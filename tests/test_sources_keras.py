@@ -373,4 +373,4 @@ def test_a_batch_norm_of_keras_tells_in_which_unit_pixels_are_fed(scale: float, 
         model = load(f"keras:{tmp_path / 'net.keras'}?{typed}&fit=squash", device="cpu")
         warnings = predict(model, images).warnings
         assert (warnings == ()) is fits, warnings
-        assert fits or "norm, the first batch norm, gets values about " in warnings[0]
+        assert fits or "norm, the first batch norm, receives values about " in warnings[0]
