@@ -63,8 +63,8 @@ def test_boxes_follow_the_crop(tmp_path: Path) -> None:
         (HEAD + "a.png,cat,0,zero,1,1\n", r"line 2: 0, zero, 1, 1 are not four numbers"),
         (HEAD + "a.png,cat,0,0,1,1\na.png,cat,0,0,1\n", r"line 3: 0, 0, 1, None are not four numbers"),
         (HEAD + "a.png,cat,12,8,140,90\n", r"line 2: corner \(140, 90\) lies outside the image; .* divide pixels"),
-        (HEAD + "a.png,cat,0.5,0,0.2,1\n", r"line 2: from \(0.5, 0\) to \(0.2, 1\) is no box"),
-        (HEAD + "a.png,cat,nan,0,0.2,1\n", "is no box"),
+        (HEAD + "a.png,cat,0.5,0,0.2,1\n", r"line 2: from \(0.5, 0\) to \(0.2, 1\) is not a box"),
+        (HEAD + "a.png,cat,nan,0,0.2,1\n", "is not a box"),
         (HEAD + ",cat,0,0,1,1\n", "line 2: no file named"),
     ],
 )

@@ -314,7 +314,7 @@ class Holed:
 
 def test_an_entry_that_cannot_be_had_is_skipped_and_listed(model: Model, folder: Path, tmp_path: Path) -> None:
     result = scan(model, Holed(folder), LAYERS, batching=Batching(batch=5, shard=5), out=tmp_path / "s")
-    assert result.skipped == ("#7: the data set gives no entry (OSError: broken file)",)
+    assert result.skipped == ("#7: the data set returned no entry (OSError: broken file)",)
     assert result.images == COUNT - 1
     # It is the same one when the scan goes on.
     assert same(result, scan(model, Holed(folder), LAYERS, batching=Batching(batch=5, shard=5), out=tmp_path / "s"))
