@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit bench train-toon clean
+.PHONY: demo test lint unit coverage bench train-toon clean
+
+# Two processes with one thread each: threads that wait for each other are slower than one.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal
 
 demo: $(VENV)/.run
 	$(BIN)/innersight demo --out demo
@@ -19,7 +22,10 @@ lint: $(VENV)/.test
 	else echo "no node on this machine: the types of the front end are not checked"; fi
 
 unit: $(VENV)/.test
-	$(BIN)/pytest
+	$(PYTEST)
+
+coverage: $(VENV)/.test
+	$(PYTEST) --cov=innersight --cov-branch
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
