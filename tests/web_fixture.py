@@ -324,9 +324,9 @@ def _ablation(units: int, random: np.random.Generator) -> dict[str, Any]:
         "to": "zero",
         "unit": "logits",
         "closed": False,
-        "definition": "Change: the score with the unit's map set to zero, less the score without.",
+        "definition": "Change: the score with the unit's map set to zero, minus the score without.",
         "classes": [
-            {"class": number, "label": label, "note": f"1 images taken for {label}", "mean": row.tolist()}
+            {"class": number, "label": label, "note": f"1 image predicted as {label}", "mean": row.tolist()}
             for (number, label), row in zip(classes, change, strict=True)
         ],
         "own": {
