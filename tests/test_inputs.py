@@ -1,8 +1,9 @@
 """Whatever images are given as, those who go through them see the same images, and keep none."""
 
-import gc
 import io
 import tarfile
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,16 +135,21 @@ HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
 
 @pytest.mark.parametrize("what", HOLDS_NONE)
 def test_no_image_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    most, before = 0, sum(type(thing) is Image for thing in gc.get_objects())
-    original = reading._loaded
+    alive: weakref.WeakSet[Image] = weakref.WeakSet()
+    most, made, lock = 0, 0, threading.Lock()
+    original = Image.__init__
 
-    def counted(*args: Any, **named: Any) -> Any:
-        nonlocal most
-        most = max(most, sum(type(thing) is Image for thing in gc.get_objects()) - before)
-        return original(*args, **named)
+    def counted(self: Image, *args: Any, **named: Any) -> None:
+        nonlocal most, made
+        original(self, *args, **named)
+        with lock:  # several threads read images
+            made += 1
+            alive.add(self)
+            most = max(most, len(alive))
 
-    monkeypatch.setattr(reading, "_loaded", counted)
+    monkeypatch.setattr(Image, "__init__", counted)
     assert HOLDS_NONE[what](model, [folder] * 6) is not None
+    assert made >= 6 * COUNT
     # The threads hold no image but what they are at, and `find` those it draws.
     assert most < 24
 
