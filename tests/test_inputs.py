@@ -17,7 +17,6 @@ from PIL import Image as PILImage
 import innersight as ins
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, load_image
-from innersight.inputs import reading
 from innersight.model import Model
 from innersight.patterns import interpretability
 

@@ -9,6 +9,7 @@ import torch
 from networks import batch, tiny
 from planting import plant
 from torch import Tensor
+from untouched import dishevel, unchanged
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.engine import explain_batch, named
@@ -56,11 +57,14 @@ def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None
     if methods.entry(name).reads == "captum" and any_tiny.name not in ("tiny in-place", "tiny grey", "tiny noisy"):
         pytest.skip("Captum's own methods are not ours to test on every network")
     if methods.entry(name).reads == "attention":  # which the small networks have none of
-        with pytest.raises(UnfitError, match="has no self-attention"):
+        dishevel(any_tiny)
+        with unchanged(any_tiny), pytest.raises(UnfitError, match="has no self-attention"):
             ask(name, any_tiny, x, targets)
         return
+    dishevel(any_tiny)
     try:
-        found = ask(name, any_tiny, x, targets)
+        with unchanged(any_tiny):
+            found = ask(name, any_tiny, x, targets)
     except UnfitError:
         if methods.entry(name).reads != "captum":
             raise
