@@ -5,7 +5,7 @@ import { day, seconds } from "./format.js";
 import { panelOf } from "./panel.js";
 import { section } from "./section.js";
 
-const panelTitle = (name) => panelOf(name)?.title ?? name.replaceAll("_", " ");
+const panelTitle = (name) => panelOf(name)?.title ?? name.replaceAll(/[-_]/g, " ");
 
 export function aboutSection(study) {
   const total = study.timing.reduce((sum, entry) => sum + (entry.seconds ?? 0), 0);
