@@ -79,7 +79,7 @@ def test_other_units_of_a_layer_are_left_out(made: Study, tmp_path: Path) -> Non
     # Nothing that is about no unit of them.
     assert "classes" in whole
     assert "classes" not in found
-    assert "chosen units" in next(entry["why"] for entry in found["study"]["missing"] if entry["what"] == "classes")
+    assert "selected units" in next(entry["why"] for entry in found["study"]["missing"] if entry["what"] == "classes")
 
 
 def test_one_image_has_nothing_to_compare(made: Study) -> None:

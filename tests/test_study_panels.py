@@ -118,7 +118,7 @@ def test_trust_is_measured_on_the_scanned_images(web: Path, folder: Path) -> Non
     assert found["methods"].keys() == set(PLAN.methods)
     for name, one in found["methods"].items():
         assert one["standing"] == truth.standing(name)
-        assert name in one["why"]
+        assert one["why"] == truth.verdict(name)
     assert found["sentence"] == truth.sentence
 
 
