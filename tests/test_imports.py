@@ -11,12 +11,6 @@ import pytest
 import innersight
 
 ROOT = Path(innersight.__file__).parent
-EXEMPT = {
-    ("innersight.study.work", "innersight.web.app"): "a study opens itself in its server",
-    ("innersight.study.work", "innersight.web.report"): "a study writes itself as a page",
-    ("innersight.trust.result", "innersight.trust.draw"): "a result draws itself",
-}
-"""Imports against the direction or in a circle that are left, each with the reason."""
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
@@ -55,10 +49,7 @@ def statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 @pytest.fixture(scope="module")
 def graph() -> dict[str, set[str]]:
     known = modules()
-    return {
-        name: {other for other in imported(name, path, known) if (name, other) not in EXEMPT}
-        for name, path in known.items()
-    }
+    return {name: imported(name, path, known) for name, path in known.items()}
 
 
 def test_no_circle(graph: dict[str, set[str]]) -> None:

@@ -99,7 +99,7 @@ def test_options_defaults_and_help_are_those_of_the_function(name: str) -> None:
             assert plain(one.default) == plain(default), key
         if key not in ("model", "images", "before", "after") and (name, key) != ("scan", "out"):
             assert plain_help(one.help) == text, key
-            assert text or name in UNDOCUMENTED, key
+            assert text, key
     assert set(shown) <= FURTHER
     loading = {key: text for key, _, text in parameters(ins.load)}
     for key, one in shown.items():
@@ -114,12 +114,6 @@ def plain_help(text: str) -> str:
     """Return a help text without what the command line adds to a docstring, in its words."""
     plain = Text.from_markup(text).plain.replace("when not given", "when None")
     return plain.removesuffix(UNLIMITED).strip().removesuffix(MANY).strip()
-
-
-# Commands whose function has no documentation of its parameters yet.
-UNDOCUMENTED = {
-    "ablate", "compare", "connections", "find", "interpretability", "match", "scan", "study",
-}  # fmt: skip
 
 
 def test_a_limit_that_none_lifts_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
