@@ -318,7 +318,7 @@ def test_what_cannot_be_had_again_is_said(folder: Path) -> None:
         list(compute(folder, request("activations"), model=model))
     with pytest.raises(InnersightError, match="has no layer"):
         list(compute(folder, parse_request({"kind": "activations", "layer": "relu9"}), model=tiny("in-place")))
-    with Store.open(folder).locked(), pytest.raises(InnersightError, match="another process is at work"):
+    with Store.open(folder).locked(), pytest.raises(InnersightError, match="another process is working on this study"):
         list(compute(folder, request("activations"), model=tiny("in-place")))
     assert requested(Store.open(folder)) == []
 
