@@ -393,7 +393,7 @@ def test_sprites_go_with_their_scan_and_are_made_by_one_process(model: Model, fo
     assert write_sprites(result, study)
     anew = scan(model, folder, LAYERS[:1], out=study, overwrite=True)
     assert not (study / "sprites").exists()
-    with Store.open(study).locked(), pytest.raises(InnersightError, match="another process is at work"):
+    with Store.open(study).locked(), pytest.raises(InnersightError, match="another process is working on this study"):
         write_sprites(anew, study)
     (sheet,) = write_sprites(anew, study)
     with PILImage.open(sheet) as image:
