@@ -209,7 +209,10 @@ def test_ctrl_c_goes_on(folder: Path, finished: Path, tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused(folder: Path, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "s")
-    with Store.create(tmp_path / "s").locked(), pytest.raises(InnersightError, match="another process is working on this study"):
+    with (
+        Store.create(tmp_path / "s").locked(),
+        pytest.raises(InnersightError, match="another process is working on this study"),
+    ):
         run(folder, tmp_path / "s")
     run(folder, tmp_path / "s")
     assert stored(tmp_path / "s") == stored(finished)
