@@ -37,7 +37,7 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
 
     def why_not() -> str | None:
         if not inside.folder.is_dir():
-            raise GoneError(f"{inside.folder} is no longer there")
+            raise GoneError(f"{inside.folder} has been removed")
         if inside.file(INDEX) is None:
             return "This folder contains only the pages of a study, so nothing can be computed from it."
         if not inside.writable:
