@@ -1,6 +1,7 @@
 """Whatever images are given as, those who go through them see the same images, and keep none."""
 
 import io
+import os
 import tarfile
 import threading
 import weakref
@@ -17,6 +18,7 @@ from PIL import Image as PILImage
 import innersight as ins
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, load_image
+from innersight.inputs.reading import Loaded
 from innersight.model import Model
 from innersight.patterns import interpretability
 
@@ -117,7 +119,7 @@ def test_a_list_of_images_can_be_scanned(model: Model, folder: Path) -> None:
     listed = ins.scan(model, [load_image(file) for file in readable(folder)], ["relu2"])
     assert whole.layers["relu2"].raw.keys() == listed.layers["relu2"].raw.keys()
     assert all(torch.equal(value, listed.layers["relu2"].raw[key]) for key, value in whole.layers["relu2"].raw.items())
-    assert listed.crops("relu2:1", listed.examples("relu2:1", count=2))
+    assert listed.crops("relu2:1", listed.examples("relu2:1", limit=2))
 
 
 HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
@@ -134,23 +136,29 @@ HOLDS_NONE: dict[str, Callable[[Model, Any], Any]] = {
 
 @pytest.mark.parametrize("what", HOLDS_NONE)
 def test_no_image_outlives_its_batch(what: str, model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alive: weakref.WeakSet[Image] = weakref.WeakSet()
-    most, made, lock = 0, 0, threading.Lock()
-    original = Image.__init__
+    counts, lock = {}, threading.Lock()  # several threads read images
+    for kind in (Image, Loaded):
+        alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        count = counts[kind] = {"made": 0, "most": 0}
 
-    def counted(self: Image, *args: Any, **named: Any) -> None:
-        nonlocal most, made
-        original(self, *args, **named)
-        with lock:  # several threads read images
-            made += 1
-            alive.add(self)
-            most = max(most, len(alive))
+        def counted(
+            self: Any, *args: Any, alive: Any = alive, count: Any = count, init: Any = kind.__init__, **named: Any
+        ) -> None:
+            init(self, *args, **named)
+            with lock:
+                alive.add(self)
+                count["made"] += 1
+                count["most"] = max(count["most"], len(alive))
 
-    monkeypatch.setattr(Image, "__init__", counted)
-    assert HOLDS_NONE[what](model, [folder] * 6) is not None
-    assert made >= 6 * COUNT
-    # The threads hold no image but what they are at, and `find` those it draws.
-    assert most < 24
+        monkeypatch.setattr(kind, "__init__", counted)
+    # One thread reads ahead.
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert HOLDS_NONE[what](model, [folder] * 12) is not None
+    assert counts[Image]["made"] >= 12 * COUNT
+    # The thread holds no image but the one it is at, and `find` those it draws.
+    assert counts[Image]["most"] < 24
+    # Of what is made of them, a batch and what was read ahead.
+    assert counts[Loaded]["most"] < 160
 
 
 def test_images_that_are_asked_about_are_no_context(model: Model, folder: Path) -> None:
@@ -180,5 +188,5 @@ def test_what_holds_no_images_is_told(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=said):
         ins.connections(model, "relu2", tmp_path)
     assert said in ins.find(model, (image(40), BOX), images=tmp_path).skipped[0]
-    with pytest.raises(InnersightError, match="made of 'train': give one of them"):
+    with pytest.raises(InnersightError, match="has the parts 'train': give one of them"):
         ins.ablate(model, {"train": [image(1)]}, "relu2")

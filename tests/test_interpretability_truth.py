@@ -202,7 +202,7 @@ def test_the_network_is_left_as_it_was():
         ({"explanations": 0}, "explanations=0"),
         ({}, "20 tasks and 4 examples a side need 48 images, but 12 could be read"),
         ({"by": torch.zeros(5, 3, 16, 16)}, "20 tasks and 0 examples a side need 40 images"),
-        ({"by": "pattern"}, "by='pattern': give 'examples'"),
+        ({"by": "pattern"}, "by='pattern': choose examples or patterns"),
         ({"negatives": torch.zeros(5, 3, 16, 16)}, "by='examples' with negatives"),
         ({"by": torch.zeros(4, 3, 16, 16)}, r"patterns are \(4, 3, 16, 16\); give \(5, 3, H, W\)"),
         ({"by": torch.full((5, 3, 16, 16), 2.0)}, "patterns range from 2 to 2; give 0 to 1"),

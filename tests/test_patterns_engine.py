@@ -270,11 +270,11 @@ def test_natural_maximum_and_percentile() -> None:
 
 def test_seeds_are_compared_and_the_strongest_is_shown() -> None:
     model = tiny("in-place")
-    found = patterns(model, "relu2:1-3", steps=40, seeds=3)
+    found = patterns(model, "relu2:1-3", steps=12, seeds=3)
     assert found.every.shape == (3, 3, 3, 24, 24)
     for i, score in enumerate(found.scores):
         single = [
-            patterns(model, f"relu2:{i + 1}", steps=40, seeds=1, seed=seed).scores[0].activation for seed in range(3)
+            patterns(model, f"relu2:{i + 1}", steps=12, seeds=1, seed=seed).scores[0].activation for seed in range(3)
         ]
         assert score.activation == pytest.approx(max(single), abs=1e-5)
         assert score.agreement is not None

@@ -142,7 +142,7 @@ def test_many_kills_at_random_moments(folder: Path, finished: Path, tmp_path: Pa
         start = time.perf_counter()
         assert attempt(tmp_path / "measured", 100.0) == 0
         whole = time.perf_counter() - start
-        while kills < 55:
+        while kills < 20:
             out = tmp_path / f"study{ends}"
             # About as many are killed as come to their end, however fast the machine is at the moment.
             whole *= 0.8

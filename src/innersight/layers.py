@@ -66,8 +66,13 @@ def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[La
 
 def survey(model: Model) -> tuple[Layer, ...]:
     """Return every readable layer of `model`; see `layers`."""
-    found = tap.layouts(model)
-    return tuple(_describe(model, name, layout) for name, layout in found.items() if isinstance(layout, tap.Layout))
+    found, modules = tap.layouts(model), dict(model.net.named_modules())
+    return tuple(
+        # NAME#2 is the second call of NAME.
+        _describe(name, layout, modules[name if name in modules else name.rpartition("#")[0]])
+        for name, layout in found.items()
+        if isinstance(layout, tap.Layout)
+    )
 
 
 def unreadable(model: Model) -> dict[str, str]:
@@ -167,8 +172,7 @@ def check_layers(model: Model, names: Sequence[str]) -> tuple[Layer, ...]:
     return tuple(known[name] for name in names)
 
 
-def _describe(model: Model, name: str, layout: tap.Layout) -> Layer:
-    module = model.module(name)
+def _describe(name: str, layout: tap.Layout, module: nn.Module) -> Layer:
     parameters = sum(p.numel() for p in module.parameters())
     return Layer(
         name,
