@@ -29,7 +29,7 @@ jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.Bea
 
 import torch
 from networks import NETS, image, tiny
-from train_fixture import draw
+from train_fixture import QUICK, Said, draw_tree
 
 from innersight.image import Image
 from innersight.model import Model
@@ -89,6 +89,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Images of three colours, in folders named like them."""
-    for name, count in {"blue": 12, "green": 12, "red": 24}.items():
-        draw(tmp_path / "images", name, count)
-    return tmp_path / "images"
+    return draw_tree(tmp_path / "images")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of QUICK on the images of `tree`, shared: nobody writes into it."""
+    from innersight.train import train
+
+    root = tmp_path_factory.mktemp("trained")
+    train(draw_tree(root / "images"), root / "run", report=Said(), cache=root / "cache", **QUICK)
+    return root / "run"

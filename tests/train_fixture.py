@@ -20,6 +20,12 @@ def draw(root: Path, name: str, count: int) -> None:
         PILImage.fromarray(noisy).save(root / name / f"{n:03}.png")
 
 
+def draw_tree(root: Path) -> Path:
+    for name, count in {"blue": 12, "green": 12, "red": 24}.items():
+        draw(root, name, count)
+    return root
+
+
 class Said(list[str]):
     """Collects messages; `at` maps the beginning of a message to what is done then."""
 
