@@ -54,6 +54,13 @@ class Layer:
     compute_share : float or None
         The layer's share of the network's multiplications, 0 to 1; None where it was not measured.
 
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> last = ins.layers(ins.load("small:8"))[-2]
+    >>> last.name, last.units, last.grid, last.receptive_field.stride
+    ('stage4', 32, (10, 10), (8, 8))
+
     """
 
     name: str

@@ -238,7 +238,7 @@ def ablation(result: Ablation, limit: int = 10) -> str:
 
 
 def interpretability(found: Interpretability) -> str:
-    """Return the units by how often their explanations tell what drives them, with intervals."""
+    """Return the units by how often their explanations predict what activates them, with intervals."""
     rows = [
         [
             f"{found.layer}:{found.units[i]}",
@@ -249,9 +249,9 @@ def interpretability(found: Interpretability) -> str:
         ]
         for i in found.rank()
     ]
-    said = [f"chance is 0.5; by {found.explanations} {found.by} of each unit, nearness in {found.distance}"]
+    said = [f"chance is 0.5; by {found.explanations} {found.by} of each unit, similarity by {found.distance}"]
     if found.unscored:
-        said.append(f"without a task, for they answer alike to all images: {', '.join(found.unscored)}")
+        said.append(f"without a task, because they respond equally to all images: {', '.join(found.unscored)}")
     return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
 
 
@@ -348,7 +348,7 @@ def _is_installed(name: str) -> bool:
 
 
 def scan(found: Scan) -> str:
-    """Return the layers of a scan with how many of their units are dead, always on, and tell a class."""
+    """Return the layers of a scan with how many of their units are dead, always on, and selective for a class."""
     rows = [
         [
             name,
@@ -362,5 +362,5 @@ def scan(found: Scan) -> str:
         ]
         for name, row in found.summary().items()
     ]
-    head = ["layer", "units", "grid", "dead", "always on", "tell a class", "twins", "not finite"]
+    head = ["layer", "units", "grid", "dead", "always on", "selective", "twins", "not finite"]
     return f"{table(head, rows)}\n{found.images:,} images"

@@ -105,7 +105,7 @@ def dissect(
     >>> from innersight.toons import Drawn
     >>> found = ins.dissect(ins.load("toon"), Drawn(per_class=1), layers=["stage1"], quantile=0.02)
     >>> found.parts[:2], found.layers["stage1"].overlap.shape
-    (('hair', 'skin'), torch.Size([32, 14]))
+    (('background', 'skin'), torch.Size([32, 7]))
 
     """
     _check(quantile, min_overlap, alpha, grid, batch)

@@ -60,6 +60,7 @@ class Views:
 
     Examples
     --------
+    >>> from innersight.patterns import Views
     >>> Views.parse("shift=0.1,noise=0.05")
     Views(shift=0.1, zoom=0.08, rotate=8.0, crop=1.0, noise=0.05, pad='reflection')
 
@@ -157,8 +158,10 @@ class PatternOptions:
 
     Examples
     --------
-    >>> PatternOptions(steps=64, size=(64, 96), views=Views(noise=0.05)).lr is None
-    True
+    >>> import innersight as ins
+    >>> options = ins.PatternOptions(steps=64, size=(64, 96), views="noise=0.05")
+    >>> options.size, options.views.noise
+    ((64, 96), 0.05)
 
     """
 
@@ -206,7 +209,8 @@ class PatternOptions:
 
         Examples
         --------
-        >>> PatternOptions.from_json(PatternOptions(steps=3).to_json()).steps
+        >>> import innersight as ins
+        >>> ins.PatternOptions.from_json(ins.PatternOptions(steps=3).to_json()).steps
         3
 
         """

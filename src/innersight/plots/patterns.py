@@ -98,7 +98,7 @@ def interpretability(found: Interpretability) -> "Figure":
     axis.spines[["top", "right"]].set_visible(False)
     left = len(found.unscored)
     unscored = f", {left} unit{'s' * (left > 1)} without a task" if left else ""
-    title = f"Do the {found.by} tell what drives a unit?  {found.images} images{unscored}"
+    title = f"Do the {found.by} predict what activates a unit?  {found.images} images{unscored}"
     axis.set_title(title, fontsize=9, loc="left")
     return figure
 

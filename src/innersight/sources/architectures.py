@@ -1,4 +1,4 @@
-"""Bare weights: which architecture their names and shapes fit, so that the line to type can be told."""
+"""Bare weights: which architecture their names and shapes fit, so that the error can say what to type."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -38,7 +38,7 @@ class RunCard:
 
 
 def judged_on(metrics: dict[str, Any]) -> str:
-    """Return what an accuracy stands on, such as "112 held out images"; images that were learned from are told.
+    """Return which images an accuracy was measured on, such as "112 held out images", and any that were trained on.
 
     >>> judged_on({"images": 112, "not_held_out": "not held out: 102 of 112 were training images of first"})
     '112 images, not held out: 102 of 112 were training images of first'

@@ -30,7 +30,7 @@ class SmallResNet(nn.Module):
 
     width : units of the stem and the first stage; the later stages have 2, 4 and 4 times as many.
         Width 32 has 0.61 million weights: 1.2 MB as float16. The last grid is an eighth of the image's side, so
-        that class heatmaps have places to show.
+        that class heatmaps have locations to show.
     """
 
     def __init__(self, classes: int, *, width: int = 32, channels: int = 3) -> None:

@@ -97,7 +97,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
 
 
 def identity(folder: StudyFolder) -> str | None:
-    """Return what a study is told by among all studies; None for one without."""
+    """Return what identifies a study among all studies; None for one without."""
     with reading(folder) as db:
         if not has(db, "identity"):
             return None

@@ -1,4 +1,4 @@
-"""What tells one state of a study's index from another, found out without loading torch."""
+"""What distinguishes one state of a study's index from another, found out without loading torch."""
 
 import hashlib
 import json

@@ -118,7 +118,7 @@ def requests() -> "dict[str, type[StudyRequest]]":
 
 @cache
 def any_request() -> Any:
-    """Return the type of any request, told apart by `kind`."""
+    """Return the type of any request, distinguished by `kind`."""
     return Annotated[Union[tuple(requests().values())], Field(discriminator="kind")]  # noqa: UP007 - made at run time
 
 

@@ -70,7 +70,8 @@ def study(
     >>> import tempfile
     >>> import innersight as ins
     >>> from innersight.study import Plan
-    >>> images = [ins.toons.draw("ambra", seed).pixels for seed in (1, 2)]
+    >>> from innersight.toons import draw
+    >>> images = [draw("ambra", seed).pixels for seed in (1, 2)]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     made = ins.study(ins.load("small:8"), images, folder, plan=Plan(layers=("stem",), units=0))
     ...     made.reused

@@ -10,7 +10,7 @@ from innersight.nested import leaves, transform
 
 
 class LayoutError(InnersightError):
-    """Raised for a layer whose output has no units and locations that can be told."""
+    """Raised for a layer whose output has no units and locations that can be recognised."""
 
 
 @dataclass(frozen=True)

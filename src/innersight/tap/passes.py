@@ -67,7 +67,7 @@ def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True
             activations[layer] = output
             if stop and len(activations) == wanted:
                 raise Reached
-            # The network goes on with a copy: a later in-location activation must not change what was read.
+            # The network continues with a copy: a later in-place activation must not change what was read.
             return output.clone()
 
         return read
@@ -120,7 +120,7 @@ def leaf(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = False) 
             activations[layer] = output
             if stop and len(activations) == wanted:
                 raise Reached
-            # An in-location activation may follow: it gets a copy of its own.
+            # An in-place activation may follow: it gets a copy of its own.
             return output.clone()
 
         return start

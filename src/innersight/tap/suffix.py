@@ -54,7 +54,7 @@ class Suffix:
                 )
             index = torch.arange(batch) if images > 1 else torch.zeros(batch, dtype=torch.long)
         index = index.to(self.images.device)
-        # A copy: an in-location activation may follow.
+        # A copy: an in-place activation may follow.
         variants = variants.clone()
         if self.mode == "full":
             return replace(self.model, self.images[index], self.layer, lambda _: variants)

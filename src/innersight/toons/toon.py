@@ -132,7 +132,7 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
 
     Nothing is left in them where it ends before all are drawn. Raises FileExistsError if a folder holds anything,
     WriteError if one cannot be written, ValueError as `draw` does, for `per_class` below 1, or for one
-    folder inside the other, where masks would be taken for images.
+    folder inside the other, where masks would be read as images.
     """
     if per_class < 1:
         raise ValueError(f"per_class is {per_class}; write at least 1 image of each class")

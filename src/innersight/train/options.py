@@ -67,7 +67,8 @@ class TrainOptions:
 
     Examples
     --------
-    >>> TrainOptions(net="timm:resnet18", epochs=3).recipe()["epochs"]
+    >>> import innersight as ins
+    >>> ins.TrainOptions(net="timm:resnet18", epochs=3).recipe()["epochs"]
     3
 
     """

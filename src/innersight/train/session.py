@@ -87,6 +87,12 @@ def train(
     On the CPU the same arguments on the same machine, with the same library versions and number of threads, give the
     same weights, also after an interruption; GPUs add in varying order.
 
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> run = ins.train("images/", "run/", epochs=3)  # doctest: +SKIP
+    >>> model = ins.load("run:run/")  # doctest: +SKIP
+
     """
     options = changed("train", TrainOptions, options, changes, _INPUTS)
     given = {"val": None if val is None else described(val), **options.recipe()}

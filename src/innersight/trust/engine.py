@@ -106,6 +106,7 @@ def trust(
     --------
     >>> import innersight as ins
     >>> from innersight.toons import Drawn
+    >>> from innersight.trust import Protocol
     >>> found = ins.trust(ins.load("toon"), Drawn(per_class=1), ["gradcam"], max_images=2, protocol=Protocol(steps=2))
     >>> found.verdict("gradcam")
     'Grad-CAM: too few images to test significance: 8 needed, 2 given.'

@@ -38,7 +38,7 @@ TOLERANCE = 1e-3
 def onnx(name: str, request: LoadRequest) -> Model:
     """Open the network in the ONNX file `name`.
 
-    Modules bear the names of the network that was exported as far as the file tells them. Its scores are compared with
+    Modules bear the names of the network that was exported as far as the file states them. Its scores are compared with
     those of onnxruntime for one and for three random images. A file exported for one image at a time is made to
     take several where that comparison holds. A softmax or sigmoid at the end is taken off.
     Raises InnersightError where the two differ, for operators that onnx2torch lacks, quantized networks and data files
@@ -277,7 +277,7 @@ def _teach() -> None:
 
 
 def _names(model: Any) -> list[str]:
-    """Return a name for each node: the module it was exported from where that is told, else its operator.
+    """Return a name for each node: the module it was exported from where that is stated, else its operator.
 
     Where a module made several operators, each gets the operator's name behind the module's.
     """
