@@ -48,7 +48,7 @@ def test_joined_and_added_layers_have_no_weights_of_their_own() -> None:
     (wire,) = tap.wires(model, "step2.1")[1]
     assert (wire.source, wire.target, wire.norm.shape) == ("step2.1", "step2.2", (4, 8))
     assert tap.wires(model, "step2.1")[0] == (
-        "step2.1 is not the output of one convolution or matrix: so no weights belong to it alone"
+        "step2.1 is not the output of one convolution or matrix, so no weights belong to it alone"
     )
     inside = str(tap.wires(ins.load("toon"), "stage3")[0])
     assert inside.endswith("; choose a layer inside it, such as stage3.conv2 or stage3.shortcut.0")

@@ -1,4 +1,4 @@
-"""What a location of a layer sees of the image, whether it reaches the class, and what a layer costs: measured."""
+"""Measures the receptive field of every layer, whether its locations reach the class, and what a layer costs."""
 
 from collections.abc import Sequence
 

@@ -74,7 +74,8 @@ def units_of(document: Mapping[str, Any]) -> int:
 # function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
 # layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
 # `study`, from (reader, files). select : a document, of the panel or of a layer, for a Selection: what changes in it;
-# None where the panel's own document is left out. export : adds to a Content, from (reader, content).
+# None where the panel's own document is left out. A panel with a document states it. export : adds to a Content, from
+# (reader, content).
 panels: Registry[Panel] = Registry(
     "panel",
     "innersight.study.panels",

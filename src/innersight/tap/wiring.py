@@ -206,7 +206,7 @@ class _Trace:
         if not made:
             inside = [product.layer for product in self.products if product.layer.startswith(f"{layer}.")]
             hint = f"; choose a layer inside it, such as {' or '.join(inside[-2:])}" if inside else ""
-            return f"{layer} is not the output of one convolution or matrix: so no weights belong to it alone{hint}"
+            return f"{layer} is not the output of one convolution or matrix, so no weights belong to it alone{hint}"
         return self._wire(made[-1])
 
     def outgoing(self, layer: str) -> tuple[Wire, ...] | str:
