@@ -62,7 +62,7 @@ class Model:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.input.shape))
         some = ", ".join(label[:40] for label in self.labels[:3]) + ("..." if len(self.labels) > 3 else "")
-        notes = f"; {len(self.notes)} notes" if self.notes else ""
+        notes = f"; {len(self.notes)} note{'s' * (len(self.notes) > 1)}" if self.notes else ""
         kind = type(self.net).__name__
         return f"Model {self.name}: {kind}, input {size}, {len(self.labels)} classes ({some}), {self.head.unit}{notes}"
 

@@ -11,6 +11,7 @@ from innersight.errors import nearest, printable
 
 Label = str | int | None
 SHOWN = 3
+BY_FOLDER = "labels are folder names"  # how the note begins that says so
 
 
 def class_of(label: Label, labels: Sequence[str]) -> int:
@@ -112,7 +113,7 @@ def label_notes(
         yield f"folders are matched to classes in spite of another spelling: {_few(pairs)}"
     if read["name"]:
         total = sum(count for (label, _), count in counts.items() if label in read["name"])
-        yield f"labels are folder names: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
+        yield f"{BY_FOLDER}: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
 
 
 def counted(pairs: Iterator[tuple[Label, int]]) -> Counter[tuple[str, int]]:

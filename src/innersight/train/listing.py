@@ -11,6 +11,7 @@ from typing import Any
 from innersight.errors import InnersightError, printable
 from innersight.image import SUFFIXES
 from innersight.inputs import Given, ImageEntry, class_of, entries, label_notes, repeatable
+from innersight.inputs.labels import BY_FOLDER
 
 NEEDED = "training needs a sub-folder of images for each of two or more classes"
 
@@ -74,7 +75,7 @@ def scan(images: Any, *, labels: Sequence[str] | None = None) -> Listing:
         names = tuple(labels)
         present = {class_of(text, names) for text, *_ in found}
         # That folders have the names of the classes is what they are for.
-        notes += [note for note in label_notes(counts, folders, names) if not note.startswith("labels are the names")]
+        notes += [note for note in label_notes(counts, folders, names) if not note.startswith(BY_FOLDER)]
         notes += [
             f"class {name} has no images in {printable(root.name) if root is not None else where}"
             for i, name in enumerate(names)
