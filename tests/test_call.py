@@ -85,7 +85,7 @@ def test_one_layer_is_given_in_any_way(name: str, small_model: Model, two_images
 def test_functions_of_one_layer_say_so(small_model: Model, two_images: list[Image]) -> None:
     with pytest.raises(InnersightError, match="layer=relu1, relu2: give one layer"):
         ins.compare(small_model, two_images, layers=["relu1", "relu2"])  # type: ignore[call-arg]
-    with pytest.raises(InnersightError, match="layers names no layer"):
+    with pytest.raises(InnersightError, match="layers is empty"):
         ins.activations(small_model, two_images, [])
 
 
@@ -121,8 +121,8 @@ def test_a_target_for_each_image(form: Callable[[list[int]], Any], small_model: 
 def test_one_class_for_all(one: Any, small_model: Model, two_images: list[Image]) -> None:
     assert small_model.class_index(one) == 2
     assert [entry.target for entry in ins.explain(small_model, two_images, one, "gradcam").entries] == [2, 2]
-    assert ins.ablate(small_model, two_images, LAYER, classes=one).asked == ("cedar",)
-    assert ins.ablate(small_model, two_images, LAYER, target=one).asked == ("cedar",)  # type: ignore[call-arg]
+    assert ins.ablate(small_model, two_images, LAYER, classes=one).classes == ("cedar",)
+    assert ins.ablate(small_model, two_images, LAYER, target=one).classes == ("cedar",)  # type: ignore[call-arg]
     assert ins.trust(small_model, two_images, ["saliency"], target=one, protocol=Protocol(steps=2)).targets == (2, 2)
 
 

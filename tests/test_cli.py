@@ -318,8 +318,8 @@ def test_rate_and_views_are_those_asked_for(tmp_path):
         str(tmp_path / "a.png"),
     )
     settings = json.loads(out.read_text())["settings"]
-    assert settings["rate"] == 0.03
-    assert settings["views"] == {"shift": 0.06, "zoom": 0.2, "turn": 0.0, "crop": 1.0, "noise": 0.0, "pad": "border"}
+    assert settings["lr"] == 0.03
+    assert settings["views"] == {"shift": 0.06, "zoom": 0.2, "rotate": 0.0, "crop": 1.0, "noise": 0.0, "pad": "border"}
 
 
 def test_natural_maxima_come_from_a_scan(tmp_path, monkeypatch, capsys):

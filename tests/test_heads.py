@@ -88,7 +88,7 @@ def test_an_embedding_is_explained_by_its_likeness_to_references() -> None:
     heat = ins.explain(model, image(1), "second", ["gradcam"])
     assert heat.entries[0].probability is None
     assert "cosine" in heat.figure().axes[0].get_title()
-    with pytest.raises(InnersightError, match=r"trust watches a probability, and the scores of Embeds \(cosine\)"):
+    with pytest.raises(InnersightError, match=r"trust measures a probability, and the scores of Embeds \(cosine\)"):
         ins.trust(model, image(1))
     with pytest.raises(InnersightError, match="embeddings have 8 features but the references have 5"):
         ins.predict(ins.load(Embeds(), input=SPEC, head=Head(similarity(torch.randn(2, 5)).read, "none")), image(1))

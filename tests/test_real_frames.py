@@ -31,7 +31,7 @@ def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "run"
     cache = tmp_path_factory.mktemp("cache")
     # All epochs: the fifteen frames held out are too few to say when to stop.
-    options = {"epochs": 25, "batch": 16, "size": 64, "lr": 0.002, "patience": 0, "cache": cache, "progress": False}
+    options = {"epochs": 25, "batch": 16, "size": 64, "lr": 0.002, "patience": 0, "cache": cache, "bar": False}
     ins.train(folder, out, net="small:16", report=lambda _: None, **options)
     return out
 

@@ -182,7 +182,7 @@ def test_the_scan_in_the_folder_is_shown(web: Path, done: Study, folder: Path) -
     )
     for unit in units:
         shown = [row["value"] for row in examples["rows"] if row["unit"] == unit and row["band"] == "top"]
-        assert shown == pytest.approx([e.value for e in truth.examples(f"relu1:{unit}", count=6)])
+        assert shown == pytest.approx([e.value for e in truth.examples(f"relu1:{unit}", limit=6)])
 
 
 def test_without_the_images_the_examples_say_so(tmp_path: Path, folder: Path) -> None:

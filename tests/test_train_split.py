@@ -227,12 +227,12 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
         (tmp_path / "held" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / file, tmp_path / "held" / Path(file).parent / f"other-{n}.png")
     clean = ins.predict(model, tmp_path / "held")
-    assert clean.learned == 0
+    assert clean.trained_on == 0
     assert not any("trained on" in note for note in clean.notes)
     learned = next(f for f in sorted(tree.rglob("*.png")) if f.relative_to(tree).as_posix() not in held)
     Image.open(learned).save(tmp_path / "held" / learned.parent.name / "again.bmp")
     found = ins.predict(model, tmp_path / "held")
-    assert found.learned == 1
+    assert found.trained_on == 1
     assert f"{model.name} was trained on 1 of these {len(held) + 1} images" in found.notes
     summary = found.summary()
     assert summary is not None
@@ -240,7 +240,7 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     assert "the network was trained on 1 of these images" in terminal.prediction(found)
     assert "training images" not in terminal.prediction(clean)
     every = ins.predict(model, tree)
-    assert every.learned == 48 - len(held)
+    assert every.trained_on == 48 - len(held)
 
 
 def test_a_validation_folder_is_compared_with_what_was_learned(tree: Path, tmp_path: Path) -> None:

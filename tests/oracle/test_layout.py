@@ -202,11 +202,11 @@ def test_what_has_no_units_and_places_is_named_with_the_reason() -> None:
     assert [layer.name for layer in survey(model)] == ["stem", "head"]
     assert unreadable(model) == {
         "shuffled": "returns values that are not in the order of the image",
-        "words": "gives str, which holds no floating-point tensor",
+        "words": "returns str, which holds no floating-point tensor",
         "heads": "returns values that are not in the order of the image",
         "deep": "gives (5, 1, 1, 8, 12, 18), which is not a grid of the image",
         "sums": "gives (5,) for 5 images: windows, heads or tokens instead of images",
-        "counts": "gives Tensor, which holds no floating-point tensor",
+        "counts": "returns Tensor, which holds no floating-point tensor",
     }
 
 

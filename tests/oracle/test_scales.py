@@ -35,6 +35,7 @@ from innersight.scan.statistics.correlation import merged, moments, pearson
 from innersight.sources import load
 from innersight.statistics import bootstrap, rank_correlations, sign_flips, spearman
 from innersight.tap import probe
+from innersight.trust import Protocol
 
 SCALES = [1e-30, 1e-8, 1.0, 1e8, 1e30]
 
@@ -103,7 +104,7 @@ def test_a_rest_is_affine_by_what_changes_and_not_by_the_size_of_the_logits(size
     model, x = deep(size), batch(deep(1.0), 2)
     truth = slow_losses(model, x)
     found = ins.ablate(model, [image(0), image(1)], "first")
-    assert not found.closed
+    assert not found.closed_form
     target = class_target(model, torch.tensor([1, 2]))
     maps = next(iter(explain_batch(model, x, lambda _: target, ["first"], {"ablationcam": {}}).found.values())).values
     activation = tap.capture(model, x, ["first"]).activations["first"].detach().double()
@@ -116,7 +117,7 @@ def test_an_affine_rest_is_found_at_every_size(size: float) -> None:
     model = tiny("in-place")
     model.net.head.weight.data *= size
     model.net.head.bias.data *= size
-    assert ins.ablate(model, [image(0)], "relu2").closed
+    assert ins.ablate(model, [image(0)], "relu2").closed_form
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e12])
@@ -164,7 +165,7 @@ def test_a_rival_of_any_number_is_taken_off(rival: int) -> None:
     assert found.score == pytest.approx(float(logits[2] - logits[rival]), abs=1e-5)
     own, other = (explain(model, one, target, ["gradcam"]).entries[0].values for target in (2, rival))
     assert torch.allclose(found.values, own - other, atol=1e-6)
-    assert f"less {model.labels[rival]}" in found.question
+    assert f"minus {model.labels[rival]}" in found.question
     none = target_of(model, [one], logits[None], [2], [None])
     assert none.rivals is not None
     assert none.rivals.tolist() == [-1]
@@ -484,6 +485,6 @@ def test_what_small_logits_change_of_a_probability(size: float, tmp_path: Path) 
     wanted = explain(exact, tmp_path, 1, chosen, of="probability", layers=["first"])
     for one, other in zip(found.entries, wanted.entries, strict=True):
         assert float((one.values - other.values).abs().max() / other.values.abs().max()) < 1e-3, one.method
-    judged = ins.trust(model, tmp_path, ["saliency", "gradcam"], layer="first", steps=5).scores
-    truth = ins.trust(exact, tmp_path, ["saliency", "gradcam"], layer="first", steps=5).scores
+    judged = ins.trust(model, tmp_path, ["saliency", "gradcam"], layer="first", protocol=Protocol(steps=5)).scores
+    truth = ins.trust(exact, tmp_path, ["saliency", "gradcam"], layer="first", protocol=Protocol(steps=5)).scores
     assert float((judged - truth).abs().max() / truth.abs().max()) < 1e-2
