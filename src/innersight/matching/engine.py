@@ -147,7 +147,7 @@ class _Gathered:
         self.inner = [one + two for one, two in zip(self.inner, inner, strict=True)] if self.inner else inner
 
     def matched(self, name: str) -> LayerMatch:
-        """Return the pairs of units and what speaks for each."""
+        """Return the pairs of units and the evidence for each."""
         assert self.low is not None
         assert self.high is not None
         everything = total(list(self.groups.values()))

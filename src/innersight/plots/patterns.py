@@ -92,7 +92,7 @@ def interpretability(found: Interpretability) -> "Figure":
     axis.plot(places, score, "o", color="#1f4e79", markersize=4)
     axis.axhline(0.5, color="#888", linewidth=0.8, linestyle="--")
     axis.text(1.0, 0.5, " chance", transform=axis.get_yaxis_transform(), va="center", fontsize=7, color="#666")
-    axis.set(ylim=(-0.03, 1.03), xlim=(-0.8, max(1, len(order)) - 0.2), ylabel="tasks answered rightly")
+    axis.set(ylim=(-0.03, 1.03), xlim=(-0.8, max(1, len(order)) - 0.2), ylabel="share of tasks answered correctly")
     axis.set_xticks(list(places), [str(found.units[i]) for i in order], fontsize=6, rotation=90)
     axis.set_xlabel(f"unit of {found.layer}", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)

@@ -47,7 +47,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible layout with what speaks for it. score : locality, up to FULL. distinct : 0 to 1."""
+    """One possible layout and its score. score : locality, up to FULL. distinct : 0 to 1."""
 
     layout: Layout
     score: float
@@ -147,7 +147,7 @@ def _images(model: Model) -> Tensor:
 
 
 def _readings(output: Any, x: Tensor) -> list[Candidate] | Unreadable:
-    """Return the possible layouts of one output with what speaks for each."""
+    """Return the possible layouts of one output, each with its score."""
     found = [(where, leaf) for where, leaf in leaves(output) if leaf.is_floating_point()]
     if not found:
         return Unreadable(f"returns {type(output).__name__}, which holds no floating-point tensor")

@@ -9,7 +9,7 @@ from innersight.heatmaps.request import Request, methods
 @methods.register(
     "Gradient saliency",
     source="Simonyan et al. 2013, arXiv:1312.6034",
-    use="For fine structure that the network is sensitive to; not for what speaks for the class.",
+    use="For fine structure that the network is sensitive to; not for what supports the class.",
     unit="TARGET per unit of input",
     reads="pixels",
 )

@@ -8,7 +8,7 @@ from innersight.heatmaps.request import MethodOutput, Request, methods
 @methods.register(
     "SmoothGrad",
     source="Smilkov et al. 2017, arXiv:1706.03825",
-    use="Where saliency is a cloud of dots; less noisy, though not more faithful.",
+    use="Where saliency is too noisy to read; smoother, though not more faithful.",
     unit="TARGET per unit of input",
     reads="passes",
     quick={"max_samples": 8},
