@@ -14,7 +14,7 @@ AT_ONCE = 32
 @methods.register(
     "Occlusion",
     source="Zeiler and Fergus 2014, arXiv:1311.2901",
-    use="For values that are easy to explain: the change when a square is hidden; misses objects larger than the square.",
+    use="For values that are easy to explain: the change when a square is hidden; misses objects larger than it.",
     unit="TARGET",
     reads="masks",
 )
