@@ -3,11 +3,15 @@
 # ruff: noqa: E402
 
 import gc
+import inspect
 import os
 import random
+import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import jaxtyping
@@ -23,6 +27,24 @@ random.getrandbits = _getrandbits
 # What is remembered of the tests' studies is kept from what the user's own are recognised by.
 _STATE = tempfile.TemporaryDirectory(prefix="innersight-state-")
 os.environ["INNERSIGHT_STATE"] = _STATE.name
+
+# What jaxtyping puts around a function takes longer than most functions. It is needed where a shape is named, and where
+# a type is named in quotes; elsewhere beartype alone checks the same.
+_SHAPE = re.compile(r"\b(Bool|Float|Int|Integer|UInt8)\[|'")
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def _checked(*, typechecker: Any) -> Callable[[Any], Any]:
+    def decorate(checked: Any) -> Any:
+        types = checked.__annotations__.values() if inspect.isfunction(checked) else ["in a class"]
+        names = (one.__name__ if isinstance(one, type) else str(one) for one in types)
+        plain = not any(isinstance(one, str) for one in types) and not any(map(_SHAPE.search, names))
+        return typechecker(checked) if plain else _jaxtyped(typechecker=typechecker)(checked)
+
+    return decorate
+
+
+jaxtyping.jaxtyped = _checked
 
 # int counts as float, as type checkers read it.
 jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
