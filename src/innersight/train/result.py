@@ -54,7 +54,7 @@ class TrainingRun(Result):
         early = f", {self.stopped}" if self.stopped else ""
         return (
             f"accuracy {self.accuracy:.4f} on {judged_on(self.card.metrics)} (95% interval {low:.3f}-{high:.3f}), "
-            f"{self.epochs} epochs in {self.seconds:.0f} s{early}: {self.folder}"
+            f"{self.epochs} epoch{'s' * (self.epochs != 1)} in {self.seconds:.0f} s{early}: {self.folder}"
         )
 
     def to_json(self) -> dict[str, Any]:
