@@ -16,7 +16,8 @@ class Scale:
     """Which value gets which end of a colour map.
 
     Values that are never negative run from 0 to `high` on a sequential map; signed ones from -high to high on a
-    diverging map, so that zero is always the same colour. clipped : some values lie beyond and get the last colour.
+    diverging map, so that zero is always the same colour. clipped : some values lie beyond the ends, where colours are
+    clipped.
     """
 
     high: float
