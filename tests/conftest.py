@@ -46,8 +46,9 @@ def _checked(*, typechecker: Any) -> Callable[[Any], Any]:
 
 jaxtyping.jaxtyped = _checked
 
-# int counts as float, as type checkers read it.
-jaxtyping.install_import_hook("innersight", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+# int counts as float, as type checkers read it. What is wrong is a TypeError, as it would be without the check.
+_CONF = "beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError)"
+jaxtyping.install_import_hook("innersight", f"beartype.beartype(conf={_CONF})")
 
 import torch
 from networks import NETS, image, tiny

@@ -216,7 +216,7 @@ def test_a_file_or_folder_of_a_whole_network_is_opened(
         ("resnet.pt", r"layers 'torchvision:resnet18\?classes=7' --weights .*resnet\.pt or innersight layers 'timm:"),
         ("own.pt", r"with the names a\.b: name the network they belong to, .*timm:NAME --weights .*own\.pt"),
         ("vit.bin", r"as transformers gives them: .*config\.json, and write hf:FOLDER"),
-        ("whole.pt", r"a whole networks\.InPlace: if you trust it, net = torch\.load\(FILE, weights_only=False\)"),
+        ("whole.pt", r"a whole networks\.InPlace: where you trust it, net = torch\.load\(FILE, weights_only=False\)"),
         ("script.pt", "a TorchScript program, whose layers cannot be read"),
         ("light.ckpt", r"a checkpoint, which needs its class: lightning:.*light\.ckpt\?class=MODULE:CLASS"),
         (
