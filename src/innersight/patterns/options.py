@@ -159,7 +159,8 @@ class PatternOptions:
     Examples
     --------
     >>> import innersight as ins
-    >>> options = ins.PatternOptions(steps=64, size=(64, 96), views="noise=0.05")
+    >>> from innersight.patterns import Views
+    >>> options = ins.PatternOptions(steps=64, size=(64, 96), views=Views(noise=0.05))
     >>> options.size, options.views.noise
     ((64, 96), 0.05)
 
