@@ -250,7 +250,7 @@ def test_a_plan_that_grows_over_what_was_asked_shows_each_pattern_once(folder: P
     found = document(folder, "layer/relu2")["patterns"]
     assert sorted(found["units"]) == list(range(tiny("in-place").net.conv2.out_channels))
     # The company of a pattern does not change it.
-    asked, planned = Store.open(folder).starting("patterns/relu2/")
+    asked, planned = (item for item in Store.open(folder).items() if item.key.startswith("patterns/relu2/"))
     at = planned.document["units"].index(4)
     assert torch.equal(asked.tensors()["images"][1], planned.tensors()["images"][at])
 
@@ -347,3 +347,7 @@ def test_items_name_their_documents(folder: Path) -> None:
         "negatives": "unit", "ablation": "layer",
     }  # fmt: skip
     assert all(entry["seconds"] > 0 for entry in cost.values())
+    # What is computed of a single added image is no measure of a layer over all.
+    own = [item for item in Store.open(folder).items() if item.key.startswith("activations/")]
+    assert any(item.key.startswith("activations@") for item in Store.open(folder).items())
+    assert cost["activations"]["seconds"] == pytest.approx(sum(item.seconds for item in own) / len(own))

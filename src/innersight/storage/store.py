@@ -110,10 +110,9 @@ class Store:
         """Return a finished item, or None."""
         return next(iter(self._rows("SELECT key, document, file, seconds FROM items WHERE key = ?", key)), None)
 
-    def starting(self, prefix: str) -> list[Item]:
-        """Return the finished items whose keys start with `prefix`, in the order they were first made."""
-        query = "SELECT key, document, file, seconds FROM items WHERE substr(key, 1, length(?)) = ? ORDER BY rowid"
-        return list(self._rows(query, prefix, prefix))
+    def items(self) -> list[Item]:
+        """Return the finished items, in the order they were first made."""
+        return list(self._rows("SELECT key, document, file, seconds FROM items ORDER BY rowid"))
 
     def names(self) -> list[str]:
         """Return the keys of the finished items, in the order they were first made."""

@@ -1,4 +1,4 @@
-"""Requests answered: computed now, kept in the study, and kept by later runs of it."""
+"""Requests: computed now, kept in the study, and kept by later runs of it."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -62,6 +62,10 @@ class StudyContext:
         """Return the settings that results for one image alone depend on."""
         return {**self.base, "images": self.image(name).digest()}
 
+    def over(self, image: str = "") -> tuple[tuple[Image, ...], dict[str, Any]]:
+        """Return the images of the study, or the one with an id, and the settings that results over them depend on."""
+        return ((self.image(image),), self.settings(image)) if image else (self.images, self.base)
+
     def item(self, panel: str, layer: str = "") -> Item | None:
         """Return a finished item of a panel, or None."""
         return self.store.get(str(Key(panel, layer)))

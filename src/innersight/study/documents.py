@@ -75,7 +75,7 @@ def rendered(store: Store) -> Iterator[Path]:
 
 def _keys(reader: StudyReader) -> list[str]:
     """Return the keys of all documents but `study`: those of layers, then those of panels."""
-    found = {document_of(key) for key in reader.keys} | {f"layer/{name}" for name in reader.plan["layers"]}
+    found = {document_of(key) for key in reader.all} | {f"layer/{name}" for name in reader.plan["layers"]}
     layers = (f"layer/{name}" for name in reader.layer_names())
     return [key for key in (*layers, *(entry.name for entry in ordered())) if key in found]
 
@@ -118,9 +118,7 @@ def _study(reader: StudyReader, files: Path, keys: Sequence[str]) -> dict[str, A
         for layer in reader.model.document["layers"]
     ]
     seconds = {name: sum(item.seconds for item in items) for name, items in entries.items()}
-    made = {
-        entry.name: sum(entry.counted(item.document) for item in entries[entry.name]) for entry in known if entry.per
-    }
+    made = {entry.name: [(entry.counted(item), item) for item in entries[entry.name]] for entry in known if entry.per}
     about = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
@@ -133,9 +131,9 @@ def _study(reader: StudyReader, files: Path, keys: Sequence[str]) -> dict[str, A
         ],
         "timing": [{"what": name, "seconds": seconds[name]} for name, items in entries.items() if items],
         "cost": {
-            entry.name: {"seconds": seconds[entry.name] / made[entry.name], "per": entry.per}
+            entry.name: {"seconds": sum(item.seconds for count, item in own if count) / total, "per": entry.per}
             for entry in known
-            if made.get(entry.name)
+            if (own := made.get(entry.name)) and (total := sum(count for count, _ in own))
         },
     }
     return _merged([about, *(entry.study(reader, files) for entry in known if entry.study is not None)])

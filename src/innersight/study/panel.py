@@ -14,6 +14,7 @@ from innersight.study.key import Key
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from innersight.storage.store import Item
     from innersight.study.context import StudyContext
     from innersight.study.request import StudyRequest
 
@@ -39,7 +40,8 @@ class Selection:
     images
         Ids of the images.
     units
-        Of a layer: the units chosen, in order; None for all. Of other documents: None where whole layers are shown.
+        Of a layer: the units chosen, in order; None for all. Of other documents: empty where units or layers are
+        chosen, else None.
     cut
         Takes a sheet and the numbers of some tiles; returns a sheet of these alone.
 
@@ -58,18 +60,29 @@ Panel = Callable[["StudyContext"], Iterator[StudyTask]]
 """What a study computes for the panel by default."""
 
 
-def one(document: Mapping[str, Any]) -> int:
+def one(item: "Item") -> int:
     """Return 1: an item that makes one of what the costs count."""
     return 1
 
 
-def units_of(document: Mapping[str, Any]) -> int:
+def one_over_all(item: "Item") -> int:
+    """Return 1 for an item over the images that the study was made of; one of a single image is no measure of it."""
+    return 0 if Key.parse(item.key).image else 1
+
+
+def units_of(item: "Item") -> int:
     """Return how many units an item is of."""
-    return len(document["units"])
+    return len(item.document["units"])
+
+
+def unless_units(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
+    """Return no changes; None, which leaves the document out, where units or layers are chosen."""
+    return {} if chosen.units is None else None
 
 
 # order : when its tasks are computed. requests : what can be asked for beyond the defaults. per : what the costs count
-# ("layer", "unit", "class", "map"; empty where nothing is measured), and counted : how many of these an item made.
+# ("layer", "unit", "class", "map"; empty where nothing is measured), and counted : how many of these an Item made; the
+# seconds of one that made none do not count either.
 # missing : why there is nothing to show where it has no item. how : one or two sentences on the computation, or a
 # function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
 # layer). document : the document of the panel's own name, from (reader, files). study : fields of the document

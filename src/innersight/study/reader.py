@@ -16,9 +16,9 @@ class StudyReader:
     model: Item
 
     @cached_property
-    def keys(self) -> dict[Key, str]:
-        """The keys of all items in the order they were first made, with their text."""
-        return {Key.parse(text): text for text in self.store.names()}
+    def all(self) -> dict[Key, Item]:
+        """All items by their keys, in the order they were first made."""
+        return {Key.parse(item.key): item for item in self.store.items()}
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -34,20 +34,19 @@ class StudyReader:
 
     def item(self, panel: str, layer: str = "", image: str = "") -> Item | None:
         """Return one item of a panel, or None."""
-        return self.store.get(str(Key(panel, layer, image=image)))
+        return self.all.get(Key(panel, layer, image=image))
 
     def items(self, panel: str, layer: str | None = None, *, images: bool = False) -> list[Item]:
         """Return the items of a panel, of one layer where it is given; those of single images where `images` is."""
-        wanted = [
-            text
-            for key, text in self.keys.items()
+        return [
+            item
+            for key, item in self.all.items()
             if key.panel == panel and (layer is None or key.layer == layer) and (images or not key.image)
         ]
-        return [item for text in wanted if (item := self.store.get(text)) is not None]
 
     def added(self, panel: str, layer: str = "") -> dict[str, Item]:
         """Return what a panel has of each image that was added later, by the image's id, in the order of the images."""
-        names = [key.image for key in self.keys if key.panel == "images" and key.image]
+        names = [key.image for key in self.all if key.panel == "images" and key.image]
         found = ((name, self.item(panel, layer, name)) for name in names)
         return {name: item for name, item in found if item is not None}
 

@@ -38,14 +38,6 @@ class StudyRequest(BaseModel):
     def check(self, study: Mapping[str, Any]) -> None:
         """Raise InnersightError where this names something that the document `study` does not have."""
 
-    def removes(self, request: "StudyRequest") -> bool:
-        """Return whether this request takes back an earlier one."""
-        return False
-
-    def removes_item(self, key: Key) -> bool:
-        """Return whether this request removes an item from the study."""
-        return False
-
 
 class LayerRequest(StudyRequest):
     """Something about a layer."""

@@ -97,7 +97,7 @@ def create_app(
 
     @app.exception_handler(ClientDisconnect)
     async def left(_request: Request, _error: ClientDisconnect) -> Response:
-        # Nobody hears it.
+        # Nobody is there to read it.
         return problem(400, "the request ended before it was complete")
 
     @app.get("/", response_class=HTMLResponse)

@@ -87,6 +87,11 @@ interface Offer { text: string; note?: string | null; requests: object[]; cost: 
  * their foot, in an app. table : its row on the start page. offer : what could be computed where it is missing; more : where it is not.
  * jobs : the title of a job, by the kind of its request.
  */
+/**
+ * What `panel` registers. `show` is given, of a story part: {study, layers, documents}; of a lens: study, layer, state, change;
+ * of a unit part: study, layer, unit; of an image part: {study, image, layers, documents, query}; of a class part: {study,
+ * number, label, layers, documents}.
+ */
 interface Panel {
   name: string; title: string; order: number; document?: string;
   story?: Part; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;

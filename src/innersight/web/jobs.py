@@ -158,7 +158,7 @@ class Jobs:
                     with self._changed:
                         self._at_work = None
                         if not foreseen:
-                            # Python tells it and ends this thread; the jobs that wait go on in another one.
+                            # Python prints the error and ends this thread; waiting jobs continue in a new one.
                             self._begin()
 
     def _outcome(self, job: Job, stop: threading.Event) -> dict[str, Any]:

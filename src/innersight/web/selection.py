@@ -67,7 +67,9 @@ def _selected(
                 found[key], Selection(wanted, own if units and name not in whole else None, cutter.cut)
             )
         elif key in panels:
-            changes = _changes(panels.entry(key).select, found[key], overall)
+            select = panels.entry(key).select
+            # A panel that selects nothing is left out.
+            changes = None if select is None else select(found[key], overall)
             if changes is None:
                 del found[key]
                 study["missing"] = [*study["missing"], {"what": key, "why": PART}]
@@ -83,12 +85,6 @@ def _of_layer(layer: dict[str, Any], chosen: Selection) -> dict[str, Any]:
         if entry.layer is not None and entry.select is not None:
             found |= entry.select(layer, chosen)
     return found
-
-
-def _changes(select: Any, document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
-    """Return what changes in the document of a panel; None where it is left out, as one that selects nothing is."""
-    changes: dict[str, Any] | None = None if select is None else select(document, chosen)
-    return changes
 
 
 def _names(documents: Mapping[str, Any]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, one_over_all, panels
 from innersight.study.request import LayerRequest
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class AblationRequest(LayerRequest):
 
 
 def _task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
-    images = (context.image(image),) if image else context.images
-    settings = context.settings(image) if image else context.base
+    images, settings = context.over(image)
     return StudyTask(Key("ablation", layer, image=image), settings, partial(ablated, context.model, images, layer))
 
 
@@ -109,6 +108,7 @@ def _how(reader: "StudyReader") -> str:
     order=80,
     requests=(AblationRequest,),
     per="layer",
+    counted=one_over_all,
     missing="Ablation was not computed: the study has no layer with more than one location, or stopped before.",
     how=_how,
     layer=_layer,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, one_over_all, panels
 from innersight.study.request import LayerRequest
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class ActivationsRequest(LayerRequest):
 
 def maps_task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
     """Return the task of a layer's maps, over the images of the study or one that was added."""
-    images = (context.image(image),) if image else context.images
-    settings = context.settings(image) if image else context.base
+    images, settings = context.over(image)
     return StudyTask(Key("activations", layer, image=image), settings, partial(_maps, context.model, images, layer))
 
 
@@ -95,6 +94,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     order=30,
     requests=(ActivationsRequest,),
     per="layer",
+    counted=one_over_all,
     how="The output of every unit at every location of its layer, as computed by the network: neither rescaled nor "
     "smoothed.",
     layer=_layer,

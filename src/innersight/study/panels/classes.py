@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.panel import Outcome, StudyTask, panels, unless_units
 from innersight.study.request import ClassNumber, StudyRequest, check_classes
 
 if TYPE_CHECKING:
+    from innersight.storage.store import Item
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
 
@@ -67,12 +68,8 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
     return {"patterns": joined(reader, files, reader.items("classes"))}
 
 
-def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
-    return {} if chosen.units is None else None
-
-
-def _counted(document: Mapping[str, Any]) -> int:
-    return len(document["classes"])
+def _counted(item: "Item") -> int:
+    return len(item.document["classes"])
 
 
 @panels.register(
@@ -82,7 +79,7 @@ def _counted(document: Mapping[str, Any]) -> int:
     per="class",
     counted=_counted,
     document=_document,
-    select=_select,
+    select=unless_units,
 )
 def classes(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the predicted classes, of the target, and of all where they are few."""

@@ -72,7 +72,7 @@ def _chosen(scan: "Scan", unit: "Address") -> "list[tuple[bool, list[tuple[str |
     low: list[tuple[str | float, Example]] = [
         ("low", example) for example in scan.examples(unit, limit=LOW, lowest=True)
     ]
-    # Behind a ReLU every image has the same lowest position, zero: which come first says nothing.
+    # Behind a ReLU every image has the same lowest value, zero, so that their order is arbitrary.
     if len(low) > 1 and len({example.value for _, example in low}) == 1:
         low = []
     return [(False, [*high, *scan.bands(unit, MIDDLE)]), (True, low)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from innersight.heatmaps.result import Heatmap, Heatmaps
     from innersight.image import Image
     from innersight.model import Model
+    from innersight.storage.store import Item
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
 
@@ -42,8 +43,8 @@ class HeatmapsRequest(StudyRequest):
         """Yield one item for each method, in the order asked."""
         image = context.image(self.image)
         for method in dict.fromkeys(self.methods):
-            target, versus = ("" if number is None else number for number in (self.target, self.versus))
-            key = Key("heatmaps", part=f"{method},{target},{versus}", image=self.image)
+            classes = [f"{word}={n}" for word, n in (("class", self.target), ("versus", self.versus)) if n is not None]
+            key = Key("heatmaps", part=",".join([method, *classes]), image=self.image)
             make = partial(_explained, context.model, {self.image: image}, [method], self.target, self.versus)
             yield StudyTask(key, context.settings(self.image), make)
 
@@ -151,11 +152,11 @@ def _entry(row: dict[str, Any], values: "Tensor", layer: dict[str, Any], files: 
 
 
 def describe(method: str) -> dict[str, str]:
-    """Return title, source and use of a heatmap method."""
+    """Return title, paper and use of a heatmap method."""
     from innersight.heatmaps.request import methods
 
     entry = methods.entry(method)
-    return {"title": entry.title, "summary": entry.summary, "paper": entry.source, "when": entry.use}
+    return {"title": entry.title, "paper": entry.source, "when": entry.use}
 
 
 def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
@@ -185,8 +186,8 @@ def _how(reader: "StudyReader") -> str:
     )
 
 
-def _counted(document: Mapping[str, Any]) -> int:
-    return len(document["entries"])
+def _counted(item: "Item") -> int:
+    return len(item.document["entries"])
 
 
 @panels.register(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
 from innersight.study.key import Key
-from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.panel import Outcome, StudyTask, panels, unless_units
 
 if TYPE_CHECKING:
     from innersight.study.content import Content
@@ -36,10 +36,6 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
     return {**document, "layers": dict(layers)}
 
 
-def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
-    return {} if chosen.units is None else None
-
-
 def _export(reader: "StudyReader", content: "Content") -> None:
     item = reader.item("training")
     if item is None:
@@ -59,7 +55,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     how="Recorded during training: the curves, and statistics of the weights and gradients of every layer at each "
     "recorded step.",
     document=_document,
-    select=_select,
+    select=unless_units,
     export=_export,
 )
 def training(context: "StudyContext") -> Iterator[StudyTask]:

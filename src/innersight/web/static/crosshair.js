@@ -1,4 +1,4 @@
-/** One position of an image in many maps at once: its value, and what each layer fieldText of the image there. */
+/** One position of an image in many maps at once: its value, and the receptive field of each layer there. */
 
 import { h } from "./dom.js";
 import { boxText, fieldBox, cellBox, putBox } from "./field.js";

@@ -2,7 +2,10 @@
 
 import { joinAddresses } from "./address.js";
 import { empty, h } from "./dom.js";
+import { plural } from "./format.js";
 import { getDocument } from "./source.js";
+
+const AT_ONCE = 16;
 
 /**
  * Return the study document; without one there is nothing to show.
@@ -51,6 +54,33 @@ export async function deepest(study, find) {
     if (found) return found;
   }
   return null;
+}
+
+/**
+ * The row of the table of a panel that is computed unit by unit: how many units have it, and how many of the main layers have not.
+ * @param {LayerDocument[]} layers
+ * @param {"patterns" | "negatives" | "connections"} name
+ */
+export function unitCounts(layers, name) {
+  const done = layers.reduce((sum, layer) => sum + (layer[name]?.units.length ?? 0), 0);
+  const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
+  return { computed: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
+}
+
+/**
+ * What is offered of such a panel: for the unit of a page, or on the overview for the units with a pattern that lack it.
+ * @param {Study} study
+ * @param {Where} where
+ * @param {"negatives" | "connections"} panel
+ * @param {(layer: string, units: number[]) => any} make
+ */
+export function offerLacking(study, { page, name, unit }, panel, make) {
+  if (page === "l") return unit === undefined ? null : make(name, [Number(unit)]);
+  return page === "" ? deepest(study, (layer, entry) => {
+    const known = new Set(layer?.[panel]?.units ?? []);
+    const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
+    return left.length ? make(entry, left) : null;
+  }) : null;
 }
 
 /**

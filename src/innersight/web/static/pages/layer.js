@@ -4,7 +4,7 @@ import { choice, fill, h, select } from "../dom.js";
 import { count, plural, size } from "../format.js";
 import { panelOf, partsOf } from "../panel.js";
 import { notFound, register, setQuery } from "../router.js";
-import { loadLayer, reason, shownLayers, urls } from "../study.js";
+import { loadLayer, shownLayers, urls } from "../study.js";
 
 register("/l/:layer", async ({ study, params, query }) => {
   const layer = await loadLayer(study, params.layer);
@@ -44,7 +44,7 @@ export function unknownLayer(study, name) {
   const entry = study.layers.find((layer) => layer.name === name);
   const known = shownLayers(study).map((layer) => layer.name).join(", ");
   return entry
-    ? notFound(name, `${reason(study, "layer", "")} Layers in this study: ${known}.`, "This layer was not computed")
+    ? notFound(name, `Layers in this study: ${known}.`, "This layer was not computed")
     : notFound(name, `${study.model.name} has no layer of this name. Layers in this study: ${known}.`);
 }
 

@@ -157,6 +157,6 @@ function maps(study, names) {
   return {
     text: names.length === 1 ? "Compute the activation maps of this layer" : `Compute the activation maps of ${plural(names.length, "layer")}`,
     requests: names.map((layer) => ({ kind: "activations", layer })),
-    cost: ["activations", names.length * Math.max(1, study.images.length)],
+    cost: ["activations", names.length],
   };
 }

@@ -4,28 +4,15 @@ import { barList } from "../bars.js";
 import { empty, h } from "../dom.js";
 import { percent, plural, signed } from "../format.js";
 import { panel } from "../panel.js";
-import { deepest, missing, urls } from "../study.js";
-
-const AT_ONCE = 16;
+import { missing, offerLacking, unitCounts, urls } from "../study.js";
 
 panel({
   name: "connections",
   title: "Connections",
   order: 85,
   unit: { column: "wide", title: "Connections", order: 40, show: connected },
-  table({ layers }) {
-    const done = layers.reduce((sum, layer) => sum + (layer.connections?.units.length ?? 0), 0);
-    const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { computed: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
-  },
-  offer(study, { page, name, unit }) {
-    if (page === "l") return unit === undefined ? null : connections(name, [Number(unit)]);
-    return page === "" ? deepest(study, (layer, entry) => {
-      const known = new Set(layer?.connections?.units ?? []);
-      const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
-      return left.length ? connections(entry, left) : null;
-    }) : null;
-  },
+  table: ({ layers }) => unitCounts(layers, "connections"),
+  offer: (study, where) => offerLacking(study, where, "connections", connections),
   jobs: { connections: ({ layer }) => `Connections of ${layer}` },
 });
 

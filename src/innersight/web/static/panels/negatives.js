@@ -4,28 +4,15 @@ import { h, settingsList } from "../dom.js";
 import { plural, signed } from "../format.js";
 import { imageTile, badFlags, patternIndex } from "../layer.js";
 import { panel } from "../panel.js";
-import { deepest, lacking } from "../study.js";
-
-const AT_ONCE = 16;
+import { lacking, offerLacking, unitCounts } from "../study.js";
 
 panel({
   name: "negatives",
   title: "Inhibiting patterns",
   order: 55,
   unit: { column: "left", title: "Inhibiting pattern", heading: "h3", show: negative },
-  table({ layers }) {
-    const done = layers.reduce((sum, layer) => sum + (layer.negatives?.units.length ?? 0), 0);
-    const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { computed: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
-  },
-  offer(study, { page, name, unit }) {
-    if (page === "l") return unit === undefined ? null : negatives(name, [Number(unit)]);
-    return page === "" ? deepest(study, (layer, entry) => {
-      const known = new Set(layer?.negatives?.units ?? []);
-      const left = (layer?.patterns?.units ?? []).filter((own) => !known.has(own)).slice(0, AT_ONCE);
-      return left.length ? negatives(entry, left) : null;
-    }) : null;
-  },
+  table: ({ layers }) => unitCounts(layers, "negatives"),
+  offer: (study, where) => offerLacking(study, where, "negatives", negatives),
   jobs: { negatives: ({ layer }) => `Inhibiting patterns of ${layer}` },
 });
 

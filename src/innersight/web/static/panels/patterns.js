@@ -8,7 +8,7 @@ import { saveAll } from "../lens.js";
 import { panel } from "../panel.js";
 import { savedTile } from "../save.js";
 import { moreLink, section } from "../section.js";
-import { deepest, loadLayer, missing, storyLayers, urls } from "../study.js";
+import { deepest, loadLayer, missing, storyLayers, unitCounts, urls } from "../study.js";
 import { longGrid, tileGrid } from "../tiles.js";
 
 const UNITS = 24;
@@ -21,11 +21,7 @@ panel({
   story: { show: patternsSection },
   lens: { show: patternsPanel },
   unit: { column: "left", title: "Pattern (feature visualization)", show: patternOfUnit },
-  table({ layers }) {
-    const done = layers.reduce((sum, layer) => sum + (layer.patterns?.units.length ?? 0), 0);
-    const left = layers.reduce((sum, layer) => sum + layer.units, 0) - done;
-    return { computed: done ? plural(done, "unit") : null, missing: left ? `${plural(left, "unit")} of the main layers` : null, done, left };
-  },
+  table: ({ layers }) => unitCounts(layers, "patterns"),
   offer(study, { page, name, unit }) {
     if (page === "l") return patterns(study, name, unit === undefined ? null : [Number(unit)]);
     return page === "" ? deepest(study, async (_, entry) => {
