@@ -55,13 +55,13 @@ def test_memory_stays_flat(what: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 4, 3), nn.AdaptiveAvgPool2d(1))
     model = Model(net.append(nn.Flatten()).eval(), InputSpec(96, 96), ("a", "b", "c", "d"), "wide", "a test")
-    pil = image(1, width=96, height=96)
+    one = image(1, width=96, height=96)
     calls = {
         "patterns": lambda: ins.patterns(model, "class:1", steps=1, seeds=1),
-        "explain": lambda: ins.explain(model, pil, 1, ["gradcam", "saliency"]),
-        "activations": lambda: ins.activations(model, pil, "1"),
-        "ablate": lambda: ins.ablate(model, pil, "2"),
-        "connections": lambda: ins.connections(model, "0:0", pil, after="2"),
+        "explain": lambda: ins.explain(model, one, 1, ["gradcam", "saliency"]),
+        "activations": lambda: ins.activations(model, one, "1"),
+        "ablate": lambda: ins.ablate(model, one, "2"),
+        "connections": lambda: ins.connections(model, "0:0", one, after="2"),
     }
     for _ in range(4):
         calls[what]()

@@ -152,6 +152,7 @@ HUGGING: dict[str, Callable[[Any], Any]] = {
     "torch": lambda rows: rows.with_format("torch"),
     "stream": lambda rows: rows.to_iterable_dataset(),
     "renamed": lambda rows: rows.rename_columns({"image": "img", "label": "fine_label"}),
+    "pictures": lambda rows: rows.rename_columns({"image": "picture"}),
 }
 
 

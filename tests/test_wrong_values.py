@@ -59,12 +59,20 @@ def test_it_is_one_sentence(name: str) -> None:
 # Tests check the types of arguments, users do not: so in a process of its own.
 WRONG_TYPES = """
 import innersight as ins
+import numpy as np
 from torch import nn
 net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 spec = ins.InputSpec(32, 32)
-for given in ({"input": (32, 32)}, {"input": spec, "head": "2"}, {"input": spec, "labels": 3}):
+model, pixels = ins.load(net, input=spec), np.zeros((32, 32, 3), np.uint8)
+for call in (
+    lambda: ins.load(net, input=(32, 32)),
+    lambda: ins.load(net, input=spec, head="2"),
+    lambda: ins.load(net, input=spec, labels=3),
+    lambda: ins.explain(model, pixels, b"2"),
+    lambda: ins.ablate(model, pixels, "0", classes=b"2"),
+):
     try:
-        ins.load(net, **given)
+        call()
     except ins.errors.InnersightError as error:
         print(error)
 """
@@ -72,10 +80,12 @@ for given in ({"input": (32, 32)}, {"input": spec, "head": "2"}, {"input": spec,
 
 def test_wrong_types_are_named() -> None:
     done = subprocess.run([sys.executable, "-c", WRONG_TYPES], capture_output=True, text=True, check=True)
-    first, second, third = done.stdout.splitlines()
+    first, second, third, target, classes = done.stdout.splitlines()
     assert first.startswith("input=(32, 32): give an InputSpec")
     assert second.startswith("head='2': give a Head")
     assert third.startswith("labels=3: give a list")
+    assert "b'2'" in target
+    assert "b'2'" in classes
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf"), -float("inf")])
@@ -89,7 +99,7 @@ def test_scores_that_are_no_numbers_are_warned_of(factor: float) -> None:
 
 def test_scores_that_are_numbers_are_not() -> None:
     found = ins.predict(tiny("in-place"), image(1))
-    assert not [one for one in found.warnings if "not numbers" in one]
+    assert not [one for one in found.warnings if "NaN or infinite" in one]
 
 
 def test_digests_read_no_pipe_and_no_device(tmp_path: Path) -> None:

@@ -200,7 +200,6 @@ class Verdict:
         return f"| {' | '.join(cells)} |"
 
 
-COLUMNS = ("family", "layers read", "not read", "arrangement", "heatmaps are read at", "suffix")
 WORDS = {"buhw": "maps", "bhwu": "maps (channels last)", "bpu": "tokens", "pbu": "tokens first", "bup": "units first"}
 
 

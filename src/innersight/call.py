@@ -15,7 +15,7 @@ from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.layer import Layer
 from innersight.model import Model
-from innersight.scalars import integer, is_integer, number, seed_of, shown
+from innersight.scalars import integer, is_integer, is_listed, number, seed_of, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +129,7 @@ def _converted(name: str, value: Any, kind: _Kind, model: Model | None) -> Any:
         if len(names) > 1:
             raise InnersightError(f"{name}={', '.join(names)}: give one layer; call the function once for each")
         return names[0]
-    listed = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    listed = is_listed(value)
     if kind.several and not kind.more and (listed or not kind.one):
         return tuple(_number(name, one, kind.several) for one in (value if listed else [value]))
     if kind.fixed and listed:
@@ -149,7 +149,7 @@ def _number(name: str, value: Any, kinds: frozenset[type]) -> Any:
 
 def _names(word: str, value: Any, model: Model | None) -> tuple[str, ...]:
     """Return the names of the layers that were given. Raises InnersightError for what names none."""
-    single = isinstance(value, str | Layer | Address | nn.Module) or not isinstance(value, Iterable)
+    single = isinstance(value, str | bytes | Layer | Address | nn.Module) or not isinstance(value, Iterable)
     names = tuple(_name(word, one, model) for one in ([value] if single else value))
     if not names:
         raise InnersightError(f"{word} is empty: omit it for the default layers, or name a layer")

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, TypeVar
 
 from innersight.errors import InnersightError, nearest
-from innersight.scalars import integer, number, seed_of
+from innersight.scalars import integer, is_listed, number, seed_of
 
 T = TypeVar("T")
 
@@ -112,8 +112,7 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
                 return kind.parse(value)
             if isinstance(value, Mapping):
                 return made(typing.cast(type, kind), value)
-        several = typing.get_origin(kind) in (tuple, list)
-        if several and not isinstance(value, str) and hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0:
+        if typing.get_origin(kind) in (tuple, list) and is_listed(value):
             inner, *more = typing.get_args(kind)
             value = list(value)
             if more and Ellipsis not in more and len(value) != 1 + len(more):

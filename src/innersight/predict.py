@@ -50,7 +50,7 @@ class Prediction(Result):
     trained_on : int
         How many of the images the network was trained on, as far as its run records them.
     warnings : tuple of str
-        What seems wrong with the input contract, see `innersight.input_warnings`.
+        What seems wrong with the input contract, see `innersight.input_warnings`, and scores that are NaN or infinite.
 
     """
 
@@ -85,7 +85,9 @@ class Prediction(Result):
 
         """
         scores, index = self.logits[image].topk(min(limit, len(self.model.labels)))
-        probability = self.probabilities[image, index].tolist() if self.model.has_probabilities else [None] * len(index)
+        probability: list[float | None] = [None] * len(index)
+        if self.model.has_probabilities:
+            probability = self.model.probabilities(self.logits[image][None])[0, index].tolist()
         return [
             {"class": c, "label": self.model.labels[c], "probability": p, "logit": score}
             for c, p, score in zip(index.tolist(), probability, scores.tolist(), strict=True)

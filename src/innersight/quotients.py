@@ -42,12 +42,16 @@ def cosine(one: Float[Tensor, "*_n"], other: Float[Tensor, "*_n"], dim: int = 1)
 
 
 def outlying(sizes: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Say which sizes are more than 10,000 times the smallest that is not zero.
+    """Return which sizes are more than 10,000, and 10,000 times the smallest that is not zero.
 
     By scores of -1e9 networks rule classes out: a tolerance that is a share of the largest score would pass anything.
+    That score is written into a network, whatever the size of the others. A size near zero is not what the others are
+    measured by: it is the log probability of a class that is nearly certain.
 
     >>> outlying(torch.tensor([0.0, 2.0, 5.0, 1e9])).tolist()
     [False, False, False, True]
+    >>> outlying(torch.tensor([1e-5, 9.0, 12.0])).tolist()
+    [False, False, False]
     """
     some = sizes[sizes > 0]
-    return sizes > OUTLYING * some.amin() if len(some) else torch.zeros_like(sizes, dtype=torch.bool)
+    return sizes > OUTLYING * some.amin().clamp(min=1) if len(some) else torch.zeros_like(sizes, dtype=torch.bool)

@@ -1,6 +1,7 @@
 """Whole numbers and numbers, however a library writes them."""
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 from innersight.errors import InnersightError
@@ -28,7 +29,7 @@ def seed_of(value: Any) -> int:
 
 
 def is_integer(value: Any) -> bool:
-    """Say whether `integer` takes a value.
+    """Return whether `integer` takes a value.
 
     >>> is_integer(3), is_integer(True), is_integer(3.0)
     (True, False, False)
@@ -56,6 +57,15 @@ def number(value: Any, what: str) -> float:
     if plain and not isinstance(value, bool | complex) and _real(value) and not getattr(value, "is_meta", False):
         return float(value)
     raise InnersightError(f"{what} is {shown(value)}: give a number, such as 0.5")
+
+
+def is_listed(value: Any) -> bool:
+    """Return whether a value holds several values; text and bytes are one value each.
+
+    >>> is_listed([3]), is_listed("3"), is_listed(b"3")
+    (True, False, False)
+    """
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 
 
 def _real(value: Any) -> bool:

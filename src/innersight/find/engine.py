@@ -18,7 +18,7 @@ from innersight.find.regions import WHOLE, Query, coverage, read_queries, severa
 from innersight.find.result import SHOWN, UnitRanking
 from innersight.find.score import STRONGEST, Strongest, at, fits, largest_share
 from innersight.image import Image, stack
-from innersight.inputs import ImageReader, is_empty, network_input
+from innersight.inputs import ImageReader, network_input
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 
@@ -100,20 +100,19 @@ def find(
         ranking.add(compute(model, x, names), queries[start : start + BATCH])
     context: list[str] = []
     shown = list(queries[:SHOWN])
-    reading = ImageReader(() if is_empty(images) else images, model.input, required=False)
-    if not is_empty(images):
-        asked = {os.path.realpath(query.image.path) for query in queries if query.image.path is not None}
-        for loaded in reading.batches(BATCH):
-            others = [one for one in loaded if one.entry.path is None or os.path.realpath(one.entry.path) not in asked]
-            for one in loaded:
-                if one not in others:
-                    reading.skip(one.entry, "also given as a region, so not used as an image without it")
-            if not others:
-                continue
-            ranking.add(compute(model, network_input(others, model), names))
-            entries = [one.entry for one in others]
-            context += [printable(entry.name) for entry in entries]
-            shown += [Query(e.load(model.input), but_not=(WHOLE,)) for e in entries[: SHOWN - len(shown)]]
+    reading = ImageReader(images, model.input, required=False)
+    asked = {os.path.realpath(query.image.path) for query in queries if query.image.path is not None}
+    for loaded in reading.batches(BATCH):
+        others = [one for one in loaded if one.entry.path is None or os.path.realpath(one.entry.path) not in asked]
+        for one in loaded:
+            if one not in others:
+                reading.skip(one.entry, "also given as a region, so not used as an image without it")
+        if not others:
+            continue
+        ranking.add(compute(model, network_input(others, model), names))
+        entries = [one.entry for one in others]
+        context += [printable(entry.name) for entry in entries]
+        shown += [Query(e.load(model.input), but_not=(WHOLE,)) for e in entries[: SHOWN - len(shown)]]
     found = replace(ranking.found(), shown=tuple(shown), context=tuple(context))
     return replace(found, skipped=reading.skipped, notes=reading.notes)
 

@@ -98,7 +98,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head for one network. labels : a name per class where the head tells them. notes : what was assumed."""
+    """A head for one network. labels : a name per class where the head knows them. notes : what was assumed."""
 
     head: Head
     labels: tuple[str, ...] = ()

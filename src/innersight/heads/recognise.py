@@ -15,6 +15,7 @@ from innersight.heads.head import PLAIN, Fitted, Head, Outputs, numbered
 from innersight.heads.outputs import check_output, check_scores, plain, tensor_of
 from innersight.heads.values import values_of
 from innersight.nested import leaves
+from innersight.network import DEFEATED
 from innersight.quotients import outlying
 
 
@@ -69,7 +70,7 @@ def _scores(head: Head, output: Any, when: str = "") -> Tensor:
         scores = head.read(output)
     except InnersightError:
         raise
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except DEFEATED as error:
         raise InnersightError(
             f"the head cannot read {_described(output)}{when} ({type(error).__name__}: {error})"
         ) from error
@@ -133,29 +134,29 @@ def fitted(
     scores = arrange(found)
     strong = arrange(tensor_of(outputs.strong)[1])
     values = values_of(scores, strong, outputs.ending.of(found), independent=independent)
-    locations = scores.ndim == 4
-    if grid and not locations:
+    has_locations = scores.ndim == 4
+    if grid and not has_locations:
         raise InnersightError(f"the network returned {tuple(found.shape)}: a region needs (images, classes, h, w)")
     sides = scores.shape[1] == 1
     kept = (
         *about(outputs, where, found),
         *([note] if note else []),
         *([values.note] if values.note else []),
-        *(["segmentation: each class is averaged over the whole image"] if locations and mask is None else []),
+        *(["segmentation: each class is averaged over the whole image"] if has_locations and mask is None else []),
         *([SIDES] if sides else []),
     )
     labels = ("no", "yes") if sides else numbered(scores.shape[1])
-    if not kept and not locations:
+    if not kept and not has_locations:
         return Fitted(Head(plain, "sigmoid", fit=partial(fitted, independent=True)) if independent else PLAIN, labels)
 
     def read(output: Any) -> Tensor:
         logits = values.logits(arrange(plain(output)))
-        logits = over(logits, mask) if locations else logits
+        logits = over(logits, mask) if has_locations else logits
         return _sides(logits) if sides else logits
 
     # So that a head that was found, and is named, is found again.
     fit = partial(fitted, independent=independent, grid=grid, mask=mask, mark=mark)
-    if locations:
+    if has_locations:
         return Fitted(Head(read, "none", f"mean {values.unit} of the region", mark, fit), labels, kept)
     return Fitted(Head(read, "sigmoid" if sides else values.link, values.unit, fit=fit), labels, kept)
 

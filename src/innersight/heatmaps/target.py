@@ -16,6 +16,7 @@ from innersight.image import Image, stack
 from innersight.inputs import Images, class_of
 from innersight.model import Model
 from innersight.quotients import cosine, precise
+from innersight.scalars import is_listed
 
 OF = ("logit", "probability")
 RUNNER_UP = "runner-up"
@@ -26,7 +27,7 @@ class Target:
     """A number for every image, with a gradient.
 
     score : takes what a pass captured and (V,) the image of the batch that each row is a variant of; gives (V,).
-    classes : (B,) class numbers, and rivals : those whose score is taken off, -1 for none; None where the target is no
+    classes : (B,) class numbers, and rivals : those whose score is subtracted, -1 for none; None where the target is no
     class. questions : in words, one for each image. unit : of the number. layers : read besides the outputs.
     """
 
@@ -48,9 +49,8 @@ Aim = Callable[[Tensor], Target]
 
 
 def is_several(target: object) -> bool:
-    """Say whether a target is a list, array or tensor of them: one for each image."""
-    one = isinstance(target, str | ClassAddress) or callable(target) or not isinstance(target, Iterable)
-    return not one and getattr(target, "ndim", 1) > 0
+    """Return whether a target is a list, array or tensor of them: one for each image."""
+    return not callable(target) and is_listed(target)
 
 
 def each(model: Model, target: Classes, count: int, word: str = "target") -> tuple[int | str | None, ...]:

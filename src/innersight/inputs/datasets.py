@@ -27,7 +27,7 @@ from innersight.input_spec import InputSpec
 from innersight.inputs.labels import Label
 from innersight.inputs.tensors import image_of, is_batch
 
-IMAGES = ("image", "img", "image", "pixel_values", "images")
+IMAGES = ("image", "img", "picture", "pixel_values", "images")
 LABELS = ("label", "labels", "fine_label", "cls")
 _DECODING = threading.Lock()
 
@@ -38,11 +38,6 @@ class Named:
 
     name: str
     rows: Any
-
-
-def apart(images: Any) -> tuple[str, Any]:
-    """Return the name of a data set, "" where it has none, and the data set."""
-    return (images.name, images.rows) if isinstance(images, Named) else ("", images)
 
 
 def set_of(loader: DataLoader[Any]) -> Any:
@@ -156,7 +151,7 @@ def row_of(row: Any, number: int) -> tuple[Any, Label]:
     return row, label if isinstance(label, str | int) else None
 
 
-def image(image: Any, name: str, spec: InputSpec) -> Image:
+def read_image(image: Any, name: str, spec: InputSpec) -> Image:
     """Return an entry's image; of a float tensor it is the network's input.
 
     Bytes are those of an image file, also in a dict with `bytes` and `path`, as Hugging Face keeps them. Raises

@@ -21,10 +21,10 @@ from innersight.inputs.archive import Member, members, one
 from innersight.inputs.datasets import (
     class_names,
     content_bytes,
-    image,
     is_list,
     is_row_batch,
     numbered,
+    read_image,
     row_of,
     rows,
     rows_of_batch,
@@ -328,17 +328,13 @@ def _of_row(number: int, row: Any, name: str = "") -> ImageEntry:
     if isinstance(image, Image):
         return replace(_of_image(number, image, ()), label=image.label if label is None else label, row=row)
     name = name or f"image {number}"
-    load, read = partial(_load_image, image, name), partial(content_bytes, image, name)
+    load, read = partial(read_image, image, name), partial(content_bytes, image, name)
     return ImageEntry(number, name, None, label, load, read, row=row, image=image)
-
-
-def _load_image(pil: Any, name: str, spec: InputSpec) -> Image:
-    return image(pil, name, spec)
 
 
 def _of_image(number: int, image: Image, labels: Sequence[str]) -> ImageEntry:
     label, folder = image.label, image.folder
     if label is None and image.path is not None and labels:
         label, folder = label_of_path(image.path, image.path, labels), True
-    load, read = partial(_load_image, image, image.name), partial(content_bytes, image, image.name)
+    load, read = partial(read_image, image, image.name), partial(content_bytes, image, image.name)
     return ImageEntry(number, image.name, image.path, label, load, read, folder=folder, image=image)

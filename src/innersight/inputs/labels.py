@@ -116,11 +116,6 @@ def label_notes(
         yield f"{BY_FOLDER}: {total:,} image{'s' * (total != 1)}, {_few(list(read['name']))}"
 
 
-def counted(pairs: Iterator[tuple[Label, int]]) -> Counter[tuple[str, int]]:
-    """Return how many images have each label and number of its class, of those that have a label."""
-    return Counter((str(label), number) for label, number in pairs if label is not None)
-
-
 def _way(label: str, number: int, labels: Sequence[str]) -> str:
     # Where nobody stated names the classes are named by their numbers.
     if label.isdecimal() and (labels[number] != label or all(map(_digits, labels))):

@@ -50,7 +50,7 @@ def _of_hf(name: str, options: dict[str, str]) -> Any:
     saved = any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
         found: Any = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, options.get("config"))
-    except Exception as error:  # whatever the library raises for names, networks and files is told
+    except Exception as error:  # the library raises what it likes for names, networks and files
         raise InnersightError(f"hf:{name} cannot be opened: {type(error).__name__}: {error}") from error
     found = _part(found, name, options.get("split"))
     for key in ("image", "label"):

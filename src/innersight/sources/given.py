@@ -22,6 +22,7 @@ ELSEWHERE = {
     ".engine": "TensorRT", ".plan": "TensorRT", ".pdparams": "Paddle", ".pdmodel": "Paddle", ".msgpack": "Flax",
     ".caffemodel": "Caffe", ".params": "MXNet", ".gguf": "GGUF", ".mat": "MATLAB",
 }  # fmt: skip
+SAVED_MODEL = "a SavedModel of TensorFlow: call model.save('net.keras') in TensorFlow and give keras:net.keras"
 
 
 def is_keras(thing: Any) -> bool:
@@ -30,7 +31,7 @@ def is_keras(thing: Any) -> bool:
 
 
 def is_path(source: Any, origins: list[str]) -> bool:
-    """Whether a model is given by the place of a file or folder instead of by ORIGIN:NAME."""
+    """Whether a model is given by the path of a file or folder instead of by ORIGIN:NAME."""
     if isinstance(source, os.PathLike):
         return True
     head = source.partition("?")[0]
@@ -104,14 +105,8 @@ def _folder(found: Path, shown: str) -> str:
         return "hf"
     for name, reason in (
         ("index.sqlite", f"a study; look at it with: innersight view {shown}"),
-        (
-            "saved_model.pb",
-            "a SavedModel of TensorFlow: call model.save('net.keras') in TensorFlow and give keras:net.keras",
-        ),
-        (
-            "keras_metadata.pb",
-            "a SavedModel of TensorFlow: call model.save('net.keras') in TensorFlow and give keras:net.keras",
-        ),
+        ("saved_model.pb", SAVED_MODEL),
+        ("keras_metadata.pb", SAVED_MODEL),
     ):
         if (found / name).exists():
             raise InnersightError(f"{shown}: {reason}")

@@ -43,7 +43,7 @@ def import_user_module(name: str) -> Any:
                 f"there is no Python module {name!r} in {folder} or on the path: go to its folder, or set PYTHONPATH"
             ) from error
         raise InnersightError(f"the module {name!r} needs {missing!r}, which is not installed") from error
-    except Exception as error:  # As above.
+    except Exception as error:  # the code of the module may raise anything
         raise InnersightError(f"importing {name!r} raised {type(error).__name__}: {error}") from error
     finally:
         if folder in sys.path:

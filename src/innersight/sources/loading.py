@@ -215,7 +215,7 @@ def _noted(model: Model) -> Model:
 
 
 def _texts(labels: "Sequence[str] | None") -> tuple[str, ...] | None:
-    if isinstance(labels, str | os.PathLike):
+    if isinstance(labels, str | bytes | os.PathLike):
         raise InnersightError(
             f"labels={labels!r} is a single text: give a list with one name per class (for a file: ?labels=FILE)"
         )

@@ -38,7 +38,7 @@ def check_tensors(model: Any, path: Path) -> None:
 
 
 def check_maps(model: Any, path: Path) -> None:
-    """Raise InnersightError for a graph with a tensor of more than `MAX_MAP` values for one image, as far as told."""
+    """Raise InnersightError for a graph with a tensor of more than `MAX_MAP` values for one image."""
     from onnx import shape_inference
 
     try:

@@ -81,7 +81,7 @@ def pt2(name: str, request: LoadRequest) -> Model:
 
 
 def of_program(program: Any, where: str, title: str, *, stated: Mapping[str, Any], head: Head | None) -> Model:
-    """Return a Model around an exported program; where : what it is called in messages. Raises as `open_model`."""
+    """Return a Model around an exported program; where : what it is called in messages. Raises InnersightError."""
     known = _input(program, where)
     trained = next(_training(program), None)
     if trained:
