@@ -18,7 +18,7 @@ def filled(name: str, x: Tensor, kept: Tensor, seed: int = 0) -> Tensor:
     return imputers[name](x, torch.Generator().manual_seed(seed))(kept)
 
 
-def test_the_replacements_are_there() -> None:
+def test_the_imputers_are_there() -> None:
     assert NAMES == ["blur", "inpaint", "mean", "noise"]
     with pytest.raises(InnersightError, match="blur"):
         imputers["blurr"]
@@ -88,7 +88,7 @@ def test_inpainting_solves_the_equations(share: float, smooth: bool) -> None:
     assert np.abs(found - exactly(x, kept)).max() < 0.01 * np.ptp(x)
 
 
-def test_inpainting_a_image_of_which_nothing_is_kept() -> None:
+def test_inpainting_an_image_of_which_nothing_is_kept() -> None:
     x = torch.rand(3, 9, 7)
     found = imputed(x, torch.zeros(1, 9, 7, dtype=torch.bool))[0]
     assert torch.allclose(found, x.mean((1, 2), keepdim=True).expand_as(x), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Statistics used in several rooms: scipy's where they fit, see docs/decisions/0014-statistics.md.
+"""Statistics that several packages use: scipy's where they fit, see docs/decisions/0014-statistics.md.
 
 scipy.stats takes half a second to import, so functions import it where they need it.
 """

@@ -12,7 +12,8 @@ from torch import Tensor
 from innersight.dissection.words import Encode
 from innersight.errors import InnersightError, MissingExtraError, printable
 
-PROMPT = "an image of {}"
+# What CLIP was trained with says "a photo of"; its labels depend on the words, "picture" included.
+PROMPT = "a picture of {}"
 AT_ONCE = 64
 
 

@@ -31,7 +31,7 @@ FEWEST = 8
 DEFINITION = (
     "Correlation: Pearson's, over the images, of the mean of the unit's map with the cosine of the image's and the "
     "word's embedding. Interval: 95%, by Fisher's transformation. p: how often shuffling the images gives any unit "
-    "of the layer with any word a correlation as high. Label: the word of highest correlation, if p is below alpha."
+    "of the layers with any word a correlation as high. Label: the word of highest correlation, if p is below alpha."
 )
 
 

@@ -30,6 +30,8 @@ def noisy(request: Request, noise: float, max_samples: int, max_error: float) ->
     below `max_error` of how much the mean varies over the image, after `max_samples` copies at the latest. An image's
     copies are the same whatever shares its batch; only their number may differ.
     """
+    if not 0 < noise <= 10:
+        raise InnersightError(f"noise={noise}: give a share of the image's range above 0 and up to 10, such as 0.15")
     if max_samples < 2:
         raise InnersightError(f"max_samples={max_samples}: give at least 2 noisy copies")
     x, stream = request.x, request.generator()

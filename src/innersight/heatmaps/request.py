@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -275,7 +274,6 @@ class Trial:
 Masks = Float[Tensor, "n H W"]
 """How much of each pixel stays, 0 to 1."""
 
-Reads = Literal["layer", "pixels", "passes", "masks", "attention", "captum"]
 Method = Callable[..., "Tensor | MethodOutput | Iterator[Masks]"]
 methods: Registry[Method] = Registry(
     "heatmap method", "innersight.heatmaps.methods",

@@ -13,7 +13,7 @@ from innersight.dissection import masked
 from innersight.dissection.overlap import finite, responds
 from innersight.dissection.result import Dissection
 from innersight.dissection.words import WordLabels
-from innersight.errors import printable
+from innersight.errors import brief, printable
 from innersight.render.figures import new_figure
 from innersight.result import figures
 
@@ -60,16 +60,15 @@ def dissection(
     """
     for unit in units or ([] if layer is None else [0]):
         found.row(layer or "", unit)
-    count = limit
-    chosen = {name: best(found, name, count) for name in found.layers}
+    chosen = {name: best(found, name, limit) for name in found.layers}
     if layer is not None:
-        chosen = {layer: list(units) if units else chosen[layer] or _ranked(found, layer)[:count]}
+        chosen = {layer: list(units) if units else chosen[layer] or _ranked(found, layer)[:limit]}
     numbers = [found.layers[name].shown[own].flatten().tolist() for name, own in chosen.items()]
     opened = {number: _open(found, number) for number in sorted({n for some in numbers for n in some if n >= 0})}
     colours = _colours(found)
     if layer is not None:
         return _units(found, layer, chosen[layer], opened, colours)
-    return _overview(found, chosen, opened, colours, count)
+    return _overview(found, chosen, opened, colours, limit)
 
 
 def best(found: Dissection, layer: str, count: int) -> list[int]:
@@ -123,7 +122,7 @@ def _overview(
         for i, unit in enumerate(units):
             pair = axes[2 * i], axes[2 * i + 1]
             _pair(pair, found, name, unit, opened[images[unit]], maps[images[unit]], colours)
-            _name(pair[0], found, name, unit, colours)
+            _name(pair[0], found, name, unit)
     return figure
 
 
@@ -210,10 +209,9 @@ def _pair(
             axis.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))
 
 
-def _name(axis: Any, found: Dissection, layer: str, unit: int, colours: Mapping[str, str]) -> None:
+def _name(axis: Any, found: Dissection, layer: str, unit: int) -> None:
     row = found.row(layer, unit)
     axis.set_title(f"{unit}: {printable(row['part'])} {row['overlap']:.2f}", fontsize=6.5, pad=2.5, loc="left")
-    axis.title.set_color("black")
 
 
 def _blank(axes: Any) -> None:
@@ -238,8 +236,7 @@ def _maps(found: Dissection, layer: str, opened: Mapping[int, _Read]) -> dict[in
 
 
 def _short(name: str, length: int = 20) -> str:
-    name = printable(name.rpartition("/")[2])
-    return name if len(name) <= length else name[: length - 1] + "…"
+    return brief(name.rpartition("/")[2], length)
 
 
 @figures.register("Words that units correlate with")

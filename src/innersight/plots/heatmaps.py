@@ -52,7 +52,7 @@ def _caption(model: Model, entry: Heatmap) -> str:
     if entry.target is None:
         return f"{entry.question}: {entry.score:.3g}"
     chance = "" if entry.probability is None else f", p {entry.probability:.2f}"
-    versus = "" if entry.rival is None else f" less {model.labels[entry.rival]}: {entry.score:.3g}"
+    versus = "" if entry.rival is None else f" minus {model.labels[entry.rival]}: {entry.score:.3g}"
     doubt = f"{chr(10)}{textwrap.fill(entry.doubt, 42)}" if entry.doubt else ""
     return (
         f"{model.labels[entry.target]}: {model.head.unit} {entry.logit:.3g}{chance}{versus and chr(10) + versus}{doubt}"

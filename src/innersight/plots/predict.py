@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from innersight.predict import Prediction
-from innersight.render.figures import new_figure
+from innersight.render.figures import confusion_matrix, new_figure
 from innersight.result import figures
 
 if TYPE_CHECKING:
@@ -26,15 +26,7 @@ def _confusion(found: Prediction) -> "Figure":
     size = max(3.5, 0.32 * len(keep) + 2)
     figure = new_figure(size, size)
     axis = figure.subplots()
-    share = cut / cut.sum(1, keepdim=True).clamp(min=1)
-    axis.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axis.set(xticks=range(len(keep)), yticks=range(len(keep)), xlabel="predicted", ylabel="ground truth")
-    axis.set_xticklabels(labels, rotation=60, ha="right", fontsize=7)
-    axis.set_yticklabels(labels, fontsize=7)
-    for i, j in cut.nonzero().tolist():
-        axis.text(
-            j, i, str(int(cut[i, j])), ha="center", va="center", fontsize=6, color="w" if share[i, j] > 0.5 else "k"
-        )
+    confusion_matrix(axis, cut, labels)
     low, high = summary["interval"]
     text = f"Accuracy {summary['accuracy']:.3f} (95% interval {low:.3f} to {high:.3f}), {summary['images']} images"
     if found.trained_on:

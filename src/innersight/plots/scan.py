@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from innersight.address import Address
+from innersight.errors import brief
 from innersight.render.figures import new_figure
 from innersight.result import figures
 from innersight.scan import Scan
@@ -53,7 +54,7 @@ def scan(
             axis.imshow(crop.masked(), interpolation="nearest" if max(crop.pixels.shape) < 64 else "antialiased")
             copies = f"  +{example.copies} near-duplicates" if example.copies else ""
             axis.set_title(f"{example.value:.3g}{copies}", fontsize=6.5, pad=2.5, loc="left")
-            axis.set_xlabel(_short(example.path.name), fontsize=5, labelpad=1.5, color=GREY, loc="left")
+            axis.set_xlabel(brief(example.path.name, 20), fontsize=5, labelpad=1.5, color=GREY, loc="left")
     return figure
 
 
@@ -74,12 +75,8 @@ def _about(found: Scan, layer: str, unit: int) -> str:
     lines = [f"unit {unit}", f"active on {share:.0%} of images", f"at {float(tally.on[unit]):.0%} of locations"]
     classes: Any = tally.selectivity
     if classes is not None and int(classes["best"][unit]) >= 0 and float(classes["index"][unit]) > 0:
-        lines.append(f"most on {_short(found.model.labels[int(classes['best'][unit])], 16)}")
+        lines.append(f"most on {brief(found.model.labels[int(classes['best'][unit])], 16)}")
         low, high = float(classes["low"][unit]), float(classes["high"][unit])
         spread = f" ({low:.2f} to {high:.2f})" if low == low else ""
         lines.append(f"selectivity {float(classes['index'][unit]):.2f}{spread}")
     return "\n".join(lines)
-
-
-def _short(name: str, length: int = 20) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.address import Address
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, brief
 from innersight.render.colour import Scale, scale_of
 from innersight.render.figures import draw_map, new_figure
 from innersight.result import figures
@@ -131,8 +131,7 @@ def scan_class_maps(scan: Scan, *, layer: str | None = None, units: Sequence[int
         order = maps.flatten(1).mean(1).nan_to_num(-torch.inf).argsort(descending=True)
         for axis, class_ in zip(line, order[:shown].tolist(), strict=True):
             draw_map(axis, maps[class_], scale)
-            label = scan.model.labels[class_]
-            axis.set_title(label if len(label) <= 16 else label[:15] + "…", fontsize=5.5, pad=2, loc="left", color=GREY)
+            axis.set_title(brief(scan.model.labels[class_], 16), fontsize=5.5, pad=2, loc="left", color=GREY)
     return figure
 
 

@@ -2,49 +2,18 @@
 
 import base64
 import io
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from innersight.render import formats
 from innersight.render.colour import Scale, paint, scale_of
-from innersight.storage.writing import write_bytes, write_tensors, write_text
+from innersight.storage.writing import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@runtime_checkable
-class _Savable(Protocol):
-    """What every result offers."""
-
-    @property
-    def figure(self) -> "Callable[..., Figure]":
-        """Draw the result."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as plain data."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the raw values by name."""
-
-
-def save(result: _Savable, path: str | Path, **drawing: Any) -> Path:
-    """Write a result: `.png`, `.pdf` or `.svg` its figure, `.json` its data, `.safetensors` its raw values.
-
-    drawing : arguments of `result.figure`. Raises WriteError where the file cannot be written.
-    """
-    path = Path(path)
-    formats.check([path])
-    if path.suffix in formats.FIGURES:
-        return save_figure(result.figure(**drawing), path)
-    if path.suffix == ".json":
-        return write_text(path, json.dumps(result.to_json(), indent=1) + "\n")
-    return write_tensors(path, result.tensors())
 
 
 def save_figure(figure: "Figure", path: Path) -> Path:
@@ -143,3 +112,20 @@ def image_grid(
         axis.imshow(image, interpolation="nearest")
         axis.set_title(label, fontsize=6, pad=2, color="#333")
     return figure
+
+
+def confusion_matrix(axis: Any, counts: Tensor, labels: Sequence[str], *, numbered: bool = True) -> Any:
+    """Draw counts (classes, classes), rows the ground truth, columns the prediction; return the image on the axis.
+
+    Colour is the share of the class in the ground truth, 0 to 1. numbered : write the counts that are not 0 into the
+    cells.
+    """
+    share = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    shown = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
+    axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    axis.set(xlabel="predicted", ylabel="ground truth")
+    for y, x in counts.nonzero().tolist() if numbered else ():
+        colour = "white" if share[y, x] > 0.5 else "#333"
+        axis.text(x, y, f"{int(counts[y, x]):,}", ha="center", va="center", fontsize=6, color=colour)
+    return shown

@@ -23,7 +23,7 @@ class Column:
     description
         What it measures, without a full stop.
     against
-        What is called in a sentence what a map that knows nothing reaches; None where that is not known.
+        What the score of a map that knows nothing is called in a sentence; None where it is not known.
 
     """
 

@@ -126,8 +126,8 @@ def trust(
         files = (entry.path for entry in chosen(data, numbers))
         if not any(map(request.regions.covers, filter(None, files))):
             raise InnersightError(
-                f"{printable(str(regions))} names none of the {len(numbers)} images; `file` is the end of a "
-                "image's path, such as cats/7.jpg"
+                f"{printable(str(regions))} names none of the {len(numbers)} images; `file` is the end of "
+                "an image's path, such as cats/7.jpg"
             )
     skipped: list[str] = []
     names: list[str] = []

@@ -30,7 +30,7 @@ CHUNK = 16
 class TrustRequest:
     """What does not change from image to image.
 
-    options : of each method. layer : None where no layer of the network has locations. shuffled_labels : the network
+    options : of each method. layer : None where no layer of the network has a grid. shuffled_labels : the network
     trained on shuffled labels. left_out : takes the sentence of a method that cannot read this network. unknown : a
     sentence for each class of the boxes that the network does not know.
     """

@@ -12,7 +12,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps.request import methods as heatmap_methods
 from innersight.model import Model
 from innersight.result import Result
-from innersight.statistics import fewest, holm, sign_flips, spearman
+from innersight.statistics import fewest, holm, sign_flip, sign_flips, spearman
 from innersight.trust.baselines import baselines
 from innersight.trust.column import describe_column
 from innersight.trust.imputers import imputers
@@ -131,7 +131,7 @@ class Trust(Result):
         """Every method against every baseline, every control, and chance wherever it is known."""
         pairs = [pair for i in range(len(self.methods)) for pair in self._pairs(i)]
         differences = [values[values.isfinite()].numpy() for *_, values in pairs]
-        adjusted = holm([sign_flips(values[:, None])[0] for values in differences])
+        adjusted = holm([sign_flip(values) for values in differences])
         return tuple(
             PairedTest(method, against, phrase, column, float(own.mean()) if len(own) else 0.0, p, len(own))
             for (method, against, phrase, column, _), own, p in zip(pairs, differences, adjusted, strict=True)

@@ -24,7 +24,7 @@ def finercam(request: Request, *, rivals: int = 3, strength: float = 1.0) -> Flo
     rivals
         How many classes of the nearest logits are subtracted, weighted by their probability among themselves.
     strength
-        Factor of what is subtracted; 1 in the paper.
+        Factor of what is subtracted; 1 in the authors' code.
 
     """
     if rivals < 1:

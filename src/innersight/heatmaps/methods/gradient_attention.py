@@ -19,8 +19,8 @@ from innersight.quotients import precise
 def gradient_attention(request: Request) -> Float[Tensor, "B h w"]:
     """Relevance that attention carries to the class, block by block.
 
-    Relevance of tokens is carried through the blocks by the positive part of attention times
-    its gradient, mean over heads. Never negative.
+    Relevance of tokens is carried through the blocks by the positive part of attention times its gradient, mean over
+    heads. Never negative.
     """
     found = Attentions(request)
     identity = precise(torch.eye(found.tokens, device=request.x.device))

@@ -1,6 +1,5 @@
 """SmoothGrad."""
 
-from innersight.errors import InnersightError
 from innersight.heatmaps.noise import noisy
 from innersight.heatmaps.request import MethodOutput, Request, methods
 
@@ -23,15 +22,13 @@ def smoothgrad(request: Request, *, noise: float = 0.15, max_samples: int = 64, 
     request
         The batch.
     noise
-        Standard deviation, as a share of the image's range, above 0.
+        Standard deviation, as a share of the image's range, above 0 and up to 10.
     max_samples
         Noisy copies after which it ends at the latest, 2 or more.
     max_error
         It ends when the standard error is below this share of how much the gradient varies over the image.
 
     """
-    if not 0 < noise <= 10:
-        raise InnersightError(f"noise={noise}: give a positive share of the image's range, such as 0.15")
     moments = noisy(request, noise, max_samples, max_error)
     strongest = moments.mean.abs().argmax(1, keepdim=True)
     return MethodOutput(moments.mean.abs().gather(1, strongest)[:, 0], moments.error.gather(1, strongest)[:, 0])

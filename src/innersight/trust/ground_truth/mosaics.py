@@ -18,11 +18,15 @@ SURE = 0.5
 COUNT = 24
 
 
-@ground_truth.register("mass in mosaic", against="chance in the mosaics")
+@ground_truth.register(
+    "mass in mosaic",
+    source="Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435",
+    against="chance in the mosaics",
+)
 def mosaic(request: TrustRequest, sample: Sample) -> Scores | None:
     """Share of the positive values that lies on the class's own images in a mosaic.
 
-    The grid pointing game (Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435). None where fewer
+    The grid pointing game. None where fewer
     than two classes are predicted with a probability of a half or more.
     """
     made = mosaics(sample.x, sample.probabilities, COUNT, request.seed)

@@ -24,7 +24,7 @@ metrics: Registry[Metric] = Registry(
 - primary : whether methods are ranked by it; one metric is. It is a function of the curves of a case.
 - component : whether it is a term of another metric, and has no column in figures and tables of the terminal.
 - protocol : whether it is another way to rank the maps, whose order is compared with that of the primary metric.
-- imputer : the imputer of removed pixels, or `SAME`; of a metric that asks for passes.
+- imputer : the imputer of removed pixels, or `SAME`; of a metric that needs passes.
 - needs : what it takes beside the maps: names of `trust.conditions`, or `REGIONS`. Left out where that is missing.
 - control : the condition under which it is the primary score of the same method; each method is compared with it.
 - doubtful_from : from which mean on it makes a method doubtful, where its interval lies above that.

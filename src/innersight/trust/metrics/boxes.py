@@ -17,9 +17,9 @@ def chance_mass(case: Case) -> float:
     return max(float(case.region.double().mean()), float(centre))
 
 
-@metrics.register("pointing game", better="high", needs=(REGIONS,))
+@metrics.register("pointing game", source="Zhang et al. 2018, arXiv:1608.00507", better="high", needs=(REGIONS,))
 def pointing(case: Case) -> Float[Tensor, " maps"]:
-    """Share of images whose highest value lies in the marked region (Zhang et al. 2018, arXiv:1608.00507).
+    """Share of images whose highest value lies in the marked region.
 
     Without their tolerance of 15 pixels. Where several locations share the highest value, as in an empty map, the share
     of them in the region.
@@ -29,10 +29,15 @@ def pointing(case: Case) -> Float[Tensor, " maps"]:
 
 
 @metrics.register(
-    "mass in region", better="high", needs=(REGIONS,), chance=chance_mass, against="chance in the marked regions"
+    "mass in region",
+    source="Wang et al. 2020, arXiv:1910.01279",
+    better="high",
+    needs=(REGIONS,),
+    chance=chance_mass,
+    against="chance in the marked regions",
 )
 def mass(case: Case) -> Float[Tensor, " maps"]:
-    """Share of the positive values that lies in the marked region (Wang et al. 2020, arXiv:1910.01279).
+    """Share of the positive values that lies in the marked region.
 
     The energy-based pointing game. A map without positive values counts as a uniform one: it gets the region's share of
     the image.

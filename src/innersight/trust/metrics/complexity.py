@@ -11,11 +11,11 @@ from innersight.trust.case import Case
 from innersight.trust.metrics import metrics
 
 
-@metrics.register("complexity", better="")
+@metrics.register("complexity", source="Bhatt et al. 2020, arXiv:2005.00631", better="")
 def complexity(case: Case) -> Float[Tensor, " maps"]:
     """Entropy of the map's absolute values, normalized: 0 for a single location, 1 for a uniform map.
 
-    Bhatt et al. 2020 (arXiv:2005.00631), as a share of the highest possible; 1 for an empty map.
+    As a share of the highest possible; 1 for an empty map.
     """
     return entropy(case.wide)
 

@@ -14,11 +14,11 @@ CELLS = 7
 DRAWS = 48
 
 
-@metrics.register("infidelity", better="low", imputer=SAME)
+@metrics.register("infidelity", source="Yeh et al. 2019, arXiv:1901.09392", better="low", imputer=SAME)
 def infidelity(case: Case) -> MaskedPasses[Float[Tensor, " maps"]]:
     """Share of the variance of the logit's loss over random removals that the map does not explain.
 
-    After Yeh et al. 2019 (arXiv:1901.09392): the mean squared difference between what the logit loses and the map's sum
+    After the paper: the mean squared difference between what the logit loses and the map's sum
     over what is removed, as a share of the variance of the losses, with the best positive scale for each map, and
     beyond what the size of the removed area explains. 0 : the sums predict the losses. 1 : they do not, or predict the
     opposite. NaN where the logit never changes.

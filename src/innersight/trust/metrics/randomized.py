@@ -12,7 +12,14 @@ from innersight.trust.likeness import likeness
 from innersight.trust.metrics import SAME, metrics
 
 
-@metrics.register("score, shuffled weights", better="low", imputer=SAME, needs=(WEIGHTS,), control=WEIGHTS)
+@metrics.register(
+    "score, shuffled weights",
+    source="Adebayo et al. 2018, arXiv:1810.03292",
+    better="low",
+    imputer=SAME,
+    needs=(WEIGHTS,),
+    control=WEIGHTS,
+)
 def shuffled_score(case: Case) -> MaskedPasses[Float[Tensor, " methods"]]:
     """Score of the map that the method gives for the network with shuffled weights."""
     orders = torch.stack([ranking(other, case.size, case.rng)[0] for other in case.others[WEIGHTS]])
@@ -20,13 +27,25 @@ def shuffled_score(case: Case) -> MaskedPasses[Float[Tensor, " methods"]]:
     return found.scores[:, 0]
 
 
-@metrics.register("similarity, shuffled weights", better="low", needs=(WEIGHTS,), doubtful_from=0.5)
+@metrics.register(
+    "similarity, shuffled weights",
+    source="Adebayo et al. 2018, arXiv:1810.03292",
+    better="low",
+    needs=(WEIGHTS,),
+    doubtful_from=0.5,
+)
 def weight_randomization(case: Case) -> Float[Tensor, " methods"]:
     """Rank correlation with the map for the network with shuffled weights (model parameter randomization test)."""
     return likeness(case.own, case.others[WEIGHTS])
 
 
-@metrics.register("similarity, shuffled labels", better="low", needs=(LABELS,), doubtful_from=0.5)
+@metrics.register(
+    "similarity, shuffled labels",
+    source="Adebayo et al. 2018, arXiv:1810.03292",
+    better="low",
+    needs=(LABELS,),
+    doubtful_from=0.5,
+)
 def label_randomization(case: Case) -> Float[Tensor, " methods"]:
     """Rank correlation with the map for a network trained on shuffled labels (data randomization test)."""
     return likeness(case.own, case.others[LABELS])

@@ -11,11 +11,11 @@ from innersight.trust.metrics import metrics
 STEPS = 5
 
 
-@metrics.register("ROAD", better="high", protocol=True, imputer="inpaint")
+@metrics.register("ROAD", source="Rong et al. 2022, arXiv:2202.00449", better="high", protocol=True, imputer="inpaint")
 def road(case: Case) -> MaskedPasses[Float[Tensor, " maps"]]:
     """Half the mean difference of the probability with the least and with the most important pixels inpainted.
 
-    Rong et al. 2022 (arXiv:2202.00449), combined as in pytorch-grad-cam: 20, 40, 60 and 80% of the pixels.
+    Combined as in pytorch-grad-cam: 20, 40, 60 and 80% of the pixels.
     """
     found = yield from curves(case.orders, STEPS)
     return (found.insertion - found.deletion)[:, 1:-1, 0].mean(1) / 2

@@ -11,11 +11,11 @@ from innersight.trust.conditions import NOISE
 from innersight.trust.metrics import metrics
 
 
-@metrics.register("sensitivity", better="low", needs=(NOISE,))
+@metrics.register("sensitivity", source="Yeh et al. 2019, arXiv:1901.09392", better="low", needs=(NOISE,))
 def sensitivity(case: Case) -> Float[Tensor, " methods"]:
     """Change of the map under imperceptible noise, as a share of the map.
 
-    Sensitivity (Yeh et al. 2019, arXiv:1901.09392) to one draw of uniform noise of 0.02 of the pixels' range; theirs is
+    To one draw of uniform noise of 0.02 of the pixels' range; the paper's is
     the largest over many draws. NaN where the map is empty.
     """
     return torch.tensor([change(value, other) for value, other in zip(case.own, case.others[NOISE], strict=True)])
