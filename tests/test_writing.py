@@ -13,19 +13,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from networks import image, tiny
 from safetensors.torch import load_file
+from torch import Tensor
 
 import innersight
 from innersight import toons
 from innersight.errors import InnersightError, WriteError
 from innersight.patterns import patterns
-from innersight.render import figures
+from innersight.render.figures import new_figure
+from innersight.result import Result
 from innersight.sources.run_card import RunCard, write_run
 from innersight.storage.store import Store
 from innersight.storage.writing import (
@@ -65,12 +66,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study(tiny("in-place"), [image(1), image(2)], tmp_path_factory.mktemp("made"), plan=plan)
 
 
-def result(size: int = 3000) -> Any:
-    figure = figures.new_figure(5, 5)
-    figure.subplots().plot(torch.rand(size).tolist())
-    return SimpleNamespace(
-        figure=lambda: figure, to_json=lambda: {"x": list(range(size))}, tensors=lambda: {"x": torch.zeros(size)}
-    )
+class Kept(Result):
+    """A result of a size."""
+
+    def __init__(self, size: int = 3000) -> None:
+        self.size = size
+
+    def figure(self, **drawing: Any) -> Any:
+        figure = new_figure(5, 5)
+        figure.subplots().plot(torch.rand(self.size).tolist())
+        return figure
+
+    def to_json(self) -> dict[str, Any]:
+        return {"x": list(range(self.size))}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"x": torch.zeros(self.size)}
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
@@ -78,7 +89,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "b.bin": lambda path: write_bytes(path, b"x" * 9000),
     "c.safetensors": lambda path: write_tensors(path, {"x": torch.zeros(3000)}),
     **{
-        f"d{suffix}": lambda path: figures.save(result(), path)
+        f"d{suffix}": lambda path: Kept().save(path)
         for suffix in (".png", ".svg", ".pdf", ".jpg", ".webp", ".json", ".safetensors")
     },
     "toons": lambda path: toons.write(path, per_class=1, size=96),

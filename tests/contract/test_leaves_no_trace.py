@@ -16,8 +16,8 @@ import innersight as ins
 from innersight.image import Image
 from innersight.model import Model
 
-# Studies, tests of heatmaps and scans ask what the others ask: on the plainest network, one that overwrites what
-# it reads again, and one that draws random numbers.
+# Studies, tests of heatmaps and scans repeat what the other cases cover, so three networks do: the plainest, one
+# that overwrites what it reads again, and one that draws random numbers.
 THREE = ("in-place", "dense", "noisy")
 ON_THREE = {"interpretability", "scan", "study", "trust"}
 

@@ -14,7 +14,6 @@ import innersight
 from innersight.cli.base import app, load
 from innersight.cli.output import deliver, method_options, progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
-from innersight.errors import InnersightError, whole
 from innersight.registry import word
 from innersight.render.formats import check
 
@@ -47,18 +46,6 @@ IMAGES = Typed(
     "IMAGES",
     help="Image files, folders and .tar files, or one data set: hf:NAME_OR_DIR?split=train or python:MODULE:NAME.",
 )
-
-
-def sides(text: str) -> int | tuple[int, int]:
-    """Return a side in pixels, or height and width, from text such as 96 or 64x96."""
-    parts = text.split("x")
-    numbers = [side for side in map(whole, parts) if side is not None]
-    if len(parts) > 2 or len(numbers) < len(parts):
-        raise InnersightError(f"{text!r} is not a size: give a side in pixels such as 96, or HEIGHTxWIDTH")
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-SIDES = Typed("SIDE|HEIGHTxWIDTH", sides)
 
 
 @dataclass
@@ -94,11 +81,10 @@ class Call:
             function = getattr(importlib.import_module(innersight._HOME[self.name]), self.name)
         else:
             arguments = _taken(arguments, inspect.signature(function).parameters)
-        bar = next((name for name in ("progress", "watch") if name in self.signature.parameters), None)
-        if bar is None or bar in more:
+        if "progress" not in self.signature.parameters or "progress" in more:
             return function(**arguments, **more)
         with progress(self.name) as show:
-            return function(**arguments, **{bar: show}, **more)
+            return function(**arguments, progress=show, **more)
 
     def deliver(self, result: Any, table: str = "", *, default: str | None = "", **drawing: Any) -> None:
         """Print the table or JSON of a result, write its files (or the default one), and list its notes.

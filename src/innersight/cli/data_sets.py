@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innersight.cli.command import DATA_SETS, Call, command
+from innersight.cli.command import DATA_SETS, Call, Json, command
 from innersight.cli.output import progress, study_and_files
 from innersight.errors import InnersightError, printable
 
@@ -22,7 +22,6 @@ Out = Annotated[
         rich_help_panel="Output",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel="Output")]
 AllLayers = Annotated[bool, typer.Option("--all", help="Scan every convolution, linear layer and block.")]
 Sprites = Annotated[bool, typer.Option(help="Write sheets of every unit's examples into the study.")]
 Words = Annotated[Path | None, typer.Option(metavar="FILE", help="Label units by these words instead, one per line.")]

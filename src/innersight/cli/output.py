@@ -38,13 +38,11 @@ def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str
 
 def deliver(result: Any, as_json: bool, out: list[Path] | None, default: str | None, **drawing: Any) -> None:
     """Print JSON, write the files asked for (or the default one), and list warnings, notes and skipped files."""
-    from innersight.render.figures import save
-
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=1))
     paths = out or ([Path(default)] if default and not as_json else [])
     for path in paths:
-        save(result, path, **drawing)
+        result.save(path, **drawing)
         typer.echo(f"wrote {printable(path)}", file=sys.stderr if as_json else None)
     list_warnings(getattr(result, "warnings", ()))
     list_notes(result.notes)

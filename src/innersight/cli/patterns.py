@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innersight.cli.command import UNITS, Call, Typed, command, sides
+from innersight.cli.command import UNITS, Call, Typed, command
 from innersight.cli.output import drawing, kept_beside
 from innersight.errors import InnersightError
 from innersight.render.formats import FIGURES, check
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from innersight.scan import Scan
 
 WHAT = Typed("WHAT")
-VIEWS = Typed("NAME=VALUE,...", lambda text: _views(text))
+VIEWS = Typed("NAME=VALUE,...")
 Estimate = Annotated[bool, typer.Option("--estimate", help="Print how long it will take, and stop.")]
 Preview = Annotated[Path | None, typer.Option(help="Figure file to rewrite every few seconds while patterns grow.")]
 Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did not change the response to white.")]
@@ -25,7 +25,7 @@ Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did 
 @command(
     UNITS,
     arguments=("model", "what"),
-    typed={"what": WHAT, "size": Typed("SIDE|HEIGHTxWIDTH", sides), "views": VIEWS, "scan": Typed("STUDY")},
+    typed={"what": WHAT, "size": Typed("SIDE|HEIGHTxWIDTH"), "views": VIEWS, "scan": Typed("STUDY")},
 )
 def patterns(
     call: Call, *, estimate: Estimate = False, preview: Preview = None, transparent: Transparent = False
@@ -54,12 +54,6 @@ def interpretability(call: Call) -> None:
     with drawing("patterns", None) as show:
         result = call.run(progress=show)
     call.deliver(result, "interpretability")
-
-
-def _views(text: str) -> object:
-    from innersight.patterns import Views
-
-    return Views.parse(text)
 
 
 def _scanned(model: "Model", study: Path) -> "Scan":

@@ -1,13 +1,9 @@
 """Commands for predictions: make them, explain them, judge the explanations, and see what they depend on."""
 
-from typing import Annotated
-
 import typer
 
 from innersight.cli.command import PREDICTIONS, Call, command
 from innersight.errors import printable
-
-Limit = Annotated[int, typer.Option(help="Units to list and draw for each class.")]
 
 
 @command(PREDICTIONS)
@@ -35,7 +31,7 @@ def trust(call: Call) -> None:
     call.deliver(call.run(), "trust")
 
 
-@command(PREDICTIONS)
-def ablate(call: Call, *, limit: Limit = 10) -> None:
+@command(PREDICTIONS, draws="ablation")
+def ablate(call: Call) -> None:
     """Write ablate.png unless --out names other files."""
-    call.deliver(call.run(), "ablation", limit=limit)
+    call.deliver(call.run(), "ablation")

@@ -41,7 +41,7 @@ class Parameter:
     def hidden(self) -> bool:
         """Whether only Python can give it: a function that is called back, or a tensor."""
         kinds = set(self.kinds) - {"None"}
-        return self.name in ("progress", "watch", "report", "bar") or kinds == {"Tensor"}
+        return self.name in ("progress", "report", "bar") or kinds == {"Tensor"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Commands for units: maps, comparisons, and what they respond to, are connected to and become."""
+"""Commands for units: activation maps, comparisons, what they respond to, are connected to and become."""
 
 import json as text
 from typing import Annotated
@@ -36,10 +36,12 @@ def compare(call: Call) -> None:
     call.deliver(call.run(), "comparison")
 
 
-@command(UNITS, typed={"like": Typed("IMAGE@x0,y0,x1,y1"), "but_not": Typed("IMAGE[@x0,y0,x1,y1]")})
-def find(call: Call, *, limit: Limit = 8) -> None:
+@command(
+    UNITS, draws="unit_ranking", typed={"like": Typed("IMAGE@x0,y0,x1,y1"), "but_not": Typed("IMAGE[@x0,y0,x1,y1]")}
+)
+def find(call: Call) -> None:
     """Give boxes in fractions of width and height: --like frame.png@0.3,0.1,0.6,0.4."""
-    call.deliver(call.run(), "unit_ranking", limit=limit)
+    call.deliver(call.run(), "unit_ranking")
 
 
 @command(UNITS, arguments=("model", "address", "images"))
