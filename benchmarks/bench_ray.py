@@ -80,12 +80,12 @@ def _scaling(title: str, model: Model, folder: Path) -> Row:
 
 
 def _driver(title: str, model: Model, folder: Path) -> Row:
-    """Time what the driver does with the answer of a shard: unpack, merge, write with 512 rows."""
+    """Time what the driver does with the result of a shard: unpack, merge, write with 512 rows."""
     described = check_layers(model, tuple(default_layers(model)))
     plan = ScanPlan(described, 9, 1, Batching(workers=0), correlate=(), class_maps=False, digests=True)
-    away, source, work = ShardWorker(plan), list(entries(folder / "images")), _Work(model, plan)
+    worker, source, work = ShardWorker(plan), list(entries(folder / "images")), _Work(model, plan)
     half = IMAGES // 2
-    first, answer = away(model, source[:half]), away(model, source[half:])
+    first, result = worker(model, source[:half]), worker(model, source[half:])
     ledger = Ledger.open(Store.create(folder / title), {}, overwrite=True)
     names = ledger.names()
 
@@ -96,14 +96,14 @@ def _driver(title: str, model: Model, folder: Path) -> Row:
         return parts
 
     def take() -> None:
-        work.add(unpacked(answer), answer.records)
-        rows = [replace(answer.records[i % half], number=work.done * 512 + i) for i in range(512)]
+        work.add(unpacked(result), result.records)
+        rows = [replace(result.records[i % half], number=work.done * 512 + i) for i in range(512)]
         ledger.commit({}, work.done, work.images, work.tensors(), rows, names)
 
     work.add(unpacked(first), first.records)
-    units, size = sum(layer.units for layer in plan.layers), sum(map(len, answer.parts.values()))
+    units, size = sum(layer.units for layer in plan.layers), sum(map(len, result.parts.values()))
     what = f"Taking in a shard of {title}, {units} units, {size / 2**20:.1f} MiB: unpack, merge, write"
-    return race(what, {"innersight": take, "unpacking alone": lambda: unpacked(answer)}, rounds=5)
+    return race(what, {"innersight": take, "unpacking alone": lambda: unpacked(result)}, rounds=5)
 
 
 def _decoding(model: Model, folder: Path, mean: float) -> Row:

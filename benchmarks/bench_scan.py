@@ -81,8 +81,8 @@ class _Scanned:
         self.model = model
         found = [layer for layer in layers(model) if layer.name in names]
         self.parts = {
-            layer.name: LayerStatistics(room, layer.grid)
-            for layer, room in zip(found, layer_settings(model, found, TOP).values(), strict=True)
+            layer.name: LayerStatistics(settings, layer.grid)
+            for layer, settings in zip(found, layer_settings(model, found, TOP).values(), strict=True)
         }
         self.count = 0
         self.generator = torch.Generator().manual_seed(1)

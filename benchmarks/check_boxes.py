@@ -2,8 +2,8 @@
 
     python -m benchmarks.check_boxes MODEL FOLDER BOXES.csv [--each N]
 
-For each image's own class: the share of images whose highest place lies in the box (pointing game), and the share
-of the positive evidence in it (mass in box), as means over images with 95% bootstrap intervals. `--each` takes the
+For each image's own class: the share of images whose highest value lies in the box (pointing game), and the share
+of the positive values in it (mass in box), as means over images with 95% bootstrap intervals. `--each` takes the
 first N images of every class for the methods that need hundreds of passes; all images for the others. Writes a
 Markdown table to standard output, and progress to standard error.
 """

@@ -194,7 +194,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(port: int) -> None:
     assert (status, "pixels" in json.loads(text)["detail"]) == (413, True)
 
 
-def test_a_image_with_a_broken_body_leaves_nothing(port: int, folder: Path) -> None:
+def test_an_image_with_a_broken_body_leaves_nothing(port: int, folder: Path) -> None:
     job = ask(port, "POST", "/api/images?name=half.png", png(size=(200, 200))[:-300])
     last = follow(port, job["id"])[-1]
     assert (last["state"], "cannot be read as an image" in last["error"]) == ("failed", True)
@@ -304,7 +304,7 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
     assert told.get(timeout=5).exc_type is RuntimeError
 
 
-def test_a_image_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Path) -> None:
+def test_an_image_that_is_shown_outlives_a_second_job_of_it(port: int, folder: Path) -> None:
     body = png(9)
     job = ask(port, "POST", "/api/images?name=a.png", body)
     assert follow(port, job["id"])[-1]["state"] == "done"

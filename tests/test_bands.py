@@ -56,7 +56,7 @@ def test_a_network_of_any_number_of_bands(bands: int, tmp_path: Path) -> None:
     assert f"{bands} bands of float32" in document["images"][0]["notes"]
 
 
-def test_every_band_is_resized_like_a_image_and_normalised_by_its_own_figures() -> None:
+def test_every_band_is_resized_like_an_image_and_normalised_by_its_own_figures() -> None:
     values = (scene(3, 1) * 255).round().astype(np.uint8)
     spec = InputSpec(24, 24, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), crop=0.9)
     plain = as_image(values).tensor(spec)

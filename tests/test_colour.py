@@ -77,7 +77,7 @@ class Axis:
         pass
 
 
-def test_over_a_image_a_map_is_as_opaque_as_it_is_strong() -> None:
+def test_over_an_image_a_map_is_as_opaque_as_it_is_strong() -> None:
     axis, values = Axis(), torch.tensor([[0.0, 1.0], [-2.0, -8.0]])
     image = np.full((10, 20, 3), 255, np.uint8)
     draw_map(axis, values, Scale(4.0, signed=True), image)

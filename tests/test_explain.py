@@ -240,7 +240,7 @@ def test_all_is_every_method_that_fits(model: Model) -> None:
     assert all("has no self-attention" in line for line in found.left_out)
 
 
-def test_a_image_unlike_any_it_learned_is_said_to_be_doubtful() -> None:
+def test_an_image_unlike_any_it_learned_is_said_to_be_doubtful() -> None:
     toon = load("toon")
     drawn = as_image(np.array(toons.draw("ambra", 400).pixels), name="ambra")
     noise = as_image(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8), name="noise")

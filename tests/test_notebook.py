@@ -61,7 +61,7 @@ def test_every_result_has_html() -> None:
 
 
 @pytest.mark.parametrize("name", [*MAKERS, "Scan"])
-def test_html_of_a_result_is_a_image_without_scripts(name: str, tmp_path: Path) -> None:
+def test_html_of_a_result_is_an_image_without_scripts(name: str, tmp_path: Path) -> None:
     result = MAKERS[name]() if name in MAKERS else scanned(tmp_path)
     html = result._repr_html_()
     assert html.startswith("<")

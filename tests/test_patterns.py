@@ -44,8 +44,8 @@ def test_every_unit_rises_over_its_start(whole_layer: Patterns) -> None:
 def test_the_scores_are_the_responses_to_the_finished_images(whole_layer: Patterns) -> None:
     model = whole_layer.model
     natural = activations(model, [image(1), image(2)], ["conv2"]).values["conv2"].amax((0, 2, 3))
-    for unit, (pil, score) in enumerate(zip(whole_layer.images, whole_layer.scores, strict=True)):
-        assert score.activation == pytest.approx(float(response(model, pil, "conv2")[unit].max()), abs=1e-5)
+    for unit, (pattern, score) in enumerate(zip(whole_layer.images, whole_layer.scores, strict=True)):
+        assert score.activation == pytest.approx(float(response(model, pattern, "conv2")[unit].max()), abs=1e-5)
         assert score.natural == pytest.approx(float(natural[unit]), abs=1e-5)
         if score.natural > 0:
             assert score.ratio == pytest.approx(score.activation / score.natural)

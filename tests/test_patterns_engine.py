@@ -336,7 +336,7 @@ def test_examples_of_what_switches_off_are_those_that_excite_least() -> None:
 
 
 @pytest.mark.parametrize("name", ["fourier", "pixels"])
-def test_a_image_can_be_written_and_read_back(name: str) -> None:
+def test_an_image_can_be_written_and_read_back(name: str) -> None:
     pixels = F.avg_pool2d(torch.rand(1, 3, 26, 34, generator=torch.Generator().manual_seed(1)), 3)[0]
     form = parameterizations[name](tuple(pixels.shape), photograph_statistics(3))
     assert torch.allclose(form.decode(form.encode(pixels)[None])[0], pixels.clamp(0.02, 0.98), atol=1e-3)

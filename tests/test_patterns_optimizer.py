@@ -35,7 +35,7 @@ def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, spa
 
 @pytest.mark.parametrize("first", [0.0, -7.0, 30.0])
 @pytest.mark.parametrize("span", [CHECK, 3 * CHECK])
-def test_a_image_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
+def test_an_image_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
     age = FIRST * span // CHECK
     for now in (10.0, 20.0):
         rise = abs(now - first)
@@ -99,7 +99,7 @@ def test_coefficients_of_variance_1_are_those_of_planes_of_variance_1(
 
 
 @pytest.mark.parametrize("width", [8, 9])
-def test_a_image_is_written_and_read_back(width: int) -> None:
+def test_an_image_is_written_and_read_back(width: int) -> None:
     space, generator = Space((3, 6, width), PHOTOGRAPHS), torch.Generator().manual_seed(1)
     pixels = torch.rand((3, 6, width), generator=generator) * 0.9 + 0.05
     assert torch.allclose(space.pixels(space.coefficients(pixels)[None])[0], pixels, atol=1e-5)

@@ -184,7 +184,7 @@ def test_variants_stand_in_a_row(model: Model) -> None:
         assert torch.equal(found.every[i, 3 * found.best[i]], found.images[i])
 
 
-def test_a_folder_without_a_image_is_told_before_anything_is_drawn(model: Model, tmp_path: Path) -> None:
+def test_a_folder_without_an_image_is_told_before_anything_is_drawn(model: Model, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"none")
     drawn = []
     with pytest.raises(ImageError):

@@ -62,7 +62,7 @@ def test_from_the_last_back() -> None:
         pass
 
 
-def test_norms_behind_the_pooling_have_a_image_and_its_mirror_image() -> None:
+def test_norms_behind_the_pooling_have_an_image_and_its_mirror_image() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 2))
     model, x = load(net.eval(), input=SPEC), torch.randn(1, 3, 16, 16)
     with shuffled_weights(model, x), torch.no_grad():

@@ -288,7 +288,7 @@ def test_a_tar_file_cut_between_two_files_is_told(model: Model, folder: Path, tm
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_no_crop_is_made_of_a_image_that_changed(model: Model, folder: Path, tmp_path: Path, kept: bool) -> None:
+def test_no_crop_is_made_of_an_image_that_changed(model: Model, folder: Path, tmp_path: Path, kept: bool) -> None:
     own = tmp_path / "own"
     shutil.copytree(folder, own)
     tar = tar_of(folder, tmp_path / "a.tar")

@@ -259,7 +259,7 @@ def stopped(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     return images, tmp_path / "s"
 
 
-def test_a_image_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
+def test_an_image_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
     images, out = stopped
     changed = sorted(images.rglob("*.png"))[5]
     before = stored(out)
@@ -272,20 +272,20 @@ def test_a_image_that_changed_is_named(stopped: tuple[Path, Path]) -> None:
     assert fresh.to_json() == run(images, out).to_json()
 
 
-def test_a_image_that_was_only_touched_is_the_same(stopped: tuple[Path, Path]) -> None:
+def test_an_image_that_was_only_touched_is_the_same(stopped: tuple[Path, Path]) -> None:
     images, out = stopped
     os.utime(sorted(images.rglob("*.png"))[5], (1, 1))
     assert run(images, out).images == COUNT
 
 
-def test_a_image_not_scanned_yet_may_change(stopped: tuple[Path, Path]) -> None:
+def test_an_image_not_scanned_yet_may_change(stopped: tuple[Path, Path]) -> None:
     images, out = stopped
     PILImage.new("RGB", (30, 26), "red").save(sorted(images.rglob("*.png"))[-1])
     assert run(images, out).images == COUNT
 
 
 @pytest.mark.parametrize("change", ["gone", "new"])
-def test_a_image_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, Path]) -> None:
+def test_an_image_that_is_gone_or_new_is_named(change: str, stopped: tuple[Path, Path]) -> None:
     images, out = stopped
     third = sorted(images.rglob("*.png"))[2]
     if change == "gone":

@@ -136,10 +136,10 @@ def test_classes_that_do_not_judge_or_are_not_learned_are_named() -> None:
     found = divide(images, history, holdout=0.3, seed=0)
     assert set(images.targets[found.held_out]) == {1, 2}
     text = "\n".join(found.notes)
-    assert "no image of a is held out (the weights it starts from learned of them): the accuracy does not cover" in text
+    assert "no image of a is held out (the weights it starts from learned of them): not covered by the accuracy" in text
     assert "no image of b is left to learn from: all are held out" in text
     alone = "\n".join(divide(known(np.array([0, 0, 0, 1])), None, holdout=0.3, seed=0).notes)
-    assert alone == "no image of b is held out: the accuracy does not cover it"
+    assert alone == "no image of b is held out: not covered by the accuracy"
     many = "\n".join(divide(known(np.array([0, 0, 1, 2, 3, 4, 5])), None, holdout=0.3, seed=0).notes)
     assert "no image of b, c, d and 2 more classes is held out" in many
     assert not divide(known(np.repeat([0, 1], 6)), None, holdout=0.3, seed=0).notes
@@ -238,7 +238,7 @@ def test_predict_says_how_many_images_were_learned_from(tree: Path, tmp_path: Pa
     assert summary is not None
     assert summary["trained_on"] == 1
     assert "the network was trained on 1 of these images" in terminal.prediction(found)
-    assert "training images" not in terminal.prediction(clean)
+    assert "trained on" not in terminal.prediction(clean)
     every = ins.predict(model, tree)
     assert every.trained_on == 48 - len(held)
 

@@ -1,4 +1,4 @@
-"""Feature maps: what every unit of chosen layers responds to in an image."""
+"""Activation maps: what every unit of chosen layers responds to in an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def unit_warnings(model: Model, x: Float[Tensor, "B C H W"]) -> tuple[str, ...]:
     x : network input of real images; the first call for a model measures, on its first 8 images, and later ones return
     the same. A network with a trained batch norm is judged by the values that reach the first of them, any other
     trained one by how much its logits differ between an image and its mean colour. It is only called wrong where the
-    other unit would fit.
+    other range would fit.
     """
     if model not in _measured:
         found = _unit(model, x[:IMAGES].to(model.device, model.dtype))

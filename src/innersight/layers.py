@@ -250,10 +250,10 @@ def _open(net: nn.Module, prefix: str, known: Mapping[str, Layer], *, maps_only:
         path = f"{prefix}.{name}" if prefix else name
         container = isinstance(child, nn.Sequential | nn.ModuleList)
         layer = known.get(path)
-        locations = layer is not None and layer.grid != (1, 1) and not (maps_only and "p" in layer.axes)
+        has_locations = layer is not None and layer.grid != (1, 1) and not (maps_only and "p" in layer.axes)
         pools = maps_only or (layer is not None and layer.grid == (1, 1))
-        inner = _open(child, path, known, maps_only=pools) if container or not locations else []
-        if layer is not None and locations and len({(part.units, part.grid) for part in inner}) <= 1:
+        inner = _open(child, path, known, maps_only=pools) if container or not has_locations else []
+        if layer is not None and has_locations and len({(part.units, part.grid) for part in inner}) <= 1:
             found.append(layer)
         else:
             found.extend(inner)

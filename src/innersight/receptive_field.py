@@ -114,7 +114,7 @@ def _field(
 def _extent(energy: Tensor, gradient_energy: Tensor, locations: int) -> tuple[int, int, int, float]:
     """Return size, effective size, stride and middle along one side.
 
-    energy : (2, pixels) of two neighbours. felt : (pixels,), whose energy counts for the effective size.
+    energy : (2, pixels) of two neighbours. gradient_energy : (pixels,), which counts for the effective size.
     """
     pixels = energy.shape[1]
     (first, last), (after, _) = (_ends(row) for row in energy)

@@ -372,7 +372,7 @@ def test_a_pattern_of_a_unit_of_any_size() -> None:
         assert torch.allclose(other[key], found[0][key], atol=1e-4)
 
 
-def test_a_image_that_is_the_same_everywhere_has_no_grain() -> None:
+def test_an_image_that_is_the_same_everywhere_has_no_grain() -> None:
     flat = torch.tensor([1 / 3, 0.123, 0.7])[:, None, None, None].expand(3, 3, 33, 17).clone()
     flat[:, 1] = 0.1
     assert not grain(flat).any()
@@ -427,7 +427,7 @@ class Pooled(nn.Module):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_a_part_of_a_image_is_enough_by_what_varies(offset: float) -> None:
+def test_a_part_of_an_image_is_enough_by_what_varies(offset: float) -> None:
     from innersight.patterns.views import _alike
 
     maps = torch.randn(2, 5, 6, 6, generator=torch.Generator().manual_seed(0)) + offset

@@ -166,7 +166,7 @@ def test_a_layer_that_is_never_called_is_named() -> None:
                 run()
 
 
-def test_windows_of_a_image_are_no_maps() -> None:
+def test_windows_of_an_image_are_no_maps() -> None:
     assert "stem" not in names(tiny("windows"))
     with pytest.raises(tap.LayoutError, match=r"layer stem of tiny windows gives \(20, 6, 12, 12\) for 5 images"):
         tap.layout(tiny("windows"), "stem")

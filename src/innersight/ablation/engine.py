@@ -132,8 +132,8 @@ def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tens
     with torch.no_grad():
         truth = [suffix(trial, torch.arange(len(trial))) for trial in tried]
     changes = []
-    # An affine function has the same slope everywhere: that of the first image serves all. The first class goes
-    # alone, as most layers are left there.
+    # An affine function has the same slope everywhere: that of the first image serves all. The first class is
+    # tested alone, as most layers that are not affine fail on it.
     every = torch.arange(output.shape[1])
     for classes in (every[:1], *(part for part in torch.split(every[1:], AT_ONCE) if len(part))):
         try:

@@ -1,4 +1,4 @@
-"""Sums that correlations are computed from: streamed, added and subtracted."""
+"""Sums that correlations are computed from: streamed and added."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -34,9 +34,6 @@ class PairMoments:
 
     def __add__(self, other: "PairMoments") -> "PairMoments":
         return PairMoments(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    def __sub__(self, other: "PairMoments") -> "PairMoments":
-        return PairMoments(*(one - two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def covariance(self) -> Float[Tensor, "units others"]:
         """Return the summed products of deviations from the means."""

@@ -67,7 +67,7 @@ def patterns(
     scan : Scan, optional
         The result of `innersight.scan`. Its maxima and percentiles take the place of those of `images` in the scores.
     reference : image, optional
-        The image whose activations `caricature` and `inversion` start out from.
+        The image that `caricature` exaggerates and `inversion` reconstructs.
     init : image, optional
         Start from this image (accentuation); from random pixels when None.
     keep : path, optional
@@ -181,7 +181,7 @@ def estimate(
     init: Any = None,
     **changes: Any,
 ) -> PatternEstimate:
-    """Return how long `patterns` would take with the same arguments, measured by doing a little of all of it.
+    """Return how long `patterns` would take with the same options, measured by doing a little of all of it.
 
     Two updates of a batch of every layer are made, one scoring pass, and one batch of the images is read.
 
@@ -207,7 +207,8 @@ def estimate(
     6
 
     """
-    settled = changed("estimate", PatternOptions, options, changes, _INPUTS)
+    images = None if images is None else repeatable(images)
+    settled = changed("estimate", PatternOptions, options, changes, ("images", "reference", "init"))
     recipe = recipe_of(model, settled, images, init)
     image = None if reference is None else _read_one(model, reference, recipe.shape, "reference")
     targets = resolve(model, what, image, recipe.shape[1:])
@@ -232,7 +233,6 @@ def estimate(
             respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
             seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
         if images is not None:
-            images = repeatable(images)
             begun, whole = time.perf_counter(), count(images)
             some = min(BATCH, whole)
             _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
@@ -294,14 +294,14 @@ def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[
     options, windows = recipe.options, Windows(model, recipe.shape)
     jobs = []
     for target in targets:
-        driven, window = target, None
+        optimized, window = target, None
         found = windows.of(target) if options.variants == 1 else None
         if found is not None:
-            driven, window = found
+            optimized, window = found
         if options.variants > 1:
-            driven = target + differing(target, options.diversity, *beside(model, [target]))
+            optimized = target + differing(target, options.diversity, *beside(model, [target]))
         jobs += [
-            PatternJob(target, driven, options.seed + number, options.variants, window)
+            PatternJob(target, optimized, options.seed + number, options.variants, window)
             for number in range(options.seeds)
         ]
     return jobs

@@ -121,11 +121,11 @@ class PatternOptions:
     Attributes
     ----------
     steps : int
-        Updates of each image at most; 1 or more. One update counts a whole image: units of early layers are driven
+        Updates of each image at most; 1 or more. One update counts a whole image: units of early layers are optimized
         through windows of a quarter of it and get four times as many.
     size : int, (int, int) or None
-        Side of the patterns in pixels, or (height, width); 8 or more. As a keyword also text such as "64x96". The
-        network's own input size when None.
+        Side of the patterns in pixels, or (height, width); 8 or more. The network's own input size when
+        None.
     seed : int
         First seed of the random start; 0 or more. The random streams of a pattern depend on the seed and on its text
         only.
@@ -145,8 +145,7 @@ class PatternOptions:
         Colours and spectrum of natural images: "photographs", "images" (measured on the images given), or a measured
         `Statistics`.
     views : Views
-        Random transformations under which each update sees the image. As a keyword also text such as
-        "shift=0.1,noise=0.05".
+        Random transformations under which each update sees the image: shift, zoom, rotate, crop, noise, pad.
     lr : float or None
         Learning rate of Adam; above 0, below 100. The parameterization's own when None.
     until : str

@@ -274,12 +274,12 @@ class _Responses:
         if not isinstance(term.address, Address):
             assert logits is not None
             return _Response(term.weight * logits[:, self._model.class_index(term.address.name)].view(-1, 1, 1).cpu())
-        layer, unit, place = term.address.layer, term.address.unit, term.address.location
+        layer, unit, location = term.address.layer, term.address.unit, term.address.location
         own = term.weight * (maps if term.weight > 0 else below)[layer][:, unit].float().cpu()
         grid = own.shape[1], own.shape[2]
-        if place is None:
+        if location is None:
             return _Response(own, grid)
-        y, x_ = (at * side // whole for at, side, whole in zip(place, grid, self._grids[layer], strict=True))
+        y, x_ = (at * side // whole for at, side, whole in zip(location, grid, self._grids[layer], strict=True))
         return _Response(own[:, y : y + 1, x_ : x_ + 1], grid, (y, x_))
 
 

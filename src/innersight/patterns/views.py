@@ -17,7 +17,7 @@ from innersight.patterns.options import Views
 from innersight.receptive_field import receptive_fields
 
 LARGEST = 0.6  # of the image; beyond it a window saves too little
-NARROW = 0.3  # of the side: units that see no more are driven through parts of half the side
+NARROW = 0.3  # of the side: units that see no more are optimized through parts of half the side
 ROUNDING = 256  # units in the last place by which an activation may differ between images of two sizes
 LEAST = 64  # pixels of its side: smaller parts cost as much as the rest of an update
 
@@ -92,7 +92,7 @@ class Windows:
         self._roams: dict[str, bool] = {}
 
     def of(self, objective: Objective) -> tuple[Objective, Window] | None:
-        """Return what is to be driven through a window, and the window; None where all of the image is needed."""
+        """Return what is to be optimized through a window, and the window; None where all of the image is needed."""
         units = [term.address for term in objective.terms if term.kind == "unit" and isinstance(term.address, Address)]
         if len(units) < len(objective.terms):
             return None
@@ -146,10 +146,10 @@ def _fixed(
     NaN, which passes every ReLU; and that the window alone gives the same value, by comparing the two. None where that
     fails (global pooling, attention, padding that depends on the size), and where the window is most of the image.
     """
-    layer, place, unit = address.layer, address.location, address.unit
-    assert place is not None
+    layer, location, unit = address.layer, address.location, address.unit
+    assert location is not None
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
-    window = _seen(model, layer, place, x, stride)
+    window = _seen(model, layer, location, x, stride)
     if window is None or window.height * window.width > LARGEST * shape[1] * shape[2]:
         return None
     inner = moved(objective, window, stride)
@@ -166,21 +166,21 @@ def _fixed(
     if not (own.location[0] < alone.shape[2] and own.location[1] < alone.shape[3]):
         return None
     found = alone[:, unit, own.location[0], own.location[1]]
-    return (inner, window) if _alike(found, maps[:, place[0], place[1]], maps) else None
+    return (inner, window) if _alike(found, maps[:, location[0], location[1]], maps) else None
 
 
 def _alike(found: Tensor, truth: Tensor, maps: Tensor) -> bool:
-    """Say whether values (...) are those that are true, up to a part of how much the maps (..., h, w) vary."""
+    """Return whether values (...) are those that are true, up to a part of how much the maps (..., h, w) vary."""
     varies = maps.amax((-2, -1)) - maps.amin((-2, -1))
     rounding = ROUNDING * torch.finfo(maps.dtype).eps * maps.abs().amax((-2, -1))
     return bool(((found - truth).abs() <= 1e-3 * varies + rounding).all())
 
 
-def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: tuple[int, int]) -> Window | None:
+def _seen(model: Model, layer: str, location: tuple[int, int], x: Tensor, stride: tuple[int, int]) -> Window | None:
     """Grow a window from where the image has a gradient, a stride at a time, until NaN outside no longer matters."""
     with torch.enable_grad():
         leaf = x.clone().requires_grad_(True)
-        values = tap.capture(model, leaf, [layer]).activations[layer][:, :, place[0], place[1]]
+        values = tap.capture(model, leaf, [layer]).activations[layer][:, :, location[0], location[1]]
         (gradient,) = tap.gradients(model, values.square().sum(), [leaf])
     lit = gradient.abs().sum((0, 1)) > 0
     if not lit.any():
@@ -198,7 +198,7 @@ def _seen(model: Model, layer: str, place: tuple[int, int], x: Tensor, stride: t
         outside.fill_(torch.nan)
         outside[:, :, top:bottom, left:right] = kept
         with torch.no_grad():
-            values = tap.capture(model, outside, [layer]).activations[layer][:, :, place[0], place[1]]
+            values = tap.capture(model, outside, [layer]).activations[layer][:, :, location[0], location[1]]
         if bool(torch.isfinite(values).all()):
             return Window(top, left, bottom - top, right - left)
         top, left = max(0, top - stride[0]), max(0, left - stride[1])

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 SIDE, KEPT = 32, 8
 # Bits of 64 that may differ between near-duplicates. Of 1.1 million pairs of cartoon frames all those up to 8 were of
-# one scene, at 10 the first were not. A frame stored anew differs in at limit 4 bits; cropped by 2%, 95% in up to 8.
+# one scene, at 10 the first were not. A frame stored anew differs in at most 4 bits; cropped by 2%, 95% in up to 8.
 NEAR = 8
 NO_HASH = 0  # of an image without structure, which is like no other
 CHUNK = 1 << 20  # pairs compared in one go
@@ -74,11 +74,11 @@ def together(
 
     Never false where they do. rows, images : of each new entry the row it comes into, and the image's number.
     """
-    numbers, location = torch.unique(images, return_inverse=True)
+    numbers, index = torch.unique(images, return_inverse=True)
     own = torch.empty_like(numbers)
-    own[location] = hashes
+    own[index] = hashes
     close = near(own[None], own[None])[0].fill_diagonal_(False).any(1)
-    return torch.bincount(rows[close[location]], minlength=count) > 1
+    return torch.bincount(rows[close[index]], minlength=count) > 1
 
 
 def _differing(bits: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:

@@ -33,7 +33,7 @@ SIDE, GAP = 64, 4  # pixels of a tile, and between two
 ROWS = 64  # units on a sheet
 BATCH = 16
 MADE = "made.json"
-Places = dict[int, list[tuple[int, int, tuple[int, int]]]]
+Wanted = dict[int, list[tuple[int, int, tuple[int, int]]]]
 """By the number of an image: unit, rank among its examples, and location."""
 
 
@@ -112,7 +112,7 @@ def _on_disk(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 def _tiles(scan: Scan, folder: Path, progress: Callable[[int, int, str], None] | None) -> dict[str, np.ndarray]:
     """Return by layer (units, limit, SIDE, SIDE, 3) uint8, on disk, as many units do not fit into memory."""
     seen, model = receptive_fields(scan.model, list(scan.layers)), scan.model
-    wanted: dict[str, Places] = {}
+    wanted: dict[str, Wanted] = {}
     found: dict[str, np.ndarray] = {}
     for i, (layer, tally) in enumerate(scan.layers.items()):
         wanted[layer] = defaultdict(list)
@@ -155,7 +155,7 @@ def _cutter(scan: Scan, field: ReceptiveField) -> Callable[[ReopenedImage, Tenso
 
 
 def _draw(
-    activation: Tensor, *, images: dict[int, ReopenedImage], wanted: Places, into: np.ndarray,
+    activation: Tensor, *, images: dict[int, ReopenedImage], wanted: Wanted, into: np.ndarray,
     cutter: Callable[[ReopenedImage, Tensor, tuple[int, int]], np.ndarray],
 ) -> None:  # fmt: skip
     for maps, (number, one) in zip(activation, images.items(), strict=True):

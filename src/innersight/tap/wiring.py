@@ -55,7 +55,7 @@ def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]
     """Return the weights that give a layer's units, and those that read them; a sentence why where there are none.
 
     One forward pass in which tensors are followed by their place in memory and the number of times it was written to:
-    weights are told only where a convolution or matrix product reads exactly what a layer gave. Layers that keep every
+    weights are found only where a convolution or matrix product reads exactly what a layer gave. Layers that keep every
     unit to itself (norms, activations, pools) may lie between the layer and its product: they are found by changing
     one half of the units of what they read after another, so that an effect of any unit on any other would show.
     Weights are those that the product used, whatever made them.

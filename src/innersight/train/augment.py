@@ -34,7 +34,7 @@ def augment(pixels: Tensor, generator: torch.Generator, settings: Augmentation |
 
     pixels : (B, C, H, W) float, 0..1, any device. Returned in the same form, still in 0..1.
     generator : on the CPU whatever the device of the pixels, so that the drawn values do not depend on it.
-    Places outside the image are its mirror image.
+    Beyond its edges the image is mirrored.
     """
     how = settings or Augmentation()
     pixels = _move(pixels, generator, how)

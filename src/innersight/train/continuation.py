@@ -63,7 +63,7 @@ def _refuse_finished(out: Path, *, resume: bool) -> None:
     if metrics.get("stopped") and resume:
         return
     state = f"a run that was {metrics['stopped']}" if metrics.get("stopped") else "a finished run"
-    more = "; resume=True (--resume) resumes it" if metrics.get("stopped") else ""
+    more = "; resume=True (--resume) continues it" if metrics.get("stopped") else ""
     raise InnersightError(
         f"{out} holds {state} (accuracy {metrics.get('accuracy', math.nan):.4f}): give another folder, "
         f"or overwrite=True (--overwrite) to start anew{more}"

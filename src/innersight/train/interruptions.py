@@ -35,7 +35,7 @@ def interruptible(report: Callable[[str], None]) -> Iterator[Callable[[], bool]]
 
 
 def _inside_loop(frame: Any) -> bool:
-    """Tell whether the interrupted code runs below `loop.fit`, which looks at the wish."""
+    """Return whether the interrupted code runs below `loop.fit`, which looks at the wish."""
     while frame is not None:
         if frame.f_code.co_name == "fit" and frame.f_globals.get("__name__") == "innersight.train.loop":
             return True

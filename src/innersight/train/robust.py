@@ -30,7 +30,7 @@ def hardest(
     steps : of length 1.5 * radius / steps along the gradient, each projected back into the ball and into 0..1.
 
     Projected gradient ascent (Madry et al. 2018, https://arxiv.org/abs/1706.06083), in an L2 ball as by Engstrom et al.
-    (2019, https://arxiv.org/abs/1906.00945). `net` answers in evaluation mode. Afterwards every module is in the mode
+    (2019, https://arxiv.org/abs/1906.00945). `net` runs in evaluation mode. Afterwards every module is in the mode
     it was in, also after an error; statistics of batch norms and gradients of parameters are as before. An image
     without a gradient stays at its start.
     """

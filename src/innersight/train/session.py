@@ -214,7 +214,7 @@ def _require_lightning() -> None:
 
 
 def _is_first_process() -> bool:
-    """Tell whether this is the process that speaks and writes; Lightning may start more, on this and other machines."""
+    """Return whether this is the process that reports and writes; Lightning may start more, also on other machines."""
     from lightning.pytorch.utilities import rank_zero_only
 
     return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"

@@ -117,8 +117,8 @@ def judged(images: TrainingImages, judges: TrainingImages, history: History | No
     """Learn from all of `images`, and judge by a folder of its own; `doubt` counts the images that are in both."""
     own = frozenset(digest for content in images.contents for digest in content)
     total, doubts = len(judges.files), []
-    if here := int(_known(judges.contents, own).sum()):
-        doubts.append(f"{here:,} of {total:,} are training images too")
+    if shared := int(_known(judges.contents, own).sum()):
+        doubts.append(f"{shared:,} of {total:,} are training images too")
     if history is not None and (before := int(_known(judges.contents, history.trained).sum())):
         doubts.append(f"{before:,} of {total:,} were training images of {history.source}")
     doubt = f"not held out: {' and '.join(doubts)}" if doubts else _unknown(history)
@@ -244,13 +244,14 @@ def _about_classes(
     images: TrainingImages, training: np.ndarray, held: np.ndarray, trained: np.ndarray
 ) -> Iterator[str]:
     """Yield a sentence for the classes of which none judges, and one for those that nothing is learned of."""
-    counts = [np.bincount(images.targets[flags], minlength=len(images.labels)) for flags in (held, trained, training)]
-    judging, known, learning = counts
-    there = np.bincount(images.targets, minlength=len(images.labels)) > 0
-    if len(unjudged := np.flatnonzero(there & (judging == 0))):
+    judging, known, learning = (
+        np.bincount(images.targets[flags], minlength=len(images.labels)) for flags in (held, trained, training)
+    )
+    present = np.bincount(images.targets, minlength=len(images.labels)) > 0
+    if len(unjudged := np.flatnonzero(present & (judging == 0))):
         before = " (the weights it starts from learned of them)" if known[unjudged].all() else ""
-        yield f"no image of {_few(images.labels, unjudged)} is held out{before}: the accuracy does not cover it"
-    if len(unlearned := np.flatnonzero(there & (learning == 0))):
+        yield f"no image of {_few(images.labels, unjudged)} is held out{before}: not covered by the accuracy"
+    if len(unlearned := np.flatnonzero(present & (learning == 0))):
         yield f"no image of {_few(images.labels, unlearned)} is left to learn from: all are held out"
 
 

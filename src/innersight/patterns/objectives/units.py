@@ -18,9 +18,9 @@ def unit(rows: Rows) -> Read:
     """Maximize a unit: the mean of its activation map, or its value at one location."""
     addresses = [term.address for term in rows.terms if isinstance(term.address, Address)]
     units = rows.tensor([address.unit for address in addresses])
-    places = [address.location for address in addresses]
-    y, x = (rows.tensor([place[axis] if place else 0 for place in places]) for axis in (0, 1))
-    located, some = rows.tensor([place is not None for place in places], torch.bool), any(places)
+    locations = [address.location for address in addresses]
+    y, x = (rows.tensor([location[axis] if location else 0 for location in locations]) for axis in (0, 1))
+    located, some = rows.tensor([location is not None for location in locations], torch.bool), any(locations)
     sign = rows.tensor([1.0 if term.weight > 0 else -1.0 for term in rows.terms], torch.float32)
 
     def read(values: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Extremes:
     def add(self, batch: LayerBatch) -> None:
         """Add a batch. Maps that hold anything but finite numbers are no candidates."""
         values = batch.peak if self._sign > 0 else -batch.low
-        # What only equals the floor comes after the image there, and loses.
+        # A value equal to the floor belongs to a later image, which ranks behind it.
         rows, units = (values > self._least).nonzero(as_tuple=True)
         if len(rows):
             keys = encode(values[rows, units], batch.images.numbers[rows])
