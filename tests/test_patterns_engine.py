@@ -260,7 +260,7 @@ def test_natural_maximum_and_percentile() -> None:
     places = activations(model, images, ["relu2"]).values["relu2"][:, 1].flatten().sort(descending=True).values
     score = found.scores[0]
     assert score.natural == pytest.approx(float(places[0]), abs=1e-5)
-    assert score.usual == pytest.approx(float(places[len(places) // 1000]), abs=1e-5)
+    assert score.p999 == pytest.approx(float(places[len(places) // 1000]), abs=1e-5)
     with tap.untouched(model), torch.no_grad():
         logits = model.logits(stack(images, model.input))[:, 0]
     assert found.scores[1].natural == pytest.approx(float(logits.max()), abs=1e-5)
@@ -303,8 +303,8 @@ def test_flags_of_a_score() -> None:
     assert replace(plain, still=True).flags == ("saturated",)
     assert replace(plain, activation=1.0, held=1.0).flags == ("stuck",)
     assert replace(plain, natural=4.0).flags == ("below natural",)
-    assert replace(plain, natural=1.5, usual=1.0).ratio == 2
-    assert replace(plain, natural=1.5, usual=1.0).usual_ratio == 3
+    assert replace(plain, natural=1.5, p999=1.0).ratio == 2
+    assert replace(plain, natural=1.5, p999=1.0).p999_ratio == 3
 
 
 def test_examples_are_the_parts_that_excite_most() -> None:

@@ -46,7 +46,7 @@ def test_what_switches_off_and_classes_have_natural_values(model: Model) -> None
     # Before the ReLU: how far below zero the unit can be brought.
     assert found.negatives.scores[0].natural == pytest.approx(float(-below.min()), abs=1e-5)
     values = (-below).flatten().sort(descending=True).values
-    assert found.negatives.scores[0].usual == pytest.approx(float(values[len(values) // 1000]), abs=1e-5)
+    assert found.negatives.scores[0].p999 == pytest.approx(float(values[len(values) // 1000]), abs=1e-5)
     assert class_.natural == pytest.approx(float(logits.max()), abs=1e-5)
     assert found.negatives.scores[1].natural == pytest.approx(float(-logits.min()), abs=1e-5)
 
@@ -201,7 +201,7 @@ def test_scores_take_what_a_scan_found(model: Model, tmp_path: Path) -> None:
     by_scan = patterns(model, ["relu2:3", "-relu2:3", "conv1:1"], steps=2, seeds=1, scan=found).scores
     by_images = patterns(model, "relu2:3", steps=2, seeds=1, images=tmp_path).scores[0]
     assert by_scan[0].natural == pytest.approx(by_images.natural, rel=1e-5)
-    assert by_scan[0].usual == pytest.approx(found.natural("relu2:3")[1])
+    assert by_scan[0].p999 == pytest.approx(found.natural("relu2:3")[1])
     assert (by_scan[1].natural, by_scan[2].natural) == (None, None)
     other = tiny("in-place")
     with torch.no_grad():

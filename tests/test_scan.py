@@ -82,7 +82,7 @@ def test_equal_peaks_keep_the_earlier_image(folder: Path) -> None:
     for batch in (1, 9, 60):
         result = scan(model, folder, ["0"], examples=4, batching=Batching(batch=batch))
         assert [example.path for example in result.examples("0:1")] == files[:4]
-        assert result.layers["0"].always_on.all()
+        assert result.layers["0"].always_active.all()
         assert not result.layers["0"].dead.any()
 
 

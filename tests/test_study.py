@@ -333,7 +333,7 @@ def test_the_study_document(web: Path) -> None:
     assert row["box"] == [box.left, box.top, box.right, box.bottom]
     assert len(row["prediction"]) == 4
     assert found["seen"]["count"] == 2
-    assert found["story"] == ["relu1", "relu2"]
+    assert found["default_layers"] == ["relu1", "relu2"]
     assert [layer["name"] for layer in found["layers"]] == ["conv1", "relu1", "conv2", "relu2", "head"]
     assert [layer["document"] for layer in found["layers"]] == [None, "layer/relu1", None, "layer/relu2", None]
     assert {entry["what"] for entry in found["timing"]} == {key.split("/")[0] for key in values_of(web.parent)}

@@ -96,7 +96,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
             "images": images,
             "seen": colour_sheet(np.stack(seen), files, "seen"),
             "layers": layers,
-            "story": [name for name, _, grid in LAYERS if grid > 1],
+            "default_layers": [name for name, _, grid in LAYERS if grid > 1],
             "how": {
                 "activations": "Raw activations of one forward pass, before any scaling.",
                 "compare": "Score: strength times sparsity times agreement over the images.",
@@ -174,7 +174,7 @@ def _layer(
         score.append(
             {
                 "activation": reached, "start": 0.0, "natural": float(natural[unit]), "ratio": ratio,
-                "usual": float(natural[unit]), "usual_ratio": ratio, "held": 0.9 * reached, "agreement": 0.8,
+                "p999": float(natural[unit]), "p999_ratio": ratio, "held": 0.9 * reached, "agreement": 0.8,
                 "grain": 0.1, "steps": 64, "converged": True, "flags": flags,
             }
         )  # fmt: skip
@@ -271,12 +271,12 @@ def _scan(units: int, natural: Array, random: np.random.Generator) -> dict[str, 
     return {
         "images": 400,
         "dead": [3 % units],
-        "always_on": [5 % units],
-        "on": (0.3 * share).tolist(),
+        "always_active": [5 % units],
+        "active": (0.3 * share).tolist(),
         "positive": share.tolist(),
         "mean": (0.1 * natural).tolist(),
         "highest": (1.2 * natural).tolist(),
-        "usual": natural.tolist(),
+        "p999": natural.tolist(),
         "selectivity": {
             "best": best.tolist(),
             "index": index.tolist(),

@@ -355,7 +355,7 @@ def scan(found: Scan) -> str:
             f"{row['units']:,}",
             _pair((row["grid"][0], row["grid"][1])),
             f"{row['dead']:,}",
-            f"{row['always_on']:,}",
+            f"{row['always_active']:,}",
             "" if row["selective"] is None else f"{row['selective']:,}",
             "" if row["twins"] is None else f"{row['twins']:,}",
             f"{row['not_finite']:,}",

@@ -115,16 +115,16 @@ def test_presence_counts() -> None:
     assert tally.dead.tolist() == [bool((peaks[:, u] <= 0).all()) for u in range(UNITS)]
     assert torch.allclose(tally.mean.double(), maps.double().mean((0, 2, 3)), atol=1e-6)
     maps[:, 4] = maps[:, 4].abs() + 0.25
-    assert always_on(maps) == [False, False, False, False, True]
+    assert always_active(maps) == [False, False, False, False, True]
     # One location at zero is enough, on one image of them; a unit that is never a number is not on.
     maps[17, 4, 1, 2] = 0
-    assert always_on(maps) == [False] * UNITS
+    assert always_active(maps) == [False] * UNITS
     maps[:, 4] = math.nan
-    assert always_on(maps) == [False] * UNITS
+    assert always_active(maps) == [False] * UNITS
 
 
-def always_on(maps: Tensor) -> list[bool]:
-    found: list[bool] = Tally(gathered(maps, [20], 8).tensors(), len(maps), (3, 4)).always_on.tolist()
+def always_active(maps: Tensor) -> list[bool]:
+    found: list[bool] = Tally(gathered(maps, [20], 8).tensors(), len(maps), (3, 4)).always_active.tolist()
     return found
 
 

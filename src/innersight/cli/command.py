@@ -14,6 +14,7 @@ import innersight
 from innersight.cli.base import app, load
 from innersight.cli.output import deliver, method_options, progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
+from innersight.options import made
 from innersight.registry import word
 from innersight.render.formats import check
 
@@ -129,7 +130,7 @@ def command(
         name = handler.__name__
         signature = public(name)
         drawn = figure(draws).parameters if draws else {}
-        drawing = {key: one for key, one in drawn.items() if one.default is not REQUIRED}
+        drawing = {key: one for key, one in drawn.items() if one.default is not REQUIRED and key not in without}
         reads = {"model": MODEL, "images": IMAGES, **(typed or {})}
         declared = dict(_declared(signature, arguments, without, reads))
         declared |= {key: _option(one, reads.get(key)) for key, one in drawing.items()}
@@ -315,7 +316,7 @@ def _arguments(signature: Signature, given: Mapping[str, Any], reads: Mapping[st
         if one.options and key not in reads:
             fields = dict(_values(one.options, given, reads))
             kind = getattr(importlib.import_module(one.options.module), one.options.name)
-            found[key] = kind(**fields)
+            found[key] = made(kind, fields)
     found |= dict(_values(signature, given, reads))
     if _method_options(signature):
         # Unknown options arrive among the images: a method's own options are known only once it is looked up.

@@ -1,13 +1,10 @@
 """Commands for units: activation maps, comparisons, what they respond to, are connected to and become."""
 
 import json as text
-from typing import Annotated
 
 import typer
 
 from innersight.cli.command import UNITS, Call, Json, Typed, command
-
-Limit = Annotated[int, typer.Option(help="Units to list and draw.")]
 
 
 @command(UNITS, arguments=("model",), writes=False)
@@ -44,10 +41,10 @@ def find(call: Call) -> None:
     call.deliver(call.run(), "unit_ranking")
 
 
-@command(UNITS, arguments=("model", "address", "images"))
-def connections(call: Call, *, limit: Limit = 8) -> None:
+@command(UNITS, arguments=("model", "address", "images"), draws="connections", without=("units",))
+def connections(call: Call) -> None:
     """Write connections.png unless --out names other files."""
-    call.deliver(call.run(), "connections", limit=limit)
+    call.deliver(call.run(), "connections")
 
 
 @command(UNITS, arguments=("before", "after", "images"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from innersight.scan import Scan
 
 BATCH = 16
-PERCENT = 0.001  # of the values lie above the "usual" one
+PERCENT = 0.001  # of the values lie above the 99.9th percentile
 
 Grid = tuple[int, int]
 References = dict[tuple[str | None, int], Tensor]
@@ -132,7 +132,7 @@ class Natural:
     """What images make of an objective: the highest response and its 99.9th percentile over images and locations."""
 
     highest: float
-    usual: float
+    p999: float
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ def scanned(model: Model, wanted: Sequence[Objective], naturals: Naturals, scan:
         if term is None or term.weight != 1 or term.layer not in scan.layers:
             continue
         if isinstance(term.address, Address) and term.address.location is None:
-            top, usual = scan.natural(term.address)
-            highest[i] = Natural(top, usual) if math.isfinite(top) else None
+            top, p999 = scan.natural(term.address)
+            highest[i] = Natural(top, p999) if math.isfinite(top) else None
     return replace(naturals, highest=tuple(highest))
 
 
@@ -300,8 +300,8 @@ def _add(tally: _Tally, found: _Response, numbers: Sequence[int], count: int, ti
 
 
 def _natural(tally: _Tally) -> Natural | None:
-    usual = tally.values[min(len(tally.values) - 1, int(tally.seen * PERCENT))]
-    return Natural(float(tally.values[0]), float(usual)) if bool(torch.isfinite(tally.values[0])) else None
+    p999 = tally.values[min(len(tally.values) - 1, int(tally.seen * PERCENT))]
+    return Natural(float(tally.values[0]), float(p999)) if bool(torch.isfinite(tally.values[0])) else None
 
 
 def _parts(

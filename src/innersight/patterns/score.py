@@ -41,7 +41,7 @@ class Score:
         inhibited), the class score, or the value of the objective.
     start : float
         The same for the image that the optimizer started from.
-    natural, usual : float or None
+    natural, p999 : float or None
         The highest response over the images given, and its 99.9th percentile over images and locations; None without
         images.
     held : float
@@ -66,7 +66,7 @@ class Score:
     start: float
     natural: float | None
     held: float
-    usual: float | None
+    p999: float | None
     agreement: float | None
     grain: float
     steps: int
@@ -80,9 +80,9 @@ class Score:
         return _times(self.activation, self.natural)
 
     @property
-    def usual_ratio(self) -> float | None:
+    def p999_ratio(self) -> float | None:
         """Activation as a multiple of the natural 99.9th percentile; None where that is unknown or not positive."""
-        return _times(self.activation, self.usual)
+        return _times(self.activation, self.p999)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -120,8 +120,8 @@ class Score:
             "start": self.start,
             "natural": self.natural,
             "ratio": self.ratio,
-            "usual": self.usual,
-            "usual_ratio": self.usual_ratio,
+            "p999": self.p999,
+            "p999_ratio": self.p999_ratio,
             "held": self.held,
             "agreement": self.agreement,
             "grain": self.grain,
@@ -167,7 +167,7 @@ def scored(
         scores.append(
             Score(
                 float(ends[i]), float(starts[i]), natural.highest if natural else None, float(held[i]),
-                natural.usual if natural else None, agreement, float(grains[i]), one.steps, one.converged, rectified,
+                natural.p999 if natural else None, agreement, float(grains[i]), one.steps, one.converged, rectified,
                 one.still,
             )
         )  # fmt: skip

@@ -65,14 +65,14 @@ def _title(found: Scan, layer: str, lowest: bool) -> str:
     return (
         f"{layer} ({row['grid'][0]}x{row['grid'][1]}), {what} over {found.images:,} images{left}\n"
         f"crops around the peak, dark where the unit is below half of it\n{row['units']} units, {row['dead']} never "
-        f"positive, {row['always_on']} positive at every location of every image"
+        f"positive, {row['always_active']} positive at every location of every image"
     )
 
 
 def _about(found: Scan, layer: str, unit: int) -> str:
     tally = found.layers[layer]
     share = int(tally.positive[unit]) / max(1, int(tally.raw["presence/finite"][unit]))
-    lines = [f"unit {unit}", f"active on {share:.0%} of images", f"at {float(tally.on[unit]):.0%} of locations"]
+    lines = [f"unit {unit}", f"active on {share:.0%} of images", f"at {float(tally.active[unit]):.0%} of locations"]
     classes: Any = tally.selectivity
     if classes is not None and int(classes["best"][unit]) >= 0 and float(classes["index"][unit]) > 0:
         lines.append(f"most on {brief(found.model.labels[int(classes['best'][unit])], 16)}")

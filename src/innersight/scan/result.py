@@ -259,7 +259,7 @@ class Scan(Result):
         Returns
         -------
         dict
-            By layer: units, grid (h, w), dead (units that are positive nowhere), always_on (positive everywhere),
+            By layer: units, grid (h, w), dead (units that are positive nowhere), always_active (positive everywhere),
             selective (units whose class explains at least a tenth of the variance of their peaks; None where no class
             is known), twins (units that correlate by 0.9 or more with another unit of the layer; None without
             `correlate`), not_finite (maps that contain NaN or infinity).
@@ -270,7 +270,7 @@ class Scan(Result):
                 "units": tally.units,
                 "grid": list(tally.grid),
                 "dead": int(tally.dead.sum()),
-                "always_on": int(tally.always_on.sum()),
+                "always_active": int(tally.always_active.sum()),
                 "selective": None if tally.selectivity is None else int((tally.selectivity["share"] >= 0.1).sum()),
                 "twins": tally.twins(name),
                 "not_finite": tally.not_finite,

@@ -140,12 +140,12 @@ class Tally:
         return self.positive == 0
 
     @property
-    def always_on(self) -> Tensor:
+    def always_active(self) -> Tensor:
         """(units,) bool: positive at every location of every image."""
         return (self.raw["presence/everywhere"] == self.raw["presence/finite"]) & (self.positive > 0)
 
     @property
-    def on(self) -> Float[Tensor, " units"]:
+    def active(self) -> Float[Tensor, " units"]:
         """Share of locations at which the unit is positive, 0 to 1, of those that `quantile` counts; NaN for none."""
         return share_above_zero(*self._sketch)
 
@@ -203,13 +203,13 @@ class Tally:
     def rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
         """Return the statistics of every unit as plain data. labels : of the model's classes."""
         ranges = torch.stack([self.quantile(share) for share in QUANTILES], 1).tolist()
-        on = self.on.tolist()
+        active = self.active.tolist()
         classes = self.selectivity
         return [
             {
                 "mean": float(self.mean[unit]),
                 "positive": int(self.positive[unit]) / max(1, int(self.raw["presence/finite"][unit])),
-                "on": on[unit] if on[unit] == on[unit] else None,
+                "active": active[unit] if active[unit] == active[unit] else None,
                 "quantiles": dict(zip(map(str, QUANTILES), ranges[unit], strict=True)),
                 "class": None if classes is None else _class(classes, unit, labels),
             }

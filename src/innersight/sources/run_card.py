@@ -14,7 +14,7 @@ from innersight.sources import query
 from innersight.storage.bounded import read_json, reading
 from innersight.storage.writing import write_tensors, write_text
 
-FORMAT = 1
+FORMAT = 2
 # Origins that build a network by its name alone: no file is opened, and no code runs but that of installed libraries.
 LIBRARIES = ("small", "timm", "torchvision")
 
@@ -100,7 +100,9 @@ def read_card(folder: str | Path) -> RunCard:
     where = printable(path)
     with reading(where, "run card"):
         if data["format"] != FORMAT:
-            raise InnersightError(f"{where}: format {data['format']} is not known to this version (it reads {FORMAT})")
+            raise InnersightError(
+                f"{where}: format {data['format']} is not known to this version, which reads {FORMAT}; train the run again"
+            )
         spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
         card = RunCard(
             data["net"], tuple(data["labels"]), InputSpec(**spec), data["metrics"], data["recipe"], data["format"]

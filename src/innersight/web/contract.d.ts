@@ -17,7 +17,7 @@ interface LayerEntry {
   name: string; kind: string; role: string; units: number; grid: [number, number]; parameters: number; document: string | null;
 }
 interface Study {
-  format: number; title: string; created: string; version: string; story: string[]; skipped: string[];
+  format: number; title: string; created: string; version: string; default_layers: string[]; skipped: string[];
   model: {
     name: string; source: string; parameters: number; labels: string[]; notes: string[]; warnings: string[];
     input: { channels: number; height: number; width: number; mean: number[]; std: number[]; fit: string; crop: number };
@@ -29,7 +29,7 @@ interface Study {
 }
 
 interface Score {
-  activation: number; natural: number; ratio: number | null; held?: number; usual?: number; agreement?: number | null;
+  activation: number; natural: number; ratio: number | null; held?: number; p999?: number; agreement?: number | null;
   steps?: number; converged?: boolean; flags: string[];
 }
 interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[] }
@@ -39,7 +39,7 @@ interface UnitPatterns extends Drawn {
 interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
 interface Field { size: Position; effective: Position; stride: Position; middle: Position }
 interface ScanCounts {
-  images: number; dead: number[]; always_on: number[]; on: number[]; positive: number[]; mean: number[]; highest: number[]; usual: number[];
+  images: number; dead: number[]; always_active: number[]; active: number[]; positive: number[]; mean: number[]; highest: number[]; p999: number[];
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
 }
 interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }

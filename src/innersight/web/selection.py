@@ -49,7 +49,7 @@ def _selected(
     study["layers"] = [
         {**row, "document": row["document"] if row["document"] in layers else None} for row in study["layers"]
     ]
-    study["story"] = [layer for layer in study["story"] if f"layer/{layer}" in layers]
+    study["default_layers"] = [layer for layer in study["default_layers"] if f"layer/{layer}" in layers]
     shown_units = [unit for unit in pinned if unit.unit is not None]
     if shown_units:
         # As address.js writes them: what separates is escaped.

@@ -127,12 +127,12 @@ def _counts(reader: "StudyReader", row: Mapping[str, Any]) -> dict[str, Any] | N
     return {
         "images": before.images,
         "dead": tally.dead.nonzero()[:, 0].tolist(),
-        "always_on": tally.always_on.nonzero()[:, 0].tolist(),
-        "on": tally.on.nan_to_num().tolist(),
+        "always_active": tally.always_active.nonzero()[:, 0].tolist(),
+        "active": tally.active.nan_to_num().tolist(),
         "positive": (tally.positive / raw["presence/finite"].clamp(min=1)).tolist(),
         "mean": tally.mean.tolist(),
         "highest": tally.value[:, 0].tolist(),
-        "usual": tally.quantile(0.999).tolist(),
+        "p999": tally.quantile(0.999).tolist(),
         "selectivity": None if found is None else {key: values.tolist() for key, values in found.items()},
         "classes": _classes(tally, reader.model.document["model"]["labels"]),
     }

@@ -68,7 +68,7 @@ def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
     return {
         "title": f"What {model['name']} sees",
         "model": model,
-        "story": reader.plan["layers"],
+        "default_layers": reader.plan["layers"],
         "skipped": reader.model.document["skipped"],
     }
 

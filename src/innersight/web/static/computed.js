@@ -27,7 +27,7 @@ function thumb(study, layer) {
 function health(study, layer) {
   const found = [];
   if (layer.scan) {
-    found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_on.length)} always active in `
+    found.push({ text: `${count(layer.scan.dead.length)} dead, ${count(layer.scan.always_active.length)} always active in `
       + `${count(layer.scan.images)} scanned images`, bad: layer.scan.dead.length > 0 });
   } else {
     const maps = Object.values(layer.activations);

@@ -42,7 +42,7 @@ export function scoreFacts(score, settings, what = "unit") {
       ["steps", score?.steps ? `${score.steps}, ${score.converged ? "converged" : "not converged"}` : null],
       [h("span", { title: "Mean under random transforms that the optimization did not use" }, "under transforms"), score ? number(score.held) : null],
       ["best image", score ? number(score.natural) : null],
-      [h("span", { title: "Over all locations of the images of this study" }, "99.9th percentile"), score && what !== "class" ? number(score.usual) : null],
+      [h("span", { title: "Over all locations of the images of this study" }, "99.9th percentile"), score && what !== "class" ? number(score.p999) : null],
       ["seed agreement", score?.agreement === null || score?.agreement === undefined ? null : `${number(score.agreement, 2)} (cosine similarity)`],
     ]),
     h("details", { class: "how" }, h("summary", {}, "Settings"),

@@ -39,7 +39,7 @@ export function shownLayers(study) {
 /** The story's layers that exist. */
 export function storyLayers(study) {
   const shown = shownLayers(study);
-  const story = study.story.map((name) => shown.find((layer) => layer.name === name)).filter(Boolean);
+  const story = study.default_layers.map((name) => shown.find((layer) => layer.name === name)).filter(Boolean);
   return story.length ? story : shown;
 }
 
@@ -49,7 +49,7 @@ export function storyLayers(study) {
  * @param {(layer: LayerDocument | null, name: string) => any} find
  */
 export async function deepest(study, find) {
-  for (const name of [...study.story].reverse()) {
+  for (const name of [...study.default_layers].reverse()) {
     const found = await find(await loadLayer(study, name), name);
     if (found) return found;
   }

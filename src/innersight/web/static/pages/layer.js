@@ -67,7 +67,7 @@ function layerHead(study, layer) {
       layer.field ? ` Receptive field ${size(layer.field.size)} px of the network's input, effective receptive field (95% of the gradient energy) `
         + `${size(layer.field.effective)} px.` : null),
     layer.scan ? h("p", { class: "badges" }, [
-      [layer.scan.dead, "dead (never positive)", "bad"], [layer.scan.always_on, "always active (positive at every location)", ""],
+      [layer.scan.dead, "dead (never positive)", "bad"], [layer.scan.always_active, "always active (positive at every location)", ""],
     ].map(([units, what, kind]) => h("span", { class: units.length ? `badge ${kind}` : "badge" },
       `${plural(units.length, "unit")} ${what} in ${count(layer.scan.images)} scanned images`))) : null);
 }

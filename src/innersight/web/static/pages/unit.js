@@ -57,7 +57,7 @@ function unitBadges(layer, unit) {
       h("span", {}, `comparison score ${number(rank[at].score)}: ${rank[at].reason} `)] : null,
     scan?.dead.includes(unit) ? h("span", { class: "badge bad" }, "dead: never positive in the scan") : null,
     scan && !scan.dead.includes(unit) ? h("span", { class: "badge" },
-      `active in ${percent(scan.positive[unit])} of the scanned images, at ${percent(scan.on[unit])} of locations`) : null,
+      `active in ${percent(scan.positive[unit])} of the scanned images, at ${percent(scan.active[unit])} of locations`) : null,
   ].filter(Boolean);
   return badges.length ? h("p", { class: "badges" }, badges) : null;
 }

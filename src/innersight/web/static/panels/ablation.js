@@ -84,9 +84,9 @@ function unitsOfPrediction({ study, layers, image }) {
 
 /** The layers whose units are ablated already; else the last of the main ones. */
 async function ablatedLayers(study) {
-  const layers = await Promise.all(study.story.map((name) => loadLayer(study, name)));
-  const found = study.story.filter((_, i) => layers[i]?.ablation);
-  return found.length ? found : study.layers.filter(({ name, grid }) => study.story.includes(name) && grid[0] * grid[1] > 1)
+  const layers = await Promise.all(study.default_layers.map((name) => loadLayer(study, name)));
+  const found = study.default_layers.filter((_, i) => layers[i]?.ablation);
+  return found.length ? found : study.layers.filter(({ name, grid }) => study.default_layers.includes(name) && grid[0] * grid[1] > 1)
     .slice(-2).map(({ name }) => name);
 }
 

@@ -35,7 +35,7 @@ panel({
   offer(study, { page, name }) {
     if (page === "l") return maps(study, [name]);
     const left = page === "" ? study.layers.filter(({ document }) => !document).map((layer) => layer.name) : [];
-    const first = study.story.filter((own) => left.includes(own));
+    const first = study.default_layers.filter((own) => left.includes(own));
     return left.length ? maps(study, first.length ? first : left.slice(0, AT_ONCE)) : null;
   },
   more(study, { page, name }) {
