@@ -1,7 +1,7 @@
 """What the caller has set in torch: kept away from our own computations, given back to the user's network."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -59,11 +59,11 @@ def callers() -> Iterator[None]:
 
 
 @contextmanager
-def uncompiled(net: nn.Module) -> Iterator[None]:
-    """Inside, no part of the network runs compiled: compiled code was traced without our hooks, and skips them."""
+def uncompiled(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, none of the modules runs compiled: compiled code was traced without our hooks, and skips them."""
     compiled = any(
         isinstance(module, torch._dynamo.OptimizedModule) or getattr(module, "_compiled_call_impl", None) is not None
-        for module in net.modules()
+        for module in modules
     )
     if not compiled:
         yield

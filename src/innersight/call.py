@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 
-from innersight import ambient
+from innersight import ambient, measured
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.layer import Layer
@@ -31,6 +31,7 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     list of one name, one number for a list of one number, and a list of one layer for the layer. A layer is given by
     its name, as a `Layer`, or as the module itself. Parameters declared as int or float take numbers of NumPy and
     torch. All runs in `ambient.plain`, so that inference mode, autocast and other defaults of torch change no value.
+    What was measured of a network that has changed since is measured again.
 
     instead : for words that have another parameter, its name: `layers="what"`. Raises InnersightError for both words of
     a pair, several layers where one is read, and values of another type.
@@ -43,7 +44,8 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
-            model = next((one for one in (*args, *kwargs.values()) if isinstance(one, Model)), None)
+            models = [one for one in (*args, *kwargs.values()) if isinstance(one, Model)]
+            model = models[0] if models else None
             given = _renamed(function.__name__, words, kwargs, model)
             try:
                 asked = signature.bind(*args, **given).arguments
@@ -53,7 +55,7 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             for name in asked.keys() & kinds.keys():
                 asked[name] = _converted(name, asked[name], kinds[name], model)
             bound = inspect.BoundArguments(signature, asked)
-            with ambient.plain():
+            with ambient.plain(), measured.current(models):
                 return function(*bound.args, **bound.kwargs)
 
         return called

@@ -2,16 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight import tap
+from innersight import measured, tap
 from innersight.image import Image, stack
 from innersight.input_spec import InputSpec
 from innersight.model import Model
@@ -29,8 +28,6 @@ DEAF, LOUD, HEARD = 5.0, 250.0, (8.0, 150.0)
 LOWEST = math.log(torch.finfo(torch.float32).tiny)
 FLAT = 0.04  # standard deviation of the pixels, 0..1, of images from which nothing can be told
 
-_measured: "WeakKeyDictionary[Model, tuple[str, ...]]" = WeakKeyDictionary()
-
 
 def unit_warnings(model: Model, x: Float[Tensor, "B C H W"]) -> tuple[str, ...]:
     """Return a warning where the network seems to be fed pixels in another range than it was trained on.
@@ -40,10 +37,15 @@ def unit_warnings(model: Model, x: Float[Tensor, "B C H W"]) -> tuple[str, ...]:
     trained one by how much its logits differ between an image and its mean colour. It is only called wrong where the
     other range would fit.
     """
-    if model not in _measured:
-        found = _unit(model, x[:IMAGES].to(model.device, model.dtype))
-        _measured[model] = () if found is None else (found,)
-    return _measured[model]
+    return _unit_warnings(model, lambda: x)
+
+
+def _unit_warnings(model: Model, x: Callable[[], Float[Tensor, "B C H W"]]) -> tuple[str, ...]:
+    def measure() -> tuple[str, ...]:
+        found = _unit(model, x()[:IMAGES].to(model.device, model.dtype))
+        return () if found is None else (found,)
+
+    return measured.once(model, "unit of pixels", measure)
 
 
 class InputLook:
@@ -116,8 +118,7 @@ def fit_warnings(spec: InputSpec, sizes: Mapping[tuple[int, int], int]) -> tuple
 
 def image_warnings(model: Model, images: Sequence[Image]) -> tuple[str, ...]:
     """Return both kinds of warnings for images that are held."""
-    known = _measured.get(model)
-    own = unit_warnings(model, stack(images[:IMAGES], model.input)) if known is None else known
+    own = _unit_warnings(model, lambda: stack(images[:IMAGES], model.input))
     sizes = Counter((image.height, image.width) for image in images)
     return (*own, *fit_warnings(model.input, sizes))
 

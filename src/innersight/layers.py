@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from innersight import tap
+from innersight import measured, tap
 from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.layer import Layer, Role
@@ -65,7 +65,11 @@ def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[La
 
 
 def survey(model: Model) -> tuple[Layer, ...]:
-    """Return every readable layer of `model`; see `layers`."""
+    """Return every readable layer of `model`, looked up once; see `layers`."""
+    return measured.once(model, "survey", lambda: _surveyed(model))
+
+
+def _surveyed(model: Model) -> tuple[Layer, ...]:
     found, modules = tap.layouts(model), dict(model.net.named_modules())
     return tuple(
         # NAME#2 is the second call of NAME.
@@ -115,7 +119,7 @@ def default_layers(model: Model, count: int = STEPS) -> tuple[str, ...]:
     ('stem', 'stage1', 'stage2', 'stage3', 'stage4')
 
     """
-    steps = _steps(model) or _flat(model)
+    steps: Sequence[Layer] = _steps(model) or _flat(model)
     if len(steps) > count:
         last = len(steps) - 1
         steps = [steps[round(i * last / (count - 1))] for i in range(count)] if count > 1 else [steps[-1]]
@@ -126,8 +130,12 @@ def last_grid(model: Model) -> tuple[str, str]:
     """Return the layer that class heatmaps are read from, and why: the last one whose grid still reaches the class.
 
     In a network that reads the class from a class token no gradient reaches the grid of the last block: it is skipped.
-    Raises InnersightError for a network without any map larger than 1x1.
+    Measured once. Raises InnersightError for a network without any map larger than 1x1.
     """
+    return measured.once(model, "last grid", lambda: _last_grid(model))
+
+
+def _last_grid(model: Model) -> tuple[str, str]:
     known = {layer.name: layer for layer in survey(model)}
     steps = [step.name for step in _steps(model)]
     if not steps:
@@ -201,8 +209,12 @@ def _role(module: nn.Module) -> Role:
     return named or "other"
 
 
-def _steps(model: Model) -> list[Layer]:
-    """Return all steps with maps that default layers are chosen from."""
+def _steps(model: Model) -> Sequence[Layer]:
+    """Return all steps with maps that default layers are chosen from, looked up once."""
+    return measured.once(model, "steps", lambda: tuple(_opened(model)))
+
+
+def _opened(model: Model) -> list[Layer]:
     known = {layer.name: layer for layer in survey(model)}
     order = {name: i for i, name in enumerate(known)}
     parts = _open(model.net, "", known)

@@ -12,7 +12,7 @@ from innersight.address import ClassAddress
 from innersight.errors import InnersightError, nearest, whole
 from innersight.heads import PLAIN, Head
 from innersight.input_spec import InputSpec
-from innersight.network import failing, run
+from innersight.network import failing, run, submodule
 from innersight.scalars import integer, is_integer
 
 
@@ -185,14 +185,15 @@ class Model:
 
         Raises InnersightError with the nearest names.
         """
-        modules: dict[str, nn.Module] = dict(self.net.named_modules())
-        name, mark, number = layer.rpartition("#")
-        call = whole(number)
-        if layer not in modules and mark and call and name in modules:
-            return modules[name], call
-        if not layer or layer not in modules:
-            raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, filter(None, modules))}")
-        return modules[layer], 1
+        found = submodule(self.net, layer)
+        if found is not None:
+            return found, 1
+        name, _, number = layer.rpartition("#")
+        found, call = submodule(self.net, name), whole(number)
+        if found is not None and call:
+            return found, call
+        names = [name for name, _ in self.net.named_modules() if name]
+        raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, names)}")
 
     def class_index(self, target: "int | str | SupportsIndex | ClassAddress") -> int:
         """Return the number of a class.

@@ -39,6 +39,14 @@ def run(net: nn.Module, x: torch.Tensor, name: str) -> Any:
             _writes[net] = fed._version != version
 
 
+def submodule(net: nn.Module, path: str) -> nn.Module | None:
+    """Return the module with a dotted name inside a network, None where there is none."""
+    found: nn.Module | None = net if path else None
+    for name in path.split("."):
+        found = None if found is None else found._modules.get(name)
+    return found
+
+
 @contextmanager
 def failing(what: str) -> Iterator[None]:
     """Inside, an error of the user's network or head becomes a NetworkError that says what failed."""

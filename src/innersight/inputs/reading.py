@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -244,12 +244,15 @@ def ahead(
         return [read(entry) for entry in group]
 
     groups = batched(iter(source), group_size)
-    if not workers:
-        for group in groups:
+    first = list(islice(groups, 2 if workers else 0))
+    # A single group has no other to be read beside it.
+    if len(first) < 2:
+        for group in chain(first, groups):
             yield from several(group)
         return
     with _pool(workers) as pool:
-        waiting: deque[Future[list[T]]] = deque(pool.submit(several, g) for g in islice(groups, AHEAD * workers))
+        begun = chain(first, islice(groups, AHEAD * workers - len(first)))
+        waiting: deque[Future[list[T]]] = deque(pool.submit(several, group) for group in begun)
         while waiting:
             done = waiting.popleft().result()
             waiting.extend(pool.submit(several, group) for group in islice(groups, 1))

@@ -198,7 +198,7 @@ def _run(net: nn.Module, spec: InputSpec) -> Outputs:
     training = {m: m.training for m in net.modules()}
     ending = Ending(net.parameters())
     try:
-        with torch.no_grad(), torch.random.fork_rng(), ambient.uncompiled(net):
+        with torch.no_grad(), torch.random.fork_rng(), ambient.uncompiled(net.modules()):
             for module in training:
                 module.training = False
             with ending:

@@ -101,7 +101,7 @@ def read_card(folder: str | Path) -> RunCard:
     with reading(where, "run card"):
         if data["format"] != FORMAT:
             raise InnersightError(
-                f"{where}: format {data['format']} is not known to this version, which reads {FORMAT}; train the run again"
+                f"{where}: format {data['format']} is not known to this version, which reads {FORMAT}; train it again"
             )
         spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["input"].items()}
         card = RunCard(

@@ -151,11 +151,9 @@ def replace(model: Model, x: Tensor, layer: str, change: Callable[[Tensor], Tens
 def _handled(model: Model, handlers: Mapping[str, Handler]) -> Iterator[None]:
     """Call each handler with the layer's activation at its call; a tensor it returns takes its place."""
     found = {layer: layout(model, layer) for layer in handlers}
-    # Looked up once and not for each layer: of hundreds, that would take as long as some of the layers.
-    modules = dict(model.net.named_modules())
     with ExitStack() as stack:
         for layer, handler in handlers.items():
-            module, call = (modules[layer], 1) if layer in modules else model.call(layer)
+            module, call = model.call(layer)
             stack.callback(module.register_forward_hook(_hook(found[layer], handler, call)).remove)
         yield
 

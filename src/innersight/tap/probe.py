@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from innersight import ambient
+from innersight import ambient, measured
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.nested import leaves
@@ -65,11 +64,8 @@ class Candidate:
         return self.score / (FULL * share) if share > 0 else 0.0
 
 
-_known: "WeakKeyDictionary[Model, dict[str, Layout | Unreadable]]" = WeakKeyDictionary()
-
-
 def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
-    """Return the layout of every layer that is called, in the order of the forward pass; measured once for a Model.
+    """Return the layout of every layer that is called, in the order of the forward pass; measured once, see `measured`.
 
     One pass with five images that differ in one corner each, and one more with ReLUs and their like taken out where
     a layer is silent. Of the possible layouts of an output that one is taken whose locations change where the image
@@ -77,15 +73,12 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     module that is called several times has an entry `NAME#2`, `NAME#3` ... for each further call. Raises
     InnersightError when the network refuses a batch of five.
     """
-    if model not in _known:
-        with ambient.plain():
-            _known[model] = _measure(model)
-    return _known[model]
+    return measured.once(model, "layouts", lambda: _measure(model))
 
 
 def _measure(model: Model) -> dict[str, Layout | Unreadable]:
-    x = _images(model)
-    with untouched(model), torch.no_grad():
+    with ambient.plain(), untouched(model), torch.no_grad():
+        x = _images(model)
         found = _read_layouts(model, x)
         if any(_silent(readings) for readings in found.values()):
             # Which locations respond is then seen with units that cannot be silent.

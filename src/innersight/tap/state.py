@@ -1,6 +1,6 @@
 """Leave no trace: what every pass changes for a while and puts back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,35 +18,42 @@ def untouched(model: Model) -> Iterator[None]:
     Afterwards modes, requires_grad, and torch's RNG are as before. Weights made in inference mode, which no gradient
     may pass, are replaced by copies meanwhile; parts behind torch.compile, which calls no hooks, run uncompiled.
     """
-    with ambient.plain(), _differentiable(model.net), ambient.uncompiled(model.net), _frozen(model.net):
+    modules = list(model.net.modules())
+    with ambient.plain(), _differentiable(modules), ambient.uncompiled(modules), _frozen(modules):
         yield
 
 
 @contextmanager
-def _frozen(net: nn.Module) -> Iterator[None]:
-    training = [(module, module.training) for module in net.modules()]
-    frozen = [p for p in net.parameters() if p.requires_grad]
+def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
+    training = [(module, module.training) for module in modules]
+    parameters = (p for module in modules for p in module._parameters.values() if p is not None)
+    frozen = [p for p in parameters if p.requires_grad]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         try:
-            for module, _ in training:
-                module.training = False
+            _set_modes((module, False) for module in modules)
             for parameter in frozen:
                 parameter.requires_grad_(False)
             yield
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(True)
-            for module, mode in training:
-                module.training = mode
+            _set_modes(training)
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:
+        # To set an attribute of a module takes longer than to read hundreds.
+        if module.training != mode:
+            module.training = mode
 
 
 @contextmanager
-def _differentiable(net: nn.Module) -> Iterator[None]:
+def _differentiable(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Inside, parameters and buffers that were made in inference mode are ordinary copies."""
     copies: dict[int, Tensor] = {}
     with ExitStack() as stack:
-        for module in net.modules():
+        for module in modules:
             for held in (module._parameters, module._buffers):
                 for name, tensor in held.items():
                     if tensor is None or not tensor.is_inference():

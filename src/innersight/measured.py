@@ -1,0 +1,104 @@
+"""What is measured once for a network, and again as soon as its weights or modules are others."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import local
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from innersight.model import Model
+
+T = TypeVar("T")
+SAMPLED = 8  # tensors of which some values are compared
+VALUES = 4
+
+
+@dataclass
+class _Kept:
+    """What was measured of a network, and the state that it had. state : None before it was looked at."""
+
+    state: Hashable = None
+    values: dict[Hashable, Any] = field(default_factory=dict)
+
+
+_kept: "WeakKeyDictionary[Model, _Kept]" = WeakKeyDictionary()
+
+
+class _Call(local):
+    """Whether this thread is inside a public function."""
+
+    inside = False
+
+
+_call = _Call()
+
+
+def once(model: Model, key: Hashable, measure: Callable[[], T]) -> T:
+    """Return what `measure` returns, which is called once for a Model while its network stays the same.
+
+    key : what is measured. What is returned is shared: it must not be changed.
+    """
+    values = _kept.setdefault(model, _Kept()).values
+    if key not in values:
+        values[key] = measure()
+    found: T = values[key]
+    return found
+
+
+@contextmanager
+def current(models: Iterable[Model]) -> Iterator[None]:
+    """Inside, what is measured of networks is of these as they are now: what was measured before a change is dropped.
+
+    For the call of a public function: within one, nobody but us changes a network, and puts it back.
+    """
+    if _call.inside:
+        yield
+        return
+    for model in models:
+        state = network_state(model.net)
+        if _kept.setdefault(model, _Kept(state)).state != state:
+            _kept[model] = _Kept(state)
+    _call.inside = True
+    try:
+        yield
+    finally:
+        _call.inside = False
+
+
+def network_state(net: nn.Module) -> Hashable:
+    """Return what differs as soon as a module, a parameter or a buffer of a network is another, or was written to.
+
+    Writing through `.data` does not count as writing in torch: some values of some tensors are compared as well, as
+    whoever loads weights in this way changes all of them.
+    """
+    found: list[Hashable] = []
+    tensors = []
+    for module in net.modules():
+        found.append(id(module))
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is None:
+                continue
+            # Tensors made in inference mode count no writes; some have no memory of their own, and are not read.
+            version = -1 if tensor.is_inference() else tensor._version
+            found.append((id(tensor), version, _address(tensor)))
+            tensors.append(tensor)
+    return tuple(found), _sample(tensors)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # a tensor subclass or lazy parameter without storage
+        return 0
+
+
+def _sample(tensors: list[torch.Tensor]) -> bytes:
+    plain = [one for one in tensors if type(one) in (nn.Parameter, torch.Tensor) and one.is_floating_point()]
+    some = [one for one in plain if one.numel() and not one.is_meta]
+    some = some[:: max(1, len(some) // SAMPLED)]
+    values = [one.detach().reshape(-1)[:: max(1, one.numel() // VALUES)][:VALUES].double().cpu() for one in some]
+    return torch.cat(values).numpy().tobytes() if values else b""
