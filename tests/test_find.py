@@ -11,9 +11,10 @@ import innersight as ins
 from innersight.activations import compute
 from innersight.boxes import Box
 from innersight.errors import InnersightError
-from innersight.find import DEFINITION, STRONGEST, Query, average_precision, fits, parse_region, rank
+from innersight.find import DEFINITION, Query, parse_region
 from innersight.find.colours import own_colours
-from innersight.find.score import Strongest, largest_share
+from innersight.find.engine import rank
+from innersight.find.score import STRONGEST, Strongest, average_precision, fits, largest_share
 from innersight.image import ImageError, stack
 
 BOX = (0.1, 0.2, 0.6, 0.7)

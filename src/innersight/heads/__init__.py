@@ -1,16 +1,13 @@
 """Heads: how a network's output, whatever it is, becomes one score per class."""
 
-from innersight.heads.head import LINKS, PLAIN, Fitted, Head, Link, Outputs, numbered, readable
+from innersight.heads.head import PLAIN, Fitted, Head, Outputs, numbered, readable
 from innersight.heads.kinds import multilabel, region, similarity
-from innersight.heads.outputs import tensor_of
 from innersight.heads.recognise import recognise
 
 __all__ = [
-    "LINKS",
     "PLAIN",
     "Fitted",
     "Head",
-    "Link",
     "Outputs",
     "multilabel",
     "numbered",
@@ -18,5 +15,4 @@ __all__ = [
     "recognise",
     "region",
     "similarity",
-    "tensor_of",
 ]
