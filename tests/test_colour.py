@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib import colormaps
 
-from innersight.image import PixelBox
+from innersight.boxes import PixelBox
 from innersight.patterns.score import HIGH, grain
 from innersight.render.colour import Scale, as_colour, paint, ramp, scale_of, to_bytes
 from innersight.render.figures import draw_map

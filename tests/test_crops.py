@@ -9,7 +9,7 @@ from networks import image, tiny
 from PIL import Image as PILImage
 
 import innersight as ins
-from innersight.image import PixelBox
+from innersight.boxes import PixelBox
 from innersight.input_spec import InputSpec
 from innersight.layer import ReceptiveField
 from innersight.model import Model

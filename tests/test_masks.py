@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from innersight.boxes import PixelBox
 from innersight.errors import InnersightError
-from innersight.image import PixelBox
 from innersight.masks import laid, numbers, read_masks
 from innersight.toons import CLASSES, PARTS, Drawn, draw, write
 

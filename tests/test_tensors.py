@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 import innersight as ins
+from innersight.boxes import PixelBox
 from innersight.errors import InnersightError
-from innersight.image import ImageError, PixelBox
+from innersight.image import ImageError
 from innersight.input_spec import InputSpec
 from innersight.inputs import read
 from innersight.model import Model

@@ -30,3 +30,23 @@ def box_of(corners: Sequence[float], where: str) -> Box:
             f"{where}: from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is not a box: x0,y0 is its upper left corner"
         )
     return Box(x0, y0, x1, y1)
+
+
+@dataclass(frozen=True)
+class PixelBox:
+    """A rectangle in source pixels; (left, top) inclusive, fractions of a pixel allowed."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Width in source pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Height in source pixels."""
+        return self.bottom - self.top

@@ -14,6 +14,7 @@ from PIL import Image as PILImage
 from PIL import ImageColor
 from torch import Tensor
 
+from innersight.boxes import PixelBox
 from innersight.brief import brief
 from innersight.errors import printable
 from innersight.input_spec import InputSpec
@@ -22,26 +23,6 @@ from innersight.pixels import MAX_PIXELS as MAX_PIXELS
 from innersight.pixels import SUFFIXES as SUFFIXES
 from innersight.pixels import Decoded, decode, eight_bit, from_array, painted, read_npy
 from innersight.pixels import ImageError as ImageError
-
-
-@dataclass(frozen=True)
-class PixelBox:
-    """A rectangle in source pixels; (left, top) inclusive, fractions of a pixel allowed."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def width(self) -> float:
-        """Width in source pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> float:
-        """Height in source pixels."""
-        return self.bottom - self.top
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +178,24 @@ class Image:
         return spec.normalise(pixels.unsqueeze(0)).squeeze(0).contiguous()
 
     def values(self, spec: InputSpec) -> np.ndarray | Tensor:
-        """Return what the network sees, (H, W, C): uint8 in 0..255, or float32 in 0..1 of an image with other bands.
+        """Return what the network sees.
 
-        Of an image given as the network's input that input, (C, H, W), as a Tensor. Raises ImageError for an image
-        with another number of bands than the network takes.
+        Parameters
+        ----------
+        spec
+            The network's input contract.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            (H, W, C): uint8 in 0..255, or float32 in 0..1 of an image with other bands. Of an image given as the
+            network's input that input, (C, H, W), as a Tensor.
+
+        Raises
+        ------
+        ImageError
+            For an image with another number of bands than the network takes.
+
         """
         if self.network is not None:
             return self.network.fed_to(spec, self.name)
@@ -208,7 +203,19 @@ class Image:
         return array.reshape(spec.height, spec.width, spec.channels)
 
     def checked(self, spec: InputSpec) -> "Image":
-        """Return this image. Raises ImageError where it has another number of bands than the network takes."""
+        """Return this image where the network takes it.
+
+        Parameters
+        ----------
+        spec
+            The network's input contract.
+
+        Raises
+        ------
+        ImageError
+            Where it has another number of bands than the network takes.
+
+        """
         if self.network is not None:
             self.network.fed_to(spec, self.name)
         else:

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Integer
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from innersight.boxes import PixelBox
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable, whole
-from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, ImageError, PixelBox, load_image
+from innersight.image import BROKEN, MAX_PIXELS, SUFFIXES, ImageError, load_image
 from innersight.inputs.files import find_images
 from innersight.storage.bounded import MAX_MODEL, check, read_json
 

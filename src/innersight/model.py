@@ -181,9 +181,25 @@ class Model:
         return self.call(layer)[0]
 
     def call(self, layer: str) -> tuple[nn.Module, int]:
-        """Return the module named `layer` and which of its calls is meant: 2 for `NAME#2`, 1 for `NAME`.
+        """Return the module of a layer and which of its calls is meant.
 
-        Raises InnersightError with the nearest names.
+        Parameters
+        ----------
+        layer
+            `NAME`, or `NAME#2` for the second call of a module that is called several times.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            The module.
+        number : int
+            Of the call, from 1.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown layer; it lists the nearest names.
+
         """
         found = submodule(self.net, layer)
         if found is not None:

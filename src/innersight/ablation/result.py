@@ -26,11 +26,30 @@ DEFINITION = (
 class Ablation(Result):
     """The change of every class score when a unit of a layer is ablated.
 
-    change : (images, units, classes) float32, in the unit of the model's head: score with the unit ablated minus score
-    of the intact network. logits : (images, classes) of the intact network. to : what a unit's map was set to.
-    images : their names, in the order of the rows. closed_form : whether the scores are an affine function of the
-    layer, so that no unit needed runs of its own. classes : labels of the classes asked for; none for those predicted.
-    skipped : one sentence for each file that could not be read. notes : how the images were understood.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    layer : str
+        Name of the layer.
+    images : tuple of str
+        Names of the images, in the order of the rows.
+    change : Tensor
+        (images, units, classes) float32, in the unit of the model's head: score with the unit ablated minus score of
+        the intact network.
+    logits : Tensor
+        (images, classes) of the intact network.
+    to : str
+        What a unit's map was set to.
+    closed_form : bool
+        Whether the scores are an affine function of the layer, so that no unit needed runs of its own.
+    classes : tuple of str
+        Labels of the classes asked for; empty for those predicted.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images were understood.
+
     """
 
     model: Model
@@ -125,7 +144,19 @@ class Ablation(Result):
         return {}
 
     def note(self, target: int | str) -> str:
-        """Return in one sentence the images of a class, and whether they are enough for a test."""
+        """Return in one sentence the images of a class, and whether they are enough for a test.
+
+        Parameters
+        ----------
+        target
+            Label or number of the class.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown class.
+
+        """
         number = self.model.class_index(target)
         own, label = len(self.rows(number)), self.model.labels[number]
         predicted = bool((self.logits.argmax(1) == number).any())

@@ -26,10 +26,25 @@ DEFINITION = (
 class Link:
     """The connections of units in one direction to all units of one layer.
 
-    layer : at the other end; `CLASSES` for the scores of the classes, `innersight.tap.IMAGE` for the image's bands.
-    value : (units, others), signed: positive values activate. size : (units, others), what they are ranked by; see
-    `DEFINITION`. samples : (images, units, others) of each image; None for weights. made_by : the layer whose
-    weights they are, and folded : whether a batch norm is folded in.
+    Attributes
+    ----------
+    direction : str
+        "in" for what drives the units, "out" for what they drive.
+    by : str
+        "weight" or "attribution"; see `DEFINITION`.
+    layer : str
+        At the other end; `CLASSES` for the scores of the classes, `innersight.tap.IMAGE` for the image's bands.
+    value : Tensor
+        (units, others), signed: positive values activate.
+    size : Tensor
+        (units, others), 0 or more, what they are ranked by.
+    samples : Tensor or None
+        (images, units, others), the value on each image; None for weights.
+    made_by : str
+        The layer whose weights they are; "" for attributions.
+    folded : bool
+        Whether a batch norm is folded in.
+
     """
 
     direction: Direction
@@ -45,13 +60,35 @@ class Link:
 
     @classmethod
     def of_effects(cls, direction: Direction, layer: str, samples: Float[Tensor, "P units others"]) -> "Link":
-        """Return a link by attribution."""
+        """Return a link by attribution.
+
+        Parameters
+        ----------
+        direction
+            "in" or "out".
+        layer
+            At the other end.
+        samples
+            (images, units, others), gradient times activation on each image.
+
+        """
         value = samples.double().mean(0).float()
         return cls(direction, "attribution", layer, value, value.abs(), samples)
 
     @classmethod
     def of_weights(cls, direction: Direction, wire: tap.Wire, units: list[int]) -> "Link":
-        """Return a link by weight."""
+        """Return a link by weight.
+
+        Parameters
+        ----------
+        direction
+            "in" or "out".
+        wire
+            The weights of one convolution or matrix product.
+        units
+            Numbers of the units whose connections are kept.
+
+        """
         incoming = direction == "in"
         total, norm = (part[units] if incoming else part.T[units] for part in (wire.total, wire.norm))
         layer = wire.source if incoming else wire.target

@@ -17,10 +17,27 @@ from innersight.statistics import bootstrap
 class Connections(Result):
     """The connections of units of one layer.
 
-    units : those asked for, in the order of the rows of every link. images : names of the images that attributions
-    are averaged over; empty without. response : "mean" or "peak" of the target unit's map. links : by attribution
-    first. notes : why a link is missing. skipped : one sentence for each file that could not be read. best : for each
-    unit the image with the highest peak, where there are images.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    layer : str
+        Name of the layer.
+    units : tuple of int
+        Those asked for, in the order of the rows of every link.
+    images : tuple of str
+        Names of the images that attributions are averaged over; empty without.
+    response : str
+        "mean" or "peak" of the target unit's map.
+    links : tuple of Link
+        By attribution first.
+    notes : tuple of str
+        Why a link is missing.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    best : tuple of ImageEntry
+        For each unit the image with the highest peak; empty without images.
+
     """
 
     model: Model

@@ -48,6 +48,13 @@ def clip_encoder(folder: str | Path, *, prompt: str = PROMPT, device: str | torc
     -----
     Radford et al. 2021 (arXiv:2103.00020).
 
+    Examples
+    --------
+    >>> from innersight.dissection import clip_encoder
+    >>> clip_encoder("no-such-folder")
+    Traceback (most recent call last):
+    innersight.errors.InnersightError: clip='no-such-folder': no folder with a config.json; ...
+
     """
     shown = printable(folder)
     if not os.path.isfile(Path(folder) / "config.json"):

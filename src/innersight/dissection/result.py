@@ -65,7 +65,21 @@ class LayerDissection:
     __repr__ = brief
 
     def labels(self, min_overlap: float, alpha: float) -> Int[Tensor, " units"]:
-        """Return the number of each unit's part, -1 for no part."""
+        """Return the number of each unit's part.
+
+        Parameters
+        ----------
+        min_overlap
+            Overlap above which a part can be a label, 0 to 1.
+        alpha
+            p-value below which it can.
+
+        Returns
+        -------
+        torch.Tensor
+            (units,) int64, -1 for no part.
+
+        """
         fit = (self.overlap > min_overlap) & (self.p < alpha)
         best = self.overlap.masked_fill(~fit, -1).max(1)
         return best.indices.masked_fill(best.values < 0, -1)
@@ -126,15 +140,50 @@ class Dissection(Result):
         return {name: layer.labels(self.min_overlap, self.alpha).tolist() for name, layer in self.layers.items()}
 
     def label(self, layer: str, unit: int) -> str | None:
-        """Return the part that labels a unit, None for no part. Raises InnersightError for an unknown layer or unit."""
+        """Return the part that labels a unit.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer.
+        unit
+            Number of the unit.
+
+        Returns
+        -------
+        str or None
+            None for no part.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown layer or unit.
+
+        """
         self._layer(layer, unit)
         number = self._labels[layer][unit]
         return None if number < 0 else self.parts[number]
 
     def rank(self, part: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return the `limit` units (all when None) of highest overlap with a part, or with their own best part.
+        """Return the units of highest overlap with a part, those that it labels first.
 
-        Plain rows; `p` is None where the areas do not allow a label. Raises InnersightError for an unknown part.
+        Parameters
+        ----------
+        part
+            Name of the part; each unit's own best part when None.
+        limit
+            At most this many; all when None.
+
+        Returns
+        -------
+        list of dict
+            As `row` returns them.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown part.
+
         """
         if part is not None and part not in self.parts:
             raise InnersightError(f"no part {part!r}; {nearest(part, self.parts)}")
@@ -146,7 +195,29 @@ class Dissection(Result):
         return rows[:limit]
 
     def row(self, layer: str, unit: int, part: str | None = None) -> dict[str, Any]:
-        """Return one unit as plain data: its overlap with `part`, or with its label, or with its best part."""
+        """Return one unit with its overlap as plain data.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer.
+        unit
+            Number of the unit.
+        part
+            Name of the part; the unit's label, or else its best part, when None.
+
+        Returns
+        -------
+        dict
+            layer, unit, address, label (None for no part), part, overlap (0 to 1), its interval (95%), and p, which is
+            None where the areas do not allow a label.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown layer or unit.
+
+        """
         own = self._layer(layer, unit)
         label = self.label(layer, unit)
         named = part or label

@@ -76,12 +76,51 @@ class WordLabels(Result):
         return {name: found.nan_to_num(-2).argmax(1).tolist() for name, found in self.layers.items()}
 
     def label(self, layer: str, unit: int) -> str | None:
-        """Return the word of a unit, None for no word. Raises InnersightError for an unknown layer or unit."""
+        """Return the word of a unit.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer.
+        unit
+            Number of the unit.
+
+        Returns
+        -------
+        str or None
+            None for no word.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown layer or unit.
+
+        """
         label: str | None = self.row(layer, unit)["label"]
         return label
 
     def row(self, layer: str, unit: int) -> dict[str, Any]:
-        """Return one unit as plain data, with the word of highest correlation. Raises as `label` does."""
+        """Return one unit as plain data, with the word of highest correlation.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer.
+        unit
+            Number of the unit.
+
+        Returns
+        -------
+        dict
+            layer, unit, address, label (None for no word), word, correlation (-1 to 1), its interval (95%) and p; the
+            last four are None for a unit that responds equally to all images.
+
+        Raises
+        ------
+        InnersightError
+            For an unknown layer or unit.
+
+        """
         if layer not in self.layers:
             raise InnersightError(f"layer {layer!r} was not labelled; {nearest(layer, self.layers)}")
         if not 0 <= unit < len(self.layers[layer]):
@@ -101,7 +140,19 @@ class WordLabels(Result):
         }
 
     def rank(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return the `limit` units (all when None) of highest correlation with their word, as plain rows."""
+        """Return the units of highest correlation with their word, those with a label first.
+
+        Parameters
+        ----------
+        limit
+            At most this many; all when None.
+
+        Returns
+        -------
+        list of dict
+            As `row` returns them.
+
+        """
         rows = [self.row(name, unit) for name, found in self.layers.items() for unit in range(len(found))]
         rows.sort(key=lambda row: 2 if row["correlation"] is None else -row["correlation"])
         rows.sort(key=lambda row: row["label"] is None)
@@ -195,6 +246,21 @@ def label(
     shuffled images, corrected for all units of the layers together and all words. Memory grows by four bytes for every
     image with every unit and word.
 
+    Examples
+    --------
+    An encoder that knows two words, by whether an image is bright:
+
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight.dissection import label
+    >>> def encode(given):
+    ...     bright = [one == "bright" if isinstance(one, str) else one.getpixel((0, 0))[0] > 127 for one in given]
+    ...     return torch.nn.functional.one_hot(torch.tensor(bright).long(), 2).float()
+    >>> images = [torch.full((3, 80, 80), 25 * i, dtype=torch.uint8) for i in range(10)]
+    >>> found = label(ins.load("small:4"), images, ["bright", "dark"], encode, ["stage1"])
+    >>> found.layers["stage1"].shape
+    torch.Size([4, 2])
+
     """
     if batch < 1 or not 0 < alpha <= 1:
         raise InnersightError(f"batch is {batch} and alpha is {alpha:g}: give at least 1, and 0 < alpha <= 1")
@@ -235,7 +301,35 @@ def label(
 
 
 def read_words(path: str | Path) -> tuple[str, ...]:
-    """Return the words of a text file, one a line; empty lines do not count. Raises InnersightError for none."""
+    """Return the words of a text file.
+
+    Parameters
+    ----------
+    path
+        A file with one word a line; empty lines do not count.
+
+    Returns
+    -------
+    tuple of str
+        In their order, each once.
+
+    Raises
+    ------
+    InnersightError
+        For a file without words, and one that cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from innersight.dissection import read_words
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "words.txt"
+    ...     _ = file.write_text("dog")
+    ...     read_words(file)
+    ('dog',)
+
+    """
     text = read_text(path, what="file of words")
     found = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     if not found:

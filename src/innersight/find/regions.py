@@ -32,6 +32,16 @@ class Query:
     """An image with boxes that show the object, and boxes that do not.
 
     Where it has `like`, all other locations count as not showing it; where it has none, only those in `but_not` do.
+
+    Attributes
+    ----------
+    image : Image
+        The image.
+    like : tuple of Box
+        Fractions of width and height, 0 to 1, of the object.
+    but_not : tuple of Box
+        The same of what is not the object.
+
     """
 
     image: Image
@@ -42,12 +52,31 @@ class Query:
 
 
 def parse_region(text: str) -> tuple[str, Box | None]:
-    """Return the image and the box of `IMAGE@x0,y0,x1,y1`; None where no box follows.
+    """Return the image and the box of a text `IMAGE@x0,y0,x1,y1`.
 
-    Raises InnersightError for four numbers that are no box within the image, and for another count of numbers.
+    Parameters
+    ----------
+    text
+        A file, and the corners of a box as fractions of width and height, 0 to 1.
 
+    Returns
+    -------
+    image : str
+        The file.
+    box : Box or None
+        None where no box follows.
+
+    Raises
+    ------
+    InnersightError
+        For four numbers that are no box within the image, and for another count of numbers.
+
+    Examples
+    --------
+    >>> from innersight.find import parse_region
     >>> parse_region("a.jpg@0.2,0.1,0.6,0.5")
     ('a.jpg', Box(x0=0.2, y0=0.1, x1=0.6, y1=0.5))
+
     """
     match = _BOX.fullmatch(text)
     if not match:

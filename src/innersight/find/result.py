@@ -25,11 +25,33 @@ DEFINITION = (
 class UnitRanking(Result):
     """Units of several layers, ranked by how well they respond to a region.
 
-    queries : the images asked about, those with the region first. context : names of those that do not show it.
-    shown : the first 6 of all. maps : per layer (images, units, h, w) float32, of these.
-    order : (layer, unit), best first. score, share, fit : per layer (units,) in 0..1; `DEFINITION` defines them.
-    area : the region's share of the images that show it, 0..1. skipped : one sentence for each file not read.
-    notes : how the images were understood.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    queries : tuple of Query
+        The images asked about, those with the region first.
+    maps : dict of str to Tensor
+        Per layer (images, units, h, w) float32, of the images in `shown`.
+    order : tuple of (str, int)
+        (layer, unit), best first.
+    score : dict of str to Tensor
+        Per layer (units,), 0 to 1; `DEFINITION` defines it, `share` and `fit`.
+    share : dict of str to Tensor
+        Per layer (units,), 0 to 1.
+    fit : dict of str to Tensor
+        Per layer (units,), 0 to 1.
+    area : float
+        The region's share of the images that show it, 0 to 1.
+    shown : tuple of Query
+        The first 6 of all images.
+    context : tuple of str
+        Names of the images that do not show the region.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images were understood.
+
     """
 
     model: Model
@@ -46,7 +68,16 @@ class UnitRanking(Result):
     notes: tuple[str, ...] = ()
 
     def reason(self, layer: str, unit: int) -> str:
-        """Return in one sentence why the unit ranks where it does."""
+        """Return in one sentence why a unit ranks where it does.
+
+        Parameters
+        ----------
+        layer
+            Name of the layer.
+        unit
+            Number of the unit.
+
+        """
         share, fit = float(self.share[layer][unit]), float(self.fit[layer][unit])
         return (
             f"its strongest locations cover {share:.0%} of the region they could cover ({self.area:.0%} of the area), "

@@ -83,9 +83,21 @@ class Head:
 class Outputs:
     """What a network gave for random images.
 
-    several : for `images` of them. strong : for the same, a hundred times as strong: scores grow with them,
-    probabilities do not. one : for the first image alone. size : (H, W) of the images. ending : what the tensors were
-    made by.
+    Attributes
+    ----------
+    several : object
+        For `images` of them.
+    strong : object
+        For the same, a hundred times as strong: scores grow with them, probabilities do not.
+    one : object
+        For the first image alone.
+    images : int
+        How many.
+    size : (int, int)
+        (H, W) of the images.
+    ending : Ending
+        What the tensors were made by.
+
     """
 
     several: Any
@@ -98,7 +110,18 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head for one network. labels : a name per class where the head knows them. notes : what was assumed."""
+    """A head for one network.
+
+    Attributes
+    ----------
+    head : Head
+        How its output is read.
+    labels : tuple of str
+        A name per class; empty where the head knows none.
+    notes : tuple of str
+        What was assumed.
+
+    """
 
     head: Head
     labels: tuple[str, ...] = ()
@@ -108,14 +131,47 @@ class Fitted:
 def numbered(classes: int) -> tuple[str, ...]:
     """Return the labels of classes that nobody named: their numbers.
 
+    Parameters
+    ----------
+    classes
+        How many.
+
+    Returns
+    -------
+    tuple of str
+        From "0" on.
+
+    Examples
+    --------
+    >>> from innersight.heads import numbered
     >>> numbered(3)
     ('0', '1', '2')
+
     """
     return tuple(map(str, range(classes)))
 
 
 def readable(logits: Float[Tensor, "... classes"]) -> Bool[Tensor, "..."]:
-    """Return whether the network's outputs are numbers; -inf rules a class out, but not every one."""
+    """Return whether the network's outputs are numbers; -inf rules a class out, but not every one.
+
+    Parameters
+    ----------
+    logits
+        (..., classes).
+
+    Returns
+    -------
+    torch.Tensor
+        (...) bool: False for a row with NaN, with infinity, or with -inf throughout.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight.heads import readable
+    >>> readable(torch.tensor([[0.5, -torch.inf], [torch.nan, 1.0]])).tolist()
+    [True, False]
+
+    """
     return ~(logits.isnan() | (logits == torch.inf)).any(-1) & (logits != -torch.inf).any(-1)
 
 

@@ -20,10 +20,35 @@ from innersight.quotients import outlying
 
 
 def recognise(outputs: Outputs, stated: Head | None = None) -> Fitted:
-    """Return the head for a network that gave `outputs`, a name per class, and what was assumed.
+    """Return the head for a network that gave certain outputs, a name per class, and what was assumed.
 
-    stated : the head that the user named; it is fitted and checked like the one that is found without it. Raises
-    InnersightError for an output that cannot be read, and for scores that are no row of numbers for each image.
+    Parameters
+    ----------
+    outputs
+        What the network gave for random images.
+    stated
+        The head that the user named; it is fitted and checked like the one that is found without it.
+
+    Returns
+    -------
+    Fitted
+        The head, checked, with a name for each class.
+
+    Raises
+    ------
+    InnersightError
+        For an output that cannot be read, and for scores that are no row of numbers for each image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight.heads import Outputs, recognise
+    >>> from innersight.heads.ending import Ending
+    >>> logits = torch.tensor([[2.0, -3.0], [0.5, 4.0]])
+    >>> found = recognise(Outputs(logits, 100 * logits, logits[:1], 2, (8, 8), Ending([])))
+    >>> found.head.link, found.labels
+    ('softmax', ('0', '1'))
+
     """
     if stated is None:
         return _checked(outputs, fitted(outputs))

@@ -36,6 +36,13 @@ class MethodOutput:
     facts
         Further numbers, (B,) each, such as a completeness gap.
 
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight.heatmaps import MethodOutput
+    >>> MethodOutput(torch.zeros(2, 7, 7), facts={"completeness gap": torch.zeros(2)}).values.shape
+    torch.Size([2, 7, 7])
+
     """
 
     values: Float[Tensor, "B h w"]
@@ -149,6 +156,16 @@ class Request:
 
     What the network computed is float64 whatever its own type: sums that cancel keep their digits, and products and
     squares of gradients of any size neither vanish nor overflow.
+
+    Attributes
+    ----------
+    shared : Pass
+        One forward and one backward pass, shared by methods and layers.
+    layer : str or None
+        Name of the layer; None for methods that read pixels.
+    seed : int
+        Of everything that is drawn at random.
+
     """
 
     shared: Pass
@@ -201,19 +218,61 @@ class Request:
         return torch.Generator().manual_seed(self.seed)
 
     def run(self, x: Float[Tensor, "V C H W"], index: Tensor) -> Float[Tensor, " V"]:
-        """Return the target of other inputs, without a gradient. index : (V,) the image of each."""
+        """Return the target of other inputs, without a gradient.
+
+        Parameters
+        ----------
+        x
+            (V, C, H, W) network input.
+        index
+            (V,), which image of the batch each is a variant of.
+
+        Returns
+        -------
+        torch.Tensor
+            (V,) float64.
+
+        """
         target = self.shared.target
         with torch.no_grad():
             captured = tap.capture(self.model, x, target.layers, stop=False)
             return precise(target.score(captured, index))
 
     def completeness_gap(self, values: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
-        """Return how far the sums of maps are from what the target gains from 0 of the network input to the image."""
+        """Return how far the sums of maps are from what the target gains from 0 of the network input to the image.
+
+        Parameters
+        ----------
+        values
+            (B, H, W), the maps.
+
+        Returns
+        -------
+        torch.Tensor
+            (B,), in the unit of the target.
+
+        """
         gain = self.scores - self.run(torch.zeros_like(self.x), self.each)
         return values.sum((1, 2)) - gain
 
     def slopes(self, x: Float[Tensor, "V C H W"], index: Tensor) -> tuple[Tensor, Float[Tensor, "V C H W"]]:
-        """Return the target of other inputs and its gradient there."""
+        """Return the target of other inputs and its gradient there.
+
+        Parameters
+        ----------
+        x
+            (V, C, H, W) network input.
+        index
+            (V,), which image of the batch each is a variant of.
+
+        Returns
+        -------
+        values : torch.Tensor
+            (V,) float64.
+        gradients : torch.Tensor
+            (V, C, H, W) float64.
+
+        """
         values, gradients = [], []
         for part, rows in zip(torch.split(x, BATCH), torch.split(index, BATCH), strict=True):
             value, gradient = self._slope(part, rows)
@@ -233,7 +292,21 @@ class Request:
         return values.detach(), gradient
 
     def resumed(self, variants: Float[Tensor, "V units h w"], index: Tensor) -> Float[Tensor, " V"]:
-        """Return the target with other outputs of the layer: only the network behind it is run."""
+        """Return the target with other outputs of the layer: only the network behind it is run.
+
+        Parameters
+        ----------
+        variants
+            (V, units, h, w), outputs of the layer.
+        index
+            (V,), which image of the batch each is a variant of.
+
+        Returns
+        -------
+        torch.Tensor
+            (V,) float64.
+
+        """
         if self.shared.target.layers:
             raise UnfitError("methods that change a layer's output read class scores, not a similarity")
         suffix = self.shared.suffix(self._read)
@@ -249,7 +322,25 @@ class Request:
 class Trial:
     """One image, for methods that hide parts of it: generators of masks that are sent the target of the masked images.
 
-    number : of the image in the batch.
+    Attributes
+    ----------
+    request : Request
+        The batch.
+    number : int
+        Of the image in the batch.
+
+    Examples
+    --------
+    A method that hides one half of the image after the other:
+
+    >>> import torch
+    >>> from innersight.heatmaps import Trial
+    >>> def halves(trial: Trial):
+    ...     masks = torch.ones(2, *trial.size)
+    ...     masks[0, : trial.size[0] // 2] = masks[1, trial.size[0] // 2 :] = 0
+    ...     scores = yield masks
+    ...     return (scores.view(2, 1, 1) * masks).sum(0)
+
     """
 
     request: Request

@@ -120,7 +120,19 @@ class Heatmaps(Result):
         return self.layers[0] if self.layers else None
 
     def scale(self, entry: Heatmap) -> Scale:
-        """Return the colour scale of one of the heatmaps: its own, or that of all images."""
+        """Return the colour scale of one of the heatmaps: its own, or that of all images.
+
+        Parameters
+        ----------
+        entry
+            One of `entries`.
+
+        Returns
+        -------
+        Scale
+            That of all images of its method and layer where `shared`.
+
+        """
         if not self.shared:
             return entry.scale
         same = [one for one in self.entries if (one.method, one.layer) == (entry.method, entry.layer)]

@@ -26,9 +26,33 @@ RUNNER_UP = "runner-up"
 class Target:
     """A number for every image, with a gradient.
 
-    score : takes what a pass captured and (V,) the image of the batch that each row is a variant of; gives (V,).
-    classes : (B,) class numbers, and rivals : those whose score is subtracted, -1 for none; None where the target is no
-    class. questions : in words, one for each image. unit : of the number. layers : read besides the outputs.
+    Attributes
+    ----------
+    score : callable
+        Takes what a pass captured and (V,) the image of the batch that each row is a variant of; returns (V,).
+    questions : tuple of str
+        The target in words, one for each image.
+    unit : str
+        Of the number.
+    classes : Tensor or None
+        (B,) class numbers; None where the target is no class.
+    rivals : Tensor or None
+        (B,) numbers of the classes whose score is subtracted, -1 for none; None where there are none.
+    layers : tuple of str
+        Read besides the outputs.
+
+    Examples
+    --------
+    The logit of class 3 for both images of a batch:
+
+    >>> import torch
+    >>> from innersight.heatmaps import Target
+    >>> classes = torch.tensor([3, 3])
+    >>> target = Target(
+    ...     lambda captured, index: captured.logits().gather(1, classes[index, None])[:, 0],
+    ...     ("class 3", "class 3"), "logits", classes,
+    ... )
+
     """
 
     score: Callable[[tap.Captured, Tensor], Tensor]

@@ -1,21 +1,11 @@
 """The one way to be given images: files, folders, tar files, data sets, arrays, tensors; decoded ahead by threads."""
 
-from innersight.inputs.entry import ImageEntry, again, by_number, chosen, count, entries
+from innersight.inputs.entry import ImageEntry, entries
 from innersight.inputs.kinds import Given, given, is_empty, repeatable
 from innersight.inputs.labels import Label, class_of, label_notes
-from innersight.inputs.reading import (
-    ImageReader,
-    Images,
-    Loaded,
-    ahead,
-    batched,
-    load,
-    network_input,
-    read,
-    read_one,
-    stream,
-    threads,
-)
+from innersight.inputs.numbers import again, by_number, chosen, count
+from innersight.inputs.reader import ImageReader, Images, read, read_one
+from innersight.inputs.reading import Loaded, ahead, batched, network_input, stream, threads
 from innersight.inputs.tensors import Assumed
 
 __all__ = [
@@ -37,7 +27,6 @@ __all__ = [
     "given",
     "is_empty",
     "label_notes",
-    "load",
     "network_input",
     "read",
     "read_one",

@@ -2,22 +2,18 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count as counting
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from innersight.brief import brief
 from innersight.errors import printable
 from innersight.image import Image, ImageError, file_bytes, load_image
 from innersight.input_spec import InputSpec
-from innersight.inputs.archive import Member, members, one
+from innersight.inputs.archive import Member, members
 from innersight.inputs.datasets import (
     class_names,
     content_bytes,
@@ -29,25 +25,41 @@ from innersight.inputs.datasets import (
     rows,
     rows_of_batch,
 )
-from innersight.inputs.files import TARS, find_images, is_tar
+from innersight.inputs.files import find_images, is_tar
 from innersight.inputs.kinds import given
 from innersight.inputs.labels import Label, folder_label, folders_below, folders_in_archive, label_of_path
-from innersight.inputs.named import opened
 from innersight.inputs.tensors import is_batch
-
-BUFFER = 1024
-_ENTRY = re.compile(r"((?:(?:hf|python):.+)?)#([0-9]{1,18})|image ([0-9]{1,18})", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ImageEntry:
     """An image that was not read yet.
 
-    number : its place among all. name : for people, and to find it again. path : of its file, if it has one of its own.
-    label : name or number of its class, as given. folder : whether that is the name of a folder. inside : the folders
-    that it lies in below what was named, the outermost first. load : reads it for a network's input. bytes : what tells
-    whether it changed. stamp : a text that changes when it may have changed, cheap to get; "" where nothing cheap
-    tells. row : the entry of a data set that it comes from, else None. image : as it was given, where it is in memory.
+    Attributes
+    ----------
+    number : int
+        Its place among all, from 0.
+    name : str
+        For people, and to find it again.
+    path : pathlib.Path or None
+        Of its file, if it has one of its own.
+    label : str, int or None
+        Name or number of its class, as given.
+    load : callable
+        Reads it for a network's input: from an InputSpec to an Image.
+    bytes : callable
+        Returns the bytes that tell whether it changed.
+    stamp : callable
+        Returns a text that changes when it may have changed, cheap to get; "" where nothing cheap tells.
+    folder : bool
+        Whether the label is the name of a folder.
+    inside : tuple of str
+        The folders that it lies in below what was named, the outermost first.
+    row : object
+        The entry of a data set that it comes from, else None.
+    image : object
+        As it was given, where it is in memory, else None.
+
     """
 
     number: int
@@ -73,93 +85,50 @@ class ImageEntry:
 
 
 def entries(images: Any, labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
-    """Yield the images of whatever holds images, in their order.
+    """Yield the images of whatever holds images, in their order; none is read yet.
 
-    images : one of these, or a list of them:
+    Parameters
+    ----------
+    images
+        One of these, or a list of them:
 
-    - a file, a folder (all image files below it, or its tar files where it has none), a pattern such as `a/*/1.png`,
-      a tar file, also a compressed one;
-    - a PIL image; an array (H, W), (H, W, C) or (B, H, W, C); an Image; the bytes of a file;
-    - a tensor: uint8 pixels (C, H, W), (H, W, C) or (B, ...); or floats (C, H, W) or (B, C, H, W), which are the
-      network's own input as it is;
-    - a batch with labels as a DataLoader gives it, (images, labels);
+        - a file, a folder (all image files below it, or its tar files where it has none), a pattern such as
+          `a/*/1.png`, a tar file, also a compressed one;
+        - a PIL image; an array (H, W), (H, W, C) or (B, H, W, C); an Image; the bytes of a file;
+        - a tensor: uint8 pixels (C, H, W), (H, W, C) or (B, ...); or floats (C, H, W) or (B, C, H, W), which are the
+          network's own input as it is;
+        - a batch with labels as a DataLoader gives it, (images, labels);
 
-    or one data set: anything with `len` and numbered entries, or a stream of entries, of torch, of Hugging Face
-    `datasets`, of `webdataset`; a DataLoader, whose data set is gone through; `hf:NAME_OR_DIR?split=test` or
-    `python:MODULE:NAME`. Its entries are images, (image, label), or dicts with `image`, `img`, or an ending such as
-    `png`, and perhaps `label` or `cls`.
+        or one data set: anything with `len` and numbered entries, or a stream of entries, of torch, of Hugging Face
+        `datasets`, of `webdataset`; a DataLoader, whose data set is gone through; `hf:NAME_OR_DIR?split=test` or
+        `python:MODULE:NAME`. Its entries are images, (image, label), or dicts with `image`, `img`, or an ending such as
+        `png`, and perhaps `label` or `cls`.
+    labels
+        The network's classes. The label of a file is a folder that it lies in, see
+        `innersight.inputs.labels.folder_label`; of a file in a tar file what its `.cls` says, else a folder inside.
 
-    labels : the network's classes. The label of a file is a folder that it lies in, see
-    `innersight.inputs.labels.folder_label`; of a file in a tar file what its `.cls` says, else a folder inside.
+    Returns
+    -------
+    Iterator of ImageEntry
+        Files that cannot be read are among them; reading one raises ImageError.
+
+    Raises
+    ------
+    InnersightError
+        For what holds no images, and for several data sets.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import inputs
+    >>> [entry.name for entry in inputs.entries(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))]
+    ['image 0', 'image 1']
+
     """
     own = given(images)
     if own.things is None:
         return _of_dataset(own.dataset, own.name)
     return _of_things(own.things, tuple(labels))
-
-
-def count(images: Any) -> int:
-    """Return how many entries there are; what has no length is gone through."""
-    own = given(images)
-    return sum(1 for _ in entries(own)) if own.count is None else own.count
-
-
-def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
-    """Yield entries by their numbers, which rise; what has no numbers is gone through from its beginning.
-
-    Raises ImageError where there are fewer than the last of them.
-    """
-    own = given(images)
-    if own.count is not None:
-        names = class_names(own.dataset)
-        yield from (_of_entry(number, own.dataset[number], names, own.name) for number in numbers)
-        return
-    wanted, found = set(numbers), 0
-    for entry in islice(entries(own, labels), numbers[-1] + 1 if numbers else 0):
-        if entry.number in wanted:
-            found += 1
-            yield entry
-    if found < len(wanted):
-        raise ImageError(f"#{numbers[-1]}: the stream ended before this image")
-
-
-def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], ImageEntry]:
-    """Return what gives an entry by its number, in any order. Of a stream, which has one order, all are held."""
-    own = given(images)
-    if own.count is not None:
-        return lambda number: next(chosen(own, [number]))
-    return [_light(entry) for entry in entries(own, labels)].__getitem__
-
-
-def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[ImageEntry]:
-    """Yield all entries in random order, without holding the images.
-
-    Only of a stream, which has one order, at most BUFFER entries are held and drawn from.
-    """
-    rng, own = np.random.default_rng(seed), given(images)
-    if own.count is not None or own.things is not None:
-        own = replace(own, things=list(own.things)) if own.things is not None else own
-        yield from map(by_number(own, labels), rng.permutation(count(own)).tolist())
-    else:
-        held: list[ImageEntry] = []
-        for entry in entries(own, labels):
-            held.append(entry)
-            if len(held) > BUFFER:
-                yield held.pop(int(rng.integers(len(held))))
-        yield from (held[i] for i in rng.permutation(len(held)))
-
-
-def again(name: str) -> ImageEntry:
-    """Return the image of this name: of a file, inside of a tar file, or of a data set that has a name.
-
-    Raises ImageError where it is gone.
-    """
-    entry = _ENTRY.fullmatch(name)
-    if entry and not os.path.exists(name):
-        return _of_named(entry[1] or "", int(entry[2] or entry[3]))
-    if not any(f"{ending}/" in name.lower() for ending in TARS) or os.path.isfile(name):
-        return _of_file(0, Path(name), Path(name), ())
-    return _of_member(0, one(name), None)
 
 
 def _of_things(things: Iterable[Any], labels: tuple[str, ...], first: int = 0) -> Iterator[ImageEntry]:
@@ -190,7 +159,7 @@ def _of_path(number: int, named: Path, labels: tuple[str, ...]) -> Iterator[Imag
         for file in _shards(path):
             # A pattern names files, not a folder that they lie in.
             root = named if os.path.lexists(named) else file
-            each = _of_tar(number, file, labels) if is_tar(file) else iter([_of_file(number, file, root, labels)])
+            each = _of_tar(number, file, labels) if is_tar(file) else iter([of_file(number, file, root, labels)])
             for entry in each:
                 yield entry
                 number += 1
@@ -206,7 +175,8 @@ def _listable(path: Path) -> bool:
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
 
 
-def _of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> ImageEntry:
+def of_file(number: int, path: Path, named: Path, labels: Sequence[str]) -> ImageEntry:
+    """Return the entry of a file; named : the file, folder or pattern that was given."""
     return ImageEntry(
         number, os.fspath(path), path, label_of_path(path, named, labels), partial(_load_file, path),
         partial(file_bytes, path), partial(_stamp, path), folder=True, inside=folders_below(path, named),
@@ -218,46 +188,16 @@ def _load_file(path: Path, spec: InputSpec) -> Image:
     return load_image(path)
 
 
-def _of_named(text: str, number: int) -> ImageEntry:
-    name = f"{printable(text)}#{number}"
-    if not text:
-        raise ImageError(
-            f"{name}: an entry of a data set, which is not available: make crops right after the "
-            "scan, with the data set"
-        )
-    try:
-        found = opened(text)
-        if not numbered(found.rows):
-            raise ImageError(
-                f"{name}: an entry of a stream, which cannot be read again: make crops right after the scan"
-            )
-        return next(chosen(found, [number]))
-    except ImageError:
-        raise
-    except Exception as error:  # of a library or the user's own code
-        raise ImageError(f"{name}: cannot be read again ({printable(error)})") from error
-
-
-def _of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> ImageEntry:
+def of_member(number: int, member: Member, label: Label, inside: tuple[str, ...] = ()) -> ImageEntry:
+    """Return the entry of a file in a tar file; inside : its folders there, the outermost first."""
     return ImageEntry(
-        number, member.name, None, label, partial(_load_member, member), member.content, member.stamp,
+        number, member.name, None, label, partial(load_member, member), member.content, member.stamp,
         folder=member.label is None, inside=inside,
     )  # fmt: skip
 
 
-def _light(entry: ImageEntry) -> ImageEntry:
-    """Return the entry of a tar file without the bytes, which are read again when they are wanted."""
-    if not isinstance(entry.load, partial) or entry.load.func is not _load_member:
-        return entry
-    return replace(entry, load=partial(_load_again, entry.name), bytes=lambda: one(entry.name).content())
-
-
-def _load_again(name: str, spec: InputSpec) -> Image:
-    del spec
-    return one(name).load()
-
-
-def _load_member(member: Member, spec: InputSpec) -> Image:
+def load_member(member: Member, spec: InputSpec) -> Image:
+    """Return the image of a file in a tar file."""
     del spec
     return member.load()
 
@@ -267,7 +207,7 @@ def _of_tar(number: int, path: Path, labels: Sequence[str]) -> Iterator[ImageEnt
         for member in members(path):
             folders = folders_in_archive(member.name[len(os.fspath(path)) + 1 :])
             label = folder_label(folders[::-1], (), labels) if member.label is None else member.label
-            yield _of_member(number, member, label, folders)
+            yield of_member(number, member, label, folders)
             number += 1
     except ImageError as error:
         # What was read before stays: the rest is one more file that cannot be read.
@@ -309,10 +249,11 @@ def _of_dataset(dataset: Any, text: str) -> Iterator[ImageEntry]:
                 ImageError(f"{name}: the data set returned no entry ({type(error).__name__}: {printable(error)})"),
             )  # fmt: skip
             continue
-        yield _of_entry(number, row, names, text)
+        yield of_entry(number, row, names, text)
 
 
-def _of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> ImageEntry:
+def of_entry(number: int, row: Any, names: Sequence[str] | None, text: str) -> ImageEntry:
+    """Return an entry of a data set; names : of its classes, text : what the data set is called."""
     entry = _of_row(number, row, f"{text}#{number}")
     label = entry.label
     if names is not None and isinstance(label, int) and 0 <= label < len(names):
@@ -324,7 +265,7 @@ def _of_row(number: int, row: Any, name: str = "") -> ImageEntry:
     """Return an image, (image, label), or a dict of them; name : of an image without one of its own."""
     image, label = row_of(row, number)
     if isinstance(image, str | Path):
-        return replace(_of_file(number, Path(image), Path(image), ()), label=label, folder=False, row=row)
+        return replace(of_file(number, Path(image), Path(image), ()), label=label, folder=False, row=row)
     if isinstance(image, Image):
         return replace(_of_image(number, image, ()), label=image.label if label is None else label, row=row)
     name = name or f"image {number}"

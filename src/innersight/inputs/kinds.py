@@ -25,8 +25,17 @@ SINGLE = (str, Path, Image, PILImage.Image, bytes)
 class Given:
     """Images as a caller gave them.
 
-    things : files, folders, images and rows; None for a data set. dataset : anything with numbered entries, or a stream
-    of them. name : by which it is found again, "" for none. notes : what was done with it, for people.
+    Attributes
+    ----------
+    things : iterable or None
+        Files, folders, images and rows; None for a data set.
+    dataset : object
+        Anything with numbered entries, or a stream of them; None without a data set.
+    name : str
+        By which the data set is found again, "" for none.
+    notes : tuple of str
+        What was done with it, for people.
+
     """
 
     things: Iterable[Any] | None
@@ -48,9 +57,30 @@ class Given:
 
 
 def given(images: Any) -> Given:
-    """Return what was given. Raises InnersightError for what holds no images, or several data sets.
+    """Return what a caller gave as images, sorted out.
 
-    See `innersight.inputs.entries` for what is known.
+    Parameters
+    ----------
+    images
+        Whatever holds images, see `innersight.inputs.entries`; None for no images.
+
+    Returns
+    -------
+    Given
+        A list of things, or one data set.
+
+    Raises
+    ------
+    InnersightError
+        For what holds no images, and for several data sets.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> from innersight.toons import Drawn
+    >>> inputs.given(["a.png", "b.png"]).things, inputs.given(Drawn(per_class=2)).count
+    (['a.png', 'b.png'], 20)
+
     """
     if isinstance(images, Given):
         return images
@@ -93,11 +123,52 @@ def given(images: Any) -> Given:
 
 
 def repeatable(images: Any) -> Given:
-    """Return what was given so that it can be gone through several times: an iterator becomes a list."""
+    """Return what a caller gave so that it can be gone through several times: an iterator becomes a list.
+
+    Parameters
+    ----------
+    images
+        Whatever holds images, see `innersight.inputs.entries`.
+
+    Returns
+    -------
+    Given
+        Without an iterator.
+
+    Raises
+    ------
+    InnersightError
+        As `given` does.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> inputs.repeatable(iter(["a.png", "b.png"])).things
+    ['a.png', 'b.png']
+
+    """
     own = given(images)
     return replace(own, things=list(own.things)) if isinstance(own.things, Iterator) else own
 
 
 def is_empty(images: Any) -> bool:
-    """Say whether no images were given: None or an empty list."""
+    """Return whether no images were given.
+
+    Parameters
+    ----------
+    images
+        Whatever holds images, see `innersight.inputs.entries`.
+
+    Returns
+    -------
+    bool
+        True for None and for an empty list or tuple; what else is empty is seen when it is read.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> inputs.is_empty([]), inputs.is_empty("images/")
+    (True, False)
+
+    """
     return images is None or (isinstance(images, list | tuple) and not images)

@@ -15,12 +15,26 @@ BY_FOLDER = "labels are folder names"  # how the note begins that says so
 
 
 def class_of(label: Label, labels: Sequence[str]) -> int:
-    """Return the number of the class that a label names, or -1.
+    """Return the number of the class that a label names.
 
-    A label names a class by its name, by a name that differs in case, spaces, `_` and `-` only, or by its number.
+    Parameters
+    ----------
+    label
+        The name of a class, a name that differs from it in case, spaces, `_` and `-` only, or its number.
+    labels
+        The network's classes.
 
+    Returns
+    -------
+    int
+        From 0; -1 for a label that names no class, and for None.
+
+    Examples
+    --------
+    >>> from innersight.inputs import class_of
     >>> [class_of(label, ("ash_tree", "birch")) for label in ("birch", "Ash Tree", 1, "1", 2, "oak", None)]
     [1, 0, 1, 1, -1, -1, -1]
+
     """
     if isinstance(label, str):
         own = _named(label, tuple(labels))
@@ -88,7 +102,26 @@ def label_notes(
 ) -> Iterator[str]:
     """Yield in words how labels were read.
 
-    counts : images by label and number of the class, -1 for none. folders : those of the labels that are folders.
+    Parameters
+    ----------
+    counts
+        Images by label and number of the class, -1 for none.
+    folders
+        Those of the labels that are names of folders.
+    labels
+        The network's classes.
+
+    Returns
+    -------
+    Iterator of str
+        Sentences, without a full stop.
+
+    Examples
+    --------
+    >>> from innersight.inputs import label_notes
+    >>> list(label_notes({("Ash", 0): 3}, {"Ash"}, ("ash", "birch")))
+    ['folders are matched to classes in spite of another spelling: Ash is ash']
+
     """
     strange = {label: count for (label, number), count in counts.items() if number < 0}
     if strange:

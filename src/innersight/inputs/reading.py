@@ -1,14 +1,13 @@
 """Images read ahead by threads, in order, and stacked to what the network takes."""
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +15,9 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
-from innersight.image import Image, ImageError
+from innersight.image import ImageError
 from innersight.input_spec import InputSpec
-from innersight.inputs.entry import ImageEntry, chosen, entries, shuffled
-from innersight.inputs.kinds import given
-from innersight.inputs.labels import class_of, label_notes
-from innersight.inputs.tensors import Assumed
+from innersight.inputs.entry import ImageEntry
 from innersight.model import Model
 
 GROUP = 8  # images decoded by one call of a worker
@@ -33,8 +29,23 @@ T = TypeVar("T")
 class Loaded:
     """An image that was read, or the reason why not.
 
-    values : (H, W, C) uint8 or float32 in 0..1, or the network's input (C, H, W) as a Tensor; None with `broken`.
-    name : for people. size : (height, width) of the whole image.
+    Attributes
+    ----------
+    entry : ImageEntry
+        Where it came from.
+    values : numpy.ndarray, Tensor or None
+        (H, W, C) uint8 or float32 in 0..1, or the network's input (C, H, W) as a Tensor; None where it was not read.
+    broken : str or None
+        Why it was not read, in a sentence.
+    digest : str
+        Of its content; "" where that was not asked for.
+    stamp : str
+        A text that changes when it may have changed; "" where that was not asked for.
+    name : str
+        For people.
+    size : (int, int) or None
+        (height, width) of the whole image.
+
     """
 
     entry: ImageEntry
@@ -48,149 +59,38 @@ class Loaded:
     __repr__ = brief
 
 
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Images that were read and are held.
-
-    images : in order. numbers : the place of each among the `given` images, some of which may not have been read.
-    skipped : one sentence for each that could not be read, or that the network cannot take. notes : how labels were
-    read, and what was assumed of tensors.
-    """
-
-    images: tuple[Image, ...]
-    numbers: tuple[int, ...]
-    given: int
-    skipped: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    __repr__ = brief
-
-
-class ImageReader:
-    """Images while they are read: iterate once, then see what was skipped and how they were understood.
-
-    Nothing is held but what the threads read ahead.
-    """
-
-    def __init__(
-        self,
-        images: Any,
-        spec: InputSpec,
-        labels: Sequence[str] = (),
-        *,
-        numbers: Sequence[int] | None = None,
-        shuffle: int | None = None,
-        workers: int | None = None,
-        required: bool = True,
-    ) -> None:
-        """Take images as in `entries`.
-
-        labels : the network's classes. numbers : of those to read, rising; all when None. shuffle : seed of a random
-        order. workers : threads that decode, see `threads`. required : raise ImageError at the end where none could be
-        read.
-        """
-        self._given, self._spec, self._labels = given(images), spec, tuple(labels)
-        self._numbers, self._shuffle = numbers, shuffle
-        self._workers, self._required = threads(workers), required
-        self.errors: list[ImageError] = []
-        self._assumed = Assumed(spec)
-        self._counts: Counter[tuple[str, int]] = Counter()
-        self._folders: set[str] = set()
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """One sentence for each image that could not be read."""
-        return tuple(map(str, self.errors))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """How labels were read, and what was assumed of tensors."""
-        labels = label_notes(self._counts, self._folders, self._labels)
-        return (*self._given.notes, *self._assumed.notes(), *labels)
-
-    def skip(self, entry: ImageEntry, sentence: str) -> None:
-        """Leave out an image that was read, with a sentence that follows its name."""
-        self.errors.append(ImageError(f"{printable(entry.name)}: {sentence}"))
-
-    def __iter__(self) -> Iterator[Loaded]:
-        """Yield what could be read."""
-        return self.each(partial(_loaded, spec=self._spec))
-
-    def batches(self, size: int) -> Iterator[list[Loaded]]:
-        """Yield up to `size` images at a time."""
-        return batched(iter(self), size)
-
-    def images(self) -> Generator[Image, None, None]:
-        """Yield what could be read as Images, which hold the whole image."""
-        return self.each(partial(_image, spec=self._spec), group_size=1)
-
-    def numbered(self) -> Generator[tuple[int, Image], None, None]:
-        """Yield what could be read as Images, each with its place among all that was given."""
-        return self.each(lambda entry: (entry.number, _image(entry, self._spec)), group_size=1)
-
-    def each(self, read: Callable[[ImageEntry], T], group_size: int = GROUP) -> Generator[T, None, None]:
-        """Yield what `read` makes of each entry; an image for which it raises ImageError is skipped.
-
-        group_size : see `ahead`.
-        """
-
-        def tried(entry: ImageEntry) -> tuple[ImageEntry, T | ImageError]:
-            try:
-                return entry, read(entry)
-            except ImageError as error:
-                return entry, error
-
-        read_ = 0
-        with closing(ahead(self._entries(), tried, self._workers, group_size)) as found:
-            for entry, one in found:
-                if isinstance(one, ImageError):
-                    self.errors.append(one)
-                else:
-                    self._count(entry)
-                    read_ += 1
-                    yield one
-        if self._required and not read_:
-            raise self.errors[0] if self.errors else ImageError("no images given")
-
-    def _entries(self) -> Iterator[ImageEntry]:
-        own, labels = self._given, self._labels
-        if self._shuffle is not None:
-            each = shuffled(own, self._shuffle, labels)
-        else:
-            each = entries(own, labels) if self._numbers is None else chosen(own, self._numbers, labels)
-        return map(self._assumed.add, each)
-
-    def _count(self, entry: ImageEntry) -> None:
-        if entry.label is not None and self._labels:
-            label = str(entry.label)
-            self._counts[label, class_of(entry.label, self._labels)] += 1
-            if entry.folder:
-                self._folders.add(label)
-
-
-def read(images: Any, spec: InputSpec, labels: Sequence[str] = ()) -> Images:
-    """Return every image that can be read, held in memory, and a sentence for each other one.
-
-    See `entries` for what is taken. labels : the network's classes. Raises ImageError when none could be read.
-    """
-    reading = ImageReader(images, spec, labels)
-    found = dict(reading.numbered())
-    count = len(found) + len(reading.skipped)
-    return Images(tuple(found.values()), tuple(found), count, reading.skipped, reading.notes)
-
-
-def read_one(image: Any, spec: InputSpec, name: str = "image") -> Image:
-    """Return one image. Raises ImageError where it cannot be read, or is several."""
-    found = list(islice(ImageReader(image, spec, required=False, workers=0)._entries(), 2))
-    if len(found) != 1:
-        raise ImageError(f"{name}: give one image, not {'several' if found else 'none'}")
-    return found[0].load(spec).checked(spec)
-
-
 def stream(
     source: Iterable[ImageEntry], spec: InputSpec, workers: int, *, digests: bool, least: int = 1
 ) -> Generator[Loaded, None, None]:
-    """Yield what was read, in order; see `ahead` and `load`."""
+    """Yield what was read, in order, while threads read ahead.
+
+    Parameters
+    ----------
+    source
+        Entries, see `entries`.
+    spec
+        The network's input contract.
+    workers
+        Threads that decode; 0 for none.
+    digests
+        Take also the stamp and the digest of each.
+    least
+        Pixels that each side must have, as far as the network's input has as many.
+
+    Returns
+    -------
+    Generator of Loaded
+        One for each entry, whether it could be read or not.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import inputs
+    >>> [found] = inputs.stream(inputs.entries(["gone.png"]), ins.InputSpec(8, 8), 0, digests=False)
+    >>> found.broken
+    'gone.png: no such file'
+
+    """
     return ahead(source, lambda entry: load(entry, spec, digests=digests, least=least), workers)
 
 
@@ -201,13 +101,14 @@ def load(entry: ImageEntry, spec: InputSpec, *, digests: bool = False, least: in
     """
     stamp = entry.stamp() if digests else ""
     try:
-        loaded = _loaded(entry, spec, least)
+        loaded = read_entry(entry, spec, least)
     except ImageError as error:
         loaded = Loaded(entry, None, str(error))
     return replace(loaded, digest=entry.digest() if digests else "", stamp=stamp)
 
 
-def _loaded(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
+def read_entry(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
+    """Read one image; least : pixels that each side must have. Raises ImageError where it cannot be read."""
     found = entry.load(spec).checked(spec)
     least = min(least, spec.height, spec.width)
     if min(found.width, found.height) < least:
@@ -218,14 +119,31 @@ def _loaded(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
     return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
 
 
-def _image(entry: ImageEntry, spec: InputSpec) -> Image:
-    found = entry.load(spec).checked(spec)
-    same = entry.label is None or (found.label, found.folder) == (entry.label, entry.folder)
-    return found if same else replace(found, label=entry.label, folder=entry.folder)
-
-
 def threads(workers: int | None) -> int:
-    """Return how many threads decode: one for each core, up to 4, when None. Raises InnersightError below 0."""
+    """Return how many threads decode.
+
+    Parameters
+    ----------
+    workers
+        As asked for, 0 or more; None for one for each core, up to 4.
+
+    Returns
+    -------
+    int
+        0 where images are decoded when they are asked for.
+
+    Raises
+    ------
+    InnersightError
+        For a negative number.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> inputs.threads(2), 1 <= inputs.threads(None) <= 4
+    (2, True)
+
+    """
     if workers is not None and workers < 0:
         raise InnersightError(f"workers={workers}: give the number of threads that decode, or 0 for none")
     return min(4, os.cpu_count() or 1) if workers is None else workers
@@ -234,10 +152,33 @@ def threads(workers: int | None) -> int:
 def ahead(
     source: Iterable[ImageEntry], read: Callable[[ImageEntry], T], workers: int, group_size: int = GROUP
 ) -> Generator[T, None, None]:
-    """Yield what `read` makes of each, in order; `workers` threads read ahead of what is asked for (none: when asked).
+    """Yield what a function makes of each entry, in order, while threads read ahead of what is asked for.
 
-    group_size : read by one call of a worker, of which four wait for each; 1 where whole images are held.
     Threads and not processes: decoding and scaling let go of Python's lock, and nothing has to be copied.
+
+    Parameters
+    ----------
+    source
+        Entries, see `entries`.
+    read
+        From an ImageEntry to what is yielded; called by the threads.
+    workers
+        How many threads; with 0 each entry is read when it is asked for.
+    group_size
+        Entries read by one call of a thread, of which four wait for each; 1 where whole images are held.
+
+    Returns
+    -------
+    Generator
+        Close it to stop the threads before its end.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> from innersight.toons import Drawn
+    >>> list(inputs.ahead(inputs.entries(Drawn(per_class=1)), lambda entry: entry.label, workers=2))[:3]
+    ['ambra', 'bosk', 'corvo']
+
     """
 
     def several(group: list[ImageEntry]) -> list[T]:
@@ -260,7 +201,27 @@ def ahead(
 
 
 def batched(each: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Yield up to `size` at a time."""
+    """Yield several elements of an iterator at a time.
+
+    Parameters
+    ----------
+    each
+        The iterator.
+    size
+        Elements at a time; the last list may have fewer.
+
+    Returns
+    -------
+    Iterator of list
+        In order; no list is empty.
+
+    Examples
+    --------
+    >>> from innersight import inputs
+    >>> list(inputs.batched(iter("abcde"), 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+
+    """
     while group := list(islice(each, size)):
         yield group
 
@@ -277,10 +238,34 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 def network_input(
     loaded: Sequence[Loaded], model: Model, read_for: InputSpec | None = None, spec: InputSpec | None = None
 ) -> Tensor:
-    """Return the images as one batch (B, C, H, W) in the layout in which convolutions are fastest on CPUs.
+    """Return images that were read as one batch for the network.
 
-    read_for : the input contract that they were read for, and spec : that whose mean and std they are normalised by;
-    the model's own when None.
+    Parameters
+    ----------
+    loaded
+        Images that were read, one or more.
+    model
+        The network; the batch has its device and type.
+    read_for
+        The input contract that they were read for; the model's own when None.
+    spec
+        The input contract by whose mean and std they are normalised; the model's own when None.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, C, H, W), in the memory layout in which convolutions are fastest on CPUs.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import inputs
+    >>> from innersight.toons import Drawn
+    >>> model = ins.load("small:4")
+    >>> loaded = next(inputs.ImageReader(Drawn(per_class=1), model.input).batches(4))
+    >>> inputs.network_input(loaded, model).shape
+    torch.Size([4, 3, 80, 80])
+
     """
     own, fed = read_for or model.input, spec or model.input
     arrays = [one.values for one in loaded]

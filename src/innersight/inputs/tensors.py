@@ -86,14 +86,38 @@ def _pixels(plain: Tensor, name: str, spec: InputSpec) -> np.ndarray:
 
 
 class Assumed:
-    """What is assumed of the tensors among images, counted while they go by."""
+    """What is assumed of the tensors among images, counted while they go by.
+
+    Parameters
+    ----------
+    spec
+        The network's input contract.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import inputs
+    >>> assumed = inputs.Assumed(ins.InputSpec(8, 8))
+    >>> _ = [assumed.add(entry) for entry in inputs.entries(torch.randn(2, 3, 8, 8))]
+    >>> assumed.notes()
+    ("float tensors are read as the network's own input, already normalised: 2",)
+
+    """
 
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
         self._input = self._scaled = 0
 
     def add(self, entry: Any) -> Any:
-        """Take in an entry and return it."""
+        """Take in an entry and return it.
+
+        Parameters
+        ----------
+        entry
+            An ImageEntry.
+
+        """
         given = entry.image
         if isinstance(given, Tensor) and given.is_floating_point() and given.numel() and given.layout == torch.strided:
             self._input += 1

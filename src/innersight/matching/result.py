@@ -26,10 +26,25 @@ DEFINITION = (
 class LayerMatch:
     """The units of one layer, before and after.
 
-    correlation : (before, after) float32. partner : (units,) the number of each unit's predecessor, -1 for none.
-    best : (units,) the correlation with it, or the highest with any unit where there is none; interval : (2, units).
-    threshold : correlations above it are beyond chance. silent : (2, units), before and after, whether a unit is
-    constant. cka : 0 to 1.
+    Attributes
+    ----------
+    layer : str
+        Name of the layer.
+    correlation : Tensor
+        (before, after) float32, -1 to 1.
+    partner : Tensor
+        (units,) the number of each unit's predecessor, -1 for none.
+    best : Tensor
+        (units,) the correlation with it, or the highest with any unit where there is none.
+    interval : Tensor
+        (2, units), the ends of its 95% interval.
+    threshold : float
+        Correlations above it are beyond chance.
+    silent : Tensor
+        (2, units) bool, before and after: whether a unit is constant.
+    cka : float
+        Centred kernel alignment of the layer as a whole, 0 to 1.
+
     """
 
     layer: str
@@ -44,7 +59,19 @@ class LayerMatch:
     __repr__ = brief
 
     def verdict(self, unit: int) -> str:
-        """Return what became of a unit after: same, moved, born, died (silent now, with no successor) or silent."""
+        """Return what became of a unit after.
+
+        Parameters
+        ----------
+        unit
+            Its number after.
+
+        Returns
+        -------
+        str
+            "same", "moved", "born", "died" (silent now, with no successor) or "silent"; see `DEFINITION`.
+
+        """
         if bool(self.silent[1, unit]):
             return DIED if unit in self.died() else SILENT
         partner = int(self.partner[unit])
@@ -99,8 +126,21 @@ class LayerMatch:
 class Matching(Result):
     """Two checkpoints of one network, unit by unit.
 
-    images : how many were shown to both. layers : by name. notes : how the images were understood. skipped : one
-    sentence for each file that could not be read.
+    Attributes
+    ----------
+    before : Model
+        The earlier checkpoint.
+    after : Model
+        The later one.
+    images : int
+        How many were shown to both.
+    layers : dict of str to LayerMatch
+        By name.
+    notes : tuple of str
+        How the images were understood.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+
     """
 
     before: Model

@@ -205,7 +205,12 @@ class PatternOptions:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "PatternOptions":
-        """Return the options that `to_json` described; what is no option is left out.
+        """Return the options that `to_json` described.
+
+        Parameters
+        ----------
+        data
+            As `to_json` returns it; what is no option is left out.
 
         Examples
         --------

@@ -108,6 +108,14 @@ class PatternProgress(Result):
     model : Model
         The network.
 
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> shown = []
+    >>> found = ins.patterns(ins.load("small:4"), "stage1:0", steps=8, seeds=1, progress=shown.append)
+    >>> shown[-1].done <= shown[-1].total
+    True
+
     """
 
     done: int
@@ -129,7 +137,21 @@ class PatternProgress(Result):
         return {"images": torch.cat(rows) if rows else torch.empty(0)}
 
     def save(self, path: str | Path, **drawing: Any) -> Path:
-        """Write the images on their way as `Result.save` does; no file while there are none."""
+        """Write the images on their way as `Result.save` does; no file while there are none.
+
+        Parameters
+        ----------
+        path
+            Its ending says what is written, see `Result.save`.
+        **drawing
+            Options of the figure, see `figure`.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        """
         return super().save(path, **drawing) if self.images() else Path(path)
 
 

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.activations import compute
+from innersight.boxes import PixelBox
 from innersight.brief import brief
 from innersight.errors import printable
-from innersight.image import Image, ImageError, PixelBox
+from innersight.image import Image, ImageError
 from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, again, ahead, chosen
 from innersight.layer import ReceptiveField

@@ -186,11 +186,45 @@ def _settings(model: Model, plan: ScanPlan, layers: Parts) -> dict[str, Any]:
 
 
 def load_scan(model: Model, study: str | Path, permit: Permit | None = None) -> Scan | None:
-    """Return the scan stored in a study's folder, finished or not; None where there is none of this model.
+    """Return the scan stored in a study's folder, finished or not.
 
-    Its images are read again only when their crops are asked for; those of a data set only where it has a name
-    (`hf:`, `python:`). permit : which of them may be read; those of a scan that this user made, when None.
-    Raises InnersightError where there is no study, or its file is damaged.
+    Its images are read again only when their crops are asked for; those of a data set only where it has a name (`hf:`,
+    `python:`).
+
+    Parameters
+    ----------
+    model
+        The network that was scanned.
+    study
+        Folder of the study.
+    permit
+        Which of the images may be read; those of a scan that this user made, when None.
+
+    Returns
+    -------
+    Scan or None
+        None where there is no scan of this model.
+
+    Raises
+    ------
+    InnersightError
+        Where there is no study, or its file is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import innersight as ins
+    >>> from innersight import toons
+    >>> from innersight.scan import load_scan
+    >>> model = ins.load("small:4")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     images, study = Path(folder, "toons"), Path(folder, "study")
+    ...     _ = toons.write(images, per_class=1)
+    ...     _ = ins.scan(model, images, ["stage1"], out=study)
+    ...     load_scan(model, study).images
+    10
+
     """
     store = Store.open(study)
     ledger = Ledger(store)

@@ -2,16 +2,33 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from innersight.address import Address, parse
+from innersight.errors import InnersightError
+
+if TYPE_CHECKING:
+    from innersight.scan.result import Scan
+    from innersight.scan.tally import Tally
 
 
 @dataclass(frozen=True)
 class Example:
     """An image to which a unit responds strongly, or least.
 
-    path : of the file; TAR/MEMBER in a tar file, #NUMBER in a data set. value : the highest value of the unit's map, or
-    the lowest, raw. location : (y, x) of it in the layer's grid. number : of the image in the scan. copies : how many
-    other images of the scan are near-duplicates of it, by perceptual hash.
+    Attributes
+    ----------
+    path : pathlib.Path
+        Of the file; TAR/MEMBER in a tar file, #NUMBER in a data set.
+    value : float
+        The highest value of the unit's map, or the lowest, raw.
+    location : (int, int)
+        (y, x) of it in the layer's grid.
+    number : int
+        Of the image in the scan.
+    copies : int
+        How many other images of the scan are near-duplicates of it, by perceptual hash.
+
     """
 
     path: Path
@@ -34,8 +51,52 @@ class Example:
 class SimilarUnit:
     """A unit that responds to the same images.
 
-    address : of the unit. correlation : Pearson's, of the peaks over all images, -1 to 1.
+    Attributes
+    ----------
+    address : str
+        Of the unit.
+    correlation : float
+        Pearson's, of the peaks over all images, -1 to 1.
+
     """
 
     address: str
     correlation: float
+
+
+@dataclass(frozen=True)
+class _Unit:
+    layer: str
+    unit: int
+
+
+def unit_of(address: str | Address) -> _Unit:
+    """Return the layer and the number of the unit that an address names. Raises InnersightError where it names none."""
+    if isinstance(address, str):
+        parsed = parse(address)
+        one = parsed[0]
+        if len(parsed) != 1 or not isinstance(one, Address):
+            raise InnersightError(f"{address!r} must name one unit: write layer:unit")
+        address = one
+    if address.unit is None:
+        raise InnersightError(f"{str(address)!r} must name one unit: write {address.layer}:0")
+    return _Unit(address.layer, address.unit)
+
+
+def unit_rows(scan: "Scan", layer: str, tally: "Tally") -> list[dict[str, Any]]:
+    """Return the statistics and examples of every unit of a layer as plain data."""
+    correlated = layer in tally.correlations
+    rows = []
+    for unit, numbers in enumerate(tally.rows(scan.model.labels)):
+        address = Address(layer, unit)
+        rows.append(
+            {
+                "address": str(address),
+                **numbers,
+                "examples": [example.to_json() for example in scan.examples(address)],
+                "lowest": [example.to_json() for example in scan.examples(address, lowest=True)],
+                "bands": [{"share": share, **example.to_json()} for share, example in scan.bands(address)],
+                "similar": [vars(one) for one in scan.similar(address, limit=3)] if correlated else None,
+            }
+        )
+    return rows

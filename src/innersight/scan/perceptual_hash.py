@@ -1,6 +1,8 @@
 """Near-duplicates: a perceptual hash of 64 bits that small changes of an image hardly affect."""
 
 import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -113,3 +115,23 @@ def _staying(near_: Tensor, limit: int) -> Tensor:
         stays[:, i] = size[every, group] < limit
         size[every, group] += 1
     return stays
+
+
+class Duplicates:
+    """Counts near-duplicates among the images of a scan, once of each. read : returns the hashes of all, int64."""
+
+    def __init__(self, read: Callable[[], np.ndarray]) -> None:
+        self._read = read
+        self._counted: dict[int, int] = {}
+
+    @cached_property
+    def _hashes(self) -> np.ndarray:
+        return self._read()
+
+    def count(self, images: Mapping[int, int]) -> dict[int, int]:
+        """Return how many other images are near-duplicates of each, by its number. images : hashes by number."""
+        new = {number: hash_ for number, hash_ in images.items() if number not in self._counted}
+        if new:
+            own = np.array(list(new.values()), np.int64)
+            self._counted.update(zip(new, (copies(own, self._hashes) - 1).tolist(), strict=True))
+        return {number: self._counted[number] for number in images}

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from innersight.address import Address, parse
+from innersight.address import Address
 from innersight.errors import InnersightError, nearest
 from innersight.inputs import ImageEntry, again
 from innersight.layer import ReceptiveField
@@ -20,9 +19,9 @@ from innersight.model import Model
 from innersight.receptive_field import receptive_fields
 from innersight.result import Result, drawn
 from innersight.scan.crops import Crop, crops, reopen
-from innersight.scan.examples import Example, SimilarUnit
+from innersight.scan.examples import Example, SimilarUnit, unit_of, unit_rows
 from innersight.scan.ledger import Record
-from innersight.scan.perceptual_hash import copies
+from innersight.scan.perceptual_hash import Duplicates
 from innersight.scan.tally import Tally
 
 if TYPE_CHECKING:
@@ -35,11 +34,31 @@ BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Scan(Result):
     """For every unit of the layers scanned: its examples, how often it is active, and which class it responds to.
 
-    layers : one `Tally` per layer. records : of the images that any unit keeps, by number. limit : examples asked for.
-    images : how many were read. skipped : one sentence for each file that could not be read. notes : how the images and
-    labels were understood. warnings : what of the input contract seems wrong, see `innersight.input_warnings`.
-    hashes : reads the perceptual hashes of all images, int64. dataset : the one they came from, where it was one.
-    again : opens an image by its name.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    layers : dict of str to Tally
+        The statistics of each layer, by name.
+    records : Mapping of int to Record
+        Of the images that any unit keeps, by number.
+    limit : int
+        Examples asked for.
+    images : int
+        How many were read.
+    skipped : tuple of str
+        One sentence for each file that could not be read.
+    notes : tuple of str
+        How the images and labels were understood.
+    hashes : callable
+        Reads the perceptual hashes of all images, int64.
+    dataset : object
+        The data set that the images came from; None where there was none.
+    again : callable
+        Opens an image by its name.
+    warnings : tuple of str
+        What of the input contract seems wrong, see `innersight.input_warnings`.
+
     """
 
     model: Model
@@ -80,7 +99,7 @@ class Scan(Result):
             For a layer that was not scanned, or a unit it does not have.
 
         """
-        one = self._address(address)
+        one = unit_of(address)
         tally = self._tally(one.layer, [one.unit])
         kind = "low_" if lowest else ""
         value, location, image = (getattr(tally, f"{kind}{key}")[one.unit] for key in ("value", "location", "image"))
@@ -109,18 +128,12 @@ class Scan(Result):
             Share and example. From a random sample of up to 128 images, so a share is off by about 0.04.
 
         """
-        one = self._address(address)
-        tally = self._tally(one.layer, [one.unit])
-        numbers, peaks = tally.raw["bands/numbers"], tally.raw["bands/peaks"][:, one.unit]
-        locations = tally.split(tally.raw["bands/locations"][:, one.unit])
-        order = [i for i in peaks.argsort(stable=True).tolist() if torch.isfinite(peaks[i])]
-        found = []
-        for share in shares if order else ():
-            i = order[round(share * (len(order) - 1))]
-            number, (y, x) = int(numbers[i]), locations[i].tolist()
-            copies_ = self._copies([number])[0]
-            found.append((share, Example(Path(self.records[number].name), float(peaks[i]), (y, x), number, copies_)))
-        return tuple(found)
+        one = unit_of(address)
+        found = self._tally(one.layer, [one.unit]).bands(one.unit, shares)
+        return tuple(
+            (share, Example(Path(self.records[number].name), peak, location, number, self._copies([number])[0]))
+            for share, number, peak, location in found
+        )
 
     def crops(self, address: str | Address, examples: Sequence[Example], *, lowest: bool = False) -> list[Crop]:
         """Return the part of each example that the unit responds to, in source pixels, with its map as a mask.
@@ -145,7 +158,7 @@ class Scan(Result):
             When an image is gone or has changed.
 
         """
-        one = self._address(address)
+        one = unit_of(address)
         if not examples:
             return []
         reopened = reopen([self.records[example.number] for example in examples], self.model, self.dataset, self.again)
@@ -214,7 +227,7 @@ class Scan(Result):
             For layers that were not scanned or not correlated.
 
         """
-        one = self._address(address)
+        one = unit_of(address)
         self._tally(one.layer, [one.unit])
         where = layer or one.layer
         row = self.correlation(one.layer, where)[one.unit]
@@ -241,7 +254,7 @@ class Scan(Result):
             Where the scan has no class maps.
 
         """
-        one = self._address(address)
+        one = unit_of(address)
         found = self._tally(one.layer, [one.unit]).class_maps
         if found is None:
             raise InnersightError(
@@ -250,7 +263,16 @@ class Scan(Result):
         return found[:, one.unit]
 
     def class_map(self, address: str | Address, class_: str | int) -> Float[Tensor, "h w"]:
-        """Return the mean map of a unit over the images of one class, given by label or number; see `class_maps`."""
+        """Return the mean map of a unit over the images of one class; see `class_maps`.
+
+        Parameters
+        ----------
+        address
+            Of the unit: `layer:unit`.
+        class_
+            Label or number of the class.
+
+        """
         return self.class_maps(address)[self.model.class_index(class_)]
 
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -265,39 +287,65 @@ class Scan(Result):
             `correlate`), not_finite (maps that contain NaN or infinity).
 
         """
-        return {
-            name: {
-                "units": tally.units,
-                "grid": list(tally.grid),
-                "dead": int(tally.dead.sum()),
-                "always_active": int(tally.always_active.sum()),
-                "selective": None if tally.selectivity is None else int((tally.selectivity["share"] >= 0.1).sum()),
-                "twins": tally.twins(name),
-                "not_finite": tally.not_finite,
-            }
-            for name, tally in self.layers.items()
-        }
+        return {name: tally.summary(name) for name, tally in self.layers.items()}
 
     def natural(self, address: str | Address) -> tuple[float, float]:
-        """Return the highest activation of a unit and its 99.9th percentile, to compare patterns with."""
-        one = self._address(address)
+        """Return the highest activation of a unit and its 99.9th percentile, to compare patterns with.
+
+        Parameters
+        ----------
+        address
+            Of the unit: `layer:unit`.
+
+        Returns
+        -------
+        (float, float)
+            Raw, over all images; the percentile is over all locations.
+
+        """
+        one = unit_of(address)
         tally = self._tally(one.layer, [one.unit])
         return float(tally.value[one.unit, 0]), float(tally.quantile(0.999)[one.unit])
 
     def tally(self, layer: str | None = None, units: Sequence[int] = ()) -> tuple[str, Tally]:
-        """Return a layer, the deepest when None, and its statistics.
+        """Return the name of a layer and its statistics.
 
-        Raises InnersightError for a layer that was not scanned, and for `units` it does not have.
+        Parameters
+        ----------
+        layer
+            Its name; the deepest layer scanned when None.
+        units
+            Numbers that the layer must have.
+
+        Raises
+        ------
+        InnersightError
+            For a layer that was not scanned, and for `units` it does not have.
+
         """
         layer = layer or list(self.layers)[-1]
         return layer, self._tally(layer, units)
 
     def correlation_figure(self, **drawing: Any) -> "Figure":
-        """Draw the correlations of units; options of `innersight.plots.scan_relations.scan_correlation`."""
+        """Draw the correlations of units.
+
+        Parameters
+        ----------
+        **drawing
+            Options of `innersight.plots.scan_relations.scan_correlation`.
+
+        """
         return drawn("scan-correlation", self, drawing)
 
     def class_figure(self, **drawing: Any) -> "Figure":
-        """Draw the class maps of units; options of `innersight.plots.scan_relations.scan_class_maps`."""
+        """Draw the class maps of units.
+
+        Parameters
+        ----------
+        **drawing
+            Options of `innersight.plots.scan_relations.scan_class_maps`.
+
+        """
         return drawn("scan-class-maps", self, drawing)
 
     def to_json(self) -> dict[str, Any]:
@@ -309,7 +357,7 @@ class Scan(Result):
             "notes": list(self.notes),
             "warnings": list(self.warnings),
             "summary": self.summary(),
-            "layers": {name: self._rows(name, tally) for name, tally in self.layers.items()},
+            "layers": {name: unit_rows(self, name, tally) for name, tally in self.layers.items()},
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -329,17 +377,6 @@ class Scan(Result):
     def _fields(self) -> dict[str, ReceptiveField]:
         return receptive_fields(self.model, list(self.layers))
 
-    def _address(self, address: str | Address) -> "_Unit":
-        if isinstance(address, str):
-            parsed = parse(address)
-            one = parsed[0]
-            if len(parsed) != 1 or not isinstance(one, Address):
-                raise InnersightError(f"{address!r} must name one unit: write layer:unit")
-            address = one
-        if address.unit is None:
-            raise InnersightError(f"{str(address)!r} must name one unit: write {address.layer}:0")
-        return _Unit(address.layer, address.unit)
-
     def _tally(self, layer: str, units: Sequence[int]) -> Tally:
         if layer not in self.layers:
             raise InnersightError(f"layer {layer!r} was not scanned; {nearest(layer, self.layers)}")
@@ -350,40 +387,9 @@ class Scan(Result):
         return tally
 
     @cached_property
-    def _hashes(self) -> np.ndarray:
-        return self.hashes()
-
-    @cached_property
-    def _counted(self) -> dict[int, int]:
-        return {}
+    def _duplicates(self) -> Duplicates:
+        return Duplicates(self.hashes)
 
     def _copies(self, numbers: Sequence[int]) -> list[int]:
-        """Return how many other images of the scan are near-duplicates of each of these."""
-        new = [number for number in dict.fromkeys(numbers) if number not in self._counted]
-        if new:
-            own = np.array([self.records[number].phash for number in new], np.int64)
-            self._counted.update(zip(new, (copies(own, self._hashes) - 1).tolist(), strict=True))
-        return [self._counted[number] for number in numbers]
-
-    def _rows(self, name: str, tally: Tally) -> list[dict[str, Any]]:
-        correlated = name in tally.correlations
-        rows = []
-        for unit, numbers in enumerate(tally.rows(self.model.labels)):
-            address = Address(name, unit)
-            rows.append(
-                {
-                    "address": str(address),
-                    **numbers,
-                    "examples": [example.to_json() for example in self.examples(address)],
-                    "lowest": [example.to_json() for example in self.examples(address, lowest=True)],
-                    "bands": [{"share": share, **example.to_json()} for share, example in self.bands(address)],
-                    "similar": [vars(one) for one in self.similar(address, limit=3)] if correlated else None,
-                }
-            )
-        return rows
-
-
-@dataclass(frozen=True)
-class _Unit:
-    layer: str
-    unit: int
+        counted = self._duplicates.count({number: self.records[number].phash for number in numbers})
+        return [counted[number] for number in numbers]

@@ -67,6 +67,20 @@ def write_sprites(scan: Scan, study: str | Path, progress: Callable[[int, int, s
     of its peak; tiles of 64 pixels, 4 apart. Sheets of the same scan are not written again; those of an earlier scan
     stay until the new ones are finished. Meanwhile 12 KiB of disk are needed for each unit and example.
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import innersight as ins
+    >>> from innersight import toons
+    >>> from innersight.scan import write_sprites
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     images = Path(folder, "toons")
+    ...     _ = toons.write(images, per_class=1)
+    ...     found = ins.scan(ins.load("small:4"), images, ["stage1"], examples=2)
+    ...     [path.name for path in write_sprites(found, Path(folder, "study"))]
+    ['stage1-00000.webp']
+
     """
     study = Path(study)
     state = {"settings": scan.digest(), "side": SIDE, "limit": scan.limit}

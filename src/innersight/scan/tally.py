@@ -79,8 +79,15 @@ class LayerStatistics:
 class Tally:
     """What the units of one layer did over all images.
 
-    raw : the stored statistics by `STATISTIC/name`; see `innersight.scan.statistics`. images : how many were read.
-    grid : (h, w).
+    Attributes
+    ----------
+    raw : Mapping of str to Tensor
+        The stored statistics by `STATISTIC/name`; see `innersight.scan.statistics`.
+    images : int
+        How many were read.
+    grid : (int, int)
+        (h, w) of the layer.
+
     """
 
     raw: Mapping[str, Tensor]
@@ -165,7 +172,19 @@ class Tally:
         return self.raw["sketch/counts"], int(self.raw["sketch/first"])
 
     def quantile(self, share: float) -> Float[Tensor, " units"]:
-        """Return a quantile of the activation over locations, within 1/32 of its value. share : 0 to 1."""
+        """Return a quantile of the activation over locations, within 1/32 of its value.
+
+        Parameters
+        ----------
+        share
+            Of the locations whose activation is lower, 0 to 1.
+
+        Returns
+        -------
+        torch.Tensor
+            (units,), raw.
+
+        """
         return quantile(*self._sketch, share)
 
     @cached_property
@@ -190,18 +209,85 @@ class Tally:
         total, count = self.raw["class-maps/total"], self.raw["classes/count"]
         return (total / count[:, :, None, None]).float() if len(total) else None
 
-    def twins(self, layer: str) -> int | None:
-        """Return how many units correlate by 0.9 or more with another unit of the layer; None where not correlated.
+    def bands(self, unit: int, shares: Sequence[float]) -> list[tuple[float, int, float, tuple[int, int]]]:
+        """Return an image of the sample for each share, whose peak is higher than on that share of the sample.
 
-        layer : its own name.
+        Parameters
+        ----------
+        unit
+            Number of the unit.
+        shares
+            0 to 1.
+
+        Returns
+        -------
+        list of (float, int, float, (int, int))
+            Share, number of the image, peak, and its location (y, x); empty where no peak is finite.
+
+        """
+        numbers, peaks = self.raw["bands/numbers"], self.raw["bands/peaks"][:, unit]
+        locations = self.split(self.raw["bands/locations"][:, unit])
+        order = [i for i in peaks.argsort(stable=True).tolist() if torch.isfinite(peaks[i])]
+        found = []
+        for share in shares if order else ():
+            i = order[round(share * (len(order) - 1))]
+            y, x = locations[i].tolist()
+            found.append((share, int(numbers[i]), float(peaks[i]), (y, x)))
+        return found
+
+    def twins(self, layer: str) -> int | None:
+        """Return how many units correlate by 0.9 or more with another unit of the layer.
+
+        Parameters
+        ----------
+        layer
+            The layer's own name.
+
+        Returns
+        -------
+        int or None
+            None where its units were not correlated.
+
         """
         if layer not in self.correlations:
             return None
         high = self.correlations[layer] >= TWINS
         return int((high & ~torch.eye(len(high), dtype=torch.bool)).any(1).sum())
 
+    def summary(self, layer: str) -> dict[str, Any]:
+        """Return counts of the layer's units; see `Scan.summary`.
+
+        Parameters
+        ----------
+        layer
+            The layer's own name.
+
+        """
+        return {
+            "units": self.units,
+            "grid": list(self.grid),
+            "dead": int(self.dead.sum()),
+            "always_active": int(self.always_active.sum()),
+            "selective": None if self.selectivity is None else int((self.selectivity["share"] >= 0.1).sum()),
+            "twins": self.twins(layer),
+            "not_finite": self.not_finite,
+        }
+
     def rows(self, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the statistics of every unit as plain data. labels : of the model's classes."""
+        """Return the statistics of every unit as plain data.
+
+        Parameters
+        ----------
+        labels
+            Of the model's classes.
+
+        Returns
+        -------
+        list of dict
+            mean, positive (share of the images), active (share of the locations, None where it is not known), quantiles
+            (by share), and class (None where no image's class is known).
+
+        """
         ranges = torch.stack([self.quantile(share) for share in QUANTILES], 1).tolist()
         active = self.active.tolist()
         classes = self.selectivity
@@ -217,7 +303,19 @@ class Tally:
         ]
 
     def split(self, locations: Int[Tensor, "*n"]) -> Int[Tensor, "*n 2"]:
-        """Return (y, x) of locations counted as y * w + x."""
+        """Return (y, x) of locations counted as y * w + x.
+
+        Parameters
+        ----------
+        locations
+            (n...) whole numbers.
+
+        Returns
+        -------
+        torch.Tensor
+            (n..., 2) int64.
+
+        """
         width = self.grid[1]
         return torch.stack([locations // width, locations % width], -1).long()
 

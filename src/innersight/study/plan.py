@@ -67,7 +67,19 @@ class Plan:
     trust: int = 16
 
     def settled(self, model: Model) -> "Plan":
-        """Return the plan with its layers named and everything checked against the model."""
+        """Return the plan with its layers named and everything checked against a model.
+
+        Parameters
+        ----------
+        model
+            The network.
+
+        Raises
+        ------
+        InnersightError
+            For unknown layers, an unknown target, and numbers out of their range.
+
+        """
         if min(self.units, self.negatives, self.trust) < 0 or self.steps < 1 or self.seeds < 1:
             raise InnersightError(
                 f"units={self.units}, negatives={self.negatives} and trust={self.trust} must not be negative; "
@@ -84,7 +96,14 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
-        """Return the plan that `to_json` described."""
+        """Return the plan that `to_json` described.
+
+        Parameters
+        ----------
+        data
+            As `to_json` returns it.
+
+        """
         settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
         return cls(**settings)
 

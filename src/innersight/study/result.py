@@ -44,6 +44,11 @@ class Study:
     def open(cls, folder: str | Path) -> "Study":
         """Open a study made before, without the model or the images.
 
+        Parameters
+        ----------
+        folder
+            Where it is.
+
         Raises
         ------
         InnersightError
@@ -147,15 +152,36 @@ class Study:
         return Path(out)
 
     def to_tensorboard(self, logdir: str | Path) -> Path:
-        """Write contact sheets, curves, histograms and the projector for `tensorboard --logdir LOGDIR`."""
+        """Write contact sheets, curves, histograms and the projector for `tensorboard --logdir LOGDIR`; see `export`.
+
+        Parameters
+        ----------
+        logdir
+            Folder to write.
+
+        """
         return self.export("tensorboard", logdir)
 
     def to_wandb(self, out: str | Path) -> Path:
-        """Write a Weights & Biases run into a folder, offline unless WANDB_MODE says otherwise."""
+        """Write a Weights & Biases run into a folder, offline unless WANDB_MODE says otherwise; see `export`.
+
+        Parameters
+        ----------
+        out
+            Folder to write.
+
+        """
         return self.export("wandb", out)
 
     def to_trackio(self, out: str | Path) -> Path:
-        """Write a Trackio run into a folder."""
+        """Write a Trackio run into a folder; see `export`.
+
+        Parameters
+        ----------
+        out
+            Folder to write.
+
+        """
         return self.export("trackio", out)
 
     def _repr_html_(self) -> str:

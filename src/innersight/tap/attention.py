@@ -20,10 +20,27 @@ _SOFTMAX: frozenset[Callable[..., Any]] = frozenset({F.softmax, torch.softmax, T
 class attention(TorchFunctionMode):  # noqa: N801
     """Inside, every self-attention leaves its weights in `weights`, with the graph that gave them.
 
-    weights : in the order of the forward pass, in the shape in which the network used them, see `heads`; a row says how
-    much a token takes from each. rows : the first dimension of each, the number of images unless there are windows.
     Covers fused attention (computed openly instead, the same up to rounding), `nn.MultiheadAttention`, and a softmax
     between two products.
+
+    Attributes
+    ----------
+    weights : list of Tensor
+        In the order of the forward pass, in the shape in which the network used them, see `heads`; a row says how much
+        a token takes from each.
+    rows : list of int
+        The first dimension of each, the number of images unless there are windows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import tap
+    >>> layer, tokens = torch.nn.MultiheadAttention(8, 2, batch_first=True), torch.rand(1, 5, 8)
+    >>> with tap.attention() as found:
+    ...     _ = layer(tokens, tokens, tokens)
+    >>> tap.heads(found.weights[0], found.rows[0]).shape
+    torch.Size([1, 2, 5, 5])
+
     """
 
     def __init__(self) -> None:
@@ -81,9 +98,29 @@ class attention(TorchFunctionMode):  # noqa: N801
 
 @contextmanager
 def ending(model: Model, blocks: Sequence[str], last: int) -> Iterator[None]:
-    """Inside, a forward pass leaves out the blocks after number `last`, and its graph begins at that block's input.
+    """Inside, a forward pass leaves out the blocks after a given one, and its graph begins at that block's input.
 
-    blocks : layers of tokens, one after the other, each of which gives what the next one takes.
+    Parameters
+    ----------
+    model
+        The network.
+    blocks
+        Layers of tokens, one after the other, each of which gives what the next one takes.
+    last
+        Number of the last block that is run, from 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> net = torch.nn.Sequential(*[torch.nn.Conv2d(3, 3, 1) for _ in range(3)], torch.nn.Flatten())
+    >>> model = ins.load(net, input=ins.InputSpec(height=4, width=4))
+    >>> with tap.untouched(model), tap.ending(model, ["0", "1", "2"], 0):
+    ...     logits = model.logits(torch.ones(1, 3, 4, 4))
+    >>> torch.equal(logits, net[0](torch.ones(1, 3, 4, 4)).flatten(1))
+    True
+
     """
 
     def start(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,5 +136,26 @@ def ending(model: Model, blocks: Sequence[str], last: int) -> Iterator[None]:
 
 
 def heads(weights: Tensor, batch: int) -> Tensor:
-    """Return recorded weights, or their gradient, as (B, heads, N, N)."""
+    """Return recorded attention weights, or their gradient, by image and head.
+
+    Parameters
+    ----------
+    weights
+        One of `attention.weights`: (B, heads, N, N) or (B * heads, N, N).
+    batch
+        How many images, B; one of `attention.rows`.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, heads, N, N), a view.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import tap
+    >>> tap.heads(torch.rand(6, 5, 5), 2).shape
+    torch.Size([2, 3, 5, 5])
+
+    """
     return weights.view(batch, -1, *weights.shape[-2:])

@@ -15,12 +15,31 @@ from innersight.tap.probe import layouts
 
 
 class Compiled:
-    """Answers as `capture` does, by a compiled program for each set of layers and shape of the input.
+    """Captures as `capture` does, by a compiled program for each set of layers and shape of the input.
 
-    The operations of one pass are recorded, up to the last layer asked for, and given to torch.compile with `backend`.
-    A network whose operations depend on the values of its input cannot be recorded, or differs later: the first answer
-    is compared with `capture`, and InnersightError is raised when they are not the same. Compiling takes from seconds
-    to minutes. Parameters are constants of the program: they must not change, and get no gradients.
+    The operations of one pass are recorded, up to the last layer asked for, and given to torch.compile. A network whose
+    operations depend on the values of its input cannot be recorded, or differs later: the first result is compared with
+    that of `capture`, and InnersightError is raised when they are not the same. Compiling takes from seconds to
+    minutes. Parameters are constants of the program: they must not change, and get no gradients.
+
+    Parameters
+    ----------
+    model
+        The network.
+    backend
+        Name of a backend of torch.compile.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model):
+    ...     found = tap.Compiled(model, "eager")(torch.zeros(1, *model.input.shape), ["stage1"], stop=True)
+    >>> found.activations["stage1"].shape
+    torch.Size([1, 4, 40, 40])
+
     """
 
     def __init__(self, model: Model, backend: str = "inductor") -> None:
@@ -30,7 +49,28 @@ class Compiled:
         layouts(model)
 
     def __call__(self, x: Tensor, layers: Sequence[str], *, stop: bool) -> Captured:
-        """Run `x` (B, C, H, W); see `capture`."""
+        """Run network input; see `capture`.
+
+        Parameters
+        ----------
+        x
+            (B, C, H, W) network input.
+        layers
+            Names of layers.
+        stop
+            End the pass at the last of the layers.
+
+        Returns
+        -------
+        Captured
+            The activations, and the logits of a pass that ran to the end.
+
+        Raises
+        ------
+        InnersightError
+            For a network that cannot be compiled, or computes other values when it is.
+
+        """
         key = tuple(layers), stop, tuple(x.shape), x.dtype, x.stride()
         if key not in self._programs:
             self._programs[key] = self._compile(x.detach(), layers, stop=stop)

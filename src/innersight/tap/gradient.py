@@ -15,9 +15,43 @@ CUT = "its forward cuts the graph, as torch.no_grad, detach and step functions d
 def gradients(
     model: Model, values: Tensor, sources: Sequence[Tensor], weights: Tensor | None = None, **how: Any
 ) -> tuple[Any, ...]:
-    """Return the gradient of `values`, weighed by `weights`, at each of `sources`.
+    """Return the gradient of values at tensors that they were computed from.
 
-    how : keyword arguments of `torch.autograd.grad`. Raises NetworkError where the network lets no gradient back.
+    Parameters
+    ----------
+    model
+        The network that computed them; errors name it.
+    values
+        What is differentiated.
+    sources
+        Tensors of the graph.
+    weights
+        Of the shape of `values`, what each counts; may be left out for a single number.
+    **how
+        Keyword arguments of `torch.autograd.grad`.
+
+    Returns
+    -------
+    tuple of Tensor
+        One for each of `sources`, of its shape.
+
+    Raises
+    ------
+    NetworkError
+        Where the network lets no gradient back.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model):
+    ...     x = torch.rand(1, *model.input.shape, requires_grad=True)
+    ...     (gradient,) = tap.gradients(model, model.logits(x)[0, 3], [x])
+    >>> gradient.shape
+    torch.Size([1, 3, 80, 80])
+
     """
     if not values.requires_grad:
         raise NetworkError(f"no gradient passes back through {model.name}: {CUT}")

@@ -17,11 +17,22 @@ class LayoutError(InnersightError):
 class Layout:
     """How a layer's output becomes (B, units, h, w).
 
-    axes : one letter per dimension of the output: b images, u units, h and w locations, p tokens (locations in rows).
+    Attributes
+    ----------
+    axes : str
+        One letter per dimension of the output: b images, u units, h and w locations, p tokens (locations in rows).
         "buhw" convolutional, "bhwu" channels last, "bpu" tokens, "pbu" tokens first, "bup" units before tokens, "bu".
-    grid : (h, w) for the model's own input size; (1, 1) without locations. prefix : tokens before the grid, such as a
-        class token. part : which tensor of a nested output it is, such as "[0]"; "" for a bare tensor.
-    measured : whether the order was seen to follow the image, or taken from layers of the same shape.
+    units : int
+        How many units.
+    grid : (int, int)
+        (h, w) for the model's own input size; (1, 1) without locations.
+    prefix : int
+        Tokens before the grid, such as a class token.
+    part : str
+        Which tensor of a nested output it is, such as "[0]"; "" for a bare tensor.
+    measured : bool
+        Whether the order was seen to follow the image; False where it is taken from layers of the same shape.
+
     """
 
     axes: str
@@ -34,7 +45,21 @@ class Layout:
     def read(self, output: Any) -> Tensor:
         """Return the output as (B, units, h, w), a view where that is possible; tokens before the grid are left out.
 
-        Raises LayoutError for an output of another form than when the layout was measured.
+        Parameters
+        ----------
+        output
+            What the layer gave.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, units, h, w).
+
+        Raises
+        ------
+        LayoutError
+            For an output of another form than when the layout was measured.
+
         """
         tensor = self._leaf(output)
         if "p" in self.axes:
@@ -45,7 +70,26 @@ class Layout:
         return tensor[:, :, None, None]
 
     def write(self, changed: Tensor, output: Any) -> Any:
-        """Return `output` with its units replaced by `changed` (B, units, h, w); the rest of it stays."""
+        """Return an output with its units replaced; the rest of it stays.
+
+        Parameters
+        ----------
+        changed
+            (B, units, h, w), as `read` returns it.
+        output
+            What the layer gave.
+
+        Returns
+        -------
+        Any
+            As `output`, in its form.
+
+        Raises
+        ------
+        LayoutError
+            For an output of another form than when the layout was measured.
+
+        """
         own = self._leaf(output)
         if "p" in self.axes:
             rows = changed.flatten(2)

@@ -27,6 +27,17 @@ class linearised(TorchFunctionMode):  # noqa: N801
     Values are unchanged. A function that is flat somewhere (ReLU, clamp, sigmoid, GELU ...) passes the gradient on as
     it comes, a maximum spreads it over all that it is taken of, a softmax takes the mean off. So where the gradient is
     not zero is what a network is wired to, whatever it is fed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import tap
+    >>> x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    >>> with tap.linearised():
+    ...     output = torch.relu(x)
+    >>> output.tolist(), torch.autograd.grad(output.sum(), x)[0].tolist()
+    ([0.0, 2.0], [1.0, 1.0])
+
     """
 
     def __torch_function__(
@@ -61,7 +72,27 @@ class opened(TorchFunctionMode):  # noqa: N801
 
 @contextmanager
 def wired(model: Model) -> Iterator[None]:
-    """Inside, weights that are zero throughout are not: what a residual branch begins with does not unwire it."""
+    """Inside, weights that are zero throughout are not: what a residual branch begins with does not unwire it.
+
+    Parameters
+    ----------
+    model
+        The network; afterwards its weights are as before.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> _ = torch.nn.init.zeros_(model.net.stage1.bn2.weight)
+    >>> with tap.wired(model):
+    ...     bool(model.net.stage1.bn2.weight.all())
+    True
+    >>> bool(model.net.stage1.bn2.weight.any())
+    False
+
+    """
     # Their memory is exchanged, not written to: a graph that the caller holds stays valid.
     zero = [(p, p.data) for p in model.net.parameters() if p.is_floating_point() and not bool(p.any())]
     try:

@@ -19,7 +19,17 @@ _KEPT = (("running_mean", "running_var"), ("moving_mean", "moving_variance"))
 class Arriving:
     """What reaches a batch norm, by unit, away from the edges; float64.
 
-    used_to : the mean and the variance that it keeps from training.
+    Attributes
+    ----------
+    layer : str
+        The batch norm.
+    mean : Tensor
+        (units,) mean of the values that reach it.
+    var : Tensor
+        (units,) variance of the values that reach it.
+    used_to : (Tensor, Tensor)
+        The mean and the variance, (units,) each, that it keeps from training.
+
     """
 
     layer: str
@@ -29,9 +39,31 @@ class Arriving:
 
 
 def arriving(model: Model, x: Float[Tensor, "B C H W"]) -> Arriving | None:
-    """Return what reaches the first trained batch norm for network input `x`; None where there is none.
+    """Return what reaches the first trained batch norm of a network; the pass ends there.
 
-    One that still has the mean 0 and the variance 1 it began with was not trained. The pass ends there.
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+
+    Returns
+    -------
+    Arriving or None
+        None where no batch norm was trained: it still has the mean 0 and the variance 1 it began with.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("toon")
+    >>> with tap.untouched(model), torch.no_grad():
+    ...     found = tap.arriving(model, torch.zeros(1, *model.input.shape))
+    >>> found.layer, len(found.mean)
+    ('stem.1', 32)
+
     """
     found: list[Arriving] = []
 

@@ -26,8 +26,13 @@ class Reached(BaseException):
 class Captured:
     """What one forward pass gave.
 
-    activations : (B, units, h, w) per layer, as the network computed them, in the order of the forward pass.
-    output : (B, classes) logits, or None when the pass stopped early.
+    Attributes
+    ----------
+    activations : dict of str to Tensor
+        (B, units, h, w) per layer, as the network computed them, in the order of the forward pass.
+    output : Tensor or None
+        (B, classes) logits; None when the pass stopped early.
+
     """
 
     activations: dict[str, Tensor]
@@ -43,7 +48,36 @@ class Captured:
 
 
 def layout(model: Model, layer: str) -> Layout:
-    """Return the layout of a layer. Raises InnersightError for an unknown one, LayoutError for one without units."""
+    """Return the layout of a layer.
+
+    Parameters
+    ----------
+    model
+        The network.
+    layer
+        Its name; `NAME#2` for the second call of a module that is called several times.
+
+    Returns
+    -------
+    Layout
+        Where the units and the locations are in the layer's output.
+
+    Raises
+    ------
+    InnersightError
+        For an unknown layer, and one that the forward pass does not call.
+    LayoutError
+        For a layer whose output has no units and locations.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> found = tap.layout(ins.load("small:4"), "stage2")
+    >>> found.axes, found.units, found.grid
+    ('buhw', 8, (20, 20))
+
+    """
     found = layouts(model).get(layer)
     if found is None:
         model.module(layer)
@@ -54,10 +88,42 @@ def layout(model: Model, layer: str) -> Layout:
 
 
 def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True) -> Captured:
-    """Run `x` (B, C, H, W) and return the activations of `layers`.
+    """Run network input and return the activations of layers.
 
-    With `stop` the pass ends as soon as the last of them is known. Gradients flow when the caller's grad mode and `x`
-    ask for them. Raises InnersightError when a layer was never called.
+    Gradients flow when the caller's grad mode and `x` ask for them.
+
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+    layers
+        Names of layers; none give the logits alone.
+    stop
+        End the pass as soon as the last of the layers is known; otherwise it runs to the logits.
+
+    Returns
+    -------
+    Captured
+        The activations, and the logits of a pass that ran to the end.
+
+    Raises
+    ------
+    InnersightError
+        When a layer was never called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model), torch.no_grad():
+    ...     found = tap.capture(model, torch.zeros(2, *model.input.shape), ["stage1"], stop=False)
+    >>> found.activations["stage1"].shape, found.logits().shape
+    (torch.Size([2, 4, 40, 40]), torch.Size([2, 10]))
+
     """
     activations: dict[str, Tensor] = {}
     wanted = len(set(layers))
@@ -82,10 +148,37 @@ def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True
 
 
 def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]]) -> None:
-    """Run `x` (B, C, H, W) and hand each layer's activation (B, units, h, w) to its reader at the moment it is there.
+    """Run network input and hand each layer's activation to its reader at the moment it is there.
 
     Nothing is copied or kept, so a reader must neither change the activation nor hold on to it: what follows in the
-    network may write over it. The pass ends at the last layer. Raises InnersightError when a layer was never called.
+    network may write over it. The pass ends at the last layer.
+
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+    readers
+        By layer, a function that is called with the activation (B, units, h, w).
+
+    Raises
+    ------
+    InnersightError
+        When a layer was never called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model, means = ins.load("small:4"), []
+    >>> with tap.untouched(model), torch.no_grad():
+    ...     x = torch.zeros(2, *model.input.shape)
+    ...     tap.read(model, x, {"stage1": lambda activation: means.append(activation.mean((2, 3)))})
+    >>> means[0].shape
+    torch.Size([2, 4])
+
     """
     reached: set[str] = set()
 
@@ -104,10 +197,44 @@ def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]
 
 
 def leaf(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = False) -> Captured:
-    """Run `x` to the logits with a graph that starts at the first of `layers` to be reached.
+    """Run network input to the logits with a graph that starts at the first of the layers to be reached.
 
     Nothing before that layer is differentiated or kept. `torch.autograd.grad(logits, activations)` works for every
-    layer named, and the backward pass ends at the first. With `stop` the pass ends at the last layer.
+    layer named, and the backward pass ends at the first.
+
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+    layers
+        Names of layers.
+    stop
+        End the pass at the last of the layers.
+
+    Returns
+    -------
+    Captured
+        The activations, and the logits of a pass that ran to the end; all with the graph.
+
+    Raises
+    ------
+    InnersightError
+        When a layer was never called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model):
+    ...     found = tap.leaf(model, torch.zeros(1, *model.input.shape), ["stage4"])
+    ...     (gradient,) = torch.autograd.grad(found.logits()[0, 3], found.activations["stage4"])
+    >>> gradient.shape
+    torch.Size([1, 16, 10, 10])
+
     """
     activations: dict[str, Tensor] = {}
     wanted = len(set(layers))
@@ -134,7 +261,40 @@ def leaf(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = False) 
 
 
 def replace(model: Model, x: Tensor, layer: str, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Run `x` (B, C, H, W) to the logits with the output (B, units, h, w) of `layer` replaced by `change(output)`."""
+    """Run network input to the logits with the output of a layer replaced.
+
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+    layer
+        Name of the layer.
+    change
+        From the layer's output (B, units, h, w) to what takes its place, of the same shape.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, classes) logits.
+
+    Raises
+    ------
+    InnersightError
+        When the layer was never called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model), torch.no_grad():
+    ...     tap.replace(model, torch.rand(1, *model.input.shape), "stage4", torch.zeros_like).shape
+    torch.Size([1, 10])
+
+    """
     reached: dict[str, Tensor] = {}
 
     def handler(output: Tensor) -> Tensor:

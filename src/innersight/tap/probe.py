@@ -39,7 +39,14 @@ MOST_PREFIX = 16
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A layer without units and locations, and the reason, as the end of a sentence that begins with its name."""
+    """A layer without units and locations.
+
+    Attributes
+    ----------
+    why : str
+        The reason, as the end of a sentence that begins with the layer's name.
+
+    """
 
     why: str
 
@@ -67,11 +74,35 @@ class Candidate:
 def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     """Return the layout of every layer that is called, in the order of the forward pass; measured once, see `measured`.
 
-    One pass with five images that differ in one corner each, and one more with ReLUs and their like taken out where
-    a layer is silent. Of the possible layouts of an output that one is taken whose locations change where the image
-    changed; where all locations change alike (attention before training), that of the layers of the same shape. A
-    module that is called several times has an entry `NAME#2`, `NAME#3` ... for each further call. Raises
-    InnersightError when the network refuses a batch of five.
+    Parameters
+    ----------
+    model
+        The network.
+
+    Returns
+    -------
+    Mapping of str to Layout or Unreadable
+        By layer. A module that is called several times has an entry `NAME#2`, `NAME#3` ... for each further call.
+
+    Raises
+    ------
+    InnersightError
+        When the network refuses a batch of five.
+
+    Notes
+    -----
+    One pass with five images that differ in one corner each, and one more with ReLUs and their like taken out where a
+    layer is silent. Of the possible layouts of an output that one is taken whose locations change where the image
+    changed; where all locations change alike (attention before training), that of the layers of the same shape.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> found = tap.layouts(ins.load("small:4"))
+    >>> found["stage4"].grid, found["head"].axes
+    ((10, 10), 'bu')
+
     """
     return measured.once(model, "layouts", lambda: _measure(model))
 

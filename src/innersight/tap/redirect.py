@@ -27,7 +27,16 @@ class _Rectifier(TorchFunctionMode):
     """Inside, ReLU and ReLU6, as modules, functions or clamps at 0, are answered by `rectify`."""
 
     def rectify(self, x: Tensor, high: float) -> Tensor:
-        """Return `x` held between 0 and `high`."""
+        """Return values held between 0 and an upper bound.
+
+        Parameters
+        ----------
+        x
+            What goes into the ReLU.
+        high
+            The upper bound: infinity for ReLU, 6 for ReLU6.
+
+        """
         raise NotImplementedError
 
     def __torch_function__(
@@ -50,7 +59,16 @@ class _Rectifier(TorchFunctionMode):
         return x
 
     def renamed(self, output: Tensor, x: Tensor) -> None:
-        """Take note that what `rectify` returned is now in `x`."""
+        """Take note that what `rectify` returned is now in the tensor it was given, as where a ReLU works in place.
+
+        Parameters
+        ----------
+        output
+            What `rectify` returned.
+        x
+            The tensor that holds its values now.
+
+        """
 
 
 class redirected(_Rectifier):  # noqa: N801
@@ -59,7 +77,21 @@ class redirected(_Rectifier):  # noqa: N801
     So a unit that is silent on random pixels can still be climbed to. Values are unchanged. Covers ReLU and ReLU6 as
     modules, functions, clamps and thresholds at 0 (as in Lucid, Olah et al. 2017).
 
-    rows : the images of the batch, by number, for which this is done; all of them when None.
+    Parameters
+    ----------
+    rows
+        The images of the batch, by number, for which this is done; all of them when None.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import tap
+    >>> x = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    >>> with tap.redirected():
+    ...     output = torch.relu(x)
+    >>> output, torch.autograd.grad(-output.sum(), x)
+    (tensor([[0., 0.]], grad_fn=<_RedirectedBackward>), (tensor([[-1., -1.]]),))
+
     """
 
     def __init__(self, rows: Tensor | None = None) -> None:
@@ -68,7 +100,19 @@ class redirected(_Rectifier):  # noqa: N801
         self._inputs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def unrectified(self, activation: Tensor) -> Tensor:
-        """Return what went into the ReLU that gave `activation`, or `activation` where none did."""
+        """Return what went into a ReLU.
+
+        Parameters
+        ----------
+        activation
+            What the ReLU gave.
+
+        Returns
+        -------
+        torch.Tensor
+            What it was given; `activation` itself where no ReLU gave it.
+
+        """
         output, given = self._inputs.get(activation.data_ptr(), (None, None))
         return given if output is not None and given is not None and output.shape == activation.shape else activation
 
@@ -91,8 +135,27 @@ class redirected(_Rectifier):  # noqa: N801
 class guided(_Rectifier):  # noqa: N801
     """Inside, a ReLU lets back only what would raise the target: the rule of guided backpropagation.
 
-    Springenberg et al. 2014 (arXiv:1412.6806). Values are unchanged. Covers ReLU and ReLU6, as `redirected` does.
-    found : how many ReLUs were passed.
+    Values are unchanged. Covers ReLU and ReLU6, as `redirected` does.
+
+    Attributes
+    ----------
+    found : int
+        How many ReLUs were passed.
+
+    Notes
+    -----
+    Springenberg et al. 2014 (arXiv:1412.6806).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from innersight import tap
+    >>> x = torch.tensor([1.0, 2.0, -3.0], requires_grad=True)
+    >>> with tap.guided() as rule:
+    ...     (gradient,) = torch.autograd.grad(torch.relu(x), x, torch.tensor([1.0, -1.0, 1.0]))
+    >>> gradient.tolist(), rule.found
+    ([1.0, 0.0, 0.0], 1)
+
     """
 
     def __init__(self) -> None:

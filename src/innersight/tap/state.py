@@ -13,10 +13,28 @@ from innersight.model import Model
 
 @contextmanager
 def untouched(model: Model) -> Iterator[None]:
-    """Inside: eval mode, all parameters frozen, torch as in `ambient.plain`.
+    """Inside, a network is in eval mode, all its parameters are frozen, and torch is as in `ambient.plain`.
 
     Afterwards modes, requires_grad, and torch's RNG are as before. Weights made in inference mode, which no gradient
     may pass, are replaced by copies meanwhile; parts behind torch.compile, which calls no hooks, run uncompiled.
+
+    Parameters
+    ----------
+    model
+        The network.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> _ = model.net.train()
+    >>> with tap.untouched(model):
+    ...     model.net.training
+    False
+    >>> model.net.training
+    True
+
     """
     modules = list(model.net.modules())
     with ambient.plain(), _differentiable(modules), ambient.uncompiled(modules), _frozen(modules):

@@ -24,9 +24,22 @@ from innersight.tap.state import forwards
 class Suffix:
     """The rest of the network after one layer, for the images of one prefix run.
 
-    activation : (B, units, h, w) what the layer gave. output : (B, classes) logits of the plain run.
-    mode : "resumed" (modules before the layer answer from memory), "copied" (the same, with copies because the network
-        writes in place), or "full" (the network defeats resuming: every call is a full run).
+    Attributes
+    ----------
+    model : Model
+        The network.
+    layer : str
+        Name of the layer.
+    images : Tensor
+        (B, C, H, W) network input.
+    activation : Tensor
+        (B, units, h, w), what the layer gave.
+    output : Tensor
+        (B, classes) logits of the plain run.
+    mode : str
+        "resumed" (modules before the layer return what is remembered), "copied" (the same, with copies because the
+        network writes in place), or "full" (the network defeats resuming: every call is a full run).
+
     """
 
     model: Model
@@ -41,10 +54,26 @@ class Suffix:
     __repr__ = brief
 
     def __call__(self, variants: Tensor, index: Tensor | None = None) -> Tensor:
-        """Return logits (V, classes) for `variants` (V, units, h, w) of the layer's output.
+        """Return the logits for variants of the layer's output.
 
-        index : (V,) which image each variant belongs to; may be left out for a single image, or for one variant
-        per image in order.
+        Parameters
+        ----------
+        variants
+            (V, units, h, w).
+        index
+            (V,) which image each variant belongs to; may be left out for a single image, or for one variant per image
+            in order.
+
+        Returns
+        -------
+        torch.Tensor
+            (V, classes) logits.
+
+        Raises
+        ------
+        InnersightError
+            Where `index` is needed and missing.
+
         """
         batch, images = len(variants), len(self.images)
         if index is None:
@@ -71,10 +100,46 @@ class Suffix:
 
 
 def resume(model: Model, x: Tensor, layer: str) -> Suffix:
-    """Run the prefix of `x` (B, C, H, W) once and return the suffix after `layer`.
+    """Run the network up to a layer once and return the rest of it.
 
+    Parameters
+    ----------
+    model
+        The network.
+    x
+        (B, C, H, W) network input.
+    layer
+        Name of the layer.
+
+    Returns
+    -------
+    Suffix
+        From variants of the layer's output to logits.
+
+    Raises
+    ------
+    InnersightError
+        For an unknown layer, and one that the forward pass does not call.
+    LayoutError
+        For a layer whose output has no units and locations.
+
+    Notes
+    -----
     The outputs of the largest modules that finish before the layer are remembered. Two variants are compared with full
     runs; where the network defeats resuming, the suffix falls back to full runs and says so in `mode`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> with tap.untouched(model), torch.no_grad():
+    ...     suffix = tap.resume(model, torch.rand(1, *model.input.shape), "stage4")
+    ...     logits = suffix(suffix.activation * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1))
+    >>> logits.shape, torch.allclose(logits[2], suffix.output[0], atol=1e-5)
+    (torch.Size([3, 10]), True)
+
     """
     read = layout(model, layer)
     with torch.no_grad():

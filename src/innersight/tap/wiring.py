@@ -36,10 +36,19 @@ _Key = tuple[int, int, int, int]
 class Wire:
     """The weights of one convolution or matrix product, for each pair of a unit it gives and a unit it reads.
 
-    source : the layer whose output it reads, exactly; `IMAGE` for the image. target : the layer that computes it.
-    norm : (targets, sources) float32, the L2 norm of the weights between two units; 0 for pairs in different groups.
-    total : likewise, their sum: what a map that is the same everywhere is multiplied by.
-    folded : whether the frozen batch norm that reads the product is folded in.
+    Attributes
+    ----------
+    source : str
+        The layer whose output it reads, exactly; `IMAGE` for the image.
+    target : str
+        The layer that computes it.
+    norm : Tensor
+        (targets, sources) float32, the L2 norm of the weights between two units; 0 for pairs in different groups.
+    total : Tensor
+        (targets, sources) float32, their sum: what a map that is the same everywhere is multiplied by.
+    folded : bool
+        Whether the frozen batch norm that reads the product is folded in.
+
     """
 
     source: str
@@ -52,15 +61,45 @@ class Wire:
 
 
 def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]:
-    """Return the weights that give a layer's units, and those that read them; a sentence why where there are none.
+    """Return the weights that give a layer's units, and those that read them.
 
+    Parameters
+    ----------
+    model
+        The network.
+    layer
+        Name of the layer.
+
+    Returns
+    -------
+    incoming : Wire or str
+        The weights that give the units; a sentence why where there are none.
+    outgoing : tuple of Wire, or str
+        The weights that read the units; a sentence why where there are none.
+
+    Raises
+    ------
+    InnersightError
+        For an unknown layer.
+    LayoutError
+        For a layer whose output has no units.
+
+    Notes
+    -----
     One forward pass in which tensors are followed by their place in memory and the number of times it was written to:
     weights are found only where a convolution or matrix product reads exactly what a layer gave. Layers that keep every
-    unit to itself (norms, activations, pools) may lie between the layer and its product: they are found by changing
-    one half of the units of what they read after another, so that an effect of any unit on any other would show.
-    Weights are those that the product used, whatever made them.
+    unit to itself (norms, activations, pools) may lie between the layer and its product: they are found by changing one
+    half of the units of what they read after another, so that an effect of any unit on any other would show. Weights
+    are those that the product used, whatever made them.
 
-    Raises InnersightError for an unknown layer, LayoutError for one without units.
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> incoming, outgoing = tap.wires(ins.load("small:4"), "stage1.relu1")
+    >>> incoming.source, incoming.norm.shape, [wire.target for wire in outgoing]
+    ('stem', torch.Size([4, 4]), ['stage1.conv2'])
+
     """
     layout(model, layer)
     with untouched(model), torch.no_grad():

@@ -8,14 +8,32 @@ from .toon import CLASSES, draw
 
 
 class Drawn:
-    """A data set of `per_class` images of each of `CLASSES`, from seeds `seed` on, one character after the other.
+    """A data set of drawn characters, drawn when asked for, one character after the other.
 
-    Entries are dicts: `image`, (size, size, 3) uint8; `label`, the character's name; `masks`, (size, size) bool of
-    each of `PARTS`. Raises ValueError for `per_class` below 1.
+    Entries are dicts: `image`, (size, size, 3) uint8; `label`, the character's name; `masks`, (size, size) bool of each
+    of `PARTS`.
 
+    Parameters
+    ----------
+    per_class
+        Images of each of `CLASSES`, at least 1.
+    seed
+        Of the first image of each class; 0 or more.
+    size
+        Pixels to a side, at least 16.
+
+    Raises
+    ------
+    ValueError
+        For `per_class` below 1; a wrong seed or size is seen when an image is drawn.
+
+    Examples
+    --------
+    >>> from innersight.toons import Drawn
     >>> found = Drawn(per_class=2)
     >>> len(found), found[0]["label"], found[0]["masks"]["hair"].shape
     (20, 'ambra', (96, 96))
+
     """
 
     def __init__(self, per_class: int = 20, *, seed: int = 0, size: int = 96) -> None:

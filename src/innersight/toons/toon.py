@@ -28,17 +28,25 @@ CLASSES: tuple[str, ...] = tuple(sorted(CAST))
 
 @dataclass(frozen=True, eq=False)
 class Toon:
-    """A drawn character and which part every pixel belongs to.
+    """A drawn character and which part every pixel belongs to; all arrays are read-only.
 
-    name : one of `CLASSES`
-    seed : non-negative integer; fixes everything about the image but its size
-    size : pixels to a side
-    removed : the part that was left out, or None
-    pixels : (size, size, 3) uint8, RGB
-    parts : (size, size) uint8, index into `PARTS`; the part at the pixel's centre
-    touched : (size, size) uint8, bit i set where part i colours at least a ninth of the pixel
+    Attributes
+    ----------
+    name : str
+        One of `CLASSES`.
+    seed : int
+        Fixes everything about the image but its size; 0 or more.
+    size : int
+        Pixels to a side.
+    removed : str or None
+        The part that was left out, one of `PARTS`.
+    pixels : numpy.ndarray
+        (size, size, 3) uint8, RGB.
+    parts : numpy.ndarray
+        (size, size) uint8, index into `PARTS`; the part at the pixel's centre.
+    touched : numpy.ndarray
+        (size, size) uint8, bit i set where part i colours at least a ninth of the pixel.
 
-    All arrays are read-only.
     """
 
     name: str
@@ -52,9 +60,23 @@ class Toon:
     __repr__ = brief
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
-        """Where one part is seen: (size, size) bool. The masks of all `PARTS` partition the image.
+        """Return where one part is seen; the masks of all `PARTS` partition the image.
 
-        Raises ValueError for a part that is not in `PARTS`.
+        Parameters
+        ----------
+        part
+            One of `PARTS`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (size, size) bool.
+
+        Raises
+        ------
+        ValueError
+            For an unknown part.
+
         """
         return np.asarray(self.parts == PARTS.index(_known("part", part, PARTS)), dtype=np.bool_)
 
@@ -64,10 +86,23 @@ class Toon:
         return MappingProxyType({part: self.mask(part) for part in PARTS})
 
     def touches(self, part: str) -> npt.NDArray[np.bool_]:
-        """Where one part colours the pixel at all, rim included: (size, size) bool, a superset of the mask.
+        """Return where one part colours the pixel at all, rim included.
 
-        Outside it, the image redrawn without that part is identical.
-        Raises ValueError for a part that is not in `PARTS`.
+        Parameters
+        ----------
+        part
+            One of `PARTS`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (size, size) bool, a superset of the mask. Outside it, the image redrawn without that part is identical.
+
+        Raises
+        ------
+        ValueError
+            For an unknown part.
+
         """
         bit = np.uint8(1 << PARTS.index(_known("part", part, PARTS)))
         return np.asarray(self.touched & bit, dtype=np.bool_)
@@ -75,7 +110,21 @@ class Toon:
     def without(self, part: str) -> Toon:
         """Redraw the same scene without one part (the counterfactual); see `draw`.
 
-        Raises ValueError for an unknown part, or if a part was removed already.
+        Parameters
+        ----------
+        part
+            One of `PARTS`.
+
+        Returns
+        -------
+        Toon
+            The scene without it.
+
+        Raises
+        ------
+        ValueError
+            For an unknown part, and where a part was removed already.
+
         """
         if self.removed is not None:
             whole = f"draw({self.name!r}, {self.seed})"
@@ -84,24 +133,42 @@ class Toon:
 
 
 def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) -> Toon:
-    """Draw a character in the scene of `seed`: pose, light, setting, passers-by, partial occlusion.
+    """Draw a character in the scene of a seed: pose, light, setting, passers-by, partial occlusion.
 
-    name : one of `CLASSES`
-    seed : non-negative integer; the same name and seed give the same image
-    size : pixels to a side, at least 16
-    without : one of `PARTS`, left out as if it had never been there. Beneath hair is the scalp, beneath an
-        accessory whatever it hid, beneath eyes and mouth skin, beneath clothes a grey dress form (which is
-        `skin`). Without skin what lay behind it shows. Without background the figure stands whole before a
-        flat grey, with no passers-by and nothing in front; that grey still has the mask `background`.
+    Parameters
+    ----------
+    name
+        One of `CLASSES`.
+    seed
+        0 or more; the same name and seed give the same image.
+    size
+        Pixels to a side, at least 16.
+    without
+        One of `PARTS`, left out as if it had never been there; None for the whole character. Beneath hair is the scalp,
+        beneath an accessory whatever it hid, beneath eyes and mouth skin, beneath clothes a grey dress form (which is
+        `skin`). Without skin what lay behind it shows. Without background the figure stands whole before a flat grey,
+        with no passers-by and nothing in front; that grey still has the mask `background`.
 
-    Raises ValueError for an unknown name or part, a negative seed or too small a size.
+    Returns
+    -------
+    Toon
+        The image and its parts.
 
+    Raises
+    ------
+    ValueError
+        For an unknown name or part, a negative seed or too small a size.
+
+    Examples
+    --------
+    >>> from innersight.toons import draw
     >>> toon = draw("ambra", 7)
     >>> toon.pixels.shape, toon.parts.shape
     ((96, 96, 3), (96, 96))
     >>> bald = toon.without("hair")
     >>> bool(bald.mask("hair").any()), bool((bald.pixels == toon.pixels)[~toon.touches("hair")].all())
     (False, True)
+
     """
     _known("toon", name, CLASSES)
     if without is not None:
@@ -124,15 +191,48 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
 
 
 def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, masks: Path | None = None) -> int:
-    """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`, and return how many.
+    """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`.
 
-    per_class : images of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1
-    size : pixels to a side
-    masks : folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names
+    Nothing is left in the folders where it ends before all are drawn.
 
-    Nothing is left in them where it ends before all are drawn. Raises FileExistsError if a folder holds anything,
-    WriteError if one cannot be written, ValueError as `draw` does, for `per_class` below 1, or for one
-    folder inside the other, where masks would be read as images.
+    Parameters
+    ----------
+    folder
+        New or empty.
+    per_class
+        Images of each of `CLASSES`, from seeds `seed` to `seed + per_class - 1`; at least 1.
+    seed
+        The first seed; 0 or more.
+    size
+        Pixels to a side, at least 16.
+    masks
+        New or empty folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names; they
+        are not written when None.
+
+    Returns
+    -------
+    int
+        How many images.
+
+    Raises
+    ------
+    FileExistsError
+        If a folder holds anything.
+    WriteError
+        If one cannot be written.
+    ValueError
+        As `draw` does, for `per_class` below 1, or for one folder inside the other, where masks would be read as
+        images.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from innersight.toons import write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(Path(folder), per_class=1, size=32)
+    10
+
     """
     if per_class < 1:
         raise ValueError(f"per_class is {per_class}; write at least 1 image of each class")

@@ -24,6 +24,12 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     Logged metrics whose names begin with "val" are kept too. Only the first process records. Checkpoints hold the step
     reached and all records, and a resumed run continues from there.
 
+    Examples
+    --------
+    >>> import lightning.pytorch as pl
+    >>> from innersight.train import TelemetryCallback
+    >>> trainer = pl.Trainer(callbacks=[TelemetryCallback("run/", every=50)])  # doctest: +SKIP
+
     """
 
     def __init__(

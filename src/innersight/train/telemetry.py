@@ -17,7 +17,8 @@ from innersight.errors import InnersightError
 from innersight.quotients import precise
 from innersight.storage.bounded import read_json, reading
 from innersight.storage.writing import write_text
-from innersight.train.events import BINS, add_histogram, open_writer
+from innersight.train.events import add_histogram, open_writer
+from innersight.train.records import empty_record, finite, halve, histogram, norm
 
 FORMAT = 1
 MAX_POINTS = 1000
@@ -151,15 +152,29 @@ class Telemetry:
         return copy.deepcopy({"every": self._every, "scalars": self._scalars, "layers": self._records})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned, in place of what the file holds."""
+        """Take up what `state` returned, in place of what the file holds.
+
+        Parameters
+        ----------
+        state
+            As `state` returned it.
+
+        """
         state = copy.deepcopy(state)
         self._every, self._scalars, self._records = int(state["every"]), state["scalars"], state["layers"]
 
     def step(self, loss: float | Tensor, *, accuracy: float | Tensor | None = None, lr: float | None = None) -> None:
         """Note one training step; call it after `optimizer.step()` and before the gradients are cleared.
 
-        loss, accuracy : numbers or 0-d tensors (kept on their device until the next record), stored as `train/loss` and
-            `train/accuracy`. lr : stored as `lr`.
+        Parameters
+        ----------
+        loss
+            A number or 0-d tensor (kept on its device until the next record), stored as `train/loss`.
+        accuracy
+            Likewise, 0 to 1, stored as `train/accuracy`; not stored when None.
+        lr
+            The learning rate, stored as `lr`; not stored when None.
+
         """
         self._step += 1
         given = {"train/loss": loss, "train/accuracy": accuracy, "lr": lr}
@@ -171,7 +186,14 @@ class Telemetry:
             self._arm()
 
     def log(self, values: dict[str, float]) -> None:
-        """Note further scalars at the current step, such as {"val/accuracy": 0.9}."""
+        """Note further scalars at the current step.
+
+        Parameters
+        ----------
+        values
+            By name, such as {"val/accuracy": 0.9}.
+
+        """
         self._pending.append((self._step, dict(values)))
 
     def data(self) -> dict[str, Any]:
@@ -181,7 +203,7 @@ class Telemetry:
         "weight_histogram", "gradient_histogram": {"edges_low", "edges_high", "counts" (records, 32)}.
         """
         self._flush()
-        scalars = {name: {"step": s["step"], "value": _finite(s["value"])} for name, s in self._scalars.items()}
+        scalars = {name: {"step": s["step"], "value": finite(s["value"])} for name, s in self._scalars.items()}
         return {"format": FORMAT, "every": self._every, "scalars": scalars, "layers": self._records}
 
     def write(self) -> None:
@@ -252,14 +274,14 @@ class Telemetry:
                 change = start = precise(values.new_tensor(math.nan))
                 if name in self._before:
                     before = torch.cat([b.flatten() for b in self._before[name]]).float()
-                    change, start = _norm(precise(values) - precise(before)), _norm(before)
+                    change, start = norm(precise(values) - precise(before)), norm(before)
                 dead = values.new_tensor(math.nan)
                 if name in self._positive:
                     dead = 1 - self._positive[name].float().mean().to(values)
                 lows = [values.min(), values.max(), gradient.min(), gradient.max()]
-                sizes = [_norm(values), _norm(gradient), change / start]
+                sizes = [norm(values), norm(gradient), change / start]
                 figures.append(torch.stack([*sizes, *map(precise, (dead, *lows))]))
-                histograms.append((_histogram(values), _histogram(gradient) if slopes else None))
+                histograms.append((histogram(values), histogram(gradient) if slopes else None))
         rows = [[float(v) for v in row] for row in torch.stack([f.cpu() for f in figures]).tolist()]
         for name, row, counts in zip(self._layers, rows, histograms, strict=True):
             self._keep(name, row, counts)
@@ -270,12 +292,12 @@ class Telemetry:
             self.write()
 
     def _keep(self, name: str, row: list[float], counts: tuple[list[int], list[int] | None]) -> None:
-        record = self._records.setdefault(name, _empty())
+        record = self._records.setdefault(name, empty_record())
         record["step"].append(self._step)
-        for key, value in zip(("weight_norm", "gradient_norm", "update_ratio", "dead"), _finite(row[:4]), strict=True):
+        for key, value in zip(("weight_norm", "gradient_norm", "update_ratio", "dead"), finite(row[:4]), strict=True):
             record[key].append(value)
         for key, edges, bins in (("weight", row[4:6], counts[0]), ("gradient", row[6:8], counts[1])):
-            low, high = _finite(edges)
+            low, high = finite(edges)
             histogram = record[f"{key}_histogram"]
             histogram["edges_low"].append(low)
             histogram["edges_high"].append(high)
@@ -305,7 +327,7 @@ class Telemetry:
                     writer.add_scalar(name, number, step)
         for series in self._scalars.values():
             while len(series["step"]) > MAX_POINTS:
-                _halve(series)
+                halve(series)
 
     def _thin(self) -> None:
         taken = max(len(r["step"]) for r in self._records.values())
@@ -359,36 +381,3 @@ def _unit_dimension(output: Tensor) -> int:
 
 def _units(output: Tensor) -> int:
     return output.shape[_unit_dimension(output)] if output.ndim >= 2 else -1
-
-
-def _norm(values: Tensor) -> Tensor:
-    """Return the Euclidean norm, in float64: the squares of a gradient that vanishes are zero in float32."""
-    size: Tensor = precise(values).norm()
-    return size
-
-
-def _histogram(values: Tensor) -> list[int]:
-    """Count (N,) values in 32 equal bins from the smallest to the largest; values that are not finite fall anywhere."""
-    low, high = values.min(), values.max()
-    width = (high - low).clamp_min(torch.finfo(values.dtype).tiny)
-    places = ((values - low) / width * BINS).nan_to_num(0, 0, 0).clamp_(0, BINS - 1).long()
-    return torch.bincount(places, minlength=BINS).tolist()
-
-
-def _empty() -> dict[str, Any]:
-    return {
-        **{key: [] for key in ("step", "weight_norm", "gradient_norm", "update_ratio", "dead")},
-        **{f"{key}_histogram": {"edges_low": [], "edges_high": [], "counts": []} for key in ("weight", "gradient")},
-    }
-
-
-def _finite(values: list[float]) -> list[float | None]:
-    """Round to 5 digits, which the file's size needs, and give None for what is not a number."""
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values]
-
-
-def _halve(series: dict[str, list[Any]]) -> None:
-    steps, values = series["step"], series["value"]
-    last = [values[-1]] if len(values) % 2 else []
-    series["value"] = [(a + b) / 2 for a, b in zip(values[::2], values[1::2], strict=False)] + last
-    series["step"] = steps[1::2] + ([steps[-1]] if len(steps) % 2 else [])

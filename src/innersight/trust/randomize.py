@@ -45,6 +45,20 @@ def shuffled_weights(model: Model, x: Tensor, *, share: float = 1.0, seed: int =
     The parameter randomization test of Adebayo et al. 2018 (arXiv:1810.03292). Shuffled and not drawn anew: every
     tensor keeps its scale, and networks whose layers cannot initialize themselves can be tested too.
 
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight.trust import shuffled_weights
+    >>> model = ins.load("small:4")
+    >>> x = torch.rand(2, *model.input.shape)
+    >>> before = model.logits(x)
+    >>> with shuffled_weights(model, x):
+    ...     print(torch.allclose(model.logits(x), before))
+    False
+    >>> torch.allclose(model.logits(x), before)
+    True
+
     """
     if not 0 < share <= 1:
         raise InnersightError(f"share={share}: of the modules with weights, above 0 and at most 1")
@@ -123,6 +137,15 @@ def cascade(
         By method, (images, stages) rank correlations of the maps with those of the network as it is, -1 to 1, of the
         class that it predicts; stage k has `(k + 1) / stages` of the modules shuffled. NaN where a map is constant. A
         method that shows what the network learned falls to about 0.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> from innersight.trust import cascade
+    >>> found = cascade(ins.load("small:4"), draw("ambra", 7).pixels, ["gradcam"], stages=2)
+    >>> found["gradcam"].shape
+    torch.Size([1, 2])
 
     """
     x = stack(read(images, model.input).images, model.input).to(model.device, model.dtype)

@@ -61,6 +61,19 @@ def read_regions(source: str | Path) -> Regions:
     InnersightError
         With the line and what to do.
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from innersight.trust import read_regions
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "boxes.csv"
+    ...     with file.open("w") as rows:
+    ...         print("file,x0,y0,x1,y1", "cats/7.jpg,0.1,0.2,0.6,0.9", sep=chr(10), file=rows)
+    ...     regions = read_regions(file)
+    >>> regions.covers(Path("images/cats/7.jpg")), regions.covers(Path("images/cats/8.jpg"))
+    (True, False)
+
     """
     path = Path(source)
     if path.is_dir():

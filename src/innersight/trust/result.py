@@ -152,7 +152,14 @@ class Trust(Result):
         )
 
     def ties(self, method: str) -> tuple[str, ...]:
-        """Return the methods whose score does not differ significantly from that of one, best first."""
+        """Return the methods whose score does not differ significantly from that of one, best first.
+
+        Parameters
+        ----------
+        method
+            Name of the one.
+
+        """
         ties = {
             name for row in self.pairwise if method in (row.method, row.against) and row.p > LEVEL
             for name in (row.method, row.against)
@@ -213,7 +220,14 @@ class Trust(Result):
         return "believed" if len(significant) == len(rows) else "undecided"
 
     def verdict(self, method: str) -> str:
-        """Return in plain words what the tests found about a method. Raises as `standing` does."""
+        """Return in plain words what the tests found about a method.
+
+        Parameters
+        ----------
+        method
+            Its name; raises for others as `standing` does.
+
+        """
         return verdict(
             title_of(method), self._of(method), len(self.images), self._empty(method), self._similar(method),
             level=LEVEL, needed=self.needed,

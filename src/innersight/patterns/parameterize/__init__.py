@@ -83,6 +83,16 @@ def measure_statistics(images: Sequence[Image], spec: InputSpec) -> Statistics:
     The axes are the principal components of the colours; the slopes are fitted to the mean amplitude of each
     *decorrelated* channel over rings of frequencies, from two cycles per image to half the highest frequency.
 
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.image import as_image
+    >>> from innersight.patterns import measure_statistics
+    >>> from innersight.toons import draw
+    >>> found = measure_statistics([as_image(draw("ambra", 7).pixels)], ins.InputSpec(80, 80))
+    >>> len(found.mean), all(0 <= value <= 1 for value in found.mean)
+    (3, True)
+
     """
     if not images:
         raise InnersightError("no images to measure colours and frequencies of")

@@ -92,6 +92,15 @@ def part_effects(model: Model, toon: Toon, target: int | str | None = None) -> d
     InnersightError
         When the model has no such class.
 
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> from innersight.trust import part_effects
+    >>> effects = part_effects(ins.load("toon"), draw("ambra", 7))
+    >>> effects["hair"] > effects["mouth"]
+    True
+
     """
     number = model.class_index(toon.name if target is None else target)
     drawn = [toon, *(toon.without(part) for part in PARTS)]
@@ -116,6 +125,16 @@ def part_sums(model: Model, heatmap: "Heatmap | Float[Tensor, 'h w']", toon: Too
     dict[str, float]
         By part, in the map's unit. The map is interpolated bilinearly to the network's input, so that the sums of all
         parts add up to that of the map, except for the interpolation at its rim.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> from innersight.trust import part_sums
+    >>> sums = part_sums(ins.load("toon"), torch.ones(12, 12), draw("ambra", 7))
+    >>> round(sum(sums.values()))
+    144
 
     """
     values = heatmap.values if isinstance(heatmap, Heatmap) else heatmap
@@ -158,6 +177,15 @@ def part_agreement(
     ------
     InnersightError
         Without toons, or for one with a part removed.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight.toons import draw
+    >>> from innersight.trust import part_agreement
+    >>> found = part_agreement(ins.load("toon"), [draw("ambra", 7)], ["gradcam"])
+    >>> list(found), -1 <= found["gradcam"].mean <= 1
+    (['gradcam', 'area'], True)
 
     """
     if not toons:
