@@ -28,7 +28,10 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
     --------
     >>> import lightning.pytorch as pl
     >>> from innersight.train import TelemetryCallback
-    >>> trainer = pl.Trainer(callbacks=[TelemetryCallback("run/", every=50)])  # doctest: +SKIP
+    >>> callback = TelemetryCallback(every=50)
+    >>> trainer = pl.Trainer(accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False)
+    >>> callback in trainer.callbacks
+    True
 
     """
 
