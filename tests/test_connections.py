@@ -127,6 +127,17 @@ def test_attention_is_passed_and_places_that_reach_nothing_are_told() -> None:
     assert found.figure().axes
 
 
+def test_an_effect_is_the_mean_over_the_images() -> None:
+    images = [image(i) for i in range(3)]
+    found = links(ins.connections(tiny("in-place"), "conv2:3", images, before="relu1"))
+    alone = [links(ins.connections(tiny("in-place"), "conv2:3", one, before="relu1")) for one in images]
+    for direction in ("in", "out"):
+        truth = torch.stack([one["attribution", direction].value for one in alone]).mean(0)
+        assert torch.allclose(found["attribution", direction].value, truth, atol=1e-6)
+        assert torch.allclose(found["attribution", direction].size, truth.abs(), atol=1e-6)
+        assert truth.abs().max() > 1e-3
+
+
 def test_rows_and_batches() -> None:
     images = [image(i) for i in range(19)]
     found = ins.connections(tiny("dense"), "step2", images, response="peak")

@@ -70,6 +70,21 @@ def test_a_single_logit_is_two_classes_that_exclude_each_other() -> None:
     assert yes.any()
 
 
+class Chooses(InPlace):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores = super().forward(x)
+        return scores, scores.argmax(1)
+
+
+def test_classes_chosen_already_do_no_harm_beside_the_scores() -> None:
+    net = Chooses().eval()
+    model = ins.load(net, input=SPEC)
+    said = ins.predict(model, [image(1), image(2)])
+    with torch.no_grad():
+        scores, _ = net(torch.stack([image(i).tensor(model.input) for i in (1, 2)]))
+    assert torch.allclose(said.logits, scores, atol=1e-6)
+
+
 def test_labels_that_are_independent_need_not_sum_to_one() -> None:
     model = ins.load(InPlace().eval(), input=SPEC, head=multilabel())
     said = ins.predict(model, image(1))

@@ -1,8 +1,10 @@
 import json
+import math
 from collections import OrderedDict
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from networks import image, tiny
 from safetensors.torch import load_file
@@ -15,7 +17,7 @@ from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
 from innersight.input_spec import InputSpec
 from innersight.matching import DEFINITION
-from innersight.matching.assign import assign
+from innersight.matching.assign import assign, interval
 from innersight.model import Model
 
 IMAGES = [image(i) for i in range(24)]
@@ -127,6 +129,26 @@ def test_the_interval_holds_the_correlation_of_more_images() -> None:
                 held += row["interval"][0] <= float(many[row["before"], row["unit"]]) <= row["interval"][1]
     assert total > 10
     assert held / total > 0.75
+
+
+def test_the_interval_is_tukeys_jackknife_on_fishers_z() -> None:
+    found, left = [0.3, -0.7, 0.95], [[0.2, -0.6, 0.9], [0.4, -0.75, 0.97], [0.35, -0.71, 0.96], [0.1, -0.65, 0.94]]
+    low, high = interval(torch.tensor(found, dtype=torch.float64), list(torch.tensor(left, dtype=torch.float64)))
+    for unit, value in enumerate(found):
+        z = [math.atanh(one[unit]) for one in left]
+        error = math.sqrt(3 / 4 * sum((one - sum(z) / 4) ** 2 for one in z))
+        half = scipy.stats.t.ppf(0.975, 3) * error
+        assert float(low[unit]) == pytest.approx(math.tanh(math.atanh(value) - half))
+        assert float(high[unit]) == pytest.approx(math.tanh(math.atanh(value) + half))
+
+
+def test_the_interval_of_opposite_units_is_that_of_equal_ones_with_the_other_sign() -> None:
+    # Without the one group in which the unit is active nothing correlates: no certainty at 1 or at -1.
+    left = [torch.tensor([r]).double() for r in (1.0, 1.0, 0.0, 1.0)]
+    low, high = interval(torch.ones(1).double(), left)
+    assert float(low) < 0.999
+    less, more = interval(-torch.ones(1).double(), [-part for part in left])
+    assert (float(less), float(more)) == (pytest.approx(-float(high)), pytest.approx(-float(low)))
 
 
 def test_a_unit_keeps_its_number_unless_another_fits_better_by_more_than_its_interval() -> None:

@@ -52,6 +52,27 @@ def test_windows_hold_all_that_a_place_sees(place: tuple[int, int]) -> None:
     assert window.width <= 4
 
 
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [((9, 12), Window(5, 8, 9, 9)), ((1, 2), Window(0, 0, 6, 7)), ((19, 21), Window(15, 17, 9, 7))],
+)
+def test_a_window_grows_as_far_as_needed_and_stops_at_the_edges(place: tuple[int, int], expected: Window) -> None:
+    class Rarely(nn.Module):
+        """Each location adds what is four rows below it, once that is above 100: no gradient shows it."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + (nn.functional.pad(x, (0, 0, 0, 4))[:, :, 4:] - 100).relu()
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), Rarely(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = Model(net.eval(), InputSpec(24, 24), ("a", "b"), "rarely", "a test")
+    (wanted,) = resolve(model, f"1:1@{place[0]},{place[1]}")
+    with tap.untouched(model):
+        found = Windows(model, (3, 24, 24)).of(wanted)
+    assert found is not None
+    assert found[1] == expected
+
+
 def test_what_sees_the_whole_image_has_no_window() -> None:
     class Squeezed(nn.Module):
         def __init__(self) -> None:

@@ -284,6 +284,22 @@ def test_labels_learned_by_heart_count(corner: Model, folder: Path) -> None:
     assert "hardly change with shuffled labels (rank correlation 1.00)" in result.verdict("saliency")
 
 
+def test_maps_that_hardly_change_are_doubtful_from_a_correlation_of_a_half(corner: Model, folder: Path) -> None:
+    result = trust(corner, sorted(folder.iterdir())[:10], ["saliency"], target=0, protocol=Protocol("mean", steps=2))
+    about = torch.linspace(-0.02, 0.02, 10).double()[:, None].repeat(1, len(result.maps))
+    for name in ("weight-randomization", "label-randomization"):
+        # At 0.5 the interval reaches below it.
+        for level, doubtful in ((0.45, False), (0.5, False), (0.55, True), (0.9, True)):
+            found = replace(result, columns=result.columns | {name: level + about})
+            assert (found.standing("saliency") == "doubtful") == doubtful, (name, level)
+
+
+def test_only_the_terms_of_the_score_have_no_column(corner: Model, folder: Path) -> None:
+    result = trust(corner, folder / "00.png", ["saliency"], target=0, protocol=Protocol("mean", steps=2))
+    assert set(result.columns) - set(result.shown) == {result.score, "insertion", "deletion"}
+    assert {"road", "complexity", "sensitivity"} <= set(result.shown)
+
+
 def test_too_few_boxes_are_said_to_be_too_few(corner: Model, folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,x0,y0,x1,y1\n00.png,0,0,0.25,0.25\n01.png,0,0,0.25,0.25\n")

@@ -10,7 +10,7 @@ from networks import tiny
 
 import innersight as ins
 from innersight.activations import compute
-from innersight.dissection.overlap import RESAMPLES, Overlap, draws, share
+from innersight.dissection.overlap import RESAMPLES, Overlap, draws, finite, share
 from innersight.dissection.shuffles import corrected
 from innersight.inputs import ImageEntry
 
@@ -71,6 +71,19 @@ def test_overlap() -> None:
             slow = (answers & mask).sum() / union
             # A place whose value is the level but for rounding may go either way.
             assert abs(float(layer.overlap[unit, number]) - slow) <= 1.01 / union, (unit, part)
+
+
+def test_a_map_with_anything_not_finite_responds_nowhere() -> None:
+    maps = torch.randn(2, 3, 4, 5)
+    broken = maps.clone()
+    broken[0, 1, 2, 3] = torch.nan
+    broken[1, 0, 0, 0] = torch.inf
+    broken[1, 2, :, 4] = -torch.inf
+    expected = maps.clone()
+    for image, unit in ((0, 1), (1, 0), (1, 2)):
+        expected[image, unit] = -torch.inf
+    assert torch.equal(finite(broken), expected)
+    assert torch.equal(finite(maps), maps)
 
 
 def _image(pixels: np.ndarray) -> Any:

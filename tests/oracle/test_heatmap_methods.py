@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import batch, tiny
+from networks import InPlace, batch, tiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -115,6 +115,18 @@ def test_finercam_is_gradcam_of_the_weighted_difference(model: Model, images: Te
         a, _ = at_layer(model, one, target, "conv2")
         weights = difference_gradient(model, one, target, others, 0.5).mean((1, 2))
         assert torch.allclose(found[i], torch.from_numpy(np.tensordot(weights, a, 1)), atol=1e-8)
+
+
+def test_finercam_subtracts_three_classes_unless_told_otherwise() -> None:
+    # As the authors do. Of six classes, so that two are left out.
+    torch.manual_seed(3)
+    model = Model(InPlace(classes=6).double().eval(), InputSpec(24, 24), tuple("abcdef"), "six", "a test")
+    x = batch(model, 2, seed=2)
+    plain, three, four = (
+        ask(model, "finercam", x, [1, 4], **options).values for options in ({}, {"rivals": 3}, {"rivals": 4})
+    )
+    assert torch.equal(plain, three)
+    assert not torch.allclose(plain, four, rtol=1e-3)
 
 
 def difference_gradient(model: Model, one: Tensor, target: int, others: list[int], strength: float) -> np.ndarray:
