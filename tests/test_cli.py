@@ -64,6 +64,33 @@ def test_help_does_not_import_torch():
     assert done.stdout.splitlines()[-1] == "False False"
 
 
+SLOW = {
+    "fastapi", "keras", "lightning", "matplotlib", "onnx", "onnx2torch", "pandas", "rich", "scipy", "sklearn", "sympy",
+    "timm", "torch._dynamo", "torchvision", "transformers", "triton", "innersight.scan", "innersight.study",
+    "innersight.toons", "innersight.trust",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "used"),
+    [
+        (["predict", "toon", "IMAGE", "--json"], set()),
+        (["predict", "run:RUN", "IMAGE"], set()),
+        (["layers", "toon"], {"rich", "triton"}),
+        (["predict", "toon", "IMAGE", "-o", "FIGURE"], {"matplotlib"}),
+    ],
+)
+def test_a_command_imports_only_what_it_uses(words, used, images, tmp_path):
+    named = {"IMAGE": images[0], "run:RUN": f"run:{Path(toons.__file__).parent / 'run'}", "FIGURE": tmp_path / "p.png"}
+    script = f"import sys; sys.argv = {['innersight', *(str(named.get(word, word)) for word in words)]}\n"
+    script += "from innersight.cli import app\napp(standalone_mode=False)\n"
+    script += f"print(*sorted({SLOW} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert imported <= used
+    assert "matplotlib" not in used or "matplotlib" in imported
+
+
 def test_cli_imports_nothing_heavy_at_module_level():
     names: set[str | None] = set()
     modules = [name for name in sys.modules if name.startswith("innersight.cli")]
@@ -76,8 +103,9 @@ def test_cli_imports_nothing_heavy_at_module_level():
         "ast", "builtins", "collections.abc", "contextlib", "dataclasses", "functools", "importlib", "innersight",
         "innersight.cli", "innersight.cli.base", "innersight.cli.command", "innersight.cli.listing",
         "innersight.cli.signatures",
-        "innersight.cli.output", "innersight.errors", "innersight.registry", "innersight.render.formats", "inspect",
-        "io", "json", "os", "pathlib", "re", "shutil", "sys", "textwrap", "time", "typer", "typing",
+        "innersight.cli.output", "innersight.errors", "innersight.options", "innersight.registry",
+        "innersight.render.formats", "inspect", "io",
+        "json", "os", "pathlib", "re", "shutil", "sys", "textwrap", "time", "typer", "typing",
     }  # fmt: skip
 
 

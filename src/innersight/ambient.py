@@ -1,11 +1,13 @@
 """What the caller has set in torch: kept away from our own computations, given back to the user's network."""
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from innersight.errors import InnersightError
 
@@ -61,15 +63,26 @@ def callers() -> Iterator[None]:
 @contextmanager
 def uncompiled(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Inside, none of the modules runs compiled: compiled code was traced without our hooks, and skips them."""
-    compiled = any(
-        isinstance(module, torch._dynamo.OptimizedModule) or getattr(module, "_compiled_call_impl", None) is not None
-        for module in modules
-    )
-    if not compiled:
+    if not any(stands_for_compiled(one) or getattr(one, "_compiled_call_impl", None) is not None for one in modules):
         yield
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+class DispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, every operation of torch passes `__torch_dispatch__`; use with `uncompiled`."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch imports its compiler for every other mode, to tell it to stay away.
+        return False
+
+
+def stands_for_compiled(module: nn.Module) -> bool:
+    """Whether a module is what `torch.compile` made of another one."""
+    # Before the compiler is imported, which takes as long as torch itself, nothing can be.
+    return isinstance(module, getattr(sys.modules.get("torch._dynamo"), "OptimizedModule", ()))
 
 
 @contextmanager

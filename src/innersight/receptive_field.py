@@ -1,13 +1,16 @@
 """Measures the receptive field of every layer, whether its locations reach the class, and what a layer costs."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from innersight import tap
+from innersight.ambient import DispatchMode
 from innersight.layer import ReceptiveField
 from innersight.model import Model
 from innersight.quotients import quotient
@@ -67,14 +70,35 @@ def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
 
 
 def shares(model: Model) -> dict[str, float]:
-    """Return each module's share of the multiplications of one forward pass, 0 to 1 (torch's flop counter)."""
-    counter = FlopCounterMode(display=False)
-    with tap.untouched(model), torch.no_grad(), counter:
+    """Return each module's share of the multiplications of one forward pass, 0 to 1, by torch's own formulas."""
+    with tap.untouched(model), torch.no_grad(), ModuleTracker() as modules, _Operations(modules) as found:
         model.output(torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype))
-    counts = {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
     root = type(model.net).__name__
-    total = max(1, counter.get_total_flops())
-    return {name: counts.get(f"{root}.{name}", 0) / total for name, _ in model.net.named_modules() if name}
+    total = max(1, found.counts["Global"])
+    return {name: found.counts[f"{root}.{name}"] / total for name, _ in model.net.named_modules() if name}
+
+
+class _Operations(DispatchMode):
+    """Inside, count the operations of every module, as torch's FlopCounterMode does, which imports the compiler."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, modules: ModuleTracker) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        from torch.utils.flop_counter import flop_registry
+
+        self._modules, self._formulas = modules, flop_registry
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and count it."""
+        output = func(*args, **(kwargs or {}))
+        formula = self._formulas.get(getattr(func, "overloadpacket", None))
+        if formula is not None:
+            self.counts.update(dict.fromkeys(self._modules.parents, formula(*args, **(kwargs or {}), out_val=output)))
+        return output
 
 
 def _reached(model: Model, layers: Sequence[str], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

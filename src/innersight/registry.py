@@ -1,6 +1,7 @@
 """One mechanism for everything that grows by one file: a package whose modules register functions."""
 
 import importlib
+import importlib.util
 import inspect
 import keyword
 import pkgutil
@@ -90,8 +91,9 @@ class Registry(Generic[F]):
     """The functions registered by the modules of one package, by name.
 
     kind : what an entry is called in messages ("heatmap method"). package : dotted name; all its modules are imported
-    at the first look-up, not before. facts : what an entry may state beside title, source, use and unit, with the value
-    of one that does not. An entry's keyword-only parameters are its options, on the command line too.
+    at the first look-up of a name that `load` did not bring, not before. facts : what an entry may state beside title,
+    source, use and unit, with the value of one that does not. An entry's keyword-only parameters are its options, on
+    the command line too.
     """
 
     def __init__(self, kind: str, package: str, **facts: Any) -> None:
@@ -129,10 +131,19 @@ class Registry(Generic[F]):
 
     def entry(self, name: str) -> Entry[F]:
         """Return all that is known of an entry. Raises InnersightError with the nearest names for an unknown one."""
-        self._load()
+        if name not in self._entries:
+            self._load()
         if name not in self._entries:
             raise InnersightError(f"no {self.kind} {name!r}; {nearest(name, self)}")
         return self._entries[name]
+
+    def load(self, module: str) -> None:
+        """Import one module of the package, if there is one of that name: what it registers is found without the rest.
+
+        module : its name inside the package.
+        """
+        if importlib.util.find_spec(f"{self._package}.{module}") is not None:
+            importlib.import_module(f"{self._package}.{module}")
 
     def entries(self) -> tuple[Entry[F], ...]:
         """Return all entries, sorted by name."""

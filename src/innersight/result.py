@@ -57,6 +57,8 @@ class Result(ABC):
 
         """
         name = word(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower())
+        # innersight.scan.result: plots/scan.py. The files of other analyses would import these.
+        figures.load(type(self).__module__.removeprefix("innersight.").partition(".")[0])
         return drawn(name, self, drawing)
 
     @abstractmethod

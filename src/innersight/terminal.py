@@ -7,26 +7,24 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from innersight.ablation import Ablation
-from innersight.compare import Comparison
-from innersight.connections import Connections
-from innersight.dissection import Dissection, WordLabels
 from innersight.errors import printable
-from innersight.find import UnitRanking
-from innersight.layer import Layer
-from innersight.layers import default_layers, unreadable, without_grid
-from innersight.matching import Matching
-from innersight.model import Model
-from innersight.patterns import Interpretability
-from innersight.predict import LISTED, SHOWN, Prediction
-from innersight.scan import Scan
-from innersight.trust import Trust, describe_column
+
+# A command prints one table: what the others show is not imported for it.
+if TYPE_CHECKING:
+    from innersight.ablation import Ablation
+    from innersight.compare import Comparison
+    from innersight.connections import Connections
+    from innersight.dissection import Dissection, WordLabels
+    from innersight.find import UnitRanking
+    from innersight.layer import Layer
+    from innersight.matching import Matching
+    from innersight.model import Model
+    from innersight.patterns import Interpretability
+    from innersight.predict import Prediction
+    from innersight.scan import Scan
+    from innersight.trust import Trust
 
 LINE = 10_000  # columns, where no terminal says how many there are
 
@@ -39,6 +37,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     stem     32
     head      5
     """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     texts = [[printable(cell) for cell in row] for row in rows]
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for title, *cells in zip(head, *texts, strict=True):
@@ -57,8 +59,10 @@ def _is_number(cell: str) -> bool:
     return cell.strip("%-").replace(",", "").replace(".", "").isdigit()
 
 
-def layers(model: Model, found: Sequence[Layer]) -> str:
+def layers(model: "Model", found: "Sequence[Layer]") -> str:
     """Return the layer table with the layers a study shows marked, and how many layers cannot be read and why."""
+    from innersight.layers import default_layers, unreadable, without_grid
+
     default, unread = default_layers(model), unreadable(model)
     measured = any(layer.receptive_field for layer in found)
     rows = [
@@ -113,7 +117,7 @@ def layers(model: Model, found: Sequence[Layer]) -> str:
     return "\n".join(lines)
 
 
-def _seen(layer: Layer, model: Model) -> tuple[str, str, str]:
+def _seen(layer: "Layer", model: "Model") -> tuple[str, str, str]:
     if layer.receptive_field is None or layer.receptive_field.size == (0, 0):
         return "none", "", ""
     whole = layer.receptive_field.size == (model.input.height, model.input.width)
@@ -128,11 +132,13 @@ def _pair(sides: tuple[int, int]) -> str:
     return f"{sides[0]}x{sides[1]}"
 
 
-def prediction(result: Prediction) -> str:
+def prediction(result: "Prediction") -> str:
     """Return the prediction of each image; of many images the count of each class and the most confident mistakes.
 
     Where the ground truth is known also accuracy, the table of classes and the most frequent confusions.
     """
+    from innersight.predict import LISTED
+
     summary = result.summary()
     parts = [_each(result) if len(result.names) <= LISTED else _all(result)]
     if summary is not None and len(result.names) > 1:
@@ -156,7 +162,7 @@ def prediction(result: Prediction) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _each(result: Prediction) -> str:
+def _each(result: "Prediction") -> str:
     key, form = _number(result)
     lines = []
     for i, name in enumerate(result.names):
@@ -168,12 +174,14 @@ def _each(result: Prediction) -> str:
     return "\n".join(lines)
 
 
-def _number(result: Prediction) -> tuple[str, str]:
+def _number(result: "Prediction") -> tuple[str, str]:
     """Return which number of a class is shown, and how it is written."""
     return ("probability", ".3f") if result.model.has_probabilities else ("logit", ".3g")
 
 
-def _all(result: Prediction) -> str:
+def _all(result: "Prediction") -> str:
+    from innersight.predict import SHOWN
+
     key, form = _number(result)
     counts = [f"{printable(label)} {count:,}" for label, count in result.counts()]
     more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
@@ -192,8 +200,10 @@ def _all(result: Prediction) -> str:
     return "\n\n".join([*parts, "For the prediction of every image, use --json or -o FILE.json"])
 
 
-def trust(result: Trust) -> str:
+def trust(result: "Trust") -> str:
     """Return the table of methods, why each stands where it does, how it was measured, and the sentence at the end."""
+    from innersight.trust import describe_column
+
     rows = []
     for row in result.ranked():
         own = row.values[result.score]
@@ -209,12 +219,12 @@ def trust(result: Trust) -> str:
     return "\n".join([table(head, rows), "", *map(printable, said)])
 
 
-def comparison(result: Comparison, limit: int = 10) -> str:
+def comparison(result: "Comparison", limit: int = 10) -> str:
     """Return the units of highest score with the reason of each."""
     return _ranked(result.rank(limit))
 
 
-def unit_ranking(result: UnitRanking, limit: int = 8) -> str:
+def unit_ranking(result: "UnitRanking", limit: int = 8) -> str:
     """Return the units that respond most to the region, and how many were compared."""
     head = f"{len(result.order)} units of {printable(', '.join(result.maps))}"
     return f"{head}\n{_ranked(result.rank(limit))}"
@@ -224,7 +234,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(["unit", "score", "why"], [[row["address"], f"{row['score']:.3f}", row["reason"]] for row in rows])
 
 
-def ablation(result: Ablation, limit: int = 10) -> str:
+def ablation(result: "Ablation", limit: int = 10) -> str:
     """Return for each class the table of the units whose ablation lowers it most, and over which images."""
     parts = []
     for label in result.shown_classes():
@@ -237,7 +247,7 @@ def ablation(result: Ablation, limit: int = 10) -> str:
     return "\n".join(parts).rstrip()
 
 
-def interpretability(found: Interpretability) -> str:
+def interpretability(found: "Interpretability") -> str:
     """Return the units by how often their explanations predict what activates them, with intervals."""
     rows = [
         [
@@ -255,7 +265,7 @@ def interpretability(found: Interpretability) -> str:
     return "\n".join([table(["unit", "score", "95%", "soft", "tasks"], rows), *map(printable, said)])
 
 
-def connections(result: Connections, limit: int = 10, shown: int = 4) -> str:
+def connections(result: "Connections", limit: int = 10, shown: int = 4) -> str:
     """Return the strongest connections of the first units in every link, and why a link is missing."""
     parts = []
     for unit in result.units[:shown]:
@@ -273,7 +283,7 @@ def connections(result: Connections, limit: int = 10, shown: int = 4) -> str:
     return "\n".join([*parts, *more, *map(printable, result.notes)]).rstrip()
 
 
-def matching(result: Matching) -> str:
+def matching(result: "Matching") -> str:
     """Return for each layer what became of its units, and the correlation of partners."""
     rows = []
     for name, row in result.summary().items():
@@ -284,7 +294,7 @@ def matching(result: Matching) -> str:
     return f"{table(head, rows)}\n{result.images:,} images; median: correlation of partners; chance: the threshold"
 
 
-def dissection(result: Dissection | WordLabels, limit: int = 20) -> str:
+def dissection(result: "Dissection | WordLabels", limit: int = 20) -> str:
     """Return how many units of each layer have which label, and the units of the surest labels."""
     rows = [
         [
@@ -347,7 +357,7 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def scan(found: Scan) -> str:
+def scan(found: "Scan") -> str:
     """Return the layers of a scan with how many of their units are dead, always on, and selective for a class."""
     rows = [
         [

@@ -4,8 +4,8 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from innersight.ambient import DispatchMode
 from innersight.nested import leaves
 
 _ENDS = {"sigmoid": "sigmoid", "_softmax": "softmax", "_safe_softmax": "softmax"}
@@ -16,7 +16,7 @@ _COPIES = ("clone", "_to_copy", "contiguous", "copy", "cat", "stack", "index_sel
 _MEANS = ("mean", "sum", "_adaptive_avg_pool2d", "avg_pool2d", "add", "sub", "mul", "div", "upsample_bilinear2d")
 
 
-class Ending(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Ending(DispatchMode):
     """Inside, take note of what every tensor was made by last; `of` tells it afterwards.
 
     Unlike its values, that does not depend on the images a network is tried with.

@@ -158,8 +158,8 @@ def _unwrap(net: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     while True:
         if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
             net, word = net.module, f"inside {type(net).__name__}"
-        elif isinstance(net, torch._dynamo.OptimizedModule):
-            net, word = net._orig_mod, "behind torch.compile"
+        elif ambient.stands_for_compiled(net):
+            net, word = net.get_submodule("_orig_mod"), "behind torch.compile"
         else:
             break
         notes = (*notes, f"the network {word} is used")

@@ -14,5 +14,6 @@ def toon(name: str, request: LoadRequest) -> Model:
     """Load the embedded run."""
     if name:
         raise InnersightError(f"toon:{name}: there is only one embedded network: write `toon`")
-    with as_file(files("innersight.toons") / "run") as folder:
+    # Not files("innersight.toons"): that imports what draws toons.
+    with as_file(files("innersight") / "toons" / "run") as folder:
         return replace(run(str(folder), request), name="toon")
