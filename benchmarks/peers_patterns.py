@@ -30,12 +30,14 @@ class Pixels(nn.Module):
 
 
 def lucent(model: Model, *, frozen: bool) -> Peer:
-    """Lucent: 512 updates of a 128 px image that the network gets at 224 px.
+    """Lucent: 512 updates of an image of the network's own size, which is ours too.
 
-    frozen : with `requires_grad` off for the parameters. In both cases the hooks it leaves behind are removed after
+    Its own default of 128 px, shown to the network at 224 px, would be another task. frozen : with `requires_grad` off for the parameters. In both cases the hooks it leaves behind are removed after
     each run, or every run would be slower than the one before.
     """
     from lucent.optvis import objectives, param, render
+
+    size = model.input.height
 
     def draw(layer: str, unit: int, steps: int | None) -> Tensor:
         net = Pixels(model)
@@ -43,8 +45,8 @@ def lucent(model: Model, *, frozen: bool) -> Peer:
             parameter.requires_grad_(not frozen)
         objective = objectives.channel("net_" + layer.replace(".", "_"), unit)
         found = render.render_vis(
-            net, objective, lambda: param.image(128), thresholds=(steps or 512,), preprocess=False, show_image=False,
-            progress=False,
+            net, objective, lambda: param.image(size), thresholds=(steps or 512,), preprocess=False, show_image=False,
+            progress=False, fixed_image_size=size,
         )  # fmt: skip
         _clean(net)
         return torch.from_numpy(found[-1]).permute(0, 3, 1, 2).float()

@@ -103,8 +103,8 @@ def test_cli_imports_nothing_heavy_at_module_level():
         "ast", "builtins", "collections.abc", "contextlib", "dataclasses", "functools", "importlib", "innersight",
         "innersight.cli", "innersight.cli.base", "innersight.cli.command", "innersight.cli.listing",
         "innersight.cli.signatures",
-        "innersight.cli.output", "innersight.errors", "innersight.options", "innersight.registry",
-        "innersight.render.formats", "inspect", "io",
+        "innersight.cli.output", "innersight.cli.progress", "innersight.errors", "innersight.options",
+        "innersight.registry", "innersight.render.formats", "inspect", "io",
         "json", "os", "pathlib", "re", "shutil", "sys", "textwrap", "time", "typer", "typing",
     }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A study goes on where it stopped, computes again only what changed, and writes what the data contract says."""
 
 import errno
+import importlib
 import json
 import signal
 import sqlite3
@@ -30,7 +31,7 @@ from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.plan import FORMAT
 
-PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2)
+PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4)
 IMAGES = [image(1), image(2)]
 
 
@@ -39,8 +40,13 @@ class StoppedError(Exception):
 
 
 def stop_after(count: int) -> Any:
-    def watch(done: int, _total: int, _name: str) -> None:
-        if done == count:
+    """Stop when so many items are finished."""
+    begun: list[str] = []
+
+    def watch(_done: int, _total: int, name: str) -> None:
+        if name not in begun:
+            begun.append(name)
+        if len(begun) > count:
             raise StoppedError
 
     return watch
@@ -89,6 +95,39 @@ def test_a_study_that_was_stopped_goes_on(count: int, finished: Study, tmp_path:
     rest = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN)
     assert (rest.computed, rest.reused) == (finished.computed - count, count)
     assert values_of(tmp_path / "s") == values_of(finished.folder)
+
+
+def test_a_report_can_be_opened_while_the_study_grows(
+    finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = importlib.import_module("innersight.study.growing")
+    monkeypatch.setattr(growing, "LONG", 30)
+    monkeypatch.setattr(growing, "SECONDS", 0.0)
+    monkeypatch.setattr(growing, "SHARE", 1e9)
+    out, sizes = tmp_path / "r.html", {}
+
+    def watch(_done: int, _total: int, name: str) -> None:
+        sizes.setdefault(name, out.stat().st_size if out.is_file() else 0)
+
+    study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, report=out, progress=watch)
+    drawn = [size for name, size in sizes.items() if name.startswith("patterns")]
+    assert len(drawn) == 2
+    assert 0 < drawn[0] < drawn[1] < out.stat().st_size
+    assert out.stat().st_size == finished.report(tmp_path / "whole.html").stat().st_size
+    assert [size for name, size in sizes.items() if name.startswith(("maps", "compare", "activation"))][:1] == [0]
+
+
+def test_progress_rises_to_the_end_and_leaves_out_what_is_done(finished: Study, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, progress=lambda *what: seen.append(what))
+    shares = [done / total for done, total, _ in seen]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    # The patterns report from within.
+    assert len(seen) > finished.computed + 1
+    again: list[tuple[int, int, str]] = []
+    study(tiny("in-place"), IMAGES, tmp_path / "s", plan=PLAN, progress=lambda *what: again.append(what))
+    assert [words for _, _, words in again] == ["done"]
 
 
 def copy_of(finished: Study, folder: Path) -> Path:
@@ -169,11 +208,14 @@ KILLED = """
     import innersight as ins
     from innersight.study import Plan
 
+    begun = set()
+
     def watch(done, total, name):
-        if done == {at}:
+        begun.add(name)
+        if len(begun) > {at}:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    plan = Plan(layers=("relu1", "relu2"), units=3, steps=2)
+    plan = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4)
     ins.study(tiny("in-place"), [image(1), image(2)], {out!r}, plan=plan, progress=watch)
 """
 

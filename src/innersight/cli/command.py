@@ -12,7 +12,8 @@ import typer
 
 import innersight
 from innersight.cli.base import app, load
-from innersight.cli.output import deliver, method_options, progress
+from innersight.cli.output import deliver, method_options
+from innersight.cli.progress import progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
 from innersight.options import made
 from innersight.registry import word

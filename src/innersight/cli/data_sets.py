@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from innersight.cli.command import DATA_SETS, Call, Json, command
-from innersight.cli.output import progress, study_and_files
+from innersight.cli.output import study_and_files
+from innersight.cli.progress import progress
 from innersight.errors import InnersightError, printable
 
 if TYPE_CHECKING:

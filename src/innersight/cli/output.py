@@ -1,23 +1,17 @@
-"""What commands print and write: results, notes, progress bars. Nothing in this file imports torch."""
+"""What commands print and write: results and notes. Nothing in this file imports torch."""
 
 import json
 import os
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from innersight.errors import InnersightError, printable
-
-if TYPE_CHECKING:
-    from innersight.patterns import PatternProgress
-
-PREVIEW = 5.0  # seconds between two previews
 
 
 def method_options(words: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
@@ -77,40 +71,6 @@ def list_skipped(sentences: Sequence[str]) -> None:
         typer.echo(f"skipped {sentence}", file=sys.stderr)
     if len(sentences) > 1:
         typer.echo(f"{len(sentences)} files were skipped", file=sys.stderr)
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar on the terminal's error stream; nothing where that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-
-        def show(done: int, total: int, name: str) -> None:
-            # A total of 0 is one that is not known.
-            bar.update(task, completed=done, total=total or None, description=f"{title}: {name}")
-
-        yield show
-
-
-@contextmanager
-def drawing(title: str, preview: Path | None) -> "Iterator[Callable[[PatternProgress], None]]":
-    """Show a bar with rate and time left while patterns are drawn; write what there is to `preview` now and then."""
-    last = 0.0
-    with progress(title) as show:
-
-        def update(state: "PatternProgress") -> None:
-            nonlocal last
-            show(state.done, state.total, f"{state.rate:.0f} updates/s, {state.left:.0f} s left at most")
-            if preview is not None and time.monotonic() - last > PREVIEW:
-                last = time.monotonic()
-                state.save(preview)
-
-        yield update
 
 
 @contextmanager

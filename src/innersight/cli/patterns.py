@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from innersight.cli.command import UNITS, Call, Typed, command
-from innersight.cli.output import drawing, kept_beside
+from innersight.cli.output import kept_beside
+from innersight.cli.progress import drawing
 from innersight.errors import InnersightError
 from innersight.render.formats import FIGURES, check
 

@@ -41,7 +41,8 @@ class Parameter:
     def hidden(self) -> bool:
         """Whether only Python can give it: a function that is called back, or a tensor."""
         kinds = set(self.kinds) - {"None"}
-        return self.name in ("progress", "report", "bar") or kinds == {"Tensor"}
+        given = bool(kinds) and all(kind == "Tensor" or kind.startswith("Callable[") for kind in kinds)
+        return given or self.name in ("progress", "bar")
 
 
 @dataclass(frozen=True)

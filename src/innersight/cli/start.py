@@ -8,7 +8,8 @@ import typer
 
 from innersight.cli.base import app
 from innersight.cli.command import START, Call, Typed, command
-from innersight.cli.output import desktop, list_notes, list_skipped, list_warnings, progress
+from innersight.cli.output import desktop, list_notes, list_skipped, list_warnings
+from innersight.cli.progress import progress
 from innersight.errors import printable
 
 
@@ -27,19 +28,20 @@ def demo(
         typer.launch(str(report.resolve()))
 
 
-Report = Annotated[Path | None, typer.Option("--report", help="Report file to write. Default: OUT/report.html.")]
-
-
 LABELLED = Typed("IMAGES", help="Folder with a sub-folder for each class, .tar files, or a data set with labels.")
 
 
 @command(START, writes=False)
-def study(call: Call, *, report: Report = None) -> None:
-    """Write the report at the end. Run the same command again to resume after an interruption."""
-    result = call.run()
+def study(call: Call) -> None:
+    """Write the report to OUT/report.html unless --report names another file.
+
+    Run the same command again to resume after an interruption.
+    """
     out = Path(call.arguments.get("out", call.signature.parameters["out"].default))
+    report = Path(call.arguments.setdefault("report", out / "report.html"))
+    result = call.run()
     typer.echo(f"computed {result.computed} items, reused {result.reused}")
-    typer.echo(f"report: {printable(result.report(report or out / 'report.html').resolve())}")
+    typer.echo(f"report: {printable(report.resolve())}")
     list_warnings(result.warnings)
     list_notes(result.notes)
     list_skipped(result.skipped)

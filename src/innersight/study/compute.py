@@ -25,7 +25,7 @@ from innersight.study.panels.activations import ActivationsRequest
 from innersight.study.panels.images import ForgetRequest, ImageRequest
 from innersight.study.plan import FORMAT, Plan, image_digest
 from innersight.study.request import StudyRequest
-from innersight.study.run import carry_out
+from innersight.study.run import Work, carry_out
 
 REQUESTED = "requested"
 IMAGES = "images"
@@ -64,18 +64,13 @@ def compute(
         context, lost = reopened(store, permit, model, everything)
         if isinstance(request, ImageRequest) and request.id in lost:
             raise InnersightError(lost[request.id])
-        done, total, words = 0, 1, ""
 
-        def started(number: int, count: int, what: str) -> None:
-            nonlocal done, total, words
-            done, total, words = number, count, what
-            within(0.0)
-
-        def within(share: float) -> None:
+        def report(done: int, total: int, words: str) -> None:
             if progress:
-                progress((done + share) / total, words)
+                progress(done / total, words)
 
-        for key, computed in carry_out(store, request.tasks(replace(context, progress=within)), started):
+        work = Work(report)
+        for key, computed in carry_out(store, request.tasks(replace(context, progress=work.within)), work):
             keep_requests(store, everything)
             if computed:
                 document = document_of(key)

@@ -25,6 +25,13 @@ def settings_of(context: StudyContext) -> dict[str, Any]:
     return {**context.base, **_options(context.plan, context.plan.steps)}
 
 
+def passes_of(context: StudyContext, count: int, steps: int) -> float:
+    """Return about how many passes of one image through the network it takes to draw `count` patterns."""
+    own, full = context.plan.size, context.model.input.height * context.model.input.width
+    # A backward pass takes as long as two.
+    return 3 * count * context.plan.seeds * steps * (1.0 if own is None else own * own / full)
+
+
 def draw(context: StudyContext, what: Sequence[str | Target], steps: int) -> Patterns:
     """Draw patterns with the settings of the study's plan."""
     return patterns(

@@ -24,11 +24,16 @@ Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
 
 @dataclass(frozen=True, eq=False)
 class StudyTask:
-    """One item to be computed: its key, the settings that its result depends on, and what computes it."""
+    """One item to be computed: its key, the settings that its result depends on, and what computes it.
+
+    passes : about how many passes of one image through the network it takes, a backward pass being two; for the time
+    left.
+    """
 
     key: Key
     settings: dict[str, Any]
     compute: Callable[[], Outcome]
+    passes: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,15 +55,15 @@ class Plan:
     """
 
     layers: tuple[str, ...] = ()
-    units: int = 24
-    steps: int = 160
+    units: int = 6
+    steps: int = 256
     size: int | None = None
     methods: tuple[str, ...] = ("gradcam", "hirescam", "layercam", "saliency")
     target: str | None = None
     seed: int = 0
     seeds: int = 2
     rivals: bool = True
-    negatives: int = 4
+    negatives: int = 0
     trust: int = 16
 
     def settled(self, model: Model) -> "Plan":

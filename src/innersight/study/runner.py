@@ -17,11 +17,12 @@ from innersight.model import Model
 from innersight.storage.permit import Claims, Permit, own_identity, remember
 from innersight.storage.store import Store
 from innersight.study.compute import REQUESTED, context_of, keep_requests, requested, tasks_of
+from innersight.study.growing import GrowingReport
 from innersight.study.panel import StudyTask, ordered
 from innersight.study.panels.images import paths_of
 from innersight.study.plan import Plan
 from innersight.study.result import Study
-from innersight.study.run import ReportProgress, carry_out
+from innersight.study.run import ReportProgress, Work, carry_out
 
 FIRST_IMAGES = 8
 
@@ -33,6 +34,7 @@ def study(
     out: str | Path = "study",
     *,
     plan: Plan | None = None,
+    report: str | Path | None = None,
     progress: ReportProgress | None = None,
 ) -> Study:
     """Compute everything that a study shows of a model and images into a folder.
@@ -50,8 +52,12 @@ def study(
         Folder of the study.
     plan
         What to compute; the default `Plan` when None.
+    report
+        HTML file to write, see `Study.report`. It can be opened as soon as the panels that need no optimization are
+        there, and is written again while the study grows.
     progress
-        Called with the number of finished items, the number of all, and the next one in words.
+        Called with the work done, the work in all (in passes of one image through the network, estimated), and the
+        item at work in words.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def study(
         unmarked = remember(store.inside, study=claims.digest())
         fitting, further, forgotten = tasks_of(requests, context)
         skipped += [*lost.values(), *forgotten]
-        context = replace(context, skipped=skipped)
+        work = Work(progress)
+        context = replace(context, skipped=skipped, progress=work.within)
         tasks = {task.key: task for entry in ordered() for task in entry.function(context)}
         planned = set(tasks)
         # What was requested later comes last, and once: the plan may have grown to hold it.
@@ -102,10 +109,12 @@ def study(
                 raise error
             skipped.append(f"{task.key.words()}, requested earlier: {error}")
 
-        made = dict(carry_out(store, tasks.values(), progress, failed))
+        growing = GrowingReport(store.folder, report)
+        made = dict(carry_out(store, tasks.values(), work, failed, growing.before))
         fitting = [request for request in fitting if all(task.key in made for task in request.tasks(context))]
         keep_requests(store, fitting)
         store.drop_others({*map(str, made), *([REQUESTED] if fitting else [])})
+    growing.write()
     computed = sum(made.values())
     notes = (*notes, unmarked) if unmarked else notes
     warnings = image_warnings(model, loaded)

@@ -43,7 +43,9 @@ class AblationRequest(LayerRequest):
 
 def _task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
     images, settings = context.over(image)
-    return StudyTask(Key("ablation", layer, image=image), settings, partial(ablated, context.model, images, layer))
+    passes = float(context.surveyed()[layer].units * len(images))
+    make = partial(ablated, context.model, images, layer)
+    return StudyTask(Key("ablation", layer, image=image), settings, make, passes)
 
 
 def ablated(model: "Model", images: "Sequence[Image]", layer: str) -> Outcome:
@@ -109,7 +111,8 @@ def _how(reader: "StudyReader") -> str:
     requests=(AblationRequest,),
     per="layer",
     counted=one_over_all,
-    missing="Ablation was not computed: the study has no layer with more than one location, or stopped before.",
+    missing="Ablation was not computed: the study has no layer with more than one location, or has "
+    "not computed it yet.",
     how=_how,
     layer=_layer,
     select=_select,

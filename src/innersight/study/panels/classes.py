@@ -29,12 +29,13 @@ class ClassesRequest(StudyRequest):
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield patterns in batches."""
-        from innersight.study.drawing import CHUNK, settings_of
+        from innersight.study.drawing import CHUNK, passes_of, settings_of
 
         for start in range(0, len(self.classes), CHUNK):
             classes = self.classes[start : start + CHUNK]
             key = Key("classes", part=f"classes={','.join(map(str, classes))}")
-            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes))
+            passes = passes_of(context, len(classes), 2 * context.plan.steps)
+            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes), passes)
 
 
 def _planned(context: "StudyContext") -> Outcome:
@@ -83,8 +84,12 @@ def _counted(item: "Item") -> int:
 )
 def classes(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the predicted classes, of the target, and of all where they are few."""
-    from innersight.study.drawing import settings_of
+    from innersight.study.drawing import CHUNK, passes_of, settings_of
 
     if context.plan.units:
         settings = {**settings_of(context), "target": context.plan.target}
-        yield StudyTask(Key("classes"), settings, partial(_planned, context))
+        classes = len(context.model.labels)
+        # Which classes are predicted, and how many, is not known yet.
+        count = classes if classes <= CHUNK else len(context.images)
+        passes = passes_of(context, count, 2 * context.plan.steps)
+        yield StudyTask(Key("classes"), settings, partial(_planned, context), passes)

@@ -26,9 +26,13 @@ class ConnectionsRequest(UnitsRequest):
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield one item for all of the units."""
         units = tuple(dict.fromkeys(self.units))
-        yield StudyTask(
-            units_key("connections", self.layer, units), context.base, partial(_connected, context, self.layer, units)
-        )
+        make, passes = partial(_connected, context, self.layer, units), _passes(context, len(units))
+        yield StudyTask(units_key("connections", self.layer, units), context.base, make, passes)
+
+
+def _passes(context: "StudyContext", units: int) -> float:
+    # A backward pass for each unit into the layer, and half a double one out of it.
+    return 4.0 * units * len(context.images)
 
 
 def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
@@ -95,11 +99,11 @@ def _how(reader: "StudyReader") -> str:
 
 @panels.register(
     "Connections",
-    order=110,
+    order=92,
     requests=(ConnectionsRequest,),
     per="unit",
     counted=units_of,
-    missing="Connections were not requested, or the study stopped before computing them.",
+    missing="Connections were not requested, or the study has not computed them yet.",
     how=_how,
     layer=_layer,
     select=_select,
@@ -110,4 +114,5 @@ def connections(context: "StudyContext") -> Iterator[StudyTask]:
     for layer in context.plan.layers:
         if count := min(context.plan.units, known[layer].units):
             settings = {**context.base, "count": count}
-            yield StudyTask(Key("connections", layer, "0"), settings, partial(_ranked, context, layer, count))
+            make = partial(_ranked, context, layer, count)
+            yield StudyTask(Key("connections", layer, "0"), settings, make, _passes(context, count))

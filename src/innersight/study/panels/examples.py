@@ -166,7 +166,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 
 @panels.register(
     "Examples",
-    order=120,
+    order=94,
     missing="No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.",
     how="One pass over a data set finds the images with the highest and lowest peak activation of every unit, and some "
     "in between. A crop shows the effective receptive field at the peak; it is dark where the activation is below half "

@@ -196,7 +196,7 @@ def _counted(item: "Item") -> int:
     requests=(HeatmapsRequest,),
     per="map",
     counted=_counted,
-    missing="The study stopped before computing heatmaps. Run the same command again.",
+    missing="The study has not computed heatmaps yet. If it was stopped, run the same command again.",
     how=_how,
     document=_document,
     study=_study,
@@ -206,4 +206,5 @@ def heatmaps(context: "StudyContext") -> Iterator[StudyTask]:
     """Heatmaps of every image by the plan's methods."""
     plan = context.plan
     settings = {**context.base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
-    yield StudyTask(Key("heatmaps"), settings, partial(_planned, context))
+    passes = 9.0 * len(plan.methods) * len(context.images)
+    yield StudyTask(Key("heatmaps"), settings, partial(_planned, context), passes)

@@ -22,11 +22,14 @@ class NegativesRequest(UnitsRequest):
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield them in small batches, each of which is kept once it is finished."""
-        from innersight.study.drawing import settings_of
+        from innersight.study.drawing import passes_of, settings_of
 
         for units in self.batches():
-            make = partial(_drawn, context, self.layer, units)
-            yield StudyTask(units_key("negatives", self.layer, units), settings_of(context), make)
+            make, passes = (
+                partial(_drawn, context, self.layer, units),
+                passes_of(context, len(units), context.plan.steps),
+            )
+            yield StudyTask(units_key("negatives", self.layer, units), settings_of(context), make, passes)
 
 
 def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
@@ -64,9 +67,10 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 )
 def negatives(context: "StudyContext") -> Iterator[StudyTask]:
     """Negative patterns of the best ranked units of the plan's layers."""
-    from innersight.study.drawing import settings_of
+    from innersight.study.drawing import passes_of, settings_of
 
     count = min(context.plan.negatives, context.plan.units)
     for layer in context.plan.layers if count else ():
         settings = {**settings_of(context), "count": count}
-        yield StudyTask(Key("negatives", layer, "0"), settings, partial(_ranked, context, layer, count))
+        make, passes = partial(_ranked, context, layer, count), passes_of(context, count, context.plan.steps)
+        yield StudyTask(Key("negatives", layer, "0"), settings, make, passes)

@@ -22,11 +22,14 @@ class PatternsRequest(UnitsRequest):
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield patterns in small batches. The pattern of a unit does not depend on the others of its batch."""
-        from innersight.study.drawing import settings_of
+        from innersight.study.drawing import passes_of, settings_of
 
         for units in self.batches():
-            make = partial(_drawn, context, self.layer, units)
-            yield StudyTask(units_key("patterns", self.layer, units), settings_of(context), make)
+            make, passes = (
+                partial(_drawn, context, self.layer, units),
+                passes_of(context, len(units), context.plan.steps),
+            )
+            yield StudyTask(units_key("patterns", self.layer, units), settings_of(context), make, passes)
 
 
 def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
@@ -122,7 +125,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     requests=(PatternsRequest,),
     per="unit",
     counted=units_of,
-    missing="Patterns were not requested, or the study stopped before computing them.",
+    missing="Patterns were not requested, or the study has not computed them yet.",
     how=_how,
     layer=_layer,
     select=_select,
@@ -130,7 +133,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
 )
 def patterns(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the best ranked units of the plan's layers."""
-    from innersight.study.drawing import CHUNK, settings_of
+    from innersight.study.drawing import CHUNK, passes_of, settings_of
 
     known = context.surveyed()
     for layer in context.plan.layers:
@@ -138,4 +141,5 @@ def patterns(context: "StudyContext") -> Iterator[StudyTask]:
         for start in range(0, count, CHUNK):
             span = range(start, min(start + CHUNK, count))
             settings = {**settings_of(context), "count": len(span)}
-            yield StudyTask(Key("patterns", layer, str(start)), settings, partial(_ranked, context, layer, span))
+            make, passes = partial(_ranked, context, layer, span), passes_of(context, len(span), context.plan.steps)
+            yield StudyTask(Key("patterns", layer, str(start)), settings, make, passes)

@@ -30,4 +30,5 @@ def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str,
 def receptive_field(context: "StudyContext") -> Iterator[StudyTask]:
     """The receptive field of a unit of each of the plan's layers."""
     settings = {**context.base, "layers": list(context.plan.layers)}
-    yield StudyTask(Key("receptive-field"), settings, partial(_measured, context))
+    passes = 8.0 * len(context.plan.layers)
+    yield StudyTask(Key("receptive-field"), settings, partial(_measured, context), passes)
