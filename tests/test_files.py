@@ -289,7 +289,7 @@ def test_what_the_terminal_cannot_write_is_escaped(encoding: str, tmp_path: Path
     (tmp_path / "in" / "bad\n.png").write_bytes(b"")
     script = "import sys, innersight.cli; sys.argv[0] = 'innersight'; innersight.cli.main()"
     words = ["compare", "small:4", "in", "-l", "stem", "-o", os.fsdecode(b"out\xff.json")]
-    for arguments in (["predict", "small:4", "in"], words):
+    for arguments in (["predict", "small:4", "in"], words) if encoding == "ascii" else (words,):
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,

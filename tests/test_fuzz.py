@@ -220,7 +220,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(command=st.sampled_from([c for c in COMMANDS if c not in LONG]), words=st.lists(WORDS, max_size=5))
 def test_the_command_line_ends_with_a_sentence(command: str, words: list[str], place: Path) -> None:
     check(command, words, place)

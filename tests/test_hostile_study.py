@@ -387,7 +387,7 @@ def test_documents_of_any_kind_end_in_a_sentence(sent: Path, home: Path) -> None
     for key in store.names():
         whole = document(sent, key)
         for number, name in enumerate([*whole, None]):
-            for odd in ODD[number % 2 :: 2]:
+            for odd in ODD[number % 3 :: 3]:
                 put(sent, key, odd if name is None else {**whole, name: odd, "unknown": odd})
                 ends_well(export, sent, home)
                 ends_well(report, sent, home)

@@ -310,7 +310,7 @@ def test_a_run_card_that_is_wrong(change: dict[str, Any], why: str, tmp_path: Pa
         load(f"run:{tmp_path}")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}'])
 def test_a_run_card_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InnersightError, match="not a readable run card"):

@@ -18,17 +18,17 @@ from innersight.sources.small_resnet import SmallResNet
 
 # Files for each format: how the model is named, and the file that is damaged. More seeds by hand: tests/damage.py.
 FORMATS = {
-    "checkpoint": ("small:4?classes=3&checkpoint={}/w.pt", "w.pt", 200),
-    "older checkpoint": ("small:4?classes=3&checkpoint={}/old.pt", "old.pt", 200),
-    "safetensors": ("small:4?classes=3&checkpoint={}/w.safetensors", "w.safetensors", 200),
-    "run": ("run:{}/run", "run/run.json", 200),
-    "keras": ("keras:{}/net.keras", "net.keras", 50),
-    "hdf5": ("keras:{}/net.h5", "net.h5", 100),
-    "onnx": ("onnx:{}/net.onnx", "net.onnx", 200),
-    "onnx outside": ("onnx:{}/ext/net.onnx", "ext/net.onnx", 80),
-    "pt2": ("pt2:{}/net.pt2", "net.pt2", 40),
-    "transformers": ("hf:{}/hf", "hf/config.json", 60),
-    "image processor": ("hf:{}/hf?fit=squash", "hf/preprocessor_config.json", 40),
+    "checkpoint": ("small:4?classes=3&checkpoint={}/w.pt", "w.pt", 80),
+    "older checkpoint": ("small:4?classes=3&checkpoint={}/old.pt", "old.pt", 80),
+    "safetensors": ("small:4?classes=3&checkpoint={}/w.safetensors", "w.safetensors", 80),
+    "run": ("run:{}/run", "run/run.json", 80),
+    "keras": ("keras:{}/net.keras", "net.keras", 25),
+    "hdf5": ("keras:{}/net.h5", "net.h5", 40),
+    "onnx": ("onnx:{}/net.onnx", "net.onnx", 80),
+    "onnx outside": ("onnx:{}/ext/net.onnx", "ext/net.onnx", 30),
+    "pt2": ("pt2:{}/net.pt2", "net.pt2", 20),
+    "transformers": ("hf:{}/hf", "hf/config.json", 30),
+    "image processor": ("hf:{}/hf?fit=squash", "hf/preprocessor_config.json", 20),
 }
 
 
