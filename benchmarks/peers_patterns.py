@@ -30,9 +30,11 @@ class Pixels(nn.Module):
 
 
 def lucent(model: Model, *, frozen: bool) -> Peer:
-    """Lucent: 512 updates of an image of the network's own size, which is ours too.
+    """Lucent: 512 updates of an image of the network's own size, as ours has.
 
-    Its own default of 128 px, shown to the network at 224 px, would be another task. frozen : with `requires_grad` off for the parameters. In both cases the hooks it leaves behind are removed after
+    Its default of 128 px, shown to the network at 224 px, would be another task.
+
+    frozen : with `requires_grad` off for the parameters. In both cases the hooks it leaves behind are removed after
     each run, or every run would be slower than the one before.
     """
     from lucent.optvis import objectives, param, render
