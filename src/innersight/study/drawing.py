@@ -25,11 +25,16 @@ def settings_of(context: StudyContext) -> dict[str, Any]:
     return {**context.base, **_options(context.plan, context.plan.steps)}
 
 
-def passes_of(context: StudyContext, count: int, steps: int) -> float:
-    """Return about how many passes of one image through the network it takes to draw `count` patterns."""
+def passes_of(context: StudyContext, count: int, steps: int, layer: str | None = None) -> float:
+    """Return about how many passes of one image through the network it takes to draw patterns.
+
+    count : of them. layer : theirs; None for classes.
+    """
     own, full = context.plan.size, context.model.input.height * context.model.input.width
-    # A backward pass takes as long as two.
-    return 3 * count * context.plan.seeds * steps * (1.0 if own is None else own * own / full)
+    size = 1.0 if own is None else own * own / full
+    # Windows of an early layer cost half; a backward pass takes as long as two.
+    early = 0.5 if layer == context.plan.layers[0] else 1.0
+    return 3 * count * context.plan.seeds * steps * size * early
 
 
 def draw(context: StudyContext, what: Sequence[str | Target], steps: int) -> Patterns:

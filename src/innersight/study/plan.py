@@ -55,7 +55,7 @@ class Plan:
     """
 
     layers: tuple[str, ...] = ()
-    units: int = 6
+    units: int = 4
     steps: int = 256
     size: int | None = None
     methods: tuple[str, ...] = ("gradcam", "hirescam", "layercam", "saliency")

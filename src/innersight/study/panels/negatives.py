@@ -27,7 +27,7 @@ class NegativesRequest(UnitsRequest):
         for units in self.batches():
             make, passes = (
                 partial(_drawn, context, self.layer, units),
-                passes_of(context, len(units), context.plan.steps),
+                passes_of(context, len(units), context.plan.steps, self.layer),
             )
             yield StudyTask(units_key("negatives", self.layer, units), settings_of(context), make, passes)
 
@@ -72,5 +72,5 @@ def negatives(context: "StudyContext") -> Iterator[StudyTask]:
     count = min(context.plan.negatives, context.plan.units)
     for layer in context.plan.layers if count else ():
         settings = {**settings_of(context), "count": count}
-        make, passes = partial(_ranked, context, layer, count), passes_of(context, count, context.plan.steps)
+        make, passes = partial(_ranked, context, layer, count), passes_of(context, count, context.plan.steps, layer)
         yield StudyTask(Key("negatives", layer, "0"), settings, make, passes)

@@ -27,7 +27,7 @@ class PatternsRequest(UnitsRequest):
         for units in self.batches():
             make, passes = (
                 partial(_drawn, context, self.layer, units),
-                passes_of(context, len(units), context.plan.steps),
+                passes_of(context, len(units), context.plan.steps, self.layer),
             )
             yield StudyTask(units_key("patterns", self.layer, units), settings_of(context), make, passes)
 
@@ -141,5 +141,8 @@ def patterns(context: "StudyContext") -> Iterator[StudyTask]:
         for start in range(0, count, CHUNK):
             span = range(start, min(start + CHUNK, count))
             settings = {**settings_of(context), "count": len(span)}
-            make, passes = partial(_ranked, context, layer, span), passes_of(context, len(span), context.plan.steps)
+            make, passes = (
+                partial(_ranked, context, layer, span),
+                passes_of(context, len(span), context.plan.steps, layer),
+            )
             yield StudyTask(Key("patterns", layer, str(start)), settings, make, passes)
