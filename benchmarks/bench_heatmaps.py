@@ -22,6 +22,8 @@ from innersight.model import Model
 
 CAMS = ("gradcam", "gradcam-plus-plus", "xgradcam", "hirescam", "layercam", "finercam")
 MASKS = 256
+COPIES = 16
+STEPS = 32
 _RECTIFIED = {
     "resnet18": "",
     "tf_efficientnet_lite0": " (no ReLU at the layer: grad-cam switches off to a value that falls from slot to slot of "
@@ -34,7 +36,12 @@ def measure() -> list[Row]:
     for model, late in ((efficientnet(), "blocks.6"), (resnet(), "layer4")):
         x = _input(model, 16)
         rows += [_gradcam(model, x), _cams(model, x), _ablation(model, late, x[:1])]
-        rows += [_scorecam(model, late, x[:1]), _rise(model, x[:1])]
+        rows += [
+            _scorecam(model, late, x[:1]),
+            _rise(model, x[:1]),
+            _smoothgrad(model, x[:1]),
+            _integrated(model, x[:1]),
+        ]
     model = efficientnet()
     return [*rows, _resume(model, "blocks.6", _input(model, 1))]
 
@@ -188,6 +195,42 @@ def _rise(model: Model, x: Tensor) -> Row:
         {"innersight": ours, "bare forward passes": bare},
         rounds=3,
         target="bare at least 0.9x",
+    )
+
+
+def _smoothgrad(model: Model, x: Tensor) -> Row:
+    from captum.attr import NoiseTunnel, Saliency
+
+    peer, target = NoiseTunnel(Saliency(model.net)), int(_classes(x)[0])
+
+    def captum(together: int) -> Callable[[], Tensor]:
+        options = {"nt_samples": COPIES, "nt_samples_batch_size": together, "target": target, "abs": False}
+        return lambda: peer.attribute(x, nt_type="smoothgrad", stdevs=0.15, **options)
+
+    return race(
+        f"SmoothGrad, {COPIES} copies of one image, {model.name}",
+        {
+            "innersight": _ask(model, x, [], {"smoothgrad": {"max_samples": COPIES, "max_error": 0.0}}),
+            f"captum, {COPIES} at once": captum(COPIES),
+            "captum, 4 at once": captum(4),
+        },
+        rounds=5,
+        target="captum at least 1.1x",
+    )
+
+
+def _integrated(model: Model, x: Tensor) -> Row:
+    from captum.attr import IntegratedGradients
+
+    peer, options = IntegratedGradients(model.net), {"method": "gausslegendre", "internal_batch_size": 16}
+    return race(
+        f"Integrated gradients, {STEPS} steps, one image, {model.name}",
+        {
+            "innersight": _ask(model, x, [], {"integrated-gradients": {"steps": STEPS}}),
+            "captum, 16 at once": lambda: peer.attribute(x, target=int(_classes(x)[0]), n_steps=STEPS, **options),
+        },
+        rounds=5,
+        target="captum at least 1.1x",
     )
 
 
