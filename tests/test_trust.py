@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_perfect_map_beats_every_baseline(corner: Model, folder: Path) -> None
     assert saliency.interval is not None
     assert saliency.interval[0] > max(row.interval[1] for row in others if row.interval)
     assert len(result.images) == 20
-    assert "20 images, 10 steps" in result.note
+    assert "20 images, 5 steps" in result.note
     assert "mean colour" in result.note
 
 
@@ -187,7 +188,14 @@ def test_few_images_are_drawn_from_many_and_progress_is_reported(corner: Model, 
     )
     assert len(result.images) == 5
     assert "5 images of 20, drawn at random" in result.note
-    assert reported == [(0, 5, "images"), (0, 2, "ground truth (mosaic)"), (1, 2, "ground truth (parts)")]
+    done, totals, _ = zip(*reported, strict=True)
+    assert list(done) == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == totals[-1]
+    # The total is known from the start, and every image and every metric moves the count.
+    assert len(set(totals[1:])) <= 2
+    assert max(b - a for a, b in pairwise(done)) < 0.2 * totals[-1]
+    assert {f"parts removed from image {i}" for i in range(1, 6)} <= {what for *_, what in reported}
     again = trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=5)
     assert again.images == result.images
     assert trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=5, seed=1).images != result.images
@@ -196,8 +204,8 @@ def test_few_images_are_drawn_from_many_and_progress_is_reported(corner: Model, 
 
 def test_quick_methods_leave_out_what_cannot_read_the_network(corner: Model, folder: Path) -> None:
     result = trust(corner, folder / "00.png", protocol=Protocol(steps=2))
-    assert {"gradcam", "occlusion", "integrated-gradients"} <= set(result.methods)
-    assert not {"rise", "scorecam", "lime", "legrad"} & set(result.methods)
+    assert {"gradcam", "saliency", "ablationcam"} <= set(result.methods)
+    assert not {"rise", "scorecam", "lime", "legrad", "occlusion", "smoothgrad"} & set(result.methods)
     assert any(line.startswith("legrad: ") for line in result.left_out)
     with pytest.raises(InnersightError, match="no self-attention"):
         trust(corner, folder / "00.png", ["legrad"])
@@ -224,7 +232,7 @@ def test_every_column_is_documented_and_every_number_is_there(corner: Model, fol
         assert values[:, 0].isfinite().all(), name
     assert all(describe_column(name).against for name in ground_truth)
     assert list(result.protocols) == [
-        "blur, 4 steps", "ROAD", "logit", "blur, 5 steps",
+        "blur, 4 steps", "ROAD", "logit",
         "inpaint, 4 steps", "mean, 4 steps", "noise, 4 steps",
     ]  # fmt: skip
     assert set(result.rank_agreement()) == set(list(result.protocols)[1:])
@@ -336,10 +344,11 @@ def test_impossible_numbers(corner: Model, folder: Path) -> None:
         trust(corner, folder, seed=-1)
 
 
-def test_fewer_steps_are_always_among_the_protocols(corner: Model, folder: Path) -> None:
-    assert (
-        "blur, 10 steps" in trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=5)).rank_agreement()
-    )
+def test_fewer_steps_are_among_the_protocols_where_there_are_fewer(corner: Model, folder: Path) -> None:
+    result = trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=6))
+    assert {"blur, 5 steps", "mean, 5 steps"} <= set(result.rank_agreement())
+    result = trust(corner, folder / "00.png", ["saliency"], protocol=Protocol(steps=5))
+    assert set(result.rank_agreement()) == {"ROAD", "logit", "inpaint, 5 steps", "mean, 5 steps", "noise, 5 steps"}
 
 
 def test_mosaics_need_two_sure_classes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from untouched import dishevel, unchanged
 
 from innersight.errors import InnersightError
 from innersight.heatmaps.engine import explain_batch, named
-from innersight.heatmaps.request import MethodOutput, UnfitError, methods
+from innersight.heatmaps.request import QUICK_PASSES, MethodOutput, UnfitError, methods
 from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
 from innersight.model import Model
@@ -80,6 +80,28 @@ def test_gives_one_finite_map_for_each_image(name: str, any_tiny: Model) -> None
         return
     alone = [ask(name, any_tiny, x[i : i + 1], targets[i : i + 1]).values for i in range(3)]
     assert torch.allclose(values, torch.cat(alone), rtol=1e-3, atol=1e-5 * float(values.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name in named("quick") if methods.entry(name).reads != "layer"])
+def test_quick_methods_take_few_passes(name: str) -> None:
+    """As many as the entry states, beside the pass that all share; those that read a layer run only what follows it."""
+    model, seen = tiny("in-place"), []
+    x, layer = batch(model, 2), last_grid(model)[0]
+    options = {name: methods.options(name)}
+    ask("gradcam", model, x, torch.tensor([0, 3]))  # The layers are measured before.
+    with model.net.register_forward_hook(lambda _m, given, _out: seen.append(len(given[0]))):
+        try:
+            explain_batch(model, x, lambda _: class_target(model, torch.tensor([0, 3])), [layer], options)
+        except UnfitError:
+            assert methods.entry(name).reads == "attention"
+    assert sum(seen) <= 2 * (methods.entry(name).passes + 1)
+    assert methods.entry(name).passes <= QUICK_PASSES
+
+
+def test_slow_methods_are_asked_for_by_name() -> None:
+    quick, every = named("quick"), named("all")
+    assert {"smoothgrad", "vargrad", "integrated-gradients", "occlusion", "rise"} <= set(every) - set(quick)
+    assert all(methods.entry(name).passes > QUICK_PASSES for name in set(every) - set(quick))
 
 
 PLANTED = """

@@ -17,11 +17,14 @@ from innersight.heads import readable
 from innersight.heatmaps.masked import batch_of, run_masked
 from innersight.heatmaps.request import (
     BATCH,
+    GRADIENT,
+    QUICK_PASSES,
     MethodOutput,
     Pass,
     Request,
     Trial,
     UnfitError,
+    forward_passes,
     layer_of,
     relative_error,
     unit_of,
@@ -77,7 +80,8 @@ def explain(
         outputs (B, classes) to one number for each row.
     methods
         Heatmap methods by name; "all" for every one that can read this network (without the extra `captum`), or
-        "quick" for those of them that take few passes.
+        "quick" for those of them that take at most 12 passes through the network for each image: not occlusion,
+        SmoothGrad, VarGrad, integrated gradients, RISE and the like.
     layers
         Where class activation maps are read; by default the last layer with a grid.
     versus
@@ -169,16 +173,18 @@ def explain_batch(
     left_out: dict[str, str] | None = None,
     *,
     also: Sequence[str] = (),
+    report: Callable[[int], None] = lambda passes: None,
 ) -> BatchResult:
     """Return what each method found for a batch, by method and layer, methods in the order of `options`.
 
     x : (B, C, H, W) network input. aim, also : see `Pass`. layers : none where no method reads one. options : keyword
     arguments of each method. left_out : takes the sentence of a method that cannot read this network, where
-    that is no error.
+    that is no error. report : takes how many forward passes of an image were made, see `forward_passes`.
     """
     plain = [name for name in options if registry.entry(name).reads != "masks"]
     masks = [name for name in options if registry.entry(name).reads == "masks"]
     found: dict[tuple[str, str | None], MethodOutput] = {}
+    count = len(x)
     read: Sequence[str | None] = layers or (None,)
     with tap.untouched(model), tap.fold_batchnorm():
         pixels = any(registry.entry(name).reads == "pixels" for name in plain)
@@ -196,18 +202,25 @@ def explain_batch(
                         raise
                     left_out[name] = f"{name}: {error}"
                 else:
+                    report(count * forward_passes(name))
                     found[key] = given if isinstance(given, MethodOutput) else MethodOutput(given)  # type: ignore[arg-type]
         shared.settle()
+        report(count * GRADIENT)
         keys = [(name, one) for name in masks for one in read if layer_of(name, one) or one == read[0]]
-        count = len(x)
         passes = [
             registry[name](Trial(requests[layer], i), **options[name]) for name, layer in keys for i in range(count)
         ]
+
+        def run(inputs: Tensor, owners: Tensor) -> Tensor:
+            values = requests[read[0]].run(inputs, (owners % count).to(x.device))
+            report(len(inputs))
+            return values
+
         # What is hidden becomes 0 of the network input, the mean colour of the training data for most networks.
         outputs: list[MethodOutput] = run_masked(
             passes,  # type: ignore[arg-type]
             lambda number, shown: x[number % count] * shown.to(x)[:, None],
-            lambda inputs, owners: requests[read[0]].run(inputs, (owners % count).to(x.device)),
+            run,
             batch_of(model),
         )
         for at, (name, layer) in enumerate(keys):
@@ -274,11 +287,8 @@ def check_grids(model: Model, layers: Sequence[str], methods: Sequence[str]) -> 
 def named(methods: Sequence[str] | str) -> list[str]:
     """Return the methods that were named, each once; of "all" and "quick" those they stand for."""
     if isinstance(methods, str) and methods in (ALL, QUICK):
-        return [
-            name
-            for name in registry
-            if registry.entry(name).reads != "captum" and not (methods == QUICK and registry.entry(name).slow)
-        ]
+        most = QUICK_PASSES if methods == QUICK else math.inf
+        return [one.name for one in registry.entries() if one.reads != "captum" and one.passes <= most]
     return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 
 

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from innersight.model import Model
+from innersight.network import NetworkError
 
 BATCH = 8
 """Images of 224 x 224 at once on a CPU: more are no faster, and hold more memory."""
 LARGEST = 64
 
 T = TypeVar("T")
+R = TypeVar("R")
 MaskedPasses = Generator[Tensor, Tensor, T]
 """Yields masks (n, H, W), how much of each pixel stays, and is sent the values of the masked images (n, ...)."""
 
@@ -26,6 +29,25 @@ def batch_of(model: Model) -> int:
 
 
 @dataclass(eq=False)
+class ChannelsLast:
+    """Feeds a network inputs whose channels lie last in memory, which is faster, unless it cannot read them.
+
+    fits : whether it can, as far as is known; one that takes a `view` of what a convolution gives cannot.
+    """
+
+    fits: bool = True
+
+    def feed(self, run: Callable[[Tensor, Tensor], R], x: Tensor, owners: Tensor) -> R:
+        """Return what `run` gives for inputs (n, C, H, W) and what is known of each, (n,)."""
+        if self.fits:
+            try:
+                return run(x.contiguous(memory_format=torch.channels_last), owners)
+            except NetworkError:
+                self.fits = False
+        return run(x.contiguous(), owners)
+
+
+@dataclass(eq=False)
 class _Job(Generic[T]):
     """One generator. waiting : masks not yet run. found : values of those that were."""
 
@@ -33,6 +55,30 @@ class _Job(Generic[T]):
     passes: MaskedPasses[T]
     waiting: Tensor
     found: list[Tensor]
+
+
+def in_turn(passes: Sequence[MaskedPasses[T]], counted: Callable[[int], object]) -> MaskedPasses[list[T]]:
+    """Run generators over the same image one after another, and every mask once; return what each found.
+
+    counted : takes how many masks were answered, whether for the first time or not.
+    """
+    known: dict[bytes, Tensor] = {}
+    found: list[T] = []
+    for one in passes:
+        values: Tensor | None = None
+        try:
+            while True:
+                masks = one.send(values)  # type: ignore[arg-type]
+                keys = [blake2b(mask.numpy(), digest_size=16).digest() for mask in masks.cpu().contiguous()]
+                new = {key: i for i, key in enumerate(keys) if key not in known}
+                if new:
+                    fresh = yield masks[list(new.values())]
+                    known |= zip(new, fresh, strict=True)
+                counted(len(masks))
+                values = torch.stack([known[key] for key in keys])
+        except StopIteration as stop:
+            found.append(stop.value)
+    return found
 
 
 def run_masked(
@@ -44,12 +90,13 @@ def run_masked(
     """Run the generators side by side, their masks filling the same batches; return what each found.
 
     show : from the number of a generator and some of its masks to network inputs (n, C, H, W). run : from a batch of
-    inputs, and (B,) the generator of each, to what the generators are sent. size : of the batches. A generator begins
-    when the masks of those before it fill no batch, so that few masks are held.
+    inputs, and (B,) the generator of each, to what the generators are sent. size : of the batches. A
+    generator begins when the masks of those before it fill no batch, so that few masks are held.
     """
     found: dict[int, T] = {}
     later = [_Job(number, one, torch.empty(0), []) for number, one in enumerate(passes)][::-1]
     jobs: list[_Job[T]] = []
+    layout = ChannelsLast()
 
     def advance(job: _Job[T], values: Tensor | None) -> None:
         try:
@@ -72,7 +119,7 @@ def run_masked(
                 break
         if not batch:
             continue
-        values = run(torch.cat(batch).contiguous(memory_format=torch.channels_last), torch.cat(owners))
+        values = layout.feed(run, torch.cat(batch), torch.cat(owners))
         finished = []
         for job, own in zip(jobs, torch.split(values, [len(part) for part in batch]), strict=False):
             job.waiting = job.waiting[len(own) :]

@@ -40,11 +40,12 @@ def noisy(request: Request, noise: float, max_samples: int, max_error: float) ->
     count, running, done = torch.zeros(len(x), device=x.device), request.each, 0
     while len(running) and done < max_samples:
         copies = min(AT_ONCE, max_samples - done)
-        for _ in range(copies):
-            step = torch.randn(x.shape[1:], generator=stream).to(x)
-            _, slopes = request.slopes(x[running] + spread[running, None, None, None] * step, running)
-            first[running] += slopes
-            second[running] += slopes.square()
+        steps = torch.stack([torch.randn(x.shape[1:], generator=stream) for _ in range(copies)]).to(x)
+        shown = x[running] + spread[running, None, None, None] * steps[:, None]
+        _, slopes = request.slopes(shown.flatten(0, 1), running.repeat(copies))
+        slopes = slopes.view(shown.shape)
+        first[running] += slopes.sum(0)
+        second[running] += slopes.square().sum(0)
         count[running] += copies
         done += copies
         now = _moments(first, second, count)

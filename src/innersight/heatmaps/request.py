@@ -11,12 +11,15 @@ from torch import Tensor
 from innersight import tap
 from innersight.brief import brief
 from innersight.errors import InnersightError
+from innersight.heatmaps.masked import ChannelsLast, batch_of
 from innersight.heatmaps.target import Aim, Target
 from innersight.model import Model
 from innersight.quotients import precise
 from innersight.registry import Registry
 
 BATCH = 16
+QUICK_PASSES = 12
+"""Methods with more passes through the network for each image are not "quick"."""
 
 
 class UnfitError(InnersightError):
@@ -79,6 +82,7 @@ class Pass:
         self.model, self._aim = model, aim
         self.x = x.detach().clone().requires_grad_(True) if pixels else x
         self._layers, self._also, self._pixels = layers, also, pixels
+        self.layout = ChannelsLast()
         self._suffixes: dict[str, tap.Suffix] = {}
         self._gradients: dict[str, dict[str | None, Tensor | None]] = {}
 
@@ -274,15 +278,16 @@ class Request:
 
         """
         values, gradients = [], []
-        for part, rows in zip(torch.split(x, BATCH), torch.split(index, BATCH), strict=True):
-            value, gradient = self._slope(part, rows)
+        size = min(BATCH, batch_of(self.model))
+        for part, rows in zip(torch.split(x, size), torch.split(index, size), strict=True):
+            value, gradient = self.shared.layout.feed(self._slope, part.to(self.x.dtype), rows)
             values.append(value)
             gradients.append(gradient)
         return precise(torch.cat(values)), precise(torch.cat(gradients))
 
     def _slope(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         target = self.shared.target
-        pixels = x.detach().to(self.x.dtype).clone().requires_grad_(True)
+        pixels = x.detach().clone().requires_grad_(True)
         with torch.enable_grad():
             captured = tap.capture(self.model, pixels, target.layers, stop=False)
             values = target.score(captured, index)
@@ -368,7 +373,7 @@ Masks = Float[Tensor, "n H W"]
 Method = Callable[..., "Tensor | MethodOutput | Iterator[Masks]"]
 methods: Registry[Method] = Registry(
     "heatmap method", "innersight.heatmaps.methods",
-    reads="layer", at_layer=None, slow=False, quick={}, may_be_empty=False, may_mix=False,
+    reads="layer", at_layer=None, passes=1, quick={}, may_be_empty=False, may_mix=False,
 )  # fmt: skip
 """A method is a function of a Request, or of a Trial and a generator where it reads "masks". Beside its title and paper
 an entry states:
@@ -377,10 +382,28 @@ an entry states:
   "masks" (the target of images with parts hidden), "attention", or "captum" (an extra).
 - unit : of its values, in which TARGET stands for that of the target.
 - at_layer : whether its map is that of a layer; by default where it reads one.
-- slow : whether it takes hundreds of passes over each image. quick : options with which it is fast enough to be tried.
+- passes : so many times each image goes through the whole network, at most, with the default options; of scorecam and
+  legrad, on ResNet-18 and ViT-B. Running only what is behind the layer does not count. With more than `QUICK_PASSES` a
+  method is not among the quick ones. quick : options with which it is fast enough to be tried.
 - may_be_empty : whether a map may be 0 everywhere though the target depends on the image.
 - may_mix : whether rounding of a logit changes its values, so that they may depend on the images in the same batch.
 """
+
+
+GRADIENT = 3
+"""A forward and a backward pass take about as long as so many forward passes."""
+
+
+def forward_passes(name: str) -> int:
+    """Return how many forward passes a method takes for each image, beside the one that all methods share.
+
+    At most, with its default options; a backward pass counts too.
+    """
+    entry = methods.entry(name)
+    if entry.reads in ("layer", "pixels"):
+        return 0
+    passes: int = entry.passes
+    return passes * (1 if entry.reads == "masks" else GRADIENT)
 
 
 def layer_of(name: str, layer: str | None) -> str | None:

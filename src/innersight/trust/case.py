@@ -54,8 +54,19 @@ class Case:
         return widened(self.values, self.size)
 
     @cached_property
+    def _ties(self) -> int:
+        return int(self.rng.integers(2**31))
+
+    def ranking(self, value: Float[Tensor, "h w"]) -> tuple[Int[Tensor, "H W"], bool]:
+        """Return each pixel's rank, and whether the map ranks anything; see `faithfulness.ranking`.
+
+        Equal values are in the same random order in all maps of the image, so that equal maps ask for the same passes.
+        """
+        return ranking(value, self.size, np.random.default_rng(self._ties))
+
+    @cached_property
     def _ranked(self) -> list[tuple[Tensor, bool]]:
-        return [ranking(value, self.size, self.rng) for value in self.values]
+        return [self.ranking(value) for value in self.values]
 
     @cached_property
     def orders(self) -> Int[Tensor, "maps H W"]:

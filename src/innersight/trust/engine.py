@@ -1,6 +1,6 @@
 """`trust`: which heatmap methods can be trusted on this network, before anybody reads a heatmap."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.ground_truth import Sample, ground_truth
-from innersight.trust.judge import Judged, judge
+from innersight.trust.judge import COMPARED, Judged, judge
 from innersight.trust.metrics import metrics
 from innersight.trust.protocol import Protocol
-from innersight.trust.request import CHUNK, checked
+from innersight.trust.request import CHUNK, TrustRequest, checked
 from innersight.trust.result import Trust
+from innersight.trust.wording import many
+from innersight.trust.work import Progress, Work, changed, explaining, removing
 
 POOL = 128
 """So many images are kept for the ground truths to make theirs of."""
-
-Progress = Callable[[int, int, str], None]
 
 
 @public()
@@ -55,14 +55,16 @@ def trust(
     images
         Whatever holds images, see `innersight.inputs.entries`; what cannot be read is skipped and listed.
     methods
-        Heatmap methods by name; "quick" for all that take few passes, "all" for every one that can read this network
-        (without the extra `captum`).
+        Heatmap methods by name; "quick" for all that take at most 12 passes through the network for each image, "all"
+        for every one that can read this network (without the extra `captum`).
+
+        SmoothGrad, VarGrad, integrated gradients and occlusion are not quick: name them.
     target
         The class to explain; by default each image's predicted class.
 
         Or a list with one for each image, None for the predicted one.
     protocol
-        How pixels are removed; by default 10 steps, filled in by a blurred copy. See `innersight.trust.Protocol`.
+        How pixels are removed; by default 5 steps, filled in by a blurred copy. See `innersight.trust.Protocol`.
     seed
         Of everything that is random.
     layer
@@ -80,7 +82,8 @@ def trust(
 
         None for all.
     progress
-        Called with the number done, the total, and what is being done.
+        Called with the number done, the total, and what is being done: forward passes of single images, over all
+        images, methods and tests; the total is an estimate, at most what the methods take with their default options.
 
     Returns
     -------
@@ -113,7 +116,8 @@ def trust(
 
     """
     protocol = protocol or Protocol()
-    request = checked(model, methods, protocol, seed, layer, options, regions, shuffled_labels)
+    work = Work(progress)
+    request = checked(model, methods, protocol, seed, layer, options, regions, shuffled_labels, work.add)
     if max_images is not None and max_images < 1:
         raise InnersightError(f"max_images={max_images}: give 1 or more")
     data = repeatable(images)
@@ -137,13 +141,17 @@ def trust(
     norms: Tensor | None = None
     reading = ImageReader(data, model.input, numbers=numbers, required=False)
     for several in batched(reading.numbered(), CHUNK):
-        _report(progress, len(names), len(numbers), "images")
         loaded = [image for _, image in several]
         chosen_classes = [classes[number] for number, _ in several]
         own = torch.tensor([-1 if class_ is None else int(class_) for class_ in chosen_classes])
         x = stack(loaded, model.input)
         norms = x if norms is None else norms
-        found = request.explain(x, own)
+        left = range(len(names) + len(skipped), len(numbers))
+        work.expect(_passes(request, left, len(numbers)))
+        with work.part(len(x) * explaining(request.methods), f"maps of {many(len(x), 'image')}"):
+            found = request.explain(x, own)
+        # Which methods can read the network is known by now.
+        work.expect(_passes(request, left, len(numbers)) - len(x) * explaining(request.methods))
         if not request.methods:
             raise unfit(request.left_out)
         sure = readable(found.logits) & found.scores.isfinite()
@@ -157,7 +165,7 @@ def trust(
             if not loaded:
                 continue
             found = request.explain(x, own[sure])
-        judged += judge(request, loaded, x, found, norms, len(names))
+        judged += judge(request, loaded, x, found, norms, len(names), work)
         if len(names) < POOL:
             kept.append((x, model.probabilities(found.logits)))
         doubts += int((model.probabilities(found.logits).amax(1) < SURE).sum())
@@ -178,10 +186,10 @@ def trust(
     }
     remarks: list[str] = []
     sample = Sample(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
-    known = list(ground_truth)
-    for number, name in enumerate(known):
-        _report(progress, number, len(known), f"ground truth ({name})")
-        made = ground_truth[name](request, sample)
+    work.expect(sum(_made(request, name, len(names)) for name in ground_truth))
+    for name in ground_truth:
+        with work.part(_made(request, name, len(names)), f"ground truth ({name})"):
+            made = ground_truth[name](request, sample)
         if made is not None:
             columns[name], chances[name] = made.values.double(), made.chance.double()
             remarks += [made.note] * bool(made.note)
@@ -217,9 +225,18 @@ def trust(
     )
 
 
-def _report(progress: Progress | None, done: int, total: int, what: str) -> None:
-    if progress is not None:
-        progress(done, total, what)
+def _passes(request: TrustRequest, left: Sequence[int], images: int) -> int:
+    """Return how many passes are expected for the numbers of the images left, and for the ground truths of all."""
+    maps = len(request.methods) + len(list(baselines))
+    own = len(left) * (explaining(request.methods) + changed(request))
+    removed = sum(removing(request, maps, i < COMPARED) for i in left)
+    return own + removed + sum(_made(request, name, images) for name in ground_truth)
+
+
+def _made(request: TrustRequest, name: str, images: int) -> int:
+    """Return how many passes a ground truth takes at most."""
+    made = ground_truth.entry(name).made
+    return 0 if made is None else made(request, images) * explaining(request.methods)
 
 
 def _columns(judged: Sequence[Judged], maps: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

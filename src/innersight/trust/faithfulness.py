@@ -71,6 +71,11 @@ def check_steps(steps: int, pixels: int) -> None:
         raise InnersightError(f"steps is {steps}; give 1 to {pixels}, the number of pixels")
 
 
+def masks_of(maps: int, steps: int) -> int:
+    """Return how many masks the curves of several maps take."""
+    return 2 + 2 * maps * (steps - 1)
+
+
 def curves(ranks: Int[Tensor, "maps H W"], steps: int) -> MaskedPasses[Curves]:
     """Yield masks that delete and insert pixels in the order of several maps; return their curves, one for each number.
 

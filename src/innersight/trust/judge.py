@@ -1,7 +1,9 @@
 """Everything that is measured on each image: metrics, other protocols, and how similar the methods' maps are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.brief import brief
 from innersight.heatmaps.engine import BatchResult
-from innersight.heatmaps.masked import MaskedPasses, batch_of, run_masked
+from innersight.heatmaps.masked import MaskedPasses, batch_of, in_turn, run_masked
 from innersight.image import Image
 from innersight.quotients import precise
 from innersight.registry import Entry
@@ -24,6 +26,7 @@ from innersight.trust.imputers import imputers
 from innersight.trust.metrics import REGIONS, SAME, metrics, number, primary
 from innersight.trust.protocol import others
 from innersight.trust.request import TrustRequest
+from innersight.trust.work import Work, changed, removing
 
 COMPARED = 8
 """So many images are measured by other protocols too, to see whether the order of the maps depends on it."""
@@ -67,17 +70,23 @@ def judge(
     found: BatchResult,
     norms: Tensor,
     before: int,
+    work: Work,
 ) -> list[Judged]:
     """Return what is measured on each image of a batch.
 
     found : the maps of the methods. norms : inputs on which batch norms of the network with shuffled weights measure
-    their statistics. before : images already judged: each has its own random stream.
+    their statistics. before : images already judged: each has its own random stream. work : counts it.
     """
-    cases = _cases(request, images, x, found, norms, before)
+    with work.part(len(images) * changed(request), "maps under other conditions"):
+        cases = _cases(request, images, x, found, norms, before)
     questions = [
         question for i, case in enumerate(cases) for question in _questions(request, i, case, before + i < COMPARED)
     ]
-    outputs = _outputs(request, cases, questions)
+    maps = len(cases[0].values)
+    with work.part(sum(removing(request, maps, before + i < COMPARED) for i in range(len(cases))), "parts removed"):
+        outputs = _outputs(
+            request, cases, questions, lambda i, masks: work.add(masks, f"parts removed from image {before + i + 1}")
+        )
     return [
         _judged(request, case, {q.name: one for q, one in zip(questions, outputs, strict=True) if q.case == i})
         for i, case in enumerate(cases)
@@ -164,13 +173,21 @@ def _questions(request: TrustRequest, i: int, case: Case, compared: bool) -> lis
     return found
 
 
-def _outputs(request: TrustRequest, cases: Sequence[Case], questions: Sequence[_Question]) -> list[Any]:
-    """Return what all questions found by the class's probability and logit with parts removed."""
+def _outputs(
+    request: TrustRequest, cases: Sequence[Case], questions: Sequence[_Question], counted: Callable[[int, int], None]
+) -> list[Any]:
+    """Return what all questions found by the class's probability and logit with parts removed.
+
+    counted : takes the number of a case, and how many masks were answered.
+    """
     model = request.model
-    keys = [(question.case, question.imputer) for question in questions]
+    # Maps that are equal, and protocols whose steps are among those of another, ask for the same.
+    alike: dict[tuple[int, str], list[int]] = {}
+    for at, question in enumerate(questions):
+        alike.setdefault((question.case, question.imputer), []).append(at)
     streams = [torch.Generator().manual_seed(int(case.rng.integers(2**31))) for case in cases]
-    filled = {(i, imputer): imputers[imputer](cases[i].x, streams[i]) for i, imputer in dict.fromkeys(keys)}
-    targets = torch.tensor([cases[question.case].target for question in questions])
+    filled = [imputers[imputer](cases[i].x, streams[i]) for i, imputer in alike]
+    targets = torch.tensor([cases[i].target for i, _ in alike])
     folded = tap.fold_batchnorm()
 
     def run(inputs: Tensor, owners: Tensor) -> Tensor:
@@ -180,9 +197,11 @@ def _outputs(request: TrustRequest, cases: Sequence[Case], questions: Sequence[_
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]
 
-    passes = [question.passes for question in questions]
+    passes = [in_turn([questions[at].passes for at in those], partial(counted, i)) for (i, _), those in alike.items()]
     with tap.untouched(model):
-        return run_masked(passes, lambda number, kept: filled[keys[number]](kept), run, batch_of(model))
+        found = run_masked(passes, lambda owner, kept: filled[owner](kept), run, batch_of(model))
+    outputs = dict(zip(chain.from_iterable(alike.values()), chain.from_iterable(found), strict=True))
+    return [outputs[at] for at in range(len(questions))]
 
 
 def _padded(own: Float[Tensor, " methods"], count: int) -> Float[Tensor, " maps"]:

@@ -6,6 +6,8 @@ from innersight.errors import InnersightError
 from innersight.scalars import integer
 from innersight.trust.imputers import imputers
 
+COARSE = 5
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -33,7 +35,7 @@ class Protocol:
     """
 
     imputer: str = "blur"
-    steps: int = 10
+    steps: int = COARSE
 
     def __post_init__(self) -> None:
         imputers.entry(self.imputer)
@@ -45,11 +47,11 @@ class Protocol:
         return f"{self.imputer}, {self.steps} step{'s' * (self.steps != 1)}"
 
 
-COARSE = 5
-
-
 def others(protocol: Protocol) -> tuple[Protocol, ...]:
-    """Return other protocols, to see whether the order of the methods depends on it: fewer steps, other imputers."""
-    steps = COARSE if protocol.steps != COARSE else 2 * COARSE
-    rest = [Protocol(name, protocol.steps) for name in imputers if name != protocol.imputer]
-    return Protocol(protocol.imputer, steps), *rest
+    """Return other protocols, to see whether the order of the methods depends on it.
+
+    Fewer steps, where these are many, and other imputers with few.
+    """
+    few = min(COARSE, protocol.steps)
+    names = [name for name in imputers if name != protocol.imputer or protocol.steps > few]
+    return tuple(Protocol(name, few) for name in names)

@@ -1,6 +1,6 @@
 """What `trust` was called with, checked before anything is run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class TrustRequest:
 
     options : of each method. layer : None where no layer of the network has a grid. shuffled_labels : the network
     trained on shuffled labels. left_out : takes the sentence of a method that cannot read this network. unknown : a
-    sentence for each class of the boxes that the network does not know.
+    sentence for each class of the boxes that the network does not know. report : takes how many passes were made.
     """
 
     model: Model
@@ -44,6 +44,7 @@ class TrustRequest:
     shuffled_labels: Model | None
     left_out: dict[str, str]
     unknown: tuple[str, ...]
+    report: Callable[[int], None]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ class TrustRequest:
 
         inputs = x.to(net.device, net.dtype)
         layers = [] if self.layer is None else [self.layer]
-        return explain_batch(net, inputs, aim, layers, self.options, self.seed, self.left_out)
+        return explain_batch(net, inputs, aim, layers, self.options, self.seed, self.left_out, report=self.report)
 
     def maps(self, found: BatchResult, i: int) -> Maps:
         """Return the maps of image `i`, in the order of the methods."""
@@ -95,6 +96,7 @@ def checked(
     options: Mapping[str, Mapping[str, Any]] | None,
     regions: str | Path | None,
     shuffled_labels: Model | None,
+    report: Callable[[int], None],
 ) -> TrustRequest:
     """Return the checked request. Raises InnersightError for what cannot be tested."""
     if not model.has_probabilities:
@@ -127,5 +129,5 @@ def checked(
     unknown = () if regions is None else check_labels(regions, model.labels)
     return TrustRequest(
         model, parsed, where[0] if where else None, protocol, seed,
-        None if regions is None else read_regions(regions), other, dict(missing), unknown,
+        None if regions is None else read_regions(regions), other, dict(missing), unknown, report,
     )  # fmt: skip

@@ -49,6 +49,7 @@ def deeplift(request: Request) -> MethodOutput:
     use="For expected shares, where a single path of integrated gradients is too particular.",
     unit="TARGET",
     reads="captum",
+    passes=16,
 )
 def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) -> Float[Tensor, "B H W"]:
     """Integrated gradients at random points and with noise.
@@ -74,7 +75,7 @@ def gradient_shap(request: Request, *, samples: int = 16, noise: float = 0.1) ->
     use="For any network, with a coarse and sparse map; unstable with few samples.",
     unit="TARGET",
     reads="captum",
-    slow=True,
+    passes=256,
     quick={"samples": 64, "cells": 3},
     may_be_empty=True,
 )
@@ -103,7 +104,7 @@ def lime(request: Request, *, cells: int = 8, samples: int = 256) -> Float[Tenso
     use="For fair shares that sum to the target, on a coarse grid; needs some ten samples for each cell.",
     unit="TARGET",
     reads="captum",
-    slow=True,
+    passes=512,
     quick={"samples": 64, "cells": 3},
     may_mix=True,
 )

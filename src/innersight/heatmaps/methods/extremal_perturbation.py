@@ -23,7 +23,7 @@ HOLD = 1.0
     use="For a region that is enough for the class; slow, and some region is found even where nothing in it matters.",
     unit="share of areas",
     reads="passes",
-    slow=True,
+    passes=100,
     quick={"steps": 3},
     may_mix=True,
 )

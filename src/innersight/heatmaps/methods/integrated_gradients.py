@@ -14,6 +14,7 @@ from innersight.quotients import precise
     use="For signed shares that sum to the target; what looks like the grey baseline, it cannot find.",
     unit="TARGET",
     reads="passes",
+    passes=32,
     quick={"steps": 4},
 )
 def integrated_gradients(request: Request, *, steps: int = 32) -> MethodOutput:

@@ -17,6 +17,7 @@ from innersight.quotients import precise
     use="For transformers and a given class; sharper than gradient-weighted attention in deep ones.",
     unit="TARGET per unit of attention",
     reads="attention",
+    passes=12,
 )
 def legrad(request: Request) -> Float[Tensor, "B h w"]:
     """How the target, computed from each block's output, changes with that block's attention.

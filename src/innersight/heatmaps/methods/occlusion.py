@@ -17,6 +17,7 @@ AT_ONCE = 32
     use="For values that are easy to explain: the change when a square is hidden; misses objects larger than it.",
     unit="TARGET",
     reads="masks",
+    passes=145,
 )
 def occlusion(trial: Trial, *, patch: float = 0.16, stride: float = 0.08) -> Generator[Tensor, Tensor, MethodOutput]:
     """What the target loses when a grey square covers a location.

@@ -20,7 +20,7 @@ LEAST = 128
     use="For any network, even one without gradients; slow, with a standard error for each location.",
     unit="TARGET",
     reads="masks",
-    slow=True,
+    passes=2048,
     quick={"max_samples": 256},
 )
 def rise(

@@ -19,7 +19,7 @@ AT_ONCE = 16
     unit="activation, weighted",
     reads="masks",
     at_layer=True,
-    slow=True,
+    passes=512,
 )
 def scorecam(trial: Trial) -> Generator[Tensor, Tensor, MethodOutput]:
     """Activation maps weighted by the target of the image masked by them.

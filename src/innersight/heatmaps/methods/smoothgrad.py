@@ -10,6 +10,7 @@ from innersight.heatmaps.request import MethodOutput, Request, methods
     use="Where saliency is too noisy to read; smoother, though not more faithful.",
     unit="TARGET per unit of input",
     reads="passes",
+    passes=64,
     quick={"max_samples": 8},
 )
 def smoothgrad(request: Request, *, noise: float = 0.15, max_samples: int = 64, max_error: float = 0.3) -> MethodOutput:

@@ -19,7 +19,7 @@ LEAST = 8
     use="For locations that matter only together with others, which hiding one at a time does not find.",
     unit="share of the target's variance",
     reads="masks",
-    slow=True,
+    passes=2112,
     quick={"max_samples": 8, "cells": 4},
 )
 def sobol(

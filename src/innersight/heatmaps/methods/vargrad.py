@@ -14,6 +14,7 @@ from innersight.heatmaps.request import Request, methods
     use="To see where a small change of the image would change its saliency.",
     unit="(TARGET per unit of input) squared",
     reads="passes",
+    passes=16,
     quick={"samples": 4},
 )
 def vargrad(request: Request, *, noise: float = 0.15, samples: int = 16) -> Float[Tensor, "B H W"]:

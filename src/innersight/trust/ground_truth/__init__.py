@@ -35,6 +35,10 @@ class Scores:
 
 GroundTruth = Callable[[TrustRequest, Sample], Scores | None]
 ground_truth: Registry[GroundTruth] = Registry(
-    "ground truth", "innersight.trust.ground_truth", better="high", against="chance"
+    "ground truth", "innersight.trust.ground_truth", better="high", against="chance", made=None
 )
-"""An entry states which way is better, and `against`: what a map that knows nothing is called in a sentence."""
+"""An entry states which way is better, and `against`: what a map that knows nothing is called in a sentence.
+
+made : how many images it makes at most, a function of the `TrustRequest` and the number of the user's images; None for
+few.
+"""

@@ -22,6 +22,7 @@ COUNT = 24
     "mass in mosaic",
     source="Böhle et al. 2021, arXiv:2104.00032; Rao et al. 2022, arXiv:2205.10435",
     against="chance in the mosaics",
+    made=lambda request, images: min(images, COUNT),
 )
 def mosaic(request: TrustRequest, sample: Sample) -> Scores | None:
     """Share of the positive values that lies on the class's own images in a mosaic.

@@ -26,7 +26,16 @@ UNSEEN = 10_000
 """Seeds of toons from this one on are in none of our training sets."""
 
 
-@ground_truth.register("toon parts", against="part size on the toons")
+def _drawable(model: Model) -> bool:
+    """Return whether the network knows the toons."""
+    return set(CLASSES) <= set(model.labels) and model.input.channels == 3
+
+
+@ground_truth.register(
+    "toon parts",
+    against="part size on the toons",
+    made=lambda request, images: COUNT if _drawable(request.model) else 0,
+)
 def parts(request: TrustRequest, sample: Sample) -> Scores | None:
     """Rank correlation of the map's sums over the parts of drawn toons with the effect of removing each part, -1 to 1.
 
@@ -34,7 +43,7 @@ def parts(request: TrustRequest, sample: Sample) -> Scores | None:
     """
     del sample
     model = request.model
-    if not set(CLASSES) <= set(model.labels) or model.input.channels != 3:
+    if not _drawable(model):
         return None
     drawn = [draw(CLASSES[i % len(CLASSES)], UNSEEN + request.seed + i) for i in range(COUNT)]
     x = stack([as_image(np.array(toon.pixels)) for toon in drawn], model.input)

@@ -15,8 +15,8 @@ from innersight.trust.case import Case
 Metric = Callable[[Case], object]
 metrics: Registry[Metric] = Registry(
     "metric", "innersight.trust.metrics",
-    better="", primary=False, component=False, protocol=False, imputer=None, needs=(), control=None, doubtful_from=None,
-    chance=None, against=None,
+    better="", primary=False, component=False, protocol=False, imputer=None, masks=None, needs=(), control=None,
+    doubtful_from=None, chance=None, against=None,
 )  # fmt: skip
 """Beside its title, an entry states:
 
@@ -25,6 +25,7 @@ metrics: Registry[Metric] = Registry(
 - component : whether it is a term of another metric, and has no column in figures and tables of the terminal.
 - protocol : whether it is another way to rank the maps, whose order is compared with that of the primary metric.
 - imputer : the imputer of removed pixels, or `SAME`; of a metric that needs passes.
+- masks : of a metric that needs passes, how many: a function of the numbers of methods, maps and steps.
 - needs : what it takes beside the maps: names of `trust.conditions`, or `REGIONS`. Left out where that is missing.
 - control : the condition under which it is the primary score of the same method; each method is compared with it.
 - doubtful_from : from which mean on it makes a method doubtful, where its interval lies above that.

@@ -14,7 +14,13 @@ CELLS = 7
 DRAWS = 48
 
 
-@metrics.register("infidelity", source="Yeh et al. 2019, arXiv:1901.09392", better="low", imputer=SAME)
+@metrics.register(
+    "infidelity",
+    source="Yeh et al. 2019, arXiv:1901.09392",
+    better="low",
+    imputer=SAME,
+    masks=lambda methods, maps, steps: DRAWS,
+)
 def infidelity(case: Case) -> MaskedPasses[Float[Tensor, " maps"]]:
     """Share of the variance of the logit's loss over random removals that the map does not explain.
 

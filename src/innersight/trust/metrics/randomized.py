@@ -7,7 +7,7 @@ from torch import Tensor
 from innersight.heatmaps.masked import MaskedPasses
 from innersight.trust.case import Case
 from innersight.trust.conditions import LABELS, WEIGHTS
-from innersight.trust.faithfulness import curves, ranking
+from innersight.trust.faithfulness import curves, masks_of
 from innersight.trust.likeness import likeness
 from innersight.trust.metrics import SAME, metrics
 
@@ -17,12 +17,13 @@ from innersight.trust.metrics import SAME, metrics
     source="Adebayo et al. 2018, arXiv:1810.03292",
     better="low",
     imputer=SAME,
+    masks=lambda methods, maps, steps: masks_of(methods, steps),
     needs=(WEIGHTS,),
     control=WEIGHTS,
 )
 def shuffled_score(case: Case) -> MaskedPasses[Float[Tensor, " methods"]]:
     """Score of the map that the method gives for the network with shuffled weights."""
-    orders = torch.stack([ranking(other, case.size, case.rng)[0] for other in case.others[WEIGHTS]])
+    orders = torch.stack([case.ranking(other)[0] for other in case.others[WEIGHTS]])
     found = yield from curves(orders, case.steps)
     return found.scores[:, 0]
 

@@ -5,13 +5,20 @@ from torch import Tensor
 
 from innersight.heatmaps.masked import MaskedPasses
 from innersight.trust.case import Case
-from innersight.trust.faithfulness import curves
+from innersight.trust.faithfulness import curves, masks_of
 from innersight.trust.metrics import metrics
 
 STEPS = 5
 
 
-@metrics.register("ROAD", source="Rong et al. 2022, arXiv:2202.00449", better="high", protocol=True, imputer="inpaint")
+@metrics.register(
+    "ROAD",
+    source="Rong et al. 2022, arXiv:2202.00449",
+    better="high",
+    protocol=True,
+    imputer="inpaint",
+    masks=lambda methods, maps, steps: masks_of(maps, STEPS),
+)
 def road(case: Case) -> MaskedPasses[Float[Tensor, " maps"]]:
     """Half the mean difference of the probability with the least and with the most important pixels inpainted.
 
