@@ -138,6 +138,26 @@ def test_an_effect_is_the_mean_over_the_images() -> None:
         assert truth.abs().max() > 1e-3
 
 
+def test_a_function_that_has_one_derivative_only_gives_the_same_effects() -> None:
+    """Torch cannot differentiate hardsigmoid twice; clamp(x / 6 + 1 / 2, 0, 1) is the same function, and it can."""
+
+    class Clamped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x / 6 + 0.5).clamp(0, 1)
+
+    def effects(gate: nn.Module) -> dict[tuple[str, str], object]:
+        torch.manual_seed(0)
+        convs = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), gate, nn.Conv2d(5, 6, 1), nn.ReLU()]
+        net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+        model = ins.load(net, input=InputSpec(16, 16))
+        found = ins.connections(model, "1:0-2", [image(1), image(2)], after="5")
+        return {key: link.value for key, link in links(found).items()}
+
+    once, twice = effects(nn.Hardsigmoid()), effects(Clamped())
+    assert twice["attribution", "out"].abs().max() > 1e-4
+    assert torch.allclose(once["attribution", "out"], twice["attribution", "out"], atol=1e-7)
+
+
 def test_rows_and_batches() -> None:
     images = [image(i) for i in range(19)]
     found = ins.connections(tiny("dense"), "step2", images, response="peak")

@@ -23,8 +23,10 @@ from sheet_reader import read_tiles, read_values
 from innersight.activations import activations
 from innersight.errors import InnersightError
 from innersight.image import ImageError
+from innersight.input_spec import InputSpec
 from innersight.layers import last_grid
 from innersight.model import Model
+from innersight.sources import load
 from innersight.storage import index
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
@@ -85,6 +87,15 @@ def test_the_same_call_again_computes_nothing(finished: Study) -> None:
     again = study(tiny("in-place"), IMAGES, finished.folder, plan=PLAN)
     assert (again.computed, again.reused) == (0, finished.computed)
     assert values_of(finished.folder) == before
+
+
+@pytest.mark.parametrize(("fixed", "size"), [(True, None), (False, 128)])
+def test_patterns_are_drawn_at_a_size_that_the_network_takes(fixed: bool, size: int | None) -> None:
+    end = torch.nn.Linear(4 * 324, 3) if fixed else torch.nn.Linear(4, 3)
+    pool = torch.nn.Identity() if fixed else torch.nn.AdaptiveAvgPool2d(1)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5, 8), torch.nn.ReLU(), pool, torch.nn.Flatten(), end)
+    model = load(net, input=InputSpec(144, 144))
+    assert Plan(layers=("0",)).settled(model).size == size
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 10])

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from innersight.model import Model
+from innersight.network import modules_of
 
 T = TypeVar("T")
 SAMPLED = 8  # tensors of which some values are compared
@@ -77,15 +78,15 @@ def network_state(net: nn.Module) -> Hashable:
     """
     found: list[Hashable] = []
     tensors = []
-    for module in net.modules():
+    for module in modules_of(net):
         found.append(id(module))
-        for tensor in (*module._parameters.values(), *module._buffers.values()):
-            if tensor is None:
-                continue
-            # Tensors made in inference mode count no writes; some have no memory of their own, and are not read.
-            version = -1 if tensor.is_inference() else tensor._version
-            found.append((id(tensor), version, _address(tensor)))
-            tensors.append(tensor)
+        for held in (module._parameters, module._buffers):
+            for tensor in held.values():
+                if tensor is not None:
+                    # Tensors made in inference mode count no writes.
+                    version = -1 if tensor.is_inference() else tensor._version
+                    found += (id(tensor), version, _address(tensor))
+                    tensors.append(tensor)
     return tuple(found), _sample(tensors)
 
 
@@ -97,8 +98,7 @@ def _address(tensor: torch.Tensor) -> int:
 
 
 def _sample(tensors: list[torch.Tensor]) -> bytes:
-    plain = [one for one in tensors if type(one) in (nn.Parameter, torch.Tensor) and one.is_floating_point()]
-    some = [one for one in plain if one.numel() and not one.is_meta]
-    some = some[:: max(1, len(some) // SAMPLED)]
-    values = [one.detach().reshape(-1)[:: max(1, one.numel() // VALUES)][:VALUES].double().cpu() for one in some]
+    some = tensors[:: max(1, len(tensors) // SAMPLED)]
+    plain = [one for one in some if type(one) in (nn.Parameter, torch.Tensor) and one.numel() and not one.is_meta]
+    values = [one.detach().reshape(-1)[:: max(1, one.numel() // VALUES)][:VALUES].double().cpu() for one in plain]
     return torch.cat(values).numpy().tobytes() if values else b""

@@ -39,6 +39,18 @@ def run(net: nn.Module, x: torch.Tensor, name: str) -> Any:
             _writes[net] = fed._version != version
 
 
+def modules_of(net: nn.Module) -> list[nn.Module]:
+    """Return the network and all modules inside, each once, in the order of `net.modules()`, which takes longer."""
+    found: dict[nn.Module, None] = {}
+    waiting = [net]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found[module] = None
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]
+    return list(found)
+
+
 def submodule(net: nn.Module, path: str) -> nn.Module | None:
     """Return the module with a dotted name inside a network, None where there is none."""
     found: nn.Module | None = net if path else None

@@ -171,21 +171,39 @@ def out_of(
     """Return the effects of `units` of `source` on every unit of `target`, for each image; float32, on the CPU.
 
     A gradient is linear in what it weighs the outputs by; differentiated by those weights, along one unit's map, it is
-    the change of all outputs at once.
+    the change of all outputs at once. In a network with a function that torch cannot differentiate twice
+    (`hardsigmoid`) each output has a backward pass of its own.
     """
     with _between():
         start, end = _ends(model, x, source, target, response)
         if not end.requires_grad:
             return torch.zeros(len(x), len(units), end.shape[1])
-        weights = torch.zeros_like(end, requires_grad=True)
-        (slope,) = tap.gradients(model, end, [start], weights, create_graph=True)
-        found = []
-        for unit in units:
-            along = torch.zeros_like(start)
-            along[:, unit] = start[:, unit].detach()
-            (changes,) = tap.gradients(model, slope, [weights], along, retain_graph=True)
-            found.append(changes)
-    return torch.stack(found, 1).float().cpu()
+        try:
+            found = _all_outputs(model, start, end, units)
+        except tap.NetworkError:
+            found = _each_output(model, *_ends(model, x, source, target, response), units)
+    return found.float().cpu()
+
+
+def _all_outputs(model: Model, start: Tensor, end: Tensor, units: Sequence[int]) -> Float[Tensor, "B units targets"]:
+    weights = torch.zeros_like(end, requires_grad=True)
+    (slope,) = tap.gradients(model, end, [start], weights, create_graph=True)
+    found = []
+    for unit in units:
+        along = torch.zeros_like(start)
+        along[:, unit] = start[:, unit].detach()
+        (changes,) = tap.gradients(model, slope, [weights], along, retain_graph=True)
+        found.append(changes)
+    return torch.stack(found, 1)
+
+
+def _each_output(model: Model, start: Tensor, end: Tensor, units: Sequence[int]) -> Float[Tensor, "B units targets"]:
+    own = start[:, list(units)].detach()
+    found = []
+    for output in range(end.shape[1]):
+        (slope,) = tap.gradients(model, end[:, output].sum(), [start], retain_graph=True)
+        found.append((slope[:, list(units)] * own).sum((2, 3)))
+    return torch.stack(found, 2)
 
 
 def _ends(

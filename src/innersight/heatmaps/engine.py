@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,8 +187,9 @@ def explain_batch(
     found: dict[tuple[str, str | None], MethodOutput] = {}
     count = len(x)
     read: Sequence[str | None] = layers or (None,)
-    with tap.untouched(model), tap.fold_batchnorm():
-        pixels = any(registry.entry(name).reads == "pixels" for name in plain)
+    pixels = any(registry.entry(name).reads == "pixels" for name in plain)
+    many = pixels or bool(masks) or any(registry.entry(name).slow for name in plain)
+    with tap.untouched(model), tap.fold_batchnorm() if many or _early(model, layers) else nullcontext():
         shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
         requests = {layer: Request(shared, layer, seed) for layer in read}
         for name in plain:
@@ -229,6 +231,11 @@ def explain_batch(
     settled = {key: _settled(found[key]) for key in sorted(found, key=lambda key: order[key[0]])}
     logits, scores = (t.detach().float().cpu() for t in (shared.captured.logits(), shared.scores))
     return BatchResult(logits, shared.target, scores, settled)
+
+
+def _early(model: Model, layers: Sequence[str]) -> bool:
+    """Say whether a gradient passes more of the network than what is behind the last grid."""
+    return has_grid(model) and any(layer != last_grid(model)[0] for layer in layers)
 
 
 def _together(parts: Sequence[MethodOutput]) -> MethodOutput:

@@ -366,11 +366,23 @@ def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) 
     return read_one(image, replace(model.input, height=shape[1], width=shape[2]), name)
 
 
-def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
-    """Run one image of another size than the network's own."""
+def takes_size(model: Model, side: int) -> bool:
+    """Return whether a network runs on square images of another size than its own."""
     try:
-        with tap.untouched(model), torch.no_grad():
-            model.output(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
+        _run_size(model, (model.input.channels, side, side))
+    except tap.DEFEATED:
+        return False
+    return True
+
+
+def _run_size(model: Model, shape: tuple[int, int, int]) -> None:
+    with tap.untouched(model), torch.no_grad():
+        model.output(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
+
+
+def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
+    try:
+        _run_size(model, shape)
     except tap.DEFEATED as error:
         own = f"{model.input.height}x{model.input.width}"
         raise InnersightError(

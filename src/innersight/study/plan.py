@@ -9,6 +9,7 @@ from innersight.errors import InnersightError
 from innersight.image import Image
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
+from innersight.patterns.engine import takes_size
 
 LARGEST = 128
 # Of the items of a study. Raise it when what they hold changes: a study of another format is refused until it is
@@ -30,7 +31,8 @@ class Plan:
     steps
         Updates of each pattern, at most; classes take twice as many.
     size
-        Side of the patterns in pixels; the model's own, at most 128, when None.
+        Side of the patterns in pixels. When None, the model's own, but 128 where that is larger and the network takes
+        images of 128 x 128 too.
     methods
         Heatmap methods.
     target
@@ -90,7 +92,7 @@ class Plan:
         names = self.layers or default_layers(model)
         check_layers(model, names)
         size = self.size
-        if size is None and max(model.input.height, model.input.width) > LARGEST:
+        if size is None and max(model.input.height, model.input.width) > LARGEST and takes_size(model, LARGEST):
             size = LARGEST
         return replace(self, layers=tuple(dict.fromkeys(names)), size=size)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from innersight import ambient
 from innersight.model import Model
+from innersight.network import modules_of
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def untouched(model: Model) -> Iterator[None]:
     True
 
     """
-    modules = list(model.net.modules())
+    modules = modules_of(model.net)
     with ambient.plain(), _differentiable(modules), ambient.uncompiled(modules), _frozen(modules):
         yield
 
