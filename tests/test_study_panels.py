@@ -20,6 +20,7 @@ from innersight.receptive_field import receptive_fields
 from innersight.scan import scan
 from innersight.storage.store import Store
 from innersight.study import Plan, Study, study
+from innersight.study.key import Key
 from innersight.study.panels.ablation import ablated
 from innersight.trust import trust
 
@@ -125,7 +126,12 @@ def test_trust_is_measured_on_the_scanned_images(web: Path, folder: Path) -> Non
 def test_trust_in_the_images_of_a_study_is_measured_once(tmp_path: Path) -> None:
     # Twelve images of memory, made anew for each run as a script does.
     run = partial(study, tiny("in-place"), out=tmp_path / "s", plan=Plan(layers=("relu1",), units=0))
-    assert run(images=[image(i) for i in range(12)]).computed > 0
+    seen: list[tuple[int, int, str]] = []
+    assert run(images=[image(i) for i in range(12)], progress=lambda *what: seen.append(what)).computed > 0
+    # Trust reports from within.
+    within = [done for done, _, words in seen if words == Key("trust").words()]
+    assert within == sorted(within)
+    assert len(set(within)) > 10
     again = run(images=[image(i) for i in range(12)])
     assert again.computed == 0
     assert json.loads((again.render() / "documents" / "trust.json").read_text())["images"] == 12

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 from planting import plant
-from torch import nn
+from torch import Tensor, nn
 from trust_fixture import SIDE, SPEC, Corner, add, asked_curves, corner_images, corner_model
 
 from innersight import toons
@@ -200,6 +200,24 @@ def test_few_images_are_drawn_from_many_and_progress_is_reported(corner: Model, 
     assert again.images == result.images
     assert trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=5, seed=1).images != result.images
     assert len(trust(corner, folder, ["saliency"], protocol=Protocol(steps=2), max_images=None).images) == 20
+
+
+@pytest.mark.parametrize("methods", [["saliency"], ["gradcam", "hirescam", "saliency"]])
+def test_the_time_left_is_known_after_a_tenth(corner: Model, folder: Path, methods: list[str]) -> None:
+    """Where time goes by passes: the share reported is that of the images that went through the network."""
+    passed, seen = [0], []
+
+    def count(_module: nn.Module, given: tuple[Tensor, ...], _output: Tensor) -> None:
+        passed[0] += len(given[0])
+
+    def report(done: int, total: int, _what: str) -> None:
+        seen.append((done / total, passed[0]))
+
+    with corner.net.register_forward_hook(count):
+        trust(corner, folder, methods, max_images=20, progress=report)
+    for share, made in (next(one for one in seen if one[0] >= least) for least in (0.1, 0.3, 0.6)):
+        left, expected = passed[0] - made, made * (1 - share) / share
+        assert 0.7 * left < expected < 1.3 * left, (share, made, passed)
 
 
 def test_quick_methods_leave_out_what_cannot_read_the_network(corner: Model, folder: Path) -> None:
