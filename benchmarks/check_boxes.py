@@ -18,7 +18,7 @@ import torch
 
 import innersight as ins
 from innersight.heatmaps.engine import explain_batch, options_of
-from innersight.heatmaps.request import UnfitError, layer_of, methods
+from innersight.heatmaps.request import UnfitError, forward_passes, layer_of, methods
 from innersight.heatmaps.target import class_target
 from innersight.image import Image, load_image, stack
 from innersight.layers import last_grid
@@ -31,6 +31,8 @@ from innersight.trust.metrics.boxes import highest_inside, positive_inside
 from innersight.trust.regions import read_regions
 
 CHUNK = 14
+DEAR = 200
+"""Methods with so many passes see few images."""
 
 Scores = dict[str, list[tuple[float, float]]]
 
@@ -88,8 +90,8 @@ if __name__ == "__main__":
     table: Scores = defaultdict(list)
     fitting = [name for name in methods if methods.entry(name).reads != "attention"]
     for chosen, of in (
-        ([n for n in fitting if not methods.entry(n).slow], files),
-        ([n for n in fitting if methods.entry(n).slow], few),
+        ([n for n in fitting if forward_passes(n) < DEAR], files),
+        ([n for n in fitting if forward_passes(n) >= DEAR], few),
     ):
         with_errors = []
         for name in chosen:

@@ -188,7 +188,7 @@ def explain_batch(
     count = len(x)
     read: Sequence[str | None] = layers or (None,)
     pixels = any(registry.entry(name).reads == "pixels" for name in plain)
-    many = pixels or bool(masks) or any(registry.entry(name).slow for name in plain)
+    many = pixels or bool(masks) or any(registry.entry(name).passes > QUICK_PASSES for name in plain)
     with tap.untouched(model), tap.fold_batchnorm() if many or _early(model, layers) else nullcontext():
         shared = Pass(model, x, aim, layers, also=also, pixels=pixels)
         requests = {layer: Request(shared, layer, seed) for layer in read}
