@@ -49,6 +49,19 @@ def test_normalising_can_be_undone(channels: int, data: st.DataObject) -> None:
         assert torch.allclose(fed[:, i], (pixels[:, i] - mean[i]) / std[i])
 
 
+@given(st.integers(1, 5), st.data())
+def test_bytes_are_normalised_as_pixels_are(channels: int, data: st.DataObject) -> None:
+    mean = tuple(data.draw(unit) for _ in range(channels))
+    std = tuple(data.draw(st.floats(0.0625, 2, width=32)) for _ in range(channels))
+    spec = InputSpec(4, 3, channels, mean, std)
+    pixels = torch.randint(0, 256, (2, 4, 3, channels), dtype=torch.uint8)
+    before = pixels.clone()
+    fed = spec.normalise_bytes(pixels)
+    assert torch.equal(fed, spec.normalise(pixels.permute(0, 3, 1, 2).float() / 255))
+    assert fed.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(pixels, before)
+
+
 def test_classes_by_label_and_number() -> None:
     model = tiny("in-place")
     assert [model.class_index(target) for target in ("birch", 1, "1")] == [1, 1, 1]

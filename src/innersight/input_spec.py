@@ -155,6 +155,26 @@ class InputSpec:
         mean, std = self._stats(pixels)
         return (pixels - mean) / std
 
+    def normalise_bytes(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return 8-bit pixels as network input: what `normalise` returns for `pixels / 255`, several times as fast.
+
+        Parameters
+        ----------
+        pixels
+            (B, H, W, C) uint8.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, C, H, W) float32, channels last in memory.
+
+        """
+        x = pixels.float().div_(255.0)
+        # By whole rows: torch goes through the innermost dimension at once, and there are few channels.
+        mean, std = (row.flatten().repeat(x.shape[2]) for row in self._stats(x))
+        x.flatten(2).sub_(mean).div_(std)
+        return x.permute(0, 3, 1, 2)
+
     def denormalise(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return network input as pixels: the inverse of `normalise`.
 

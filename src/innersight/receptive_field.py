@@ -31,9 +31,10 @@ def receptive_fields(model: Model, layers: Sequence[str]) -> dict[str, Receptive
         return {}
     generator = torch.Generator().manual_seed(0)
     with tap.untouched(model), torch.enable_grad():
-        x, captured = _reached(model, layers, generator)
-        gradient_energy = {layer: _energy(model, captured[layer], x, (0, 0), generator) for layer in layers}
-        with tap.wired(model), tap.linearised():
+        with tap.fold_batchnorm():
+            x, captured = _reached(model, layers, generator)
+            gradient_energy = {layer: _energy(model, captured[layer], x, (0, 0), generator) for layer in layers}
+        with tap.wired(model), tap.linearised(), tap.fold_batchnorm():
             x, captured = _reached(model, layers, generator)
             wiring = {layer: _energy(model, captured[layer], x, (0, 1), generator) for layer in layers}
     grids = {layer: (activation.shape[2], activation.shape[3]) for layer, activation in captured.items()}

@@ -270,8 +270,7 @@ def network_input(
     own, fed = read_for or model.input, spec or model.input
     arrays = [one.values for one in loaded]
     if all(isinstance(array, np.ndarray) and array.dtype == np.uint8 for array in arrays):
-        pixels = torch.from_numpy(np.stack(arrays)).to(model.device).float().div_(255.0)  # type: ignore[arg-type]
-        x = fed.normalise(pixels.permute(0, 3, 1, 2))
+        x = fed.normalise_bytes(torch.from_numpy(np.stack(arrays)).to(model.device))  # type: ignore[arg-type]
     else:
         x = torch.stack([_single(array, own, fed) for array in arrays]).to(model.device)
     return x.to(model.dtype).to(memory_format=torch.channels_last)

@@ -216,11 +216,11 @@ def _grids(tokens: int, size: tuple[int, int]) -> Iterator[tuple[int, tuple[int,
 
 
 def _judge(layout: Layout, output: Any) -> Candidate:
-    # In float64: squares of small activations would vanish.
-    maps = precise(layout.read(output))
     if layout.grid == (1, 1):
         return Candidate(layout, 0.0, 0.0)
-    energy = (maps[1:] - maps[:1]).square().sum(1)
+    maps = layout.read(output)
+    # In float64: squares of small activations would vanish. In place: these are the largest tensors of a measurement.
+    energy = (precise(maps[1:]) - maps[:1]).square_().sum(1)
     if not bool((energy.sum((1, 2)) > 0).all()):
         return Candidate(layout, 0.0, 0.0)
     share = (energy / energy.sum((1, 2), keepdim=True)).float()
