@@ -16,6 +16,7 @@ from innersight.heatmaps.engine import explain_batch, named
 from innersight.heatmaps.request import QUICK_PASSES, MethodOutput, UnfitError, methods
 from innersight.heatmaps.target import class_target
 from innersight.layers import last_grid
+from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.registry import Registry
 from innersight.study.panels.heatmaps import describe
@@ -88,7 +89,9 @@ def test_quick_methods_take_few_passes(name: str) -> None:
     model, seen = tiny("in-place"), []
     x, layer = batch(model, 2), last_grid(model)[0]
     options = {name: methods.options(name)}
-    ask("gradcam", model, x, torch.tensor([0, 3]))  # The layers are measured before.
+    # Layers and memory are measured before.
+    ask("gradcam", model, x, torch.tensor([0, 3]))
+    memory_format(model)
     with model.net.register_forward_hook(lambda _m, given, _out: seen.append(len(given[0]))):
         try:
             explain_batch(model, x, lambda _: class_target(model, torch.tensor([0, 3])), [layer], options)

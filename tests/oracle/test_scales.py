@@ -18,7 +18,8 @@ from innersight.compare import rank
 from innersight.heatmaps import explain
 from innersight.heatmaps.engine import explain_batch
 from innersight.heatmaps.methods.occlusion import occlusion
-from innersight.heatmaps.request import Pass, Request, Trial
+from innersight.heatmaps.request import Request, Trial
+from innersight.heatmaps.shared import Pass
 from innersight.heatmaps.target import class_target, similarity_to, target_of
 from innersight.input_spec import InputSpec
 from innersight.layers import survey

@@ -21,7 +21,6 @@ from innersight.heatmaps.request import (
     GRADIENT,
     QUICK_PASSES,
     MethodOutput,
-    Pass,
     Request,
     Trial,
     UnfitError,
@@ -32,6 +31,7 @@ from innersight.heatmaps.request import (
 )
 from innersight.heatmaps.request import methods as registry
 from innersight.heatmaps.result import Heatmap, Heatmaps
+from innersight.heatmaps.shared import Pass
 from innersight.heatmaps.target import (
     Aim,
     Classes,

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from innersight.model import Model
-from innersight.network import NetworkError
 
 BATCH = 8
 """Images of 224 x 224 at once on a CPU: more are no faster, and hold more memory."""
 LARGEST = 64
 
 T = TypeVar("T")
-R = TypeVar("R")
 MaskedPasses = Generator[Tensor, Tensor, T]
 """Yields masks (n, H, W), how much of each pixel stays, and is sent the values of the masked images (n, ...)."""
 
@@ -26,25 +24,6 @@ def batch_of(model: Model) -> int:
     pixels = model.input.height * model.input.width
     fitting = BATCH * 224 * 224 // pixels
     return min(LARGEST, max(BATCH, fitting)) if model.device.type == "cpu" else LARGEST
-
-
-@dataclass(eq=False)
-class ChannelsLast:
-    """Feeds a network inputs whose channels lie last in memory, which is faster, unless it cannot read them.
-
-    fits : whether it can, as far as is known; one that takes a `view` of what a convolution gives cannot.
-    """
-
-    fits: bool = True
-
-    def feed(self, run: Callable[[Tensor, Tensor], R], x: Tensor, owners: Tensor) -> R:
-        """Return what `run` gives for inputs (n, C, H, W) and what is known of each, (n,)."""
-        if self.fits:
-            try:
-                return run(x.contiguous(memory_format=torch.channels_last), owners)
-            except NetworkError:
-                self.fits = False
-        return run(x.contiguous(), owners)
 
 
 @dataclass(eq=False)
@@ -96,7 +75,6 @@ def run_masked(
     found: dict[int, T] = {}
     later = [_Job(number, one, torch.empty(0), []) for number, one in enumerate(passes)][::-1]
     jobs: list[_Job[T]] = []
-    layout = ChannelsLast()
 
     def advance(job: _Job[T], values: Tensor | None) -> None:
         try:
@@ -119,7 +97,7 @@ def run_masked(
                 break
         if not batch:
             continue
-        values = layout.feed(run, torch.cat(batch), torch.cat(owners))
+        values = run(torch.cat(batch), torch.cat(owners))
         finished = []
         for job, own in zip(jobs, torch.split(values, [len(part) for part in batch]), strict=False):
             job.waiting = job.waiting[len(own) :]

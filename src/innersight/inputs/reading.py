@@ -18,6 +18,7 @@ from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
 from innersight.input_spec import InputSpec
 from innersight.inputs.entry import ImageEntry
+from innersight.memory_format import memory_format
 from innersight.model import Model
 
 GROUP = 8  # images decoded by one call of a worker
@@ -273,7 +274,7 @@ def network_input(
         x = fed.normalise_bytes(torch.from_numpy(np.stack(arrays)).to(model.device))  # type: ignore[arg-type]
     else:
         x = torch.stack([_single(array, own, fed) for array in arrays]).to(model.device)
-    return x.to(model.dtype).to(memory_format=torch.channels_last)
+    return x.to(model.dtype).to(memory_format=memory_format(model))
 
 
 def _single(values: np.ndarray | Tensor | None, own: InputSpec, fed: InputSpec) -> Tensor:

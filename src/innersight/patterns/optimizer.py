@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from innersight import tap
+from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.network import no_memory
 from innersight.patterns.jobs import FinishedPattern, PatternJob, Recipe
@@ -212,7 +213,7 @@ class PatternOptimizer:
             seen = view(pixels, draws, windows, part.size, pad=recipe.options.views.pad)
             if recipe.options.views.noise:
                 seen = seen + recipe.options.views.noise * torch.stack([_noise(slot, seen) for slot in rows]).to(seen)
-            seen = seen.contiguous(memory_format=torch.channels_last)
+            seen = seen.contiguous(memory_format=memory_format(self._model))
             half = (
                 torch.autocast(seen.device.type, torch.bfloat16)
                 if recipe.options.precision == "bfloat16"

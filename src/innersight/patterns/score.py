@@ -12,6 +12,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.address import Address
 from innersight.layers import default_layers, survey
+from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.patterns.jobs import FinishedPattern
 from innersight.patterns.objectives import Objective
@@ -200,7 +201,7 @@ def respond(model: Model, wanted: Sequence[Objective], pixels: Tensor, reference
             spare = whole(len(own)) - len(own)
             part = pixels[start : start + BATCH]
             part = torch.cat([part, part[-1:].expand(spare, -1, -1, -1)]).to(model.device)
-            part = part.contiguous(memory_format=torch.channels_last)
+            part = part.contiguous(memory_format=memory_format(model))
             reading = ObjectiveBatch(model, own + own[-1:] * spare, references=references, peak=True)
             found.append(reading(part)[: len(own)].float().cpu())
     return torch.cat(found)

@@ -16,9 +16,9 @@ from innersight.tap.norms import Arriving, arriving
 from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
-from innersight.tap.state import untouched
 from innersight.tap.suffix import Suffix, resume
 from innersight.tap.wiring import IMAGE, Wire, wires
+from innersight.untouched import untouched
 
 __all__ = [
     "CUT",

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from innersight.model import Model
 from innersight.tap.passes import layout
-from innersight.tap.state import forwards
+from innersight.untouched import forwards
 
 _SOFTMAX: frozenset[Callable[..., Any]] = frozenset({F.softmax, torch.softmax, Tensor.softmax})
 

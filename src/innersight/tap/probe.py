@@ -17,7 +17,7 @@ from innersight.network import DEFEATED
 from innersight.quotients import precise
 from innersight.tap.layout import Layout
 from innersight.tap.linear import opened, wired
-from innersight.tap.state import untouched
+from innersight.untouched import untouched
 
 # (y, x) of the corners, as signs. The first of the images is unchanged.
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))

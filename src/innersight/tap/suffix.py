@@ -17,7 +17,7 @@ from innersight.network import DEFEATED
 from innersight.quotients import outlying
 from innersight.tap.layout import Layout
 from innersight.tap.passes import Reached, layout, replace
-from innersight.tap.state import forwards
+from innersight.untouched import forwards
 
 
 @dataclass(frozen=True)

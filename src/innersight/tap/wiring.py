@@ -21,7 +21,7 @@ from innersight.tap.batchnorm import batch_norm, scale_and_shift
 from innersight.tap.layout import Layout
 from innersight.tap.passes import layout
 from innersight.tap.probe import layouts
-from innersight.tap.state import untouched
+from innersight.untouched import untouched
 
 IMAGE = "input"
 """What the image is called where a layer reads it: its units are the bands."""

@@ -16,6 +16,7 @@ from innersight.brief import brief
 from innersight.heatmaps.engine import BatchResult
 from innersight.heatmaps.masked import MaskedPasses, batch_of, in_turn, run_masked
 from innersight.image import Image
+from innersight.memory_format import memory_format
 from innersight.quotients import precise
 from innersight.registry import Entry
 from innersight.statistics import rank_correlations
@@ -193,7 +194,8 @@ def _outputs(
     def run(inputs: Tensor, owners: Tensor) -> Tensor:
         with torch.no_grad(), folded:
             # What small logits change of a probability is less than float32 tells from it.
-            logits = precise(model.logits(inputs.to(model.device, model.dtype)))
+            given = inputs.to(model.device, model.dtype, memory_format=memory_format(model))
+            logits = precise(model.logits(given))
         both = torch.stack([model.probabilities(logits), logits], 2).cpu()
         return both[torch.arange(len(both)), targets[owners]]
 
