@@ -257,8 +257,8 @@ def _give_rules(net: nn.Module) -> None:
 
     Its own, 1e-9, takes from activations of that size what they are due, and it has no rule for reordering.
     """
-    from captum.attr._core import lrp  # type: ignore[import-untyped]
-    from captum.attr._utils.lrp_rules import EpsilonRule  # type: ignore[import-untyped]
+    from captum.attr._core import lrp
+    from captum.attr._utils.lrp_rules import EpsilonRule
 
     for module in net.modules():
         if type(module) in (*lrp.SUPPORTED_LAYERS_WITH_RULES, nn.Flatten, nn.Unflatten, nn.Identity):
@@ -320,7 +320,7 @@ def _rescale(
 
 def _captum() -> Any:
     try:
-        from captum import attr  # type: ignore[import-untyped]
+        from captum import attr
     except ImportError as error:
         raise InnersightError("this method comes from Captum: pip install 'innersight[captum]'") from error
     return attr
