@@ -1,4 +1,7 @@
-"""Run benchmarks and write docs/benchmarks.md: `make bench`, or `python -m benchmarks patterns` for one of them."""
+"""Run benchmarks and write docs/benchmarks.md: `make bench`, or `python -m benchmarks patterns` for one of them.
+
+With --print the page is left as it is: `make bench-quick`, before a commit.
+"""
 
 import importlib
 import platform
@@ -24,9 +27,12 @@ range (of two or three runs, half the range; 0% where there was one). A ratio ab
 def main(names: Sequence[str]) -> None:
     text = OUT.read_text() if OUT.exists() else ""
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL))
-    for name in names or NAMES:
+    keep = "--print" in names
+    for name in [name for name in names if name != "--print"] or NAMES:
         sections[name] = _section(importlib.import_module(f"benchmarks.bench_{name}").measure())
         print(f"## {name}\n{sections[name]}", flush=True)
+        if keep:
+            continue
         OUT.write_text(HEAD + "\n".join(f"## {key}\n{sections[key].strip()}\n" for key in NAMES if key in sections))
 
 

@@ -11,7 +11,7 @@ from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 from innersight.patterns.engine import takes_size
 
-LARGEST = 128
+LARGEST = 112
 # Of the items of a study. Raise it when what they hold changes: a study of another format is refused until it is
 # run again.
 FORMAT = 8
@@ -31,8 +31,8 @@ class Plan:
     steps
         Updates of each pattern, at most; classes take twice as many.
     size
-        Side of the patterns in pixels. When None, the model's own, but 128 where that is larger and the network takes
-        images of 128 x 128 too.
+        Side of the patterns in pixels. When None, the model's own, but 112 where that is larger and the network takes
+        images of 112 x 112 too.
     methods
         Heatmap methods.
     target

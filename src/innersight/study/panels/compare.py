@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def compare_task(context: "StudyContext", layer: str) -> StudyTask:
     """Return the task that ranks a layer's units."""
-    return StudyTask(Key("compare", layer), context.base, partial(_compared, context, layer), 10.0)
+    return StudyTask(Key("compare", layer), context.base, partial(_compared, context, layer), 60.0)
 
 
 def _compared(context: "StudyContext", layer: str) -> Outcome:

@@ -32,7 +32,7 @@ class ConnectionsRequest(UnitsRequest):
 
 def _passes(context: "StudyContext", units: int) -> float:
     # A backward pass for each unit into the layer, and half a double one out of it.
-    return 6.0 * units * len(context.images)
+    return 15.0 * units * len(context.images)
 
 
 def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
