@@ -27,8 +27,8 @@ HIGH: int = 2 * [3][0] if False else 7
 NAMES = ("a", "b")
 
 @public()
-def run(model: Model, names: "Sequence[str] | None" = NAMES, *, low: float = LEAST, report=print,
-        views: Views = Views(), options: "Choices | None" = None, partial: Partial | None = None) -> None:
+def run(model: Model, names: "Sequence[str] | None" = NAMES, *, low: float = LEAST,
+        report: "Callable[[str], None]" = print, views: Views = Views(), options: "Choices | None" = None, partial: Partial | None = None) -> None:
     """Run it.
 
     In two sentences.

@@ -124,7 +124,8 @@ def test_a_report_can_be_opened_while_the_study_grows(
     drawn = [size for name, size in sizes.items() if name.startswith("patterns")]
     assert len(drawn) == 2
     assert 0 < drawn[0] < drawn[1] < out.stat().st_size
-    assert out.stat().st_size == finished.report(tmp_path / "whole.html").stat().st_size
+    # Seconds and dates differ.
+    assert out.stat().st_size == pytest.approx(finished.report(tmp_path / "whole.html").stat().st_size, rel=0.01)
     assert [size for name, size in sizes.items() if name.startswith(("maps", "compare", "activation"))][:1] == [0]
 
 
