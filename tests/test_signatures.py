@@ -28,7 +28,8 @@ NAMES = ("a", "b")
 
 @public()
 def run(model: Model, names: "Sequence[str] | None" = NAMES, *, low: float = LEAST,
-        report: "Callable[[str], None]" = print, views: Views = Views(), options: "Choices | None" = None, partial: Partial | None = None) -> None:
+        report: "Callable[[str], None]" = print, views: Views = Views(),
+        options: "Choices | None" = None, partial: Partial | None = None) -> None:
     """Run it.
 
     In two sentences.
