@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import innersight as ins
 from innersight.memory_format import memory_format
 from innersight.model import Model
+from innersight.train.answers import logits_of
+from innersight.train.answers import memory_format as training_format
 
 
 class Viewing(nn.Module):
@@ -80,3 +82,20 @@ def test_it_is_tried_once_and_leaves_the_network_as_it_was(kind: Any, wanted: to
     assert len(passes) == 1
     assert all(torch.equal(value, before[key]) for key, value in model.net.state_dict().items())
     assert model.net.training
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_network_that_takes_a_view_is_trained(channels: int) -> None:
+    net = Viewing()
+    net.conv = nn.Conv2d(channels, 6, 3, padding=1)
+    x = torch.rand(8, channels, 16, 16)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    assert training_format(net, (channels, 16, 16)) == torch.contiguous_format
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert net.training
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    logits_of(net, x).sum().backward()  # type: ignore[no-untyped-call]
+    assert net.conv.weight.grad is not None
+    assert (
+        training_format(nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Flatten()), (channels, 8, 8)) == torch.channels_last
+    )

@@ -14,10 +14,11 @@ def memory_format(model: Model) -> torch.memory_format:
     One that takes a `view` of what a convolution gives cannot read inputs with their channels last, as the output of
     the convolution then has its channels last too.
     """
-    return measured.once(model, "memory format", lambda: _tried(model))
+    return measured.once(model, "memory format", lambda: tried(model))
 
 
-def _tried(model: Model) -> torch.memory_format:
+def tried(model: Model) -> torch.memory_format:
+    """Return the same from a pass made now."""
     shape = (2, *model.input.shape)
     with untouched(model), torch.no_grad():
         x = torch.zeros(shape, device=model.device, dtype=model.dtype).to(memory_format=torch.channels_last)

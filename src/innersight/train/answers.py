@@ -1,11 +1,17 @@
 """What a network answers on batches of images: its logits, and the counts that judge it."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from innersight.input_spec import InputSpec
+from innersight.memory_format import tried
+from innersight.model import Model
 from innersight.train.data import Batches
+
+_formats: "WeakKeyDictionary[nn.Module, torch.memory_format]" = WeakKeyDictionary()
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -13,22 +19,27 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def memory_format(net: nn.Module) -> torch.memory_format:
-    """Return channels last, which is faster, except where torch's own CPU kernels write beyond their memory then.
+def memory_format(net: nn.Module, shape: tuple[int, int, int]) -> torch.memory_format:
+    """Return channels last, which is faster, except where the network or torch's own CPU kernels fail then.
 
-    Seen with torch 2.14 on a CPU without AVX-512: the weight gradient of 1x1 convolutions with a stride and fewer than
-    eight input channels.
+    shape : (C, H, W) of the input. Tried once for a network, see `innersight.memory_format`. The kernels write beyond
+    their memory with torch 2.14 on a CPU without AVX-512, in the weight gradient of 1x1 convolutions with a stride and
+    fewer than eight input channels.
     """
-    narrow = any(
-        isinstance(m, nn.Conv2d) and m.in_channels < 8 and m.kernel_size == (1, 1) and m.stride != (1, 1)
-        for m in net.modules()
-    )
-    return torch.contiguous_format if narrow else torch.channels_last
+    if net not in _formats:
+        narrow = any(
+            isinstance(m, nn.Conv2d) and m.in_channels < 8 and m.kernel_size == (1, 1) and m.stride != (1, 1)
+            for m in net.modules()
+        )
+        model = Model(net, InputSpec(shape[1], shape[2], channels=shape[0]), (), type(net).__name__, "")
+        _formats[net] = torch.contiguous_format if narrow else tried(model)
+    return _formats[net]
 
 
 def logits_of(net: nn.Module, x: Tensor) -> Tensor:
     """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
-    output = net(x.contiguous(memory_format=memory_format(net)))
+    channels, height, width = x.shape[1:]
+    output = net(x.contiguous(memory_format=memory_format(net, (channels, height, width))))
     return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
 
 

@@ -132,7 +132,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def __init__(self, task: Task, asked_to_stop: Callable[[], bool]) -> None:
         super().__init__()
-        self.net = task.net.to(memory_format=memory_format(task.net))
+        self.net = task.net.to(memory_format=memory_format(task.net, task.spec.shape))
         self.reached = Progression()
         self._task, self._asked_to_stop = task, asked_to_stop
         self._steps_per_epoch = 1
