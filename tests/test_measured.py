@@ -135,3 +135,25 @@ def test_weights_made_in_inference_mode_have_a_state() -> None:
     with torch.inference_mode():
         net.conv0.weight.mul_(2)
     assert network_state(net) != before
+
+
+BUFFERS: dict[str, Callable[[], torch.Tensor]] = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "rows": lambda: torch.eye(3).to_sparse_csr(),
+    "quantized": lambda: torch.quantize_per_tensor(torch.rand(4), 0.1, 0, torch.qint8),
+    "complex": lambda: torch.ones(4, dtype=torch.complex64),
+    "boolean": lambda: torch.tensor([True, False]),
+    "half": lambda: torch.rand(4).bfloat16(),
+    "empty": lambda: torch.empty(0, 4),
+    "scalar": lambda: torch.tensor(2.0),
+    "meta": lambda: torch.empty(4, device="meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_tensors_of_any_kind_have_a_state(kind: str) -> None:
+    net = Net()
+    without = network_state(net)
+    net.conv0.register_buffer("other", BUFFERS[kind]())
+    assert network_state(net) == network_state(net) != without

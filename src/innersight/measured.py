@@ -97,8 +97,14 @@ def _address(tensor: torch.Tensor) -> int:
         return 0
 
 
+def _readable(tensor: torch.Tensor) -> bool:
+    """Say whether the values are numbers in memory: not on the meta device, sparse, quantized or complex."""
+    there = tensor.numel() > 0 and not tensor.is_meta and tensor.layout == torch.strided
+    return there and not tensor.is_quantized and not tensor.is_complex()
+
+
 def _sample(tensors: list[torch.Tensor]) -> bytes:
     some = tensors[:: max(1, len(tensors) // SAMPLED)]
-    plain = [one for one in some if type(one) in (nn.Parameter, torch.Tensor) and one.numel() and not one.is_meta]
+    plain = [one for one in some if type(one) in (nn.Parameter, torch.Tensor) and _readable(one)]
     values = [one.detach().reshape(-1)[:: max(1, one.numel() // VALUES)][:VALUES].double().cpu() for one in plain]
     return torch.cat(values).numpy().tobytes() if values else b""
