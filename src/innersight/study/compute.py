@@ -25,7 +25,7 @@ from innersight.study.panels.activations import ActivationsRequest
 from innersight.study.panels.images import ForgetRequest, ImageRequest
 from innersight.study.plan import FORMAT, Plan, image_digest
 from innersight.study.request import StudyRequest
-from innersight.study.run import Work, carry_out
+from innersight.study.run import TaskProgress, carry_out
 
 REQUESTED = "requested"
 IMAGES = "images"
@@ -69,7 +69,7 @@ def compute(
             if progress:
                 progress(done / total, words)
 
-        work = Work(report)
+        work = TaskProgress(report)
         for key, computed in carry_out(store, request.tasks(replace(context, progress=work.within)), work):
             keep_requests(store, everything)
             if computed:

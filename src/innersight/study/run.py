@@ -12,7 +12,7 @@ ReportProgress = Callable[[int, int, str], None]
 Failed = Callable[[StudyTask, InnersightError], None]
 
 
-class Work:
+class TaskProgress:
     """How much of a list of tasks is done, in passes of one image through the network.
 
     report : called with the passes done, those of all tasks that are to be computed, and the task at work in words.
@@ -50,7 +50,7 @@ class Work:
 def carry_out(
     store: Store,
     tasks: Iterable[StudyTask],
-    work: Work | None = None,
+    work: TaskProgress | None = None,
     failed: Failed | None = None,
     before: Callable[[StudyTask], None] | None = None,
 ) -> Iterator[tuple[Key, bool]]:
@@ -59,7 +59,7 @@ def carry_out(
     failed : called with a task that cannot be carried out, which is left out where it returns; without it the error
     ends the work. before : called with each task that is about to be computed. The caller holds the lock of the store.
     """
-    work = work or Work()
+    work = work or TaskProgress()
     tasks = list(tasks)
     missing = {task.key for task in tasks if not store.done(str(task.key), task.settings)}
     work.plan(task for task in tasks if task.key in missing)

@@ -22,7 +22,7 @@ from innersight.study.panel import StudyTask, ordered
 from innersight.study.panels.images import paths_of
 from innersight.study.plan import Plan
 from innersight.study.result import Study
-from innersight.study.run import ReportProgress, Work, carry_out
+from innersight.study.run import ReportProgress, TaskProgress, carry_out
 
 FIRST_IMAGES = 8
 
@@ -96,7 +96,7 @@ def study(
         unmarked = remember(store.inside, study=claims.digest())
         fitting, further, forgotten = tasks_of(requests, context)
         skipped += [*lost.values(), *forgotten]
-        work = Work(progress)
+        work = TaskProgress(progress)
         context = replace(context, skipped=skipped, progress=work.within)
         tasks = {task.key: task for entry in ordered() for task in entry.function(context)}
         planned = set(tasks)

@@ -24,7 +24,7 @@ from innersight.trust.protocol import Protocol
 from innersight.trust.request import CHUNK, TrustRequest, checked
 from innersight.trust.result import Trust
 from innersight.trust.wording import many
-from innersight.trust.work import Progress, Work, changed, explaining, removing
+from innersight.trust.work import PassCount, Progress, changed, explaining, removing
 
 POOL = 128
 """So many images are kept for the ground truths to make theirs of."""
@@ -116,7 +116,7 @@ def trust(
 
     """
     protocol = protocol or Protocol()
-    work = Work(progress)
+    work = PassCount(progress)
     request = checked(model, methods, protocol, seed, layer, options, regions, shuffled_labels, work.add)
     if max_images is not None and max_images < 1:
         raise InnersightError(f"max_images={max_images}: give 1 or more")

@@ -27,7 +27,7 @@ from innersight.trust.imputers import imputers
 from innersight.trust.metrics import REGIONS, SAME, metrics, number, primary
 from innersight.trust.protocol import others
 from innersight.trust.request import TrustRequest
-from innersight.trust.work import Work, changed, removing
+from innersight.trust.work import PassCount, changed, removing
 
 COMPARED = 8
 """So many images are measured by other protocols too, to see whether the order of the maps depends on it."""
@@ -71,7 +71,7 @@ def judge(
     found: BatchResult,
     norms: Tensor,
     before: int,
-    work: Work,
+    work: PassCount,
 ) -> list[Judged]:
     """Return what is measured on each image of a batch.
 

@@ -13,7 +13,7 @@ from innersight.trust.request import TrustRequest
 Progress = Callable[[int, int, str], None]
 
 
-class Work:
+class PassCount:
     """Counts forward passes of single images, done and expected, and reports them.
 
     A forward and a backward pass count as `GRADIENT`.
