@@ -272,25 +272,3 @@ def test_a_network_that_cuts_its_gradient_is_said_to(model: Model) -> None:
     with pytest.raises(InnersightError, match="no gradient of the target reaches"):
         explain(cut, image(1), methods=["gradcam"])
     assert explain(cut, image(1), methods=["occlusion"]).entries
-
-
-@pytest.mark.parametrize("method", ["smoothgrad", "integrated-gradients", "occlusion"])
-def test_networks_that_take_a_view_of_what_a_convolution_gives(method: str) -> None:
-    """A view cannot be taken where channels lie last in memory."""
-
-    class Viewed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 12 * 12, 5)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.conv(x).relu().view(len(x), -1))
-
-    class Reshaped(Viewed):
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.conv(x).relu().reshape(len(x), -1))
-
-    viewed, reshaped = (load(net, input=InputSpec(12, 12)) for net in (Viewed(), Reshaped()))
-    one, other = (explain(model, image(1), 2, [method]).entries[0].values for model in (viewed, reshaped))
-    assert torch.allclose(one, other, rtol=1e-4, atol=1e-6 * float(other.abs().max()))

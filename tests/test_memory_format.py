@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import innersight as ins
 from innersight.memory_format import memory_format
 from innersight.model import Model
-from innersight.train.answers import logits_of
-from innersight.train.answers import memory_format as training_format
+from innersight.train.answers import logits_of, training_format
 
 
 class Viewing(nn.Module):
@@ -54,6 +53,7 @@ CALLS: dict[str, Callable[[Model], Tensor]] = {
     "scan": lambda model: ins.scan(model, IMAGES, layers=["relu", "head"]).layers["head"].mean,
     "match": lambda model: ins.match(model, model, IMAGES, layers=["relu"]).layers["relu"].correlation,
     "saliency": lambda model: heatmap(model, "saliency"),
+    "integrated-gradients": lambda model: heatmap(model, "integrated-gradients"),
     "smoothgrad": lambda model: heatmap(model, "smoothgrad"),
     "occlusion": lambda model: heatmap(model, "occlusion"),
     "ablationcam": lambda model: heatmap(model, "ablationcam"),

@@ -29,7 +29,7 @@ def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = 
     out
         Folder of the study, in which the images are written too.
     progress
-        Called as `progress(done, total, name)` with the number of finished items, of all, and the name of the next.
+        Called as `progress(done, total, name)` with the work done, the work in all, and the item at work, see `study`.
 
     Returns
     -------

@@ -99,12 +99,6 @@ class ImageReader:
         workers: int | None = None,
         required: bool = True,
     ) -> None:
-        """Take images as in `entries`.
-
-        labels : the network's classes. numbers : of those to read, rising; all when None. shuffle : seed of a random
-        order. workers : threads that decode, see `threads`. required : raise ImageError at the end where none could be
-        read.
-        """
         self._given, self._spec, self._labels = given(images), spec, tuple(labels)
         self._numbers, self._shuffle = numbers, shuffle
         self._workers, self._required = threads(workers), required

@@ -19,7 +19,7 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def memory_format(net: nn.Module, shape: tuple[int, int, int]) -> torch.memory_format:
+def training_format(net: nn.Module, shape: tuple[int, int, int]) -> torch.memory_format:
     """Return channels last, which is faster, except where the network or torch's own CPU kernels fail then.
 
     shape : (C, H, W) of the input. Tried once for a network, see `innersight.memory_format`. The kernels write beyond
@@ -39,7 +39,7 @@ def memory_format(net: nn.Module, shape: tuple[int, int, int]) -> torch.memory_f
 def logits_of(net: nn.Module, x: Tensor) -> Tensor:
     """Return (B, classes) float32 logits; of a network with auxiliary outputs in training, the main one."""
     channels, height, width = x.shape[1:]
-    output = net(x.contiguous(memory_format=memory_format(net, (channels, height, width))))
+    output = net(x.contiguous(memory_format=training_format(net, (channels, height, width))))
     return getattr(output, "logits", output).float()  # type: ignore[no-any-return]
 
 

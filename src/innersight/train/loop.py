@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from innersight.errors import InnersightError
 from innersight.input_spec import InputSpec
-from innersight.train.answers import logits_of, memory_format, score, tally, to_float
+from innersight.train.answers import logits_of, score, tally, to_float, training_format
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
 from innersight.train.data import Batches, TrainingImages
@@ -132,7 +132,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def __init__(self, task: Task, asked_to_stop: Callable[[], bool]) -> None:
         super().__init__()
-        self.net = task.net.to(memory_format=memory_format(task.net, task.spec.shape))
+        self.net = task.net.to(memory_format=training_format(task.net, task.spec.shape))
         self.reached = Progression()
         self._task, self._asked_to_stop = task, asked_to_stop
         self._steps_per_epoch = 1
