@@ -160,11 +160,70 @@ def test_no_single_attribute_is_unique_to_its_colour() -> None:
     assert sum("glasses" in dict(c.accessories) for c in cast) >= 2
 
 
+def test_own_colours_are_those_of_the_first_version(name: str) -> None:
+    """The embedded network was trained on these pixels."""
+    assert np.array_equal(toons.draw(name, 0).pixels, toons.draw(name, 0, colours="own").pixels)
+    digest = hashlib.sha256(b"".join(toons.draw(n, 5, size=32).pixels.tobytes() for n in toons.CLASSES)).hexdigest()
+    assert digest == "62e9753435ac0cecbe4a212627b6f09b64cde19a2045b091e9373255643fbd5a"
+
+
+def test_shuffled_colours_leave_every_shape(name: str) -> None:
+    changed = 0
+    for seed in SEEDS:
+        own, other = toons.draw(name, seed), toons.draw(name, seed, colours="shuffled")
+        assert (own.colours, other.colours) == ("own", "shuffled")
+        assert np.array_equal(own.parts, other.parts)
+        skin = own.mask("skin") & ~np.logical_or.reduce([own.touches(p) for p in toons.PARTS if p != "skin"])
+        assert np.array_equal(own.pixels[skin], other.pixels[skin])
+        changed += not np.array_equal(own.pixels, other.pixels)
+        assert np.array_equal(
+            other.without("hair").pixels, toons.draw(name, seed, without="hair", colours="shuffled").pixels
+        )
+    assert changed >= len(SEEDS) // 2
+
+
+def test_shuffled_colours_say_nothing_of_the_class() -> None:
+    """The nearest colour histogram, hair and clothes apart, names most in their own colours and none when shuffled."""
+
+    def histogram(toon: toons.Toon) -> np.ndarray:
+        found = []
+        for part in ("hair", "clothes"):
+            bins = np.histogramdd(toon.pixels[toon.mask(part)], bins=4, range=[(0, 256)] * 3)[0]
+            found.append(np.sqrt(bins / bins.sum()).ravel())
+        return np.concatenate(found)
+
+    def accuracy(colours: str) -> float:
+        known, asked = (
+            np.array([[histogram(toons.draw(n, s, size=48, colours=colours)) for s in seeds] for n in toons.CLASSES])
+            for seeds in (range(40), range(40, 60))
+        )
+        nearest = (known.mean(1) @ asked.reshape(-1, asked.shape[-1]).T).argmax(0).reshape(len(toons.CLASSES), -1)
+        return float((nearest == np.arange(len(toons.CLASSES))[:, None]).mean())
+
+    assert accuracy("own") > 0.9
+    assert accuracy("shuffled") < 0.25
+
+
+def test_every_palette_is_as_likely_for_every_character() -> None:
+    counts = np.array(
+        [
+            [scene.other_character(n, s, toons.CLASSES) == other for s in range(600)]
+            for n in toons.CLASSES
+            for other in toons.CLASSES
+        ]
+    ).sum(1)
+    # Binomial(600, 1/10): 60, standard deviation 7.3.
+    assert counts.min() > 60 - 5 * 7.35
+    assert counts.max() < 60 + 5 * 7.35
+
+
 def test_unknown_names_offer_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown toon 'amber'; did you mean 'ambra'.*bosk.*jory"):
         toons.draw("amber", 0)
     with pytest.raises(ValueError, match=r"unknown part 'hairs'; did you mean 'hair'.*background.*accessory"):
         toons.draw("ambra", 0, without="hairs")
+    with pytest.raises(ValueError, match=r"unknown colours 'shuffle'; did you mean 'shuffled'.*own, shuffled"):
+        toons.draw("ambra", 0, colours="shuffle")
     toon = toons.draw("ambra", 0)
     for ask in (toon.mask, toon.touches, toon.without):
         with pytest.raises(ValueError, match="unknown part 'month'; did you mean 'mouth'"):
@@ -186,6 +245,19 @@ def test_write_makes_a_folder_per_class(tmp_path: Path) -> None:
     assert sorted(p.name for p in home.iterdir()) == list(toons.CLASSES)
     with PILImage.open(home / "elke" / "elke-000011.png") as file:
         assert np.array_equal(np.asarray(file), toons.draw("elke", 11, size=48).pixels)
+
+
+def test_write_and_drawn_shuffle_colours(tmp_path: Path) -> None:
+    toons.write(tmp_path, per_class=1, seed=3, size=32, colours="shuffled")
+    drawn = toons.Drawn(1, seed=3, size=32, colours="shuffled")
+    for i, name in enumerate(toons.CLASSES):
+        expected = toons.draw(name, 3, size=32, colours="shuffled").pixels
+        with PILImage.open(tmp_path / name / f"{name}-000003.png") as file:
+            assert np.array_equal(np.asarray(file), expected)
+        assert np.array_equal(drawn[i]["image"], expected)
+    assert any(
+        not np.array_equal(drawn[i]["image"], toons.draw(n, 3, size=32).pixels) for i, n in enumerate(toons.CLASSES)
+    )
 
 
 def test_write_refuses_what_it_cannot_do(tmp_path: Path) -> None:

@@ -50,12 +50,15 @@ def toons(
     masks: Annotated[
         Path | None, typer.Option(help="Also write masks of the characters' parts, into this folder, for `dissect`.")
     ] = None,
+    colours: Annotated[
+        str, typer.Option(help="own, or shuffled between the characters: then only shapes give one away.")
+    ] = "own",
 ) -> None:
     """Draw the embedded characters into a folder for each class, to train on."""
     from innersight.toons import write
 
     try:
-        count = write(folder, per_class=per_class, seed=seed, size=size, masks=masks)
+        count = write(folder, per_class=per_class, seed=seed, size=size, masks=masks, colours=colours)
     except ValueError as error:
         raise InnersightError(str(error)) from error
     typer.echo(f"{count} images in {printable(folder)}")

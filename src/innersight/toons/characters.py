@@ -6,7 +6,7 @@ takes a part's shape, or two parts together, to give a character away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .canvas import Rgb, rgb
 
@@ -27,6 +27,18 @@ class Character:
     accessories: tuple[tuple[str, Rgb], ...]
     lashes: bool = False
     freckles: bool = False
+
+    def in_colours_of(self, other: Character) -> Character:
+        """Return this character in the colours of another: hair, eyes, clothes and accessories; shapes stay."""
+        own, others = self.accessories, [colour for _, colour in other.accessories]
+        return replace(
+            self,
+            hair_colour=other.hair_colour,
+            eye_colour=other.eye_colour,
+            clothes_colour=other.clothes_colour,
+            second_colour=other.second_colour,
+            accessories=tuple((kind, others[i % len(others)]) for i, (kind, _) in enumerate(own)),
+        )
 
 
 TEAL = rgb("1fa9a3")

@@ -21,11 +21,13 @@ class Drawn:
         Of the first image of each class; 0 or more.
     size
         Pixels to a side, at least 16.
+    colours
+        "own", or "shuffled" between the characters, so that only shapes give one away; see `draw`.
 
     Raises
     ------
     ValueError
-        For `per_class` below 1; a wrong seed or size is seen when an image is drawn.
+        For `per_class` below 1; a wrong seed, size or way to colour is seen when an image is drawn.
 
     Examples
     --------
@@ -36,10 +38,10 @@ class Drawn:
 
     """
 
-    def __init__(self, per_class: int = 20, *, seed: int = 0, size: int = 96) -> None:
+    def __init__(self, per_class: int = 20, *, seed: int = 0, size: int = 96, colours: str = "own") -> None:
         if per_class < 1:
             raise ValueError(f"per_class is {per_class}; draw at least 1 image of each class")
-        self.per_class, self.seed, self.size = per_class, seed, size
+        self.per_class, self.seed, self.size, self.colours = per_class, seed, size, colours
 
     def __len__(self) -> int:
         return len(CLASSES) * self.per_class
@@ -48,5 +50,5 @@ class Drawn:
         if not 0 <= number < len(self):
             raise IndexError(f"there are {len(self)} toons, numbered from 0, and no {number}")
         name = CLASSES[number // self.per_class]
-        toon = draw(name, self.seed + number % self.per_class, size=self.size)
+        toon = draw(name, self.seed + number % self.per_class, size=self.size, colours=self.colours)
         return {"image": toon.pixels, "label": name, "masks": toon.masks}

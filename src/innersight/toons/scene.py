@@ -123,6 +123,12 @@ def sample(name: str, seed: int) -> Scene:
     )
 
 
+def other_character(name: str, seed: int, names: Sequence[str]) -> str:
+    """Throw whose colours this image takes where colours are shuffled; each of `names`, its own too, as often."""
+    # A generator of its own: images in their own colours stay as they were.
+    return names[int(np.random.default_rng((zlib.crc32(name.encode()), seed, 1)).integers(len(names)))]
+
+
 def jitter(colour: Rgb, hue: float, value: float) -> Rgb:
     """Colour with its hue moved by `hue` turns and its brightness multiplied by `value`."""
     h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in colour))

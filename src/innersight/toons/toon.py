@@ -21,9 +21,10 @@ from .backdrop import paint_before, paint_behind
 from .canvas import PARTS, Canvas
 from .characters import CAST
 from .figure import paint_figure
-from .scene import sample
+from .scene import other_character, sample
 
 CLASSES: tuple[str, ...] = tuple(sorted(CAST))
+COLOURS = ("own", "shuffled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Toon:
         Pixels to a side.
     removed : str or None
         The part that was left out, one of `PARTS`.
+    colours : str
+        "own" or "shuffled", see `draw`.
     pixels : numpy.ndarray
         (size, size, 3) uint8, RGB.
     parts : numpy.ndarray
@@ -53,6 +56,7 @@ class Toon:
     seed: int
     size: int
     removed: str | None
+    colours: str
     pixels: npt.NDArray[np.uint8] = field(repr=False)
     parts: npt.NDArray[np.uint8] = field(repr=False)
     touched: npt.NDArray[np.uint8] = field(repr=False)
@@ -129,10 +133,10 @@ class Toon:
         if self.removed is not None:
             whole = f"draw({self.name!r}, {self.seed})"
             raise ValueError(f"this toon is already without {self.removed!r}; take {part!r} from {whole}")
-        return draw(self.name, self.seed, size=self.size, without=part)
+        return draw(self.name, self.seed, size=self.size, without=part, colours=self.colours)
 
 
-def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) -> Toon:
+def draw(name: str, seed: int, *, size: int = 96, without: str | None = None, colours: str = "own") -> Toon:
     """Draw a character in the scene of a seed: pose, light, setting, passers-by, partial occlusion.
 
     Parameters
@@ -148,6 +152,9 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
         beneath an accessory whatever it hid, beneath eyes and mouth skin, beneath clothes a grey dress form (which is
         `skin`). Without skin what lay behind it shows. Without background the figure stands whole before a flat grey,
         with no passers-by and nothing in front; that grey still has the mask `background`.
+    colours
+        "own": hair, eyes, clothes and accessories have the character's colours. "shuffled": those of a character thrown
+        for each image, so that only shapes give a character away.
 
     Returns
     -------
@@ -157,7 +164,7 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
     Raises
     ------
     ValueError
-        For an unknown name or part, a negative seed or too small a size.
+        For an unknown name, part or way to colour, a negative seed or too small a size.
 
     Examples
     --------
@@ -173,24 +180,35 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None) ->
     _known("toon", name, CLASSES)
     if without is not None:
         _known("part", without, PARTS)
+    _known("colours", colours, COLOURS)
     if seed < 0:
         raise ValueError(f"seed is {seed}; give a non-negative integer")
     if size < 16:
         raise ValueError(f"size is {size}; a toon needs at least 16 pixels to a side")
-    scene = sample(name, seed)
+    scene, who = sample(name, seed), CAST[name]
+    if colours == "shuffled":
+        who = who.in_colours_of(CAST[other_character(name, seed, CLASSES)])
     canvas = Canvas(size, without, scene.gain)
     if without != "background":
         paint_behind(canvas, scene)
-    paint_figure(canvas, CAST[name], scene)
+    paint_figure(canvas, who, scene)
     if without != "background":
         paint_before(canvas, scene)
     pixels, parts, touched = canvas.develop()
     for array in (pixels, parts, touched):
         array.setflags(write=False)
-    return Toon(name, seed, size, without, pixels, parts, touched)
+    return Toon(name, seed, size, without, colours, pixels, parts, touched)
 
 
-def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, masks: Path | None = None) -> int:
+def write(
+    folder: Path,
+    *,
+    per_class: int = 400,
+    seed: int = 0,
+    size: int = 96,
+    masks: Path | None = None,
+    colours: str = "own",
+) -> int:
     """Write a class-per-folder tree of PNG files, `folder/NAME/NAME-SEED.png`.
 
     Nothing is left in the folders where it ends before all are drawn.
@@ -208,6 +226,8 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
     masks
         New or empty folder for the parts, `masks/NAME/NAME-SEED.png`, grey values that `masks/parts.json` names; they
         are not written when None.
+    colours
+        "own" or "shuffled", see `draw`.
 
     Returns
     -------
@@ -254,7 +274,7 @@ def write(folder: Path, *, per_class: int = 400, seed: int = 0, size: int = 96, 
             for one in parts_of:
                 (one / name).mkdir()
             for s in range(seed, seed + per_class):
-                toon = draw(name, s, size=size)
+                toon = draw(name, s, size=size, colours=colours)
                 for one, values in zip(parts_of, (toon.pixels, toon.parts), strict=False):
                     PILImage.fromarray(values).save(one / name / f"{name}-{s:06d}.png", compress_level=1)
     return len(CLASSES) * per_class
