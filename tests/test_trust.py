@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -521,6 +522,34 @@ def test_with_four_methods_protocols_order_methods_only(corner: Model, folder: P
     main, other = (result.protocols[name].mean(0)[:4].tolist() for name in ("blur, 2 steps", "ROAD"))
     assert result.rank_agreement()["ROAD"] == pytest.approx(spearman(main, other), nan_ok=True)
     assert "Rank correlation of the order of the methods with other protocols" in result.note
+
+
+def test_what_decides_no_verdict_is_measured_on_a_few_images(corner: Model, folder: Path) -> None:
+    four = ["saliency", "gradcam", "input-x-gradient", "layercam"]
+    few, all_ = (
+        trust(corner, folder, four, target=0, protocol=Protocol(steps=2, secondary_images=count), max_images=5)
+        for count in (2, None)
+    )
+    for name in ("road", "infidelity"):
+        assert few.columns[name].isfinite().any(1).tolist() == [True, True, False, False, False]
+        assert torch.equal(few.columns[name][:2], all_.columns[name][:2])
+        assert few.table()[0].values[name].count == 2
+    for name in ("faithfulness", "shuffled-score", "sensitivity"):
+        assert torch.allclose(few.columns[name], all_.columns[name], atol=1e-5, equal_nan=True)
+        assert few.table()[0].values[name].count == 5
+    assert few.verdicts() == all_.verdicts()
+    assert {len(values) for values in few.protocols.values()} == {2}
+    assert {len(values) for values in all_.protocols.values()} == {5}
+    # Other protocols order four methods without the baselines.
+    assert few.protocols["mean, 2 steps"].isfinite().all(0).tolist() == [True] * 4 + [False] * 3
+    assert "Measured on the first 2 images alone: ROAD and infidelity." in few.note
+    assert "other protocols, on 2 images" in few.note
+    assert "Measured on the first" not in all_.note
+    assert {"road (2 images)", "infidelity (2 images)"} <= set(re.findall(r"\w+ \(2 images\)", terminal_trust(few)))
+    assert "2 images\n" in "".join(tick.get_text() for tick in few.figure().axes[1].get_xticklabels())
+    assert "images)" not in terminal_trust(all_).splitlines()[0]
+    with pytest.raises(InnersightError, match="secondary_images is 0"):
+        Protocol(secondary_images=0)
 
 
 def test_a_new_file_is_a_new_metric_ground_truth_imputer_and_baseline(

@@ -210,7 +210,8 @@ def trust(result: "Trust") -> str:
         low_high = "" if own.interval is None else f"{own.interval[0]:z.2f} to {own.interval[1]:z.2f}"
         cells = [f"{row.values[name].mean:z.2f}" if name in row.values else "" for name in result.shown]
         rows.append([row.name, row.standing or "baseline", f"{own.mean:z.2f}", low_high, *cells])
-    head = ["method", "", "score", "95%", *result.shown]
+    few = {name: f" ({count} image{'s' * (count != 1)})" for name, count in result.few.items()}
+    head = ["method", "", "score", "95%", *(name + few.get(name, "") for name in result.shown)]
     left = [f"left out: {line}" for line in result.left_out]
     columns = [result.score, *result.shown]
     better = {kind: [name for name in columns if describe_column(name).better == kind] for kind in ("high", "low")}

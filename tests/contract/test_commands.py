@@ -119,10 +119,12 @@ def plain_help(text: str) -> str:
 def test_a_limit_that_none_lifts_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image(1).pil.save(tmp_path / "a.png")
     limits = [one.name for one in BUILT["trust"].params if str(one.help).endswith(UNLIMITED)]
-    assert len(limits) == 1
-    words = [NET, str(tmp_path / "a.png"), f"--{word(limits[0])}"]
-    assert recorded("trust", [*words, "0"], monkeypatch)[limits[0]] is None
-    assert recorded("trust", [*words, "3"], monkeypatch)[limits[0]] == 3
+    assert set(limits) == {"max_images", "secondary_images"}
+    words = [NET, str(tmp_path / "a.png"), "--max-images", "0", "--secondary-images", "0"]
+    given = recorded("trust", words, monkeypatch)
+    assert given["max_images"] is given["protocol"].secondary_images is None
+    given = recorded("trust", [*words[:2], "--max-images", "3", "--secondary-images", "4"], monkeypatch)
+    assert (given["max_images"], given["protocol"].secondary_images) == (3, 4)
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - TOOLS))

@@ -302,6 +302,22 @@ def test_resume_computes_only_what_comes_after_the_layer() -> None:
     assert worked == [model.module("step3.2")]
 
 
+def test_resume_keeps_only_what_the_rest_reads() -> None:
+    model = big("resnet18")
+    with tap.untouched(model), torch.no_grad():
+        last, inside = (tap.resume(model, batch(model), layer) for layer in ("layer4", "layer4.1.conv1"))
+    assert last.mode == inside.mode == "resumed"
+
+    def read(suffix: tap.Suffix) -> list[str]:
+        named = {module: name for name, module in model.net.named_modules()}
+        return [named[module] for (module, _), value in suffix._memory.items() if any(value.stride())]
+
+    # A chain needs nothing of what was before; a block adds what went into it.
+    assert read(last) == []
+    assert read(inside) == ["layer4.0"]
+    assert inside._fed.isnan().all()
+
+
 @pytest.mark.parametrize("layer", ["stem", "step3", "head"])
 def test_resume_does_not_need_full_runs_for_maps_or_features(layer: str) -> None:
     model = tiny("dense", dtype=torch.float64)

@@ -11,6 +11,7 @@ from innersight.result import figures
 from innersight.trust.column import describe_column
 from innersight.trust.result import Trust
 from innersight.trust.table import Row
+from innersight.trust.wording import many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def trust(result: Trust) -> "Figure":
     rows = 2 if len(result.methods) > 1 else 1
     grid = figure.add_gridspec(rows, 2, width_ratios=[1, 1.35], height_ratios=[height, below][:rows])
     _dots(figure.add_subplot(grid[0, 0]), table, result)
-    _numbers(figure.add_subplot(grid[0, 1]), table, columns)
+    _numbers(figure.add_subplot(grid[0, 1]), table, columns, result)
     if rows == 2:
         _agreement(figure.add_subplot(grid[1, 0]), result)
         _protocols(figure.add_subplot(grid[1, 1]), result)
@@ -69,7 +70,7 @@ def _lines(axis: "Axes", table: Sequence[Row]) -> None:
     axis.axhline(sum(row.standing is not None for row in table) - 0.5, color="0.7", lw=0.8)
 
 
-def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None:
+def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str], result: Trust) -> None:
     """Write every number, darker where it is better than those of the other maps."""
     for x, name in enumerate(columns):
         values = np.array([row.values[name].mean if name in row.values else np.nan for row in table])
@@ -89,8 +90,15 @@ def _numbers(axis: "Axes", table: Sequence[Row], columns: Sequence[str]) -> None
     for y, row in enumerate(table):
         if row.standing:
             axis.text(len(columns) - 0.3, y, row.standing, color=INKS[row.standing], va="center", fontsize=8)
+    few = {name: [many(count)] for name, count in result.few.items()}
     titles = [
-        "\n".join([*textwrap.wrap(describe_column(name).title, 11), describe_column(name).better or "–"])
+        "\n".join(
+            [
+                *textwrap.wrap(describe_column(name).title, 11),
+                *few.get(name, []),
+                describe_column(name).better or "–",
+            ]
+        )
         for name in columns
     ]
     axis.set_xticks(range(len(columns)), titles, fontsize=7)

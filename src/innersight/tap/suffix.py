@@ -50,6 +50,7 @@ class Suffix:
     mode: Literal["resumed", "copied", "full"]
     _memory: Mapping[tuple[nn.Module, int], Any]
     _own: Any
+    _fed: Tensor
 
     __repr__ = brief
 
@@ -87,7 +88,7 @@ class Suffix:
         variants = variants.clone()
         if self.mode == "full":
             return replace(self.model, self.images[index], self.layer, lambda _: variants)
-        x = _spread(self.images, index, images, copy=False)
+        x = _spread(self._fed, index, images, copy=False)
         remembered = {
             key: _spread(value, index, images, copy=self.mode == "copied") for key, value in self._memory.items()
         }
@@ -126,7 +127,8 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
     Notes
     -----
     The outputs of the largest modules that finish before the layer are remembered. Two variants are compared with full
-    runs; where the network defeats resuming, the suffix falls back to full runs and says so in `mode`.
+    runs; where the network defeats resuming, the suffix falls back to full runs and says so in `mode`. Of outputs that
+    the rest of the network does not read only the shape is kept.
 
     Examples
     --------
@@ -155,13 +157,26 @@ def resume(model: Model, x: Tensor, layer: str) -> Suffix:
         variants = torch.cat([*trials, activation])
         found = [replace(model, x, layer, _giving(trial)) for trial in trials]
         expected = torch.cat([*found, output])
-        modes: tuple[Literal["resumed", "copied"], ...] = ("resumed", "copied")
-        for mode in modes:
-            suffix = Suffix(model, layer, x, activation, output, mode, memory, own)
+        last = dict(list(memory.items())[-1:])
+        blank = {key: transform(_blank, value) for key, value in memory.items()}
+        tried: tuple[tuple[Literal["resumed", "copied"], Mapping[tuple[nn.Module, int], Any], Tensor], ...] = (
+            # Of a chain nothing but the layer is read again; of a block what went into it.
+            ("resumed", blank, _blank("", x)),
+            ("resumed", blank | last, _blank("", x)),
+            ("resumed", memory, x),
+            ("copied", memory, x),
+        )
+        for mode, kept, fed in tried:
+            suffix = Suffix(model, layer, x, activation, output, mode, kept, own, fed)
             with suppress(*DEFEATED):
                 if _same(suffix(variants, index), expected, output.repeat(len(trials) + 1, 1)):
                     return suffix
-    return Suffix(model, layer, x, activation, output, "full", {}, own)
+    return Suffix(model, layer, x, activation, output, "full", {}, own, x)
+
+
+def _blank(_where: str, tensor: Tensor) -> Tensor:
+    """Return a tensor of the same shape without memory of its own: NaN, so that scores show who reads it."""
+    return tensor.new_full((), torch.nan).expand(tensor.shape) if tensor.is_floating_point() else tensor
 
 
 def _giving(variant: Tensor) -> Callable[[Tensor], Tensor]:
@@ -175,6 +190,8 @@ def _same(resumed: Tensor, expected: Tensor, plain: Tensor) -> bool:
     """
     finite = expected.isfinite()
     if not torch.equal(finite, resumed.isfinite()) or not finite.any():
+        return False
+    if not torch.equal(expected.isnan(), resumed.isnan()):
         return False
     values, changes, misses = (
         one.double().where(finite, 0).abs().amax(0)
@@ -253,8 +270,9 @@ def _spread(value: Any, index: Tensor, images: int, *, copy: bool, main: Layout 
         axis = main.batch_axis if main is not None and where == main.part else 0
         if tensor.ndim == 0 or tensor.shape[axis] != images:
             return tensor
-        if images > 1:
+        if images > 1 and any(tensor.stride()):
             return tensor.index_select(axis, index)
+        tensor = tensor.narrow(axis, 0, 1)
         sizes = [-1] * tensor.ndim
         sizes[axis] = len(index)
         wide = tensor.expand(*sizes)

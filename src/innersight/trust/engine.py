@@ -18,7 +18,7 @@ from innersight.inputs import ImageReader, batched, chosen, count, repeatable
 from innersight.model import Model
 from innersight.trust.baselines import baselines
 from innersight.trust.ground_truth import Sample, ground_truth
-from innersight.trust.judge import COMPARED, Judged, judge
+from innersight.trust.judge import Judged, judge
 from innersight.trust.metrics import metrics
 from innersight.trust.protocol import Protocol
 from innersight.trust.request import CHUNK, TrustRequest, checked
@@ -210,6 +210,7 @@ def trust(
         {
             "steps": protocol.steps,
             "imputer": protocol.imputer,
+            "secondary_images": protocol.secondary_images,
             "seed": seed,
             "layer": request.layer,
             "target": list(classes) if is_several(target) else classes[0],
@@ -229,7 +230,7 @@ def _passes(request: TrustRequest, left: Sequence[int], images: int) -> int:
     """Return how many passes are expected for the numbers of the images left, and for the ground truths of all."""
     maps = len(request.methods) + len(list(baselines))
     own = len(left) * (explaining(request.methods) + changed(request))
-    removed = sum(removing(request, maps, i < COMPARED) for i in left)
+    removed = sum(removing(request, maps, request.protocol.is_secondary(i)) for i in left)
     return own + removed + sum(_made(request, name, images) for name in ground_truth)
 
 

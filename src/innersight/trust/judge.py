@@ -24,13 +24,10 @@ from innersight.trust.case import Case
 from innersight.trust.conditions import conditions
 from innersight.trust.faithfulness import Curves, curves
 from innersight.trust.imputers import imputers
-from innersight.trust.metrics import REGIONS, SAME, metrics, number, primary
-from innersight.trust.protocol import others
+from innersight.trust.metrics import REGIONS, SAME, asked, metrics, number, primary
+from innersight.trust.protocol import ORDERED, others
 from innersight.trust.request import TrustRequest
 from innersight.trust.work import PassCount, changed, removing
-
-COMPARED = 8
-"""So many images are measured by other protocols too, to see whether the order of the maps depends on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,24 +77,25 @@ def judge(
     """
     with work.part(len(images) * changed(request), "maps under other conditions"):
         cases = _cases(request, images, x, found, norms, before)
-    questions = [
-        question for i, case in enumerate(cases) for question in _questions(request, i, case, before + i < COMPARED)
-    ]
+    secondary = [request.protocol.is_secondary(before + i) for i in range(len(cases))]
+    questions = [question for i, case in enumerate(cases) for question in _questions(request, i, case, secondary[i])]
     maps = len(cases[0].values)
-    with work.part(sum(removing(request, maps, before + i < COMPARED) for i in range(len(cases))), "parts removed"):
+    with work.part(sum(removing(request, maps, one) for one in secondary), "parts removed"):
         outputs = _outputs(
             request, cases, questions, lambda i, masks: work.add(masks, f"parts removed from image {before + i + 1}")
         )
     return [
-        _judged(request, case, {q.name: one for q, one in zip(questions, outputs, strict=True) if q.case == i})
+        _judged(
+            request, case, secondary[i], {q.name: one for q, one in zip(questions, outputs, strict=True) if q.case == i}
+        )
         for i, case in enumerate(cases)
     ]
 
 
-def _judged(request: TrustRequest, case: Case, outputs: dict[str, Any]) -> Judged:
+def _judged(request: TrustRequest, case: Case, secondary: bool, outputs: dict[str, Any]) -> Judged:
     """Return what was measured on one image. outputs : what the questions about it found, by name."""
     case.curves = own = outputs.pop("curves")
-    entries = _measurable(case)
+    entries = _measurable(case, secondary)
     numbers = {
         entry.name: _padded(
             number(outputs.pop(entry.name) if entry.imputer else entry.function(case)), len(case.values)
@@ -105,10 +103,11 @@ def _judged(request: TrustRequest, case: Case, outputs: dict[str, Any]) -> Judge
         for entry in entries
     }
     protocols: dict[str, Tensor] = {}
-    if outputs:
+    if secondary:
         protocols = {str(request.protocol): numbers[primary().name]}
         protocols |= {entry.title: numbers[entry.name] for entry in entries if entry.protocol}
         protocols |= {name: _score(case, one) for name, one in (("logit", _logits(own)), *outputs.items())}
+        protocols = {name: _padded(values, len(case.values)) for name, values in protocols.items()}
     return Judged(
         case.target,
         Curves(own.deletion[..., 0], own.insertion[..., 0]),
@@ -121,10 +120,10 @@ def _judged(request: TrustRequest, case: Case, outputs: dict[str, Any]) -> Judge
     )
 
 
-def _measurable(case: Case) -> list[Entry[Any]]:
-    """Return the metrics that have all they need."""
+def _measurable(case: Case, secondary: bool) -> list[Entry[Any]]:
+    """Return the metrics that have all they need; see `metrics.asked`."""
     known = {*case.others, *([] if case.region is None else [REGIONS])}
-    return [entry for entry in metrics.entries() if known.issuperset(entry.needs)]
+    return [entry for entry in asked(secondary) if known.issuperset(entry.needs)]
 
 
 def _score(case: Case, other: Curves) -> Tensor:
@@ -161,16 +160,18 @@ def _cases(
     ]
 
 
-def _questions(request: TrustRequest, i: int, case: Case, compared: bool) -> list[_Question]:
-    """Return the masked passes that one image needs. compared : whether it is measured by other protocols too."""
+def _questions(request: TrustRequest, i: int, case: Case, secondary: bool) -> list[_Question]:
+    """Return the masked passes that one image needs. secondary : whether it is measured by other protocols too."""
     orders, protocol = case.orders, request.protocol
     found = [_Question(i, "curves", protocol.imputer, curves(orders, protocol.steps))]
-    for entry in _measurable(case):
+    for entry in _measurable(case, secondary):
         if entry.imputer:
             imputer = protocol.imputer if entry.imputer == SAME else entry.imputer
             found.append(_Question(i, entry.name, imputer, entry.function(case)))
-    if compared:
-        found += [_Question(i, str(one), one.imputer, curves(orders, one.steps)) for one in others(protocol)]
+    if secondary:
+        # Where the order of the methods alone is compared, those of the baselines would not be looked at.
+        compared = orders[: len(case.own)] if len(case.own) >= ORDERED else orders
+        found += [_Question(i, str(one), one.imputer, curves(compared, one.steps)) for one in others(protocol)]
     return found
 
 

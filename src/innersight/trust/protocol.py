@@ -7,6 +7,9 @@ from innersight.scalars import integer
 from innersight.trust.imputers import imputers
 
 COARSE = 5
+SECONDARY = 6
+ORDERED = 4
+"""From so many methods on, other protocols order the methods alone, and no baselines."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,16 @@ class Protocol:
         See `innersight.trust.imputers`.
     steps
         In how many equal portions the pixels are removed, 1 or more.
+    secondary_images
+        On how many of the images that is measured which needs passes of its own and decides no verdict: ROAD,
+        infidelity, and the order of the methods under other protocols.
+
+        None for all.
 
     Raises
     ------
     InnersightError
-        For an unknown imputer, and for steps below 1.
+        For an unknown imputer, and for numbers below 1.
 
     Examples
     --------
@@ -36,12 +44,28 @@ class Protocol:
 
     imputer: str = "blur"
     steps: int = COARSE
+    secondary_images: int | None = SECONDARY
 
     def __post_init__(self) -> None:
         imputers.entry(self.imputer)
         object.__setattr__(self, "steps", integer(self.steps, "steps"))
         if self.steps < 1:
             raise InnersightError(f"steps is {self.steps}; give 1 or more")
+        if self.secondary_images is not None:
+            object.__setattr__(self, "secondary_images", integer(self.secondary_images, "secondary_images"))
+            if self.secondary_images < 1:
+                raise InnersightError(f"secondary_images is {self.secondary_images}; give 1 or more")
+
+    def is_secondary(self, number: int) -> bool:
+        """Return whether everything is measured on an image.
+
+        Parameters
+        ----------
+        number
+            Of the image, from 0.
+
+        """
+        return self.secondary_images is None or number < self.secondary_images
 
     def __str__(self) -> str:
         return f"{self.imputer}, {self.steps} step{'s' * (self.steps != 1)}"

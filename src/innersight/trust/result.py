@@ -17,11 +17,11 @@ from innersight.trust.baselines import baselines
 from innersight.trust.column import describe_column
 from innersight.trust.imputers import imputers
 from innersight.trust.metrics import metrics, primary
+from innersight.trust.protocol import ORDERED
 from innersight.trust.table import PairedTest, Row, Standing, estimate
 from innersight.trust.wording import join, many, overall, verdict
 
 LEVEL = 0.05
-FEW = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,8 @@ class Trust(Result):
     empty
         (images, maps) bool, see `Row`.
     protocols
-        The score of every map under each way of measuring it, on the first images; the protocol of the table first.
+        The score of every map under each way of measuring it, on the first images; the protocol of the table first. NaN
+        of baselines under other protocols, where four or more methods are ordered.
     agreement
         (methods, methods) mean rank correlation of the maps of two methods.
     settings
@@ -125,6 +126,12 @@ class Trust(Result):
         hidden = {self.score, *(entry.name for entry in metrics.entries() if entry.component)}
         rest = set(self.columns) - hidden
         return tuple(sorted(rest, key=lambda name: (order.index(describe_column(name).better), name)))
+
+    @property
+    def few(self) -> dict[str, int]:
+        """On how many images a column was measured, of the columns shown that not all images have."""
+        counts = {name: int(self.columns[name].isfinite().any(1).sum()) for name in self.shown if name in metrics}
+        return {name: count for name, count in counts.items() if count < len(self.images)}
 
     @cached_property
     def comparisons(self) -> tuple[PairedTest, ...]:
@@ -260,7 +267,7 @@ class Trust(Result):
 
     @property
     def _ordered(self) -> int:
-        return len(self.methods) if len(self.methods) >= FEW else len(self.maps)
+        return len(self.methods) if len(self.methods) >= ORDERED else len(self.maps)
 
     def _of(self, method: str) -> list[PairedTest]:
         rows = [row for row in self.comparisons if row.method == method]
@@ -312,6 +319,9 @@ class Trust(Result):
         if self.facts["marked images"]:
             marked = many(int(self.facts["marked images"]))
             sentences.append(f"Regions: {marked} with a marked region of the class.")
+        secondary = [describe_column(name).title for name in self.few if metrics.entry(name).imputer]
+        if secondary and own["secondary_images"] is not None:
+            sentences.append(f"Measured on the first {many(own['secondary_images'])} alone: {join(secondary)}.")
         sentences += self.remarks
         agree = ", ".join(f"{name} {rho:.2f}" for name, rho in self.rank_agreement().items())
         measured = many(next(iter(self.protocols.values())).shape[0])

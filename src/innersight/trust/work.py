@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from innersight.heatmaps.request import GRADIENT, forward_passes
 from innersight.trust.conditions import LABELS, conditions
 from innersight.trust.faithfulness import masks_of
-from innersight.trust.metrics import metrics
-from innersight.trust.protocol import others
+from innersight.trust.metrics import asked, metrics
+from innersight.trust.protocol import ORDERED, others
 from innersight.trust.request import TrustRequest
 
 Progress = Callable[[int, int, str], None]
@@ -58,9 +58,13 @@ def changed(request: TrustRequest) -> int:
     return explaining(request.methods) * len(needed - unmet)
 
 
-def removing(request: TrustRequest, maps: int, compared: bool) -> int:
-    """Return how many images with parts removed the metrics and protocols look at, for one image."""
+def removing(request: TrustRequest, maps: int, secondary: bool) -> int:
+    """Return how many images with parts removed the metrics and protocols look at, for one image.
+
+    secondary : see `Protocol.is_secondary`.
+    """
     steps, methods = request.protocol.steps, len(request.methods)
-    asked: list[int] = [entry.masks(methods, maps, steps) for entry in metrics.entries() if entry.masks]
-    ways = [request.protocol, *(others(request.protocol) if compared else ())]
-    return sum(asked) + sum(masks_of(maps, way.steps) for way in ways)
+    needed: list[int] = [entry.masks(methods, maps, steps) for entry in asked(secondary) if entry.masks]
+    compared = methods if methods >= ORDERED else maps
+    ways = others(request.protocol) if secondary else ()
+    return sum(needed) + masks_of(maps, steps) + sum(masks_of(compared, way.steps) for way in ways)

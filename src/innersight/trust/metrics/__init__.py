@@ -24,7 +24,8 @@ metrics: Registry[Metric] = Registry(
 - primary : whether methods are ranked by it; one metric is. It is a function of the curves of a case.
 - component : whether it is a term of another metric, and has no column in figures and tables of the terminal.
 - protocol : whether it is another way to rank the maps, whose order is compared with that of the primary metric.
-- imputer : the imputer of removed pixels, or `SAME`; of a metric that needs passes.
+- imputer : the imputer of removed pixels, or `SAME`; of a metric that needs passes. Unless it is a control, it is
+  measured on `Protocol.secondary_images` of the images alone.
 - masks : of a metric that needs passes, how many: a function of the numbers of methods, maps and steps.
 - needs : what it takes beside the maps: names of `trust.conditions`, or `REGIONS`. Left out where that is missing.
 - control : the condition under which it is the primary score of the same method; each method is compared with it.
@@ -36,6 +37,11 @@ SAME = "same"
 """The imputer of the protocol that `trust` was called with."""
 REGIONS = "regions"
 """Stands in `needs` for a region of the class on the image."""
+
+
+def asked(secondary: bool) -> list[Entry[Metric]]:
+    """Return the metrics that are measured on an image. secondary : whether those are that decide no verdict."""
+    return [entry for entry in metrics.entries() if secondary or entry.imputer is None or entry.control is not None]
 
 
 def primary() -> Entry[Metric]:
