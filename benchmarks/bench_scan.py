@@ -23,7 +23,7 @@ from innersight.inputs import Loaded, entries, network_input, stream
 from innersight.layers import layers
 from innersight.model import Model
 from innersight.scan.layer_batch import Batch
-from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.scan.perceptual_hash import perceptual_hash, repeats
 from innersight.scan.settings import layer_settings
 from innersight.scan.statistics.extremes import decode
 from innersight.scan.tally import LayerStatistics
@@ -84,7 +84,7 @@ class _Scanned:
             layer.name: LayerStatistics(settings, layer.grid)
             for layer, settings in zip(found, layer_settings(model, found, TOP).values(), strict=True)
         }
-        self.count = 0
+        self.count, self.hashes = 0, list[Tensor]()
         self.generator = torch.Generator().manual_seed(1)
         if before:
             self.run(torch.randn(BATCH, *model.input.shape, generator=self.generator))
@@ -94,7 +94,10 @@ class _Scanned:
 
     def run(self, x: Tensor) -> None:
         hashes = perceptual_hash(self.model.input.denormalise(x))
-        batch = Batch(torch.arange(self.count, self.count + len(x)) + 1_000_000, torch.full((len(x),), -1), hashes)
+        repeated = bool(repeats(hashes, torch.cat([hashes[:0], *self.hashes])).any())
+        self.hashes.append(hashes)
+        numbers = torch.arange(self.count, self.count + len(x)) + 1_000_000
+        batch = Batch(numbers, torch.full((len(x),), -1), hashes, repeated)
         self.count += len(x)
         readers = {name: lambda maps, part=part: part.add(maps, batch) for name, part in self.parts.items()}
         tap.read(self.model, x.to(memory_format=torch.channels_last), readers)

@@ -190,7 +190,12 @@ class InputSpec:
 
         """
         mean, std = self._stats(tensor)
-        return tensor * std + mean
+        rows = tensor.permute(0, 2, 3, 1)
+        if not rows.is_contiguous():
+            return tensor * std + mean
+        # By whole rows, as in `normalise`.
+        mean, std = (row.flatten().repeat(rows.shape[2]) for row in (mean, std))
+        return (rows.flatten(2) * std).add_(mean).view(rows.shape).permute(0, 3, 1, 2)
 
     def _stats(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return _row(self.mean, like.dtype, like.device), _row(self.std, like.dtype, like.device)

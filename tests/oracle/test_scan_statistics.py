@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from innersight.scan.buckets import Histogram, bucket, middles, side
-from innersight.scan.layer_batch import Batch
+from innersight.scan.layer_batch import Batch, locations_of_images, reduced
 from innersight.scan.perceptual_hash import (
     NO_HASH,
     beside,
@@ -22,6 +22,7 @@ from innersight.scan.perceptual_hash import (
     near,
     near_duplicates,
     perceptual_hash,
+    repeats,
     together,
 )
 from innersight.scan.statistics import LayerSettings, statistics
@@ -64,8 +65,12 @@ def gathered(
     hashes: Tensor | None = None,
     room: LayerSettings = ROOM,
     informed: bool = True,
+    looked_up: bool = True,
 ) -> LayerStatistics:
-    """Scan maps in shards that end at `shards`, merged in order. informed : shards know what was found before."""
+    """Scan maps in shards that end at `shards`, merged in order. informed : shards know what was found before.
+
+    looked_up : each batch knows whether it repeats an image of its shard.
+    """
     whole = LayerStatistics(room, (maps.shape[2], maps.shape[3]))
     hashes = unlike(len(maps)) if hashes is None else hashes
     classes = classes_of(len(maps))
@@ -75,7 +80,8 @@ def gathered(
             some = maps[numbers]
             if channels_last:
                 some = some.to(memory_format=torch.channels_last)
-            part.add(some, Batch(numbers, classes[numbers], hashes[numbers]))
+            repeated = bool(repeats(hashes[numbers], hashes[start : int(numbers[0])]).any()) if looked_up else True
+            part.add(some, Batch(numbers, classes[numbers], hashes[numbers], repeated))
         whole.merge(part)
     return whole
 
@@ -433,6 +439,36 @@ def test_which_near_duplicates_stay(count: int, most: int, seed: int) -> None:
         found |= together(rows, torch.arange(start, count), hashes[start:], 1)
         assert found.tolist() == [not alone]
     assert copies(hashes.numpy(), hashes.numpy()).tolist() == [sum(row) for row in pairs]
+
+
+@pytest.mark.parametrize("of", [4, 60, 400])
+def test_what_is_known_of_repeated_images_changes_nothing(of: int) -> None:
+    """Many, few and hardly any near-duplicates, within batches and across them."""
+    count = 420
+    maps, hashes = maps_of(count), scenes(count, of, of=of)
+    room = LayerSettings(UNITS, 20, 1, CLASSES, CPU, "own")
+    for shards in ([], [150, 300]):
+        known, unknown = (gathered(maps, shards, 16, hashes=hashes, room=room, looked_up=i) for i in (True, False))
+        assert same(known, unknown)
+    found = [repeats(hashes[at : at + 16], hashes[:at]).tolist() for at in range(0, count, 16)]
+    truth = [any(near_duplicates(int(one), int(other)) for other in hashes[:i]) for i, one in enumerate(hashes)]
+    assert list(itertools.chain.from_iterable(found)) == truth
+
+
+@pytest.mark.parametrize(("h", "w"), [(3, 4), (16, 16), (17, 16), (1, 1)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_locations_of_images_are_those_of_single_maps(h: int, w: int, channels_last: bool) -> None:
+    """Also where values are equal: the first column, and in it the first row."""
+    maps = maps_of(6, h=h, w=w)
+    maps = maps.to(memory_format=torch.channels_last) if channels_last else maps
+    batch = reduced(maps, Batch(torch.arange(6), classes_of(6), unlike(6)))
+    for rows in (torch.arange(6), torch.tensor([1, 4])):
+        for row, found in zip(rows.tolist(), locations_of_images(batch, rows).tolist(), strict=True):
+            for unit, at in enumerate(found):
+                columns = maps[row, unit].T.tolist()
+                high = max(map(max, columns))
+                x = next(i for i, column in enumerate(columns) if high in column)
+                assert divmod(at, w) == (columns[x].index(high), x)
 
 
 @pytest.mark.parametrize("most", [1, 2])

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 CHUNK = 1 << 19  # values; an image's maps of more than this are reduced alone, while they are in the cache
+SMALL = 256  # locations; to find the highest one of larger maps takes less time map by map
 T = TypeVar("T")
 
 
@@ -17,12 +18,14 @@ class Batch:
     """The images that pass the network together, in the order of their numbers.
 
     numbers : (B,) int64. classes : (B,) int64, -1 where unknown. phash : (B,) int64, perceptual hashes, see
-    `innersight.scan.perceptual_hash`. peaks : (B, units) of each layer reached so far, as in `LayerBatch`.
+    `innersight.scan.perceptual_hash`. repeated : whether any is a near-duplicate of an earlier image of its shard; True
+    where that was not looked up. peaks : (B, units) of each layer reached so far, as in `LayerBatch`.
     """
 
     numbers: Int[Tensor, " B"]
     classes: Int[Tensor, " B"]
     phash: Int[Tensor, " B"]
+    repeated: bool = True
     peaks: dict[str, Float[Tensor, "B units"]] = field(default_factory=dict, repr=False)
     _made: dict[object, object] = field(default_factory=dict, repr=False)
 
@@ -102,8 +105,13 @@ def locations(
 
 
 def locations_of_images(batch: LayerBatch, rows: Int[Tensor, " n"]) -> Int[Tensor, "n units"]:
-    """Return where every unit is highest on the batch's images `rows`, as y * w + x, int32."""
-    units = batch.peak.shape[1]
+    """Return where every unit is highest on the batch's images `rows`, as y * w + x, int32; see `locations`."""
+    _, height, width, units = batch.maps.shape
+    if len(rows) == len(batch.peak) and height * width <= SMALL:
+        # All maps are looked at: along the units, which are next to each other in memory.
+        x = batch.high_columns.max(1).indices
+        columns = batch.maps.gather(2, x[:, None, None].expand(-1, height, -1, -1))[:, :, 0]
+        return (columns.max(1).indices * width + x).to(torch.int32)
     found = locations(batch, rows.repeat_interleave(units), torch.arange(units, device=rows.device).repeat(len(rows)))
     return found.view(len(rows), units)
 

@@ -61,6 +61,16 @@ def near(first: Int[Tensor, "rows n"], second: Int[Tensor, "rows m"]) -> Bool[Te
     return (_differing(one ^ two) <= NEAR) & (one != NO_HASH) & (two != NO_HASH)
 
 
+def repeats(hashes: Int[Tensor, " B"], before: Int[Tensor, " n"]) -> Bool[Tensor, " B"]:
+    """Return which images are near-duplicates of one before them, in the batch or among those `before` it.
+
+    >>> repeats(torch.tensor([1, 1 << 40 | 0xFFFFFF, 3]), torch.tensor([0b111 << 50]))
+    tensor([ True, False,  True])
+    """
+    known = torch.cat([before, hashes])
+    return near(hashes[None], known[None])[0].tril(len(before) - 1).any(1)
+
+
 def beside(rows: Int[Tensor, " n"], hashes: Int[Tensor, " n"], old: Int[Tensor, "m kept"]) -> Bool[Tensor, " m"]:
     """Return which of m rows get a near-duplicate of an old image. rows : of each new image, with its hash."""
     found = torch.zeros(len(old), dtype=torch.bool, device=old.device)

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from innersight import tap
 from innersight.errors import InnersightError, printable
@@ -21,7 +22,7 @@ from innersight.remote import spread
 from innersight.scan.layer_batch import Batch
 from innersight.scan.ledger import Record
 from innersight.scan.options import Batching
-from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.scan.perceptual_hash import perceptual_hash, repeats
 from innersight.scan.settings import Pairs, layer_settings
 from innersight.scan.tally import LayerStatistics
 
@@ -150,6 +151,7 @@ def gather(
     """Add the images to `parts`, `batch` at a time; return a record of each, in the order of their numbers."""
     records: list[Record] = []
     waiting: list[Loaded] = []
+    hashes: list[Tensor] = []
     for one in entries:
         if one.broken is None:
             waiting.append(one)
@@ -157,20 +159,24 @@ def gather(
             label = _text(one.entry.label)
             records.append(Record(one.entry.number, one.entry.name, label, -1, 0, one.stamp, one.digest, one.broken))
         if len(waiting) == batch:
-            records += _add(model, parts, waiting, look)
+            records += _add(model, parts, waiting, hashes, look)
             waiting = []
     if waiting:
-        records += _add(model, parts, waiting, look)
+        records += _add(model, parts, waiting, hashes, look)
     return sorted(records, key=lambda record: record.number)
 
 
-def _add(model: Model, parts: Mapping[str, LayerStatistics], loaded: Sequence[Loaded], look: InputLook) -> list[Record]:
+def _add(
+    model: Model, parts: Mapping[str, LayerStatistics], loaded: Sequence[Loaded], before: list[Tensor], look: InputLook
+) -> list[Record]:
+    """Add a batch. before : hashes of the images of the shard so far; takes those of the batch."""
     x = network_input(loaded, model)
     look.add(x, (one.size for one in loaded))
     classes = [class_of(one.entry.label, model.labels) for one in loaded]
     numbers, known = (torch.tensor(values, device=x.device) for values in ([i.entry.number for i in loaded], classes))
     hashes = perceptual_hash(model.input.denormalise(x.float()))
-    batch = Batch(numbers, known, hashes)
+    batch = Batch(numbers, known, hashes, bool(repeats(hashes, torch.cat([hashes[:0], *before])).any()))
+    before.append(hashes)
     readers = {name: partial(part.add, batch=batch) for name, part in parts.items()}
     tap.read(model, x, readers)
     return [

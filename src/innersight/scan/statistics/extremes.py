@@ -47,7 +47,7 @@ class Extremes:
         self._max_duplicates = settings.max_duplicates
         self._rise(self.keys[:, -1])
         self._waiting: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        self._count, self._often = 0, FIRST
+        self._count, self._often, self._repeated = 0, FIRST, False
 
     def prune(self, before: "Extremes") -> None:
         """Reject candidates that cannot be among the images kept, given those kept of earlier images."""
@@ -63,6 +63,7 @@ class Extremes:
             keys = encode(values[rows, units], batch.images.numbers[rows])
             found = locations(batch, rows, units, lowest=self._sign < 0)
             self._waiting.append((units, keys, batch.images.phash[rows], found))
+            self._repeated |= batch.images.repeated
         self._count += len(values)
         if self._count >= self._often:
             self._often = OFTEN
@@ -74,16 +75,25 @@ class Extremes:
         if self._waiting:
             units, *rest = (torch.cat(part) for part in zip(*self._waiting, strict=True))
             self._waiting = []
-            self._take(units, *rest, apart=False)
+            # Where no image was like an earlier one of the shard, none of those waiting is like one kept or another.
+            self._take(units, *rest, apart=False, alike=self._repeated)
+            self._repeated = False
 
     def merge(self, later: "Extremes") -> None:
         """Add the images that another one kept."""
         self.settle()
         later.settle()
         present = (later.keys >= self.floor[:, None]) & (later.keys != NONE)
+        if not bool((self.keys[:, 0] != NONE).any()):
+            self.keys = later.keys.where(present, NONE)
+            self.hashes, self.locations = later.hashes.where(present, NO_HASH), later.locations.where(present, 0)
+            self._rise(torch.maximum(self.floor, self.keys[:, -1]))
+            return
         units = present.nonzero()[:, 0]
         if len(units):
-            self._take(units, later.keys[present], later.hashes[present], later.locations[present], apart=True)
+            self._take(
+                units, later.keys[present], later.hashes[present], later.locations[present], apart=True, alike=True
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the keys, highest first, perceptual hashes of the images, the locations, y * w + x, and the floor."""
@@ -96,14 +106,19 @@ class Extremes:
         self.keys, self.hashes, self.locations = keys, hashes, locations_
         self._rise(tensors["floor"].to(self.keys.device))
 
-    def _take(self, units: Tensor, keys: Tensor, hashes: Tensor, locations_: Tensor, *, apart: bool) -> None:
-        """Sort images in, one for each of `units`. apart : those of one unit hold at most `max_duplicates` alike."""
+    def _take(
+        self, units: Tensor, keys: Tensor, hashes: Tensor, locations_: Tensor, *, apart: bool, alike: bool
+    ) -> None:
+        """Sort images in, one for each of `units`. apart : those of one unit hold at most `max_duplicates` alike.
+
+        alike : whether any may be a near-duplicate of another one or of those kept.
+        """
         counts = torch.bincount(units, minlength=len(self.keys))
         touched = counts > 0
         row = (touched.cumsum(0) - 1)[units]
         old = self.hashes[touched]
-        some = beside(row, hashes, old)
-        if not apart:
+        some = beside(row, hashes, old) if alike else None
+        if some is not None and not apart:
             some |= together(row, keys & LAST, hashes, len(old))
         order = units.argsort(stable=True)
         rank = torch.empty_like(units)
@@ -114,7 +129,7 @@ class Extremes:
         keys, best = _filled(self.keys[touched], spare, NONE, into, keys).sort(1, descending=True)
         hashes = _filled(old, spare, NO_HASH, into, hashes).gather(1, best)
         locations_ = _filled(self.locations[touched], spare, 0, into, locations_).gather(1, best)
-        if some.any():
+        if some is not None and some.any():
             stay = distinct(hashes[some], self._max_duplicates)
             for values, nothing in ((keys, NONE), (hashes, NO_HASH), (locations_, 0)):
                 values[some] = values[some].gather(1, stay.clamp(min=0)).masked_fill(stay < 0, nothing)

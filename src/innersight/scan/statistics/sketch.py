@@ -14,6 +14,7 @@ from innersight.scan.statistics import LayerSettings, statistics
 FINE = 4  # bits of the mantissa: 16 buckets to a factor of two
 ERROR = 2.0 ** -(FINE + 1)  # relative, of a value read from the sketch
 LOCATIONS = 4  # looked at in each map
+TOGETHER = 512  # values of a unit that are counted in one go
 
 
 @statistics.register(
@@ -35,14 +36,34 @@ class Sketch:
     """
 
     def __init__(self, settings: LayerSettings) -> None:
-        self.values = buckets.Histogram(settings.units, FINE, torch.int32, settings.device)
+        self._values = buckets.Histogram(settings.units, FINE, torch.int32, settings.device)
+        self._waiting: list[Tensor] = []
+        self._count = 0
 
     def add(self, batch: LayerBatch) -> None:
         """Add a batch; maps that hold anything but finite numbers are left out."""
         total = batch.locations_per_map
         count = min(LOCATIONS, total)
-        counted = None if batch.clean else batch.finite[:, None].expand(-1, count, -1).flatten(0, 1)
-        self.values.add(batch.values(batch.images.cached(_chosen, total, count)), counted)
+        found = batch.values(batch.images.cached(_chosen, total, count))
+        if not batch.clean:
+            self._values.add(found, batch.finite[:, None].expand(-1, count, -1).flatten(0, 1))
+            return
+        self._waiting.append(found)
+        self._count += len(found)
+        if self._count >= TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the values that wait."""
+        if self._waiting:
+            self._values.add(self._waiting[0] if len(self._waiting) == 1 else torch.cat(self._waiting))
+        self._waiting, self._count = [], 0
+
+    @property
+    def values(self) -> buckets.Histogram:
+        """The histogram of all values added."""
+        self.settle()
+        return self._values
 
     def merge(self, later: "Sketch") -> None:
         """Add the counts of later images."""
