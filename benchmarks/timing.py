@@ -24,18 +24,26 @@ class Row:
         return self.seconds[other] / self.seconds["innersight"]
 
 
-def race(what: str, contenders: Mapping[str, Callable[[], object]], *, rounds: int = 7, target: str = "") -> Row:
-    """Time every contender once per round, after one round that does not count."""
+def race(
+    what: str,
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 7,
+    target: str = "",
+    clock: Callable[[], float] = time.perf_counter,
+    unit: str = "",
+) -> Row:
+    """Time every contender once per round, after one round that does not count. clock, unit : what is counted."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, run in contenders.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     median = {name: statistics.median(values) for name, values in times.items()}
     spread = {}
     for name, values in times.items():
-        low, _, high = statistics.quantiles(values, n=4)
+        low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else 3 * values
         spread[name] = (high - low) / 2 / median[name]
-    return Row(what, median, spread, target)
+    return Row(what, median, spread, target, unit)

@@ -67,7 +67,9 @@ class Histogram:
 
     def merge(self, first: int, counts: Int[Tensor, "units n"]) -> None:
         """Add other counts, from another first bucket on."""
-        if counts.shape[1]:
+        if counts.shape[1] and not self.counts.shape[1]:
+            self.first, self.counts = first, counts.to(self.counts, copy=True)
+        elif counts.shape[1]:
             self.reach(first, first + counts.shape[1])
             self.counts[:, first - self.first : first - self.first + counts.shape[1]] += counts.to(self.counts)
 

@@ -301,7 +301,7 @@ class _Work:
         """Return the numbers of the images that any unit keeps, in order."""
         found: list[Tensor] = []
         for statistics in self.layers.values():
-            tensors = statistics.tensors()
+            tensors = statistics.tensors(("highest", "lowest", "bands", "presence"))
             found += [torch.unique(decode(tensors[f"{end}/keys"])[1]) for end in ("highest", "lowest")]
             found += [tensors["bands/numbers"], tensors["presence/first"]]
         numbers: list[int] = torch.unique(torch.cat(found)).tolist()

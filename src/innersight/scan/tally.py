@@ -1,6 +1,6 @@
 """What a scan keeps of one layer: a fixed amount, however many images there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,11 +60,12 @@ class LayerStatistics:
         for name, part in self.parts.items():
             part.merge(later.parts[name])
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return everything by `STATISTIC/name`, on the CPU."""
+    def tensors(self, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Return everything, or that of the statistics named, by `STATISTIC/name`, on the CPU."""
         return {
             f"{name}/{key}": tensor.cpu().contiguous()
             for name, part in self.parts.items()
+            if names is None or name in names
             for key, tensor in part.tensors().items()
         }
 
