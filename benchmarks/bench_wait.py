@@ -43,7 +43,8 @@ def _layers(name: str) -> Row:
 
 def _fresh(build: Callable[[], Model], run: Callable[[Model], object]) -> Callable[[], object]:
     """Return a call on a Model of which nothing was measured yet."""
-    return lambda: run(ins.load(build().net, input=build().input))
+    model = build()
+    return lambda: run(ins.load(model.net, input=model.input))
 
 
 def _trust() -> Row:
