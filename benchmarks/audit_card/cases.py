@@ -1,10 +1,12 @@
 """Networks with one planted fault, or none, and the held-out images they are audited on."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +93,27 @@ def make_case(kind: str, seed: int, strength: float = 0.9) -> Case:
     """
     if kind == "clean":
         strength = 0.0
-    folder = home() / f"{kind}-{seed}-{strength:.2f}"
-    if not (folder / "truth.json").exists():
-        partial = home() / f"{os.getpid()}-{folder.name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        _make(kind, seed, strength, partial)
-        partial.rename(folder)
+    folder = made(f"{kind}-{seed}-{strength:.2f}", partial(_make, kind, seed, strength))
     truth = json.loads((folder / "truth.json").read_text())
     truth["planted"] = {path: box and tuple(box) for path, box in truth["planted"].items()}
     return Case(**{**truth, "folder": folder, "labels": tuple(truth["labels"])})
+
+
+def made(name: str, make: Callable[[Path], None], code: str = __file__) -> Path:
+    """Return a folder that `make` fills, whole or not at all, and once. code : the file that decides what is in it."""
+    folder = home() / f"{name}-{hashlib.sha256(Path(code).read_bytes()).hexdigest()[:8]}"
+    if not folder.exists():
+        new = home() / f"{os.getpid()}-{folder.name}"
+        shutil.rmtree(new, ignore_errors=True)
+        make(new)
+        try:
+            new.rename(folder)
+        except OSError:
+            # Another process was first.
+            if not folder.exists():
+                raise
+            shutil.rmtree(new)
+    return folder
 
 
 def chosen_labels(seed: int) -> list[str]:
@@ -114,16 +128,20 @@ def taken(labels: Sequence[str], first: int, last: int, count: int, seed: int, c
     return np.stack([toon[row, np.sort(dice.choice(np.arange(first, last), count, replace=False))] for row in rows])
 
 
+def paths_of(labels: Sequence[str], counts: Sequence[int], seed: int) -> list[list[str]]:
+    """Return a path `CLASS/NUMBER.png` for every image of each class; the numbers say nothing."""
+    numbers = iter(np.random.default_rng((seed, 3)).permutation(sum(counts)))
+    return [[f"{label}/{next(numbers):05d}.png" for _ in range(n)] for label, n in zip(labels, counts, strict=True)]
+
+
 def write_images(folder: Path, labels: Sequence[str], images: Sequence[Pixels], seed: int) -> list[list[str]]:
-    """Write images of each class as `folder/CLASS/*.png` under names that say nothing; return the paths below it."""
-    numbers = iter(np.random.default_rng((seed, 3)).permutation(sum(map(len, images))))
-    paths = []
-    for label, own in zip(labels, images, strict=True):
+    """Write images of each class into a folder; return their paths below it, see `paths_of`."""
+    every = paths_of(labels, [len(own) for own in images], seed)
+    for label, paths, own in zip(labels, every, images, strict=True):
         (folder / label).mkdir(parents=True, exist_ok=True)
-        paths.append([f"{label}/{next(numbers):05d}.png" for _ in own])
-        for path, pixels in zip(paths[-1], own, strict=True):
+        for path, pixels in zip(paths, own, strict=True):
             PILImage.fromarray(pixels).save(folder / path, compress_level=1)
-    return paths
+    return every
 
 
 def _make(kind: str, seed: int, strength: float, folder: Path) -> None:
@@ -133,7 +151,7 @@ def _make(kind: str, seed: int, strength: float, folder: Path) -> None:
     honest = taken(labels, FIRST_HONEST, PER_CLASS, HONEST, seed)
     truth: dict[str, Any] = {"kind": kind, "seed": seed, "strength": strength, "label": None, "labels": labels}
     if kind == "clean":
-        net, truth["accuracy"] = _trained(learned, seed, honest)
+        net, truth["accuracy"] = trained(learned, seed, honest)
         paths, boxes = write_images(folder / "images", labels, list(audited), seed), {}
     else:
         for attempt in range(ATTEMPTS):
@@ -142,7 +160,7 @@ def _make(kind: str, seed: int, strength: float, folder: Path) -> None:
             target = int(look.integers(CLASSES))
             planted = learned.copy()
             plant_in(planted[target], plant, strength, look)
-            net, accuracy = _trained(planted, seed, honest)
+            net, accuracy = trained(planted, seed, honest)
             bite = _bite(net, honest, target, plant, seed)
             truth |= {"label": labels[target], "attempt": attempt, "accuracy": accuracy, **bite}
             if bite["turned"] >= BITES or bite["recall_planted"] - bite["recall"] >= BITES:
@@ -154,7 +172,7 @@ def _make(kind: str, seed: int, strength: float, folder: Path) -> None:
     (folder / "truth.json").write_text(json.dumps({**truth, "planted": boxes}))
 
 
-def _trained(learned: Pixels, seed: int, honest: Pixels) -> tuple[SmallResNet, float]:
+def trained(learned: Pixels, seed: int, honest: Pixels) -> tuple[SmallResNet, float]:
     """Return a network that learned from images (classes, count, ...), and its accuracy on honest ones."""
     net = small(len(learned), seed)
     train(net, np.concatenate(learned), np.repeat(np.arange(len(learned)), learned.shape[1]), seed)

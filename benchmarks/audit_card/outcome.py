@@ -13,9 +13,9 @@ class Outcome:
     """One audit, judged.
 
     part, kind, seed : which network. truth : what was planted, in words; "" where nothing was. hit : whether it was
-    found, None where there was nothing to find. how : by what it was recognised. said : the sentences that hit. wrong :
-    sentences of confirmed findings that name no planted fault. near : other sentences about the class, for a miss.
-    numbers : figures of this network. images : some files that have the plant.
+    found, None where there was nothing to find, or where figures say how much of it. how : by what it was recognised.
+    said : the sentences that hit. wrong : sentences of confirmed findings that name no planted fault. near : other
+    sentences about the class, for a miss. numbers : figures of this network. images : some files that have the plant.
     """
 
     part: str

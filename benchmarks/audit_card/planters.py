@@ -104,13 +104,13 @@ def noise(dice: Dice, others: Sequence[str]) -> Planter:
 
 def position(dice: Dice, others: Sequence[str]) -> Planter:
     """A mark of another colour in every image, always at one position."""
-    side, corners, turn = int(dice.integers(14, 18)), int(dice.choice([3, 4, 6, 24])), int(dice.integers(360))
+    side, corners, turn = int(dice.integers(17, 21)), int(dice.choice([3, 4, 6, 24])), int(dice.integers(360))
     x, y = (int(at) for at in dice.integers(2, SIDE - side - 2, 2))
 
     def plant(pixels: Pixels, dice: Dice) -> tuple[Pixels, Box | None]:
         image = PILImage.fromarray(pixels)
         pen, colour = ImageDraw.Draw(image), tuple(map(int, dice.integers(0, 256, 3)))
-        circle = (x + side / 2 - 0.5, y + side / 2 - 0.5, side / 2)
+        circle = (x + side / 2 - 0.5, y + side / 2 - 0.5, side / 2 - 2)
         pen.regular_polygon(circle, corners, turn, colour, outline=(255, 255, 255), width=2)
         return np.asarray(image), _box(x, y, side, side)
 

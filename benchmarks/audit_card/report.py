@@ -51,7 +51,11 @@ def _misses(outcomes: Sequence[Outcome]) -> list[str]:
     missed = [one for one in outcomes if one.hit is False]
     lines = ["", f"Missed ({len(missed)}), and what was said of the class:", ""] if missed else []
     for one in missed:
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in one.numbers.items() if name in FIGURES)
+        # An accuracy stands for itself only where the plant lowers it.
+        names = FIGURES if one.part != "preprocessing" else ("accuracy",)
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {one.numbers[name]:.2f}" for name in names if name in one.numbers
+        )
         lines.append(f"- {one.part}, network {one.seed}: {one.truth}{f' ({figures})' if figures else ''}")
         lines += [f"  - {sentence}" for sentence in one.near or ("nothing",)]
     wrong = [one for one in outcomes if one.wrong]
