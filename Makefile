@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit coverage bench bench-quick train-toon clean
+.PHONY: demo test lint unit coverage bench bench-quick audit-card train-toon clean
 
 # Two processes with one thread each: threads that wait for each other are slower than one.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal
@@ -33,6 +33,10 @@ bench: $(VENV)/.bench
 # A regression of what people wait for most is seen in a few minutes; the page of figures stays as it is.
 bench-quick: $(VENV)/.test
 	$(BIN)/python -m benchmarks --print start explain
+
+# How many planted faults the audit finds, written into docs/audit.md; at most an hour on two cores.
+audit-card: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.audit_card
 
 # The embedded network, from nothing; see the model card in src/innersight/toons/run.
 train-toon: $(VENV)/.test
