@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for outcome, seconds in judged(jobs, options.workers):
         outcomes.append(outcome)
         _print(outcome, seconds)
+        (out / "card.json").write_text(json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
     figures = {name: part(name).figures([o for o in outcomes if o.part == name]) for name in options.parts}
     minutes = (time.monotonic() - start) / 60
-    (out / "card.json").write_text(json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
     text = report.page(figures, outcomes, minutes)
     (out / "card.md").write_text(text)
     report.sheet(outcomes, out / "misses.png")

@@ -106,7 +106,8 @@ def _cleanlab(folder: Path, every: Sequence[str], wrong: set[str]) -> dict[str, 
     probabilities = torch.cat(parts).numpy()
     given = np.array([model.labels.index(path.split("/")[0]) for path in every])
     quality = get_label_quality_scores(given, probabilities)
-    issues = find_label_issues(given, probabilities, return_indices_ranked_by="self_confidence")
+    # In this process: its own ones do not work in a worker's.
+    issues = find_label_issues(given, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     first = [every[i] in wrong for i in issues[:FIRST]]
     auroc = _auroc([-float(q) for q in quality], [path in wrong for path in every])
     return {"cleanlab_auroc": auroc, "cleanlab_precision": float(np.mean(first))}
