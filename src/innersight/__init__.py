@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
     from innersight.activations import activations as activations
+    from innersight.audit import audit as audit
     from innersight.compare import compare as compare
     from innersight.connections import connections as connections
     from innersight.dissection import dissect as dissect
@@ -39,6 +40,7 @@ _HOME = {
     "PatternOptions": "innersight.patterns",
     "TrainOptions": "innersight.train",
     "ablate": "innersight.ablation",
+    "audit": "innersight.audit",
     "compare": "innersight.compare",
     "connections": "innersight.connections",
     "dissect": "innersight.dissection",

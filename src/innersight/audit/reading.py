@@ -1,0 +1,217 @@
+"""One pass over the images: what the network says of each, and what each is like, apart from its content."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image as PILImage
+from torch import Tensor
+
+from innersight import tap
+from innersight.audit.properties import measure
+from innersight.errors import InnersightError, printable
+from innersight.heads import readable
+from innersight.image import Image
+from innersight.input_spec import InputSpec
+from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.layers import has_grid, last_grid
+from innersight.model import Model
+from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.train.data import content_of
+
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What was read of the images, a row for each.
+
+    names : files, or names. numbers : places among all that were given. classes : numbers of the classes they are
+    labelled with, -1 where unknown. logits : of the network. features : (images, units), the mean over locations of the
+    layer that class heatmaps are read from, else the logits. properties : (images, properties), see `properties`.
+    hashes : perceptual ones of the image, of its mirror image. digests : of the pixels of the whole image. kinds : of file, such as
+    "JPEG". sizes : (height, width) of the whole image.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    classes: Int[Tensor, " n"]
+    logits: Float[Tensor, "n classes"]
+    features: Float[Tensor, "n units"]
+    properties: Float[Tensor, "n properties"]
+    hashes: Int[Tensor, "n 2"]
+    digests: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sizes: Int[Tensor, "n 2"]
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class _One:
+    loaded: Loaded
+    pixels: np.ndarray
+    digest: str
+    kind: str
+    blocks: float
+
+
+class Pixels:
+    """What the network sees of each image as 8-bit pixels, (n, C, H, W), kept in a file while the audit runs."""
+
+    def __init__(self, file: Path, spec: InputSpec, count: int) -> None:
+        shape = (max(1, count), spec.channels, spec.height, spec.width)
+        self._values = np.memmap(file, np.uint8, "w+", shape=shape)
+        self._count = 0
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Keep (n, C, H, W) more."""
+        self._values[self._count : self._count + len(pixels)] = pixels
+        self._count += len(pixels)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return (n, C, H, W) uint8 of the rows of an index."""
+        return torch.from_numpy(np.ascontiguousarray(self._values[np.asarray(index)]))
+
+
+@contextmanager
+def pixel_store(spec: InputSpec, count: int) -> Iterator[Pixels]:
+    """Keep pixels in a temporary file that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="innersight-audit-") as folder:
+        yield Pixels(Path(folder) / "pixels", spec, count)
+
+
+def read_table(model: Model, images: Any, numbers: list[int] | None, pixels: Pixels, progress: Any) -> Table:
+    """Read the images, run the network on each once, and keep their pixels.
+
+    Raises ImageError where none can be read, InnersightError where the scores of all are NaN or infinite.
+    """
+    reading = ImageReader(images, model.input, model.labels, numbers=numbers)
+    layer = last_grid(model)[0] if has_grid(model) else None
+    parts: list[dict[str, Tensor]] = []
+    ones: list[tuple[str, int, int, str, str, tuple[int, int]]] = []
+    bad = 0
+    for group in batched(reading.each(partial(_read, spec=model.input)), BATCH):
+        logits, features = _run(model, network_input([one.loaded for one in group], model), layer)
+        fine = readable(logits) & features.isfinite().all(1)
+        bad += int((~fine).sum())
+        rows = fine.nonzero()[:, 0].tolist()
+        progress(len(group))
+        if not rows:
+            continue
+        own = [group[i] for i in rows]
+        shown = np.stack([one.pixels for one in own]).transpose(0, 3, 1, 2)
+        pixels.add(shown)
+        values = torch.from_numpy(np.ascontiguousarray(shown)).float() / 255
+        parts.append(
+            {
+                "logits": logits[rows],
+                "features": features[rows],
+                "properties": measure(values, [one.blocks for one in own]),
+                "hashes": torch.stack([perceptual_hash(values), perceptual_hash(values.flip(3))], 1),
+            }
+        )
+        ones += [_facts(one, model) for one in own]
+    if not ones:
+        raise InnersightError(f"the scores of {model.name} for all images are NaN or infinite: nothing can be audited")
+    names, places, classes, digests, kinds, sizes = zip(*ones, strict=True)
+    notes = reading.notes
+    if bad:
+        notes += (f"{bad:,} images were left out: the network's scores for them are NaN or infinite",)
+    return Table(
+        names, places, torch.tensor(classes), **{key: torch.cat([part[key] for part in parts]) for key in parts[0]},
+        digests=digests, kinds=kinds, sizes=torch.tensor(sizes), skipped=reading.skipped, notes=notes,
+    )  # fmt: skip
+
+
+def _facts(one: _One, model: Model) -> tuple[str, int, int, str, str, tuple[int, int]]:
+    entry = one.loaded.entry
+    name = str(entry.path) if entry.path is not None else one.loaded.name
+    label = class_of(entry.label, model.labels)
+    return printable(name), entry.number, label, one.digest, one.kind, one.loaded.size or (0, 0)
+
+
+def _read(entry: ImageEntry, spec: InputSpec) -> _One:
+    found = entry.load(spec).checked(spec)
+    values = found.values(spec)
+    loaded = Loaded(entry, values, None, name=found.name, size=(found.height, found.width))
+    content = entry.bytes()
+    return _One(loaded, _bytes(values, spec), content_of(content, found)[1], _kind(content), _blocks(found))
+
+
+def _bytes(values: np.ndarray | Tensor, spec: InputSpec) -> np.ndarray:
+    """Return what the network sees as (H, W, C) uint8."""
+    if isinstance(values, Tensor):
+        pixels = spec.denormalise(values[None].float())[0].permute(1, 2, 0)
+        return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return values if values.dtype == np.uint8 else (values.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _kind(content: bytes) -> str:
+    try:
+        with PILImage.open(io.BytesIO(content)) as image:
+            return image.format or ""
+    except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError):
+        return ""
+
+
+def _blocks(image: Image) -> float:
+    """Return how much steeper an image is across the edges of JPEG's blocks of 8 x 8 pixels than inside of them.
+
+    Wang, Sheikh and Bovik 2002 (no-reference quality of JPEG images), as a quotient: about 1 for images that were never
+    compressed, or scaled afterwards.
+    """
+    grey = np.asarray(image.pil.convert("L"), np.float32)
+    found = []
+    for values in (grey, grey.T):
+        steps = np.abs(np.diff(values, axis=1)).mean(0)
+        if len(steps) >= 16:
+            edge = np.arange(len(steps)) % 8 == 7
+            inside = float(steps[~edge].mean())
+            found.append(float(steps[edge].mean()) / inside if inside > 0 else 1.0)
+    return float(np.mean(found)) if found else 1.0
+
+
+def _run(model: Model, x: Tensor, layer: str | None) -> tuple[Float[Tensor, "B classes"], Float[Tensor, "B units"]]:
+    with tap.untouched(model), torch.no_grad():
+        captured = tap.capture(model, x, [layer] if layer else [], stop=False)
+        logits = captured.logits().float().cpu()
+        features = captured.activations[layer].float().mean((2, 3)).cpu() if layer else logits
+    return logits, features
+
+
+def halves(table: Table, seed: int) -> Bool[Tensor, " n"]:
+    """Return which images suggest; the others confirm.
+
+    By content, so that copies are on one side; near-duplicates follow the first of them.
+    """
+    from innersight.audit.copies import groups
+
+    leader = groups(table.hashes[:, 0], table.digests)
+    order = np.random.default_rng(seed).permutation(len(table))
+    side = torch.zeros(len(table), dtype=torch.bool)
+    # In each class every second group suggests, so that both halves have their share of it.
+    by_class: dict[int, dict[int, list[int]]] = {}
+    for i in order.tolist():
+        label = int(table.classes[i]) if table.classes[i] >= 0 else int(table.logits[i].argmax())
+        by_class.setdefault(label, {}).setdefault(int(leader[i]), []).append(i)
+    taken: dict[int, bool] = {}
+    for own in by_class.values():
+        first = 0
+        total = sum(map(len, own.values()))
+        for group, members in own.items():
+            suggests = taken.setdefault(group, first * 2 < total)
+            side[members] = suggests
+            first += len(members) * suggests
+    return side

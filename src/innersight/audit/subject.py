@@ -1,0 +1,125 @@
+"""What is audited: the network, what was read of the images, and what checks have in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from innersight import tap
+from innersight.audit.keep import Keep
+from innersight.audit.reading import Pixels, Table, halves
+from innersight.inputs import Given
+from innersight.layers import has_grid, last_grid
+from innersight.memory_format import memory_format
+from innersight.model import Model
+from innersight.trust.regions import Regions
+
+BATCH = 64
+GRADIENT = 3  # passes that a forward and a backward pass count as
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a check is given.
+
+    model : the network. images : as they were given, to be read again in another way. table : what was read of them.
+    pixels : what the network sees of each, `pixels[index]` gives (n, C, H, W) uint8. train : images that it was trained
+    on, if given. regions : where classes are seen, if given. full : look for longer. limit : passes that all checks may
+    take. seed : of everything random. progress : called with passes and what is being done. keep : see `Keep`.
+    """
+
+    model: Model
+    images: Given
+    table: Table
+    pixels: Pixels
+    train: Given | None
+    regions: Regions | None
+    full: bool
+    limit: int
+    seed: int
+    progress: Callable[[int, str], None]
+    keep: Keep
+    taken: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def passes(self) -> int:
+        """How many passes the checks have taken."""
+        return self.taken[0]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the class of any image is known."""
+        return bool((self.table.classes >= 0).any())
+
+    @cached_property
+    def own(self) -> Int[Tensor, " n"]:
+        """The class of each image: its label, of images without one the predicted class."""
+        known = self.table.classes
+        return torch.where(known >= 0, known, self.predicted) if self.labelled else self.predicted
+
+    @cached_property
+    def predicted(self) -> Int[Tensor, " n"]:
+        """The class with the highest score of each image."""
+        return self.table.logits.argmax(1)
+
+    @cached_property
+    def suggests(self) -> Bool[Tensor, " n"]:
+        """Whether an image may suggest hypotheses; the others confirm them."""
+        return halves(self.table, self.seed)
+
+    @cached_property
+    def layer(self) -> str | None:
+        """The layer that class heatmaps are read from; None for a network without any grid."""
+        return last_grid(self.model)[0] if has_grid(self.model) else None
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Return a random stream of its own for each key, the same in every run."""
+        return np.random.default_rng((self.seed, *key))
+
+    def tensor(self, pixels: Tensor) -> Float[Tensor, "n C H W"]:
+        """Return network input. pixels : (n, C, H, W), uint8, or floats in 0..1."""
+        values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        x = self.model.input.normalise(values).to(self.model.device, self.model.dtype)
+        return x.to(memory_format=memory_format(self.model))
+
+    def logits(self, pixels: Tensor, what: str) -> Float[Tensor, "n classes"]:
+        """Return the network's scores for pixels (n, C, H, W), uint8 or in 0..1; counts as n passes."""
+        found = []
+        with tap.untouched(self.model), torch.no_grad():
+            for part in torch.split(pixels, BATCH):
+                found.append(self.model.logits(self.tensor(part)).float().cpu())
+                self.count(len(part), what)
+        return torch.cat(found) if found else torch.zeros(0, len(self.model.labels))
+
+    def count(self, passes: int, what: str) -> None:
+        """Count passes that a check took."""
+        self.taken[0] += passes
+        self.progress(passes, what)
+
+    def takes(self, logits: Float[Tensor, "n classes"], label: int) -> Bool[Tensor, " n"]:
+        """Return which scores decide for a class: the highest is its own, of independent scores it is above 0."""
+        if self.model.head.link == "sigmoid":
+            return logits[:, label] > 0
+        return logits.argmax(1) == label
+
+    def margin(self, logits: Float[Tensor, "n classes"], label: int) -> Float[Tensor, " n"]:
+        """Return by how much the score of a class exceeds the highest other one; independent scores as they are."""
+        own = logits[:, label]
+        if self.model.head.link == "sigmoid" or logits.shape[1] == 1:
+            return own
+        others = logits.clone()
+        others[:, label] = -torch.inf
+        return own - others.amax(1)
+
+    def shown(self, pixels: UInt8[Tensor, "n C H W"]) -> UInt8[Tensor, "n H W 3"]:
+        """Return pixels as they are displayed."""
+        bands = list(self.model.input.shown)
+        return pixels[:, bands].permute(0, 2, 3, 1).contiguous()
+
+    def named(self, index: Sequence[int]) -> tuple[str, ...]:
+        """Return the files or names of images."""
+        return tuple(self.table.names[i] for i in index)
