@@ -37,8 +37,8 @@ class Table:
     names : files, or names. numbers : places among all that were given. classes : numbers of the classes they are
     labelled with, -1 where unknown. logits : of the network. features : (images, units), the mean over locations of the
     layer that class heatmaps are read from, else the logits. properties : (images, properties), see `properties`.
-    hashes : perceptual ones of the image, of its mirror image. digests : of the pixels of the whole image. kinds : of file, such as
-    "JPEG". sizes : (height, width) of the whole image.
+    hashes : perceptual ones of the image, of its mirror image. digests : of the pixels of the whole image. kinds : of
+    file, such as "JPEG". sizes : (height, width) of the whole image.
     """
 
     names: tuple[str, ...]
