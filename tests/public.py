@@ -49,6 +49,7 @@ def _halves(name: str) -> dict[str, np.ndarray]:
 
 CASES: dict[str, Case] = {
     "ablate": lambda model, images, out: ins.ablate(model, images, some_layer(model)),
+    "audit": lambda model, images, out: ins.audit(model, _folder(out), checks=["units"]),
     "compare": lambda model, images, out: ins.compare(model, images, some_layer(model)),
     "connections": lambda model, images, out: ins.connections(model, f"{some_layer(model)}:0-1", images),
     "dissect": lambda model, images, out: ins.dissect(model, _folder(out), _halves, quantile=0.2),

@@ -14,6 +14,7 @@ from innersight.errors import printable
 # A command prints one table: what the others show is not imported for it.
 if TYPE_CHECKING:
     from innersight.ablation import Ablation
+    from innersight.audit import Audit
     from innersight.compare import Comparison
     from innersight.connections import Connections
     from innersight.dissection import Dissection, WordLabels
@@ -218,6 +219,13 @@ def trust(result: "Trust") -> str:
     best = "; ".join(f"better {kind}: {', '.join(names)}" for kind, names in better.items() if names)
     said = [best, "", *result.verdicts(), *left, "", result.note, "", result.sentence]
     return "\n".join([table(head, rows), "", *map(printable, said)])
+
+
+def audit(result: "Audit") -> str:
+    """Return the findings, the confirmed ones first, then what was checked and what that could have missed."""
+    from innersight.audit.wording import sentences
+
+    return "\n".join(map(printable, sentences(result)))
 
 
 def comparison(result: "Comparison", limit: int = 10) -> str:

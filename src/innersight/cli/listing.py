@@ -15,6 +15,7 @@ KINDS = {
     "ground-truth": ("innersight.trust.ground_truth:ground_truth", "Tests of heatmaps on images made for it"),
     "imputers": ("innersight.trust.imputers:imputers", "What fills removed pixels"),
     "baselines": ("innersight.trust.baselines:baselines", "Maps that know nothing, to compare heatmaps with"),
+    "checks": ("innersight.audit.checks:checks", "What an audit looks for in a classifier"),
     "sources": ("innersight.sources.origins:registry", "Where networks come from, for MODEL"),
     "statistics": ("innersight.scan.statistics:statistics", "What a scan keeps of every layer"),
     "exports": ("innersight.study.exports:exports", "Tools that a study can be exported to"),

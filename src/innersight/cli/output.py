@@ -60,7 +60,7 @@ def study_and_files(out: list[Path] | None) -> tuple[Path | None, list[Path]]:
     folders = [path for path in out or () if path.is_dir() or not path.suffix]
     if len(folders) > 1:
         raise InnersightError(
-            f"--out names {len(folders)} folders, {folders[0]} and {folders[1]}: a scan is stored in one"
+            f"--out names {len(folders)} folders, {folders[0]} and {folders[1]}: name one for the study"
         )
     return (folders[0] if folders else None), [path for path in out or () if path not in folders]
 

@@ -1,9 +1,30 @@
 """Commands for predictions: make them, explain them, judge the explanations, and see what they depend on."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from innersight.cli.command import PREDICTIONS, Call, command
-from innersight.errors import printable
+from innersight.cli.command import PREDICTIONS, Call, Json, Typed, command
+from innersight.cli.output import study_and_files
+from innersight.errors import InnersightError, printable
+from innersight.render.formats import check
+
+Out = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Study folder to keep the audit in and resume from, or a file (.png .json .safetensors). May be repeated.",
+        rich_help_panel="Output",
+    ),
+]
+FailOn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="confirmed", help="Exit with status 1 where a fault is confirmed, for CI.", rich_help_panel="Output"
+    ),
+]
 
 
 @command(PREDICTIONS)
@@ -35,3 +56,25 @@ def trust(call: Call) -> None:
 def ablate(call: Call) -> None:
     """Write ablate.png unless --out names other files."""
     call.deliver(call.run(), "ablation")
+
+
+@command(
+    PREDICTIONS,
+    without=("out",),
+    typed={"train": Typed("FOLDER"), "boxes": Typed("CSV"), "masks": Typed("DIR")},
+    writes=False,
+)
+def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: Out = None) -> None:
+    """With --out STUDY the audit is kept there: run the same command again to resume, and look at it by `view`.
+
+    The exit status is 0 whatever is found, unless --fail-on says otherwise.
+    """
+    if fail_on not in (None, "confirmed"):
+        raise InnersightError(f"--fail-on {fail_on}: the only choice is confirmed")
+    folder, files = study_and_files(out)
+    check(files)
+    call.json, call.out = json, files or None
+    result = call.run(out=folder)
+    call.deliver(result, "audit", default=None)
+    if fail_on is not None and not result.clean:
+        raise typer.Exit(1)
