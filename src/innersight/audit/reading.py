@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
-from innersight.audit.properties import measure
+from innersight.audit.properties import blocks, measure
 from innersight.errors import InnersightError, printable
 from innersight.heads import readable
 from innersight.image import Image
@@ -167,20 +167,9 @@ def _kind(content: bytes) -> str:
 
 
 def _blocks(image: Image) -> float:
-    """Return how much steeper an image is across the edges of JPEG's blocks of 8 x 8 pixels than inside of them.
-
-    Wang, Sheikh and Bovik 2002 (no-reference quality of JPEG images), as a quotient: about 1 for images that were never
-    compressed, or scaled afterwards.
-    """
-    grey = np.asarray(image.pil.convert("L"), np.float32)
-    found = []
-    for values in (grey, grey.T):
-        steps = np.abs(np.diff(values, axis=1)).mean(0)
-        if len(steps) >= 16:
-            edge = np.arange(len(steps)) % 8 == 7
-            inside = float(steps[~edge].mean())
-            found.append(float(steps[edge].mean()) / inside if inside > 0 else 1.0)
-    return float(np.mean(found)) if found else 1.0
+    """Return the steps at the edges of JPEG's blocks, see `blocks`, of the whole image, before it is scaled."""
+    values = torch.from_numpy(np.array(image.pil.convert("L"), np.float32))
+    return float(blocks(values[None, None] / 255)[0])
 
 
 def _run(model: Model, x: Tensor, layer: str | None) -> tuple[Float[Tensor, "B classes"], Float[Tensor, "B units"]]:

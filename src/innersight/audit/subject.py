@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.trust.regions import Regions
 
+T = TypeVar("T")
 BATCH = 64
 GRADIENT = 3  # passes that a forward and a backward pass count as
 
@@ -44,6 +46,7 @@ class Subject:
     progress: Callable[[int, str], None]
     keep: Keep
     taken: list[int] = field(default_factory=lambda: [0])
+    found: dict[str, Any] = field(default_factory=dict)
 
     @property
     def passes(self) -> int:
@@ -94,6 +97,13 @@ class Subject:
                 found.append(self.model.logits(self.tensor(part)).float().cpu())
                 self.count(len(part), what)
         return torch.cat(found) if found else torch.zeros(0, len(self.model.labels))
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """Return what `compute` returns, which is called once for each name: what checks have in common."""
+        if name not in self.found:
+            self.found[name] = compute()
+        value: T = self.found[name]
+        return value
 
     def count(self, passes: int, what: str) -> None:
         """Count passes that a check took."""

@@ -236,7 +236,7 @@ class _Linear:
 
     def fit(self, samples: "Iterable[Sequence[Tensor]]") -> None:
         """Take batches of which cells were seen (n, cells), the target (n,), and how much each counts (n,)."""
-        from sklearn.linear_model import Lasso, LinearRegression  # type: ignore[import-untyped]
+        from sklearn.linear_model import Lasso, LinearRegression
 
         seen, target, weights = (torch.cat(part).cpu().double() for part in zip(*samples, strict=True))
         weights = weights.flatten()

@@ -1,0 +1,153 @@
+"""What each class depends on: cues suggested by one half of its images, tested by intervention on the other half."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from innersight.audit import evidence, recurring
+from innersight.audit.cues import Cue, mask_of
+from innersight.audit.interventions import Trial, given, taken
+from innersight.audit.properties import COLUMNS, Property, properties
+from innersight.audit.subject import GRADIENT, Subject
+
+Rows = Int[np.ndarray, " n"]
+LEAST = 20  # images of a class that are needed
+LOOKED = 48  # images of a class whose evidence is looked at, in each half
+SCREENED, PAIRS = (12, 24), (16, 64)  # fewest and most pairs to screen a cue, and to confirm it
+CONFIRMED = 3  # cues of a class that go on to be confirmed
+APART = 0.65  # area under the ROC curve from which a property sets a class apart
+EFFECT = 0.1  # by so much more than by the control images must turn, or be lost
+
+
+@dataclass(frozen=True, eq=False)
+class Dependence:
+    """A cue and what its interventions did on images that did not suggest it.
+
+    lost : None where it was not tested.
+    """
+
+    cue: Cue
+    turned: Trial
+    lost: Trial | None
+
+
+def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
+    """Return the tested cues of a class. passes : that it may take."""
+    rng = subject.rng(label, 0)
+    half = subject.suggests
+    looked = _within((8, LOOKED), passes // (8 * GRADIENT))
+    sides = []
+    for side in (half, ~half):
+        rows = (side & (subject.own == label)).nonzero()[:, 0].numpy()
+        sides.append(_drawn(rows, looked, rng))
+    others = _drawn((half & (subject.own != label)).nonzero()[:, 0].numpy(), LOOKED, rng)
+    if not len(sides[0]) or not len(sides[1]) or not len(others):
+        return []
+    start = subject.passes
+    cues = [*_by_evidence(subject, label, sides, others), *_by_property(subject, label, half)]
+    rest = passes - (subject.passes - start)
+    few = _within(SCREENED, round(rest * 0.4 / (2 * max(1, len(cues)))))
+    screened = [(_promise(subject, cue, few, half), cue) for cue in cues]
+    promising = sorted((one for one in screened if one[0] > EFFECT / 2), key=lambda one: -one[0])
+    chosen = [cue for _, cue in promising][:CONFIRMED]
+    rest = passes - (subject.passes - start)
+    many = _within(PAIRS, rest // (5 * max(1, len(chosen))))
+    found = []
+    for cue in chosen:
+        turned = given(subject, cue, many, ~half)
+        if turned is not None:
+            found.append(Dependence(cue, turned, taken(subject, cue, many, ~half)))
+    return found
+
+
+def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " n"]) -> float:
+    """Return by how much more than by a control images turn, on the half that suggested the cue."""
+    first = given(subject, cue, count, half, controls=0)
+    if first is None or first.share <= EFFECT / 2:
+        return 0.0
+    both = given(subject, cue, count, half, controls=1)
+    return 0.0 if both is None else both.share - both.control
+
+
+def _within(bounds: tuple[int, int], wanted: int) -> int:
+    return min(max(bounds[0], wanted), bounds[1])
+
+
+def _drawn(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    return np.sort(rng.permutation(rows)[:count])
+
+
+def _by_evidence(subject: Subject, label: int, sides: list[Rows], others: Rows) -> Iterator[Cue]:
+    """Yield cues that are seen in a part of the image."""
+    still = recurring.fixed(subject, label, sides[0], others)
+    if still is not None:
+        yield still
+    if subject.layer is None:
+        return
+    both = evidence.peaks(subject, np.concatenate(sides), label)
+    count = len(sides[0])
+    first = evidence.Peaks(sides[0], both.boxes[:count], both.values[:count], both.vectors[:count])
+    again = recurring.moving(subject, label, first, sides[0], others)
+    if again is not None:
+        yield again
+    for group in evidence.clusters(first, count):
+        yield _cluster(subject, label, both, first, group)
+
+
+def _cluster(subject: Subject, label: int, both: evidence.Peaks, first: evidence.Peaks, group: Rows) -> Cue:
+    """Return the cue whose evidence is like that of a group of images, in all images that have it."""
+    centre = first.vectors[torch.from_numpy(group), 0].mean(0)
+    centre = centre / centre.norm().clamp_min(1e-30)
+    likeness = both.vectors @ centre
+    likeness = torch.where(both.values > EVIDENCE * both.values[:, :1], likeness, -1.0)
+    best = likeness.max(1)
+    has = (best.values > 1 - evidence.APART).nonzero()[:, 0]
+    boxes = both.boxes[has, best.indices[has]]
+    masks = mask_of(boxes, *subject.model.input.shape[1:])
+    top = centre.topk(min(3, len(centre))).indices.tolist()
+    units = ", ".join(f"{subject.layer}:{unit}" for unit in top)
+    words = f"the part of the image that {units} respond to"
+    return Cue(label, "evidence", words, both.images[has.numpy()], masks, share=len(has) / len(both.images))
+
+
+EVIDENCE = 0.5  # of an image's strongest evidence: what counts as evidence too
+
+
+def _by_property(subject: Subject, label: int, half: Tensor) -> Iterator[Cue]:
+    """Yield the properties by which the images of a class differ from those of other classes."""
+    from sklearn.metrics import roc_auc_score
+
+    mine = half & (subject.own == label)
+    others = half & (subject.own != label)
+    values = subject.table.properties
+    columns = {name: i for i, name in enumerate(COLUMNS)}
+    medians = [{name: float(values[rows, i].median()) for name, i in columns.items()} for rows in (mine, others)]
+    rng = subject.rng(label, 3)
+    some, own = (_drawn(rows.nonzero()[:, 0].numpy(), 24, rng) for rows in (others, mine))
+    pixels = [subject.pixels[rows].float() / 255 for rows in (some, own)]
+    truth = mine[half].numpy()
+    every = (subject.own == label).nonzero()[:, 0].numpy()
+    found: list[Property] = []
+    for one in properties(medians[0], medians[1], pixels[0], pixels[1]):
+        own = values[half][:, [columns[name] for name in one.columns]].numpy()
+        if float(roc_auc_score(truth, _direction(own, truth))) >= APART:
+            found.append(one)
+    for one in found:
+        yield Cue(label, one.name, one.words, every, property=one)
+
+
+def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return values along the direction that sets the images of a class apart best (Fisher 1936)."""
+    apart = values[truth].mean(0) - values[~truth].mean(0)
+    within = np.atleast_2d(sum(np.cov(values[side].T) for side in (truth, ~truth)))
+    found: Float[np.ndarray, " n"] = values @ np.linalg.pinv(within, hermitian=True) @ apart
+    return found
+
+
+def class_passes(subject: Subject, classes: int, share: float) -> int:
+    """Return how many passes each of `classes` classes may take, of a share of all that may be taken."""
+    return max(GRADIENT, round(subject.limit * share / max(1, classes)))

@@ -1,0 +1,162 @@
+"""Interventions: a cue is given to images of other classes and taken from its own, each beside controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from innersight.audit.cues import Cue, elsewhere, pasted, removed
+from innersight.audit.subject import Subject
+from innersight.statistics import sign_flip, wilson
+
+Rows = Int[np.ndarray, " n"]
+EVERY = 9  # controls: all that there are
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What an intervention did to images, paired with its controls.
+
+    images : rows of those that were changed. hit : whether each now is, or no longer is, taken for the class.
+    controls : the same of each control. gain : by how much the margin of the class changed. shown : the changed images.
+    """
+
+    images: Rows
+    hit: Bool[Tensor, " n"]
+    controls: tuple[Bool[Tensor, " n"], ...]
+    gain: Float[Tensor, " n"]
+    shown: Float[Tensor, "n C H W"]
+
+    @property
+    def share(self) -> float:
+        """Share of the images."""
+        return float(self.hit.float().mean()) if len(self.hit) else 0.0
+
+    @property
+    def control(self) -> float:
+        """Share of the images by the stronger control."""
+        return max((float(one.float().mean()) for one in self.controls), default=0.0) if len(self.hit) else 0.0
+
+    def p(self) -> float:
+        """Return the largest p of the two-sided sign-flip tests against the controls; 1 where there are none."""
+        return max((sign_flip((self.hit.double() - one.double()).numpy()) for one in self.controls), default=1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return share, interval, control, p and the number of images."""
+        interval = wilson(int(self.hit.sum()), len(self.hit))
+        return {
+            "share": self.share, "interval": list(interval), "control": self.control, "p": self.p(),
+            "count": len(self.hit), "gain": float(self.gain.mean()),
+        }  # fmt: skip
+
+
+def given(
+    subject: Subject,
+    cue: Cue,
+    count: int,
+    half: Bool[Tensor, " n"],
+    controls: int = EVERY,
+    targets: Rows | None = None,
+) -> Trial | None:
+    """Give a cue to images; a hit is one that is then taken for the cue's class.
+
+    half : rows that may be used. targets : rows of the images; some of other classes when None. Controls, at most so
+    many: the same location of other classes' images, another location of the same sources; of a property changes in
+    other directions. None where there are no images.
+    """
+    rng = subject.rng(cue.label, count, 1)
+    targets = _targets(subject, cue.label, half, rng, count) if targets is None else rng.permutation(targets)[:count]
+    sources = cue.images[half[cue.images].numpy()]
+    if not len(targets) or (cue.masks is not None and not len(sources)):
+        return None
+    x = _floats(subject, targets)
+    if cue.property is not None:
+        changes = [cue.property.give, *cue.property.controls][: controls + 1]
+        return _changed(subject, cue, targets, x, [change(x, 1.0) for change in changes])
+    assert cue.masks is not None
+    order = np.resize(rng.permutation(len(sources)), len(targets))
+    own = sources[order]
+    mask = cue.masks[torch.from_numpy(_places(cue.images, own))]
+    changed = [pasted(x, _floats(subject, own), mask)]
+    if controls > 0:
+        changed.append(pasted(x, _floats(subject, _strangers(subject, cue.label, targets, half, rng)), mask))
+    if controls > 1:
+        other, far = elsewhere(mask, rng)
+        # What spans the whole image cannot be moved.
+        if far:
+            changed.append(pasted(x, _floats(subject, own), other))
+    return _changed(subject, cue, targets, x, changed)
+
+
+def taken(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " n"], controls: int = EVERY) -> Trial | None:
+    """Take a cue from images of its class; a hit is one that is then no longer taken for it.
+
+    The control removes another region of the same size; of a property it is a change in another direction.
+    """
+    rng = subject.rng(cue.label, count, 2)
+    fine = half & subject.takes(subject.table.logits, cue.label)
+    rows = cue.images[fine[cue.images].numpy()]
+    rows = np.sort(rng.permutation(rows)[:count])
+    if not len(rows):
+        return None
+    x = _floats(subject, rows)
+    if cue.property is not None:
+        changes = [cue.property.give, *cue.property.controls][: controls + 1]
+        return _changed(subject, cue, rows, x, [change(x, -1.0) for change in changes], lost=True)
+    assert cue.masks is not None
+    mask = cue.masks[torch.from_numpy(_places(cue.images, rows))]
+    changed = [removed(x, mask)]
+    if controls > 0:
+        other, far = elsewhere(mask, rng)
+        if far:
+            changed.append(removed(x, other))
+    return _changed(subject, cue, rows, x, changed, lost=True)
+
+
+def _changed(subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Tensor], *, lost: bool = False) -> Trial:
+    label = cue.label
+    verdicts, gain = [], torch.zeros(len(rows))
+    before = subject.margin(subject.table.logits[rows], label)
+    for i, one in enumerate(changed):
+        logits = subject.logits(one, f"testing {subject.model.labels[label]}")
+        now = subject.takes(logits, label)
+        verdicts.append(~now if lost else now)
+        if i == 0:
+            gain = subject.margin(logits, label) - before
+    return Trial(rows, verdicts[0], tuple(verdicts[1:]), gain, changed[0])
+
+
+def _targets(subject: Subject, label: int, half: Bool[Tensor, " n"], rng: np.random.Generator, count: int) -> Rows:
+    """Return images of other classes that are not taken for this one, of all classes alike."""
+    free = half & (subject.own != label) & ~subject.takes(subject.table.logits, label)
+    rows = rng.permutation(free.nonzero()[:, 0].numpy())
+    classes = subject.own[rows].numpy()
+    turn = np.zeros(len(rows), np.int64)
+    for one in np.unique(classes):
+        turn[classes == one] = np.arange((classes == one).sum())
+    return np.sort(rows[np.argsort(turn, kind="stable")][:count])
+
+
+def _strangers(subject: Subject, label: int, targets: Rows, half: Bool[Tensor, " n"], rng: np.random.Generator) -> Rows:
+    """Return for each target an image of neither its class nor the given one, where there is any."""
+    own = subject.own
+    rows = (half & (own != label)).nonzero()[:, 0].numpy()
+    found = []
+    for target in targets:
+        fit = rows[(own[rows] != own[target]).numpy()]
+        fit = fit if len(fit) else rows
+        fit = fit if len(fit) else targets
+        found.append(fit[rng.integers(len(fit))])
+    return np.array(found)
+
+
+def _places(images: Rows, wanted: Rows) -> Rows:
+    place = {int(image): i for i, image in enumerate(images)}
+    return np.array([place[int(image)] for image in wanted])
+
+
+def _floats(subject: Subject, rows: Rows) -> Float[Tensor, "n C H W"]:
+    return subject.pixels[rows].float() / 255

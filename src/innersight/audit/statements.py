@@ -1,0 +1,109 @@
+"""Tested cues in words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from innersight.audit.dependence import LEAST
+from innersight.audit.finding import Effect, Finding
+from innersight.audit.subject import Subject
+from innersight.audit.tested import Tested, judged
+
+
+def percent(value: float) -> str:
+    """Return a share in per cent, without decimals."""
+    return f"{value * 100:.0f}%"
+
+
+def finding(subject: Subject, one: Tested, check: str) -> Finding:
+    """Return the finding that a tested cue is."""
+    label = subject.model.labels[one.label]
+    turned = one.turned
+    effect = Effect(turned["share"], tuple(turned["interval"]), turned["control"], one.p, TURNED)
+    names = subject.named(one.images)
+    return Finding(
+        check, label, _sentence(one, label), True, effect, one.region, one.reason, names, len(names), _next(one, label),
+        one.proof(),
+    )  # fmt: skip
+
+
+TURNED = "share of images of other classes that turn into the class"
+
+
+def _sentence(one: Tested, label: str) -> str:
+    low, high = (percent(value).removesuffix("%") for value in one.turned["interval"])
+    share = f"{percent(one.turned['share'])} ({low} to {high})"
+    verb = "giving it to other images" if one.spread is None else "pasting it"
+    parts = [f"{verb} turns {share} of other images into {label}, control {percent(one.turned['control'])}"]
+    if one.lost is not None:
+        without = "without it" if one.spread is None else "removing it"
+        verb = "are lost" if one.spread is None else "loses"
+        lost, control = percent(one.lost["share"]), percent(one.lost["control"])
+        if one.spread is None:
+            parts.append(f"{without} {lost} of the images of {label} {verb}, control {control}")
+        else:
+            parts.append(f"{without} {verb} {lost} of the images of {label}, control {control}")
+    return f"{label}: {_what(one)}; {'; '.join(parts)}"
+
+
+def _what(one: Tested) -> str:
+    if one.spread is None:
+        return one.words
+    has = f"in {percent(one.share)} of its images"
+    if one.kind in ("pixels", "fixed pixels"):
+        return f"{one.words} {has} and in {percent(one.others)} of others"
+    where = {
+        "fixed position": ", always at the same position",
+        "outside the boxes": ", outside of the boxes",
+        "in some images alone": ", which the images that are missed lack",
+    }.get(one.reason, "")
+    return f"{one.words}{where}"
+
+
+def _next(one: Tested, label: str) -> str:
+    if one.reason:
+        return (
+            f"Look at the images of {label}: where does this come from? Collect or make images of {label} without it, "
+            f"and of other classes with it, then train again and audit again."
+        )
+    return f"Ask whether this is what {label} should be recognised by; look at the units named, and at images without."
+
+
+def covered(one: Tested, by: Sequence[Tested]) -> bool:
+    """Return whether a cue is another one of the same class again: at the same place, or the same property."""
+    return any(other is not one and other.label == one.label and _same(one, other) for other in by)
+
+
+def _same(one: Tested, other: Tested) -> bool:
+    if one.spread is None or other.spread is None:
+        # A border that is a property, and the same as fixed pixels.
+        kinds = {one.kind, other.kind}
+        return "border" in kinds and "fixed pixels" in kinds
+    shared = set(one.images) & set(other.images)
+    return len(shared) >= 0.5 * min(len(one.images), len(other.images)) and _overlap(one, other)
+
+
+def _overlap(one: Tested, other: Tested) -> bool:
+    """Return whether the regions shown are largely the same, in most images that both show."""
+    both: list[tuple[Any, Any]] = [
+        (a, b) for a, b in zip(one.regions, other.regions, strict=False) if a is not None and b is not None
+    ]
+    if one.region is not None and other.region is not None:
+        both = [(one.region, other.region)]
+    return bool(both) and sum(_shared(a, b) > 0.3 for a, b in both) * 2 >= len(both)
+
+
+def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Return which share of the smaller box lies in the other one."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return max(width, 0) * max(height, 0) / max(min(areas), 1e-9)
+
+
+def looked(subject: Subject, every: Sequence[Tested]) -> str:
+    """Return in a sentence what was tested."""
+    classes = len(judged(subject))
+    present = len(set(subject.own.tolist()))
+    few = present - classes
+    left = f"; {few} with fewer than {LEAST} images were left out" if few else ""
+    said = "by their labels" if subject.labelled else "by the predicted class, as no image is labelled"
+    return f"{len(every)} cues of {classes} classes {said}{left}"

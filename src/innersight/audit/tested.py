@@ -1,0 +1,221 @@
+"""Cues that were tested, as plain data: what is kept of them, and why one is called a shortcut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from innersight.audit.cues import region_of
+from innersight.audit.dependence import LEAST, Dependence, depended_on
+from innersight.audit.finding import Proof, Region
+from innersight.audit.interventions import given
+from innersight.audit.subject import Subject
+from innersight.inputs import ImageReader
+from innersight.statistics import holm
+
+SHARE = 0.76  # of all passes
+EFFECT = 0.1  # by so much more than by the control images must turn
+CLEAR = 0.15  # the same of a shortcut, and
+LOST = 0.05  # of a property, by so much more images must be lost without it
+SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
+OUTSIDE = 0.2  # largest share of a cue inside of the boxes when it lies outside of them
+MISSED, RESTORED = 0.07, 0.7  # share of a class that is missed without a cue, and that is recognised again with it
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A cue, what its interventions did, and what may make it a shortcut.
+
+    label : number of the class. kind, words : as of the cue. share, others : of the class's images that have it, and of
+    others. turned, lost : see `Trial.to_json`; lost None where it was not tested. region : around it, where it is
+    always at one place. spread, usual : of its places, and of the evidence for other classes, as standard deviations in
+    fractions of the image. inside : share of it inside of the boxes. restored : images of the class that are missed and
+    what giving them the cue does; None where there are few. lossy : taking it away cannot bring back what it destroyed.
+    p : of `turned`, after Holm's correction for all cues that were tested. reason : why it is a shortcut, or "". images
+    : rows of those that have it.
+    """
+
+    label: int
+    kind: str
+    words: str
+    share: float
+    others: float
+    turned: dict[str, Any]
+    lost: dict[str, Any] | None
+    region: Region | None
+    regions: tuple[Region | None, ...]
+    spread: float | None
+    inside: float | None
+    restored: dict[str, Any] | None
+    lossy: bool
+    images: tuple[int, ...]
+    captions: tuple[str, ...]
+    p: float = 1.0
+    reason: str = ""
+    pixels: Tensor | None = None
+
+    @property
+    def effect(self) -> float:
+        """By how much more than by the control images turn."""
+        return float(self.turned["share"] - self.turned["control"])
+
+    def proof(self) -> Proof | None:
+        """Return images that show it."""
+        return None if self.pixels is None else Proof(self.pixels, self.regions, self.captions)
+
+
+def tested(subject: Subject) -> tuple[Tested, ...]:
+    """Return every cue of every class with at least `LEAST` images, corrected for all of them; once for a subject."""
+    return subject.once("tested", lambda: _tested(subject))
+
+
+def judged(subject: Subject) -> list[int]:
+    """Return the numbers of the classes that have images enough."""
+    counts = torch.bincount(subject.own, minlength=len(subject.model.labels))
+    return (counts >= LEAST).nonzero()[:, 0].tolist()
+
+
+def _tested(subject: Subject) -> tuple[Tested, ...]:
+    classes = judged(subject)
+    found: list[Tested] = []
+    left = round(subject.limit * SHARE)
+    for i, label in enumerate(classes):
+        passes = left // (len(classes) - i)
+        settings = {"passes": passes, "rows": len(subject.table)}
+        before = subject.passes
+        document, tensors = subject.keep.piece(f"class {label}", settings, lambda: _piece(subject, label, passes))  # noqa: B023
+        left -= max(document["passes"], subject.passes - before)
+        for j, one in enumerate(document["cues"]):
+            found.append(_read(one, tensors.get(f"cue {j}")))
+    if not found:
+        return ()
+    corrected = holm([one.turned["p"] for one in found])
+    found = [replace(one, p=p) for one, p in zip(found, corrected, strict=True)]
+    return tuple(replace(one, reason=_reason(one, found)) for one in found)
+
+
+def _piece(subject: Subject, label: int, passes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    before = subject.passes
+    rows, tensors = [], {}
+    for i, one in enumerate(depended_on(subject, label, passes)):
+        fields, pixels = _fields(subject, one)
+        rows.append(fields)
+        tensors[f"cue {i}"] = pixels
+    return {"cues": rows, "passes": subject.passes - before}, tensors
+
+
+def _read(fields: dict[str, Any], pixels: Tensor | None) -> Tested:
+    regions = tuple(None if one is None else tuple(one) for one in fields["regions"])
+    region = None if fields["region"] is None else tuple(fields["region"])
+    lists = {"images": tuple(fields["images"]), "captions": tuple(fields["captions"])}
+    return Tested(**{**fields, "region": region, "regions": regions, **lists, "pixels": pixels})
+
+
+def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
+    cue = one.cue
+    labels = subject.model.labels
+    own = cue.images[(~subject.suggests)[cue.images].numpy()][:SHOWN]
+    places = [int(np.flatnonzero(cue.images == row)[0]) for row in own]
+    masks = cue.masks
+    regions = [None if masks is None else region_of(masks[i]) for i in places]
+    captions = [labels[cue.label]] * len(own)
+    # Of what was changed first those that turned.
+    order = one.turned.hit.float().argsort(descending=True, stable=True)[:SHOWN]
+    changed = one.turned.shown[order]
+    after = labels[cue.label]
+    for row, hit in zip(one.turned.images[order.numpy()], one.turned.hit[order], strict=True):
+        was = labels[int(subject.predicted[row])]
+        captions.append(f"{was}, changed: {after}" if hit else f"{was}, changed: not {after}")
+    shown = subject.shown(torch.cat([subject.pixels[own], (changed * 255).round().to(torch.uint8)]))
+    every = [] if masks is None else [region_of(mask) for mask in masks]
+    spread, region = _place([box for box in every if box is not None])
+    fields = {
+        "label": cue.label,
+        "kind": cue.kind,
+        "words": cue.words,
+        "share": cue.share,
+        "others": cue.others,
+        "turned": one.turned.to_json(),
+        "lost": None if one.lost is None else one.lost.to_json(),
+        "region": region,
+        "regions": [*regions, *([None] * len(changed))],
+        "spread": spread,
+        "inside": _inside(subject, one),
+        "restored": _restored(subject, one),
+        "lossy": cue.property is not None and cue.property.lossy,
+        "images": [int(row) for row in cue.images],
+        "captions": captions,
+    }
+    return fields, shown
+
+
+def _place(boxes: Sequence[Region]) -> tuple[float | None, Region | None]:
+    """Return how far apart the middles of boxes are, and the median box where they are at one place."""
+    if not boxes:
+        return None, None
+    values = np.array(boxes)
+    middle = (values[:, :2] + values[:, 2:]) / 2
+    # Of the nearer three quarters: some images may not have it.
+    off = np.abs(middle - np.median(middle, 0)).max(1)
+    near = middle[off <= np.quantile(off, 0.75)]
+    spread = float(near.std(0).max())
+    x0, y0, x1, y1 = np.median(values, 0).tolist()
+    return spread, (x0, y0, x1, y1) if spread <= ELSEWHERE else None
+
+
+def _inside(subject: Subject, one: Dependence) -> float | None:
+    """Return which share of a cue lies where people say that the class is seen; None where that is not known."""
+    cue, regions = one.cue, subject.regions
+    if regions is None or cue.masks is None:
+        return None
+    rows = cue.images[:24]
+    numbers = {subject.table.numbers[row]: i for i, row in enumerate(rows)}
+    reader = ImageReader(subject.images, subject.model.input, numbers=sorted(numbers), required=False)
+    shares = []
+    for number, image in reader.numbered():
+        mask = cue.masks[numbers[number]][0]
+        seen = regions.find(image, subject.model.input, subject.model.labels[cue.label])
+        if seen is not None and mask.sum() > 0:
+            shares.append(float((mask * seen).sum() / mask.sum()))
+    return float(np.median(shares)) if len(shares) >= 4 else None
+
+
+def _restored(subject: Subject, one: Dependence) -> dict[str, Any] | None:
+    """Return what giving the cue to images of its class that are missed does; None where few are missed."""
+    cue = one.cue
+    mine = subject.table.classes == cue.label
+    missed = mine & ~subject.takes(subject.table.logits, cue.label)
+    count = int(missed.sum())
+    if cue.masks is None or count < max(4, MISSED * int(mine.sum())) or one.turned.share < RESTORED - EFFECT:
+        return None
+    trial = given(subject, cue, min(count, 24), missed | (mine & ~missed), targets=_rows(missed))
+    return None if trial is None else {**trial.to_json(), "missed": count / int(mine.sum())}
+
+
+def _rows(chosen: Tensor) -> Int[np.ndarray, " n"]:
+    return chosen.nonzero()[:, 0].numpy()
+
+
+def _reason(one: Tested, every: Sequence[Tested]) -> str:
+    """Return why a cue is a shortcut, "" where it is none."""
+    if one.p >= 0.05 or one.effect < CLEAR:
+        return ""
+    if one.spread is None:
+        lost = one.lost is not None and one.lost["share"] - one.lost["control"] >= LOST
+        return "image-wide property" if lost or one.lossy else ""
+    if one.kind in ("pixels", "fixed pixels"):
+        return "same pixels"
+    if one.inside is not None and one.inside <= OUTSIDE:
+        return "outside the boxes"
+    usual = [other.spread for other in every if other.spread is not None and other.label != one.label]
+    if one.spread <= SAME_PLACE and (not usual or float(np.median(usual)) >= ELSEWHERE):
+        return "fixed position"
+    restored = one.restored
+    if restored is not None and restored["share"] >= RESTORED and restored["share"] - restored["control"] >= 0.5:
+        return "in some images alone"
+    return ""
