@@ -49,8 +49,10 @@ def pasted(
 
 def removed(x: Float[Tensor, "n C H W"], mask: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n C H W"]:
     """Return images with a part filled in from around it; see `innersight.trust.imputers.inpaint`."""
-    filled = [imputed(one, kept[None])[0] for one, kept in zip(x, mask[:, 0] <= 0.5, strict=True)]
-    return torch.stack(filled).clamp(0, 1) if filled else x
+    parts = [
+        imputed(*part) for part in zip(torch.split(x, AT_ONCE), torch.split(mask[:, 0] <= 0.5, AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts).clamp(0, 1) if parts else x
 
 
 def elsewhere(mask: Float[Tensor, "n 1 H W"], rng: np.random.Generator) -> tuple[Float[Tensor, "n 1 H W"], bool]:
@@ -82,6 +84,7 @@ def elsewhere(mask: Float[Tensor, "n 1 H W"], rng: np.random.Generator) -> tuple
 
 
 TRIES = 8
+AT_ONCE = 16  # images filled in together
 
 
 def region_of(mask: Float[Tensor, "1 H W"]) -> tuple[float, float, float, float] | None:

@@ -146,8 +146,3 @@ def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) 
     within = np.atleast_2d(sum(np.cov(values[side].T) for side in (truth, ~truth)))
     found: Float[np.ndarray, " n"] = values @ np.linalg.pinv(within, hermitian=True) @ apart
     return found
-
-
-def class_passes(subject: Subject, classes: int, share: float) -> int:
-    """Return how many passes each of `classes` classes may take, of a share of all that may be taken."""
-    return max(GRADIENT, round(subject.limit * share / max(1, classes)))

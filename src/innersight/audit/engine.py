@@ -39,6 +39,7 @@ def audit(
     out: str | Path | None = None,
     max_images: int | None = MAX_IMAGES,
     seed: int = 0,
+    ray: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Audit:
     """Say what is wrong with a classifier, and prove it.
@@ -73,6 +74,9 @@ def audit(
         None for all.
     seed
         Of everything that is random.
+    ray
+        Address of a Ray cluster that the classes are spread over: HOST:PORT, "auto" or "local", with
+        `?workers=4&cpus=2&gpus=1` behind it; this machine when None. Files must have the same path on every machine.
     progress
         Called with the number done, the total, and what is being done: forward passes of single images.
 
@@ -131,7 +135,7 @@ def audit(
         table = read_table(model, data, numbers, pixels, lambda n: reported.add(n, "reading the images"))
         limit = BUDGETS[budget] * len(table) - len(table)
         subject = Subject(
-            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep
+            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep, ray
         )  # fmt: skip
         if regions is not None:
             _check_regions(regions, marked, table.names)

@@ -26,6 +26,10 @@ class Keep:
         """Inside, pieces are kept."""
         yield
 
+    def has(self, name: str, settings: Mapping[str, Any]) -> bool:
+        """Return whether a piece is kept already."""
+        return False
+
     def piece(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Values]) -> Values:
         """Return what `compute` returns, plain data and tensors, computed once for a name and its settings."""
         return compute()
@@ -50,6 +54,10 @@ class StudyKeep(Keep):
         """Inside, pieces are kept; no other process works on the study."""
         with self._store.locked():
             yield
+
+    def has(self, name: str, settings: Mapping[str, Any]) -> bool:
+        """Return whether a piece is kept already."""
+        return self._store.done(PREFIX + name, {**self._settings, **settings})
 
     def piece(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Values]) -> Values:
         """Return what `compute` returned in this or in an earlier run with the same settings."""

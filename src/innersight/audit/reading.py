@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from innersight.errors import InnersightError, printable
 from innersight.heads import readable
 from innersight.image import Image
 from innersight.input_spec import InputSpec
-from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, class_of, network_input
 from innersight.layers import has_grid, last_grid
 from innersight.model import Model
 from innersight.scan.perceptual_hash import perceptual_hash
@@ -83,6 +83,23 @@ class Pixels:
     def __getitem__(self, index: Any) -> Tensor:
         """Return (n, C, H, W) uint8 of the rows of an index."""
         return torch.from_numpy(np.ascontiguousarray(self._values[np.asarray(index)]))
+
+
+class ReadPixels:
+    """The same, read again from the images when they are asked for: on another machine. numbers : of the rows."""
+
+    def __init__(self, images: Given, spec: InputSpec, numbers: Sequence[int]) -> None:
+        self._images, self._spec, self._numbers = images, spec, numbers
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return (n, C, H, W) uint8 of the rows of an index."""
+        rows = np.asarray(index).tolist()
+        wanted = {self._numbers[row] for row in rows}
+        found: dict[int, Tensor] = {}
+        for one in ImageReader(self._images, self._spec, numbers=sorted(wanted)):
+            assert one.values is not None
+            found[one.entry.number] = torch.from_numpy(as_bytes(one.values, self._spec)).permute(2, 0, 1)
+        return torch.stack([found[self._numbers[row]] for row in rows])
 
 
 @contextmanager
@@ -147,10 +164,10 @@ def _read(entry: ImageEntry, spec: InputSpec) -> _One:
     values = found.values(spec)
     loaded = Loaded(entry, values, None, name=found.name, size=(found.height, found.width))
     content = entry.bytes()
-    return _One(loaded, _bytes(values, spec), content_of(content, found)[1], _kind(content), _blocks(found))
+    return _One(loaded, as_bytes(values, spec), content_of(content, found)[1], _kind(content), _blocks(found))
 
 
-def _bytes(values: np.ndarray | Tensor, spec: InputSpec) -> np.ndarray:
+def as_bytes(values: np.ndarray | Tensor, spec: InputSpec) -> np.ndarray:
     """Return what the network sees as (H, W, C) uint8."""
     if isinstance(values, Tensor):
         pixels = spec.denormalise(values[None].float())[0].permute(1, 2, 0)

@@ -1,5 +1,7 @@
 """Pixels that recur, nearly the same, in the images of a class: logos, stamps, watermarks, frames."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,6 +21,7 @@ RARE = 1 / 3  # of the share in the class: the most that other classes may have
 LEAST = 0.3  # share of the class's images that have the pixels
 STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of others at their place
 SMALLEST = 0.002  # of the image: what stays the same there
+AT_ONCE = 32  # images compared together
 DETAIL = 0.05  # standard deviation within a template that is no plain surface
 
 
@@ -38,7 +41,8 @@ def fixed(subject: Subject, label: int, own: Rows, others: Rows) -> Cue | None:
         return None
 
     def has(rows: Rows) -> Bool[Tensor, " n"]:
-        return (subject.pixels[rows].float() / 255 - usual).abs().mean(1)[:, mask].mean(1) < OFF
+        off = [(subject.pixels[part].float() / 255 - usual)[..., mask].abs().mean((1, 2)) for part in _parts(rows)]
+        return torch.cat(off) < OFF
 
     every = (subject.own == label).nonzero()[:, 0].numpy()
     with_it = has(every)
@@ -48,6 +52,10 @@ def fixed(subject: Subject, label: int, own: Rows, others: Rows) -> Cue | None:
     images = every[with_it.numpy()]
     masks = mask.float()[None, None].expand(len(images), -1, -1, -1)
     return Cue(label, "fixed pixels", "the same pixels at the same place", images, masks, share=share, others=elsewhere)
+
+
+def _parts(rows: Rows) -> list[Rows]:
+    return np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
 
 
 def _closed(mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
@@ -101,10 +109,11 @@ def moving(subject: Subject, label: int, found: Peaks, own: Rows, others: Rows) 
 
 
 def _shrunk(subject: Subject, rows: Rows, scale: float) -> Float[Tensor, "n C h w"]:
-    x = subject.pixels[rows].float() / 255
-    if scale == 1:
-        return x
-    return F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True, align_corners=False)
+    parts = [subject.pixels[part].float() / 255 for part in _parts(rows)]
+    if scale < 1:
+        how: dict[str, Any] = {"mode": "bilinear", "antialias": True, "align_corners": False}
+        parts = [F.interpolate(part, scale_factor=scale, **how) for part in parts]
+    return torch.cat(parts)
 
 
 def _matches(
@@ -118,12 +127,12 @@ def _matches(
     centred = templates - templates.mean((1, 2, 3), keepdim=True)
     ones = torch.ones_like(templates[:1])
     hits, places = [], []
-    for part in torch.split(x, 32):
+    for part in torch.split(x, AT_ONCE):
         product = F.conv2d(part, centred)
         total, square = F.conv2d(part, ones), F.conv2d(part**2, ones)
         variance = (square - total**2 / count).clamp_min(1e-6)
         correlation = product / (variance.sqrt() * centred.flatten(1).norm(dim=1)[:, None, None])
-        cross = F.conv2d(part, templates)
+        cross = product + templates.mean((1, 2, 3))[:, None, None] * total
         difference = (square - 2 * cross + templates.square().sum((1, 2, 3))[:, None, None]).clamp_min(0) / count
         alike = torch.where(difference.sqrt() < OFF * 1.5, correlation, correlation.new_tensor(-1.0))
         best = alike.flatten(2).max(2)

@@ -1,8 +1,9 @@
 """What is audited: the network, what was read of the images, and what checks have in common."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,12 +12,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from innersight import tap
-from innersight.audit.keep import Keep
-from innersight.audit.reading import Pixels, Table, halves
+from innersight.audit.keep import Keep, Values
+from innersight.audit.reading import Pixels, ReadPixels, Table, halves
 from innersight.inputs import Given
 from innersight.layers import has_grid, last_grid
 from innersight.memory_format import memory_format
 from innersight.model import Model
+from innersight.remote import spread
 from innersight.trust.regions import Regions
 
 T = TypeVar("T")
@@ -31,13 +33,14 @@ class Subject:
     model : the network. images : as they were given, to be read again in another way. table : what was read of them.
     pixels : what the network sees of each, `pixels[index]` gives (n, C, H, W) uint8. train : images that it was trained
     on, if given. regions : where classes are seen, if given. full : look for longer. limit : passes that all checks may
-    take. seed : of everything random. progress : called with passes and what is being done. keep : see `Keep`.
+    take. seed : of everything random. progress : called with passes and what is being done. keep : see `Keep`. cluster
+    : that pieces are spread over, see `innersight.remote.parse`; None for this machine.
     """
 
     model: Model
     images: Given
     table: Table
-    pixels: Pixels
+    pixels: "Pixels | ReadPixels"
     train: Given | None
     regions: Regions | None
     full: bool
@@ -45,6 +48,7 @@ class Subject:
     seed: int
     progress: Callable[[int, str], None]
     keep: Keep
+    cluster: str | None = None
     taken: list[int] = field(default_factory=lambda: [0])
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -105,6 +109,36 @@ class Subject:
         value: T = self.found[name]
         return value
 
+    def pieces(
+        self, kind: str, numbers: Sequence[int], compute: Callable[["Subject", int], Values], settings: dict[str, Any]
+    ) -> Generator[Values, None, None]:
+        """Yield what `compute` returns for each number, in order: kept in the study, or computed here or on a cluster.
+
+        compute : returns a document that states its passes, and tensors. settings : what else the results depend on.
+        """
+        todo = [number for number in numbers if not self.keep.has(f"{kind} {number}", settings)]
+        if self.cluster is None:
+            results = (compute(self, number) for number in todo)
+        else:
+            results = self._spread(kind, todo, compute)
+        with closing(results):
+            for number in numbers:
+                fresh = number in todo
+                own = partial(next, results)
+                document, tensors = self.keep.piece(f"{kind} {number}", settings, own)
+                if not fresh or self.cluster is not None:
+                    self.count(document["passes"], f"{kind} {number}")
+                yield document, tensors
+
+    def _spread(
+        self, kind: str, numbers: Sequence[int], compute: Callable[["Subject", int], Values]
+    ) -> Generator[Values, None, None]:
+        """Yield what workers on a cluster compute; they read the pixels that they need from the images themselves."""
+        assert self.cluster is not None
+        read = ReadPixels(self.images, self.model.input, self.table.numbers)
+        sent = replace(self, pixels=read, keep=Keep(), progress=_silent, found={}, taken=[0], cluster=None)
+        yield from spread(self.cluster, self.model, _Work(sent, compute), numbers, lambda number: f"{kind} {number}")
+
     def count(self, passes: int, what: str) -> None:
         """Count passes that a check took."""
         self.taken[0] += passes
@@ -133,3 +167,18 @@ class Subject:
     def named(self, index: Sequence[int]) -> tuple[str, ...]:
         """Return the files or names of images."""
         return tuple(self.table.names[i] for i in index)
+
+
+def _silent(passes: int, what: str) -> None:
+    """Report nothing."""
+
+
+class _Work:
+    """What a worker on another machine computes of each number."""
+
+    def __init__(self, subject: Subject, compute: Callable[[Subject, int], Values]) -> None:
+        self._subject, self._compute = subject, compute
+
+    def __call__(self, model: Model, number: int) -> Values:
+        """Return what is computed with the worker's own copy of the network."""
+        return self._compute(replace(self._subject, model=model, taken=[0], found={}), number)

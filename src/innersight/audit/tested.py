@@ -1,7 +1,9 @@
 """Cues that were tested, as plain data: what is kept of them, and why one is called a shortcut."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,16 +84,12 @@ def judged(subject: Subject) -> list[int]:
 
 def _tested(subject: Subject) -> tuple[Tested, ...]:
     classes = judged(subject)
+    passes = round(subject.limit * SHARE) // max(1, len(classes))
     found: list[Tested] = []
-    left = round(subject.limit * SHARE)
-    for i, label in enumerate(classes):
-        passes = left // (len(classes) - i)
-        settings = {"passes": passes, "rows": len(subject.table)}
-        before = subject.passes
-        document, tensors = subject.keep.piece(f"class {label}", settings, lambda: _piece(subject, label, passes))  # noqa: B023
-        left -= max(document["passes"], subject.passes - before)
-        for j, one in enumerate(document["cues"]):
-            found.append(_read(one, tensors.get(f"cue {j}")))
+    with closing(subject.pieces("class", classes, partial(_piece, passes=passes), {"passes": passes})) as pieces:
+        for document, tensors in pieces:
+            for i, one in enumerate(document["cues"]):
+                found.append(_read(one, tensors.get(f"cue {i}")))
     if not found:
         return ()
     corrected = holm([one.turned["p"] for one in found])
@@ -99,7 +97,7 @@ def _tested(subject: Subject) -> tuple[Tested, ...]:
     return tuple(replace(one, reason=_reason(one, found)) for one in found)
 
 
-def _piece(subject: Subject, label: int, passes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _piece(subject: Subject, label: int, *, passes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
     before = subject.passes
     rows, tensors = [], {}
     for i, one in enumerate(depended_on(subject, label, passes)):

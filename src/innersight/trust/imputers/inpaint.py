@@ -24,15 +24,15 @@ def inpaint(x: Tensor, stream: torch.Generator) -> Fill:
 
 
 def imputed(
-    x: Float[Tensor, "C H W"], kept: Bool[Tensor, "n H W"], *, rounds: int = ROUNDS
+    x: Float[Tensor, "*n C H W"], kept: Bool[Tensor, "n H W"], *, rounds: int = ROUNDS
 ) -> Float[Tensor, "n C H W"]:
     """Return `x` with each pixel not kept equal to the mean of its eight neighbours, those at corners half as heavy.
 
-    The linear equations are solved from a coarse grid to the fine one, with `rounds` of conjugate gradients on each.
-    Where nothing is kept, all is the image's mean colour.
+    x : one image for all masks, or one for each. The linear equations are solved from a coarse grid to the fine one,
+    with `rounds` of conjugate gradients on each. Where nothing is kept, all is the image's mean colour.
     """
-    centre = x.mean((1, 2), keepdim=True)
-    shape = (len(kept), len(x), *x.shape[1:])
+    centre = x.mean((-2, -1), keepdim=True)
+    shape = (len(kept), *x.shape[-3:])
     stays = kept[:, None].expand(shape).reshape(-1, 1, *shape[2:])
     # At unit size: squares of what the network takes may be too small or too large for its type.
     size = (x - centre).abs().amax()
