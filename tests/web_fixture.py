@@ -98,6 +98,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
             "layers": layers,
             "default_layers": [name for name, _, grid in LAYERS if grid > 1],
             "how": {
+                "findings": "Hypotheses of one half of the images, tested on the other.",
                 "activations": "Raw activations of one forward pass, before any scaling.",
                 "compare": "Score: strength times sparsity times agreement over the images.",
                 "patterns": "Gradient ascent on a Fourier image under random shifts and scales, 128 steps.",
@@ -109,6 +110,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
             "skipped": ["broken<i>.jpg: not an image"],
         },
     )
+    _write(documents / "findings.json", _findings(seen, files))
     _write(documents / "classes.json", _classes(labels, files, random))
     _write(documents / "heatmaps.json", _heatmaps(images, seen, files))
     _write(documents / "training.json", _train(labels, random))
@@ -396,6 +398,39 @@ def _heatmaps(images: Sequence[dict[str, Any]], seen: Sequence[Array], files: Pa
         "layer-cam": {"title": "Layer-CAM", "paper": "Jiang et al. 2021", "when": "Earlier layers."},
     }
     return {"methods": methods, "entries": entries}
+
+
+def _findings(seen: Sequence[Array], files: Path) -> dict[str, Any]:
+    """A confirmed shortcut with a proof, a reliance in logits that lowers the score, a label, and four checks."""
+    effect = {"value": 0.71, "interval": [0.62, 0.79], "control": 0.04, "p": 1e-5, "unit": "share of other images"}
+    images = [{"name": "/data/ambra/at the beach.png", "id": "p0"}, {"name": f"/data/{HOSTILE_NAME}", "id": "p1"}]
+    images += [{"name": f"/data/ambra/{i}.png", "id": None} for i in range(30)]
+    empty: dict[str, Any] = {
+        "class": None, "number": None, "fault": False, "effect": None, "region": None, "reason": "", "images": [],
+        "images_total": 0, "next": "", "proof": None,
+    }  # fmt: skip
+    proof = {"sheet": colour_sheet(np.stack(seen), files, "proof"), "regions": [[0, 0, 0.3, 0.25], None]}
+    rows = [
+        {"check": "shortcut", "class": HOSTILE_LABEL, "number": 7, "confirmed": True, "fault": True, "effect": effect,
+         "sentence": f"Unit stages.1:7, the corner, makes images {HOSTILE_LABEL}.", "reason": "same pixels",
+         "next": "Look at stem.conv:3, then crop the corner away.", "region": [0, 0, 0.3, 0.25], "images": images,
+         "images_total": 1234, "proof": {**proof, "captions": ["pasted: <b>now</b> it", ""]}},
+        {"check": "reliance", "class": "ambra", "number": 0, "confirmed": True, "sentence": "ambra depends on the hair.",
+         "effect": {"value": -2.4, "interval": [-3.1, 0.2], "control": 0.3, "p": 0.04, "unit": "logits"}},
+        {"check": "label", "class": "no such class", "confirmed": False, "sentence": "7 labels may be wrong."},
+    ]  # fmt: skip
+    checked = [
+        {"check": name, "title": name.capitalize(), "done": name != "leak", "sentence": f"{name} <b>looked</b> at",
+         "limits": "What is the same in all classes." if name != "leak" else "", "passes": 10}
+        for name in ("shortcut", "reliance", "label", "leak")
+    ]  # fmt: skip
+    about = {"clean": False, "images": 480, "passes": 7200, "budget": "quick", "skipped": ["a<i>.png: no image"]}
+    return {
+        "findings": [{**empty, **row} for row in rows],
+        "checked": checked,
+        "notes": ["labels are folders"],
+        **about,
+    }
 
 
 def _train(labels: Sequence[str], random: np.random.Generator) -> dict[str, Any]:

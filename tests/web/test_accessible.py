@@ -23,6 +23,7 @@ PAGES = {
     f"#/x?units={LAST}:1,stem.conv:2,nope:1": "Units side by side",
     "#/i/p0": "ambra",
     "#/c/0": "ambra",
+    "#/findings": "1 fault confirmed",
     "#/train": "was trained",
     "#/about": "How this study",
     "#/nope": "Page not found",

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from innersight.audit.checks import NotCheckedError
+from innersight.audit.checks import NotCheckedError, Report
 from innersight.audit.checks import checks as registry
 from innersight.audit.finding import Checked, Finding
-from innersight.audit.keep import Keep, StudyKeep
+from innersight.audit.keep import Keep, StudyKeep, Values, state_of
+from innersight.audit.packing import packed, unpacked
 from innersight.audit.reading import pixel_store, read_table
 from innersight.audit.result import Audit
 from innersight.audit.subject import Subject
@@ -18,6 +19,7 @@ from innersight.errors import InnersightError
 from innersight.inputs import count, repeatable
 from innersight.model import Model
 from innersight.registry import Entry
+from innersight.storage.study_folder import written_by_innersight
 from innersight.trust.regions import Regions, read_regions
 
 BUDGETS = {"quick": 15, "full": 60}
@@ -128,24 +130,24 @@ def audit(
         notes = (f"{max_images:,} of {total:,} images were drawn at random; `max_images` changes this",)
         total = max_images
     known = repeatable(train) if train is not None else None
-    settings = {"budget": budget, "seed": seed, "boxes": str(marked) if marked is not None else None}
-    keep = Keep() if out is None else StudyKeep.open(out, model, settings)
+    keep = Keep() if out is None else StudyKeep.open(out, model)
     with keep.working(), pixel_store(model.input, total) as pixels:
         reported = _Progress(progress, BUDGETS[budget] * total)
-        table = read_table(model, data, numbers, pixels, lambda n: reported.add(n, "reading the images"))
+        table = read_table(model, data, numbers, pixels, lambda n: reported.add(n, "reading the images"), keep)
+        keep.depend(table, {"budget": budget, "seed": seed})
         limit = BUDGETS[budget] * len(table) - len(table)
         subject = Subject(
-            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep, ray
+            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep, ray, keep.taken
         )  # fmt: skip
         if regions is not None:
             _check_regions(regions, marked, table.names)
-        done, findings = _carried_out(subject, chosen)
+        done, findings = _carried_out(subject, chosen, _stated(chosen, train, marked))
+        found = Audit(
+            model, _ordered(findings), done, len(table), subject.passes + len(table), budget, table.skipped,
+            (*table.notes, *notes),
+        )  # fmt: skip
+        keep.finish(found)
         reported.end()
-    found = Audit(
-        model, _ordered(findings), done, len(table), subject.passes + len(table), budget, table.skipped,
-        (*table.notes, *notes),
-    )  # fmt: skip
-    keep.finish(found)
     return found
 
 
@@ -167,7 +169,37 @@ def _check_regions(regions: Regions, marked: Any, names: Sequence[str]) -> None:
         )
 
 
-def _carried_out(subject: Subject, chosen: Sequence[str]) -> tuple[tuple[Checked, ...], list[Finding]]:
+def _stated(chosen: Sequence[str], train: Any, marked: Any) -> dict[str, Any] | None:
+    """Return what checks depend on beside the network and the images; None where that cannot be said."""
+    states = {"train": train, "marked": marked}
+    found = {key: state_of(one) for key, one in states.items() if one is not None}
+    return None if None in found.values() else {**found, "checks": list(chosen)}
+
+
+def _report(entry: Entry[Any], subject: Subject, stated: dict[str, Any] | None) -> Report:
+    """Return what a check reports, from an interrupted audit where it had come to its end."""
+    name, keep = f"check/{entry.name}", subject.keep
+    if stated is not None and keep.has(name, stated):
+        document, tensors = keep.piece(name, stated, _never)
+        with written_by_innersight(f"what the study keeps of the check {entry.name}"):
+            return Report(unpacked(document, tensors), document["looked"], document["limits"])
+    before, shared = subject.passes, set(subject.found)
+    report: Report = entry.function(subject)
+    # What it found for others too is found again, from pieces of its own: they count the same passes.
+    if stated is not None and set(subject.found) == shared:
+        document, tensors = packed(report.findings)
+        values = {**document, "looked": report.looked, "limits": report.limits}, tensors
+        keep.leave(name, stated, values, subject.passes - before)
+    return report
+
+
+def _never() -> Values:
+    raise AssertionError("it is kept")
+
+
+def _carried_out(
+    subject: Subject, chosen: Sequence[str], stated: dict[str, Any] | None
+) -> tuple[tuple[Checked, ...], list[Finding]]:
     done: list[Checked] = []
     findings: list[Finding] = []
     for entry in sorted(registry.entries(), key=lambda entry: entry.order):
@@ -176,7 +208,7 @@ def _carried_out(subject: Subject, chosen: Sequence[str]) -> tuple[tuple[Checked
             if entry.name not in chosen:
                 raise NotCheckedError("not asked for")
             _require(entry, subject)
-            report = entry.function(subject)
+            report = _report(entry, subject, stated)
         except NotCheckedError as reason:
             done.append(Checked(entry.name, entry.title, False, str(reason), entry.limits))
             continue

@@ -1,5 +1,6 @@
 """One pass over the images: what the network says of each, and what each is like, apart from its content."""
 
+import hashlib
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
+from innersight.audit.keep import Keep, Values
 from innersight.audit.properties import blocks, measure
 from innersight.errors import InnersightError, printable
 from innersight.heads import readable
@@ -25,9 +27,11 @@ from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, c
 from innersight.layers import has_grid, last_grid
 from innersight.model import Model
 from innersight.scan.perceptual_hash import perceptual_hash
+from innersight.storage.study_folder import written_by_innersight
 from innersight.train.data import content_of
 
 BATCH = 32
+PIECE = 128  # images, the scores of which are kept together
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,9 @@ def pixel_store(spec: InputSpec, count: int) -> Iterator[Pixels]:
         yield Pixels(Path(folder) / "pixels", spec, count)
 
 
-def read_table(model: Model, images: Any, numbers: list[int] | None, pixels: Pixels, progress: Any) -> Table:
+def read_table(
+    model: Model, images: Any, numbers: list[int] | None, pixels: Pixels, progress: Any, keep: Keep
+) -> Table:
     """Read the images, run the network on each once, and keep their pixels.
 
     Raises ImageError where none can be read, InnersightError where the scores of all are NaN or infinite.
@@ -119,8 +125,8 @@ def read_table(model: Model, images: Any, numbers: list[int] | None, pixels: Pix
     parts: list[dict[str, Tensor]] = []
     ones: list[tuple[str, int, int, str, str, tuple[int, int]]] = []
     bad = 0
-    for group in batched(reading.each(partial(_read, spec=model.input)), BATCH):
-        logits, features = _run(model, network_input([one.loaded for one in group], model), layer)
+    for number, group in enumerate(batched(reading.each(partial(_read, spec=model.input)), PIECE)):
+        logits, features = _scores(model, group, layer, number, keep)
         fine = readable(logits) & features.isfinite().all(1)
         bad += int((~fine).sum())
         rows = fine.nonzero()[:, 0].tolist()
@@ -150,6 +156,30 @@ def read_table(model: Model, images: Any, numbers: list[int] | None, pixels: Pix
         names, places, torch.tensor(classes), **{key: torch.cat([part[key] for part in parts]) for key in parts[0]},
         digests=digests, kinds=kinds, sizes=torch.tensor(sizes), skipped=reading.skipped, notes=notes,
     )  # fmt: skip
+
+
+def _scores(
+    model: Model, group: Sequence[_One], layer: str | None, number: int, keep: Keep
+) -> tuple[Float[Tensor, "n classes"], Float[Tensor, "n units"]]:
+    """Return logits and features of some images, from an interrupted audit where it had got so far."""
+
+    def compute() -> Values:
+        parts = [
+            _run(model, network_input([one.loaded for one in part], model), layer)
+            for part in batched(iter(group), BATCH)
+        ]
+        logits, features = (torch.cat(each) for each in zip(*parts, strict=True))
+        return {}, {"logits": logits, "features": features}
+
+    seen = hashlib.sha256()
+    for one in group:
+        seen.update(one.digest.encode() + one.pixels.tobytes())
+    found = keep.piece(f"reading/{number}", {"seen": seen.hexdigest(), "layer": layer}, compute)[1]
+    with written_by_innersight("what the study keeps of the network's scores"):
+        logits, features = found["logits"].float(), found["features"].float()
+        if len(logits) != len(group) or len(features) != len(group) or logits.ndim != 2 or features.ndim != 2:
+            raise ValueError(f"{tuple(logits.shape)} and {tuple(features.shape)} for {len(group)} images")
+        return logits, features
 
 
 def _facts(one: _One, model: Model) -> tuple[str, int, int, str, str, tuple[int, int]]:

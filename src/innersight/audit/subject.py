@@ -121,13 +121,20 @@ class Subject:
             results = (compute(self, number) for number in todo)
         else:
             results = self._spread(kind, todo, compute)
+
+        def computed(name: str) -> Values:
+            document, tensors = next(results)
+            if self.cluster is not None:
+                self.count(document["passes"], name)
+            return document, tensors
+
         with closing(results):
             for number in numbers:
-                fresh = number in todo
-                own = partial(next, results)
-                document, tensors = self.keep.piece(f"{kind} {number}", settings, own)
-                if not fresh or self.cluster is not None:
-                    self.count(document["passes"], f"{kind} {number}")
+                name = f"{kind} {number}"
+                document, tensors = self.keep.piece(name, settings, partial(computed, name))
+                if number not in todo:
+                    # They are counted, but take no time.
+                    self.progress(document["passes"], name)
                 yield document, tensors
 
     def _spread(

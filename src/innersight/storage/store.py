@@ -110,6 +110,13 @@ class Store:
         """Return a finished item, or None."""
         return next(iter(self._rows("SELECT key, document, file, seconds FROM items WHERE key = ?", key)), None)
 
+    def settings(self, key: str) -> dict[str, Any] | None:
+        """Return the settings that an item was made with, None where there is none."""
+        with index.reading(self.inside) as db:
+            row = db.execute("SELECT settings FROM items WHERE key = ?", (key,)).fetchone()
+        where = f"{self.folder / index.INDEX}, settings of {brief(key)!r}"
+        return None if row is None else parsed(index.typed(row, (str,), self.inside)[0], where)
+
     def items(self) -> list[Item]:
         """Return the finished items, in the order they were first made."""
         return list(self._rows("SELECT key, document, file, seconds FROM items ORDER BY rowid"))

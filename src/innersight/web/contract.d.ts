@@ -73,10 +73,25 @@ interface Trust {
   format: number; sentence: string; note: string; images: number; left_out: string[];
   methods: Record<string, { standing: string; why: string }>;
 }
+/** Shares of the sides of what the network sees: left, top, right, bottom. */
+type Region = [number, number, number, number];
+interface Finding {
+  check: string; class: string | null; number: number | null; sentence: string; confirmed: boolean; fault: boolean; reason: string; next: string;
+  effect: { value: number; interval: [number, number] | null; control: number | null; p: number | null; unit: string } | null;
+  region: Region | null; images: { name: string; id: string | null }[]; images_total: number;
+  proof: { sheet: Sheet; regions: (Region | null)[]; captions: string[] } | null;
+}
+interface Findings {
+  format: number; findings: Finding[]; clean: boolean; images: number; passes: number; budget: string; skipped: string[]; notes: string[];
+  checked: { check: string; title: string; done: boolean; sentence: string; limits: string; passes: number }[];
+}
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
 
-/** Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. */
-interface Part { title?: string | null; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
+/**
+ * Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. Of a part of
+ * the story: `head` stands above all sections and is none, `href` is where the navigation leads instead of to the section.
+ */
+interface Part { title?: string | null; head?: boolean; href?: string; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
 /** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */
 interface TableRow { title?: string; computed: string | null; missing: string | null; done: number; left: number; cost?: number | null }
 /** Where something is missing: the kind of page ("" the start, "l", "i", "c"), the name in its address, and the unit. */
@@ -94,7 +109,7 @@ interface Offer { text: string; note?: string | null; requests: object[]; cost: 
  */
 interface Panel {
   name: string; title: string; order: number; document?: string;
-  story?: Part; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;
+  story?: Part | Part[]; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;
   table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => TableRow;
   offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
   jobs?: { [kind: string]: (request: any, study: Study) => string };

@@ -51,8 +51,9 @@ async function copyLink() {
 }
 
 function navigation() {
-  const sections = [...partsOf("story").map(({ name }) => [name, panelOf(name)?.title ?? name]), ["about", "About"]];
-  const links = new Map(sections.map(([id, text]) => [id, h("a", { href: urls.story(id) }, text)]));
+  const parts = partsOf("story").filter(({ head }) => !head);
+  const sections = [...parts.map(({ name, href }) => [name, panelOf(name)?.title ?? name, href]), ["about", "About"]];
+  const links = new Map(sections.map(([id, text, href]) => [id, h("a", { href: href ?? urls.story(id) }, text)]));
   fill(byId("sections"), [...links.values()], h("a", { href: "#/x" }, "Side by side"));
   const mark = (id) => {
     for (const [key, link] of links) {

@@ -128,6 +128,7 @@ export const urls = {
   unit: (name, unit) => `#/l/${encodeURIComponent(name)}/u/${unit}`,
   image: (id) => `#/i/${encodeURIComponent(id)}`,
   class: (number) => `#/c/${number}`,
+  findings: (at = null) => `#/findings${asQuery({ at })}`,
   matrix: (units, images) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(images) })}`,
 };
 

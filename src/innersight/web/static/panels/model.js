@@ -15,23 +15,26 @@ panel({
   name: "model",
   title: "Network",
   order: 10,
-  story: { show: (shown) => [opening(shown), modelSection(shown)] },
+  story: [
+    { head: true, order: 0, show: (shown) => [opening(shown), shown.documents.findings ? null : journey(shown)] },
+    { show: (shown) => [shown.documents.findings ? journey(shown) : null, modelSection(shown)] },
+  ],
 });
 
-/** The opening: title, one sentence, and the journey of the first image. */
-function opening({ study, layers }) {
+/** The opening: title and one sentence. */
+function opening({ study }) {
   const { images } = study;
   return h("section", { class: "opening", "aria-labelledby": "title" },
     h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
     h("h1", { id: "title" }, study.title),
     h("p", { class: "lead" },
       `${plural(images.length, "image")}, ${plural(shownLayers(study).length, "layer")}: which units (channels, filters) respond, which pattern each `
-      + "has learned, and which regions of an image count for the predicted class."),
-    images.length && layers.size ? journey(study, layers) : null);
+      + "has learned, and which regions of an image count for the predicted class."));
 }
 
 /** One image, the strongest units of every main layer with their patterns, and the prediction. */
-function journey(study, layers) {
+function journey({ study, layers }) {
+  if (!study.images.length || !layers.size) return null;
   const [image] = study.images;
   const best = image.prediction[0];
   const stops = storyLayers(study).filter((entry) => layers.get(entry.name).activations[image.id] && entry.grid[0] > 1).slice(0, 5);

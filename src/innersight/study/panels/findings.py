@@ -1,0 +1,184 @@
+"""What an audit found in the classifier: statements with their effects, and the images that show them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from innersight.errors import InnersightError
+from innersight.study.key import Key
+from innersight.study.panel import Outcome, Selection, StudyTask, panels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from innersight.study.content import Content
+    from innersight.study.context import StudyContext
+    from innersight.study.reader import StudyReader
+
+PIECES = "audit/"
+"""Begins the keys of what an unfinished audit keeps, see `innersight.audit.keep`."""
+
+
+def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
+    item = reader.items("findings")[0]
+    found, tensors = item.document, item.tensors()
+    ids = _ids(reader)
+    labels = [str(label) for label in reader.model.document["model"]["labels"]]
+    return {
+        "findings": [
+            _finding(row, tensors.get(f"finding/{i}"), files, ids, labels) for i, row in enumerate(found["findings"])
+        ],
+        "checked": [_checked(row) for row in found["checked"]],
+        "clean": _typed(found["clean"], bool),
+        "images": _typed(found["images"], int),
+        "passes": _typed(found["passes"], int),
+        "budget": _typed(found["budget"], str),
+        "skipped": _texts(found["skipped"]),
+        "notes": _texts(found["notes"]),
+    }
+
+
+def _ids(reader: "StudyReader") -> dict[str, str]:
+    """Return the ids of the study's images by where they lie."""
+    item = reader.item("images")
+    if item is None:
+        return {}
+    rows = zip(item.document["images"], item.document["sources"], strict=True)
+    return {str(source["path"]): str(row["id"]) for row, source in rows if source["path"] is not None}
+
+
+def _finding(
+    row: Mapping[str, Any], pixels: "Tensor | None", files: Path, ids: Mapping[str, str], labels: Sequence[str]
+) -> dict[str, Any]:
+    from innersight.audit.result import INFORMATION
+
+    label = _maybe(row["class"], lambda text: _typed(text, str))
+    return {
+        **{key: _typed(row[key], str) for key in ("check", "sentence", "reason", "next")},
+        "class": label,
+        "number": labels.index(label) if label in labels else None,
+        "confirmed": _typed(row["confirmed"], bool),
+        "fault": row["confirmed"] and row["check"] not in INFORMATION,
+        "effect": _maybe(row["effect"], _effect),
+        "region": _maybe(row["region"], _region),
+        "images": [
+            {"name": _typed(name, str), "id": ids.get(str(path))}
+            for name, path in zip(row["images"], row["paths"], strict=True)
+        ],
+        "images_total": _typed(row["images_total"], int),
+        "proof": None if pixels is None else _proof(row["proof"], pixels, files),
+    }
+
+
+def _effect(effect: Mapping[str, Any]) -> dict[str, Any]:
+    interval = _maybe(effect["interval"], lambda ends: [_number(one) for one in ends])
+    if interval is not None and len(interval) != 2:
+        raise ValueError("an interval has two ends")
+    return {
+        "value": _number(effect["value"]),
+        "interval": interval,
+        "control": _maybe(effect["control"], _number),
+        "p": _maybe(effect["p"], _number),
+        "unit": _typed(effect["unit"], str),
+    }
+
+
+def _proof(proof: Mapping[str, Any], pixels: "Tensor", files: Path) -> dict[str, Any]:
+    import torch
+
+    from innersight.render.sheets import colour_sheet
+
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise ValueError(f"images are {pixels.dtype} {tuple(pixels.shape)}")
+    regions = [_maybe(region, _region) for region in proof["regions"]]
+    captions = _texts(proof["captions"])
+    if not len(regions) == len(captions) == len(pixels):
+        raise ValueError(f"{len(pixels)} images, {len(regions)} regions, {len(captions)} captions")
+    return {"sheet": colour_sheet(files, pixels.numpy()), "regions": regions, "captions": captions}
+
+
+def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {key: _typed(row[key], str) for key in ("check", "title", "sentence", "limits")}
+    return {**texts, "done": _typed(row["done"], bool), "passes": _typed(row["passes"], int)}
+
+
+def _region(corners: Sequence[Any]) -> list[float]:
+    found = [min(1.0, max(0.0, _number(one))) for one in corners]
+    if len(found) != 4:
+        raise ValueError("a region has four sides")
+    return found
+
+
+def _texts(values: Any) -> list[str]:
+    return [_typed(value, str) for value in _typed(values, list)]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def _maybe(value: Any, read: Callable[[Any], Any]) -> Any:
+    return None if value is None else read(value)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
+    """Leave findings out: they are about all images of a data set, and show some of them."""
+    return None
+
+
+def _how(reader: "StudyReader") -> str:
+    item = reader.item("findings")
+    if item is None:
+        return ""
+    images, passes = (_typed(item.document[key], int) for key in ("images", "passes"))
+    return (
+        f"Hypotheses were suggested by one half of {images:,} images and tested on the other, by changing images and "
+        "against controls. All that a check tried counts in its p (Holm 1979); intervals are 95% ones. The audit took "
+        f"{passes:,} forward passes."
+    )
+
+
+def _export(reader: "StudyReader", content: "Content") -> None:
+    from innersight.study.content import sheet_of
+
+    item = reader.item("findings")
+    if item is None:
+        return
+    tensors = item.tensors()
+    for i, row in enumerate(item.document["findings"]):
+        pixels = tensors.get(f"finding/{i}")
+        if pixels is not None and len(pixels):
+            content.sheets[f"findings/{i + 1} {_typed(row['check'], str)}"] = sheet_of(pixels.numpy())
+
+
+def _lost() -> Outcome:
+    raise InnersightError("the findings of the audit are damaged: run `innersight audit` again")
+
+
+@panels.register(
+    "Findings",
+    order=5,
+    missing="The classifier was not audited. `innersight audit MODEL FOLDER --out STUDY` tests it for shortcuts, weak "
+    "subsets, wrong labels, wrong preprocessing and leaks.",
+    how=_how,
+    document=_document,
+    select=_select,
+    export=_export,
+)
+def findings(context: "StudyContext") -> Iterator[StudyTask]:
+    """What `innersight audit` left here of this network, kept as it is, with what an interrupted one has done."""
+    store = context.store
+    for name in store.names():
+        if name == "findings" or name.startswith(PIECES):
+            settings = store.settings(name)
+            mine = settings is not None and settings.get("model") == context.base["model"]
+            if settings is not None and mine and store.done(name, settings):
+                yield StudyTask(Key.parse(name), settings, _lost)
