@@ -27,6 +27,7 @@ import torch
 from networks import image, tiny
 from PIL import Image as PILImage
 
+from innersight.audit import audit
 from innersight.patterns import patterns
 from innersight.study import Plan, Study, study
 from innersight.toons import write
@@ -55,6 +56,10 @@ def kept(root: Path, out: Path) -> None:
 
 def studied(root: Path, out: Path) -> None:
     study(tiny("in-place"), [image(1), image(2)], out, plan=PLAN).render()
+
+
+def audited(root: Path, out: Path) -> None:
+    audit(tiny("in-place"), root / "images", checks=["units", "reliance"], out=out)
 
 
 def exported(root: Path, out: Path) -> None:
@@ -139,7 +144,7 @@ def attempt(work: Callable[[], None], seconds: float) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-WORK = {"train": trained, "patterns": kept, "study": studied, "export": exported, "toons": drawn}
+WORK = {"train": trained, "patterns": kept, "study": studied, "audit": audited, "export": exported, "toons": drawn}
 
 
 def compare(root: Path, name: str, kills: int) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from PIL import Image as PILImage
 from safetensors.torch import load_file, save_file
 from serving import Serving, ask, call
 
+from innersight.audit import Audit, Checked, Effect, Finding, Proof, audit
+from innersight.audit.keep import StudyKeep
 from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.scan import load_scan, scan, write_sprites
@@ -32,6 +34,7 @@ from innersight.storage.stamp import shown
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
+from innersight.study.audited import report_audit
 from innersight.study.compute import compute
 from innersight.study.content import content_of
 from innersight.study.panel import parse_request
@@ -67,6 +70,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         model = network()
         scan(model, "images", ["1"], out=home / "s", examples=1)
         study(model, [home / "images" / "0.png", image(4)], home / "s", plan=PLAN).render()
+        StudyKeep.open(home / "s", model).finish(findings(model, home / "images" / "0.png"))
+        Study.open(home / "s").render()
     yield home
     assert (home / "precious.txt").read_text() == "mine"
 
@@ -95,6 +100,13 @@ def document(folder: Path, key: str) -> Any:
 
 def put(folder: Path, key: str, found: object) -> None:
     change(folder, "UPDATE items SET document = ? WHERE key = ?", json.dumps(found), key)
+
+
+def findings(model: Model, file: Path) -> Audit:
+    proof = Proof(torch.zeros(2, 24, 24, 3, dtype=torch.uint8), ((0.0, 0.0, 0.5, 0.5), None), ("with it", "without"))
+    effect = Effect(0.7, (0.6, 0.8), 0.1, 0.001, "share of images")
+    one = Finding("shortcut", "0", "A corner.", True, effect, None, "same pixels", (str(file),), 1, "Look.", proof)
+    return Audit(model, (one,), (Checked("shortcut", "Shortcuts", True, "two images", "The rest."),), 2, 30, "quick")
 
 
 def network() -> Model:
@@ -146,7 +158,12 @@ def scans(folder: Path, home: Path) -> None:
         write_sprites(scan(network(), "images", ["1"], out=folder, examples=1), folder)
 
 
-ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, computed, scans]
+def audited(folder: Path, home: Path) -> None:
+    found = audit(network(), home / "images", checks=["units"], out=folder)
+    report_audit(found, home / "images", folder)
+
+
+ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, computed, scans, audited]
 actions = pytest.mark.parametrize("act", ACTIONS, ids=lambda act: act.__name__)
 
 

@@ -415,7 +415,8 @@ def _findings(seen: Sequence[Array], files: Path) -> dict[str, Any]:
          "sentence": f"Unit stages.1:7, the corner, makes images {HOSTILE_LABEL}.", "reason": "same pixels",
          "next": "Look at stem.conv:3, then crop the corner away.", "region": [0, 0, 0.3, 0.25], "images": images,
          "images_total": 1234, "proof": {**proof, "captions": ["pasted: <b>now</b> it", ""]}},
-        {"check": "reliance", "class": "ambra", "number": 0, "confirmed": True, "sentence": "ambra depends on the hair.",
+        {"check": "reliance", "class": "ambra", "number": 0, "confirmed": True,
+         "sentence": "ambra depends on the hair.",
          "effect": {"value": -2.4, "interval": [-3.1, 0.2], "control": 0.3, "p": 0.04, "unit": "logits"}},
         {"check": "label", "class": "no such class", "confirmed": False, "sentence": "7 labels may be wrong."},
     ]  # fmt: skip

@@ -13,7 +13,18 @@ from web_fixture import HOSTILE_LABEL, HOSTILE_LAYER, HOSTILE_NAME, LAYERS, writ
 
 from innersight.web.report import embed, write_report
 
-SECTIONS = ("model", "images", "activations", "compare", "patterns", "classes", "heatmaps", "training", "about")
+SECTIONS = (
+    "findings",
+    "model",
+    "images",
+    "activations",
+    "compare",
+    "patterns",
+    "classes",
+    "heatmaps",
+    "training",
+    "about",
+)
 
 
 @pytest.mark.browser
@@ -83,6 +94,7 @@ def test_markup_in_names_is_text(reader: Reader) -> None:
         ("#/l/stages.1/u/7", "Unit 7"),
         ("#/i/p0", "ambra at the beach"),
         ("#/c/0", "ambra"),
+        ("#/findings", "1 fault confirmed"),
     ],
 )
 def test_pages_have_tiles(reader: Reader, address: str, expected: str) -> None:
@@ -277,7 +289,8 @@ def test_notebook_frame_works_and_is_fenced(chromium: Any, study: Path, tmp_path
     frame = page.frame_locator("iframe")
     # The whole report goes through an attribute of the page.
     frame.locator("html[data-ready=page]").wait_for(timeout=90_000)
-    frame.locator(".journey ins-tile[data-state=drawn]").first.wait_for()
+    frame.locator("#findings ins-tile").first.scroll_into_view_if_needed()
+    frame.locator("#findings ins-tile[data-state=drawn]").first.wait_for()
     frame.locator("#sections").get_by_role("link", name="Heatmaps").click()
     frame.locator("#heatmaps h3 a").first.click()
     frame.locator(".image-page").wait_for()

@@ -137,7 +137,8 @@ def audit(
         keep.depend(table, {"budget": budget, "seed": seed})
         limit = BUDGETS[budget] * len(table) - len(table)
         subject = Subject(
-            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep, ray, keep.taken
+            model, data, table, pixels, known, regions, budget == "full", limit, seed, reported.add, keep, ray,
+            keep.taken,
         )  # fmt: skip
         if regions is not None:
             _check_regions(regions, marked, table.names)

@@ -1,14 +1,19 @@
 """Commands for predictions: make them, explain them, judge the explanations, and see what they depend on."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from innersight.cli.command import PREDICTIONS, Call, Json, Typed, command
 from innersight.cli.output import study_and_files
+from innersight.cli.progress import progress
 from innersight.errors import InnersightError, printable
 from innersight.render.formats import check
+
+if TYPE_CHECKING:
+    from innersight.audit import Audit
 
 Out = Annotated[
     list[Path] | None,
@@ -65,7 +70,7 @@ def ablate(call: Call) -> None:
     writes=False,
 )
 def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: Out = None) -> None:
-    """With --out STUDY the audit is kept there: run the same command again to resume, and look at it by `view`.
+    """With --out STUDY the audit is kept there: run the same command again to resume, and open STUDY/report.html.
 
     The exit status is 0 whatever is found, unless --fail-on says otherwise.
     """
@@ -76,5 +81,20 @@ def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: Out = 
     call.json, call.out = json, files or None
     result = call.run(out=folder)
     call.deliver(result, "audit", default=None)
+    if folder is not None:
+        _report(call, result, folder)
     if fail_on is not None and not result.clean:
         raise typer.Exit(1)
+
+
+def _report(call: Call, result: "Audit", folder: Path) -> None:
+    """Write the report of the study; where that cannot be, what was printed stays."""
+    from innersight.study.audited import report_audit
+
+    try:
+        with progress("report") as show:
+            report = report_audit(result, call.arguments["images"], folder, show)
+    except InnersightError as error:
+        typer.echo(f"note: no report was written: {printable(error)}", file=sys.stderr)
+    else:
+        typer.echo(f"report: {printable(report.resolve())}", file=sys.stderr if call.json else None)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from innersight import __version__
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.storage.permit import remember
 from innersight.storage.sheet_names import files_of
 from innersight.storage.stamp import stamp, written
@@ -36,7 +36,10 @@ def write_documents(store: Store, only: Sequence[str] | None = None, into: Study
     """
     model, images = store.get("model"), store.get("images")
     if model is None or images is None:
-        raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
+        audited = store.get("findings") is not None
+        why = "an audit is kept here, and no study" if audited else "nothing is finished yet"
+        anew = f"`innersight study MODEL IMAGES --out {printable(store.folder)}` makes the pages"
+        raise InnersightError(f"{store.folder}: {why}; {anew if audited else 'run the study again'}")
     if model.document.get("format") != plan.FORMAT:
         raise InnersightError(f"{store.folder} was made by another version of innersight; run the study again")
     inside = into or store.inside
