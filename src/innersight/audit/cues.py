@@ -26,7 +26,7 @@ class Cue:
     label: int
     kind: str
     words: str
-    images: Int[np.ndarray, " n"]
+    images: Int[np.ndarray, " _"]
     masks: Float[Tensor, "n 1 H W"] | None = None
     property: Property | None = None
     share: float = 1.0

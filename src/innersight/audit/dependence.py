@@ -14,7 +14,7 @@ from innersight.audit.interventions import Trial, given, taken
 from innersight.audit.properties import COLUMNS, Property, properties
 from innersight.audit.subject import GRADIENT, Subject
 
-Rows = Int[np.ndarray, " n"]
+Rows = Int[np.ndarray, " _"]
 LEAST = 20  # images of a class that are needed
 LOOKED = 48  # images of a class whose evidence is looked at, in each half
 SCREENED, PAIRS = (12, 24), (16, 64)  # fewest and most pairs to screen a cue, and to confirm it
@@ -64,7 +64,7 @@ def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
     return found
 
 
-def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " n"]) -> float:
+def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"]) -> float:
     """Return by how much more than by a control images turn, on the half that suggested the cue."""
     first = given(subject, cue, count, half, controls=0)
     if first is None or first.share <= EFFECT / 2:

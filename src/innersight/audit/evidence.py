@@ -24,13 +24,13 @@ class Peaks:
     in logits. vectors : (images, PEAKS, units), what each unit adds there, at unit length.
     """
 
-    images: Int[np.ndarray, " n"]
+    images: Int[np.ndarray, " _"]
     boxes: Int[Tensor, "n peaks 4"]
     values: Float[Tensor, "n peaks"]
     vectors: Float[Tensor, "n peaks units"]
 
 
-def peaks(subject: Subject, images: Int[np.ndarray, " n"], label: int) -> Peaks:
+def peaks(subject: Subject, images: Int[np.ndarray, " _"], label: int) -> Peaks:
     """Return where the evidence for a class lies in images: each unit's activation times the gradient of its score.
 
     The same as HiRes-CAM (Draelos and Carin 2020, arXiv:2011.08891) before the sum over units.
@@ -46,7 +46,7 @@ def peaks(subject: Subject, images: Int[np.ndarray, " n"], label: int) -> Peaks:
     return Peaks(images, boxes, values, vectors)
 
 
-def _evidence(subject: Subject, images: Int[np.ndarray, " n"], layer: str, label: int) -> Float[Tensor, "n units h w"]:
+def _evidence(subject: Subject, images: Int[np.ndarray, " _"], layer: str, label: int) -> Float[Tensor, "n units h w"]:
     with tap.untouched(subject.model):
         x = subject.tensor(subject.pixels[images])
         found = tap.leaf(subject.model, x, [layer])

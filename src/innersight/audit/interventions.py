@@ -12,7 +12,7 @@ from innersight.audit.cues import Cue, elsewhere, pasted, removed
 from innersight.audit.subject import Subject
 from innersight.statistics import sign_flip, wilson
 
-Rows = Int[np.ndarray, " n"]
+Rows = Int[np.ndarray, " _"]
 EVERY = 9  # controls: all that there are
 
 
@@ -57,7 +57,7 @@ def given(
     subject: Subject,
     cue: Cue,
     count: int,
-    half: Bool[Tensor, " n"],
+    half: Bool[Tensor, " rows"],
     controls: int = EVERY,
     targets: Rows | None = None,
 ) -> Trial | None:
@@ -91,7 +91,7 @@ def given(
     return _changed(subject, cue, targets, x, changed)
 
 
-def taken(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " n"], controls: int = EVERY) -> Trial | None:
+def taken(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"], controls: int = EVERY) -> Trial | None:
     """Take a cue from images of its class; a hit is one that is then no longer taken for it.
 
     The control removes another region of the same size; of a property it is a change in another direction.
@@ -129,7 +129,7 @@ def _changed(subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Te
     return Trial(rows, verdicts[0], tuple(verdicts[1:]), gain, changed[0])
 
 
-def _targets(subject: Subject, label: int, half: Bool[Tensor, " n"], rng: np.random.Generator, count: int) -> Rows:
+def _targets(subject: Subject, label: int, half: Bool[Tensor, " rows"], rng: np.random.Generator, count: int) -> Rows:
     """Return images of other classes that are not taken for this one, of all classes alike."""
     free = half & (subject.own != label) & ~subject.takes(subject.table.logits, label)
     rows = rng.permutation(free.nonzero()[:, 0].numpy())
@@ -140,7 +140,9 @@ def _targets(subject: Subject, label: int, half: Bool[Tensor, " n"], rng: np.ran
     return np.sort(rows[np.argsort(turn, kind="stable")][:count])
 
 
-def _strangers(subject: Subject, label: int, targets: Rows, half: Bool[Tensor, " n"], rng: np.random.Generator) -> Rows:
+def _strangers(
+    subject: Subject, label: int, targets: Rows, half: Bool[Tensor, " rows"], rng: np.random.Generator
+) -> Rows:
     """Return for each target an image of neither its class nor the given one, where there is any."""
     own = subject.own
     rows = (half & (own != label)).nonzero()[:, 0].numpy()

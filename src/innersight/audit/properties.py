@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
-Images = Float[Tensor, "n C H W"]
+Images = Float[Tensor, "_ C H W"]
 Change = Callable[[Images, float], Images]
 """From images and 1 or -1 to images that have the property, or that lack it."""
 GREY = (0.299, 0.587, 0.114)
@@ -27,14 +27,14 @@ SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0)
 QUALITIES = (5, 8, 12, 18, 25, 35, 50, 70)
 
 
-def grey(x: Images) -> Float[Tensor, "n 1 H W"]:
+def grey(x: Images) -> Float[Tensor, "_ 1 H W"]:
     """Return the luminance of colour images, the mean of others' channels."""
     if x.shape[1] == 3:
         return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
     return x.mean(1, keepdim=True)
 
 
-def measure(x: Images, blocks: Sequence[float]) -> Float[Tensor, "n properties"]:
+def measure(x: Images, blocks: Sequence[float]) -> Float[Tensor, "_ properties"]:
     """Return the values of `COLUMNS` for images in 0..1. blocks : of the whole files, see `reading`."""
     luma = grey(x)
     mean = luma.mean((1, 2, 3))
@@ -44,7 +44,7 @@ def measure(x: Images, blocks: Sequence[float]) -> Float[Tensor, "n properties"]
     return torch.stack([*columns, *_centre(luma), torch.tensor(blocks, dtype=x.dtype)], 1)
 
 
-def _saturation(x: Images) -> Float[Tensor, " n"]:
+def _saturation(x: Images) -> Float[Tensor, " _"]:
     return (x.amax(1) - x.amin(1)).mean((1, 2))
 
 
@@ -66,7 +66,7 @@ def noise_of(luma: Float[Tensor, "n 1 H W"]) -> Float[Tensor, " n"]:
     return F.conv2d(luma, kernel).abs().flatten(1).median(1).values / (0.6745 * 6)
 
 
-def _plain(x: Images, along: int) -> Float[Tensor, " n"]:
+def _plain(x: Images, along: int) -> Float[Tensor, " _"]:
     """Return how many plain lines there are at both edges; along : the axis of a line."""
     flat = ((x.amax(along) - x.amin(along)).amax(1) < FLAT).float()
     return torch.where(flat.all(1), 0.0, flat.cumprod(1).sum(1) + flat.flip(1).cumprod(1).sum(1))
@@ -95,7 +95,7 @@ class Property:
     """A property that sets the images of a class apart.
 
     words : what it is. columns : those that measure it. give : lends it, or takes it away. controls : other changes of
-    the same size. lossy : taking it away cannot bring back what it destroyed.
+    the same size.
     """
 
     name: str
@@ -103,7 +103,6 @@ class Property:
     columns: tuple[str, ...]
     give: Change
     controls: tuple[Change, ...]
-    lossy: bool = False
 
 
 def properties(
@@ -191,9 +190,8 @@ def _sharp(
         return soften(x) if (sign > 0) == blurred else sharpen(x)
 
     words = f"{'blurred' if blurred else 'sharper'} images (by {sigma:.1f} px)"
-    yield Property(
-        "blur" if blurred else "sharpness", words, ("sharpness",), give, (lambda x, sign: give(x, -sign),), blurred
-    )
+    name = "blur" if blurred else "sharpness"
+    yield Property(name, words, ("sharpness",), give, (lambda x, sign: give(x, -sign),))
 
 
 def _noisy(
@@ -215,9 +213,8 @@ def _noisy(
     def coarse(x: Images, sign: float) -> Images:
         return noise(x, 4) if sign > 0 else noise(x, 1)
 
-    yield Property(
-        "noise", f"noise (standard deviation {deviation:.3f} of the range)", ("noise",), give, (coarse,), True
-    )
+    words = f"noise (standard deviation {deviation:.3f} of the range)"
+    yield Property("noise", words, ("noise",), give, (coarse,))
 
 
 def _bordered(
@@ -271,7 +268,7 @@ def _compressed(
         stream = torch.Generator().manual_seed(0)
         return (x + size * torch.randn(x.shape, generator=stream)).clamp(0, 1)
 
-    yield Property("JPEG", f"JPEG compression (as of quality {quality:.0f})", ("blocks",), give, (control,), lossy=True)
+    yield Property("JPEG", f"JPEG compression (as of quality {quality:.0f})", ("blocks",), give, (control,))
 
 
 def compressed(x: Images, quality: int) -> Images:
@@ -284,7 +281,7 @@ def compressed(x: Images, quality: int) -> Images:
     return torch.stack(found).permute(0, 3, 1, 2).float() / 255
 
 
-def blocks(x: Images) -> Float[Tensor, " n"]:
+def blocks(x: Images) -> Float[Tensor, " _"]:
     """Return how much steeper images are across the edges of JPEG's blocks of 8 x 8 pixels than inside of them.
 
     Wang, Sheikh and Bovik 2002 (no-reference quality of JPEG images), as a quotient: about 1 for images that were never

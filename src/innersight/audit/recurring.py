@@ -12,11 +12,12 @@ from innersight.audit.cues import Cue, mask_of
 from innersight.audit.evidence import Peaks
 from innersight.audit.subject import Subject
 
-Rows = Int[np.ndarray, " n"]
+Rows = Int[np.ndarray, " _"]
 SIDE = 112  # pixels at which images are compared
 TEMPLATES = 12  # images that templates are taken from
 SMALL = 0.15  # of the side: a template
-ALIKE, OFF = 0.9, 0.06  # correlation from which, and mean difference up to which, pixels are called the same
+ALIKE, OFF = 0.9, 0.05  # correlation from which, and difference up to which, pixels are called the same
+NEARBY = 2  # pixels that a template may be shifted and still fit
 RARE = 1 / 3  # of the share in the class: the most that other classes may have
 LEAST = 0.3  # share of the class's images that have the pixels
 STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of others at their place
@@ -40,7 +41,7 @@ def fixed(subject: Subject, label: int, own: Rows, others: Rows) -> Cue | None:
     if mask.float().mean() < SMALLEST or mask.float().mean() > 0.6:
         return None
 
-    def has(rows: Rows) -> Bool[Tensor, " n"]:
+    def has(rows: Rows) -> Bool[Tensor, " _"]:
         off = [(subject.pixels[part].float() / 255 - usual)[..., mask].abs().mean((1, 2)) for part in _parts(rows)]
         return torch.cat(off) < OFF
 
@@ -85,10 +86,10 @@ def moving(subject: Subject, label: int, found: Peaks, own: Rows, others: Rows) 
             top, left = (
                 min(max(0, round(m - size / 2)), s - size) for m, s in zip(middle, shrunk.shape[1:], strict=True)
             )
-            templates.append(shrunk[:, top : top + size, left : left + size])
-    cut = torch.stack(templates)
-    cut = cut[cut.flatten(1).std(1) > DETAIL]
-    if not len(cut):
+            template = shrunk[:, top : top + size, left : left + size]
+            templates.append((template, _unique(template, shrunk, top, left)))
+    cut = torch.stack([one for one, unique in templates if unique and one.std() > DETAIL] or [torch.zeros(0)])
+    if not cut.numel():
         return None
     near = [_matches(cut, _shrunk(subject, rows, scale))[0] for rows in (own, others)]
     shares, strange = (one.float().mean(1) for one in near)
@@ -116,6 +117,13 @@ def _shrunk(subject: Subject, rows: Rows, scale: float) -> Float[Tensor, "n C h 
     return torch.cat(parts)
 
 
+def _unique(template: Float[Tensor, "C s s"], image: Float[Tensor, "C H W"], top: int, left: int) -> bool:
+    """Return whether a template fits its own image at one place alone: not so a straight edge, or a plain surface."""
+    alike = _likeness(template[None], image[None])[0, 0]
+    alike[max(0, top - NEARBY) : top + NEARBY + 1, max(0, left - NEARBY) : left + NEARBY + 1] = -1
+    return bool(alike.max() <= ALIKE)
+
+
 def _matches(
     templates: Float[Tensor, "t C s s"], x: Float[Tensor, "n C H W"]
 ) -> tuple[Bool[Tensor, "t n"], Int[Tensor, "t n 2"]]:
@@ -123,19 +131,24 @@ def _matches(
 
     By normalised cross-correlation over all channels, and the mean squared difference that goes with it.
     """
-    count = templates[0].numel()
-    centred = templates - templates.mean((1, 2, 3), keepdim=True)
-    ones = torch.ones_like(templates[:1])
     hits, places = [], []
     for part in torch.split(x, AT_ONCE):
-        product = F.conv2d(part, centred)
-        total, square = F.conv2d(part, ones), F.conv2d(part**2, ones)
-        variance = (square - total**2 / count).clamp_min(1e-6)
-        correlation = product / (variance.sqrt() * centred.flatten(1).norm(dim=1)[:, None, None])
-        cross = product + templates.mean((1, 2, 3))[:, None, None] * total
-        difference = (square - 2 * cross + templates.square().sum((1, 2, 3))[:, None, None]).clamp_min(0) / count
-        alike = torch.where(difference.sqrt() < OFF * 1.5, correlation, correlation.new_tensor(-1.0))
+        alike = _likeness(templates, part)
         best = alike.flatten(2).max(2)
         hits.append((best.values > ALIKE).T)
         places.append(torch.stack([best.indices // alike.shape[3], best.indices % alike.shape[3]], 2).transpose(0, 1))
     return torch.cat(hits, 1), torch.cat(places, 1)
+
+
+def _likeness(templates: Float[Tensor, "t C s s"], part: Float[Tensor, "n C H W"]) -> Float[Tensor, "n t h w"]:
+    """Return the correlation of templates with every place of images; -1 where the pixels differ by too much."""
+    count = templates[0].numel()
+    centred = templates - templates.mean((1, 2, 3), keepdim=True)
+    ones = torch.ones_like(templates[:1])
+    product = F.conv2d(part, centred)
+    total, square = F.conv2d(part, ones), F.conv2d(part**2, ones)
+    variance = (square - total**2 / count).clamp_min(1e-6)
+    correlation = product / (variance.sqrt() * centred.flatten(1).norm(dim=1)[:, None, None])
+    cross = product + templates.mean((1, 2, 3))[:, None, None] * total
+    difference = (square - 2 * cross + templates.square().sum((1, 2, 3))[:, None, None]).clamp_min(0) / count
+    return torch.where(difference.sqrt() < OFF, correlation, correlation.new_tensor(-1.0))

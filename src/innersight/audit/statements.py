@@ -1,7 +1,6 @@
 """Tested cues in words."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from innersight.audit.dependence import LEAST
 from innersight.audit.finding import Effect, Finding
@@ -78,18 +77,10 @@ def _same(one: Tested, other: Tested) -> bool:
         # A border that is a property, and the same as fixed pixels.
         kinds = {one.kind, other.kind}
         return "border" in kinds and "fixed pixels" in kinds
-    shared = set(one.images) & set(other.images)
-    return len(shared) >= 0.5 * min(len(one.images), len(other.images)) and _overlap(one, other)
-
-
-def _overlap(one: Tested, other: Tested) -> bool:
-    """Return whether the regions shown are largely the same, in most images that both show."""
-    both: list[tuple[Any, Any]] = [
-        (a, b) for a, b in zip(one.regions, other.regions, strict=False) if a is not None and b is not None
-    ]
-    if one.region is not None and other.region is not None:
-        both = [(one.region, other.region)]
-    return bool(both) and sum(_shared(a, b) > 0.3 for a, b in both) * 2 >= len(both)
+    mine, theirs = (dict(zip(cue.images, cue.places, strict=True)) for cue in (one, other))
+    both = [(mine[image], theirs[image]) for image in mine.keys() & theirs.keys()]
+    same = sum(a is not None and b is not None and _shared(a, b) > 0.3 for a, b in both)
+    return bool(both) and 2 * same >= len(both)
 
 
 def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:

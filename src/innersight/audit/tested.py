@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from innersight.audit.checks import NotCheckedError
 from innersight.audit.cues import region_of
 from innersight.audit.dependence import LEAST, Dependence, depended_on
 from innersight.audit.finding import Proof, Region
@@ -22,7 +23,7 @@ from innersight.statistics import holm
 SHARE = 0.76  # of all passes
 EFFECT = 0.1  # by so much more than by the control images must turn
 CLEAR = 0.15  # the same of a shortcut, and
-LOST = 0.05  # of a property, by so much more images must be lost without it
+LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or else turn
 SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
 OUTSIDE = 0.2  # largest share of a cue inside of the boxes when it lies outside of them
 MISSED, RESTORED = 0.07, 0.7  # share of a class that is missed without a cue, and that is recognised again with it
@@ -37,9 +38,9 @@ class Tested:
     others. turned, lost : see `Trial.to_json`; lost None where it was not tested. region : around it, where it is
     always at one place. spread, usual : of its places, and of the evidence for other classes, as standard deviations in
     fractions of the image. inside : share of it inside of the boxes. restored : images of the class that are missed and
-    what giving them the cue does; None where there are few. lossy : taking it away cannot bring back what it destroyed.
+    what giving them the cue does; None where there are few.
     p : of `turned`, after Holm's correction for all cues that were tested. reason : why it is a shortcut, or "". images
-    : rows of those that have it.
+    : rows of those that have it. places : where, in each of them. regions, captions, pixels : see `Proof`.
     """
 
     label: int
@@ -54,8 +55,8 @@ class Tested:
     spread: float | None
     inside: float | None
     restored: dict[str, Any] | None
-    lossy: bool
     images: tuple[int, ...]
+    places: tuple[Region | None, ...]
     captions: tuple[str, ...]
     p: float = 1.0
     reason: str = ""
@@ -74,6 +75,12 @@ class Tested:
 def tested(subject: Subject) -> tuple[Tested, ...]:
     """Return every cue of every class with at least `LEAST` images, corrected for all of them; once for a subject."""
     return subject.once("tested", lambda: _tested(subject))
+
+
+def required(subject: Subject) -> None:
+    """Raise NotCheckedError where there are not images enough to test what a class depends on."""
+    if not judged(subject) or len(set(subject.own.tolist())) < 2:
+        raise NotCheckedError(f"needs images of two classes, and at least {LEAST} of one")
 
 
 def judged(subject: Subject) -> list[int]:
@@ -108,10 +115,12 @@ def _piece(subject: Subject, label: int, *, passes: int) -> tuple[dict[str, Any]
 
 
 def _read(fields: dict[str, Any], pixels: Tensor | None) -> Tested:
-    regions = tuple(None if one is None else tuple(one) for one in fields["regions"])
+    regions, places = (
+        tuple(None if one is None else tuple(one) for one in fields[name]) for name in ("regions", "places")
+    )
     region = None if fields["region"] is None else tuple(fields["region"])
     lists = {"images": tuple(fields["images"]), "captions": tuple(fields["captions"])}
-    return Tested(**{**fields, "region": region, "regions": regions, **lists, "pixels": pixels})
+    return Tested(**{**fields, "region": region, "regions": regions, "places": places, **lists, "pixels": pixels})
 
 
 def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
@@ -145,8 +154,8 @@ def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
         "spread": spread,
         "inside": _inside(subject, one),
         "restored": _restored(subject, one),
-        "lossy": cue.property is not None and cue.property.lossy,
         "images": [int(row) for row in cue.images],
+        "places": every or [None] * len(cue.images),
         "captions": captions,
     }
     return fields, shown
@@ -195,7 +204,7 @@ def _restored(subject: Subject, one: Dependence) -> dict[str, Any] | None:
     return None if trial is None else {**trial.to_json(), "missed": count / int(mine.sum())}
 
 
-def _rows(chosen: Tensor) -> Int[np.ndarray, " n"]:
+def _rows(chosen: Tensor) -> Int[np.ndarray, " _"]:
     return chosen.nonzero()[:, 0].numpy()
 
 
@@ -205,7 +214,7 @@ def _reason(one: Tested, every: Sequence[Tested]) -> str:
         return ""
     if one.spread is None:
         lost = one.lost is not None and one.lost["share"] - one.lost["control"] >= LOST
-        return "image-wide property" if lost or one.lossy else ""
+        return "image-wide property" if lost or one.effect >= ALONE else ""
     if one.kind in ("pixels", "fixed pixels"):
         return "same pixels"
     if one.inside is not None and one.inside <= OUTSIDE:

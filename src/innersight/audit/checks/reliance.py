@@ -1,10 +1,10 @@
 """What a class depends on."""
 
-from innersight.audit.checks import NotCheckedError, Report, checks
+from innersight.audit.checks import Report, checks
 from innersight.audit.finding import Finding
 from innersight.audit.statements import covered, finding, looked
 from innersight.audit.subject import Subject
-from innersight.audit.tested import EFFECT, judged, tested
+from innersight.audit.tested import EFFECT, required, tested
 
 
 @checks.register(
@@ -19,8 +19,7 @@ def reliance(subject: Subject) -> Report:
     Candidates are clusters of the evidence for a class (activation times gradient at the layer that heatmaps are read
     from). Each is pasted into images of other classes and removed from its own, beside controls of the same size.
     """
-    if not judged(subject):
-        raise NotCheckedError("needs two classes with at least 20 images each")
+    required(subject)
     every = tested(subject)
     shortcuts = [one for one in every if one.reason]
     found: list[Finding] = []

@@ -1,10 +1,10 @@
 """Shortcuts: what decides for a class, and has nothing to do with it."""
 
-from innersight.audit.checks import NotCheckedError, Report, checks
+from innersight.audit.checks import Report, checks
 from innersight.audit.finding import Finding
 from innersight.audit.statements import covered, finding, looked
 from innersight.audit.subject import Subject
-from innersight.audit.tested import Tested, judged, tested
+from innersight.audit.tested import Tested, required, tested
 
 
 @checks.register(
@@ -22,8 +22,7 @@ def shortcut(subject: Subject) -> Report:
     sharpness, noise, border, JPEG compression, position. Each is given to images of other classes and taken from its
     own, beside controls.
     """
-    if not judged(subject):
-        raise NotCheckedError("needs two classes with at least 20 images each")
+    required(subject)
     every = tested(subject)
     chosen: list[Tested] = []
     for one in sorted((one for one in every if one.reason), key=lambda one: -one.effect):
