@@ -39,14 +39,14 @@ def leak(subject: Subject) -> Report:
 
     Whole images are compared at 64 x 64 pixels, once aligned: as they are, mirrored, and either as a part of the other.
     """
-    several = len(set(subject.table.classes[subject.table.classes >= 0].tolist())) > 1
+    several = _several(subject)
     if subject.train is None and not several:
         raise NotCheckedError(
             "needs the images that the network was trained on (--train), or images of several classes"
         )
     found: list[Finding] = []
     looked = []
-    values = subject.keep.piece("leak", _settings(subject), lambda: _compared(subject, several))
+    values = compared(subject)
     if subject.train is not None:
         found += _trained(subject, values)
         looked.append(f"{len(subject.table):,} images against {values[0]['trained']:,} training images")
@@ -57,6 +57,18 @@ def leak(subject: Subject) -> Report:
         "" if subject.train is not None else "Training images were not given (--train): leaks were not looked for."
     )
     return Report(found, "; ".join(looked), left_out)
+
+
+def compared(subject: Subject) -> Values:
+    """Return which images are like training images, and which lie in two classes; compared once for all checks."""
+    settings = _settings(subject)
+    return subject.once(
+        "leak", lambda: subject.keep.piece("leak", settings, lambda: _compared(subject, _several(subject)))
+    )
+
+
+def _several(subject: Subject) -> bool:
+    return len(set(subject.table.classes[subject.table.classes >= 0].tolist())) > 1
 
 
 def _settings(subject: Subject) -> dict[str, Any]:
