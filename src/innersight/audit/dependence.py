@@ -123,6 +123,8 @@ def _by_property(subject: Subject, label: int, half: Tensor) -> Iterator[Cue]:
 
     mine = half & (subject.own == label)
     others = half & (subject.own != label)
+    if min(int(mine.sum()), int(others.sum())) < 2:
+        return
     values = subject.table.properties
     columns = {name: i for i, name in enumerate(COLUMNS)}
     medians = [{name: float(values[rows, i].median()) for name, i in columns.items()} for rows in (mine, others)]

@@ -1,6 +1,7 @@
 """`audit`: what is wrong with a classifier, tested by intervention."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from innersight.audit.result import Audit
 from innersight.audit.subject import Subject
 from innersight.call import public
 from innersight.errors import InnersightError
-from innersight.inputs import count, repeatable
+from innersight.inputs import Given, ImageReader, count, repeatable
 from innersight.model import Model
 from innersight.registry import Entry
 from innersight.storage.study_folder import written_by_innersight
@@ -130,6 +131,8 @@ def audit(
         notes = (f"{max_images:,} of {total:,} images were drawn at random; `max_images` changes this",)
         total = max_images
     known = repeatable(train) if train is not None else None
+    if known is not None:
+        _check_readable(known, model)
     keep = Keep() if out is None else StudyKeep.open(out, model)
     with keep.working(), pixel_store(model.input, total) as pixels:
         reported = _Progress(progress, BUDGETS[budget] * total)
@@ -160,6 +163,12 @@ def _chosen(names: Sequence[str] | None) -> tuple[str, ...]:
         raise InnersightError(f"checks is empty: omit it for all, or choose of {', '.join(every)}")
     wanted = {registry.entry(name).name for name in names}
     return tuple(name for name in every if name in wanted)
+
+
+def _check_readable(images: Given, model: Model) -> None:
+    """Raise ImageError where no image can be read: nothing would be compared with nothing."""
+    with closing(ImageReader(images, model.input, model.labels).images()) as read:
+        next(read, None)
 
 
 def _check_regions(regions: Regions, marked: Any, names: Sequence[str]) -> None:
