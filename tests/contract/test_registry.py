@@ -11,6 +11,8 @@ from planting import plant
 from torch import Tensor
 from untouched import dishevel, unchanged
 
+from innersight.audit.checks import checks
+from innersight.audit.result import INFORMATION
 from innersight.errors import InnersightError
 from innersight.heatmaps.engine import explain_batch, named
 from innersight.heatmaps.request import QUICK_PASSES, MethodOutput, UnfitError, methods
@@ -245,3 +247,14 @@ def test_everything_in_trust_is_documented(registry: Registry) -> None:
         assert 10 < len(entry.summary) < 120
         assert entry.summary.endswith((".", ")."))
     assert all(entry.phrase for entry in baselines.entries())
+
+
+def test_every_check_is_on_the_page_of_audits_and_says_what_it_could_miss() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    assert re.findall(r"^### `([a-z-]+)`", page, re.MULTILINE) == [
+        entry.name for entry in sorted(checks.entries(), key=lambda entry: entry.order)
+    ]
+    for entry in checks.entries():
+        assert re.match(r"[A-Z].{3,40}$", entry.title)
+        assert entry.summary.endswith((".", ":"))
+        assert entry.limits or entry.name in INFORMATION
