@@ -80,3 +80,10 @@ def test_few_images_of_one_class_among_many(link: str) -> None:
 def test_without_labels_it_does_not_run() -> None:
     [checked] = [one for one in audited(ins.load("toon"), list(pixels()[:4])).checked if one.check == "label"]
     assert not checked.done
+
+
+def test_a_poor_classifier_doubts_no_label_and_copies_do_not_learn_from_each_other() -> None:
+    found = audited(ins.load("small:4"), [(pixels()[i], CLASSES[i // EACH]) for i in range(32)])
+    assert not found.findings
+    copies = [(pixels()[i * EACH], NAMES[i]) for i in range(2)] * 15
+    assert not audited(ins.load("toon"), copies).findings

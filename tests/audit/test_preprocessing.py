@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import innersight as ins
+from innersight.audit import feeding
 from innersight.audit.feeding import geometries, normalisations, own_way
+from innersight.audit.finding import Checked
 from innersight.audit.result import Audit
 from innersight.input_spec import InputSpec
 from innersight.model import Model
@@ -85,6 +88,26 @@ def test_a_wrong_size_is_named() -> None:
     assert finding.next.rpartition("=")[2] in ("80", "96", "112")  # it takes all of these equally well
 
 
+def test_an_interrupted_check_resumes_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def audit() -> Audit:
+        return ins.audit(fed(**HALF), list(images()), checks=["preprocessing"], out=tmp_path / "study")
+
+    scores, calls = feeding.scores, []
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given[1])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return scores(*given)
+
+    monkeypatch.setattr(feeding, "scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audit()
+    resumed = audit()
+    assert len(calls) == 4
+    assert resumed.to_json() == audited(fed(**HALF)).to_json()
+
+
 def test_a_network_that_is_fed_rightly_is_not_accused_and_costs_little() -> None:
     found = audited(ins.load("toon"))
     assert not found.findings
@@ -100,11 +123,15 @@ def test_without_labels_the_first_batch_norm_tells() -> None:
 
 
 def test_network_input_and_networks_that_keep_nothing_from_training_are_not_judged() -> None:
-    given = [[torch.randn(3, 80, 80), torch.randn(3, 80, 80)], [pixels for pixels, _ in images()[:4]]]
-    for one in given:
-        checked = {entry.check: entry for entry in audited(ins.load("small:4"), one).checked}["preprocessing"]
-        assert not checked.done
-        assert "labels" in checked.sentence
+    [checked] = [one for one in audited(ins.load("small:4"), [i for i, _ in images()[:16]]).checked if wanted(one)]
+    assert "labels" in checked.sentence
+    prepared = [(torch.randn(3, 96, 96), CLASSES[i % 2]) for i in range(16)]
+    [checked] = [one for one in audited(ins.load("toon"), prepared).checked if wanted(one)]
+    assert "network input" in checked.sentence
+
+
+def wanted(one: Checked) -> bool:
+    return one.check == "preprocessing" and not one.done
 
 
 def test_every_way_is_another_one() -> None:

@@ -17,11 +17,12 @@ from innersight.train.split import learned_by
 
 FOLDS = 5
 DIRECTIONS = 64  # principal ones of the features that the classifier of the cross-validation sees
-FEWEST = 10  # images of a class from which the cross-validation learns it
+FEWEST = 10  # images of a class, copies apart, from which the cross-validation learns it
 STRENGTH = 1.0  # of the classifier's fit against its regularisation
 # How much more probable than the label, as a logarithm, another class is that is less so than for its own images.
 CLEAR = np.log(10)
 LEAST = 1e-4  # a probability counts as no less
+MANY = 0.25  # of the labels; where more are contradicted, the classifier is at fault
 SHOWN = 24
 LIMITS = (
     "What is listed is a suspicion: docs/audit.md states how many of the first 50 are wrong on toons with 5% wrong "
@@ -51,6 +52,9 @@ def label(subject: Subject) -> Report:
             "Whether the network was trained on these images is not known: if it was, wrong labels that it has learned "
             "by heart are missed; give the training images with --train."
         )
+    if len(rows) > MANY * known:
+        limits = f"The probabilities contradict {len(rows) / known:.0%} of the labels: too poor to doubt any."
+        return Report([], looked, limits)
     if not rows:
         return Report([], looked, limits)
     names = subject.model.labels
@@ -111,14 +115,14 @@ def _crossed(subject: Subject) -> Float[np.ndarray, "n classes"] | None:
     from sklearn.model_selection import StratifiedGroupKFold
 
     classes = subject.table.classes.numpy()
-    numbers, counts = np.unique(classes[classes >= 0], return_counts=True)
-    large = numbers[counts >= FEWEST]
+    together = np.array(groups(subject.table.hashes[:, 0], subject.table.digests))
+    distinct = {number: len(set(together[classes == number])) for number in np.unique(classes[classes >= 0]).tolist()}
+    large = [number for number, count in distinct.items() if count >= FEWEST]
     learns = np.isin(classes, large)
     if len(large) < 2:
         return None
     subject.progress(0, "cross-validating the labels")
     values = _directions(subject.table.features)
-    together = np.array(groups(subject.table.hashes[:, 0], subject.table.digests))
     found = np.zeros((len(classes), len(subject.model.labels)))
     rows = np.flatnonzero(learns)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=subject.seed)

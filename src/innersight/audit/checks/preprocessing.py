@@ -12,12 +12,14 @@ from innersight.audit import feeding
 from innersight.audit.checks import NotCheckedError, Report, checks
 from innersight.audit.feeding import Arrival, Way
 from innersight.audit.finding import Effect, Finding
+from innersight.audit.keep import Values
 from innersight.audit.subject import Subject
 from innersight.statistics import sign_flip, wilson
 
 SUGGESTING, CONFIRMING = 100, 300  # images read again at most
 PASSES = 3  # over all images, at most
 TRIED, BEST = 24, 4  # images for the first look at every way; ways that are looked at on more
+FEWEST = 16  # images
 STATISTICS = 32  # images whose values at a batch norm are compared
 # A gain of accuracy that is stated, its p, and that of the gain of the logarithm of the label's probability. Networks
 # gain a little where images are larger than in training (Touvron et al. 2019, arXiv:1906.06423), which is no mistake.
@@ -60,8 +62,8 @@ def _rows(subject: Subject) -> tuple[list[int], list[int]]:
     for side, most in ((subject.suggests, SUGGESTING), (~subject.suggests, CONFIRMING)):
         index = (side & usable).nonzero()[:, 0].tolist()
         halves.append([index[k] for k in rng.permutation(len(index)).tolist()][:most])
-    if not all(halves):
-        raise NotCheckedError("needs two images or more")
+    if sum(map(len, halves)) < FEWEST or not all(halves):
+        raise NotCheckedError(f"needs {FEWEST} images or more")
     return halves[0], halves[1]
 
 
@@ -93,7 +95,7 @@ class _Trial:
             ways += feeding.geometries(self.own.spec, shapes) + feeding.sizes(self.own.spec)
         self.tried = len(ways)
         first = sorted(self.suggests[: min(TRIED, self._affordable(ways, 0.4))])
-        gains = self._gains(ways, first)
+        gains = self._gains(ways, first, "suggesting")
         order = sorted(gains, key=lambda way: -float(gains[way].mean()))
         finalists = [way for way in order[:BEST] if float(gains[way].mean()) > 0]
         fitting = min(distance, key=lambda way: distance[way], default=None)
@@ -106,7 +108,7 @@ class _Trial:
             finalists += more
         if not finalists:
             return None
-        gains = self._gains(finalists, sorted(self.suggests[: self._affordable(finalists, 0.5)]))
+        gains = self._gains(finalists, sorted(self.suggests[: self._affordable(finalists, 0.5)]), "comparing")
         return self._best(gains, distance)
 
     def confirmed(self, best: Way) -> list[Finding]:
@@ -116,7 +118,7 @@ class _Trial:
         fits = before is not None and after is not None and _fits(before.distance, after.distance)
         effect, p, better = None, None, True
         if self.labelled:
-            [logits] = feeding.scores(self.subject, [best], rows, WHAT)
+            [logits] = self._scores([best], rows, "confirming")
             if logits is None:
                 return []
             old, new = (self._right(x, rows) for x in (self.subject.table.logits[rows], logits))
@@ -170,10 +172,21 @@ class _Trial:
         before, after = feeding.arrivals(self.subject, [self.own, best], rows[:STATISTICS])
         return before, after
 
-    def _gains(self, ways: Sequence[Way], rows: list[int]) -> dict[Way, Float[Tensor, " n"]]:
+    def _scores(self, ways: Sequence[Way], rows: list[int], stage: str) -> list[Float[Tensor, "n classes"] | None]:
+        """Return the network's scores for each way, None for one that it does not take; kept in the study."""
+
+        def compute() -> Values:
+            found = feeding.scores(self.subject, ways, rows, WHAT)
+            return {}, {"none": torch.zeros(0), **{str(i): one for i, one in enumerate(found) if one is not None}}
+
+        settings = {"ways": [repr(way) for way in ways], "rows": rows}
+        _, tensors = self.subject.keep.piece(f"preprocessing {stage}", settings, compute)
+        return [tensors.get(str(number)) for number in range(len(ways))]
+
+    def _gains(self, ways: Sequence[Way], rows: list[int], stage: str) -> dict[Way, Float[Tensor, " n"]]:
         """Return by how much the logarithm of the probability of the label rises, for ways that the network takes."""
         own = self._likelihood(self.subject.table.logits[rows], rows)
-        found = feeding.scores(self.subject, ways, rows, WHAT)
+        found = self._scores(ways, rows, stage)
         return {
             way: self._likelihood(logits, rows) - own
             for way, logits in zip(ways, found, strict=True)
