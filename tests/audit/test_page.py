@@ -79,6 +79,7 @@ def test_findings_are_first_and_lead_to_what_they_name(chromium: Any, reports: d
     assert page.locator("h1").inner_text() == "1 fault confirmed"
     card = page.locator("#finding-1")
     assert card.locator(".badge").inner_text() == "confirmed"
+    assert page.locator("#finding-2 .badge").inner_text() == "confirmed, no fault"
     assert card.locator(".effect-value").all_inner_texts() == ["71%", "4%"]
     assert "95% interval 62% to 79%; p < 0.001" in card.locator("figcaption").inner_text()
     assert card.get_by_role("link", name="ash").get_attribute("href") == "#/c/0"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from innersight.audit.finding import Checked, Effect, Finding
-from innersight.audit.result import Audit
+from innersight.audit.result import INFORMATION, Audit
 
 SHARE = "share"
 
@@ -54,8 +54,14 @@ def kind(finding: Finding) -> str:
 
 
 def standing(finding: Finding) -> str:
-    """Return whether a finding was confirmed."""
-    return "confirmed" if finding.confirmed else "not confirmed"
+    """Return whether a finding was confirmed, and whether it is a fault.
+
+    >>> standing(Finding("reliance", "marge", "..", True)), standing(Finding("label", None, "..", False))
+    ('confirmed, no fault', 'not confirmed')
+    """
+    if not finding.confirmed:
+        return "not confirmed"
+    return "confirmed, no fault" if finding.check in INFORMATION else "confirmed"
 
 
 def verdict(found: Audit) -> str:
@@ -78,7 +84,8 @@ def sentences(found: Audit) -> Iterator[str]:
 
 
 def _finding(one: Finding) -> Iterator[str]:
-    yield f"{standing(one).upper() if one.confirmed else standing(one)}: {kind(one)}"
+    fault = one.confirmed and one.check not in INFORMATION
+    yield f"{standing(one).upper() if fault else standing(one)}: {kind(one)}"
     yield f"  {one.sentence}"
     if one.effect is not None:
         yield f"  {described(one.effect)}"

@@ -21,7 +21,7 @@ export function findingCard(study, findings, at) {
   return h("article", { class: one.fault ? "finding fault" : "finding", id: `finding-${at + 1}`, "data-check": one.check,
     "aria-labelledby": `finding-${at + 1}-text` },
   h("div", { class: "finding-words" },
-    h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, one.confirmed ? "confirmed" : "not confirmed"),
+    h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, standing(one)),
       h("span", { class: "quiet" }, title, one.reason ? `: ${one.reason}` : null, one.class === null ? null : [", class ",
         one.number === null ? one.class : h("a", { href: urls.class(one.number) }, one.class)])),
     h("h3", { id: `finding-${at + 1}-text` }, linked(study, one.sentence)),
@@ -29,6 +29,11 @@ export function findingCard(study, findings, at) {
   one.effect ? effectBars(one.effect, kind) : null,
   one.proof ? montage(one.proof) : null,
   imageList(one));
+}
+
+/** Whether a finding was confirmed, and whether it is a fault. */
+export function standing({ confirmed, fault }) {
+  return !confirmed ? "not confirmed" : fault ? "confirmed" : "confirmed, no fault";
 }
 
 /** A text in which the addresses of units that the study has are links. */

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { count, plural } from "../format.js";
-import { checkedList, extent, findingCard, verdict } from "../finding.js";
+import { checkedList, extent, findingCard, standing, verdict } from "../finding.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
 import { reason, urls } from "../study.js";
@@ -41,6 +41,6 @@ function findingsSection({ study, documents: { findings } }) {
 function statements({ findings }, wanted) {
   const rows = (findings?.findings ?? []).map((one, at) => ({ one, at })).filter(({ one }) => wanted(one));
   return rows.length ? h("ul", { class: "statements" }, rows.map(({ one, at }) => h("li", {},
-    h("span", { class: one.fault ? "badge bad" : "badge" }, one.confirmed ? "confirmed" : "not confirmed"), " ",
+    h("span", { class: one.fault ? "badge bad" : "badge" }, standing(one)), " ",
     h("a", { href: urls.findings(at + 1) }, one.sentence)))) : null;
 }
