@@ -33,9 +33,9 @@ def planted(subject):
 NAMES = ("ash", "birch")
 
 
-def plant_check(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str = CHECK, name: str = "planted") -> None:
-    """Register a check for one test."""
-    plant(monkeypatch, folder, checks, name, source)
+def plant_check(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str = CHECK) -> None:
+    """Register the checks of one file for one test."""
+    plant(monkeypatch, folder, checks, "planted", source)
 
 
 def draw(root: Path, count: int = 4, names: tuple[str, ...] = NAMES) -> Path:

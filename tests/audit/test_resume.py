@@ -29,8 +29,7 @@ CHECKS = ["planted", "stops"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    plant_check(monkeypatch, tmp_path)
-    plant_check(monkeypatch, tmp_path, STOPS, "stops")
+    plant_check(monkeypatch, tmp_path, CHECK + STOPS)
     return draw(tmp_path / "images")
 
 
