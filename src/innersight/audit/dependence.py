@@ -11,7 +11,7 @@ from torch import Tensor
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import Cue, mask_of
 from innersight.audit.interventions import Trial, given, taken
-from innersight.audit.properties import COLUMNS, Property, properties
+from innersight.audit.properties import COLUMNS, kinds
 from innersight.audit.subject import GRADIENT, Subject
 
 Rows = Int[np.ndarray, " _"]
@@ -20,6 +20,8 @@ LOOKED = 48  # images of a class whose evidence is looked at, in each half
 SCREENED, PAIRS = (12, 24), (16, 64)  # fewest and most pairs to screen a cue, and to confirm it
 CONFIRMED = 3  # cues of a class that go on to be confirmed
 APART = 0.65  # area under the ROC curve from which a property sets a class apart
+MOST = 0.6  # of a class: the images that differ most, by which the strength of a property is set
+SAMPLED = 48  # images for the same
 EFFECT = 0.1  # by so much more than by the control images must turn, or be lost
 
 
@@ -117,29 +119,31 @@ def _cluster(subject: Subject, label: int, both: evidence.Peaks, first: evidence
 EVIDENCE = 0.5  # of an image's strongest evidence: what counts as evidence too
 
 
-def _by_property(subject: Subject, label: int, half: Tensor) -> Iterator[Cue]:
+def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> Iterator[Cue]:
     """Yield the properties by which the images of a class differ from those of other classes."""
     from sklearn.metrics import roc_auc_score
 
-    mine = half & (subject.own == label)
-    others = half & (subject.own != label)
-    if min(int(mine.sum()), int(others.sum())) < 2:
+    rows = half.nonzero()[:, 0].numpy()
+    truth = (subject.own[half] == label).numpy()
+    if min(int(truth.sum()), int((~truth).sum())) < 2:
         return
-    values = subject.table.properties
-    columns = {name: i for i, name in enumerate(COLUMNS)}
-    medians = [{name: float(values[rows, i].median()) for name, i in columns.items()} for rows in (mine, others)]
-    rng = subject.rng(label, 3)
-    some, own = (_drawn(rows.nonzero()[:, 0].numpy(), 24, rng) for rows in (others, mine))
-    pixels = [subject.pixels[rows].float() / 255 for rows in (some, own)]
-    truth = mine[half].numpy()
+    values = subject.table.properties[half].numpy()
     every = (subject.own == label).nonzero()[:, 0].numpy()
-    found: list[Property] = []
-    for one in properties(medians[0], medians[1], pixels[0], pixels[1]):
-        own = values[half][:, [columns[name] for name in one.columns]].numpy()
-        if float(roc_auc_score(truth, _direction(own, truth))) >= APART:
-            found.append(one)
-    for one in found:
-        yield Cue(label, one.name, one.words, every, property=one)
+    rng = subject.rng(label, 3)
+    others = subject.pixels[_drawn(rows[~truth], SAMPLED, rng)].float() / 255
+    usual = dict(zip(COLUMNS, np.median(values[~truth], 0).tolist(), strict=True))
+    for kind in kinds:
+        columns = [COLUMNS.index(name) for name in kind.columns]
+        along = _direction(values[:, columns], truth)
+        if float(roc_auc_score(truth, along)) < APART:
+            continue
+        # Not all images of the class may have it: those that differ most do.
+        mine = np.flatnonzero(truth)
+        mine = mine[np.argsort(-along[mine], kind="stable")][: max(4, round(MOST * len(mine)))]
+        own = dict(zip(COLUMNS, np.median(values[mine], 0).tolist(), strict=True))
+        pixels = subject.pixels[_drawn(rows[mine], SAMPLED, rng)].float() / 255
+        for one in kind.build(own, usual, others, pixels):
+            yield Cue(label, one.name, one.words, every, property=one)
 
 
 def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

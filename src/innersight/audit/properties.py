@@ -94,40 +94,42 @@ def _blur(x: Images, sigma: float) -> Images:
 class Property:
     """A property that sets the images of a class apart.
 
-    words : what it is. columns : those that measure it. give : lends it, or takes it away. controls : other changes of
-    the same size.
+    words : what it is. give : lends it, or takes it away. controls : other changes of the same size.
     """
 
     name: str
     words: str
-    columns: tuple[str, ...]
     give: Change
     controls: tuple[Change, ...]
 
 
-def properties(
-    own: Mapping[str, float], others: Mapping[str, float], images: Images, class_images: Images
-) -> Iterator[Property]:
-    """Yield the properties by which a class's images differ, with what lends them.
+Values = Mapping[str, float]
 
-    own, others : the medians of `COLUMNS` over images of the class and over others. images, class_images : some of the
-    others and of the class, by which strengths are set.
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of property.
+
+    columns : those of `COLUMNS` that measure it. build : from the medians of `COLUMNS` over images of the class that
+    have it and over others, and from some of the others and of those of the class, to the property; none where these
+    images cannot have it.
     """
-    for build in (_brightness, _contrast, _cast, _saturated, _sharp, _noisy, _bordered, _compressed, _placed):
-        yield from build(own, others, images, class_images)
+
+    columns: tuple[str, ...]
+    build: Callable[[Values, Values, Images, Images], Iterator[Property]]
 
 
-def _brightness(own: Mapping[str, float], others: Mapping[str, float], *_: Images) -> Iterator[Property]:
+def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
     by = own["brightness"] - others["brightness"]
 
     def give(x: Images, sign: float) -> Images:
         return (x + sign * by).clamp(0, 1)
 
     words = f"{'brighter' if by > 0 else 'darker'} images (by {abs(by):.2f} of the range)"
-    yield Property("brightness", words, ("brightness",), give, (lambda x, sign: give(x, -sign),))
+    yield Property("brightness", words, give, (lambda x, sign: give(x, -sign),))
 
 
-def _contrast(own: Mapping[str, float], others: Mapping[str, float], *_: Images) -> Iterator[Property]:
+def _contrast(own: Values, others: Values, *_: Images) -> Iterator[Property]:
     ratio = max(own["contrast"], 1e-3) / max(others["contrast"], 1e-3)
 
     def give(x: Images, sign: float) -> Images:
@@ -135,32 +137,38 @@ def _contrast(own: Mapping[str, float], others: Mapping[str, float], *_: Images)
         return torch.clamp((x - middle) * ratio**sign + middle, 0, 1)
 
     words = f"{'higher' if ratio > 1 else 'lower'} contrast (times {ratio:.2f})"
-    yield Property("contrast", words, ("contrast",), give, (lambda x, sign: give(x, -sign),))
+    yield Property("contrast", words, give, (lambda x, sign: give(x, -sign),))
 
 
-def _cast(own: Mapping[str, float], others: Mapping[str, float], images: Images, _: Images) -> Iterator[Property]:
+def _cast(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
+    """Colours as Reinhard et al. 2001 transfer them: mean and standard deviation of each channel."""
     if images.shape[1] != 3:
         return
-    gains = torch.tensor([c / o for c, o in zip(_channels(own), _channels(others), strict=True)])
-    # How bright images are is a property of its own.
-    gains = gains / float((gains * torch.tensor(GREY)).sum())
+    (usual, spread), (wanted, wide) = map(_channels, (images, class_images))
+    ratio = wide / spread
 
-    def by(chosen: Tensor) -> Change:
-        return lambda x, sign: (x * (chosen**sign)[:, None, None]).clamp(0, 1)
+    def by(order: Sequence[int]) -> Change:
+        """Return the change with the channels' shifts and ratios in another order."""
+        shift, scale = (wanted - usual)[list(order), None, None], ratio[list(order), None, None]
+        middle = usual[:, None, None]
 
-    changes = [f"{name} {(gain - 1) * 100:+.0f}%" for name, gain in zip(("red", "green", "blue"), gains, strict=True)]
-    turned = by(gains.roll(1)), by(gains.roll(2)), by(1 / gains)
-    yield Property("colour cast", f"a colour cast ({', '.join(changes)})", ("red", "blue"), by(gains), turned)
+        def give(x: Images, sign: float) -> Images:
+            changed = (x - middle) * scale + middle + shift if sign > 0 else (x - middle - shift) / scale + middle
+            return changed.clamp(0, 1)
+
+        return give
+
+    changes = [f"{name} {step:+.2f}" for name, step in zip(("red", "green", "blue"), wanted - usual, strict=True)]
+    controls = by((1, 2, 0)), by((2, 0, 1))
+    yield Property("colour cast", f"a colour cast ({', '.join(changes)} of the range)", by((0, 1, 2)), controls)
 
 
-def _channels(values: Mapping[str, float]) -> tuple[float, float, float]:
-    mean = values["brightness"]
-    red, blue = mean + values["red"], mean + values["blue"]
-    green = (mean - GREY[0] * red - GREY[2] * blue) / GREY[1]
-    return max(red, 1e-2), max(green, 1e-2), max(blue, 1e-2)
+def _channels(x: Images) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """Return the medians over images of each channel's mean and standard deviation."""
+    return x.mean((2, 3)).median(0).values, x.std((2, 3)).median(0).values.clamp_min(1e-3)
 
 
-def _saturated(own: Mapping[str, float], others: Mapping[str, float], images: Images, _: Images) -> Iterator[Property]:
+def _saturated(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
     if images.shape[1] != 3:
         return
     ratio = max(own["saturation"], 1e-3) / max(others["saturation"], 1e-3)
@@ -170,12 +178,10 @@ def _saturated(own: Mapping[str, float], others: Mapping[str, float], images: Im
         return torch.clamp(plain + (x - plain) * ratio**sign, 0, 1)
 
     words = f"{'more' if ratio > 1 else 'less'} saturated colours (times {ratio:.2f})"
-    yield Property("saturation", words, ("saturation",), give, (lambda x, sign: give(x, -sign),))
+    yield Property("saturation", words, give, (lambda x, sign: give(x, -sign),))
 
 
-def _sharp(
-    own: Mapping[str, float], others: Mapping[str, float], images: Images, class_images: Images
-) -> Iterator[Property]:
+def _sharp(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
     blurred = own["sharpness"] < others["sharpness"]
     soft, sharp = (images, class_images) if blurred else (class_images, images)
     sigma = _nearest(SIGMAS, lambda s: _median(sharpness(grey(_blur(soft, s)))), _median(sharpness(grey(sharp))))
@@ -191,12 +197,10 @@ def _sharp(
 
     words = f"{'blurred' if blurred else 'sharper'} images (by {sigma:.1f} px)"
     name = "blur" if blurred else "sharpness"
-    yield Property(name, words, ("sharpness",), give, (lambda x, sign: give(x, -sign),))
+    yield Property(name, words, give, (lambda x, sign: give(x, -sign),))
 
 
-def _noisy(
-    own: Mapping[str, float], others: Mapping[str, float], images: Images, class_images: Images
-) -> Iterator[Property]:
+def _noisy(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
     if own["noise"] <= others["noise"]:
         return
     deviation = (own["noise"] ** 2 - others["noise"] ** 2) ** 0.5
@@ -214,12 +218,10 @@ def _noisy(
         return noise(x, 4) if sign > 0 else noise(x, 1)
 
     words = f"noise (standard deviation {deviation:.3f} of the range)"
-    yield Property("noise", words, ("noise",), give, (coarse,))
+    yield Property("noise", words, give, (coarse,))
 
 
-def _bordered(
-    own: Mapping[str, float], others: Mapping[str, float], images: Images, class_images: Images
-) -> Iterator[Property]:
+def _bordered(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
     height, width = class_images.shape[2:]
     wide = [max(0.0, own[name] - others[name]) / 2 for name in ("rows", "columns")]
     top, left = round(wide[0] * height), round(wide[1] * width)
@@ -250,12 +252,10 @@ def _bordered(
     shares = [
         f"{share * 100:.0f}% of the {name}" for share, name in zip(wide, ("height", "width"), strict=True) if share
     ]
-    yield Property("border", f"a border (on each side {' and '.join(shares)})", ("rows", "columns"), give, (other,))
+    yield Property("border", f"a border (on each side {' and '.join(shares)})", give, (other,))
 
 
-def _compressed(
-    own: Mapping[str, float], others: Mapping[str, float], images: Images, class_images: Images
-) -> Iterator[Property]:
+def _compressed(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
     if own["blocks"] <= others["blocks"] * 1.05 or images.shape[1] not in (1, 3):
         return
     quality = _nearest(QUALITIES, lambda q: _median(blocks(compressed(images, round(q)))), own["blocks"])
@@ -268,7 +268,7 @@ def _compressed(
         stream = torch.Generator().manual_seed(0)
         return (x + size * torch.randn(x.shape, generator=stream)).clamp(0, 1)
 
-    yield Property("JPEG", f"JPEG compression (as of quality {quality:.0f})", ("blocks",), give, (control,))
+    yield Property("JPEG", f"JPEG compression (as of quality {quality:.0f})", give, (control,))
 
 
 def compressed(x: Images, quality: int) -> Images:
@@ -296,7 +296,7 @@ def blocks(x: Images) -> Float[Tensor, " _"]:
     return torch.stack(found).mean(0) if found else torch.ones(len(x))
 
 
-def _placed(own: Mapping[str, float], others: Mapping[str, float], images: Images, _: Images) -> Iterator[Property]:
+def _placed(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
     height, width = images.shape[2:]
     across, down = (round((own[n] - others[n]) * size) for n, size in (("across", width), ("down", height)))
     if across == down == 0:
@@ -311,7 +311,7 @@ def _placed(own: Mapping[str, float], others: Mapping[str, float], images: Image
         return moved(x, int(sign * across), int(sign * down))
 
     words = f"the position in the image (moved by {across:+d} px across and {down:+d} px down)"
-    yield Property("position", words, ("across", "down"), give, (lambda x, sign: give(x, -sign),))
+    yield Property("position", words, give, (lambda x, sign: give(x, -sign),))
 
 
 def _median(values: Tensor) -> float:
@@ -320,3 +320,16 @@ def _median(values: Tensor) -> float:
 
 def _nearest(choices: Sequence[float], measured: Callable[[float], float], wanted: float) -> float:
     return min(choices, key=lambda choice: abs(measured(choice) - wanted))
+
+
+kinds = (
+    Kind(("brightness",), _brightness),
+    Kind(("contrast",), _contrast),
+    Kind(("red", "blue", "brightness", "contrast", "saturation"), _cast),
+    Kind(("saturation",), _saturated),
+    Kind(("sharpness",), _sharp),
+    Kind(("noise",), _noisy),
+    Kind(("rows", "columns"), _bordered),
+    Kind(("blocks",), _compressed),
+    Kind(("across", "down"), _placed),
+)

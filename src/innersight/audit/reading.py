@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -74,7 +73,7 @@ class _One:
 class Pixels:
     """What the network sees of each image as 8-bit pixels, (n, C, H, W), kept in a file while the audit runs."""
 
-    def __init__(self, file: Path, spec: InputSpec, count: int) -> None:
+    def __init__(self, file: IO[bytes], spec: InputSpec, count: int) -> None:
         shape = (max(1, count), spec.channels, spec.height, spec.width)
         self._values = np.memmap(file, np.uint8, "w+", shape=shape)
         self._count = 0
@@ -108,9 +107,9 @@ class ReadPixels:
 
 @contextmanager
 def pixel_store(spec: InputSpec, count: int) -> Iterator[Pixels]:
-    """Keep pixels in a temporary file that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="innersight-audit-") as folder:
-        yield Pixels(Path(folder) / "pixels", spec, count)
+    """Keep pixels in a file without a name, which is gone as soon as this process is."""
+    with tempfile.TemporaryFile() as file:
+        yield Pixels(file, spec, count)
 
 
 def read_table(

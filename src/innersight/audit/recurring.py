@@ -1,5 +1,6 @@
 """Pixels that recur, nearly the same, in the images of a class: logos, stamps, watermarks, frames."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.audit.cues import Cue, mask_of
+from innersight.audit.cues import Cue
 from innersight.audit.evidence import Peaks
 from innersight.audit.subject import Subject
 
 Rows = Int[np.ndarray, " _"]
 SIDE = 112  # pixels at which images are compared
-TEMPLATES = 12  # images that templates are taken from
-SMALL = 0.15  # of the side: a template
+TEMPLATES = 8  # images that templates are taken from
+SMALL = 0.11  # of the side: a template
+FEW, BEST = 10, 24  # images that templates are tried on first, and how many of them go on
 ALIKE, OFF = 0.9, 0.05  # correlation from which, and difference up to which, pixels are called the same
-NEARBY = 2  # pixels that a template may be shifted and still fit
+
 RARE = 1 / 3  # of the share in the class: the most that other classes may have
 LEAST = 0.3  # share of the class's images that have the pixels
 STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of others at their place
@@ -73,25 +75,15 @@ def moving(subject: Subject, label: int, found: Peaks, own: Rows, others: Rows) 
     """
     height, width = subject.model.input.shape[1:]
     scale = min(1.0, SIDE / max(height, width))
-    size = max(5, round(SMALL * min(height, width) * scale))
-    known = {int(image): i for i, image in enumerate(found.images)}
-    chosen = [int(image) for image in own if int(image) in known][:TEMPLATES]
-    if len(chosen) < 4:
+    size = max(6, round(SMALL * min(height, width) * scale))
+    mine = _shrunk(subject, own, scale)
+    cut = _templates(mine, own, found, size, scale)
+    if not len(cut):
         return None
-    templates = []
-    for image in chosen:
-        shrunk = _shrunk(subject, np.array([image]), scale)[0]
-        for box in found.boxes[known[image], :2].tolist():
-            middle = [(box[0] + box[2]) / 2 * scale, (box[1] + box[3]) / 2 * scale]
-            top, left = (
-                min(max(0, round(m - size / 2)), s - size) for m, s in zip(middle, shrunk.shape[1:], strict=True)
-            )
-            template = shrunk[:, top : top + size, left : left + size]
-            templates.append((template, _unique(template, shrunk, top, left)))
-    cut = torch.stack([one for one, unique in templates if unique and one.std() > DETAIL] or [torch.zeros(0)])
-    if not cut.numel():
-        return None
-    near = [_matches(cut, _shrunk(subject, rows, scale))[0] for rows in (own, others)]
+    # Most of them show what no other image does.
+    first = _matches(cut, mine[:FEW])[0].float().sum(1)
+    cut = cut[first.topk(min(BEST, len(cut))).indices]
+    near = [_matches(cut, x)[0] for x in (mine, _shrunk(subject, others, scale))]
     shares, strange = (one.float().mean(1) for one in near)
     # A template always matches its own image.
     shares = shares - 1 / len(own)
@@ -101,15 +93,13 @@ def moving(subject: Subject, label: int, found: Peaks, own: Rows, others: Rows) 
     every = (subject.own == label).nonzero()[:, 0].numpy()
     hit, places = _matches(cut[best : best + 1], _shrunk(subject, every, scale))
     images = every[hit[0].numpy()]
-    centre = (places[0][hit[0]].float() + size / 2) / scale
-    half = size / scale * 0.75
-    corners = torch.cat([centre - half, centre + half], 1).round().long()
-    masks = mask_of(corners, height, width)
+    corners = (places[0][hit[0]].float() / scale).round().long()
+    masks = _grown(subject, images, corners, round(size / scale))
     words = "nearly the same pixels"
     return Cue(label, "pixels", words, images, masks, share=len(images) / len(every), others=float(strange[best]))
 
 
-def _shrunk(subject: Subject, rows: Rows, scale: float) -> Float[Tensor, "n C h w"]:
+def _shrunk(subject: Subject, rows: Rows, scale: float) -> Float[Tensor, "_ C h w"]:
     parts = [subject.pixels[part].float() / 255 for part in _parts(rows)]
     if scale < 1:
         how: dict[str, Any] = {"mode": "bilinear", "antialias": True, "align_corners": False}
@@ -117,10 +107,53 @@ def _shrunk(subject: Subject, rows: Rows, scale: float) -> Float[Tensor, "n C h 
     return torch.cat(parts)
 
 
+def _grown(subject: Subject, images: Rows, corners: Int[Tensor, "n 2"], size: int) -> Float[Tensor, "n 1 H W"]:
+    """Return masks of all pixels around a match that are the same in most images. corners : of the match in each."""
+    height, width = subject.model.input.shape[1:]
+    reach = 2 * size
+    window = size + 2 * reach
+    cut = []
+    for image, (top, left) in zip(images[:AT_ONCE], corners[:AT_ONCE].tolist(), strict=True):
+        padded = F.pad(subject.pixels[np.array([image])].float() / 255, [reach] * 4, value=torch.nan)[0]
+        cut.append(padded[:, top : top + window, left : left + window])
+    stack = torch.stack(cut)
+    off = (stack - stack.nanmedian(0).values).abs().nanmedian(0).values.amax(0)
+    still = off < STILL
+    seed = torch.zeros_like(still)
+    seed[reach : reach + size, reach : reach + size] = True
+    region = seed & (still | seed)
+    for _ in range(reach):
+        region = (F.max_pool2d(region.float()[None, None], 3, 1, 1)[0, 0] > 0) & (still | seed)
+    masks = torch.zeros(len(images), 1, height + 2 * reach, width + 2 * reach)
+    for mask, (top, left) in zip(masks, corners.tolist(), strict=True):
+        mask[0, top : top + window, left : left + window] = region.float()
+    return masks[..., reach : reach + height, reach : reach + width].clone()
+
+
+def _templates(
+    mine: Float[Tensor, "n C h w"], own: Rows, found: Peaks, size: int, scale: float
+) -> Float[Tensor, "t C s s"]:
+    """Return parts of images at and around the two strongest places of their evidence, as far as they are distinct."""
+    known = {int(image): i for i, image in enumerate(found.images)}
+    templates = []
+    for image, row in list(zip(mine, own.tolist(), strict=True))[:TEMPLATES]:
+        for box in found.boxes[known[row], :2].tolist() if row in known else ():
+            middle = [(box[0] + box[2]) / 2 * scale, (box[1] + box[3]) / 2 * scale]
+            # The place of the evidence is known to a cell of the layer's grid.
+            for shift in product((-1.0, -0.5, 0.0), repeat=2):
+                corner = [round(at + step * size) for at, step in zip(middle, shift, strict=True)]
+                top, left = (min(max(0, at), side - size) for at, side in zip(corner, image.shape[1:], strict=True))
+                template = image[:, top : top + size, left : left + size]
+                if template.std() > DETAIL and _unique(template, image, top, left):
+                    templates.append(template)
+    return torch.stack(templates) if templates else mine.new_zeros(0, len(mine[0]), size, size)
+
+
 def _unique(template: Float[Tensor, "C s s"], image: Float[Tensor, "C H W"], top: int, left: int) -> bool:
-    """Return whether a template fits its own image at one place alone: not so a straight edge, or a plain surface."""
-    alike = _likeness(template[None], image[None])[0, 0]
-    alike[max(0, top - NEARBY) : top + NEARBY + 1, max(0, left - NEARBY) : left + NEARBY + 1] = -1
+    """Return whether a template fits its own image at one place alone: not so a long edge, or a plain surface."""
+    alike, near = _likeness(template[None], image[None])[0, 0], template.shape[-1]
+    # A texture repeats itself.
+    alike[max(0, top - near) : top + near + 1, max(0, left - near) : left + near + 1] = -1
     return bool(alike.max() <= ALIKE)
 
 
@@ -145,10 +178,10 @@ def _likeness(templates: Float[Tensor, "t C s s"], part: Float[Tensor, "n C H W"
     count = templates[0].numel()
     centred = templates - templates.mean((1, 2, 3), keepdim=True)
     ones = torch.ones_like(templates[:1])
-    product = F.conv2d(part, centred)
+    summed = F.conv2d(part, centred)
     total, square = F.conv2d(part, ones), F.conv2d(part**2, ones)
     variance = (square - total**2 / count).clamp_min(1e-6)
-    correlation = product / (variance.sqrt() * centred.flatten(1).norm(dim=1)[:, None, None])
-    cross = product + templates.mean((1, 2, 3))[:, None, None] * total
+    correlation = summed / (variance.sqrt() * centred.flatten(1).norm(dim=1)[:, None, None])
+    cross = summed + templates.mean((1, 2, 3))[:, None, None] * total
     difference = (square - 2 * cross + templates.square().sum((1, 2, 3))[:, None, None]).clamp_min(0) / count
     return torch.where(difference.sqrt() < OFF, correlation, correlation.new_tensor(-1.0))

@@ -101,7 +101,8 @@ def _tested(subject: Subject) -> tuple[Tested, ...]:
         return ()
     corrected = holm([one.turned["p"] for one in found])
     found = [replace(one, p=p) for one, p in zip(found, corrected, strict=True)]
-    return tuple(replace(one, reason=_reason(one, found)) for one in found)
+    empty = _empty(subject)
+    return tuple(replace(one, reason=_reason(one, found, empty)) for one in found)
 
 
 def _piece(subject: Subject, label: int, *, passes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -208,13 +209,25 @@ def _rows(chosen: Tensor) -> Int[np.ndarray, " _"]:
     return chosen.nonzero()[:, 0].numpy()
 
 
-def _reason(one: Tested, every: Sequence[Tested]) -> str:
-    """Return why a cue is a shortcut, "" where it is none."""
+def _empty(subject: Subject) -> frozenset[int]:
+    """Return the classes that images without content are taken for: what destroys content turns images into them."""
+    channels, height, width = subject.model.input.shape
+    levels = torch.linspace(0.2, 0.8, 4)[:, None, None, None]
+    noise = 0.15 * torch.randn(4, 1, height, width, generator=torch.Generator().manual_seed(subject.seed))
+    blank = torch.cat([levels.expand(-1, channels, height, width), (levels + noise).expand(-1, channels, -1, -1)])
+    blank = blank.clamp(0, 1)
+    taken = subject.logits(blank, "images without content").argmax(1)
+    return frozenset(label for label in taken.tolist() if 4 * int((taken == label).sum()) >= len(taken))
+
+
+def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
+    """Return why a cue is a shortcut, "" where it is none. empty : classes of images without content."""
     if one.p >= 0.05 or one.effect < CLEAR:
         return ""
     if one.spread is None:
         lost = one.lost is not None and one.lost["share"] - one.lost["control"] >= LOST
-        return "image-wide property" if lost or one.effect >= ALONE else ""
+        alone = one.effect >= ALONE and one.label not in empty
+        return "image-wide property" if lost or alone else ""
     if one.kind in ("pixels", "fixed pixels"):
         return "same pixels"
     if one.inside is not None and one.inside <= OUTSIDE:
