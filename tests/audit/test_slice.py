@@ -1,5 +1,6 @@
 """A subset on which the network fails is found, described and confirmed; where it fails nowhere nothing is stated."""
 
+import importlib
 from functools import cache
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_where_the_network_is_equally_good_nothing_is_stated() -> None:
     found = audited(images())
     assert found.findings == ()
     assert found.clean
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_at_random_confirm_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The search always finds a subset in which they are more frequent, on the half that suggests it.
+    right = np.random.default_rng(seed).random(3 * EACH) > 0.3
+    module = importlib.import_module("innersight.audit.checks.slice")
+    monkeypatch.setattr(module, "_right", lambda _: right)
+    found = audited(images())
+    assert found.findings == ()
+    [checked] = [one for one in found.checked if one.check == "slice"]
+    assert "0 subsets" not in checked.sentence
 
 
 def test_too_few_images_of_every_class() -> None:
