@@ -10,7 +10,7 @@ from torch import Tensor
 
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import Cue, mask_of
-from innersight.audit.interventions import Trial, given, taken
+from innersight.audit.interventions import Intervention, given, taken
 from innersight.audit.properties import COLUMNS, kinds
 from innersight.audit.subject import GRADIENT, Subject
 
@@ -33,8 +33,8 @@ class Dependence:
     """
 
     cue: Cue
-    turned: Trial
-    lost: Trial | None
+    turned: Intervention
+    lost: Intervention | None
 
 
 def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:

@@ -17,7 +17,7 @@ EVERY = 9  # controls: all that there are
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Intervention:
     """What an intervention did to images, paired with its controls.
 
     images : rows of those that were changed. hit : whether each now is, or no longer is, taken for the class.
@@ -60,7 +60,7 @@ def given(
     half: Bool[Tensor, " rows"],
     controls: int = EVERY,
     targets: Rows | None = None,
-) -> Trial | None:
+) -> Intervention | None:
     """Give a cue to images; a hit is one that is then taken for the cue's class.
 
     half : rows that may be used. targets : rows of the images; some of other classes when None. Controls, at most so
@@ -91,7 +91,9 @@ def given(
     return _changed(subject, cue, targets, x, changed)
 
 
-def taken(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"], controls: int = EVERY) -> Trial | None:
+def taken(
+    subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"], controls: int = EVERY
+) -> Intervention | None:
     """Take a cue from images of its class; a hit is one that is then no longer taken for it.
 
     The control removes another region of the same size; of a property it is a change in another direction.
@@ -116,7 +118,9 @@ def taken(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"], c
     return _changed(subject, cue, rows, x, changed, lost=True)
 
 
-def _changed(subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Tensor], *, lost: bool = False) -> Trial:
+def _changed(
+    subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Tensor], *, lost: bool = False
+) -> Intervention:
     label = cue.label
     verdicts, gain = [], torch.zeros(len(rows))
     before = subject.margin(subject.table.logits[rows], label)
@@ -126,7 +130,7 @@ def _changed(subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Te
         verdicts.append(~now if lost else now)
         if i == 0:
             gain = subject.margin(logits, label) - before
-    return Trial(rows, verdicts[0], tuple(verdicts[1:]), gain, changed[0])
+    return Intervention(rows, verdicts[0], tuple(verdicts[1:]), gain, changed[0])
 
 
 def _targets(subject: Subject, label: int, half: Bool[Tensor, " rows"], rng: np.random.Generator, count: int) -> Rows:

@@ -22,7 +22,8 @@ ALIKE, OFF = 0.9, 0.05  # correlation from which, and difference up to which, pi
 
 RARE = 1 / 3  # of the share in the class: the most that other classes may have
 LEAST = 0.3  # share of the class's images that have the pixels
-STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of others at their place
+STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of those of other classes
+HOLE = 0.1  # of the image: the largest hole that is filled
 SMALLEST = 0.002  # of the image: what stays the same there
 AT_ONCE = 32  # images compared together
 DETAIL = 0.05  # standard deviation within a template that is no plain surface
@@ -36,15 +37,17 @@ def fixed(subject: Subject, label: int, own: Rows, others: Rows) -> Cue | None:
     mine, strange = (subject.pixels[rows].float() / 255 for rows in (own, others))
     usual = mine.median(0).values
     still = (mine - usual).abs().median(0).values.amax(0) < STILL
-    moving = (strange - strange.median(0).values).abs().median(0).values.amax(0) > MOVING
     # Where the class's pixels are those of any image, nothing sets it apart.
     apart = (strange - usual).abs().mean(1).median(0).values > MOVING
-    mask = _closed(still & (moving | apart) & apart)
+    mask = _filled(still & apart)
     if mask.float().mean() < SMALLEST or mask.float().mean() > 0.6:
         return None
 
+    # Within what they enclose pixels may differ.
+    sure = still & apart & mask
+
     def has(rows: Rows) -> Bool[Tensor, " _"]:
-        off = [(subject.pixels[part].float() / 255 - usual)[..., mask].abs().mean((1, 2)) for part in _parts(rows)]
+        off = [(subject.pixels[part].float() / 255 - usual)[..., sure].abs().mean((1, 2)) for part in _parts(rows)]
         return torch.cat(off) < OFF
 
     every = (subject.own == label).nonzero()[:, 0].numpy()
@@ -61,11 +64,17 @@ def _parts(rows: Rows) -> list[Rows]:
     return np.array_split(rows, max(1, -(-len(rows) // AT_ONCE)))
 
 
-def _closed(mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
-    """Return a mask without single pixels, and without gaps of one pixel."""
-    x = mask.float()[None, None]
-    opened = F.max_pool2d(-F.max_pool2d(-x, 3, 1, 1), 3, 1, 1)
-    return -F.max_pool2d(-F.max_pool2d(opened, 3, 1, 1), 3, 1, 1)[0, 0] > 0.5
+def _filled(still: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
+    """Return the regions that pixels which stay the same make up: without single ones, and with what they enclose."""
+    from scipy import ndimage
+
+    solid = still.numpy() & (ndimage.uniform_filter(still.numpy().astype(np.float32), 3) > 0.5)
+    joined = ndimage.binary_closing(np.pad(solid, 2), np.ones((3, 3)), iterations=2)[2:-2, 2:-2]
+    holes, count = ndimage.label(~joined)
+    sizes = ndimage.sum_labels(~joined, holes, np.arange(1, count + 1))
+    # What a frame encloses is the image.
+    small = np.flatnonzero(sizes < HOLE * still.numel()) + 1
+    return torch.from_numpy(joined | np.isin(holes, small))
 
 
 def moving(subject: Subject, label: int, found: Peaks, own: Rows, others: Rows) -> Cue | None:

@@ -35,12 +35,12 @@ class Tested:
     """A cue, what its interventions did, and what may make it a shortcut.
 
     label : number of the class. kind, words : as of the cue. share, others : of the class's images that have it, and of
-    others. turned, lost : see `Trial.to_json`; lost None where it was not tested. region : around it, where it is
-    always at one place. spread, usual : of its places, and of the evidence for other classes, as standard deviations in
-    fractions of the image. inside : share of it inside of the boxes. restored : images of the class that are missed and
-    what giving them the cue does; None where there are few.
-    p : of `turned`, after Holm's correction for all cues that were tested. reason : why it is a shortcut, or "". images
-    : rows of those that have it. places : where, in each of them. regions, captions, pixels : see `Proof`.
+    others. turned, lost : see `Intervention.to_json`; lost None where it was not tested. region : around it, where it
+    is always at one place. spread : of its places, as a standard deviation in fractions of the image; None of a
+    property. inside : share of it inside of the boxes. restored : what giving it to the images of the class that are
+    missed does; None where there are few. p : of `turned`, after Holm's correction for all cues that were tested.
+    reason : why it is a shortcut, or "". images : rows of those that have it. places : where, in each of them. regions,
+    captions, pixels : see `Proof`.
     """
 
     label: int

@@ -25,7 +25,8 @@ def shortcut(subject: Subject) -> Report:
     required(subject)
     every = tested(subject)
     chosen: list[Tested] = []
-    for one in sorted((one for one in every if one.reason), key=lambda one: -one.effect):
+    # Of two names for one thing the more precise one.
+    for one in sorted((one for one in every if one.reason), key=lambda one: (one.kind == "evidence", -one.effect)):
         if not covered(one, chosen):
             chosen.append(one)
     found: list[Finding] = [finding(subject, one, "shortcut") for one in chosen]
