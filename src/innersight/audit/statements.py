@@ -30,18 +30,15 @@ TURNED = "share of images of other classes that turn into the class"
 
 def _sentence(one: Tested, label: str) -> str:
     low, high = (percent(value).removesuffix("%") for value in one.turned["interval"])
-    share = f"{percent(one.turned['share'])} ({low} to {high})"
-    verb = "giving it to other images" if one.spread is None else "pasting it"
-    parts = [f"{verb} turns {share} of other images into {label}, control {percent(one.turned['control'])}"]
+    share, control = f"{percent(one.turned['share'])} ({low} to {high})", percent(one.turned["control"])
+    whole = one.spread is None
+    done = "Given to" if whole else "Pasted into"
+    text = f"{label}: {_what(one)}. {done} other images, it turns {share} of them into {label}, a control {control}"
     if one.lost is not None:
-        without = "without it" if one.spread is None else "removing it"
-        verb = "are lost" if one.spread is None else "loses"
         lost, control = percent(one.lost["share"]), percent(one.lost["control"])
-        if one.spread is None:
-            parts.append(f"{without} {lost} of the images of {label} {verb}, control {control}")
-        else:
-            parts.append(f"{without} {verb} {lost} of the images of {label}, control {control}")
-    return f"{label}: {_what(one)}; {'; '.join(parts)}"
+        without = "without it" if whole else "when it is removed"
+        text += f"; {without}, {lost} of its own images are lost, {control} by a control"
+    return text
 
 
 def _what(one: Tested) -> str:

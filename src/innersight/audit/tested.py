@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from innersight.audit.checks import NotCheckedError
@@ -27,7 +27,7 @@ LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost wi
 SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
 OUTSIDE = 0.2  # largest share of a cue inside of the boxes when it lies outside of them
 MISSED, RESTORED = 0.07, 0.7  # share of a class that is missed without a cue, and that is recognised again with it
-SHOWN = 4
+OWN, SHOWN = 3, 4  # images of the class, and changed ones, that show a cue
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,21 @@ def _read(fields: dict[str, Any], pixels: Tensor | None) -> Tested:
 def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
     cue = one.cue
     labels = subject.model.labels
-    own = cue.images[(~subject.suggests)[cue.images].numpy()][:SHOWN]
+    own = cue.images[(~subject.suggests)[cue.images].numpy()][:OWN]
     places = [int(np.flatnonzero(cue.images == row)[0]) for row in own]
     masks = cue.masks
     regions = [None if masks is None else region_of(masks[i]) for i in places]
     captions = [labels[cue.label]] * len(own)
-    # Of what was changed first those that turned.
-    order = one.turned.hit.float().argsort(descending=True, stable=True)[:SHOWN]
+    order = _examples(one.turned.hit)
     changed = one.turned.shown[order]
     after = labels[cue.label]
-    for row, hit in zip(one.turned.images[order.numpy()], one.turned.hit[order], strict=True):
+    rows = one.turned.images[order]
+    for row, hit in zip(rows, one.turned.hit[order].tolist(), strict=True):
         was = labels[int(subject.predicted[row])]
-        captions.append(f"{was}, changed: {after}" if hit else f"{was}, changed: not {after}")
+        captions.append(f"{was} → {after}" if hit else f"{was}, not {after}")
+    if masks is not None:
+        pasted = (changed != subject.pixels[rows].float() / 255).any(1, keepdim=True).float()
+        regions += [region_of(one) for one in pasted]
     shown = subject.shown(torch.cat([subject.pixels[own], (changed * 255).round().to(torch.uint8)]))
     every = [] if masks is None else [region_of(mask) for mask in masks]
     spread, region = _place([box for box in every if box is not None])
@@ -151,7 +154,7 @@ def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
         "turned": one.turned.to_json(),
         "lost": None if one.lost is None else one.lost.to_json(),
         "region": region,
-        "regions": [*regions, *([None] * len(changed))],
+        "regions": [*regions, *([None] * (len(captions) - len(regions)))],
         "spread": spread,
         "inside": _inside(subject, one),
         "restored": _restored(subject, one),
@@ -160,6 +163,14 @@ def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
         "captions": captions,
     }
     return fields, shown
+
+
+def _examples(hit: Bool[Tensor, " n"]) -> Int[np.ndarray, " _"]:
+    """Return the places of some changed images, of different classes: those that turned first."""
+    turned, other = hit.nonzero()[:, 0].numpy(), (~hit).nonzero()[:, 0].numpy()
+    spread = np.unique(np.linspace(0, len(turned) - 1, SHOWN).round().astype(int)) if len(turned) else turned
+    found: Int[np.ndarray, " _"] = np.concatenate([turned[spread], other])[:SHOWN]
+    return found
 
 
 def _place(boxes: Sequence[Region]) -> tuple[float | None, Region | None]:
