@@ -83,7 +83,7 @@ def _row(source: Path, folder: Path, names: list[str], plants: Mapping[str, Plan
         effect = one.effect
         assert effect is not None
         shares = f"{effect.value:.0%}, control {effect.control or 0:.0%}"
-        what = one.sentence.partition(": ")[2].partition(";")[0].partition(" in ")[0] if one.reason else ""
+        what = one.sentence.partition(": ")[2].partition(". ")[0] if one.reason else ""
         said[one.check].append(f"{(one.label or '').split('_')[0]}: {what or 'a part of the image'} ({shares})")
     text = "<br>".join(said["shortcut"]) or "none"
     reliances = "; ".join(said["reliance"]) or "none"

@@ -20,7 +20,7 @@ LOOKED = 48  # images of a class whose evidence is looked at, in each half
 SCREENED, PAIRS = (12, 24), (16, 64)  # fewest and most pairs to screen a cue, and to confirm it
 CONFIRMED = 3  # cues of a class that go on to be confirmed
 APART = 0.65  # area under the ROC curve from which a property sets a class apart
-MOST = 0.6  # of a class: the images that differ most, by which the strength of a property is set
+MOST = 0.85  # of a class: the images that differ most, by which the strength of a property is set
 SAMPLED = 48  # images for the same
 EFFECT = 0.1  # by so much more than by the control images must turn, or be lost
 

@@ -140,8 +140,32 @@ def _contrast(own: Values, others: Values, *_: Images) -> Iterator[Property]:
     yield Property("contrast", words, give, (lambda x, sign: give(x, -sign),))
 
 
-def _cast(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
-    """Colours as Reinhard et al. 2001 transfer them: mean and standard deviation of each channel."""
+def _cast(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
+    """Lend a gain of each channel, as another light does."""
+    if images.shape[1] != 3:
+        return
+    gains = torch.tensor([c / o for c, o in zip(_means(own), _means(others), strict=True)])
+    # How bright images are is a property of its own.
+    gains = gains / float((gains * torch.tensor(GREY)).sum())
+
+    def by(chosen: Tensor) -> Change:
+        return lambda x, sign: (x * (chosen**sign)[:, None, None]).clamp(0, 1)
+
+    changes = [f"{name} {(gain - 1) * 100:+.0f}%" for name, gain in zip(("red", "green", "blue"), gains, strict=True)]
+    controls = by(gains.roll(1)), by(gains.roll(2)), by(1 / gains)
+    yield Property("colour cast", f"a colour cast ({', '.join(changes)})", by(gains), controls)
+
+
+def _means(values: Values) -> tuple[float, float, float]:
+    """Return the mean of each channel."""
+    mean = values["brightness"]
+    red, blue = mean + values["red"], mean + values["blue"]
+    green = (mean - GREY[0] * red - GREY[2] * blue) / GREY[1]
+    return max(red, 1e-2), max(green, 1e-2), max(blue, 1e-2)
+
+
+def _tinted(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
+    """Lend the mean and standard deviation of each channel, as Reinhard et al. 2001 transfer colours."""
     if images.shape[1] != 3:
         return
     (usual, spread), (wanted, wide) = map(_channels, (images, class_images))
@@ -160,7 +184,7 @@ def _cast(own: Values, others: Values, images: Images, class_images: Images) -> 
 
     changes = [f"{name} {step:+.2f}" for name, step in zip(("red", "green", "blue"), wanted - usual, strict=True)]
     controls = by((1, 2, 0)), by((2, 0, 1))
-    yield Property("colour cast", f"a colour cast ({', '.join(changes)} of the range)", by((0, 1, 2)), controls)
+    yield Property("tint", f"a colour cast ({', '.join(changes)} of the range)", by((0, 1, 2)), controls)
 
 
 def _channels(x: Images) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
@@ -325,7 +349,8 @@ def _nearest(choices: Sequence[float], measured: Callable[[float], float], wante
 kinds = (
     Kind(("brightness",), _brightness),
     Kind(("contrast",), _contrast),
-    Kind(("red", "blue", "brightness", "contrast", "saturation"), _cast),
+    Kind(("red", "blue"), _cast),
+    Kind(("red", "blue", "brightness", "contrast", "saturation"), _tinted),
     Kind(("saturation",), _saturated),
     Kind(("sharpness",), _sharp),
     Kind(("noise",), _noisy),

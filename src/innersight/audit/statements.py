@@ -64,6 +64,10 @@ def _next(one: Tested, label: str) -> str:
     return f"Ask whether this is what {label} should be recognised by; look at the units named, and at images without."
 
 
+SAME = ({"border", "fixed pixels"},)
+COLOURS = {"colour cast", "tint", "saturation", "brightness", "contrast"}
+
+
 def covered(one: Tested, by: Sequence[Tested]) -> bool:
     """Return whether a cue is another one of the same class again: at the same place, or the same property."""
     return any(other is not one and other.label == one.label and _same(one, other) for other in by)
@@ -71,9 +75,9 @@ def covered(one: Tested, by: Sequence[Tested]) -> bool:
 
 def _same(one: Tested, other: Tested) -> bool:
     if one.spread is None or other.spread is None:
-        # A border that is a property, and the same as fixed pixels.
+        # A border is the same as fixed pixels, and colours differ in several ways at once.
         kinds = {one.kind, other.kind}
-        return "border" in kinds and "fixed pixels" in kinds
+        return kinds in SAME or kinds <= COLOURS
     mine, theirs = (dict(zip(cue.images, cue.places, strict=True)) for cue in (one, other))
     both = [(mine[image], theirs[image]) for image in mine.keys() & theirs.keys()]
     same = sum(a is not None and b is not None and _shared(a, b) > 0.3 for a, b in both)

@@ -99,7 +99,7 @@ def _finding(one: Finding) -> Iterator[str]:
 
 def _check(check: Checked) -> Iterator[str]:
     yield f"- {check.title}{'' if check.done else ', NOT CHECKED'}: {check.sentence}"
-    if check.limits:
+    if check.done and check.limits:
         yield f"  could have missed: {check.limits}"
 
 

@@ -141,7 +141,7 @@ def _below(found: Audit, more: int) -> list[tuple[str, bool]]:
     lines.append(("What was checked, and what this could have missed", True))
     for check in found.checked:
         text = f"{check.title}{'' if check.done else ', NOT CHECKED'}: {check.sentence.rstrip('.')}."
-        text += f" Could have missed: {check.limits}" if check.limits else ""
+        text += f" Could have missed: {check.limits}" if check.done and check.limits else ""
         lines += [(line, False) for line in textwrap.wrap(text, 165)]
     return lines
 
