@@ -109,6 +109,14 @@ def test_cli_imports_nothing_heavy_at_module_level():
     }  # fmt: skip
 
 
+def test_ctrl_c_says_what_is_kept(images, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("innersight.cli.command.Call.run", stopped)
+    assert "finished work is kept" in fail(monkeypatch, capsys, "predict", "toon", *images, status=130)
+
+
 def test_version():
     assert run("--version").output.strip().count(".") == 2
 

@@ -23,6 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130  # exit status after Ctrl-C
+
 
 def main() -> None:
     """Run the command line; bad input, a full disk and their like end with one sentence and status 2."""
@@ -43,9 +45,12 @@ def main() -> None:
         # What could not be written is still waiting, and Python would try again on its way out.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Newer versions of typer make an exit of Ctrl-C.
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:
+            raise
         typer.echo("innersight: stopped; finished work is kept", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 @app.callback(invoke_without_command=True)
