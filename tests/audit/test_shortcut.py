@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
@@ -10,6 +11,7 @@ from torch import nn
 
 import innersight as ins
 from innersight.audit import Audit, Finding
+from innersight.errors import InnersightError
 from innersight.heads import multilabel
 
 BOTH = ["shortcut", "reliance"]
@@ -154,6 +156,42 @@ def test_the_budget_is_kept_and_a_second_run_says_the_same() -> None:
     assert first["passes"] <= 15 * first["images"]
     # The classes are not all the budget: other checks have their share.
     assert first["passes"] <= 13 * first["images"]
+
+
+@pytest.mark.parametrize("per_class", [20, 30])
+def test_a_small_folder_does_not_take_more_than_the_budget(per_class: int) -> None:
+    audit = found(network(STAMPED), blobs(plants={0: stamp}, per_class=per_class))
+    assert audit.passes <= 12 * audit.images
+
+
+def test_wrong_labels_are_no_shortcut() -> None:
+    images = blobs(per_class=60)
+    labels = [0 if label == 1 and i % 10 == 0 else label for i, label in enumerate(images.labels)]
+    assert not shortcuts(found(network(HONEST), Images(images.pixels, labels)))
+
+
+def test_the_colour_of_an_object_is_no_colour_cast() -> None:
+    rng = np.random.default_rng(3)
+    images = blobs(per_class=50)
+    for pixels, label in zip(images.pixels, images.labels, strict=True):
+        colour = np.full(3, 20.0)
+        colour[label] = 200
+        pixels[12:28, 12:28] = (colour + rng.normal(0, 15, (16, 16, 3))).clip(0, 255)
+    audit = found(network(HONEST), images)
+    assert "image-wide property" not in {one.reason for one in audit.findings}
+
+
+def test_images_without_a_label_belong_to_no_class() -> None:
+    images = blobs(plants={0: stamp}, per_class=30)
+    half = [(pixels, label if i % 2 else None) for i, (pixels, label) in enumerate(images[j] for j in range(90))]
+    audit = found(network(HONEST), half)
+    assert all("needs images of two classes" in one.sentence for one in audit.checked[:2])
+
+
+def test_the_folder_of_the_images_is_no_place_for_the_study(tmp_path: Path) -> None:
+    _written(tmp_path, blobs(per_class=2))
+    with pytest.raises(InnersightError, match="give another one"):
+        found(network(HONEST), tmp_path, out=tmp_path)
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -20,7 +20,8 @@ class Cue:
     label : number of the class. kind : "evidence", "pixels", "fixed pixels", or the name of a property. words : what it
     is, for sentences. images : those of the class that have it, numbers of rows. masks : where it is in each of them,
     (n, 1, H, W) from 0 to 1; of a property None. property : of the whole image. share, others : of the images of the
-    class, and of other classes, that have it, as far as they were looked at.
+    class, and of other classes, that have it, as far as they were looked at. apart : the area under the ROC curve by
+    which a property sets the class apart.
     """
 
     label: int
@@ -31,6 +32,7 @@ class Cue:
     property: Property | None = None
     share: float = 1.0
     others: float = 0.0
+    apart: float = 0.0
 
 
 def mask_of(boxes: Boxes, height: int, width: int) -> Float[Tensor, "n 1 H W"]:

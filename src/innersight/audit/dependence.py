@@ -11,14 +11,16 @@ from torch import Tensor
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import Cue, mask_of
 from innersight.audit.interventions import Intervention, given, taken
-from innersight.audit.properties import COLUMNS, kinds
-from innersight.audit.subject import GRADIENT, Subject
+from innersight.audit.properties import COLUMNS, kinds, measure
+from innersight.audit.subject import BATCH, GRADIENT, Subject
 
 Rows = Int[np.ndarray, " _"]
 LEAST = 20  # images of a class that are needed
 LOOKED = 48  # images of a class whose evidence is looked at, in each half
-SCREENED, PAIRS = (12, 24), (16, 64)  # fewest and most pairs to screen a cue, and to confirm it
+SCREENED, PAIRS = (6, 24), (12, 64)  # fewest and most pairs to screen a cue, and to confirm it
+TRIALS, ENOUGH = 5, 16  # passes that a pair takes with its controls, and pairs that a test needs
 CONFIRMED = 3  # cues of a class that go on to be confirmed
+EDGES = 0.58  # the same in the corners of images, of what must be in all of the image
 APART = 0.65  # area under the ROC curve from which a property sets a class apart
 MOST = 0.85  # of a class: the images that differ most, by which the strength of a property is set
 SAMPLED = 48  # images for the same
@@ -46,7 +48,7 @@ def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
     for side in (half, ~half):
         rows = (side & (subject.own == label)).nonzero()[:, 0].numpy()
         sides.append(_drawn(rows, looked, rng))
-    others = _drawn((half & (subject.own != label)).nonzero()[:, 0].numpy(), LOOKED, rng)
+    others = _drawn((half & subject.others(label)).nonzero()[:, 0].numpy(), LOOKED, rng)
     if not len(sides[0]) or not len(sides[1]) or not len(others):
         return []
     start = subject.passes
@@ -57,7 +59,9 @@ def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
     promising = sorted((one for one in screened if one[0] > EFFECT / 2), key=lambda one: -one[0])
     chosen = [cue for _, cue in promising][:CONFIRMED]
     rest = passes - (subject.passes - start)
-    many = _within(PAIRS, rest // (5 * max(1, len(chosen))))
+    # Of a small budget fewer cues are confirmed, but these with pairs enough.
+    chosen = chosen[: max(1, rest // (TRIALS * ENOUGH))]
+    many = _within(PAIRS, rest // (TRIALS * max(1, len(chosen))))
     found = []
     for cue in chosen:
         turned = given(subject, cue, many, ~half)
@@ -123,19 +127,23 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
     """Yield the properties by which the images of a class differ from those of other classes."""
     from sklearn.metrics import roc_auc_score
 
+    half = half & (subject.own >= 0)
     rows = half.nonzero()[:, 0].numpy()
     truth = (subject.own[half] == label).numpy()
     if min(int(truth.sum()), int((~truth).sum())) < 2:
         return
     values = subject.table.properties[half].numpy()
+    edges = _at_edges(subject)[half].numpy()
     every = (subject.own == label).nonzero()[:, 0].numpy()
     rng = subject.rng(label, 3)
     others = subject.pixels[_drawn(rows[~truth], SAMPLED, rng)].float() / 255
     usual = dict(zip(COLUMNS, np.median(values[~truth], 0).tolist(), strict=True))
     for kind in kinds:
         columns = [COLUMNS.index(name) for name in kind.columns]
-        along = _direction(values[:, columns], truth)
-        if float(roc_auc_score(truth, along)) < APART:
+        direction = _direction(values[:, columns], truth)
+        along = values[:, columns] @ direction
+        apart = float(roc_auc_score(truth, along))
+        if apart < APART or (kind.everywhere and roc_auc_score(truth, edges[:, columns] @ direction) < EDGES):
             continue
         # Not all images of the class may have it: those that differ most do.
         mine = np.flatnonzero(truth)
@@ -143,12 +151,31 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
         own = dict(zip(COLUMNS, np.median(values[mine], 0).tolist(), strict=True))
         pixels = subject.pixels[_drawn(rows[mine], SAMPLED, rng)].float() / 255
         for one in kind.build(own, usual, others, pixels):
-            yield Cue(label, one.name, one.words, every, property=one)
+            yield Cue(label, one.name, one.words, every, property=one, apart=apart)
 
 
-def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return values along the direction that sets the images of a class apart best (Fisher 1936)."""
+def _at_edges(subject: Subject) -> Float[Tensor, "n properties"]:
+    """Return the properties of the corners of all images, of each the median of four: what no object makes alone."""
+
+    def measured() -> Float[Tensor, "n properties"]:
+        found = []
+        for part in torch.split(torch.arange(len(subject.table)), BATCH):
+            x = subject.pixels[part.numpy()].float() / 255
+            height, width = (max(4, side // 4) for side in x.shape[2:])
+            corners = (x[..., rows, columns] for rows in _ends(height) for columns in _ends(width))
+            found.append(torch.stack([measure(one, [1.0] * len(one)) for one in corners]).median(0).values)
+        return torch.cat(found)
+
+    return subject.once("edges", measured)
+
+
+def _ends(length: int) -> tuple[slice, slice]:
+    return slice(None, length), slice(-length, None)
+
+
+def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
+    """Return the direction that sets the images of a class apart best (Fisher 1936)."""
     apart = values[truth].mean(0) - values[~truth].mean(0)
     within = np.atleast_2d(sum(np.cov(values[side].T) for side in (truth, ~truth)))
-    found: Float[np.ndarray, " n"] = values @ np.linalg.pinv(within, hermitian=True) @ apart
+    found: Float[np.ndarray, " k"] = np.linalg.pinv(within, hermitian=True) @ apart
     return found

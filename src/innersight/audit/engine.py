@@ -120,6 +120,8 @@ def audit(
         raise InnersightError(f"max_images={max_images}: give 1 or more, or None for all")
     if boxes is not None and masks is not None:
         raise InnersightError("boxes= and masks= say the same in two ways: give only one")
+    if out is not None and isinstance(images, str | Path) and Path(images).resolve() == Path(out).resolve():
+        raise InnersightError(f"out={str(out)!r} is the folder of the images: give another one for the study")
     marked = boxes if boxes is not None else masks
     regions = None if marked is None else read_regions(marked)
     data = repeatable(images)

@@ -135,7 +135,7 @@ def _changed(
 
 def _targets(subject: Subject, label: int, half: Bool[Tensor, " rows"], rng: np.random.Generator, count: int) -> Rows:
     """Return images of other classes that are not taken for this one, of all classes alike."""
-    free = half & (subject.own != label) & ~subject.takes(subject.table.logits, label)
+    free = half & subject.others(label) & ~subject.takes(subject.table.logits, label)
     rows = rng.permutation(free.nonzero()[:, 0].numpy())
     classes = subject.own[rows].numpy()
     turn = np.zeros(len(rows), np.int64)
@@ -149,7 +149,7 @@ def _strangers(
 ) -> Rows:
     """Return for each target an image of neither its class nor the given one, where there is any."""
     own = subject.own
-    rows = (half & (own != label)).nonzero()[:, 0].numpy()
+    rows = (half & subject.others(label)).nonzero()[:, 0].numpy()
     found = []
     for target in targets:
         fit = rows[(own[rows] != own[target]).numpy()]

@@ -22,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 """What is measured of every image; brightness, contrast, red, blue and saturation are of pixels in 0..1, rows and
 columns the shares of height and width that plain edges take, across and down the centre of what has structure."""
+LITTLE = 0.03  # changes by less of the range, or of a quotient, are none
 FLAT = 0.02  # range of values of a plain row or column
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0)
 QUALITIES = (5, 8, 12, 18, 25, 35, 50, 70)
@@ -110,17 +111,20 @@ Values = Mapping[str, float]
 class Kind:
     """A kind of property.
 
-    columns : those of `COLUMNS` that measure it. build : from the medians of `COLUMNS` over images of the class that
-    have it and over others, and from some of the others and of those of the class, to the property; none where these
-    images cannot have it.
+    columns : those of `COLUMNS` that measure it. everywhere : it is in every part of an image that has it. build : from
+    the medians of `COLUMNS` over images of the class that have it and over others, and from some of the others and of
+    those of the class, to the property; none where these images cannot have it.
     """
 
     columns: tuple[str, ...]
+    everywhere: bool
     build: Callable[[Values, Values, Images, Images], Iterator[Property]]
 
 
 def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
     by = own["brightness"] - others["brightness"]
+    if abs(by) < LITTLE:
+        return
 
     def give(x: Images, sign: float) -> Images:
         return (x + sign * by).clamp(0, 1)
@@ -131,6 +135,8 @@ def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
 
 def _contrast(own: Values, others: Values, *_: Images) -> Iterator[Property]:
     ratio = max(own["contrast"], 1e-3) / max(others["contrast"], 1e-3)
+    if abs(ratio - 1) < 2 * LITTLE:
+        return
 
     def give(x: Images, sign: float) -> Images:
         middle = x.mean((1, 2, 3), keepdim=True)
@@ -147,6 +153,8 @@ def _cast(own: Values, others: Values, images: Images, _: Images) -> Iterator[Pr
     gains = torch.tensor([c / o for c, o in zip(_means(own), _means(others), strict=True)])
     # How bright images are is a property of its own.
     gains = gains / float((gains * torch.tensor(GREY)).sum())
+    if float((gains - 1).abs().max()) < LITTLE:
+        return
 
     def by(chosen: Tensor) -> Change:
         return lambda x, sign: (x * (chosen**sign)[:, None, None]).clamp(0, 1)
@@ -170,6 +178,8 @@ def _tinted(own: Values, others: Values, images: Images, class_images: Images) -
         return
     (usual, spread), (wanted, wide) = map(_channels, (images, class_images))
     ratio = wide / spread
+    if float((wanted - usual).abs().max()) < LITTLE and float((ratio - 1).abs().max()) < 2 * LITTLE:
+        return
 
     def by(order: Sequence[int]) -> Change:
         """Return the change with the channels' shifts and ratios in another order."""
@@ -196,6 +206,8 @@ def _saturated(own: Values, others: Values, images: Images, _: Images) -> Iterat
     if images.shape[1] != 3:
         return
     ratio = max(own["saturation"], 1e-3) / max(others["saturation"], 1e-3)
+    if abs(ratio - 1) < 2 * LITTLE:
+        return
 
     def give(x: Images, sign: float) -> Images:
         plain = grey(x)
@@ -347,14 +359,14 @@ def _nearest(choices: Sequence[float], measured: Callable[[float], float], wante
 
 
 kinds = (
-    Kind(("brightness",), _brightness),
-    Kind(("contrast",), _contrast),
-    Kind(("red", "blue"), _cast),
-    Kind(("red", "blue", "brightness", "contrast", "saturation"), _tinted),
-    Kind(("saturation",), _saturated),
-    Kind(("sharpness",), _sharp),
-    Kind(("noise",), _noisy),
-    Kind(("rows", "columns"), _bordered),
-    Kind(("blocks",), _compressed),
-    Kind(("across", "down"), _placed),
+    Kind(("brightness",), True, _brightness),
+    Kind(("contrast",), True, _contrast),
+    Kind(("red", "blue"), True, _cast),
+    Kind(("red", "blue", "brightness", "contrast", "saturation"), True, _tinted),
+    Kind(("saturation",), True, _saturated),
+    Kind(("sharpness",), False, _sharp),
+    Kind(("noise",), True, _noisy),
+    Kind(("rows", "columns"), False, _bordered),
+    Kind(("blocks",), False, _compressed),
+    Kind(("across", "down"), False, _placed),
 )

@@ -94,7 +94,7 @@ def _shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def looked(subject: Subject, every: Sequence[Tested]) -> str:
     """Return in a sentence what was tested."""
     classes = len(judged(subject))
-    present = len(set(subject.own.tolist()))
+    present = len(set(subject.own.tolist()) - {-1})
     few = present - classes
     left = f"; {few} with fewer than {LEAST} images were left out" if few else ""
     said = "by their labels" if subject.labelled else "by the predicted class, as no image is labelled"

@@ -173,6 +173,10 @@ def beyond_logits(subject: Subject) -> Float[Tensor, "n units"]:
     return torch.where(size > 0.05 * whole, rest / size.clamp_min(1e-12), 0.0).float()
 
 
+def _than(high: bool) -> str:
+    return f"{'stronger' if high else 'weaker'} than the class scores let expect"
+
+
 def _features(
     subject: Subject, rows: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]
 ) -> Iterator[Condition]:
@@ -182,7 +186,7 @@ def _features(
     likely = np.argsort(-np.where(values[among].std(0) > 0, apart, -1), kind="stable")[:UNITS]
     for unit in likely[values[among].std(0)[likely] > 0].tolist():
         for high, _, holds in _divided(values[:, unit], rows, among, COARSE):
-            yield Condition(f"images in which {layer}:{unit} is {'strong' if high else 'weak'}", holds, "features")
+            yield Condition(f"images in which {layer}:{unit} is {_than(high)}", holds, "features")
     if among.sum() < 4 * max(CLUSTERS):
         return
     middle = values[among].mean(0)
@@ -193,7 +197,7 @@ def _features(
         top = np.argsort(-np.abs(signed))[:3].tolist()
         units = ", ".join(f"{layer}:{unit}{' (less)' if signed[unit] < 0 else ''}" for unit in top)
         for high, _, holds in _divided((values - middle) @ signed, rows, among, COARSE):
-            yield Condition(f"images in which {units} are together {'strong' if high else 'weak'}", holds, "features")
+            yield Condition(f"images in which {units} are together {_than(high)}", holds, "features")
     yield from _clusters(subject, values, rows, among)
 
 

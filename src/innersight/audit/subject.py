@@ -64,9 +64,12 @@ class Subject:
 
     @cached_property
     def own(self) -> Int[Tensor, " n"]:
-        """The class of each image: its label, of images without one the predicted class."""
-        known = self.table.classes
-        return torch.where(known >= 0, known, self.predicted) if self.labelled else self.predicted
+        """The class of each image: its label, -1 for none; where no image has a label the predicted class."""
+        return self.table.classes if self.labelled else self.predicted
+
+    def others(self, label: int) -> Bool[Tensor, " n"]:
+        """Return which images are of another class than the given one."""
+        return (self.own != label) & (self.own >= 0)
 
     @cached_property
     def predicted(self) -> Int[Tensor, " n"]:

@@ -105,10 +105,31 @@ def _search(
             continue
         counts = [[int((wrong & side).sum()), int((~wrong & side).sum())] for side in (inside, outside)]
         p = float(stats.fisher_exact(counts, alternative="two-sided").pvalue)
+        if label < 0:
+            # A subset of several classes must not be a class that is hard by itself.
+            p = max(p, _stratified(subject, wrong, inside, outside))
         recalls = [right / (bad + right) for bad, right in counts]
         interval = wilson(counts[0][1], sum(counts[0]))
         found.append(_Tested(label, one.condition, recalls[0], interval, recalls[1], p))
     return found
+
+
+def _stratified(
+    subject: Subject, wrong: Bool[np.ndarray, " n"], inside: Bool[np.ndarray, " n"], outside: Bool[np.ndarray, " n"]
+) -> float:
+    """Return the p of equal errors inside and outside within every class (Mantel and Haenszel 1959)."""
+    from scipy import stats
+
+    classes, excess, variance = subject.table.classes.numpy(), 0.0, 0.0
+    for label in np.unique(classes[inside]).tolist():
+        own = classes == label
+        within, without = int((own & inside).sum()), int((own & outside).sum())
+        both, bad = within + without, int((own & wrong & (inside | outside)).sum())
+        if both < 2:
+            continue
+        excess += int((own & wrong & inside).sum()) - within * bad / both
+        variance += within * without * bad * (both - bad) / (both**2 * (both - 1))
+    return float(2 * stats.norm.sf(abs(excess) / variance**0.5)) if variance > 0 else 1.0
 
 
 def _finding(
