@@ -21,7 +21,7 @@ class Cue:
     is, for sentences. images : those of the class that have it, numbers of rows. masks : where it is in each of them,
     (n, 1, H, W) from 0 to 1; of a property None. property : of the whole image. share, others : of the images of the
     class, and of other classes, that have it, as far as they were looked at. apart : the area under the ROC curve by
-    which a property sets the class apart.
+    which a property sets the class apart. destroys : it destroys detail.
     """
 
     label: int
@@ -33,6 +33,7 @@ class Cue:
     share: float = 1.0
     others: float = 0.0
     apart: float = 0.0
+    destroys: bool = False
 
 
 def mask_of(boxes: Boxes, height: int, width: int) -> Float[Tensor, "n 1 H W"]:

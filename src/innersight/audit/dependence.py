@@ -16,13 +16,14 @@ from innersight.audit.subject import BATCH, GRADIENT, Subject
 
 Rows = Int[np.ndarray, " _"]
 LEAST = 20  # images of a class that are needed
-LOOKED = 48  # images of a class whose evidence is looked at, in each half
+LOOKED = 36  # images of a class whose evidence is looked at, in each half
 SCREENED, PAIRS = (6, 24), (12, 64)  # fewest and most pairs to screen a cue, and to confirm it
+PRECISE = 0.3  # by so much less such a cue may promise
 TRIALS, ENOUGH = 5, 16  # passes that a pair takes with its controls, and pairs that a test needs
 CONFIRMED = 3  # cues of a class that go on to be confirmed
 EDGES = 0.58  # the same in the corners of images, of what must be in all of the image
+TAKEN = 0.2  # share of images that are lost without what destroys detail, from which it is looked at
 APART = 0.65  # area under the ROC curve from which a property sets a class apart
-MOST = 0.85  # of a class: the images that differ most, by which the strength of a property is set
 SAMPLED = 48  # images for the same
 EFFECT = 0.1  # by so much more than by the control images must turn, or be lost
 
@@ -56,7 +57,9 @@ def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
     rest = passes - (subject.passes - start)
     few = _within(SCREENED, round(rest * 0.4 / (2 * max(1, len(cues)))))
     screened = [(_promise(subject, cue, few, half), cue) for cue in cues]
-    promising = sorted((one for one in screened if one[0] > EFFECT / 2), key=lambda one: -one[0])
+    # What has a reason to be a shortcut comes before what is only a part of the image.
+    weighed = [(promise + PRECISE * (cue.kind != "evidence"), cue) for promise, cue in screened if promise > EFFECT / 2]
+    promising = sorted(weighed, key=lambda one: -one[0])
     chosen = [cue for _, cue in promising][:CONFIRMED]
     rest = passes - (subject.passes - start)
     # Of a small budget fewer cues are confirmed, but these with pairs enough.
@@ -72,6 +75,10 @@ def depended_on(subject: Subject, label: int, passes: int) -> list[Dependence]:
 
 def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"]) -> float:
     """Return by how much more than by a control images turn, on the half that suggested the cue."""
+    if cue.destroys:
+        trial = taken(subject, cue, count, half, controls=1)
+        if trial is not None and trial.share - trial.control > TAKEN:
+            return trial.share - trial.control
     first = given(subject, cue, count, half, controls=0)
     if first is None or first.share <= EFFECT / 2:
         return 0.0
@@ -145,13 +152,12 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
         apart = float(roc_auc_score(truth, along))
         if apart < APART or (kind.everywhere and roc_auc_score(truth, edges[:, columns] @ direction) < EDGES):
             continue
-        # Not all images of the class may have it: those that differ most do.
         mine = np.flatnonzero(truth)
-        mine = mine[np.argsort(-along[mine], kind="stable")][: max(4, round(MOST * len(mine)))]
+        mine = mine[np.argsort(-along[mine], kind="stable")][: max(4, round(kind.most * len(mine)))]
         own = dict(zip(COLUMNS, np.median(values[mine], 0).tolist(), strict=True))
         pixels = subject.pixels[_drawn(rows[mine], SAMPLED, rng)].float() / 255
         for one in kind.build(own, usual, others, pixels):
-            yield Cue(label, one.name, one.words, every, property=one, apart=apart)
+            yield Cue(label, one.name, one.words, every, property=one, apart=apart, destroys=kind.destroys)
 
 
 def _at_edges(subject: Subject) -> Float[Tensor, "n properties"]:

@@ -113,12 +113,15 @@ class Kind:
 
     columns : those of `COLUMNS` that measure it. everywhere : it is in every part of an image that has it. build : from
     the medians of `COLUMNS` over images of the class that have it and over others, and from some of the others and of
-    those of the class, to the property; none where these images cannot have it.
+    those of the class, to the property; none where these images cannot have it. most : share of the class, those
+    images that differ most, by which its strength is set: not all may have it. destroys : it destroys detail.
     """
 
     columns: tuple[str, ...]
     everywhere: bool
     build: Callable[[Values, Values, Images, Images], Iterator[Property]]
+    most: float = 0.85
+    destroys: bool = False
 
 
 def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
@@ -362,11 +365,11 @@ kinds = (
     Kind(("brightness",), True, _brightness),
     Kind(("contrast",), True, _contrast),
     Kind(("red", "blue"), True, _cast),
-    Kind(("red", "blue", "brightness", "contrast", "saturation"), True, _tinted),
+    Kind(("red", "blue", "brightness", "contrast", "saturation"), True, _tinted, most=1.0),
     Kind(("saturation",), True, _saturated),
-    Kind(("sharpness",), False, _sharp),
-    Kind(("noise",), True, _noisy),
+    Kind(("sharpness",), False, _sharp, destroys=True),
+    Kind(("noise",), True, _noisy, destroys=True),
     Kind(("rows", "columns"), False, _bordered),
-    Kind(("blocks",), False, _compressed),
+    Kind(("blocks",), False, _compressed, destroys=True),
     Kind(("across", "down"), False, _placed),
 )

@@ -13,17 +13,18 @@ from torch import Tensor
 
 from innersight.audit.checks import NotCheckedError
 from innersight.audit.cues import region_of
-from innersight.audit.dependence import LEAST, Dependence, depended_on
+from innersight.audit.dependence import LEAST, TAKEN, Dependence, depended_on
 from innersight.audit.finding import Proof, Region
 from innersight.audit.interventions import given
 from innersight.audit.subject import Subject
 from innersight.inputs import ImageReader
 from innersight.statistics import holm
 
-SHARE = 0.7  # of all passes
+SHARE = 0.74  # of all passes
 EFFECT = 0.1  # by so much more than by the control images must turn
 CLEAR = 0.15  # the same of a shortcut, and
 LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or else turn
+CLEARLY = 0.5  # share of images that are lost without what hardly turns another
 SET_APART = 0.82  # area under the ROC curve of a property that all of a class have, and hardly another
 DECIDES = 0.3  # share of the images that have a cue and are lost without it, where it decides alone
 SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
@@ -39,10 +40,11 @@ class Tested:
     label : number of the class. kind, words : as of the cue. share, others : of the class's images that have it, and of
     others. turned, lost : see `Intervention.to_json`; lost None where it was not tested. region : around it, where it
     is always at one place. spread : of its places, as a standard deviation in fractions of the image; None of a
-    property. apart : the area under the ROC curve by which a property sets the class apart. inside : share of it inside
-    of the boxes. restored : what giving it to the images of the class that are missed does; None where there are few.
-    p : of `turned`, after Holm's correction for all cues that were tested. reason : why it is a shortcut, or "". images
-    : rows of those that have it. places : where, in each of them. regions, captions, pixels : see `Proof`.
+    property. apart : the area under the ROC curve by which a property sets the class apart. destroys : it destroys
+    detail. inside : share of it inside of the boxes. restored : what giving it to the images of the class that are
+    missed does; None where there are few. p, p_lost : of `turned` and of `lost`, after Holm's correction for all cues
+    that were tested. reason : why it is a shortcut, or "". images : rows of those that have it. places : where, in each
+    of them. regions, captions, pixels : see `Proof`.
     """
 
     label: int
@@ -56,12 +58,14 @@ class Tested:
     regions: tuple[Region | None, ...]
     spread: float | None
     apart: float
+    destroys: bool
     inside: float | None
     restored: dict[str, Any] | None
     images: tuple[int, ...]
     places: tuple[Region | None, ...]
     captions: tuple[str, ...]
     p: float = 1.0
+    p_lost: float = 1.0
     reason: str = ""
     pixels: Tensor | None = None
 
@@ -102,8 +106,13 @@ def _tested(subject: Subject) -> tuple[Tested, ...]:
                 found.append(_read(one, tensors.get(f"cue {i}")))
     if not found:
         return ()
-    corrected = holm([one.turned["p"] for one in found])
-    found = [replace(one, p=p) for one, p in zip(found, corrected, strict=True)]
+    # What destroys detail may be tested by taking it away as well.
+    tests = [one.turned["p"] for one in found] + [_lost_p(one) for one in found if one.destroys]
+    corrected = holm(tests)
+    taken = iter(corrected[len(found) :])
+    found = [
+        replace(one, p=p, p_lost=next(taken) if one.destroys else 1.0) for one, p in zip(found, corrected, strict=False)
+    ]
     empty = _empty(subject)
     return tuple(replace(one, reason=_reason(one, found, empty)) for one in found)
 
@@ -160,6 +169,7 @@ def _fields(subject: Subject, one: Dependence) -> tuple[dict[str, Any], Tensor]:
         "regions": [*regions, *([None] * (len(captions) - len(regions)))],
         "spread": spread,
         "apart": cue.apart,
+        "destroys": cue.destroys,
         "inside": _inside(subject, one),
         "restored": _restored(subject, one),
         "images": [int(row) for row in cue.images],
@@ -235,15 +245,22 @@ def _empty(subject: Subject) -> frozenset[int]:
     return frozenset(label for label in taken.tolist() if 4 * int((taken == label).sum()) >= len(taken))
 
 
+def _lost_p(one: Tested) -> float:
+    return 1.0 if one.lost is None else float(one.lost["p"])
+
+
 def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     """Return why a cue is a shortcut, "" where it is none. empty : classes of images without content."""
+    lost = 0.0 if one.lost is None else one.lost["share"] - one.lost["control"]
+    both = one.effect > LOST or (one.apart >= SET_APART and lost >= CLEARLY)
+    if one.destroys and one.p_lost < 0.05 and lost >= TAKEN and both:
+        return "image-wide property"
     if one.p >= 0.05 or one.effect < CLEAR:
         return ""
     if one.spread is None:
-        lost = one.lost is not None and one.lost["share"] - one.lost["control"] >= LOST
         # What destroys content makes any image one of a class for images without content.
         alone = one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
-        return "image-wide property" if lost or alone else ""
+        return "image-wide property" if lost >= LOST or alone else ""
     if one.kind in ("pixels", "fixed pixels"):
         return "same pixels"
     if one.inside is not None and one.inside <= OUTSIDE:
@@ -252,7 +269,6 @@ def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     if one.spread <= SAME_PLACE and (not usual or float(np.median(usual)) >= ELSEWHERE):
         return "fixed position"
     restored = one.restored
-    decides = one.lost is not None and one.lost["share"] - one.lost["control"] >= DECIDES
-    if decides and restored is not None and restored["share"] >= max(RESTORED, restored["control"] + 0.5):
+    if lost >= DECIDES and restored is not None and restored["share"] >= max(RESTORED, restored["control"] + 0.5):
         return "in some images alone"
     return ""

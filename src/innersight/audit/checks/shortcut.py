@@ -6,6 +6,9 @@ from innersight.audit.statements import covered, finding, looked
 from innersight.audit.subject import Subject
 from innersight.audit.tested import Tested, required, tested
 
+RANKS = {"evidence": 2, "contrast": 1, "brightness": 1, "saturation": 1}
+"""Of two names for one thing the more precise one comes first: a colour cast may lower the contrast too."""
+
 
 @checks.register(
     "Shortcut",
@@ -25,8 +28,7 @@ def shortcut(subject: Subject) -> Report:
     required(subject)
     every = tested(subject)
     chosen: list[Tested] = []
-    # Of two names for one thing the more precise one.
-    for one in sorted((one for one in every if one.reason), key=lambda one: (one.kind == "evidence", -one.effect)):
+    for one in sorted((one for one in every if one.reason), key=lambda one: (RANKS.get(one.kind, 0), -one.effect)):
         if not covered(one, chosen):
             chosen.append(one)
     found: list[Finding] = [finding(subject, one, "shortcut") for one in chosen]
