@@ -60,14 +60,15 @@ function effectBars({ value, interval, control, p, unit }, kind) {
   const place = (number) => `${(100 * ((Number.isFinite(number) ? number : 0) - low)) / (high - low || 1)}%`;
   const span = (from, to) => ({ left: place(Math.min(from, to)), width: `calc(${place(Math.max(from, to))} - ${place(Math.min(from, to))})` });
   const stated = [ends.length === 2 ? `95% interval ${amount(ends[0], unit)} to ${amount(ends[1], unit)}` : null, probability(p)].filter(Boolean);
-  const row = (name, number, style, whisker = null) => h("div", { class: "effect-row" },
+  /** @param {number[]} [whisker] both ends of the interval, where there is one */
+  const row = (name, number, style, whisker = []) => h("div", { class: "effect-row" },
     h("span", { class: "quiet" }, name),
     h("span", { class: "effect-track", "aria-hidden": "true" },
       h("span", { class: `effect-fill ${style}`, style: span(0, number) }),
-      whisker ? h("span", { class: "effect-whisker", style: span(...whisker) }) : null),
+      whisker.length === 2 ? h("span", { class: "effect-whisker", style: span(whisker[0], whisker[1]) }) : null),
     h("span", { class: "tabular effect-value" }, amount(number, unit)));
   return h("figure", { class: "effect", style: { "--zero": place(0) } },
-    row("effect", value, kind || "open", ends.length === 2 ? ends : null),
+    row("effect", value, kind || "open", ends),
     control === null ? null : row("control", control, "control"),
     h("figcaption", { class: "quiet" }, [unit, ...stated].filter(Boolean).join("; ")));
 }

@@ -52,8 +52,9 @@ async function copyLink() {
 
 function navigation() {
   const parts = partsOf("story").filter(({ head }) => !head);
-  const sections = [...parts.map(({ name, href }) => [name, panelOf(name)?.title ?? name, href]), ["about", "About"]];
-  const links = new Map(sections.map(([id, text, href]) => [id, h("a", { href: href ?? urls.story(id) }, text)]));
+  const sections = parts.map(({ name, href }) => ({ id: name, text: panelOf(name)?.title ?? name, href: href ?? urls.story(name) }));
+  sections.push({ id: "about", text: "About", href: urls.story("about") });
+  const links = new Map(sections.map(({ id, text, href }) => [id, h("a", { href }, text)]));
   fill(byId("sections"), [...links.values()], h("a", { href: "#/x" }, "Side by side"));
   const mark = (id) => {
     for (const [key, link] of links) {
