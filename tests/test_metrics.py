@@ -48,7 +48,7 @@ def truth(one: Case) -> Tensor:
 
 
 def measurable(one: Case) -> list[str]:
-    return [entry.name for entry in _measurable(one)]
+    return [entry.name for entry in _measurable(one, True)]
 
 
 def test_needs_name_conditions_that_exist_and_one_metric_ranks() -> None:

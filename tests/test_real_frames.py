@@ -51,6 +51,6 @@ def test_study_of_two_marge_frames(run, tmp_path):
     report = made.report(tmp_path / "report.html")
     document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())
     assert [image["truth"] for image in document["images"]] == ["marge_simpson"] * 2
-    # No data set was scanned into it.
-    assert {entry["what"] for entry in document["missing"]} == {"examples", "trust"}
+    # No data set was scanned into it, and none audited.
+    assert {entry["what"] for entry in document["missing"]} == {"examples", "findings", "trust"}
     assert report.stat().st_size > 100_000

@@ -137,7 +137,7 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | Non
 def _how(reader: "StudyReader") -> str:
     item = reader.item("findings")
     if item is None:
-        return ""
+        return "No audit was made."
     images, passes = (_typed(item.document[key], int) for key in ("images", "passes"))
     return (
         f"Hypotheses were suggested by one half of {images:,} images and tested on the other, by changing images and "
