@@ -280,6 +280,15 @@ def _written(paths: list[Path] | None) -> list[Path] | None:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel="Output")]
+StudyOut = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Study folder to keep it in and resume from, or a file (.png .json .safetensors). May be repeated.",
+        rich_help_panel="Output",
+    ),
+]
 _OUTPUT = {
     "json": inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json),
     "out": _parameter(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innersight.cli.command import DATA_SETS, Call, Json, command
+from innersight.cli.command import DATA_SETS, Call, Json, StudyOut, command
 from innersight.cli.output import study_and_files
 from innersight.cli.progress import progress
 from innersight.errors import InnersightError, printable
@@ -14,15 +14,6 @@ from innersight.errors import InnersightError, printable
 if TYPE_CHECKING:
     from innersight.scan import Scan
 
-Out = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--out",
-        "-o",
-        help="Study folder to store the scan in and resume from, or a file (.png .json .safetensors). May be repeated.",
-        rich_help_panel="Output",
-    ),
-]
 AllLayers = Annotated[bool, typer.Option("--all", help="Scan every convolution, linear layer and block.")]
 Sprites = Annotated[bool, typer.Option(help="Write sheets of every unit's examples into the study.")]
 Words = Annotated[Path | None, typer.Option(metavar="FILE", help="Label units by these words instead, one per line.")]
@@ -33,7 +24,7 @@ Clip = Annotated[
 
 @command(DATA_SETS, without=("out",), writes=False)
 def scan(
-    call: Call, *, all_layers: AllLayers = False, sprites: Sprites = True, json: Json = False, out: Out = None
+    call: Call, *, all_layers: AllLayers = False, sprites: Sprites = True, json: Json = False, out: StudyOut = None
 ) -> None:
     """With --out STUDY the scan is stored there after every shard: run the same command again to resume.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innersight.cli.command import PREDICTIONS, Call, Json, Typed, command
+from innersight.cli.command import PREDICTIONS, Call, Json, StudyOut, Typed, command
 from innersight.cli.output import study_and_files
 from innersight.cli.progress import progress
 from innersight.errors import InnersightError, printable
@@ -15,15 +15,6 @@ from innersight.render.formats import check
 if TYPE_CHECKING:
     from innersight.audit import Audit
 
-Out = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--out",
-        "-o",
-        help="Study folder to keep the audit in and resume from, or a file (.png .json .safetensors). May be repeated.",
-        rich_help_panel="Output",
-    ),
-]
 FailOn = Annotated[
     str | None,
     typer.Option(
@@ -69,7 +60,7 @@ def ablate(call: Call) -> None:
     typed={"train": Typed("FOLDER"), "boxes": Typed("CSV"), "masks": Typed("DIR")},
     writes=False,
 )
-def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: Out = None) -> None:
+def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: StudyOut = None) -> None:
     """With --out STUDY the audit is kept there: run the same command again to resume, and open STUDY/report.html.
 
     The exit status is 0 whatever is found, unless --fail-on says otherwise.
