@@ -6,6 +6,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from innersight.scan.perceptual_hash import near
+from innersight.train.split import groups_of
 
 CHUNK = 512
 
@@ -21,20 +22,11 @@ def pairs(first: Int[Tensor, " n"], second: Int[Tensor, " m"]) -> list[tuple[int
 
 def groups(hashes: Int[Tensor, " n"], digests: Sequence[str]) -> list[int]:
     """Return for each image the number of the first image of its group of copies and near-duplicates."""
-    leader = list(range(len(hashes)))
-
-    def root(i: int) -> int:
-        while leader[i] != i:
-            leader[i] = leader[leader[i]]
-            i = leader[i]
-        return i
-
-    seen: dict[str, int] = {}
-    for i, digest in enumerate(digests):
-        if digest:
-            leader[root(i)] = root(seen.setdefault(digest, i))
+    contents = [[digest] if digest else [] for digest in digests]
     for i, j in pairs(hashes, hashes):
         if i < j:
-            low, high = sorted((root(i), root(j)))
-            leader[high] = low
-    return [root(i) for i in range(len(leader))]
+            # What two images have in common makes them the same.
+            contents[i].append(f"{i} and {j}")
+            contents[j].append(f"{i} and {j}")
+    found: list[int] = groups_of(contents).tolist()
+    return found

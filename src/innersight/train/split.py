@@ -47,8 +47,10 @@ class Split:
     notes: tuple[str, ...] = field(default=())
 
 
-def groups_of(contents: Sequence[Content]) -> np.ndarray:
+def groups_of(contents: Sequence[Sequence[str]]) -> np.ndarray:
     """Return for each of N images the position of the first one that is the same, (N,) int64.
+
+    contents : what distinguishes each; images are the same where they have any of it in common.
 
     >>> groups_of([("a", "1"), ("b", "2"), ("c", "1"), ("c", "3")]).tolist()
     [0, 1, 0, 0]
