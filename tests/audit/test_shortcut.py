@@ -1,5 +1,6 @@
 """Shortcuts and reliances of networks of which it is known what they look at, and of none that is not there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from planted import HONEST, LABELS, STAMPED, Images, blobs, cast, changing, dark
 from torch import nn
 
 import innersight as ins
-from innersight.audit import Audit, Finding
+from innersight.audit import Audit, Finding, tested
+from innersight.audit.statements import effect_of
 from innersight.errors import InnersightError
 from innersight.heads import multilabel
 
@@ -116,6 +118,20 @@ def _written(folder: Path, images: Images) -> list[Path]:
         PILImage.fromarray(pixels).save(file)
         files.append(file)
     return files
+
+
+def test_what_is_confirmed_by_taking_it_away_states_that_effect() -> None:
+    turned = {"share": 0.02, "interval": [0.0, 0.1], "control": 0.0, "p": 1.0, "count": 50, "gain": 1.0}
+    lost = {"share": 0.9, "interval": [0.8, 1.0], "control": 0.04, "p": 0.0001, "count": 50, "gain": -5.0}
+    one = tested.Tested(
+        0, "noise", "noise", 1.0, 0.0, turned, lost, None, (), None, 0.95, True, None, None, (), (), (), 1.0, 0.002
+    )
+    effect = effect_of(one)
+    assert (effect.value, effect.control, effect.p) == (0.9, 0.04, 0.002)
+    assert "lost without it" in effect.unit
+    effect = effect_of(replace(one, p=0.01))
+    assert (effect.value, effect.p) == (0.02, 0.01)
+    assert "turn into the class" in effect.unit
 
 
 def test_without_labels_the_predicted_classes_are_audited() -> None:

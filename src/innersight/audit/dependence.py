@@ -11,21 +11,23 @@ from torch import Tensor
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import Cue, mask_of
 from innersight.audit.interventions import Intervention, given, taken
-from innersight.audit.properties import COLUMNS, kinds, measure
-from innersight.audit.subject import BATCH, GRADIENT, Subject
+from innersight.audit.properties import COLUMNS, kinds
+from innersight.audit.subject import Subject
+from innersight.heatmaps.request import GRADIENT
 
 Rows = Int[np.ndarray, " _"]
 LEAST = 20  # images of a class that are needed
 LOOKED = 36  # images of a class whose evidence is looked at, in each half
+EVIDENCE = 0.5  # of an image's strongest evidence: what counts as evidence too
+# Area under the ROC curve from which a property sets a class apart, and of the corners where it must be everywhere.
+APART, CORNERS = 0.65, 0.58
+SAMPLED = 48  # images of the class, and of others, by which the strength of a property is set
 SCREENED, PAIRS = (6, 24), (12, 64)  # fewest and most pairs to screen a cue, and to confirm it
-PRECISE = 0.3  # by so much less such a cue may promise
-TRIALS, ENOUGH = 5, 16  # passes that a pair takes with its controls, and pairs that a test needs
+EFFECT = 0.1  # by so much more than by the control images must turn
+TAKEN = 0.2  # by so much more images must be lost without what destroys detail
+PRECISE = 0.3  # by so much less what is more precise than a part of the image may promise
 CONFIRMED = 3  # cues of a class that go on to be confirmed
-EDGES = 0.58  # the same in the corners of images, of what must be in all of the image
-TAKEN = 0.2  # share of images that are lost without what destroys detail, from which it is looked at
-APART = 0.65  # area under the ROC curve from which a property sets a class apart
-SAMPLED = 48  # images for the same
-EFFECT = 0.1  # by so much more than by the control images must turn, or be lost
+TRIALS, ENOUGH = 5, 16  # passes that a pair takes with its controls, and pairs that a test needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +129,6 @@ def _cluster(subject: Subject, label: int, both: evidence.Peaks, first: evidence
     return Cue(label, "evidence", words, both.images[has.numpy()], masks, share=len(has) / len(both.images))
 
 
-EVIDENCE = 0.5  # of an image's strongest evidence: what counts as evidence too
-
-
 def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> Iterator[Cue]:
     """Yield the properties by which the images of a class differ from those of other classes."""
     from sklearn.metrics import roc_auc_score
@@ -140,7 +139,7 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
     if min(int(truth.sum()), int((~truth).sum())) < 2:
         return
     values = subject.table.properties[half].numpy()
-    edges = _at_edges(subject)[half].numpy()
+    corners = subject.table.corners[half].numpy()
     every = (subject.own == label).nonzero()[:, 0].numpy()
     rng = subject.rng(label, 3)
     others = subject.pixels[_drawn(rows[~truth], SAMPLED, rng)].float() / 255
@@ -150,7 +149,7 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
         direction = _direction(values[:, columns], truth)
         along = values[:, columns] @ direction
         apart = float(roc_auc_score(truth, along))
-        if apart < APART or (kind.everywhere and roc_auc_score(truth, edges[:, columns] @ direction) < EDGES):
+        if apart < APART or (kind.everywhere and roc_auc_score(truth, corners[:, columns] @ direction) < CORNERS):
             continue
         mine = np.flatnonzero(truth)
         mine = mine[np.argsort(-along[mine], kind="stable")][: max(4, round(kind.most * len(mine)))]
@@ -158,25 +157,6 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
         pixels = subject.pixels[_drawn(rows[mine], SAMPLED, rng)].float() / 255
         for one in kind.build(own, usual, others, pixels):
             yield Cue(label, one.name, one.words, every, property=one, apart=apart, destroys=kind.destroys)
-
-
-def _at_edges(subject: Subject) -> Float[Tensor, "n properties"]:
-    """Return the properties of the corners of all images, of each the median of four: what no object makes alone."""
-
-    def measured() -> Float[Tensor, "n properties"]:
-        found = []
-        for part in torch.split(torch.arange(len(subject.table)), BATCH):
-            x = subject.pixels[part.numpy()].float() / 255
-            height, width = (max(4, side // 4) for side in x.shape[2:])
-            corners = (x[..., rows, columns] for rows in _ends(height) for columns in _ends(width))
-            found.append(torch.stack([measure(one, [1.0] * len(one)) for one in corners]).median(0).values)
-        return torch.cat(found)
-
-    return subject.once("edges", measured)
-
-
-def _ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
 
 
 def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight import tap
-from innersight.audit.subject import BATCH, GRADIENT, Subject
+from innersight.audit.subject import BATCH, Subject
+from innersight.heatmaps.request import GRADIENT
 
 PEAKS = 3
 SMALLEST, LARGEST = 0.16, 0.45  # of the side: sizes of a region

@@ -117,6 +117,11 @@ class Finding:
 
     __repr__ = brief
 
+    @property
+    def fault(self) -> bool:
+        """Whether something is confirmed to be wrong: not so of reliances and of information on units."""
+        return is_fault(self.check, self.confirmed)
+
     def to_json(self) -> dict[str, Any]:
         """Return the finding as plain data, without pixels; of the images the first 32."""
         return {
@@ -134,6 +139,16 @@ class Finding:
 
 
 LISTED = 32
+INFORMATION = ("reliance", "units")
+
+
+def is_fault(check: str, confirmed: bool) -> bool:
+    """Return whether what a check states is a fault.
+
+    >>> is_fault("shortcut", True), is_fault("reliance", True), is_fault("label", False)
+    (True, False, False)
+    """
+    return confirmed and check not in INFORMATION
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,17 @@ def measure(x: Images, blocks: Sequence[float]) -> Float[Tensor, "_ properties"]
     return torch.stack([*columns, *_centre(luma), torch.tensor(blocks, dtype=x.dtype)], 1)
 
 
+def at_corners(x: Images) -> Float[Tensor, "_ properties"]:
+    """Return the same of the corners of images, of each value the median of four: what no object makes alone."""
+    height, width = (max(4, side // 4) for side in x.shape[2:])
+    corners = (x[..., rows, columns] for rows in _ends(height) for columns in _ends(width))
+    return torch.stack([measure(one, [1.0] * len(one)) for one in corners]).median(0).values
+
+
+def _ends(length: int) -> tuple[slice, slice]:
+    return slice(None, length), slice(-length, None)
+
+
 def _saturation(x: Images) -> Float[Tensor, " _"]:
     return (x.amax(1) - x.amin(1)).mean((1, 2))
 
@@ -288,9 +299,8 @@ def _bordered(own: Values, others: Values, images: Images, class_images: Images)
             return frame(x, left, top, x.mean((0, 2, 3)))
         return zoom(x, top, left) if top != left else frame(x, left, top, x.mean((0, 2, 3)))
 
-    shares = [
-        f"{share * 100:.0f}% of the {name}" for share, name in zip(wide, ("height", "width"), strict=True) if share
-    ]
+    each = zip(wide, ("height", "width"), strict=True)
+    shares = [f"{share:.0%} of the {name}" for share, name in each if share]
     yield Property("border", f"a border (on each side {' and '.join(shares)})", give, (other,))
 
 

@@ -16,8 +16,9 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight import tap
+from innersight.audit.copies import groups
 from innersight.audit.keep import Keep, Values
-from innersight.audit.properties import blocks, measure
+from innersight.audit.properties import at_corners, blocks, measure
 from innersight.errors import InnersightError, printable
 from innersight.heads import readable
 from innersight.image import Image
@@ -40,8 +41,9 @@ class Table:
     names : files, or names. numbers : places among all that were given. classes : numbers of the classes they are
     labelled with, -1 where unknown. logits : of the network. features : (images, units), the mean over locations of the
     layer that class heatmaps are read from, else the logits. properties : (images, properties), see `properties`.
-    hashes : perceptual ones of the image, of its mirror image. digests : of the pixels of the whole image. kinds : of
-    file, such as "JPEG". sizes : (height, width) of the whole image.
+    corners : the same of the corners, see `at_corners`. hashes : perceptual ones of the image, of its mirror image.
+    digests : of the pixels of the whole image. kinds : of file, such as "JPEG". sizes : (height, width) of the whole
+    image.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Table:
     logits: Float[Tensor, "n classes"]
     features: Float[Tensor, "n units"]
     properties: Float[Tensor, "n properties"]
+    corners: Float[Tensor, "n properties"]
     hashes: Int[Tensor, "n 2"]
     digests: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -141,6 +144,7 @@ def read_table(
                 "logits": logits[rows],
                 "features": features[rows],
                 "properties": measure(values, [one.blocks for one in own]),
+                "corners": at_corners(values),
                 "hashes": torch.stack([perceptual_hash(values), perceptual_hash(values.flip(3))], 1),
             }
         )
@@ -231,8 +235,6 @@ def halves(table: Table, seed: int) -> Bool[Tensor, " n"]:
 
     By content, so that copies are on one side; near-duplicates follow the first of them.
     """
-    from innersight.audit.copies import groups
-
     leader = groups(table.hashes[:, 0], table.digests)
     order = np.random.default_rng(seed).permutation(len(table))
     side = torch.zeros(len(table), dtype=torch.bool)

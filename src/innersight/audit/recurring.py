@@ -19,7 +19,6 @@ TEMPLATES = 8  # images that templates are taken from
 SMALL = 0.11  # of the side: a template
 FEW, BEST = 10, 24  # images that templates are tried on first, and how many of them go on
 ALIKE, OFF = 0.9, 0.05  # correlation from which, and difference up to which, pixels are called the same
-
 RARE = 1 / 3  # of the share in the class: the most that other classes may have
 LEAST = 0.3  # share of the class's images that have the pixels
 STILL, MOVING = 0.03, 0.08  # median deviation of pixels that stay the same, and of those of other classes
@@ -127,12 +126,11 @@ def _grown(subject: Subject, images: Rows, corners: Int[Tensor, "n 2"], size: in
         cut.append(padded[:, top : top + window, left : left + window])
     stack = torch.stack(cut)
     off = (stack - stack.nanmedian(0).values).abs().nanmedian(0).values.amax(0)
-    still = off < STILL
-    seed = torch.zeros_like(still)
-    seed[reach : reach + size, reach : reach + size] = True
-    region = seed & (still | seed)
+    region = torch.zeros_like(off, dtype=torch.bool)
+    region[reach : reach + size, reach : reach + size] = True
+    still = (off < STILL) | region
     for _ in range(reach):
-        region = (F.max_pool2d(region.float()[None, None], 3, 1, 1)[0, 0] > 0) & (still | seed)
+        region = (F.max_pool2d(region.float()[None, None], 3, 1, 1)[0, 0] > 0) & still
     masks = torch.zeros(len(images), 1, height + 2 * reach, width + 2 * reach)
     for mask, (top, left) in zip(masks, corners.tolist(), strict=True):
         mask[0, top : top + window, left : left + window] = region.float()

@@ -48,11 +48,11 @@ class Audit(Result):
     @property
     def confirmed(self) -> tuple[Finding, ...]:
         """The findings that were confirmed, and are faults: all but reliances and information on units."""
-        return tuple(one for one in self.findings if one.confirmed and one.check not in INFORMATION)
+        return tuple(one for one in self.findings if one.fault)
 
     @property
     def clean(self) -> bool:
-        """Whether no fault was confirmed, and no check failed to run for a reason other than missing data."""
+        """Whether no fault was confirmed."""
         return not self.confirmed
 
     def __repr__(self) -> str:
@@ -82,5 +82,4 @@ class Audit(Result):
         return found or {"none": torch.zeros(0, dtype=torch.uint8)}
 
 
-INFORMATION = ("reliance", "units")
 SHOWN = 8

@@ -8,45 +8,47 @@ from innersight.audit.subject import Subject
 from innersight.audit.tested import Tested, judged
 
 
-def percent(value: float) -> str:
-    """Return a share in per cent, without decimals."""
-    return f"{value * 100:.0f}%"
-
-
 def finding(subject: Subject, one: Tested, check: str) -> Finding:
     """Return the finding that a tested cue is."""
     label = subject.model.labels[one.label]
-    turned = one.turned
-    effect = Effect(turned["share"], tuple(turned["interval"]), turned["control"], one.p, TURNED)
     names = subject.named(one.images)
     return Finding(
-        check, label, _sentence(one, label), True, effect, one.region, one.reason, names, len(names), _next(one, label),
-        one.proof(),
+        check, label, _sentence(one, label), True, effect_of(one), one.region, one.reason, names, len(names),
+        _next(one, label), one.proof(),
     )  # fmt: skip
 
 
 TURNED = "share of images of other classes that turn into the class"
+LOST = "share of images of the class that are lost without it"
+
+
+def effect_of(one: Tested) -> Effect:
+    """Return the effect that confirms a cue: on images that are given it, else on those that it is taken from."""
+    lost = one.lost
+    tested, p, unit = (one.turned, one.p, TURNED) if one.turns or lost is None else (lost, one.p_lost, LOST)
+    return Effect(tested["share"], tuple(tested["interval"]), tested["control"], p, unit)
 
 
 def _sentence(one: Tested, label: str) -> str:
-    low, high = (percent(value).removesuffix("%") for value in one.turned["interval"])
-    share, control = f"{percent(one.turned['share'])} ({low} to {high})", percent(one.turned["control"])
+    low, high = (f"{100 * value:.0f}" for value in one.turned["interval"])
+    share, control = f"{one.turned['share']:.0%} ({low} to {high})", f"{one.turned['control']:.0%}"
     whole = one.spread is None
     done = "Given to" if whole else "Pasted into"
     text = f"{label}: {_what(one)}. {done} other images, it turns {share} of them into {label}, a control {control}"
     if one.lost is not None:
-        lost, control = percent(one.lost["share"]), percent(one.lost["control"])
         without = "without it" if whole else "when it is removed"
-        text += f"; {without}, {lost} of its own images are lost, {control} by a control"
+        text += (
+            f"; {without}, {one.lost['share']:.0%} of its own images are lost, {one.lost['control']:.0%} by a control"
+        )
     return text
 
 
 def _what(one: Tested) -> str:
     if one.spread is None:
         return one.words
-    has = f"in {percent(one.share)} of its images"
+    has = f"in {one.share:.0%} of its images"
     if one.kind in ("pixels", "fixed pixels"):
-        return f"{one.words} {has} and in {percent(one.others)} of others"
+        return f"{one.words} {has} and in {one.others:.0%} of others"
     where = {
         "fixed position": ", always at the same position",
         "outside the boxes": ", outside of the boxes",

@@ -23,7 +23,6 @@ from innersight.trust.regions import Regions
 
 T = TypeVar("T")
 BATCH = 64
-GRADIENT = 3  # passes that a forward and a backward pass count as
 
 
 @dataclass(frozen=True, eq=False)

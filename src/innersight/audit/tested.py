@@ -22,6 +22,7 @@ from innersight.statistics import holm
 
 SHARE = 0.74  # of all passes
 EFFECT = 0.1  # by so much more than by the control images must turn
+LEVEL = 0.05  # of p, after the correction
 CLEAR = 0.15  # the same of a shortcut, and
 LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or else turn
 CLEARLY = 0.5  # share of images that are lost without what hardly turns another
@@ -73,6 +74,16 @@ class Tested:
     def effect(self) -> float:
         """By how much more than by the control images turn."""
         return float(self.turned["share"] - self.turned["control"])
+
+    @property
+    def loss(self) -> float:
+        """By how much more than by the control images are lost; 0 where that was not tested."""
+        return 0.0 if self.lost is None else float(self.lost["share"] - self.lost["control"])
+
+    @property
+    def turns(self) -> bool:
+        """Whether it is confirmed that it turns images; else it is by those that are lost without it."""
+        return self.p < LEVEL
 
     def proof(self) -> Proof | None:
         """Return images that show it."""
@@ -226,12 +237,8 @@ def _restored(subject: Subject, one: Dependence) -> dict[str, Any] | None:
     count = int(missed.sum())
     if cue.masks is None or count < max(4, MISSED * int(mine.sum())) or one.turned.share < RESTORED - EFFECT:
         return None
-    trial = given(subject, cue, min(count, 12), missed | (mine & ~missed), targets=_rows(missed))
+    trial = given(subject, cue, min(count, 12), mine, targets=missed.nonzero()[:, 0].numpy())
     return None if trial is None else {**trial.to_json(), "missed": count / int(mine.sum())}
-
-
-def _rows(chosen: Tensor) -> Int[np.ndarray, " _"]:
-    return chosen.nonzero()[:, 0].numpy()
 
 
 def _empty(subject: Subject) -> frozenset[int]:
@@ -251,16 +258,15 @@ def _lost_p(one: Tested) -> float:
 
 def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     """Return why a cue is a shortcut, "" where it is none. empty : classes of images without content."""
-    lost = 0.0 if one.lost is None else one.lost["share"] - one.lost["control"]
-    both = one.effect > LOST or (one.apart >= SET_APART and lost >= CLEARLY)
-    if one.destroys and one.p_lost < 0.05 and lost >= TAKEN and both:
+    both = one.effect > LOST or (one.apart >= SET_APART and one.loss >= CLEARLY)
+    if one.destroys and one.p_lost < LEVEL and one.loss >= TAKEN and both:
         return "image-wide property"
-    if one.p >= 0.05 or one.effect < CLEAR:
+    if not one.turns or one.effect < CLEAR:
         return ""
     if one.spread is None:
         # What destroys content makes any image one of a class for images without content.
         alone = one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
-        return "image-wide property" if lost >= LOST or alone else ""
+        return "image-wide property" if one.loss >= LOST or alone else ""
     if one.kind in ("pixels", "fixed pixels"):
         return "same pixels"
     if one.inside is not None and one.inside <= OUTSIDE:
@@ -269,6 +275,6 @@ def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     if one.spread <= SAME_PLACE and (not usual or float(np.median(usual)) >= ELSEWHERE):
         return "fixed position"
     restored = one.restored
-    if lost >= DECIDES and restored is not None and restored["share"] >= max(RESTORED, restored["control"] + 0.5):
+    if one.loss >= DECIDES and restored is not None and restored["share"] >= max(RESTORED, restored["control"] + 0.5):
         return "in some images alone"
     return ""

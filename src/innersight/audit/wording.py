@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from innersight.audit.finding import Checked, Effect, Finding
-from innersight.audit.result import INFORMATION, Audit
+from innersight.audit.result import Audit
 
 SHARE = "share"
 
@@ -61,7 +61,7 @@ def standing(finding: Finding) -> str:
     """
     if not finding.confirmed:
         return "not confirmed"
-    return "confirmed, no fault" if finding.check in INFORMATION else "confirmed"
+    return "confirmed" if finding.fault else "confirmed, no fault"
 
 
 def verdict(found: Audit) -> str:
@@ -84,8 +84,7 @@ def sentences(found: Audit) -> Iterator[str]:
 
 
 def _finding(one: Finding) -> Iterator[str]:
-    fault = one.confirmed and one.check not in INFORMATION
-    yield f"{standing(one).upper() if fault else standing(one)}: {kind(one)}"
+    yield f"{standing(one).upper() if one.fault else standing(one)}: {kind(one)}"
     yield f"  {one.sentence}"
     if one.effect is not None:
         yield f"  {described(one.effect)}"

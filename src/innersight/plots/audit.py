@@ -41,8 +41,7 @@ def audit(found: Audit, *, limit: int = 12) -> "Figure":
     title = f"{found.model.name}: {verdict(found)}"
     parts[0].text(MARGIN / WIDTH, 0.42, title, fontsize=13, color=INK, ha="left", va="center")
     for part, one, height in zip(parts[1:-1], shown, heights[:-1], strict=True):
-        fault = one in found.confirmed
-        _card(part, one, height, ACCENT if fault else KNOWN if one.confirmed else SOFT)
+        _card(part, one, height, ACCENT if one.fault else KNOWN if one.confirmed else SOFT)
     _texts(parts[-1], below, heights[-1])
     return figure
 

@@ -25,6 +25,6 @@ def reliance(subject: Subject) -> Report:
     found: list[Finding] = []
     for one in every:
         plain = one.spread is not None and not one.reason
-        if plain and one.p < 0.05 and one.effect >= EFFECT and not covered(one, shortcuts):
+        if plain and one.turns and one.effect >= EFFECT and not covered(one, shortcuts):
             found.append(finding(subject, one, "reliance"))
     return Report(found, looked(subject, every))

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
 
-PIECES = "audit/"
-"""Begins the keys of what an unfinished audit keeps, see `innersight.audit.keep`."""
-
 
 def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
     item = reader.items("findings")[0]
@@ -50,7 +47,7 @@ def _ids(reader: "StudyReader") -> dict[str, str]:
 def _finding(
     row: Mapping[str, Any], pixels: "Tensor | None", files: Path, ids: Mapping[str, str], labels: Sequence[str]
 ) -> dict[str, Any]:
-    from innersight.audit.result import INFORMATION
+    from innersight.audit.finding import is_fault
 
     label = _maybe(row["class"], lambda text: _typed(text, str))
     return {
@@ -58,7 +55,7 @@ def _finding(
         "class": label,
         "number": labels.index(label) if label in labels else None,
         "confirmed": _typed(row["confirmed"], bool),
-        "fault": row["confirmed"] and row["check"] not in INFORMATION,
+        "fault": is_fault(row["check"], row["confirmed"]),
         "effect": _maybe(row["effect"], _effect),
         "region": _maybe(row["region"], _region),
         "images": [
@@ -175,9 +172,11 @@ def _lost() -> Outcome:
 )
 def findings(context: "StudyContext") -> Iterator[StudyTask]:
     """What `innersight audit` left here of this network, kept as it is, with what an interrupted one has done."""
+    from innersight.audit.keep import FINDINGS, PREFIX
+
     store = context.store
     for name in store.names():
-        if name == "findings" or name.startswith(PIECES):
+        if name == FINDINGS or name.startswith(PREFIX):
             settings = store.settings(name)
             mine = settings is not None and settings.get("model") == context.base["model"]
             if settings is not None and mine and store.done(name, settings):

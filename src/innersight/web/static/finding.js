@@ -115,7 +115,7 @@ export function checkedList({ checked, skipped, notes }) {
   return h("div", { class: "checked" },
     h("ul", {}, checked.map(({ title, done, sentence, limits }) => h("li", {},
       h("h4", {}, title, badge(done)), h("p", {}, sentence),
-      limits ? h("p", { class: "quiet" }, h("strong", {}, "Could have missed: "), limits) : null))),
+      done && limits ? h("p", { class: "quiet" }, h("strong", {}, "Could have missed: "), limits) : null))),
     notes.length ? h("p", { class: "quiet" }, notes.join("; ")) : null,
     skipped.length ? h("details", { class: "how" }, h("summary", {}, `${plural(skipped.length, "file")} could not be read`),
       h("ul", {}, skipped.map((sentence) => h("li", {}, sentence)))) : null);
