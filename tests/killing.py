@@ -134,6 +134,8 @@ def attempt(work: Callable[[], None], seconds: float) -> int:
         threading.Thread(target=kill, daemon=True).start()
         status = 1
         try:
+            # In a fork the first use makes torch's threads anew, and two first uses at once fail inside torch.
+            torch.set_num_threads(1)
             work()
             status = 0
         finally:

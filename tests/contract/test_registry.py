@@ -12,7 +12,7 @@ from torch import Tensor
 from untouched import dishevel, unchanged
 
 from innersight.audit.checks import checks
-from innersight.audit.result import INFORMATION
+from innersight.audit.finding import INFORMATION
 from innersight.errors import InnersightError
 from innersight.heatmaps.engine import explain_batch, named
 from innersight.heatmaps.request import QUICK_PASSES, MethodOutput, UnfitError, methods

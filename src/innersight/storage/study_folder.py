@@ -68,7 +68,7 @@ class StudyFolder:
         """
         at, above = self.folder, True
         for name in names:
-            if name in ("", ".", "..") or any(c in name for c in "/\\\0"):
+            if not is_plain(name):
                 raise InnersightError(f"{self.folder}: {brief(name)!r} is no name of a file of a study")
             if not above:
                 raise InnersightError(f"{at} is a file where a study has a folder: remove it, or copy the study anew")
@@ -135,6 +135,11 @@ class StudyFolder:
     def writable(self) -> bool:
         """Whether anything can be written here: not so on a read-only medium."""
         return os.access(self.folder, os.W_OK)
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a name can be that of a file of a study: it leads nowhere else."""
+    return name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
 
 
 def read(path: Path) -> bytes:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from innersight import __version__
 from innersight.errors import InnersightError, printable
@@ -18,6 +17,7 @@ from innersight.storage.stamp import stamp, written
 from innersight.storage.store import Store, clear_errors
 from innersight.storage.study_folder import StudyFolder, written_by_innersight
 from innersight.study import plan
+from innersight.study.key import document_path
 from innersight.study.panel import document_of, ordered, panels
 from innersight.study.reader import StudyReader
 
@@ -83,21 +83,16 @@ def _keys(reader: StudyReader) -> list[str]:
     return [key for key in (*layers, *(entry.name for entry in ordered())) if key in found]
 
 
-def _path(key: str) -> tuple[str, ...]:
-    kind, _, name = key.partition("/")
-    return ("web", "documents", *((kind, f"{quote(name, safe='')}.json") if name else (f"{kind}.json",)))
-
-
 def _put(inside: StudyFolder, key: str, document: dict[str, Any]) -> set[str]:
     """Write a document and return the names of the files it refers to."""
     text = json.dumps({**_finite(document), "format": FORMAT}, allow_nan=False, separators=(",", ":"))
-    inside.put(text.encode(), *_path(key))
+    inside.put(text.encode(), *document_path(key))
     return files_of(document)
 
 
 def _clear(inside: StudyFolder, keys: set[str], used: set[str]) -> None:
     """Remove documents and files that nothing refers to any more."""
-    kept = {inside.path(*_path(key)) for key in keys}
+    kept = {inside.path(*document_path(key)) for key in keys}
     for path in [*inside.walk("web", "documents"), *inside.files("web", "files").values()]:
         if path not in kept and path.name not in used:
             path.unlink()

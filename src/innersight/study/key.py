@@ -1,6 +1,7 @@
-"""Keys of the items of a study: which panel an item belongs to, and what it is about. Written and read here only."""
+"""Names of what a study holds: keys of its items, names of its documents. Written and read here only."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 
@@ -54,3 +55,22 @@ class Key:
         part = f", {self.part.replace('=', ' ').replace(',', ', ')}" if self.part else ""
         image = f" of image {self.image}" if self.image else ""
         return f"{self.panel}{layer}{image}{part}"
+
+
+def document_path(key: str) -> tuple[str, ...]:
+    """Return the names of the folders and of the file of a document, under the folder of a study.
+
+    >>> document_path("layer/a/b")
+    ('web', 'documents', 'layer', 'a%2Fb.json')
+    """
+    kind, _, name = key.partition("/")
+    return ("web", "documents", *((kind, f"{quote(name, safe='')}.json") if name else (f"{kind}.json",)))
+
+
+def document_key(folder: Path, path: Path) -> str:
+    """Return the key of a document file: `layer/a%2Fb.json` is `layer/a/b`.
+
+    >>> document_key(Path("d"), Path("d/layer/a%2Fb.json"))
+    'layer/a/b'
+    """
+    return "/".join(unquote(part) for part in path.relative_to(folder).with_suffix("").parts)

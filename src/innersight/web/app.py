@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,8 @@ from starlette.requests import ClientDisconnect
 from innersight import __version__
 from innersight.errors import InnersightError
 from innersight.storage.permit import Permit
-from innersight.storage.study_folder import GoneError, StudyFolder, read
+from innersight.storage.study_folder import GoneError, StudyFolder, is_plain, read
+from innersight.study.key import document_path
 from innersight.web import shell
 from innersight.web.computing import computing
 from innersight.web.guard import Guard, loopback, problem
@@ -128,7 +129,7 @@ def create_app(
     def document(key: str) -> Response:
         """Return a document; its shape is that of docs/data-contract.md."""
         # Read at once: it may be replaced by a job at any moment.
-        text = read(_listed(shell.documents(web), key))
+        text = read(_asked(web, *document_path(key)))
         return Response(text, media_type="application/json")
 
     @app.get(
@@ -141,7 +142,7 @@ def create_app(
     )
     def file(name: str) -> Response:
         """Return a sheet or an image."""
-        path = _listed(web.files("web", "files"), name)
+        path = _asked(web, "web", "files", name)
         # Whatever else lies there is no image, and a page of it would be one of this server's.
         kind = {".webp": "image/webp", ".png": "image/png"}.get(path.suffix)
         if kind is None:
@@ -226,9 +227,12 @@ def _describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _listed(paths: Mapping[str, Path], key: str) -> Path:
-    """Return the file of this key. No path is ever made from what was asked for."""
-    path = paths.get(key)
+def _asked(inside: StudyFolder, *names: str) -> Path:
+    """Return a file that was asked for: a study has none whose names are not plain.
+
+    It is looked up, not listed: a folder that is listed while a file in it is replaced may lack that file.
+    """
+    path = inside.file(*names) if all(map(is_plain, names)) else None
     if path is None:
         raise HTTPException(404, "no such file in this study")
     return path

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from innersight.storage.study_folder import GoneError, StudyFolder
+from innersight.study.key import document_key
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = "main.js"
@@ -82,15 +82,6 @@ def documents(inside: StudyFolder) -> dict[str, Path]:
     """Return the files of all documents by their keys."""
     folder = inside.path("web", "documents")
     return {document_key(folder, path): path for path in inside.walk("web", "documents") if path.suffix == ".json"}
-
-
-def document_key(folder: Path, path: Path) -> str:
-    """Return the key of a document file: `layer/a%2Fb.json` is `layer/a/b`.
-
-    >>> document_key(Path("d"), Path("d/layer/a%2Fb.json"))
-    'layer/a/b'
-    """
-    return "/".join(unquote(part) for part in path.relative_to(folder).with_suffix("").parts)
 
 
 def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:
