@@ -26,6 +26,7 @@ _FOREIGN = (
     LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError, StopIteration,
 )  # fmt: skip
 _ANEW = "make the study again, or ask for another copy"
+LONGEST = 255  # bytes of a file's name, on all common systems
 SIDES = ("", "-wal", "-shm", "-journal")
 
 
@@ -139,7 +140,8 @@ class StudyFolder:
 
 def is_plain(name: str) -> bool:
     """Return whether a name can be that of a file of a study: it leads nowhere else."""
-    return name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
+    short = len(name.encode(errors="replace")) <= LONGEST
+    return short and name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
 
 
 def read(path: Path) -> bytes:
