@@ -39,15 +39,15 @@ def judge(seed: int) -> Outcome:
     truth = json.loads((folder / "truth.json").read_text())
     wrong = set(truth["wrong"])
     found = audited(ins.load(f"run:{folder / 'run'}"), folder / "images", ["label"])
-    listed = [path_of(path) for one in found.findings if one.check == "label" for path in one.images]
+    said = [one for one in found.findings if one.check == "label"]
+    listed = [path_of(path) for one in said for path in one.images]
     numbers = {"accuracy": truth["accuracy"], "wrong": len(wrong), "listed": len(listed)}
     numbers |= {"precision": float(np.mean([path in wrong for path in listed[:FIRST]])) if listed else 0.0}
-    # Images that are not listed come last, all alike.
-    ranks = {path: -i for i, path in enumerate(listed)}
+    # Where nothing is said all are alike.
+    ranks = {path_of(path): -i for one in said for i, path in enumerate(one.ranking)}
     every = truth["paths"]
     numbers["auroc"] = _auroc([ranks.get(path, -len(every)) for path in every], [path in wrong for path in every])
     numbers |= _cleanlab(folder, every, wrong)
-    said = [one for one in found.findings if one.check == "label"]
     return Outcome(
         "labels", "wrong labels", seed, f"{len(wrong)} of {len(every)} labels", None, "", lines(said), numbers=numbers
     )

@@ -36,6 +36,9 @@ def test_wrong_labels_are_listed_first_with_what_the_network_saw() -> None:
     assert found.images_total <= 6
     assert not found.confirmed
     assert found.proof is not None
+    # Every image with a label, those that are listed first.
+    assert sorted(found.ranking) == sorted(f"image {i}" for i in range(len(pixels())))
+    assert tuple(found.ranking[: found.images_total]) == tuple(found.images)
     shown = dict(zip(found.images, found.proof.captions, strict=True))
     assert shown["image 3"] == "labelled bosk, seen as ambra"
 

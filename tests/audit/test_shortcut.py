@@ -12,6 +12,7 @@ from torch import nn
 
 import innersight as ins
 from innersight.audit import Audit, Finding, tested
+from innersight.audit.interventions import Intervention
 from innersight.audit.statements import effect_of
 from innersight.errors import InnersightError
 from innersight.heads import multilabel
@@ -121,8 +122,9 @@ def _written(folder: Path, images: Images) -> list[Path]:
 
 
 def test_what_is_confirmed_by_taking_it_away_states_that_effect() -> None:
-    turned = {"share": 0.02, "interval": [0.0, 0.1], "control": 0.0, "p": 1.0, "count": 50, "gain": 1.0}
-    lost = {"share": 0.9, "interval": [0.8, 1.0], "control": 0.04, "p": 0.0001, "count": 50, "gain": -5.0}
+    rise = {"rise": 0.01, "rise_interval": [-0.1, 0.1], "rise_control": 0.0, "rise_p": 1.0}
+    turned = {"share": 0.02, "interval": [0.0, 0.1], "control": 0.0, "p": 1.0, "count": 50, **rise}
+    lost = {"share": 0.9, "interval": [0.8, 1.0], "control": 0.04, "p": 0.0001, "count": 50, **rise}
     one = tested.Tested(
         0, "noise", "noise", 1.0, 0.0, turned, lost, None, (), None, 0.95, True, None, None, (), (), (), 1.0, 0.002
     )
@@ -132,6 +134,27 @@ def test_what_is_confirmed_by_taking_it_away_states_that_effect() -> None:
     effect = effect_of(replace(one, p=0.01))
     assert (effect.value, effect.p) == (0.02, 0.01)
     assert "turn into the class" in effect.unit
+    # Few turn, but all come nearer.
+    nearer = {**turned, "rise": 0.5, "rise_interval": [0.4, 0.6], "rise_control": 0.1}
+    effect = effect_of(replace(one, p=0.2, p_lost=1.0, p_rise=0.003, turned=nearer))
+    assert (effect.value, effect.interval, effect.control, effect.p) == (0.5, (0.4, 0.6), 0.1, 0.003)
+    assert "score rises" in effect.unit
+
+
+def test_the_rise_of_a_score_is_stated_as_a_share_of_what_was_lacking() -> None:
+    before, gain = torch.full((40,), -4.0), torch.linspace(1.0, 3.0, 40)
+    hit, shown = before + gain > 0, torch.zeros(40, 3, 8, 8)
+    trial = Intervention(np.arange(40), hit, (hit, hit), before, gain, (gain - 1, gain * 0), shown)
+    found = trial.to_json()
+    assert found["rise"] == pytest.approx(0.5)
+    assert found["rise_control"] == pytest.approx(0.25)
+    low, high = found["rise_interval"]
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert (high - low) / 2 == pytest.approx(1.96 * float(gain.std()) / 40**0.5 / 4)
+    assert found["rise_p"] == 1e-4
+    # The larger p of the two controls counts.
+    same = Intervention(np.arange(40), hit, (hit, hit), before, gain, (gain - 1, gain.flip(0)), shown)
+    assert same.to_json()["rise_p"] > 0.5
 
 
 def test_without_labels_the_predicted_classes_are_audited() -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 import innersight as ins
+from innersight.audit.properties import COLUMNS, measure
 from innersight.audit.result import Audit
-from innersight.audit.subgroups import Condition, suggestions
+from innersight.audit.subgroups import Condition, _groups, divided, suggestions
 from innersight.toons import draw
 
 EACH, WEAK = 48, 12
@@ -102,3 +105,62 @@ def test_the_condition_with_the_most_improbable_errors_is_suggested_and_none_wit
     found = suggestions(every, wrong, np.ones(200, bool), 3)
     assert [one.condition.text for one in found] == ["rare"]
     assert not suggestions(every, np.zeros(200, bool), np.ones(200, bool), 3)
+
+
+def test_of_nearly_equal_conditions_the_one_with_the_largest_share_of_errors_is_suggested() -> None:
+    narrow, wide, wrong = (np.zeros(400, bool) for _ in range(3))
+    # Wide holds two errors more, and eight images that are right: a little more improbable, but described less well.
+    narrow[:20], wide[:30] = True, True
+    wrong[[*range(20), 20, 21]] = True
+    wrong[200:208] = True
+    both = [Condition("wide", wide, "property"), Condition("narrow", narrow, "property")]
+    [first, *_] = suggestions(both, wrong, np.ones(400, bool), 1)
+    assert first.condition.text == "narrow"
+    chances = [stats.hypergeom.sf((one.holds & wrong).sum() - 1, 400, 30, one.holds.sum()) for one in both]
+    assert first.p == pytest.approx(chances[1])
+
+
+def test_images_that_look_alike_are_on_both_sides() -> None:
+    """A cluster of twelve among a hundred: chance would put nine or more of them on one side in one run of seven."""
+    rng = np.random.default_rng(1)
+    for seed in range(12):
+        features = rng.normal(size=(100, 6))
+        alike = rng.choice(100, 12, replace=False)
+        features[alike] += 8
+        given = torch.from_numpy(features).float(), torch.zeros(100, dtype=torch.int64)
+        half = torch.zeros(100, dtype=torch.bool)
+        sides = divided(*given, list(range(100)), half, np.random.default_rng(seed))
+        assert 5 <= sides[alike].sum() <= 7
+        assert 45 <= sides.sum() <= 55
+        # Copies follow the first.
+        leaders = list(range(100))
+        leaders[99] = leaders[98] = 0
+        copies = divided(*given, leaders, half, np.random.default_rng(seed))
+        assert len({bool(copies[i]) for i in (0, 98, 99)}) == 1
+
+
+def test_images_that_lie_on_their_side_have_level_lines_instead_of_upright_ones() -> None:
+    x = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    x[:2] = x[:2, :, :1]
+    column = COLUMNS.index("lines")
+    upright, turned = (measure(one, [1.0] * 4)[:, column] for one in (x, x.transpose(2, 3)))
+    assert (upright[:2] < -5).all()
+    torch.testing.assert_close(turned, -upright, rtol=1e-4, atol=1e-4)
+
+
+def test_groups_that_only_the_network_sees_are_conditions() -> None:
+    rng = np.random.default_rng(2)
+    middle = rng.normal(size=(60, 5)).astype(np.float32)
+    middle[10:18, 3] += 40
+    middle[10:18, 1] -= 20
+    found = list(_groups(torch.from_numpy(middle), "stage2", np.ones(60, bool), 0))
+    [own] = [one for one in found if np.flatnonzero(one.holds).tolist() == list(range(10, 18))]
+    assert own.kind == "group"
+    assert "alike to stage2 (stage2:3 strong" in own.text
+    # Of very many images groups of them are the leaves of the tree.
+    many = np.concatenate([middle + rng.normal(size=middle.shape) * 0.01 for _ in range(50)])
+    wanted = np.tile((np.arange(60) >= 10) & (np.arange(60) < 18), 50)
+    assert any(
+        (one.holds == wanted).all()
+        for one in _groups(torch.from_numpy(many).float(), "stage2", np.ones(len(many), bool), 0)
+    )

@@ -82,10 +82,15 @@ def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"]
         if trial is not None and trial.share - trial.control > TAKEN:
             return trial.share - trial.control
     first = given(subject, cue, count, half, controls=0)
-    if first is None or first.share <= EFFECT / 2:
+    if first is None or max(_effect(cue, first)) <= EFFECT / 2:
         return 0.0
     both = given(subject, cue, count, half, controls=1)
-    return 0.0 if both is None else both.share - both.control
+    return 0.0 if both is None else max(_effect(cue, both))
+
+
+def _effect(cue: Cue, trial: Intervention) -> tuple[float, float]:
+    """Return by how much more than by a control images turn, and scores rise; the latter counts for no mere part."""
+    return trial.share - trial.control, 0.0 if cue.kind == "evidence" else (trial.rise - trial.control_rise) / 2
 
 
 def _within(bounds: tuple[int, int], wanted: int) -> int:

@@ -100,6 +100,8 @@ class Finding:
         What to do or look at.
     proof
         Images that show it; None for none.
+    ranking
+        Of labels: all images with a label, the most suspicious first, those not suspected too; of others empty.
 
     """
 
@@ -114,6 +116,7 @@ class Finding:
     images_total: int = 0
     next: str = ""
     proof: Proof | None = field(default=None)
+    ranking: Sequence[str] = ()
 
     __repr__ = brief
 

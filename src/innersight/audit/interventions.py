@@ -21,13 +21,16 @@ class Intervention:
     """What an intervention did to images, paired with its controls.
 
     images : rows of those that were changed. hit : whether each now is, or no longer is, taken for the class.
-    controls : the same of each control. gain : by how much the margin of the class changed. shown : the changed images.
+    controls : the same of each control. before : by how much the score of the class exceeded all others. gain, gains :
+    by how much that changed, see `_gain`, and the same of each control. shown : the changed images.
     """
 
     images: Rows
     hit: Bool[Tensor, " n"]
     controls: tuple[Bool[Tensor, " n"], ...]
+    before: Float[Tensor, " n"]
     gain: Float[Tensor, " n"]
+    gains: tuple[Float[Tensor, " n"], ...]
     shown: Float[Tensor, "n C H W"]
 
     @property
@@ -40,16 +43,37 @@ class Intervention:
         """Share of the images by the stronger control."""
         return max((float(one.float().mean()) for one in self.controls), default=0.0) if len(self.hit) else 0.0
 
+    @property
+    def rise(self) -> float:
+        """How much of what the images lacked for the class its score gained, on average: at 1 half of them turn."""
+        return self._of_lack(self.gain)
+
+    @property
+    def control_rise(self) -> float:
+        """The same by the stronger control."""
+        return max(map(self._of_lack, self.gains), default=0.0)
+
+    def _of_lack(self, gain: Float[Tensor, " n"]) -> float:
+        lack = -float(self.before.mean()) if len(self.before) else 0.0
+        return float(gain.mean()) / lack if lack > 0 else 0.0
+
+    def p_rise(self) -> float:
+        """Return the largest p of the two-sided sign-flip tests of the gain against the controls; 1 without any."""
+        return max((sign_flip((self.gain - one).double().numpy()) for one in self.gains), default=1.0)
+
     def p(self) -> float:
         """Return the largest p of the two-sided sign-flip tests against the controls; 1 where there are none."""
         return max((sign_flip((self.hit.double() - one.double()).numpy()) for one in self.controls), default=1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return share, interval, control, p and the number of images."""
+        """Return share, interval, control, p and the number of images, and the same of the rise of the score."""
         interval = wilson(int(self.hit.sum()), len(self.hit))
+        off = 1.96 * float(self.gain.std()) / len(self.gain) ** 0.5 if len(self.gain) > 1 else 0.0
+        around = [self._of_lack(self.gain - off), self._of_lack(self.gain + off)]
         return {
             "share": self.share, "interval": list(interval), "control": self.control, "p": self.p(),
-            "count": len(self.hit), "gain": float(self.gain.mean()),
+            "count": len(self.hit), "rise": self.rise, "rise_interval": around, "rise_control": self.control_rise,
+            "rise_p": self.p_rise(),
         }  # fmt: skip
 
 
@@ -122,15 +146,32 @@ def _changed(
     subject: Subject, cue: Cue, rows: Rows, x: Tensor, changed: list[Tensor], *, lost: bool = False
 ) -> Intervention:
     label = cue.label
-    verdicts, gain = [], torch.zeros(len(rows))
-    before = subject.margin(subject.table.logits[rows], label)
-    for i, one in enumerate(changed):
+    verdicts, gains = [], []
+    before = subject.table.logits[rows]
+    for one in changed:
         logits = subject.logits(one, f"testing {subject.model.labels[label]}")
         now = subject.takes(logits, label)
         verdicts.append(~now if lost else now)
-        if i == 0:
-            gain = subject.margin(logits, label) - before
-    return Intervention(rows, verdicts[0], tuple(verdicts[1:]), gain, changed[0])
+        gains.append(_gain(subject, before, logits, label))
+    lead = subject.margin(before, label)
+    return Intervention(rows, verdicts[0], tuple(verdicts[1:]), lead, gains[0], tuple(gains[1:]), changed[0])
+
+
+def _gain(
+    subject: Subject, before: Float[Tensor, "n classes"], after: Float[Tensor, "n classes"], label: int
+) -> Float[Tensor, " n"]:
+    """Return by how much a class gained on the highest other one, but no more than it gained on the rest.
+
+    What takes contrast from images lowers the highest score and raises all others: that speaks for none of them.
+    """
+    change = after - before
+    rest = torch.ones_like(before)
+    rest[:, label] = 0
+    rest.scatter_(1, before.argmax(1, keepdim=True), 0)
+    count = rest.sum(1)
+    # With no third class nothing tells one from the other.
+    own = torch.where(count > 0, change[:, label] - (change * rest).sum(1) / count.clamp_min(1), 0.0)
+    return torch.minimum(subject.margin(after, label) - subject.margin(before, label), own)
 
 
 def _targets(subject: Subject, label: int, half: Bool[Tensor, " rows"], rng: np.random.Generator, count: int) -> Rows:

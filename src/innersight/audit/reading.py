@@ -24,7 +24,7 @@ from innersight.heads import readable
 from innersight.image import Image
 from innersight.input_spec import InputSpec
 from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, class_of, network_input
-from innersight.layers import has_grid, last_grid
+from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import Model
 from innersight.scan.perceptual_hash import perceptual_hash
 from innersight.storage.study_folder import written_by_innersight
@@ -40,10 +40,10 @@ class Table:
 
     names : files, or names. numbers : places among all that were given. classes : numbers of the classes they are
     labelled with, -1 where unknown. logits : of the network. features : (images, units), the mean over locations of the
-    layer that class heatmaps are read from, else the logits. properties : (images, properties), see `properties`.
-    corners : the same of the corners, see `at_corners`. hashes : perceptual ones of the image, of its mirror image.
-    digests : of the pixels of the whole image. kinds : of file, such as "JPEG". sizes : (height, width) of the whole
-    image.
+    layer that class heatmaps are read from, else the logits. middle : the same of the layer in the middle of the
+    network, which has no part in the decision yet. properties : (images, properties), see `properties`. corners : the
+    same of the corners, see `at_corners`. hashes : perceptual ones of the image, of its mirror image. digests : of the
+    pixels of the whole image. kinds : of file, such as "JPEG". sizes : (height, width) of the whole image.
     """
 
     names: tuple[str, ...]
@@ -51,6 +51,7 @@ class Table:
     classes: Int[Tensor, " n"]
     logits: Float[Tensor, "n classes"]
     features: Float[Tensor, "n units"]
+    middle: Float[Tensor, "n middle_units"]
     properties: Float[Tensor, "n properties"]
     corners: Float[Tensor, "n properties"]
     hashes: Int[Tensor, "n 2"]
@@ -123,13 +124,13 @@ def read_table(
     Raises ImageError where none can be read, InnersightError where the scores of all are NaN or infinite.
     """
     reading = ImageReader(images, model.input, model.labels, numbers=numbers)
-    layer = last_grid(model)[0] if has_grid(model) else None
+    layers = read_layers(model)
     parts: list[dict[str, Tensor]] = []
     ones: list[tuple[str, int, int, str, str, tuple[int, int]]] = []
     bad = 0
     for number, group in enumerate(batched(reading.each(partial(_read, spec=model.input)), PIECE)):
-        logits, features = _scores(model, group, layer, number, keep)
-        fine = readable(logits) & features.isfinite().all(1)
+        logits, features, middle = _scores(model, group, layers, number, keep)
+        fine = readable(logits) & features.isfinite().all(1) & middle.isfinite().all(1)
         bad += int((~fine).sum())
         rows = fine.nonzero()[:, 0].tolist()
         progress(len(group))
@@ -143,6 +144,7 @@ def read_table(
             {
                 "logits": logits[rows],
                 "features": features[rows],
+                "middle": middle[rows],
                 "properties": measure(values, [one.blocks for one in own]),
                 "corners": at_corners(values),
                 "hashes": torch.stack([perceptual_hash(values), perceptual_hash(values.flip(3))], 1),
@@ -161,28 +163,37 @@ def read_table(
     )  # fmt: skip
 
 
-def _scores(
-    model: Model, group: Sequence[_One], layer: str | None, number: int, keep: Keep
-) -> tuple[Float[Tensor, "n classes"], Float[Tensor, "n units"]]:
+def read_layers(model: Model) -> tuple[str, ...]:
+    """Return the layer that class heatmaps are read from and that in the middle; none in a network without any grid."""
+    if not has_grid(model):
+        return ()
+    steps = default_layers(model)
+    return last_grid(model)[0], steps[len(steps) // 2]
+
+
+Scores = tuple[Float[Tensor, "n classes"], Float[Tensor, "n units"], Float[Tensor, "n middle_units"]]
+
+
+def _scores(model: Model, group: Sequence[_One], layers: tuple[str, ...], number: int, keep: Keep) -> Scores:
     """Return logits and features of some images, from an interrupted audit where it had got so far."""
 
     def compute() -> Values:
         parts = [
-            _run(model, network_input([one.loaded for one in part], model), layer)
+            _run(model, network_input([one.loaded for one in part], model), layers)
             for part in batched(iter(group), BATCH)
         ]
-        logits, features = (torch.cat(each) for each in zip(*parts, strict=True))
-        return {}, {"logits": logits, "features": features}
+        return {}, dict(zip(names, (torch.cat(each) for each in zip(*parts, strict=True)), strict=True))
 
+    names = ("logits", "features", "middle")
     seen = hashlib.sha256()
     for one in group:
         seen.update(one.digest.encode() + one.pixels.tobytes())
-    found = keep.piece(f"reading/{number}", {"seen": seen.hexdigest(), "layer": layer}, compute)[1]
+    found = keep.piece(f"reading/{number}", {"seen": seen.hexdigest(), "layers": list(layers)}, compute)[1]
     with written_by_innersight("what the study keeps of the network's scores"):
-        logits, features = found["logits"].float(), found["features"].float()
-        if len(logits) != len(group) or len(features) != len(group) or logits.ndim != 2 or features.ndim != 2:
-            raise ValueError(f"{tuple(logits.shape)} and {tuple(features.shape)} for {len(group)} images")
-        return logits, features
+        logits, features, middle = (found[name].float() for name in names)
+        if any(len(one) != len(group) or one.ndim != 2 for one in (logits, features, middle)):
+            raise ValueError(f"{[tuple(found[name].shape) for name in names]} for {len(group)} images")
+        return logits, features, middle
 
 
 def _facts(one: _One, model: Model) -> tuple[str, int, int, str, str, tuple[int, int]]:
@@ -222,12 +233,12 @@ def _blocks(image: Image) -> float:
     return float(blocks(values[None, None] / 255)[0])
 
 
-def _run(model: Model, x: Tensor, layer: str | None) -> tuple[Float[Tensor, "B classes"], Float[Tensor, "B units"]]:
+def _run(model: Model, x: Tensor, layers: tuple[str, ...]) -> Scores:
     with tap.untouched(model), torch.no_grad():
-        captured = tap.capture(model, x, [layer] if layer else [], stop=False)
+        captured = tap.capture(model, x, list(dict.fromkeys(layers)), stop=False)
         logits = captured.logits().float().cpu()
-        features = captured.activations[layer].float().mean((2, 3)).cpu() if layer else logits
-    return logits, features
+        features, middle = ([captured.activations[name].float().mean((2, 3)).cpu() for name in layers]) or [logits] * 2
+    return logits, features, middle
 
 
 def halves(table: Table, seed: int) -> Bool[Tensor, " n"]:

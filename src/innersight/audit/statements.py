@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from innersight.audit.dependence import LEAST
 from innersight.audit.finding import Effect, Finding
 from innersight.audit.subject import Subject
-from innersight.audit.tested import Tested, judged
+from innersight.audit.tested import LEVEL, Tested, judged
 
 
 def finding(subject: Subject, one: Tested, check: str) -> Finding:
@@ -20,13 +20,17 @@ def finding(subject: Subject, one: Tested, check: str) -> Finding:
 
 TURNED = "share of images of other classes that turn into the class"
 LOST = "share of images of the class that are lost without it"
+RISE = "share of what other images lack for the class by which its score rises"
 
 
 def effect_of(one: Tested) -> Effect:
-    """Return the effect that confirms a cue: on images that are given it, else on those that it is taken from."""
-    lost = one.lost
-    tested, p, unit = (one.turned, one.p, TURNED) if one.turns or lost is None else (lost, one.p_lost, LOST)
-    return Effect(tested["share"], tuple(tested["interval"]), tested["control"], p, unit)
+    """Return the effect that confirms a cue: images that turn, else those that are lost, else scores that rise."""
+    turned, lost = one.turned, one.lost
+    if not one.turns and lost is not None and one.p_lost < LEVEL:
+        return Effect(lost["share"], tuple(lost["interval"]), lost["control"], one.p_lost, LOST)
+    if not one.turns and one.rises:
+        return Effect(turned["rise"], tuple(turned["rise_interval"]), turned["rise_control"], one.p_rise, RISE)
+    return Effect(turned["share"], tuple(turned["interval"]), turned["control"], one.p, TURNED)
 
 
 def _sentence(one: Tested, label: str) -> str:
@@ -35,6 +39,10 @@ def _sentence(one: Tested, label: str) -> str:
     whole = one.spread is None
     done = "Given to" if whole else "Pasted into"
     text = f"{label}: {_what(one)}. {done} other images, it turns {share} of them into {label}, a control {control}"
+    if not one.turns and one.rises:
+        low, high = (f"{100 * value:.0f}" for value in one.turned["rise_interval"])
+        rise, by = f"{one.turned['rise']:.0%} ({low} to {high})", f"{one.turned['rise_control']:.0%}"
+        text += f", and the score of {label} rises by {rise} of what they lack, by a control {by}"
     if one.lost is not None:
         without = "without it" if whole else "when it is removed"
         text += (
@@ -66,7 +74,8 @@ def _next(one: Tested, label: str) -> str:
     return f"Ask whether this is what {label} should be recognised by; look at the units named, and at images without."
 
 
-SAME = ({"border", "fixed pixels"},)
+# A border, or a mark at one place, is pixels that recur, and moves the middle of what has structure.
+SAME = ({"border", "fixed pixels"}, {"position", "fixed pixels"}, {"position", "pixels"})
 COLOURS = {"colour cast", "tint", "saturation", "brightness", "contrast"}
 
 
@@ -77,7 +86,7 @@ def covered(one: Tested, by: Sequence[Tested]) -> bool:
 
 def _same(one: Tested, other: Tested) -> bool:
     if one.spread is None or other.spread is None:
-        # A border is the same as fixed pixels, and colours differ in several ways at once.
+        # Colours differ in several ways at once.
         kinds = {one.kind, other.kind}
         return kinds in SAME or kinds <= COLOURS
     mine, theirs = (dict(zip(cue.images, cue.places, strict=True)) for cue in (one, other))

@@ -1,7 +1,8 @@
-"""Subgroups of images on which a classifier fails more often, described by one or two conditions.
+"""Subgroups of images on which a classifier fails more often, each described by one condition.
 
-Subgroup discovery (Kloesgen 1996; Wrobel 1997): every condition, and the best ones joined with every other, ranked by
-how improbable the errors in them are.
+Subgroup discovery (Kloesgen 1996; Wrobel 1997): of many conditions those in which errors are most improbable.
+Conditions are bounds of what is measured of images, and groups of images that look alike to the middle of the network.
+The units at its end are none: they make the decision, so that errors lie close to each other in them by themselves.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,16 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from innersight.audit.properties import COLUMNS
 from innersight.audit.subject import Subject
 
-# Of the images of a class, at which values are divided into low and high: finely for properties, coarsely for units.
+# Of the images of a class, at which values are divided into low and high.
 SHARES = (0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-COARSE = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.3, 0.5)
-UNITS = 256  # those whose features differ most between errors and other images
 WORDS = {
     "brightness": ("dark images", "bright images"),
     "contrast": ("images of little contrast", "images of strong contrast"),
@@ -31,20 +30,22 @@ WORDS = {
     "columns": ("images without plain columns at the edges", "images with plain columns at the edges"),
     "across": ("images with their content on the left", "images with their content on the right"),
     "down": ("images with their content at the top", "images with their content at the bottom"),
+    "lines": ("images with more upright lines", "images with more level lines"),
     "blocks": ("images without blocks of JPEG", "images with blocks of JPEG"),
 }
-DIRECTIONS = 8  # principal ones of the features
-CLUSTERS = (4, 8)
-BEAM = 12  # single conditions that are joined with others
 LEAST = 3  # images of a subgroup, in either half
+LARGE = 2000  # images that are grouped one by one; of more, groups of them are
+NAMED = 3  # units by which a group of images is described
 WORSE = 0.15  # by which its share of errors exceeds that of the others
 SUGGESTS = 0.01  # p of what is suggested
-SIMPLER = {"property": 1.0, "features": 3.0, "both": 30.0}  # times as improbable must be what is harder to understand
+SIMPLER = {"property": 1.0, "group": 10.0}  # times as improbable must be what is harder to understand
+# Of subgroups that are nearly as improbable as the best, that with the largest share of errors is described best.
+NEARLY = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What some images have in common. holds : of all images. kind : "property", "features" or "both"."""
+    """What some images have in common. holds : of all images. kind : "property" or "group"."""
 
     text: str
     holds: Bool[np.ndarray, " n"]
@@ -80,21 +81,14 @@ def suggestions(
 def _best(
     conditions: Sequence[Condition], wrong: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"]
 ) -> tuple[float, Condition]:
-    """Return the condition, or two joined, that makes the errors most improbable, and how improbable, see `SIMPLER`."""
+    """Return the condition that makes the errors most improbable, see `NEARLY`, and how improbable, see `SIMPLER`."""
     holds, errors = np.stack([one.holds[among] for one in conditions]), wrong[among]
-    each = _chances(holds, errors) * np.array([SIMPLER[one.kind] for one in conditions])
-    order = np.argsort(each, kind="stable")
-    p, condition = float(each[order[0]]), conditions[int(order[0])]
-    plain = np.array([one.kind == "property" for one in conditions])
-    for i in order[:BEAM].tolist():
-        both = _chances(holds[i] & holds, errors) * SIMPLER["both"]
-        # One of the two is something that can be seen; and together they say much more than either.
-        both[~plain if conditions[i].kind != "property" else np.zeros_like(plain)] = 2.0
-        best = int(np.argmin(both))
-        if both[best] < 0.1 * min(p, each[i], each[best]):
-            one, two = conditions[i], conditions[best]
-            p, condition = float(both[best]), Condition(f"{one.text} and {two.text}", one.holds & two.holds, "both")
-    return p, condition
+    chances = _chances(holds, errors) * np.array([SIMPLER[one.kind] for one in conditions])
+    share = (holds & errors).sum(1) / np.maximum(holds.sum(1), 1)
+    # The bound of what is suggested holds for what is chosen, unless nothing keeps it.
+    near = chances <= max(chances.min(), min(NEARLY * chances.min(), SUGGESTS))
+    best = int(np.lexsort((chances, -share * near))[0])
+    return float(chances[best]), conditions[best]
 
 
 def _chances(holds: Bool[np.ndarray, "m n"], wrong: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
@@ -110,27 +104,23 @@ def _chances(holds: Bool[np.ndarray, "m n"], wrong: Bool[np.ndarray, " n"]) -> F
     return found
 
 
-def conditions(
-    subject: Subject, rows: Bool[np.ndarray, " n"], suggests: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]
-) -> list[Condition]:
+def conditions(subject: Subject, rows: Bool[np.ndarray, " n"], suggests: Bool[np.ndarray, " n"]) -> list[Condition]:
     """Return conditions on images of some rows; bounds are set by those that suggest."""
     among = rows & suggests
-    found = [*_properties(subject, rows, among), *_files(subject, rows, among)]
-    if subject.layer is not None:
-        found += _features(subject, rows, among, wrong)
-    return found
+    return [
+        *_properties(subject, rows, among),
+        *_files(subject, rows, among),
+        *_groups(subject.table.middle, subject.middle, rows, subject.seed),
+    ]
 
 
 def _divided(
-    values: Float[np.ndarray, " n"],
-    rows: Bool[np.ndarray, " n"],
-    among: Bool[np.ndarray, " n"],
-    shares: Sequence[float] = SHARES,
+    values: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"]
 ) -> Iterator[tuple[bool, float, Bool[np.ndarray, " n"]]]:
     """Yield whether values are low or high, the bound, and where they are."""
     own = values[among]
     if own.size and own.max() > own.min():
-        for share in shares:
+        for share in SHARES:
             for high, bound in ((False, np.quantile(own, share)), (True, np.quantile(own, 1 - share))):
                 yield high, float(bound), rows & (values >= bound if high else values <= bound)
 
@@ -157,61 +147,70 @@ def _files(subject: Subject, rows: Bool[np.ndarray, " n"], among: Bool[np.ndarra
             yield Condition(f"{words[high]} ({'at least' if high else 'up to'} {text} {unit})", holds, "property")
 
 
-def beyond_logits(subject: Subject) -> Float[Tensor, "n units"]:
-    """Return the features less what the logits predict of them linearly, standardised by their own deviation.
-
-    What makes the decision says nothing on why it is wrong: that images of a class fail where the units for the class
-    are weak is no finding. Units of which nothing remains are 0.
-    """
-    features, logits = subject.table.features.double(), subject.table.logits.double()
-    design = torch.cat([logits - logits.mean(0), torch.ones(len(logits), 1, dtype=torch.float64)], 1)
-    # A little shrunk: with many classes and few images the logits would predict everything.
-    normal = design.T @ design
-    normal += 1e-3 * normal.diagonal().mean() * torch.eye(len(normal), dtype=torch.float64)
-    rest = features - design @ torch.linalg.solve(normal, design.T @ features)
-    size, whole = rest.std(0), features.std(0)
-    return torch.where(size > 0.05 * whole, rest / size.clamp_min(1e-12), 0.0).float()
-
-
-def _than(high: bool) -> str:
-    return f"{'stronger' if high else 'weaker'} than the class scores let expect"
-
-
-def _features(
-    subject: Subject, rows: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]
+def _groups(
+    middle: Float[Tensor, "n units"], layer: str, rows: Bool[np.ndarray, " n"], seed: int
 ) -> Iterator[Condition]:
-    values = subject.once("slice features", lambda: beyond_logits(subject)).numpy()
-    layer = subject.layer
-    apart = np.abs(values[among & wrong].mean(0) - values[among & ~wrong].mean(0)) if (among & ~wrong).any() else 0
-    likely = np.argsort(-np.where(values[among].std(0) > 0, apart, -1), kind="stable")[:UNITS]
-    for unit in likely[values[among].std(0)[likely] > 0].tolist():
-        for high, _, holds in _divided(values[:, unit], rows, among, COARSE):
-            yield Condition(f"images in which {layer}:{unit} is {_than(high)}", holds, "features")
-    if among.sum() < 4 * max(CLUSTERS):
+    """Yield groups of images that look alike to the middle of the network, by whatever it is: the nodes of a tree."""
+    values = standardised(middle[torch.from_numpy(rows)])
+    own = np.flatnonzero(rows)
+    for members in _nodes(values, seed):
+        if LEAST <= len(members) <= len(own) // 2:
+            holds = np.zeros(len(rows), dtype=bool)
+            holds[own[members]] = True
+            mean = values[members].mean(0)
+            top = np.argsort(-np.abs(mean))[:NAMED].tolist()
+            units = ", ".join(f"{layer}:{unit} {'strong' if mean[unit] > 0 else 'weak'}" for unit in top)
+            yield Condition(f"images that look alike to {layer} ({units})", holds, "group")
+
+
+def _nodes(values: Float[np.ndarray, "n units"], seed: int) -> Iterator[Int[np.ndarray, " _"]]:
+    """Yield the members of every node of a tree of images (Ward 1963)."""
+    from scipy.cluster.hierarchy import linkage
+    from sklearn.cluster import MiniBatchKMeans
+
+    if len(values) < 2:
         return
-    middle = values[among].mean(0)
-    _, _, directions = np.linalg.svd(values[among] - middle, full_matrices=False)
-    for direction in directions[:DIRECTIONS]:
-        # Signed so that what is strong is named by the units that it is made of.
-        signed = direction * np.sign(direction[np.abs(direction).argmax()])
-        top = np.argsort(-np.abs(signed))[:3].tolist()
-        units = ", ".join(f"{layer}:{unit}{' (less)' if signed[unit] < 0 else ''}" for unit in top)
-        for high, _, holds in _divided((values - middle) @ signed, rows, among, COARSE):
-            yield Condition(f"images in which {units} are together {_than(high)}", holds, "features")
-    yield from _clusters(subject, values, rows, among)
+    leaves = [np.array([i]) for i in range(len(values))]
+    if len(values) > LARGE:
+        fitted = MiniBatchKMeans(LARGE // 4, n_init=1, random_state=seed).fit(values)
+        leaves = [found for i in range(LARGE // 4) if len(found := np.flatnonzero(fitted.labels_ == i))]
+        values = np.stack([values[members].mean(0) for members in leaves])
+    for one, two in linkage(values, "ward")[:, :2].astype(int).tolist():
+        leaves.append(np.concatenate([leaves[one], leaves[two]]))
+        yield leaves[-1]
 
 
-def _clusters(
-    subject: Subject, values: Float[np.ndarray, "n units"], rows: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"]
-) -> Iterator[Condition]:
-    from sklearn.cluster import KMeans
+def standardised(values: Float[Tensor, "n units"]) -> Float[np.ndarray, "n units"]:
+    """Return values at mean 0 and deviation 1; units that do not vary are 0."""
+    spread = values.double().std(0, correction=0)
+    found: Float[np.ndarray, "n units"] = ((values.double() - values.double().mean(0)) / spread.clamp_min(1e-9)).numpy()
+    return found
 
-    for count in CLUSTERS:
-        fitted = KMeans(count, n_init=4, random_state=subject.seed).fit(values[among])
-        nearest = np.full(len(rows), -1)
-        nearest[rows] = fitted.predict(values[rows])
-        for cluster in range(count):
-            centre = fitted.cluster_centers_[cluster]
-            top = np.argsort(-np.abs(centre))[:3].tolist()
-            units = ", ".join(f"{subject.layer}:{unit} {'strong' if centre[unit] > 0 else 'weak'}" for unit in top)
-            yield Condition(f"a cluster of images ({units})", nearest == cluster, "features")
+
+def divided(
+    features: Float[Tensor, "n units"],
+    classes: Int[Tensor, " n"],
+    leaders: Sequence[int],
+    suggests: Bool[Tensor, " n"],
+    rng: np.random.Generator,
+) -> Bool[np.ndarray, " n"]:
+    """Return which images suggest subgroups: of those of a class that the network sees alike, every second one.
+
+    By chance most images of a small subgroup may be on one side. Near-duplicates follow the first of them. leaders :
+    the row of the first, for each row. suggests : those that suggest in classes of very many images.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    lead = np.array(leaders)
+    first, found = lead == np.arange(len(lead)), suggests.numpy().copy()
+    for label in np.unique(classes[classes >= 0].numpy()).tolist():
+        own = np.flatnonzero(first & (classes == label).numpy())
+        # Of very many images any half has its share.
+        if not 2 <= len(own) <= LARGE:
+            continue
+        order = own[leaves_list(linkage(standardised(features[torch.from_numpy(own)]), "ward"))]
+        for start in range(0, len(order), 2):
+            pair = order[start : start + 2]
+            found[pair] = (np.arange(len(pair)) == 0) ^ bool(rng.integers(2))
+    sides: Bool[np.ndarray, " n"] = found[lead]
+    return sides

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.audit.keep import Keep, Values
-from innersight.audit.reading import Pixels, ReadPixels, Table, halves
+from innersight.audit.reading import Pixels, ReadPixels, Table, halves, read_layers
 from innersight.inputs import Given
-from innersight.layers import has_grid, last_grid
 from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.remote import spread
@@ -83,7 +82,12 @@ class Subject:
     @cached_property
     def layer(self) -> str | None:
         """The layer that class heatmaps are read from; None for a network without any grid."""
-        return last_grid(self.model)[0] if has_grid(self.model) else None
+        return next(iter(read_layers(self.model)), None)
+
+    @cached_property
+    def middle(self) -> str:
+        """The layer in the middle of the network; of a network without any grid its scores."""
+        return (*read_layers(self.model), "scores", "scores")[1]
 
     def rng(self, *key: int) -> np.random.Generator:
         """Return a random stream of its own for each key, the same in every run."""

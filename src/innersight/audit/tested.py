@@ -26,6 +26,7 @@ LEVEL = 0.05  # of p, after the correction
 CLEAR = 0.15  # the same of a shortcut, and
 LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or else turn
 CLEARLY = 0.5  # share of images that are lost without what hardly turns another
+RISE = 0.15  # of what other images lack for a class, by so much more than by a control its score must rise
 SET_APART = 0.82  # area under the ROC curve of a property that all of a class have, and hardly another
 DECIDES = 0.3  # share of the images that have a cue and are lost without it, where it decides alone
 SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
@@ -43,9 +44,9 @@ class Tested:
     is always at one place. spread : of its places, as a standard deviation in fractions of the image; None of a
     property. apart : the area under the ROC curve by which a property sets the class apart. destroys : it destroys
     detail. inside : share of it inside of the boxes. restored : what giving it to the images of the class that are
-    missed does; None where there are few. p, p_lost : of `turned` and of `lost`, after Holm's correction for all cues
-    that were tested. reason : why it is a shortcut, or "". images : rows of those that have it. places : where, in each
-    of them. regions, captions, pixels : see `Proof`.
+    missed does; None where there are few. p, p_lost, p_rise : of images that turn, that are lost, and of the rise of
+    their score, after Holm's correction for all cues that were tested. reason : why it is a shortcut, or "". images :
+    rows of those that have it. places : where, in each of them. regions, captions, pixels : see `Proof`.
     """
 
     label: int
@@ -67,8 +68,14 @@ class Tested:
     captions: tuple[str, ...]
     p: float = 1.0
     p_lost: float = 1.0
+    p_rise: float = 1.0
     reason: str = ""
     pixels: Tensor | None = None
+
+    @property
+    def precise(self) -> bool:
+        """Whether it is more precise than a part of the image: what turns few images is told by their scores."""
+        return self.kind != "evidence"
 
     @property
     def effect(self) -> float:
@@ -84,6 +91,11 @@ class Tested:
     def turns(self) -> bool:
         """Whether it is confirmed that it turns images; else it is by those that are lost without it."""
         return self.p < LEVEL
+
+    @property
+    def rises(self) -> bool:
+        """Whether it is confirmed that the score of the class rises by much, though hardly an image may turn."""
+        return self.p_rise < LEVEL and self.turned["rise"] - max(0.0, self.turned["rise_control"]) >= RISE
 
     def proof(self) -> Proof | None:
         """Return images that show it."""
@@ -117,13 +129,19 @@ def _tested(subject: Subject) -> tuple[Tested, ...]:
                 found.append(_read(one, tensors.get(f"cue {i}")))
     if not found:
         return ()
-    # What destroys detail may be tested by taking it away as well.
-    tests = [one.turned["p"] for one in found] + [_lost_p(one) for one in found if one.destroys]
-    corrected = holm(tests)
-    taken = iter(corrected[len(found) :])
-    found = [
-        replace(one, p=p, p_lost=next(taken) if one.destroys else 1.0) for one, p in zip(found, corrected, strict=False)
+    # What destroys detail may be tested by taking it away as well, what is no mere part of the image by scores.
+    tests = [
+        [one.turned["p"], *([_lost_p(one)] if one.destroys else []), *([one.turned["rise_p"]] if one.precise else [])]
+        for one in found
     ]
+    corrected = iter(holm([p for own in tests for p in own]))
+    found = [
+        replace(
+            one, p=next(corrected), p_lost=next(corrected) if one.destroys else 1.0,
+            p_rise=next(corrected) if one.precise else 1.0,
+        )
+        for one in found
+    ]  # fmt: skip
     empty = _empty(subject)
     return tuple(replace(one, reason=_reason(one, found, empty)) for one in found)
 
@@ -261,14 +279,16 @@ def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     both = one.effect > LOST or (one.apart >= SET_APART and one.loss >= CLEARLY)
     if one.destroys and one.p_lost < LEVEL and one.loss >= TAKEN and both:
         return "image-wide property"
-    if not one.turns or one.effect < CLEAR:
-        return ""
+    clear = one.turns and one.effect >= CLEAR
     if one.spread is None:
         # What destroys content makes any image one of a class for images without content.
         alone = one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
-        return "image-wide property" if one.loss >= LOST or alone else ""
+        decides = clear and (one.loss >= LOST or alone)
+        return "image-wide property" if decides or (one.rises and one.apart >= SET_APART) else ""
     if one.kind in ("pixels", "fixed pixels"):
-        return "same pixels"
+        return "same pixels" if clear or one.rises else ""
+    if not clear:
+        return ""
     if one.inside is not None and one.inside <= OUTSIDE:
         return "outside the boxes"
     usual = [other.spread for other in every if other.spread is not None and other.label != one.label]

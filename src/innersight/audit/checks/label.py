@@ -72,6 +72,7 @@ def label(subject: Subject) -> Report:
         images_total=len(rows),
         next="Look at the images, the most suspicious first, and correct the labels",
         proof=Proof(subject.shown(subject.pixels[rows[:SHOWN]]), (None,) * len(rows[:SHOWN]), tuple(captions[:SHOWN])),
+        ranking=subject.named(_ranked(subject, probabilities, rows)),
     )
     return Report([finding], looked, limits)
 
@@ -153,6 +154,13 @@ def doubts(subject: Subject, probabilities: Float[np.ndarray, "n classes"]) -> F
     logs[rows, np.maximum(classes, 0)] = -np.inf
     best = logs.max(1) if logs.shape[1] > 1 else np.zeros(len(logs))
     return np.where(classes >= 0, best - own, -np.inf)
+
+
+def _ranked(subject: Subject, probabilities: Float[np.ndarray, "n classes"], listed: Sequence[int]) -> list[int]:
+    """Return all images with a label: those that are listed, then the others by how much they are doubted."""
+    doubt = doubts(subject, probabilities)
+    rest = set(np.flatnonzero((subject.table.classes >= 0).numpy()).tolist()) - set(listed)
+    return [*listed, *sorted(rest, key=lambda i: (-doubt[i], i))]
 
 
 def suspects(subject: Subject, probabilities: Float[np.ndarray, "n classes"]) -> tuple[list[int], list[int]]:

@@ -6,7 +6,7 @@ from innersight.audit.statements import covered, finding, looked
 from innersight.audit.subject import Subject
 from innersight.audit.tested import Tested, required, tested
 
-RANKS = {"evidence": 2, "contrast": 1, "brightness": 1, "saturation": 1}
+RANKS = {"evidence": 2, "contrast": 1, "brightness": 1, "saturation": 1, "position": 1}
 """Of two names for one thing the more precise one comes first: a colour cast may lower the contrast too."""
 
 

@@ -1,6 +1,6 @@
 """Subsets of a class on which the classifier is worse, and what they have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,22 +8,22 @@ import torch
 from jaxtyping import Bool
 
 from innersight.audit.checks import NotCheckedError, Report, checks
+from innersight.audit.copies import groups
 from innersight.audit.finding import Effect, Finding, Proof
-from innersight.audit.subgroups import LEAST, Condition, conditions, suggestions
+from innersight.audit.subgroups import LEAST, Condition, conditions, divided, suggestions
 from innersight.audit.subject import Subject
 from innersight.statistics import holm, wilson
 
 FEWEST = 20  # images of a class
 IMAGES = 8  # of a subset, at least
-EACH = 3  # subsets that a class, and all images together, may suggest
-# The p, after correction, of a subset that properties describe, and of one that units do: units have a part in the
-# decision, so that errors lie close to each other in them by themselves.
-LEVEL = {"property": 0.05, "both": 0.01, "features": 0.001}
-DIFFERENCE = 0.1  # by which the recall must be lower
+EACH = 2  # subsets that a class, and all images together, may suggest
+# The p, after correction, of a subset that properties describe, and of a group that only the network sees.
+LEVEL = {"property": 0.05, "group": 0.001}
+DIFFERENCE = 0.15  # by which the whole interval of the recall must be lower
 SHOWN = 16
 LIMITS = (
-    "Subsets of fewer than 8 images, and those that neither the properties of the images nor the units of the layer "
-    "that heatmaps are read from distinguish, are missed."
+    "Subsets of fewer than 8 images, those whose recall is only a little lower, and those that neither the "
+    "properties of the images nor a layer in the middle of the network distinguish, are missed."
 )
 
 
@@ -43,31 +43,44 @@ class _Tested:
 def slice(subject: Subject) -> Report:
     """Find subsets of classes with a lower recall, on one half of the images, and test them on the other.
 
+    Subsets are described by properties of the images, or are groups of images that look alike to the middle of the
+    network. Of images that look alike every second one suggests.
+
     Fisher's exact test of errors inside and outside of the subset, corrected for all that were tested (Holm 1979).
     """
     known = (subject.table.classes >= 0).numpy()
     wrong = ~_right(subject) & known
-    suggests = subject.suggests.numpy()
     classes, small = _classes(subject, known)
     if not classes:
         raise NotCheckedError(f"needs a class with {FEWEST} images or more")
+    table = subject.table
+    leaders = groups(table.hashes[:, 0], table.digests)
+    suggests = divided(table.features, table.classes, leaders, subject.suggests, subject.rng(4))
     tested: list[_Tested] = []
     covered = np.zeros(len(known), dtype=bool)
     for label in classes:
-        own = known & (subject.table.classes == label).numpy()
-        tested += _search(subject, label, own, wrong, suggests)
-    for one in tested:
-        covered |= one.condition.holds
+        for one in _search(subject, label, known & (subject.table.classes == label).numpy(), wrong, suggests):
+            tested.append(one)
+            covered |= one.condition.holds
     tested += _search(subject, -1, known & ~covered, wrong, suggests)
     adjusted = holm([one.p for one in tested])
-    found = [
-        _finding(subject, one, p, known, wrong)
-        for one, p in zip(tested, adjusted, strict=True)
-        if p < LEVEL[one.condition.kind] and one.others - one.recall >= DIFFERENCE
-    ]
+    found = [_finding(subject, one, p, known, wrong) for one, p in _distinct(tested, adjusted)]
     looked = f"{len(known):,} images of {len(classes)} classes; {len(tested)} subsets were tested"
     limits = f"Classes with fewer than {FEWEST} images were left out: {_some(small)}." if small else ""
     return Report(found, looked, limits)
+
+
+def _distinct(tested: Sequence[_Tested], adjusted: Sequence[float]) -> Iterator[tuple[_Tested, float]]:
+    """Yield the subsets that are confirmed, the surest first, and none that is mostly another one of its class."""
+    seen: list[_Tested] = []
+    for p, one in sorted(zip(adjusted, tested, strict=True), key=lambda pair: pair[0]):
+        holds = one.condition.holds
+        again = any(
+            2 * (holds & other.condition.holds).sum() > holds.sum() for other in seen if other.label == one.label
+        )
+        if p < LEVEL[one.condition.kind] and one.others - one.interval[1] >= DIFFERENCE and not again:
+            seen.append(one)
+            yield one, p
 
 
 def _right(subject: Subject) -> Bool[np.ndarray, " n"]:
@@ -97,7 +110,7 @@ def _search(
     if not (wrong & rows & suggests).any():
         return []
     subject.progress(0, "looking for weak subsets")
-    every = conditions(subject, rows, suggests, wrong)
+    every = conditions(subject, rows, suggests)
     found = []
     for one in suggestions(every, wrong, rows & suggests, EACH):
         inside, outside = (rows & ~suggests & side for side in (one.condition.holds, ~one.condition.holds))
