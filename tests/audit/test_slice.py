@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 import innersight as ins
-from innersight.audit.properties import COLUMNS, measure
+from innersight.audit.measures import COLUMNS, measure
 from innersight.audit.result import Audit
 from innersight.audit.subgroups import Condition, _groups, divided, suggestions
 from innersight.toons import draw
@@ -143,7 +143,7 @@ def test_images_that_lie_on_their_side_have_level_lines_instead_of_upright_ones(
     x = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     x[:2] = x[:2, :, :1]
     column = COLUMNS.index("lines")
-    upright, turned = (measure(one, [1.0] * 4)[:, column] for one in (x, x.transpose(2, 3)))
+    upright, turned = (measure(one, torch.ones(4, 3))[:, column] for one in (x, x.transpose(2, 3)))
     assert (upright[:2] < -5).all()
     torch.testing.assert_close(turned, -upright, rtol=1e-4, atol=1e-4)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import Cue, mask_of
 from innersight.audit.interventions import Intervention, given, taken
-from innersight.audit.properties import COLUMNS, kinds
+from innersight.audit.measures import COLUMNS
+from innersight.audit.properties import kinds
 from innersight.audit.subject import Subject
 from innersight.heatmaps.request import GRADIENT
 
@@ -149,7 +150,10 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
     rng = subject.rng(label, 3)
     others = subject.pixels[_drawn(rows[~truth], SAMPLED, rng)].float() / 255
     usual = dict(zip(COLUMNS, np.median(values[~truth], 0).tolist(), strict=True))
+    squashed = subject.model.input.fit == "squash"
     for kind in kinds:
+        if kind.squashed and not squashed:
+            continue
         columns = [COLUMNS.index(name) for name in kind.columns]
         direction = _direction(values[:, columns], truth)
         along = values[:, columns] @ direction

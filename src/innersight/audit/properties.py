@@ -1,4 +1,4 @@
-"""Properties of whole images that have nothing to do with what they show: measured, given to images and taken away."""
+"""Properties of whole images that have nothing to do with what they show, given to images and taken away."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,99 +10,14 @@ from jaxtyping import Float
 from PIL import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as V
 
-Images = Float[Tensor, "_ C H W"]
+from innersight.audit.measures import GREY, Images, blocks, blur, grey, sharpness
+
 Change = Callable[[Images, float], Images]
 """From images and 1 or -1 to images that have the property, or that lack it."""
-GREY = (0.299, 0.587, 0.114)
-COLUMNS = (
-    "brightness", "contrast", "red", "blue", "saturation", "sharpness", "noise", "rows", "columns", "across", "down",
-    "lines", "blocks",
-)  # fmt: skip
-"""What is measured of every image; brightness, contrast, red, blue and saturation are of pixels in 0..1, rows and
-columns the shares of height and width that plain edges take, across and down the centre of what has structure, lines
-the logarithm of how much more images change downwards than across."""
 LITTLE = 0.03  # changes by less of the range, or of a quotient, are none
-FLAT = 0.02  # range of values of a plain row or column
 SIGMAS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0)
 QUALITIES = (5, 8, 12, 18, 25, 35, 50, 70)
-
-
-def grey(x: Images) -> Float[Tensor, "_ 1 H W"]:
-    """Return the luminance of colour images, the mean of others' channels."""
-    if x.shape[1] == 3:
-        return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
-    return x.mean(1, keepdim=True)
-
-
-def measure(x: Images, blocks: Sequence[float]) -> Float[Tensor, "_ properties"]:
-    """Return the values of `COLUMNS` for images in 0..1. blocks : of the whole files, see `reading`."""
-    luma = grey(x)
-    mean = luma.mean((1, 2, 3))
-    tint = [x[:, c].mean((1, 2)) - mean for c in (0, min(2, x.shape[1] - 1))]
-    plain = [_plain(x, along) / x.shape[5 - along] for along in (3, 2)]
-    columns = [mean, luma.std((1, 2, 3)), *tint, _saturation(x), sharpness(luma), noise_of(luma), *plain]
-    down, across = (luma.diff(dim=axis).square().mean((1, 2, 3)).clamp_min(1e-9) for axis in (2, 3))
-    lines = (down / across).log()
-    return torch.stack([*columns, *_centre(luma), lines, torch.tensor(blocks, dtype=x.dtype)], 1)
-
-
-def at_corners(x: Images) -> Float[Tensor, "_ properties"]:
-    """Return the same of the corners of images, of each value the median of four: what no object makes alone."""
-    height, width = (max(4, side // 4) for side in x.shape[2:])
-    corners = (x[..., rows, columns] for rows in _ends(height) for columns in _ends(width))
-    return torch.stack([measure(one, [1.0] * len(one)) for one in corners]).median(0).values
-
-
-def _ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
-
-
-def _saturation(x: Images) -> Float[Tensor, " _"]:
-    return (x.amax(1) - x.amin(1)).mean((1, 2))
-
-
-def sharpness(luma: Float[Tensor, "n 1 H W"]) -> Float[Tensor, " n"]:
-    """Return how much of the image's gradients is lost by a slight blur, 0 to 1: little in images that are blurred."""
-    own = _steps(luma)
-    return 1 - _steps(_blur(luma, 1.0)) / own.clamp_min(1e-12)
-
-
-def _steps(luma: Float[Tensor, "n 1 H W"]) -> Float[Tensor, " n"]:
-    return luma.diff(dim=2).square().mean((1, 2, 3)) + luma.diff(dim=3).square().mean((1, 2, 3))
-
-
-def noise_of(luma: Float[Tensor, "n 1 H W"]) -> Float[Tensor, " n"]:
-    """Return the standard deviation of noise, from the median of a high-pass filter (Immerkaer 1996) on the image."""
-    kernel = luma.new_tensor([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
-    if min(luma.shape[2:]) < 3:
-        return luma.new_zeros(len(luma))
-    return F.conv2d(luma, kernel).abs().flatten(1).median(1).values / (0.6745 * 6)
-
-
-def _plain(x: Images, along: int) -> Float[Tensor, " _"]:
-    """Return how many plain lines there are at both edges; along : the axis of a line."""
-    flat = ((x.amax(along) - x.amin(along)).amax(1) < FLAT).float()
-    return torch.where(flat.all(1), 0.0, flat.cumprod(1).sum(1) + flat.flip(1).cumprod(1).sum(1))
-
-
-def _centre(luma: Float[Tensor, "n 1 H W"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return where the structure of images is, from 0 at the left and top to 1."""
-    energy = F.pad(luma.diff(dim=2).square(), (0, 0, 0, 1)) + F.pad(luma.diff(dim=3).square(), (0, 1))
-    total = energy.sum((1, 2, 3)).clamp_min(1e-12)
-    found = []
-    for axis in (3, 2):
-        place = (torch.arange(luma.shape[axis]) + 0.5) / luma.shape[axis]
-        found.append((energy.sum((1, 5 - axis)) * place).sum(1) / total)
-    return found[0], found[1]
-
-
-def _blur(x: Images, sigma: float) -> Images:
-    reach = 2 * max(1, round(3 * sigma)) + 1
-    size = [min(reach, side if side % 2 else side - 1) for side in x.shape[:1:-1]]
-    blurred: Tensor = V.gaussian_blur(x, size, [sigma, sigma])
-    return blurred
 
 
 @dataclass(frozen=True)
@@ -128,7 +43,8 @@ class Kind:
     columns : those of `COLUMNS` that measure it. everywhere : it is in every part of an image that has it. build : from
     the medians of `COLUMNS` over images of the class that have it and over others, and from some of the others and of
     those of the class, to the property; none where these images cannot have it. most : share of the class, those
-    images that differ most, by which its strength is set: not all may have it. destroys : it destroys detail.
+    images that differ most, by which its strength is set: not all may have it. destroys : it destroys detail. squashed
+    : only where files are squashed to the network's input it is seen.
     """
 
     columns: tuple[str, ...]
@@ -136,6 +52,7 @@ class Kind:
     build: Callable[[Values, Values, Images, Images], Iterator[Property]]
     most: float = 0.85
     destroys: bool = False
+    squashed: bool = False
 
 
 def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
@@ -237,13 +154,13 @@ def _saturated(own: Values, others: Values, images: Images, _: Images) -> Iterat
 def _sharp(own: Values, others: Values, images: Images, class_images: Images) -> Iterator[Property]:
     blurred = own["sharpness"] < others["sharpness"]
     soft, sharp = (images, class_images) if blurred else (class_images, images)
-    sigma = _nearest(SIGMAS, lambda s: _median(sharpness(grey(_blur(soft, s)))), _median(sharpness(grey(sharp))))
+    sigma = _nearest(SIGMAS, lambda s: _median(sharpness(grey(blur(soft, s)))), _median(sharpness(grey(sharp))))
 
     def soften(x: Images) -> Images:
-        return _blur(x, sigma)
+        return blur(x, sigma)
 
     def sharpen(x: Images) -> Images:
-        return (2 * x - _blur(x, sigma)).clamp(0, 1)
+        return (2 * x - blur(x, sigma)).clamp(0, 1)
 
     def give(x: Images, sign: float) -> Images:
         return soften(x) if (sign > 0) == blurred else sharpen(x)
@@ -265,7 +182,7 @@ def _noisy(own: Values, others: Values, images: Images, class_images: Images) ->
         return torch.clamp(x + deviation * full, 0, 1)
 
     def give(x: Images, sign: float) -> Images:
-        return noise(x, 1) if sign > 0 else _blur(x, 0.8)
+        return noise(x, 1) if sign > 0 else blur(x, 0.8)
 
     def coarse(x: Images, sign: float) -> Images:
         return noise(x, 4) if sign > 0 else noise(x, 1)
@@ -313,7 +230,7 @@ def _compressed(own: Values, others: Values, images: Images, class_images: Image
     quality = _nearest(QUALITIES, lambda q: _median(blocks(compressed(images, round(q)))), own["blocks"])
 
     def give(x: Images, sign: float) -> Images:
-        return compressed(x, round(quality)) if sign > 0 else _blur(x, 0.8)
+        return compressed(x, round(quality)) if sign > 0 else blur(x, 0.8)
 
     def control(x: Images, sign: float) -> Images:
         size = (compressed(x, round(quality)) - x).std()
@@ -333,21 +250,6 @@ def compressed(x: Images, quality: int) -> Images:
     return torch.stack(found).permute(0, 3, 1, 2).float() / 255
 
 
-def blocks(x: Images) -> Float[Tensor, " _"]:
-    """Return how much steeper images are across the edges of JPEG's blocks of 8 x 8 pixels than inside of them.
-
-    Wang, Sheikh and Bovik 2002 (no-reference quality of JPEG images), as a quotient: about 1 for images that were never
-    compressed, or scaled afterwards.
-    """
-    luma, found = grey(x)[:, 0], []
-    for values in (luma, luma.transpose(1, 2)):
-        steps = values.diff(dim=2).abs().mean(1)
-        if steps.shape[1] >= 16:
-            edge = torch.arange(steps.shape[1]) % 8 == 7
-            found.append(steps[:, edge].mean(1) / steps[:, ~edge].mean(1).clamp_min(1e-9))
-    return torch.stack(found).mean(0) if found else torch.ones(len(x))
-
-
 def _placed(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
     height, width = images.shape[2:]
     across, down = (round((own[n] - others[n]) * size) for n, size in (("across", width), ("down", height)))
@@ -364,6 +266,41 @@ def _placed(own: Values, others: Values, images: Images, _: Images) -> Iterator[
 
     words = f"the position in the image (moved by {across:+d} px across and {down:+d} px down)"
     yield Property("position", words, give, (lambda x, sign: give(x, -sign),))
+
+
+def _enlarged(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
+    """Lend the lack of detail of files that are smaller than the network's input."""
+    height, width = images.shape[2:]
+    side = (height * width) ** 0.5
+    share, usual = (min(1.0, values["size"] / side) for values in (own, others))
+    if share > (1 - 2 * LITTLE) * usual:
+        return
+
+    def shrink(x: Images) -> Images:
+        small = [max(1, round(share / usual * length)) for length in (height, width)]
+        return F.interpolate(F.interpolate(x, small, mode="bilinear", antialias=True), x.shape[2:], mode="bilinear")
+
+    def give(x: Images, sign: float) -> Images:
+        return shrink(x) if sign > 0 else (2 * x - shrink(x)).clamp(0, 1)
+
+    words = f"small files (of {own['size']:.0f} px, enlarged to {side:.0f})"
+    yield Property("size", words, give, (lambda x, sign: give(x, -sign),))
+
+
+def _stretched(own: Values, others: Values, images: Images, _: Images) -> Iterator[Property]:
+    """Lend what squashing does to files that are wider or taller: as much of the middle, drawn out."""
+    ratio = own["aspect"] / max(others["aspect"], 1e-3)
+    if abs(ratio - 1) < 2 * LITTLE:
+        return
+
+    def give(x: Images, sign: float) -> Images:
+        by = ratio**sign
+        rows, columns = (max(1, round(n * min(1.0, s))) for n, s in zip(x.shape[2:], (1 / by, by), strict=True))
+        top, left = (x.shape[2] - rows) // 2, (x.shape[3] - columns) // 2
+        return F.interpolate(x[..., top : top + rows, left : left + columns], x.shape[2:], mode="bilinear")
+
+    words = f"{'wide' if ratio > 1 else 'tall'} files (width by height {own['aspect']:.2f}), squashed"
+    yield Property("aspect", words, give, (lambda x, sign: give(x, -sign),))
 
 
 def _median(values: Tensor) -> float:
@@ -385,4 +322,6 @@ kinds = (
     Kind(("rows", "columns"), False, _bordered),
     Kind(("blocks",), False, _compressed, destroys=True),
     Kind(("across", "down"), False, _placed),
+    Kind(("size",), False, _enlarged, destroys=True),
+    Kind(("aspect",), False, _stretched, squashed=True),
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 from innersight import tap
 from innersight.audit.copies import groups
 from innersight.audit.keep import Keep, Values
-from innersight.audit.properties import at_corners, blocks, measure
+from innersight.audit.measures import at_corners, blocks, measure
 from innersight.errors import InnersightError, printable
 from innersight.heads import readable
 from innersight.image import Image
@@ -145,7 +145,7 @@ def read_table(
                 "logits": logits[rows],
                 "features": features[rows],
                 "middle": middle[rows],
-                "properties": measure(values, [one.blocks for one in own]),
+                "properties": measure(values, torch.tensor([_file(one) for one in own])),
                 "corners": at_corners(values),
                 "hashes": torch.stack([perceptual_hash(values), perceptual_hash(values.flip(3))], 1),
             }
@@ -194,6 +194,12 @@ def _scores(model: Model, group: Sequence[_One], layers: tuple[str, ...], number
         if any(len(one) != len(group) or one.ndim != 2 for one in (logits, features, middle)):
             raise ValueError(f"{[tuple(found[name].shape) for name in names]} for {len(group)} images")
         return logits, features, middle
+
+
+def _file(one: _One) -> tuple[float, float, float]:
+    """Return the values of `innersight.audit.measures.FILE`."""
+    height, width = one.loaded.size or one.pixels.shape[:2]
+    return one.blocks, (height * width) ** 0.5, width / max(height, 1)
 
 
 def _facts(one: _One, model: Model) -> tuple[str, int, int, str, str, tuple[int, int]]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from innersight.audit.properties import COLUMNS
+from innersight.audit.measures import COLUMNS
 from innersight.audit.subject import Subject
 
 # Of the images of a class, at which values are divided into low and high.
@@ -31,6 +31,8 @@ WORDS = {
     "across": ("images with their content on the left", "images with their content on the right"),
     "down": ("images with their content at the top", "images with their content at the bottom"),
     "lines": ("images with more upright lines", "images with more level lines"),
+    "size": ("small images", "large images"),
+    "aspect": ("tall images", "wide images"),
     "blocks": ("images without blocks of JPEG", "images with blocks of JPEG"),
 }
 LEAST = 3  # images of a subgroup, in either half
@@ -128,7 +130,8 @@ def _divided(
 def _properties(subject: Subject, rows: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"]) -> Iterator[Condition]:
     for column, name in enumerate(COLUMNS):
         for high, bound, holds in _divided(subject.table.properties[:, column].numpy(), rows, among):
-            side = f"{name} {'of at least' if high else 'up to'} {bound:.2g}"
+            value = f"{bound:.0f} px" if name == "size" else f"{bound:.2g}"
+            side = f"{name} {'of at least' if high else 'up to'} {value}"
             yield Condition(f"{WORDS[name][high]} ({side})", holds, "property")
 
 
@@ -136,15 +139,6 @@ def _files(subject: Subject, rows: Bool[np.ndarray, " n"], among: Bool[np.ndarra
     kinds = np.array(subject.table.kinds)
     for kind in sorted(set(kinds[among].tolist()) - {""}):
         yield Condition(f"{kind} files", rows & (kinds == kind), "property")
-    height, width = subject.table.sizes.double().numpy().T
-    named = (
-        (np.sqrt(height * width), ("small images", "large images"), "px", 1),
-        (width / np.maximum(height, 1), ("tall images", "wide images"), "times as wide as high", 2),
-    )
-    for values, words, unit, digits in named:
-        for high, bound, holds in _divided(values, rows, among):
-            text = f"{bound:.0f}" if digits == 1 else f"{bound:.2f}"
-            yield Condition(f"{words[high]} ({'at least' if high else 'up to'} {text} {unit})", holds, "property")
 
 
 def _groups(

@@ -161,7 +161,8 @@ class Subject:
         """Return which scores decide for a class: the highest is its own, of independent scores it is above 0."""
         if self.model.head.link == "sigmoid":
             return logits[:, label] > 0
-        return logits.argmax(1) == label
+        # Scores that are NaN decide for none.
+        return (logits.argmax(1) == label) & ~logits.isnan().any(1)
 
     def margin(self, logits: Float[Tensor, "n classes"], label: int) -> Float[Tensor, " n"]:
         """Return by how much the score of a class exceeds the highest other one; independent scores as they are."""

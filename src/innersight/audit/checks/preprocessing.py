@@ -28,7 +28,8 @@ GAIN, LEVEL, SURE = 0.03, 0.05, 0.001
 FAR, CLOSER = 0.4, 0.3
 LIMITS = (
     "One mistake at a time is looked for, among ranges, means and sizes in common use; one that costs less than 3 "
-    "points of accuracy may be missed."
+    "points of accuracy may be missed. Where images differ from those of training, as by their brightness, another "
+    "way to feed them may be named although nothing is wrong."
 )
 WHAT = "feeding the network in other ways"
 
@@ -147,7 +148,7 @@ class _Trial:
         if before is not None and after is not None and _fits(before.distance, after.distance):
             told = f"; its first batch norm, {after.layer}, is {before.distance:.2g} from its running statistics, with "
             told += f"these {after.distance:.2g}"
-        sentence = f"The network is not fed as it was trained: with {way.text} {what}{told}"
+        sentence = f"The network is probably not fed as it was trained: with {way.text} {what}{told}"
         return Finding("preprocessing", None, sentence, True, effect, next=self._do(way))
 
     def _do(self, way: Way) -> str:
