@@ -14,7 +14,20 @@ import torch
 
 from benchmarks.timing import Row
 
-NAMES = ("start", "predict", "explain", "heatmaps", "patterns", "scan", "wait", "ray", "telemetry", "web", "server")
+NAMES = (
+    "start",
+    "predict",
+    "explain",
+    "heatmaps",
+    "patterns",
+    "scan",
+    "wait",
+    "functions",
+    "ray",
+    "telemetry",
+    "web",
+    "server",
+)
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 

@@ -1,8 +1,9 @@
 """Every public function on a small and a large network: how much of its time is neither torch's nor spent on decoding.
 
 A profile of one call after one that does not count, on one thread. "Torch" is every operation of torch: the passes, and
-what is measured of their results. The rest is Python, ours and others', and files. Growth: the same call on eight times
-as many images, units or modules takes at most that much longer.
+what is measured of their results. The rest is Python, ours and others', and files. Growth: the same call on four times
+as many images, units, modules or classes takes at most that much longer; the receptive fields of `layers` are a backward
+pass for each layer and grow with their square.
 """
 
 import cProfile
@@ -25,7 +26,7 @@ from innersight.input_spec import InputSpec
 from innersight.model import Model
 from innersight.study import Plan
 
-MANY, GROWTH = 64, 8
+MANY, GROWTH = 64, 4
 Call = Callable[[Model, Sequence[Path]], object]
 OUTSIDE = "below 20%"
 OPERATIONS = ("torch", "run_backward", "Tensor", "ScriptFunction")
@@ -81,13 +82,14 @@ def _shares(files: Sequence[Path]) -> list[Row]:
 
 def _growth(files: Sequence[Path]) -> list[Row]:
     model = ins.load("toon")
-    small, large = (_deep(MANY * by) for by in (1, GROWTH))
+    small, large = (_deep(MANY // 2 * by) for by in (1, GROWTH))
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "images, predict": (lambda: ins.predict(model, files[:MANY]), lambda: ins.predict(model, files)),
         "images, scan": (lambda: ins.scan(model, files[:MANY], ["stage2"]), lambda: ins.scan(model, files, ["stage2"])),
-        "units, ablate": (
-            lambda: ins.ablate(_wide(16), files[:2], "0"),
-            lambda: ins.ablate(_wide(16 * GROWTH), files[:2], "0"),
+        "units, patterns": (lambda: _drawn(model, 4), lambda: _drawn(model, 4 * GROWTH)),
+        "modules, layers without receptive fields": (
+            lambda: ins.layers(_fresh(small), measure=False),
+            lambda: ins.layers(_fresh(large), measure=False),
         ),
         "modules, layers": (lambda: ins.layers(_fresh(small)), lambda: ins.layers(_fresh(large))),
         "classes, predict": (
@@ -136,6 +138,10 @@ def _written(folder: Path, count: int) -> list[Path]:
         PILImage.fromarray(toons.draw(name, i).pixels).save(file)
         files.append(file)
     return files
+
+
+def _drawn(model: Model, units: int) -> object:
+    return ins.patterns(model, f"stage2:0-{units - 1}", steps=32, seeds=1, until="steps")
 
 
 def _study(model: Model, files: Sequence[Path], plan: Plan) -> object:
