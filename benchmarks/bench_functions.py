@@ -2,8 +2,8 @@
 
 A profile of one call after one that does not count, on one thread. "Torch" is every operation of torch: the passes, and
 what is measured of their results. The rest is Python, ours and others', and files. Growth: the same call on four times
-as many images, units, modules or classes takes at most that much longer; the receptive fields of `layers` are a backward
-pass for each layer and grow with their square.
+as many images, units, modules or classes takes at most that much longer. The receptive fields of `layers` are a
+backward pass for each layer and grow with their square.
 """
 
 import cProfile
