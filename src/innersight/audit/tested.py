@@ -28,6 +28,7 @@ LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost wi
 CLEARLY = 0.5  # share of images that are lost without what hardly turns another
 RISE = 0.15  # of what other images lack for a class, by so much more than by a control its score must rise
 SET_APART = 0.82  # area under the ROC curve of a property that all of a class have, and hardly another
+STANDS_OUT = 0.7  # the same of a property for which scores rise
 DECIDES = 0.3  # share of the images that have a cue and are lost without it, where it decides alone
 SAME_PLACE, ELSEWHERE = 0.04, 0.1  # spread of the places of a cue that is at a fixed one, and least of other evidence
 OUTSIDE = 0.2  # largest share of a cue inside of the boxes when it lies outside of them
@@ -284,7 +285,7 @@ def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
         # What destroys content makes any image one of a class for images without content.
         alone = one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
         decides = clear and (one.loss >= LOST or alone)
-        return "image-wide property" if decides or (one.rises and one.apart >= SET_APART) else ""
+        return "image-wide property" if decides or (one.rises and one.apart >= STANDS_OUT) else ""
     if one.kind in ("pixels", "fixed pixels"):
         return "same pixels" if clear or one.rises else ""
     if not clear:
