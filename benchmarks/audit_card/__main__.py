@@ -21,7 +21,7 @@ from benchmarks.audit_card.outcome import Outcome
 from benchmarks.audit_card.pool import home, pool
 from benchmarks.audit_card.running import judged, part
 
-PARTS = ("shortcuts", "slices", "labels", "preprocessing", "leaks", "peers")
+PARTS = ("shortcuts", "honest", "slices", "labels", "preprocessing", "leaks", "peers")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

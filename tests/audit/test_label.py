@@ -10,7 +10,9 @@ import pytest
 import innersight as ins
 from innersight.audit.result import Audit
 from innersight.heads import Head
+from innersight.input_spec import InputSpec
 from innersight.model import Model
+from innersight.sources.small_resnet import SmallResNet
 from innersight.toons import CLASSES, draw
 
 NAMES, EACH = CLASSES[:5], 16
@@ -41,6 +43,15 @@ def test_wrong_labels_are_listed_first_with_what_the_network_saw() -> None:
     assert tuple(found.ranking[: found.images_total]) == tuple(found.images)
     shown = dict(zip(found.images, found.proof.captions, strict=True))
     assert shown["image 3"] == "labelled bosk, seen as ambra"
+
+
+def test_a_network_to_which_all_images_are_alike_teaches_nothing() -> None:
+    net = SmallResNet(len(NAMES), width=4).eval()
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    model = ins.load(net, labels=list(NAMES), input=InputSpec(64, 64))
+    checked = {one.check: one for one in audited(model, labelled({})).checked}
+    assert "cross-validation" not in checked["label"].sentence
 
 
 def test_right_labels_are_not_listed() -> None:

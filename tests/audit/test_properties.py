@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
@@ -10,6 +11,7 @@ from planted import HONEST, LABELS, blobs, network
 from torch import Tensor
 
 import innersight as ins
+from innersight.audit.dependence import _direction
 from innersight.audit.measures import COLUMNS, FILE, grey, measure, sharpness
 from innersight.audit.properties import Property, kinds
 from innersight.audit.subject import Subject
@@ -91,3 +93,27 @@ def test_values_are_in_the_order_of_the_columns(noisy: Tensor) -> None:
     assert COLUMNS[-3:] == FILE
     torch.testing.assert_close(found[:, -3:], files)
     torch.testing.assert_close(found[:, COLUMNS.index("brightness")], grey(noisy).mean((1, 2, 3)))
+
+
+def test_what_is_constant_on_either_side_sets_them_apart_best() -> None:
+    """Files of one size here, of another there; and bars of one height beside a column that only leans that way."""
+    truth = np.repeat([True, False], [20, 40])
+    sizes = np.where(truth, 32.0, 64.0)[:, None]
+    assert (sizes @ _direction(sizes, truth))[truth].min() > (sizes @ _direction(sizes, truth))[~truth].max()
+    rng = np.random.default_rng(0)
+    both = np.stack([np.where(truth, 0.2, 0.0), rng.normal(size=60) + truth], 1)
+    along = both @ _direction(both, truth)
+    assert along[truth].min() > along[~truth].max()
+    # Of columns that vary it is Fisher's direction.
+    values = rng.normal(size=(4000, 2)) @ np.array([[1.0, 0.8], [0.0, 0.6]]) + np.outer(np.arange(4000) % 2, [1.0, 0.0])
+    odd = np.arange(4000) % 2 == 1
+    found = _direction(values, odd)
+    wanted = np.linalg.solve(np.cov(values[odd].T) + np.cov(values[~odd].T), values[odd].mean(0) - values[~odd].mean(0))
+    np.testing.assert_allclose(found / np.linalg.norm(found), wanted / np.linalg.norm(wanted), atol=2e-3)
+
+
+def test_channels_that_differ_alike_are_no_colour_cast(noisy: Tensor) -> None:
+    [kind] = [kind for kind in kinds if len(kind.columns) == 5]
+    brighter = noisy * 0.6 + 0.3
+    assert list(kind.build(usual(), usual(), noisy, brighter)) == []
+    assert list(kind.build(usual(), usual(), noisy, brighter * torch.tensor([1.1, 1.0, 0.9])[:, None, None]))

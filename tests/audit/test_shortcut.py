@@ -131,12 +131,17 @@ def test_what_is_confirmed_by_taking_it_away_states_that_effect() -> None:
     effect = effect_of(one)
     assert (effect.value, effect.control, effect.p) == (0.9, 0.04, 0.002)
     assert "lost without it" in effect.unit
-    effect = effect_of(replace(one, p=0.01))
-    assert (effect.value, effect.p) == (0.02, 0.01)
+    # What turns many is confirmed by them; what turns fewer than the control by nothing of the kind.
+    many = {**turned, "share": 0.5}
+    effect = effect_of(replace(one, p=0.01, turned=many))
+    assert (effect.value, effect.p) == (0.5, 0.01)
     assert "turn into the class" in effect.unit
+    fewer = replace(one, p=0.01, turned={**many, "control": 0.8, "rise": 0.9}, p_rise=0.001)
+    assert not fewer.turns
+    assert not fewer.rises
     # Few turn, but all come nearer.
     nearer = {**turned, "rise": 0.5, "rise_interval": [0.4, 0.6], "rise_control": 0.1}
-    effect = effect_of(replace(one, p=0.2, p_lost=1.0, p_rise=0.003, turned=nearer))
+    effect = effect_of(replace(one, p=0.2, p_lost=1.0, p_rise=0.003, turned=nearer))  # turns 2%, the control none
     assert (effect.value, effect.interval, effect.control, effect.p) == (0.5, (0.4, 0.6), 0.1, 0.003)
     assert "score rises" in effect.unit
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
 import innersight as ins
 from innersight.audit.measures import COLUMNS, measure
+from innersight.audit.reading import read_layers
 from innersight.audit.result import Audit
 from innersight.audit.subgroups import Condition, _groups, divided, suggestions
+from innersight.input_spec import InputSpec
 from innersight.toons import draw
 
 EACH, WEAK = 48, 12
@@ -105,6 +108,17 @@ def test_the_condition_with_the_most_improbable_errors_is_suggested_and_none_wit
     found = suggestions(every, wrong, np.ones(200, bool), 3)
     assert [one.condition.text for one in found] == ["rare"]
     assert not suggestions(every, np.zeros(200, bool), np.ones(200, bool), 3)
+
+
+def test_no_layer_that_decides_describes_a_subset() -> None:
+    """Images that look like another class are missed: true of every network."""
+    assert read_layers(ins.load("toon"))[1] == "stage2"
+    nets = [
+        nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 6), nn.ReLU(), nn.Linear(6, 3)),
+        nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)),
+    ]
+    for net in nets:
+        assert len(read_layers(ins.load(net.eval(), input=InputSpec(8, 8)))) < 2
 
 
 def test_of_nearly_equal_conditions_the_one_with_the_largest_share_of_errors_is_suggested() -> None:

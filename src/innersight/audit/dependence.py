@@ -20,8 +20,7 @@ Rows = Int[np.ndarray, " _"]
 LEAST = 20  # images of a class that are needed
 LOOKED = 36  # images of a class whose evidence is looked at, in each half
 EVIDENCE = 0.5  # of an image's strongest evidence: what counts as evidence too
-# Area under the ROC curve from which a property sets a class apart, and of the corners where it must be everywhere.
-APART, CORNERS = 0.65, 0.58
+APART = 0.65  # area under the ROC curve from which a property sets a class apart
 SAMPLED = 48  # images of the class, and of others, by which the strength of a property is set
 SCREENED, PAIRS = (6, 24), (12, 64)  # fewest and most pairs to screen a cue, and to confirm it
 EFFECT = 0.1  # by so much more than by the control images must turn
@@ -91,7 +90,8 @@ def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"]
 
 def _effect(cue: Cue, trial: Intervention) -> tuple[float, float]:
     """Return by how much more than by a control images turn, and scores rise; the latter counts for no mere part."""
-    return trial.share - trial.control, 0.0 if cue.kind == "evidence" else (trial.rise - trial.control_rise) / 2
+    rises = cue.kind not in ("evidence", "pixels", "tint")
+    return trial.share - trial.control, (trial.rise - trial.control_rise) / 2 if rises else 0.0
 
 
 def _within(bounds: tuple[int, int], wanted: int) -> int:
@@ -158,7 +158,7 @@ def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> I
         direction = _direction(values[:, columns], truth)
         along = values[:, columns] @ direction
         apart = float(roc_auc_score(truth, along))
-        if apart < APART or (kind.everywhere and roc_auc_score(truth, corners[:, columns] @ direction) < CORNERS):
+        if apart < APART or (kind.everywhere and roc_auc_score(truth, corners[:, columns] @ direction) < kind.corners):
             continue
         mine = np.flatnonzero(truth)
         mine = mine[np.argsort(-along[mine], kind="stable")][: max(4, round(kind.most * len(mine)))]
@@ -172,5 +172,8 @@ def _direction(values: Float[np.ndarray, "n k"], truth: Bool[np.ndarray, " n"]) 
     """Return the direction that sets the images of a class apart best (Fisher 1936)."""
     apart = values[truth].mean(0) - values[~truth].mean(0)
     within = np.atleast_2d(sum(np.cov(values[side].T) for side in (truth, ~truth)))
-    found: Float[np.ndarray, " k"] = np.linalg.pinv(within, hermitian=True) @ apart
+    # What is the same in all images of either side has no deviation, and sets them apart best.
+    scale = np.maximum(values.std(0), 1e-12)
+    least = 1e-4 * np.eye(len(scale))
+    found: Float[np.ndarray, " k"] = np.linalg.solve(within / np.outer(scale, scale) + least, apart / scale) / scale
     return found

@@ -171,7 +171,9 @@ def _gain(
     count = rest.sum(1)
     # With no third class nothing tells one from the other.
     own = torch.where(count > 0, change[:, label] - (change * rest).sum(1) / count.clamp_min(1), 0.0)
-    return torch.minimum(subject.margin(after, label) - subject.margin(before, label), own)
+    gain = torch.minimum(subject.margin(after, label) - subject.margin(before, label), own)
+    # Scores that are NaN or infinite speak for nothing.
+    return torch.where(gain.isfinite(), gain, 0.0)
 
 
 def _targets(subject: Subject, label: int, half: Bool[Tensor, " rows"], rng: np.random.Generator, count: int) -> Rows:

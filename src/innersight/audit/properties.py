@@ -44,7 +44,8 @@ class Kind:
     the medians of `COLUMNS` over images of the class that have it and over others, and from some of the others and of
     those of the class, to the property; none where these images cannot have it. most : share of the class, those
     images that differ most, by which its strength is set: not all may have it. destroys : it destroys detail. squashed
-    : only where files are squashed to the network's input it is seen.
+    : only where files are squashed to the network's input it is seen. corners : area under the ROC curve from which
+    those of images have it, where it is everywhere.
     """
 
     columns: tuple[str, ...]
@@ -53,6 +54,7 @@ class Kind:
     most: float = 0.85
     destroys: bool = False
     squashed: bool = False
+    corners: float = 0.58
 
 
 def _brightness(own: Values, others: Values, *_: Images) -> Iterator[Property]:
@@ -112,7 +114,9 @@ def _tinted(own: Values, others: Values, images: Images, class_images: Images) -
         return
     (usual, spread), (wanted, wide) = map(_channels, (images, class_images))
     ratio = wide / spread
-    if float((wanted - usual).abs().max()) < LITTLE and float((ratio - 1).abs().max()) < 2 * LITTLE:
+    shift = wanted - usual
+    # Of all channels alike it is brightness or contrast.
+    if float(shift.max() - shift.min()) < LITTLE and float(ratio.max() - ratio.min()) < 2 * LITTLE:
         return
 
     def by(order: Sequence[int]) -> Change:
@@ -315,7 +319,7 @@ kinds = (
     Kind(("brightness",), True, _brightness),
     Kind(("contrast",), True, _contrast),
     Kind(("red", "blue"), True, _cast),
-    Kind(("red", "blue", "brightness", "contrast", "saturation"), True, _tinted, most=1.0),
+    Kind(("red", "blue", "brightness", "contrast", "saturation"), True, _tinted, most=1.0, corners=0.66),
     Kind(("saturation",), True, _saturated),
     Kind(("sharpness",), False, _sharp, destroys=True),
     Kind(("noise",), True, _noisy, destroys=True),

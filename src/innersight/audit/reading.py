@@ -40,7 +40,7 @@ class Table:
 
     names : files, or names. numbers : places among all that were given. classes : numbers of the classes they are
     labelled with, -1 where unknown. logits : of the network. features : (images, units), the mean over locations of the
-    layer that class heatmaps are read from, else the logits. middle : the same of the layer in the middle of the
+    layer that class heatmaps are read from, else the logits. middle : the same of a layer in the middle of the
     network, which has no part in the decision yet. properties : (images, properties), see `properties`. corners : the
     same of the corners, see `at_corners`. hashes : perceptual ones of the image, of its mirror image. digests : of the
     pixels of the whole image. kinds : of file, such as "JPEG". sizes : (height, width) of the whole image.
@@ -164,11 +164,12 @@ def read_table(
 
 
 def read_layers(model: Model) -> tuple[str, ...]:
-    """Return the layer that class heatmaps are read from and that in the middle; none in a network without any grid."""
+    """Return the layer that class heatmaps are read from, and one in the middle where there are layers before it."""
     if not has_grid(model):
         return ()
-    steps = default_layers(model)
-    return last_grid(model)[0], steps[len(steps) // 2]
+    last, steps = last_grid(model)[0], default_layers(model)
+    before = steps[: steps.index(last)] if last in steps else ()
+    return (last, before[len(before) // 2]) if before else (last,)
 
 
 Scores = tuple[Float[Tensor, "n classes"], Float[Tensor, "n units"], Float[Tensor, "n middle_units"]]
@@ -243,8 +244,8 @@ def _run(model: Model, x: Tensor, layers: tuple[str, ...]) -> Scores:
     with tap.untouched(model), torch.no_grad():
         captured = tap.capture(model, x, list(dict.fromkeys(layers)), stop=False)
         logits = captured.logits().float().cpu()
-        features, middle = ([captured.activations[name].float().mean((2, 3)).cpu() for name in layers]) or [logits] * 2
-    return logits, features, middle
+        means = [captured.activations[name].float().mean((2, 3)).cpu() for name in layers]
+    return logits, means[0] if means else logits, means[1] if len(means) > 1 else logits[:, :0]
 
 
 def halves(table: Table, seed: int) -> Bool[Tensor, " n"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from innersight.audit.dependence import LEAST
 from innersight.audit.finding import Effect, Finding
 from innersight.audit.subject import Subject
-from innersight.audit.tested import LEVEL, Tested, judged
+from innersight.audit.tested import Tested, judged
 
 
 def finding(subject: Subject, one: Tested, check: str) -> Finding:
@@ -26,9 +26,9 @@ RISE = "share of what other images lack for the class by which its score rises"
 def effect_of(one: Tested) -> Effect:
     """Return the effect that confirms a cue: images that turn, else those that are lost, else scores that rise."""
     turned, lost = one.turned, one.lost
-    if not one.turns and lost is not None and one.p_lost < LEVEL:
+    if not one.clear and lost is not None and one.loses:
         return Effect(lost["share"], tuple(lost["interval"]), lost["control"], one.p_lost, LOST)
-    if not one.turns and one.rises:
+    if not one.clear and one.rises:
         return Effect(turned["rise"], tuple(turned["rise_interval"]), turned["rise_control"], one.p_rise, RISE)
     return Effect(turned["share"], tuple(turned["interval"]), turned["control"], one.p, TURNED)
 
@@ -39,7 +39,7 @@ def _sentence(one: Tested, label: str) -> str:
     whole = one.spread is None
     done = "Given to" if whole else "Pasted into"
     text = f"{label}: {_what(one)}. {done} other images, it turns {share} of them into {label}, a control {control}"
-    if not one.turns and one.rises:
+    if not one.clear and one.rises:
         low, high = (f"{100 * value:.0f}" for value in one.turned["rise_interval"])
         rise, by = f"{one.turned['rise']:.0%} ({low} to {high})", f"{one.turned['rise_control']:.0%}"
         text += f", and the score of {label} rises by {rise} of what they lack, by a control {by}"
@@ -75,7 +75,8 @@ def _next(one: Tested, label: str) -> str:
 
 
 # A border, or a mark at one place, is pixels that recur, and moves the middle of what has structure.
-SAME = ({"border", "fixed pixels"}, {"position", "fixed pixels"}, {"position", "pixels"})
+_SOFT = ({"size", "blur"}, {"size", "sharpness"}, {"JPEG", "blur"}, {"JPEG", "noise"})
+SAME = ({"border", "fixed pixels"}, {"position", "fixed pixels"}, {"position", "pixels"}, *_SOFT)
 COLOURS = {"colour cast", "tint", "saturation", "brightness", "contrast"}
 
 

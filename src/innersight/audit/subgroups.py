@@ -112,7 +112,7 @@ def conditions(subject: Subject, rows: Bool[np.ndarray, " n"], suggests: Bool[np
     return [
         *_properties(subject, rows, among),
         *_files(subject, rows, among),
-        *_groups(subject.table.middle, subject.middle, rows, subject.seed),
+        *(_groups(subject.table.middle, subject.middle, rows, subject.seed) if subject.middle else ()),
     ]
 
 

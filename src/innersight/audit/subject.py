@@ -85,9 +85,9 @@ class Subject:
         return next(iter(read_layers(self.model)), None)
 
     @cached_property
-    def middle(self) -> str:
-        """The layer in the middle of the network; of a network without any grid its scores."""
-        return (*read_layers(self.model), "scores", "scores")[1]
+    def middle(self) -> str | None:
+        """A layer in the middle of the network, which has no part in the decision yet; None where there is none."""
+        return next(iter(read_layers(self.model)[1:]), None)
 
     def rng(self, *key: int) -> np.random.Generator:
         """Return a random stream of its own for each key, the same in every run."""

@@ -24,7 +24,7 @@ SHARE = 0.74  # of all passes
 EFFECT = 0.1  # by so much more than by the control images must turn
 LEVEL = 0.05  # of p, after the correction
 CLEAR = 0.15  # the same of a shortcut, and
-LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or else turn
+LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or turn if none can be
 CLEARLY = 0.5  # share of images that are lost without what hardly turns another
 RISE = 0.15  # of what other images lack for a class, by so much more than by a control its score must rise
 SET_APART = 0.82  # area under the ROC curve of a property that all of a class have, and hardly another
@@ -75,8 +75,12 @@ class Tested:
 
     @property
     def precise(self) -> bool:
-        """Whether it is more precise than a part of the image: what turns few images is told by their scores."""
-        return self.kind != "evidence"
+        """Whether it is so precise that what turns few images is told by their scores.
+
+        Parts of the image are not, recurring or not: a bit of the object raises its score as well. Nor is a tint, the
+        means and deviations of all channels: clothes that a class wears more often make one.
+        """
+        return self.kind not in ("evidence", "pixels", "tint")
 
     @property
     def effect(self) -> float:
@@ -90,13 +94,24 @@ class Tested:
 
     @property
     def turns(self) -> bool:
-        """Whether it is confirmed that it turns images; else it is by those that are lost without it."""
-        return self.p < LEVEL
+        """Whether it is confirmed that it turns images."""
+        return self.p < LEVEL and self.effect > 0
+
+    @property
+    def clear(self) -> bool:
+        """Whether it turns so many images that no other effect is needed."""
+        return self.turns and self.effect >= CLEAR
+
+    @property
+    def loses(self) -> bool:
+        """Whether it is confirmed that many images are lost without it, of what destroys detail."""
+        return self.destroys and self.p_lost < LEVEL and self.loss >= TAKEN
 
     @property
     def rises(self) -> bool:
         """Whether it is confirmed that the score of the class rises by much, though hardly an image may turn."""
-        return self.p_rise < LEVEL and self.turned["rise"] - max(0.0, self.turned["rise_control"]) >= RISE
+        more = self.turned["rise"] - max(0.0, self.turned["rise_control"])
+        return self.p_rise < LEVEL and more >= RISE and self.effect >= 0
 
     def proof(self) -> Proof | None:
         """Return images that show it."""
@@ -278,17 +293,18 @@ def _lost_p(one: Tested) -> float:
 def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     """Return why a cue is a shortcut, "" where it is none. empty : classes of images without content."""
     both = one.effect > LOST or (one.apart >= SET_APART and one.loss >= CLEARLY)
-    if one.destroys and one.p_lost < LEVEL and one.loss >= TAKEN and both:
+    if one.loses and both:
         return "image-wide property"
-    clear = one.turns and one.effect >= CLEAR
     if one.spread is None:
-        # What destroys content makes any image one of a class for images without content.
-        alone = one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
-        decides = clear and (one.loss >= LOST or alone)
+        # Detail that is gone, or behind a border, does not come back when the property is taken away; and what destroys
+        # content makes any image one of a class for images without content.
+        gone = one.destroys or one.kind == "border"
+        alone = gone and one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
+        decides = one.clear and (one.loss >= LOST or alone)
         return "image-wide property" if decides or (one.rises and one.apart >= STANDS_OUT) else ""
     if one.kind in ("pixels", "fixed pixels"):
-        return "same pixels" if clear or one.rises else ""
-    if not clear:
+        return "same pixels" if one.clear or one.rises else ""
+    if not one.clear:
         return ""
     if one.inside is not None and one.inside <= OUTSIDE:
         return "outside the boxes"

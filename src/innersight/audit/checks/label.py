@@ -124,6 +124,9 @@ def _crossed(subject: Subject) -> Float[np.ndarray, "n classes"] | None:
         return None
     subject.progress(0, "cross-validating the labels")
     values = _directions(subject.table.features)
+    if not values.shape[1]:
+        # All images are alike to the network: nothing can be learned from them.
+        return None
     found = np.zeros((len(classes), len(subject.model.labels)))
     rows = np.flatnonzero(learns)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=subject.seed)

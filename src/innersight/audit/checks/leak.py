@@ -184,8 +184,9 @@ def _two_labels(subject: Subject, values: Values) -> Iterator[Finding]:
     pixels = torch.cat([subject.shown(subject.pixels[[one.first for one in shown]]), subject.shown(other)], 2)
     # A blank image in three classes makes three pairs, and is one image.
     contents = [[str(number) for number, pair in enumerate(pairs) if i in pair] for i in rows]
-    count = len(set(groups_of(contents).tolist()))
-    several = "two" if 2 * count == len(rows) else "several"
+    together = _together(rows, contents)
+    count, most = len(together), max(len({classes[i] for i in one}) for one in together)
+    several = "two" if most == 2 else "several"
     yield Finding(
         "leak",
         None,
@@ -198,6 +199,14 @@ def _two_labels(subject: Subject, values: Values) -> Iterator[Finding]:
         next="Keep each image in the class that it belongs to",
         proof=Proof(pixels, (None,) * len(shown), captions),
     )
+
+
+def _together(rows: Sequence[int], contents: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Return the rows of each content."""
+    found: dict[int, list[int]] = {}
+    for row, lead in zip(rows, groups_of(contents).tolist(), strict=True):
+        found.setdefault(lead, []).append(row)
+    return list(found.values())
 
 
 def _many(count: int, total: int) -> str:

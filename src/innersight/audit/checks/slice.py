@@ -172,7 +172,9 @@ def _proof(subject: Subject, rows: list[int]) -> Proof:
     labels = subject.model.labels
     scores = subject.table.logits[rows]
     seen = scores.argmax(1).tolist()
+    own, right = [labels[int(subject.table.classes[i])] for i in rows], _right(subject)[rows]
     captions = [
-        f"{labels[int(subject.table.classes[i])]}, seen as {labels[k]}" for i, k in zip(rows, seen, strict=True)
+        f"{name}, seen as {labels[k] if fine or labels[k] != name else 'not so'}"
+        for name, k, fine in zip(own, seen, right, strict=True)
     ]
     return Proof(subject.shown(subject.pixels[rows]), (None,) * len(rows), tuple(captions))
