@@ -25,6 +25,7 @@ EFFECT = 0.1  # by so much more than by the control images must turn
 LEVEL = 0.05  # of p, after the correction
 CLEAR = 0.15  # the same of a shortcut, and
 LOST, ALONE = 0.05, 0.3  # of a property, by so much more images must be lost without it, or turn if none can be
+COSTLY = 0.2  # share of images that are lost by a control from which on their loss tells nothing
 CLEARLY = 0.5  # share of images that are lost without what hardly turns another
 RISE = 0.15  # of what other images lack for a class, by so much more than by a control its score must rise
 SET_APART = 0.82  # area under the ROC curve of a property that all of a class have, and hardly another
@@ -296,10 +297,12 @@ def _reason(one: Tested, every: Sequence[Tested], empty: frozenset[int]) -> str:
     if one.loses and both:
         return "image-wide property"
     if one.spread is None:
-        # Detail that is gone, or behind a border, does not come back when the property is taken away; and what destroys
-        # content makes any image one of a class for images without content.
-        gone = one.destroys or one.kind == "border"
-        alone = gone and one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
+        # Detail that is gone, or behind a border, does not come back when the property is taken away, and where any
+        # other change costs as much, that tells nothing. What destroys content makes any image one of a class for
+        # images without content.
+        costly = one.lost is not None and one.lost["control"] >= COSTLY
+        untold = one.destroys or one.kind == "border" or costly
+        alone = untold and one.effect >= ALONE and (one.label not in empty or one.apart >= SET_APART)
         decides = one.clear and (one.loss >= LOST or alone)
         return "image-wide property" if decides or (one.rises and one.apart >= STANDS_OUT) else ""
     if one.kind in ("pixels", "fixed pixels"):
