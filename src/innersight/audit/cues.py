@@ -11,6 +11,8 @@ from innersight.audit.properties import Property
 from innersight.trust.imputers.inpaint import imputed
 
 Boxes = Int[Tensor, "n 4"]
+# Kinds of cues of which an honest class may have a bit, so that its score rises with them.
+IMPRECISE = ("evidence", "pixels", "tint")
 
 
 @dataclass(frozen=True, eq=False)

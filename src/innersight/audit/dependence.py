@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from innersight.audit import evidence, recurring
-from innersight.audit.cues import Cue, mask_of
+from innersight.audit.cues import IMPRECISE, Cue, mask_of
 from innersight.audit.interventions import Intervention, given, taken
 from innersight.audit.measures import COLUMNS
 from innersight.audit.properties import kinds
@@ -90,7 +90,7 @@ def _promise(subject: Subject, cue: Cue, count: int, half: Bool[Tensor, " rows"]
 
 def _effect(cue: Cue, trial: Intervention) -> tuple[float, float]:
     """Return by how much more than by a control images turn, and scores rise; the latter counts for no mere part."""
-    rises = cue.kind not in ("evidence", "pixels", "tint")
+    rises = cue.kind not in IMPRECISE
     return trial.share - trial.control, (trial.rise - trial.control_rise) / 2 if rises else 0.0
 
 

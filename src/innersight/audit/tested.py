@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from innersight.audit.checks import NotCheckedError
-from innersight.audit.cues import region_of
+from innersight.audit.cues import IMPRECISE, region_of
 from innersight.audit.dependence import LEAST, TAKEN, Dependence, depended_on
 from innersight.audit.finding import Proof, Region
 from innersight.audit.interventions import given
@@ -81,7 +81,7 @@ class Tested:
         Parts of the image are not, recurring or not: a bit of the object raises its score as well. Nor is a tint, the
         means and deviations of all channels: clothes that a class wears more often make one.
         """
-        return self.kind not in ("evidence", "pixels", "tint")
+        return self.kind not in IMPRECISE
 
     @property
     def effect(self) -> float:
