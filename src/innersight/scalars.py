@@ -68,6 +68,13 @@ def is_listed(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 
 
+def at_least_one(**sizes: int) -> None:
+    """Raise InnersightError for a size below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise InnersightError(f"{name}={size}: give 1 or more")
+
+
 def _real(value: Any) -> bool:
     return not any(kind in str(getattr(value, "dtype", "")) for kind in ("complex", "bool"))
 

@@ -31,8 +31,9 @@ from innersight.inputs import (
 )
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
+from innersight.scalars import at_least_one
 from innersight.scan.ledger import Ledger, Record, ScanProgress
-from innersight.scan.options import Batching, at_least_one
+from innersight.scan.options import Batching
 from innersight.scan.result import Scan
 from innersight.scan.settings import Pairs
 from innersight.scan.shards import Parts, ScanPlan, run_local, run_remote

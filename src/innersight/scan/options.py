@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from innersight.errors import InnersightError
 from innersight.inputs import threads
+from innersight.scalars import at_least_one
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,3 @@ class Batching:
     def __post_init__(self) -> None:
         at_least_one(batch=self.batch, shard=self.shard)
         threads(self.workers)
-
-
-def at_least_one(**sizes: int) -> None:
-    """Raise InnersightError for a size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise InnersightError(f"{name}={size}: give 1 or more")
