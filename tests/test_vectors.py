@@ -108,11 +108,14 @@ def test_labels_names_and_what_was_skipped(tmp_path: Path) -> None:
 
 def test_images_whose_activations_are_no_numbers_are_left_out() -> None:
     model = tiny("in-place")
+    with torch.no_grad():
+        model.net.conv1.weight.mul_(100)
     images = torch.rand(3, *model.input.shape)
     images[1] = 1e38
     found = vectors.sample(model, images, "conv2")
     assert found.numbers == (0, 2)
     assert found.images == 2
+    assert found.vectors.isfinite().all()
     assert "NaN" in found.skipped[0]
     with pytest.raises(InnersightError, match="NaN or infinite for all images"):
         vectors.sample(model, images[1:2], "conv2")
