@@ -14,7 +14,7 @@ from innersight import ambient, measured
 from innersight.address import Address, ClassAddress
 from innersight.errors import InnersightError
 from innersight.layer import Layer
-from innersight.model import Model
+from innersight.model import ConceptSets, Model
 from innersight.scalars import integer, is_integer, is_listed, number, seed_of, shown
 
 P = ParamSpec("P")
@@ -30,8 +30,9 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     `layer=` and `layers=` both do, whichever it declares, and so do `target=` and `targets=`. One name stands for a
     list of one name, one number for a list of one number, and a list of one layer for the layer. A layer is given by
     its name, as a `Layer`, or as the module itself. Parameters declared as int or float take numbers of NumPy and
-    torch. All runs in `ambient.plain`, so that inference mode, autocast and other defaults of torch change no value.
-    What was measured of a network that has changed since is measured again.
+    torch. Where a network is given, `concepts=` takes sets of concepts whose addresses may be named, see
+    `Model.with_concepts`. All runs in `ambient.plain`, so that inference mode, autocast and other defaults of torch
+    change no value. What was measured of a network that has changed since is measured again.
 
     instead : for words that have another parameter, its name: `layers="what"`. Raises InnersightError for both words of
     a pair, several layers where one is read, and values of another type.
@@ -41,9 +42,11 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         signature = inspect.signature(function)
         kinds = {name: _kind(parameter.annotation) for name, parameter in signature.parameters.items()}
         words = _words(kinds, instead)
+        takes_concepts = "concepts" not in kinds
 
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            sets = _concept_sets(kwargs.pop("concepts")) if takes_concepts and "concepts" in kwargs else ()
             models = [one for one in (*args, *kwargs.values()) if isinstance(one, Model)]
             model = models[0] if models else None
             given = _renamed(function.__name__, words, kwargs, model)
@@ -52,6 +55,8 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except TypeError:
                 # Python's own sentence, which names the function.
                 return function(*args, **given)
+            if sets:
+                asked |= {name: one.with_concepts(*sets) for name, one in asked.items() if isinstance(one, Model)}
             for name in asked.keys() & kinds.keys():
                 asked[name] = _converted(name, asked[name], kinds[name], model)
             bound = inspect.BoundArguments(signature, asked)
@@ -61,6 +66,17 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return called
 
     return decorate
+
+
+def _concept_sets(given: Any) -> tuple[ConceptSets, ...]:
+    """Return the sets of concepts that were given. Raises InnersightError for anything else."""
+    several = () if given is None else given if isinstance(given, list | tuple) else (given,)
+    for one in several:
+        if not hasattr(one, "inserted"):
+            raise InnersightError(
+                f"concepts is {shown(one)}: give what `innersight.concepts` returned, or `Concepts.open(STUDY)`"
+            )
+    return tuple(several)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "other"]
+Role = Literal["conv", "linear", "block", "activation", "norm", "pool", "concept", "other"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Layer:
     name : str
         Dotted name of the module; `NAME#2` for the second call of a module that is called several times.
     kind, role : str
-        Name of the module's class; and conv, linear, block, activation, norm, pool or other.
+        Name of the module's class; and conv, linear, block, activation, norm, pool, concept or other.
     units : int
         Channels of a convolution; features of a linear layer or of the token stream.
     grid : tuple of int

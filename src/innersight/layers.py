@@ -26,8 +26,8 @@ def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[La
     model
         The network, see `innersight.load`.
     all
-        Also list activations, norms and pools. By default only convolutions, linear layers and blocks (modules made of
-        several).
+        Also list activations, norms and pools. By default only convolutions, linear layers, blocks (modules made of
+        several) and sets of concepts.
     measure
         Measure the receptive field and the share of compute of each layer: two backward passes for each. False saves
         them.
@@ -55,7 +55,7 @@ def layers(model: Model, *, all: bool = False, measure: bool = True) -> tuple[La
 
     """
     found = survey(model)
-    kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block"))
+    kept = found if all else tuple(layer for layer in found if layer.role in ("conv", "linear", "block", "concept"))
     if not measure:
         return kept
     seen, costs = receptive_fields(model, [layer.name for layer in kept]), shares(model)
@@ -71,6 +71,7 @@ def survey(model: Model) -> tuple[Layer, ...]:
 
 def _surveyed(model: Model) -> tuple[Layer, ...]:
     found, modules = tap.layouts(model), dict(model.net.named_modules())
+    modules |= {one.name: one.module for one in model.inserted}
     return tuple(
         # NAME#2 is the second call of NAME.
         _describe(name, layout, modules[name if name in modules else name.rpartition("#")[0]])
@@ -196,6 +197,8 @@ def _describe(name: str, layout: tap.Layout, module: nn.Module) -> Layer:
 
 
 def _role(module: nn.Module) -> Role:
+    if isinstance(module, tap.ConceptUnits):
+        return "concept"
     kind = type(module).__name__
     named = next((role for word, role in _WORDS.items() if word in kind), None)
     # A norm or pool may hold its activation as a child; anything else with children is a block.

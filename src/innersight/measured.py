@@ -43,10 +43,12 @@ def once(model: Model, key: Hashable, measure: Callable[[], T]) -> T:
 
     key : what is measured. What is returned is shared: it must not be changed.
     """
-    values = _kept.setdefault(model, _Kept()).values
-    if key not in values:
-        values[key] = measure()
-    found: T = values[key]
+    # Of the plain network, so that what is measured does not end with a Model that has further layers for one call.
+    values = _kept.setdefault(model.plain or model, _Kept()).values
+    full = key, model.inserted
+    if full not in values:
+        values[full] = measure()
+    found: T = values[full]
     return found
 
 
@@ -59,7 +61,7 @@ def current(models: Iterable[Model]) -> Iterator[None]:
     if _call.inside:
         yield
         return
-    for model in models:
+    for model in {one.plain or one for one in models}:
         state = network_state(model.net)
         if _kept.setdefault(model, _Kept(state)).state != state:
             _kept[model] = _Kept(state)

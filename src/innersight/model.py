@@ -1,9 +1,11 @@
 """Model: any network behind one interface."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,6 +16,37 @@ from innersight.heads import PLAIN, Head
 from innersight.input_spec import InputSpec
 from innersight.network import failing, run, submodule
 from innersight.scalars import integer, is_integer
+
+
+@runtime_checkable
+class Inserted(Protocol):
+    """A layer that is computed from another layer's output, and through which the network continues.
+
+    name : its address, such as `stage4~nmf`. layer : the layer that it reads. module : gives (B, concepts, h, w).
+    directions : (concepts, units), of unit length; what a concept adds to the layer.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def layer(self) -> str: ...  # noqa: D102
+    @property
+    def module(self) -> nn.Module: ...  # noqa: D102
+    @property
+    def directions(self) -> torch.Tensor: ...  # noqa: D102
+
+    def inside(self, model: "Model") -> AbstractContextManager[None]:
+        """Inside, passes of the network go through it."""
+        ...
+
+
+@runtime_checkable
+class ConceptSets(Protocol):
+    """What holds sets of concepts, each a layer to be inserted."""
+
+    def inserted(self) -> Iterable[Inserted]:
+        """Return one layer for each set."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +71,10 @@ class Model:
         Folder of the training run that it comes from.
     head : Head
         How the network's output becomes one score for each class.
+    inserted : tuple of Inserted
+        Layers that are computed from others: sets of concepts, see `with_concepts`.
+    plain : Model or None
+        The same network without them; None where there are none.
 
     Examples
     --------
@@ -58,6 +95,8 @@ class Model:
     notes: tuple[str, ...] = field(default=())
     run: Path | None = None
     head: Head = PLAIN
+    inserted: tuple[Inserted, ...] = ()
+    plain: "Model | None" = None
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.input.shape))
@@ -108,7 +147,10 @@ class Model:
             Where the network fails.
 
         """
-        return run(self.net, x, self.name)
+        with ExitStack() as stack:
+            for one in self.inserted:
+                stack.enter_context(one.inside(self))
+            return run(self.net, x, self.name)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the probabilities that class scores stand for.
@@ -142,7 +184,7 @@ class Model:
         return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
 
     def digest(self) -> str:
-        """Return a digest of everything that results depend on: weights, input contract, labels and head.
+        """Return a digest of everything that results depend on: weights, input contract, labels, head and concepts.
 
         Returns
         -------
@@ -157,7 +199,18 @@ class Model:
         for name, tensor in self.net.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().numpy().tobytes())
+        for one in self.inserted:
+            digest.update(one.name.encode())
+            digest.update(one.directions.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def on(self, net: nn.Module) -> "Model":
+        """Return the model with another network of the same layers in place of its own, such as a copy."""
+        return replace(self, net=net, plain=None if self.plain is None else replace(self.plain, net=net))
+
+    def directions(self, layer: str) -> torch.Tensor | None:
+        """Return the directions (concepts, units) of a layer of concepts; None for any other layer."""
+        return next((one.directions for one in self.inserted if one.name == layer), None)
 
     def module(self, layer: str) -> nn.Module:
         """Return the module of a layer.
@@ -201,15 +254,53 @@ class Model:
             For an unknown layer; it lists the nearest names.
 
         """
-        found = submodule(self.net, layer)
+        found = next((one.module for one in self.inserted if one.name == layer), None)
+        found = submodule(self.net, layer) if found is None else found
         if found is not None:
             return found, 1
+        if "~" in layer:
+            raise InnersightError(self._without_concepts(layer))
         name, _, number = layer.rpartition("#")
         found, call = submodule(self.net, name), whole(number)
         if found is not None and call:
             return found, call
         names = [name for name, _ in self.net.named_modules() if name]
         raise InnersightError(f"{self.name} has no layer {layer!r}; {nearest(layer, names)}")
+
+    def _without_concepts(self, layer: str) -> str:
+        if self.inserted:
+            return f"{self.name} has no concepts {layer!r}; {nearest(layer, [one.name for one in self.inserted])}"
+        return f"{layer!r} names concepts: give those that `innersight.concepts` found: concepts= (--study STUDY)"
+
+    def with_concepts(self, *sets: "ConceptSets") -> "Model":
+        """Return the network with sets of concepts as further layers, whose units are the concepts.
+
+        Parameters
+        ----------
+        *sets
+            What `innersight.concepts` returned, or several of these.
+
+        Returns
+        -------
+        Model
+            In which addresses such as `stage4~nmf:7` are known. The network is the same: concepts are computed only in
+            passes that read them.
+
+        Raises
+        ------
+        InnersightError
+            For two sets of one name, and for a set of a layer that the network does not have.
+
+        """
+        given = [one for item in sets for one in item.inserted()]
+        names = [one.name for one in (*self.inserted, *given)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InnersightError(f"two sets of concepts are named {twice!r}: give one of them another name=")
+        plain = self.plain or self
+        for one in given:
+            plain.module(one.layer)
+        return replace(self, inserted=(*self.inserted, *given), plain=plain) if given else self
 
     def class_index(self, target: "int | str | SupportsIndex | ClassAddress") -> int:
         """Return the number of a class.

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -258,7 +258,7 @@ class _Worker:
 def _packed(ray: Any, model: Model, work: "Work[Any, Any]") -> bytes:
     """Return network and work as bytes; the network is moved to the CPU, as not every machine has its device."""
     if model.device.type != "cpu":
-        model = replace(model, net=copy.deepcopy(model.net).cpu())
+        model = model.on(copy.deepcopy(model.net).cpu())
     try:
         packed: bytes = ray.cloudpickle.dumps((model, work))
     # What pickle raises for what it cannot write, by kind of object.

@@ -20,6 +20,7 @@ from innersight.model import Model
 from innersight.options import changed
 from innersight.patterns.jobs import FinishedPattern, Kept, PatternJob, Recipe
 from innersight.patterns.objectives import Objective, Target, grids, resolve
+from innersight.patterns.objectives.direction import driven
 from innersight.patterns.objectives.diverse import differing
 from innersight.patterns.optimizer import PatternOptimizer, batch_of, bytes_of, draw_remote
 from innersight.patterns.options import PatternOptions, Statistics
@@ -294,12 +295,12 @@ def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[
     options, windows = recipe.options, Windows(model, recipe.shape)
     jobs = []
     for target in targets:
-        optimized, window = target, None
-        found = windows.of(target) if options.variants == 1 else None
+        optimized, window = driven(target), None
+        found = windows.of(optimized) if options.variants == 1 else None
         if found is not None:
             optimized, window = found
         if options.variants > 1:
-            optimized = target + differing(target, options.diversity, *beside(model, [target]))
+            optimized = optimized + differing(target, options.diversity, *beside(model, [target]))
         jobs += [
             PatternJob(target, optimized, options.seed + number, options.variants, window)
             for number in range(options.seeds)

@@ -104,7 +104,23 @@ def layouts(model: Model) -> Mapping[str, Layout | Unreadable]:
     ((10, 10), 'bu')
 
     """
-    return measured.once(model, "layouts", lambda: _measure(model))
+    return measured.once(model, "layouts", lambda: _measure(model) if model.plain is None else _extended(model))
+
+
+def _extended(model: Model) -> dict[str, Layout | Unreadable]:
+    """Return the layouts of the plain network with each inserted layer behind the one that it reads."""
+    assert model.plain is not None
+    found: dict[str, Layout | Unreadable] = {}
+    for name, read in layouts(model.plain).items():
+        found[name] = read
+        for one in model.inserted:
+            if one.layer == name:
+                found[one.name] = (
+                    replace(read, axes="buhw", units=len(one.directions), prefix=0, part="")
+                    if isinstance(read, Layout)
+                    else read
+                )
+    return found
 
 
 def _measure(model: Model) -> dict[str, Layout | Unreadable]:

@@ -231,7 +231,7 @@ def _record(model: Model, x: Tensor, layer: str) -> tuple[dict[tuple[nn.Module, 
         finished.append((key, kept))
 
     with ExitStack() as stack:
-        for module in model.net.modules():
+        for module in (*model.net.modules(), *(one.module for one in model.inserted)):
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         with suppress(Reached):

@@ -90,7 +90,7 @@ def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]
     weights are found only where a convolution or matrix product reads exactly what a layer gave. Layers that keep every
     unit to itself (norms, activations, pools) may lie between the layer and its product: they are found by changing one
     half of the units of what they read after another, so that an effect of any unit on any other would show. Weights
-    are those that the product used, whatever made them.
+    are those that the product used, whatever made them. Concepts have the numbers of their directions.
 
     Examples
     --------
@@ -102,6 +102,11 @@ def wires(model: Model, layer: str) -> tuple[Wire | str, tuple[Wire, ...] | str]
 
     """
     layout(model, layer)
+    directions = model.directions(layer)
+    if directions is not None:
+        source = layer.rpartition("~")[0]
+        found = Wire(source, layer, directions.abs(), directions, folded=False)
+        return found, "the network has no weights of its own for concepts: their effects are measured over images"
     with untouched(model), torch.no_grad():
         trace = _trace(model)
         return trace.incoming(layer), trace.outgoing(layer)

@@ -5,7 +5,6 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -158,7 +157,7 @@ class _Scored(nn.Module):
         super().__init__()
         # A copy: Captum leaves attributes and hooks behind on some networks.
         self.net = copy.deepcopy(request.model.net)
-        self._model = replace(request.model, net=self.net)
+        self._model = request.model.on(self.net)
         # Here and not in the first pass: to know it, the network is run.
         self._target = request.shared.target
         self.number = 0

@@ -271,6 +271,9 @@ def _checked(model: Model, known: dict[str, Layer], term: Term, reference: Image
         raise InnersightError(f"{term.name}: a sum takes one unit from each address; write {address.layer}:0")
     if takes == "layer" and address.unit is not None:
         raise InnersightError(f"{term.name}: {term.kind} takes a whole layer; write {term.kind}({address.layer})")
+    directions = model.directions(address.layer)
+    if term.kind == "unit" and directions is not None and address.unit is not None:
+        term = replace(term, given=directions[address.unit].cpu())
     if given is Tensor:
         if not isinstance(term.given, Tensor) or term.given.shape != (layer.units,):
             shape = tuple(term.given.shape) if isinstance(term.given, Tensor) else None

@@ -1,5 +1,7 @@
 """A direction in the space of a layer's units."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -17,18 +19,22 @@ from innersight.quotients import normalised
     given=Tensor,
 )
 def direction(rows: Rows) -> Read:
-    """Maximize a direction in unit space: the dot product times the squared cosine, averaged over locations.
+    """Maximize a direction in unit space: the dot product times the squared cosine, at a location or averaged over all.
 
     From Python: `along(layer, vector)`.
     """
     vectors = torch.stack([normalised(_vector(term), 0) for term in rows.terms]).to(rows.at.device)
 
+    locations = [term.address.location if isinstance(term.address, Address) else None for term in rows.terms]
+
     def read(values: Tensor) -> Tensor:
         own = values[rows.at].float()
         dot = torch.einsum("nuhw,nu->nhw", own, vectors)
         cosine = torch.einsum("nuhw,nu->nhw", normalised(own, 1), vectors)
-        values = dot * cosine.clamp(min=0.1).square()
-        return values.mean((1, 2))
+        along = dot * cosine.clamp(min=0.1).square()
+        means = along.mean((1, 2))
+        single = [means[row] if at is None else along[row, *at] for row, at in enumerate(locations)]
+        return torch.stack(single) if any(locations) else means
 
     return read
 
@@ -62,6 +68,22 @@ def along(layer: str, vector: Tensor) -> Objective:
     if not isinstance(vector, Tensor) or vector.ndim != 1:
         raise InnersightError(f"direction({layer}): give a vector with one number for each unit")
     return Objective((Term("direction", Address(layer), given=vector.detach().float().cpu()),))
+
+
+def driven(objective: Objective) -> Objective:
+    """Return the objective with concepts replaced by their directions in the layer that they were found in.
+
+    A concept that is not there at all has no gradient; its direction has one everywhere.
+    """
+    return Objective(tuple(map(_driven, objective.terms)))
+
+
+def _driven(term: Term) -> Term:
+    address = term.address
+    if term.kind != "unit" or not isinstance(address, Address) or not isinstance(term.given, Tensor):
+        return term
+    layer = address.layer.rpartition("~")[0]
+    return replace(term, kind="direction", address=Address(layer, None, address.location))
 
 
 def _vector(term: Term) -> Tensor:
