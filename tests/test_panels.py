@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import ordered, panels
 from innersight.web import shell
 
@@ -23,7 +23,7 @@ COMPUTES = '''
 from functools import partial
 from typing import Literal
 
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import StudyTask, panels
 from innersight.study.request import Name, StudyRequest, check_image
 

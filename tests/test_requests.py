@@ -20,12 +20,12 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.image import load_image
 from innersight.predict import predict
+from innersight.storage.key import Key
 from innersight.storage.stamp import stamp
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.compute import compute, requested
-from innersight.study.key import Key
 from innersight.study.panel import document_of, parse_request, requests
 from innersight.study.request import StudyRequest
 

@@ -18,9 +18,9 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.receptive_field import receptive_fields
 from innersight.scan import scan
+from innersight.storage.key import Key
 from innersight.storage.store import Store
 from innersight.study import Plan, Study, study
-from innersight.study.key import Key
 from innersight.study.panels.ablation import ablated
 from innersight.trust import trust
 

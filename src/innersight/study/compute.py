@@ -13,13 +13,13 @@ from innersight.errors import InnersightError, printable
 from innersight.image import Image, NetworkInput, as_image, load_image
 from innersight.model import Model
 from innersight.sources import load
+from innersight.storage.key import Key
 from innersight.storage.permit import EMBEDDED, Permit
 from innersight.storage.stamp import fresh
 from innersight.storage.store import Item, Store
 from innersight.storage.study_folder import written_by_innersight
 from innersight.study.context import StudyContext
 from innersight.study.documents import write_documents
-from innersight.study.key import Key
 from innersight.study.panel import StudyTask, document_of, parse_request
 from innersight.study.panels.activations import ActivationsRequest
 from innersight.study.panels.images import ForgetRequest, ImageRequest

@@ -9,9 +9,9 @@ from innersight.image import Image
 from innersight.layer import Layer
 from innersight.layers import survey
 from innersight.model import Model
+from innersight.storage.key import Key
 from innersight.storage.permit import Permit
 from innersight.storage.store import Item, Store
-from innersight.study.key import Key
 from innersight.study.plan import Plan
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from innersight import __version__
 from innersight.errors import InnersightError, printable
+from innersight.storage.key import document_path
 from innersight.storage.permit import remember
 from innersight.storage.sheet_names import files_of
 from innersight.storage.stamp import stamp, written
 from innersight.storage.store import Store, clear_errors
 from innersight.storage.study_folder import StudyFolder, written_by_innersight
 from innersight.study import plan
-from innersight.study.key import document_path
 from innersight.study.panel import document_of, ordered, panels
 from innersight.study.reader import StudyReader
 

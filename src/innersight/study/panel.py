@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from innersight.errors import InnersightError
 from innersight.registry import Entry, Registry
-from innersight.study.key import Key
+from innersight.storage.key import Key
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from innersight.storage.key import Key
 from innersight.storage.store import Item, Store
-from innersight.study.key import Key
 
 
 @dataclass(frozen=True)

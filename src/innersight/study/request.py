@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from innersight.errors import InnersightError, nearest
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import StudyTask
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from innersight.errors import InnersightError
+from innersight.storage.key import Key
 from innersight.storage.store import Store
-from innersight.study.key import Key
 from innersight.study.panel import StudyTask
 
 ReportProgress = Callable[[int, int, str], None]

@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect
 
 from innersight import __version__
 from innersight.errors import InnersightError
+from innersight.storage.key import document_path
 from innersight.storage.permit import Permit
 from innersight.storage.study_folder import GoneError, StudyFolder, is_plain, read
-from innersight.study.key import document_path
 from innersight.web import shell
 from innersight.web.computing import computing
 from innersight.web.guard import Guard, loopback, problem

@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from innersight.storage.key import document_key
 from innersight.storage.study_folder import GoneError, StudyFolder
-from innersight.study.key import document_key
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = "main.js"

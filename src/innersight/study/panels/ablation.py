@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.errors import InnersightError
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, one_over_all, panels
 from innersight.study.request import LayerRequest
 

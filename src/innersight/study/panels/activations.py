@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, one_over_all, panels
 from innersight.study.request import LayerRequest
 

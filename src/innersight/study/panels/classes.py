@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, StudyTask, panels, unless_units
 from innersight.study.request import ClassNumber, StudyRequest, check_classes
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from innersight.errors import InnersightError
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, StudyTask, panels
 from innersight.study.panels.activations import maps_task
 from innersight.study.panels.heatmaps import HeatmapsRequest

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, panels, units_of
 from innersight.study.request import UnitsRequest, units_key
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
-from innersight.study.key import Key
+from innersight.storage.key import Key
 from innersight.study.panel import Outcome, StudyTask, panels, unless_units
 
 if TYPE_CHECKING:
