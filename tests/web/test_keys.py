@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Reader
 from web_fixture import HOSTILE_LAYER
+
+from innersight.web.report import write_report
 
 SHOTS = os.environ.get("INNERSIGHT_SCREENSHOTS")
 
@@ -95,6 +101,9 @@ def test_keys_go_through_layers_lenses_and_units(reader: Reader) -> None:
         ("stem", "stem.conv"),
         ("corvo", "corvo"),
         ("beach", "ambra at"),
+        ("unit 12", "Unit 12"),
+        ("stages.2 unit 5", "Unit 5"),
+        ("training step", "How toon"),
     ],
 )
 def test_search_finds_units_layers_classes_and_images(anywhere: Reader, text: str, arrives: str) -> None:
@@ -103,6 +112,31 @@ def test_search_finds_units_layers_classes_and_images(anywhere: Reader, text: st
     anywhere.page.keyboard.press("Enter")
     anywhere.wait("text => document.querySelector('main h1').textContent.startsWith(text)", arrives)
     anywhere.wait("document.querySelector('dialog') === null")
+
+
+@pytest.mark.browser
+def test_search_puts_whole_words_before_beginnings_and_finds_methods(
+    chromium: Any, study: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(study / "web", tmp_path / "web")
+    path = tmp_path / "web" / "documents" / "study.json"
+    about = json.loads(path.read_text())
+    about["model"]["labels"] = ["catamaran", "concatenate", "tiger cat", "cat", "dog", "cow", "ox", "hen"]
+    about["methods"] = {"gradcam": {"title": "Grad-CAM"}, "occlusion": {"title": "Occlusion"}}
+    path.write_text(json.dumps(about))
+    reader = Reader(chromium, write_report(tmp_path, tmp_path / "report.html").as_uri())
+    reader.page.keyboard.press("/")
+    reader.page.get_by_role("combobox", name="Search").fill("cat")
+    names = reader.page.locator("#found li .clip").all_inner_texts()
+    assert names == ["cat", "tiger cat", "catamaran", "concatenate"]
+    reader.page.get_by_role("combobox", name="Search").fill("occlusion")
+    reader.page.keyboard.press("Enter")
+    reader.wait("document.querySelector('main h1').textContent.startsWith('ambra at')")
+    reader.wait("document.querySelector('.heatmap[data-method=occlusion]').getBoundingClientRect().top < 300")
+    reader.page.keyboard.press("/")
+    reader.page.get_by_role("combobox", name="Search").fill("gradcam")
+    assert reader.page.locator("#found li").first.inner_text().startswith("Grad-CAM")
+    reader.close()
 
 
 @pytest.mark.browser

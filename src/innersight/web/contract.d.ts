@@ -100,7 +100,7 @@ interface Offer { text: string; note?: string | null; requests: object[]; cost: 
 /**
  * A panel. document : the key of a document of its own. story, lens, unit, image, class : what it shows on these pages; below : at
  * their foot, in an app. table : its row on the start page. offer : what could be computed where it is missing; more : where it is not.
- * jobs : the title of a job, by the kind of its request.
+ * jobs : the title of a job, by the kind of its request. found : what the search finds of it, besides its section.
  */
 /**
  * What `panel` registers. `show` is given, of a story part: {study, layers, documents}; of a lens: study, layer, state, change;
@@ -113,7 +113,10 @@ interface Panel {
   table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => TableRow;
   offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
   jobs?: { [kind: string]: (request: any, study: Study) => string };
+  found?: (study: Study) => Found[];
 }
+/** What the search finds: `also` are other names for it. */
+interface Found { name: string; kind: string; href: string; also?: string[] }
 
 /** What a page's `render` gives; see `register` in router.js. */
 interface Page {

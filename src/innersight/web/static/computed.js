@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { count, plural, seconds, size } from "./format.js";
 import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "./layer.js";
 import { allPanels } from "./panel.js";
+import { scroller } from "./scroller.js";
 import { urls } from "./study.js";
 
 /** The main layers: the pattern of the best unit, and how many units are dead or always active. */
@@ -47,7 +48,7 @@ export function computedTable({ study, layers, documents }) {
   const each = (kind, amount) => (amount && spent(kind) !== null ? spent(kind) / amount : null);
   const shown = { study, layers: [...layers.values()], documents };
   const rows = allPanels().flatMap((own) => (own.table ? [{ own, row: own.table(shown, { each }) }] : []));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What this study contains" }, h("table", { class: "computed" },
+  return scroller(h("table", { class: "computed" },
     h("thead", {}, h("tr", {}, ["Panel", "Computed", "Time taken", "Not computed", "Estimated time"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, rows.map(({ own, row }) => {
       const took = spent(own.name);
@@ -58,5 +59,5 @@ export function computedTable({ study, layers, documents }) {
         h("td", { class: "tabular" }, took === null ? "" : seconds(took)), h("td", {}, row.missing ?? "nothing"),
         h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
           row.left > 0 && own.offer ? h("span", { class: "in-table", "data-missing": own.name }) : null));
-    }))));
+    }))), "What this study contains");
 }

@@ -19,7 +19,7 @@ const KEYS = [
   { keys: ["x"], what: "show pinned units and images side by side", run: () => {
     location.hash = "#/x";
   } },
-  { keys: ["/"], what: "search layers, units, classes and images", run: openSearch },
+  { keys: ["/"], what: "search layers, units, classes, images, sections and heatmap methods", run: openSearch },
   { keys: ["?"], what: "show this list", run: openHelp },
 ];
 const ELSEWHERE = [

@@ -3,10 +3,10 @@
 import { byId, fill, h } from "./dom.js";
 import { openHelp, startKeys } from "./keys.js";
 import { startLive } from "./live.js";
-import { partsOf, panelOf } from "./panel.js";
+import { startNavigation } from "./navigation.js";
 import { start } from "./router.js";
 import { openSearch } from "./search.js";
-import { loadStudy, urls } from "./study.js";
+import { loadStudy } from "./study.js";
 import { startTray } from "./tray.js";
 
 const main = byId("main");
@@ -16,7 +16,7 @@ addEventListener("unhandledrejection", (event) => report(event.reason));
 addEventListener("error", (event) => report(event.error ?? event.message));
 
 theme();
-navigation();
+startNavigation(main);
 byId("skip").addEventListener("click", () => main.focus());
 const study = await loadStudy();
 performance.mark("study");
@@ -48,34 +48,6 @@ async function copyLink() {
     delete button.dataset.done;
     button.setAttribute("aria-label", "Copy link to this view");
   }, 2000);
-}
-
-function navigation() {
-  const parts = partsOf("story").filter(({ head }) => !head);
-  const sections = parts.map(({ name, href }) => ({ id: name, text: panelOf(name)?.title ?? name, href: href ?? urls.story(name) }));
-  sections.push({ id: "about", text: "About", href: urls.story("about") });
-  const links = new Map(sections.map(({ id, text, href }) => [id, h("a", { href }, text)]));
-  fill(byId("sections"), [...links.values()], h("a", { href: "#/x" }, "Side by side"));
-  const mark = (id) => {
-    for (const [key, link] of links) {
-      if (key === id) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
-  };
-  const watcher = new IntersectionObserver((changes) => {
-    for (const { target, isIntersecting } of changes) if (isIntersecting) mark(target.id);
-  }, { rootMargin: "-20% 0px -75% 0px" });
-  new MutationObserver(() => {
-    watcher.disconnect();
-    mark(null);
-    for (const section of main.querySelectorAll("section.section")) watcher.observe(section);
-  }).observe(main, { childList: true });
-  // The address of a section already open does not change: scroll there all the same.
-  for (const [id, link] of links) {
-    link.addEventListener("click", () => {
-      if (location.hash === urls.story(id)) document.getElementById(id)?.scrollIntoView({ block: "start" });
-    });
-  }
 }
 
 /** The reader's choice of light or dark; without one the system's. */

@@ -16,8 +16,8 @@ let current = /** @type {Page} */ ({});
 
 /**
  * Register a page: `pattern` like "/l/:layer"; `render({study, params, query, signal})` gives
- * {title, body, arrive, subject, lens}; `arrive` runs once the body is in the page, `signal` aborts when the reader
- * leaves. `subject` {layer, unit, image} is what the keys act on, or {units, images} what can be exported, `lens` {current(), change(name)} the layer's view.
+ * {title, body, arrive, subject, lens}; `arrive` runs once the body of a page that was not shown before is in place, `signal`
+ * aborts when the reader leaves. `subject` {layer, unit, image} is what the keys act on, or {units, images} what can be exported, `lens` {current(), change(name)} the layer's view.
  */
 export function register(pattern, render) {
   pages.push({ pattern, parts: pattern.split("/"), render });
@@ -59,6 +59,8 @@ export function start(main, study) {
     clicked = false;
     await show(main, study, fresh);
   };
+  // The browser would scroll before the page of the address is there, and that position would be kept for the page left.
+  history.scrollRestoration = "manual";
   addEventListener("hashchange", go);
   return go();
 }
@@ -94,8 +96,9 @@ async function show(main, study, fresh) {
   fill(main, page.body);
   if (restore) restore();
   else if (!first) main.focus({ preventScroll: true });
-  scrollTo({ top: fresh ? 0 : (scrolled.get(target) ?? 0), behavior: "instant" });
-  page.arrive?.();
+  const before = fresh ? undefined : scrolled.get(target);
+  scrollTo({ top: before ?? 0, behavior: "instant" });
+  if (before === undefined) page.arrive?.();
 }
 
 async function find(study, hash, signal) {

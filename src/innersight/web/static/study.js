@@ -126,8 +126,9 @@ export const urls = {
   story: (section) => (section ? `#/?at=${section}` : "#/"),
   layer: (name, query = {}) => `#/l/${encodeURIComponent(name)}${asQuery(query)}`,
   unit: (name, unit) => `#/l/${encodeURIComponent(name)}/u/${unit}`,
-  image: (id) => `#/i/${encodeURIComponent(id)}`,
+  image: (id, query = {}) => `#/i/${encodeURIComponent(id)}${asQuery(query)}`,
   class: (number) => `#/c/${number}`,
+  train: () => "#/train",
   findings: (at = null) => `#/findings${asQuery({ at })}`,
   matrix: (units, images) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(images) })}`,
 };

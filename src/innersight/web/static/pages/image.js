@@ -18,6 +18,9 @@ register("/i/:id", async ({ study, params, query }) => {
   return {
     title: image.name,
     subject: { image: image.id },
+    // Where its heatmap was not computed, the heatmaps there are, and in the app the form to ask for it.
+    arrive: () => query.has("method") && (document.querySelector(`.heatmap[data-method="${CSS.escape(query.get("method"))}"]`)
+      ?? document.querySelector(".heatmaps-title"))?.scrollIntoView({ block: "start" }),
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Image"),
         h("div", { class: "title-row" }, h("h1", {}, image.name),

@@ -9,6 +9,7 @@ import { crosshair } from "../crosshair.js";
 import { imagePins, pinButton, setPins, pins, unitPins } from "../pins.js";
 import { register, setQuery } from "../router.js";
 import { sheetButton } from "../save.js";
+import { scroller } from "../scroller.js";
 import { loadLayer, storyLayers, urls } from "../study.js";
 import { suggestions } from "../suggest.js";
 
@@ -93,7 +94,7 @@ function matrix(study, rows, images, state, change) {
   const cross = crosshair(study);
   const drop = (address) => change({ units: state.units.filter((one) => one !== address) });
   return [
-    h("div", { class: "scroll" }, h("div", { class: "matrix", role: "table", "aria-label": "Units by images",
+    scroller(h("div", { class: "matrix", role: "table", "aria-label": "Units by images",
       style: { "--images": String(images.length) } },
     h("div", { class: "matrix-row matrix-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),

@@ -4,6 +4,7 @@ import { h } from "../dom.js";
 import { number, plural } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale } from "../layer.js";
 import { panel, panelOf } from "../panel.js";
+import { scroller } from "../scroller.js";
 import { section } from "../section.js";
 import { missing, reason, storyLayers, urls } from "../study.js";
 
@@ -58,14 +59,14 @@ function compareRows(study, layer, rows) {
   const { images: ids, rank } = layer.compare;
   const named = ids.map((id) => study.images.find((image) => image.id === id));
   const columns = { "--images": String(ids.length) };
-  return h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the images`,
+  return scroller(h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the images`,
     style: columns },
     h("div", { class: "compare-row compare-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
       h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "pattern" : ""),
       named.map((image) => h("a", { role: "columnheader", href: urls.image(image.id), title: image.name },
         seenTile(study, image.id, image.name), h("span", { class: "clip" }, image.name)))),
-    rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named)));
+    rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named))));
 }
 
 function compareRow(study, layer, entry, images) {

@@ -43,6 +43,8 @@ panel({
   },
   below: { show: (study, { page, name }, host, shown) =>
     (page === "i" && shown.querySelector(".heatmaps") && host.compute ? requestForm(study, name, host) : null) },
+  found: (study) => Object.entries(study.methods ?? {}).map(([name, { title }]) => ({ name: title, also: [name], kind: "heatmap method",
+    href: study.images.length ? urls.image(study.images[0].id, { method: name }) : urls.story("heatmaps") })),
   jobs: { heatmaps: ({ image }, study) => `Heatmaps of ${study.images.find(({ id }) => id === image)?.name ?? image}` },
 });
 

@@ -6,6 +6,7 @@ import { empty, facts, fill, h, select, settingsList } from "../dom.js";
 import { percent, testImages } from "../format.js";
 import { panel } from "../panel.js";
 import { register } from "../router.js";
+import { scroller } from "../scroller.js";
 import { section } from "../section.js";
 import { getDocument } from "../source.js";
 import { layerStrips } from "../strips.js";
@@ -26,6 +27,7 @@ panel({
   order: 100,
   document: "training",
   story: { show: trainingSection },
+  found: () => [{ name: "Training step by step", kind: "page", href: urls.train() }],
   class: [
     { column: "head", title: null, show: recall },
     { column: "right", title: "Confused with", show: confusedWith },
@@ -53,8 +55,8 @@ function trainingSection({ study, documents: { training: train } }) {
   return section("training", "Training", "How the network was trained",
     "Curves of the whole run, then of one layer at a time. The update ratio is the norm of the weight update divided by the norm "
     + "of the weights; in healthy layers it stays near 0.001, and few units are dead (never positive).",
-    train ? trainingCharts(train) : missing(study, "training",
-      "This network comes without a training record."),
+    train ? [trainingCharts(train), h("p", { class: "more" }, h("a", { href: urls.train() }, "All layers step by step, the confusion matrix and the settings →"))]
+      : missing(study, "training", "This network comes without a training record."),
     study.how.training);
 }
 
@@ -124,8 +126,7 @@ function confusion(study, found) {
   return [
     h("h2", {}, "Confusion matrix"),
     h("p", { class: "quiet" }, "Rows are true classes, columns are predicted classes, cells are numbers of images."),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
-      h("table", { class: "confusion" },
+    scroller(h("table", { class: "confusion" },
       h("thead", {}, h("tr", {}, h("td"), labels.map((label) => h("th", { scope: "col" }, h("span", {}, label))),
         h("th", { scope: "col" }, h("span", {}, "recall")))),
       h("tbody", {}, found.confusion.map((row, truth) => h("tr", {},
@@ -134,7 +135,7 @@ function confusion(study, found) {
           class: amount ? (truth === guess ? "right" : "wrong") : null,
             style: { "--share": String(totals[truth] ? amount / totals[truth] : 0) },
         }, amount || "·")),
-        h("td", { class: "tabular" }, percent(totals[truth] ? row[truth] / totals[truth] : NaN))))))),
+        h("td", { class: "tabular" }, percent(totals[truth] ? row[truth] / totals[truth] : NaN)))))), "Confusion matrix"),
   ];
 }
 
