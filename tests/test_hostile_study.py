@@ -34,7 +34,7 @@ from innersight.storage.stamp import shown
 from innersight.storage.store import Store
 from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
-from innersight.study.audited import report_audit
+from innersight.study.around import report_around
 from innersight.study.compute import compute
 from innersight.study.content import content_of
 from innersight.study.panel import parse_request
@@ -160,7 +160,7 @@ def scans(folder: Path, home: Path) -> None:
 
 def audited(folder: Path, home: Path) -> None:
     found = audit(network(), home / "images", checks=["units"], out=folder)
-    report_audit(found, home / "images", folder)
+    report_around(found.model, home / "images", (one.images for one in found.findings), folder)
 
 
 ACTIONS: list[Callable[[Path, Path], None]] = [report, export, view, again, computed, scans, audited]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from innersight.activations import activations as activations
     from innersight.audit import audit as audit
     from innersight.compare import compare as compare
+    from innersight.concepts import concepts as concepts
     from innersight.connections import connections as connections
     from innersight.dissection import dissect as dissect
     from innersight.find import find as find
@@ -42,6 +43,7 @@ _HOME = {
     "ablate": "innersight.ablation",
     "audit": "innersight.audit",
     "compare": "innersight.compare",
+    "concepts": "innersight.concepts",
     "connections": "innersight.connections",
     "dissect": "innersight.dissection",
     "explain": "innersight.heatmaps",

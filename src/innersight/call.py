@@ -74,7 +74,7 @@ def _concept_sets(given: Any) -> tuple[ConceptSets, ...]:
     for one in several:
         if not hasattr(one, "inserted"):
             raise InnersightError(
-                f"concepts is {shown(one)}: give what `innersight.concepts` returned, or `Concepts.open(STUDY)`"
+                f"concepts is {shown(one)}: give what `innersight.concepts` returned, or `innersight.concepts.read_concepts(STUDY)`"
             )
     return tuple(several)
 
@@ -98,11 +98,11 @@ def _kind(annotation: Any) -> _Kind:
     for option in _options(annotation):
         origin = typing.get_origin(option)
         listed = origin in (Sequence, tuple)
-        inner = {one for arg in typing.get_args(option) for one in _options(arg)} if listed else set()
+        inner = [one for arg in typing.get_args(option) for one in _options(arg) if one is not ...] if listed else []
         if option in (int, float, str):
             found["one"].add(option)
-        elif inner - {...} and inner <= {int, float, str, ...}:
-            found["several" if origin is Sequence else "fixed"] |= inner - {...}
+        elif inner and all(one in (int, float, str) for one in inner):
+            found["several" if origin is Sequence else "fixed"] |= set(inner)
         elif option is not NoneType:
             more = True
     return _Kind(**{key: frozenset(types) for key, types in found.items()}, more=more)

@@ -1,8 +1,6 @@
 """Plain-text tables for the terminal."""
 
-import importlib.metadata
 import io
-import platform
 import re
 import shutil
 import sys
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from innersight.ablation import Ablation
     from innersight.audit import Audit
     from innersight.compare import Comparison
+    from innersight.concepts import Concepts
     from innersight.connections import Connections
     from innersight.dissection import Dissection, WordLabels
     from innersight.find import UnitRanking
@@ -326,44 +325,33 @@ def dissection(result: "Dissection | WordLabels", limit: int = 20) -> str:
     return "\n".join([*parts, f"{result.images:,} images"])
 
 
-def doctor() -> str:
-    """Return versions, devices, and what is missing for each extra."""
-    import torch
-
-    from innersight import __version__
-
-    lines = [f"innersight {__version__}", f"python {platform.python_version()} on {platform.platform()}"]
-    for name in ("torch", "torchvision", "numpy", "pillow"):
-        lines.append(f"{name} {importlib.metadata.version(name)}")
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
-    lines.append(f"devices: cpu ({torch.get_num_threads()} threads){''.join(f', cuda: {gpu}' for gpu in gpus)}")
-    if torch.backends.mps.is_available():
-        lines[-1] += ", mps"
+def concepts(found: "Concepts") -> str:
+    """Return the concepts of a layer, those that contribute most first, with their classes and how stable they are."""
     rows = []
-    for extra, names in extras().items():
-        absent = [name for name in names if not _is_installed(name)]
-        rows.append([extra, f"pip install 'innersight[{extra}]'" if absent else "installed", ", ".join(absent)])
-    return "\n".join([*lines, "", table(["extra", "state", "missing"], rows)])
-
-
-def extras() -> dict[str, list[str]]:
-    """Return the optional dependencies of this installation by the extra they belong to."""
-    found: dict[str, list[str]] = {}
-    for text in importlib.metadata.requires("innersight") or ():
-        match = re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)", text)
-        if match and match[1] != "innersight":
-            found.setdefault(match[2], []).append(match[1])
-    return found
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    for number in found.order:
+        card = found.card(number)
+        label, (best, *_) = card["label"], card["classes"]
+        low, high = best["contribution"]["interval"] or (None, None)
+        rows.append(
+            [
+                card["address"],
+                "" if label is None else f"{label['label']} {label['score']:.2f}",
+                best["class"],
+                f"{best['contribution']['value']:+.2f}",
+                "" if low is None else f"{low:.2f} to {high:.2f}",
+                f"{best['removal']['value']:+.2f}",
+                f"{card['variance']:.0%}",
+                f"{card['seeds']:.2f}",
+                f"{card['halves']:.2f}",
+            ]
+        )
+    head = ["concept", "label", "class", "contribution", "95%", "removed", "variance", "seeds", "halves"]
+    stated = found.to_json()
+    kept = "" if stated["covered"] is None else f"; alone they keep {stated['covered']:.0%} of the score (median)"
+    return (
+        f"{table(head, rows)}\n{found.scan.images:,} images, effects measured on {stated['measured']}, in "
+        f"{stated['unit']}; {stated['variance']:.0%} of the variance of {found.layer}{kept}"
+    )
 
 
 def scan(found: "Scan") -> str:

@@ -112,8 +112,18 @@ def _mean(model: Model, images: Given, layer: str) -> Float[Tensor, " units"]:
 def _batch(
     model: Model, x: Tensor, layer: str, fill: Float[Tensor, " units"] | None
 ) -> tuple[Float[Tensor, "B units classes"], Float[Tensor, "B classes"], bool]:
-    """Return the changes and scores of a batch, and whether they are in closed form."""
     suffix = tap.resume(model, x, layer)
+    change, closed = changes(suffix, fill)
+    return change, suffix.output.float().cpu(), closed
+
+
+def changes(
+    suffix: tap.Suffix, fill: Float[Tensor, " units"] | None = None
+) -> tuple[Float[Tensor, "B units classes"], bool]:
+    """Return the change of every class score when each unit is ablated, float32, and whether it needed no runs.
+
+    suffix : the network behind the layer. fill : what each unit is set to; 0 when None.
+    """
     activation = suffix.activation
     other = torch.zeros_like(activation[0])
     if fill is not None:
@@ -122,7 +132,7 @@ def _batch(
     closed = change is not None
     if change is None:
         change = _run(suffix, other)
-    return change.float().cpu(), suffix.output.float().cpu(), closed
+    return change.float().cpu(), closed
 
 
 def _closed(suffix: tap.Suffix, other: Float[Tensor, "units h w"]) -> Float[Tensor, "B units classes"] | None:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 import innersight
-from innersight.cli.base import app, load
+from innersight.cli.base import app, load, with_concepts
 from innersight.cli.output import deliver, method_options
 from innersight.cli.progress import progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
+from innersight.errors import InnersightError, printable
 from innersight.options import made
 from innersight.registry import word
 from innersight.render.formats import check
@@ -24,6 +25,7 @@ DATA_SETS, PAGES, TOOLS = "Data sets", "Studies and pages", "Tools"
 PANELS = (START, UNITS, PREDICTIONS, DATA_SETS, PAGES, TOOLS)
 """The groups of `innersight --help`, in this order."""
 MANY, UNLIMITED = "May be repeated.", "0 for no limit."
+UNITS_NAMED = frozenset({"layer", "layers", "address", "what"})
 SHORT = {"layer": "-l", "method": "-m", "out": "-o"}
 _LIST = re.compile(r"(?:Sequence|list|tuple)\[(?:(int|float)|.*?)(?:, \.\.\.)?\]$")
 _TAG = re.compile(r"(\\*)(\[[a-z#/@][^[]*?])")
@@ -56,6 +58,7 @@ class Call:
 
     arguments : those of the public function, by name; networks are loaded when `model` or `run` needs them. drawing :
     the options of its figure. json : print the result as JSON. out : files to write. limit : how much is listed.
+    study : whose concepts may be named.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Call:
     out: list[Path] | None = None
     weights: str | None = None
     device: str | None = None
+    study: Path | None = None
     limit: int | None = None
     _loaded: bool = False
 
@@ -99,6 +103,21 @@ class Call:
         name = f"{self.name}.png" if default == "" else default
         deliver(result, self.json, self.out, name, **self.drawing, **drawing)
 
+    def report(self, model: Any, named: Iterable[Sequence[str]], folder: Path) -> None:
+        """Write the report of the study that the command left something in; where that cannot be, say why.
+
+        named : lists of image names, of which the study shows some where it is made for this.
+        """
+        from innersight.study.around import report_around
+
+        try:
+            with progress("report") as show:
+                report = report_around(model, self.arguments["images"], named, folder, show)
+        except InnersightError as error:
+            typer.echo(f"note: no report was written: {printable(error)}", err=True)
+        else:
+            typer.echo(f"report: {printable(report.resolve())}", err=self.json)
+
     def _load(self) -> None:
         if self._loaded:
             return
@@ -107,7 +126,8 @@ class Call:
         for name in names:
             text = self.arguments.get(name)
             if text is not None:
-                self.arguments[name] = load(text, self.weights if name == "model" else None, self.device)
+                model = load(text, self.weights if name == "model" else None, self.device)
+                self.arguments[name] = model if self.study is None else with_concepts(model, self.study)
 
 
 def command(
@@ -138,7 +158,7 @@ def command(
         own = dict(_own(handler))
         if set(own) & set(declared):
             raise TypeError(f"{name} declares {set(own) & set(declared)} twice")
-        rest = {**_network(signature), **(_OUTPUT if writes else {})}
+        rest = {**_network(signature), **_concepts(signature, without), **(_OUTPUT if writes else {})}
 
         def run(**given: Any) -> None:
             asked = {key: value for key, value in given.items() if key not in own}
@@ -317,6 +337,19 @@ def _network(signature: Signature) -> dict[str, inspect.Parameter]:
         )
         for key in names
     }
+
+
+def _concepts(signature: Signature, without: Sequence[str]) -> dict[str, inspect.Parameter]:
+    """Return the option for the concepts of a study, of a command that takes names of layers or units."""
+    if "study" in without or not UNITS_NAMED & signature.parameters.keys():
+        return {}
+    info = typer.Option(
+        "--study",
+        metavar="STUDY",
+        help="Study whose concepts may be named, as LAYER~NAME:7.",
+        rich_help_panel="Network",
+    )
+    return {"study": _parameter("study", Path | None, info, None)}
 
 
 def _arguments(signature: Signature, given: Mapping[str, Any], reads: Mapping[str, Typed]) -> dict[str, Any]:

@@ -54,6 +54,25 @@ def scan(
             typer.echo(f"wrote {printable(beside / name)}")
 
 
+@command(DATA_SETS, without=("out", "words", "study"), writes=False)
+def concepts(call: Call, *, words: Words = None, clip: Clip = None, json: Json = False, out: StudyOut = None) -> None:
+    """With --out STUDY the concepts are kept there: its pages show them, and commands with --study STUDY know them."""
+    folder, files = study_and_files(out)
+    call.json, call.out = json, files or None
+    more: dict[str, object] = {}
+    if clip is not None and words is not None:
+        from innersight.dissection import clip_encoder, read_words
+
+        more["words"] = read_words(words), clip_encoder(clip)
+    elif (words is None) != (clip is None):
+        raise InnersightError("--words FILE and --clip DIR belong together: CLIP compares words with images")
+    result = call.run(out=folder, **more)
+    call.deliver(result, "concepts", default=str((folder or Path()) / "concepts.png"))
+    if folder is not None:
+        addresses = (f"{result.address}:{number}" for number in result.order)
+        call.report(result.model, ([str(one.path) for one in result.scan.examples(a)] for a in addresses), folder)
+
+
 def _write_sprites(result: "Scan", study: Path) -> None:
     """Write sheets of the examples; a scan of images that cannot be reopened has none, and notes it."""
     from innersight.image import ImageError

@@ -1,19 +1,13 @@
 """Commands for predictions: make them, explain them, judge the explanations, and see what they depend on."""
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from innersight.cli.command import PREDICTIONS, Call, Json, StudyOut, Typed, command
 from innersight.cli.output import study_and_files
-from innersight.cli.progress import progress
-from innersight.errors import InnersightError, printable
+from innersight.errors import InnersightError
 from innersight.render.formats import check
-
-if TYPE_CHECKING:
-    from innersight.audit import Audit
 
 FailOn = Annotated[
     str | None,
@@ -73,19 +67,6 @@ def audit(call: Call, *, fail_on: FailOn = None, json: Json = False, out: StudyO
     result = call.run(out=folder)
     call.deliver(result, "audit", default=None)
     if folder is not None:
-        _report(call, result, folder)
+        call.report(result.model, (one.images for one in result.findings), folder)
     if fail_on is not None and not result.clean:
         raise typer.Exit(1)
-
-
-def _report(call: Call, result: "Audit", folder: Path) -> None:
-    """Write the report of the study; where that cannot be, what was printed stays."""
-    from innersight.study.audited import report_audit
-
-    try:
-        with progress("report") as show:
-            report = report_audit(result, call.arguments["images"], folder, show)
-    except InnersightError as error:
-        typer.echo(f"note: no report was written: {printable(error)}", file=sys.stderr)
-    else:
-        typer.echo(f"report: {printable(report.resolve())}", file=sys.stderr if call.json else None)

@@ -36,9 +36,9 @@ def list_(
 @app.command(rich_help_panel=TOOLS)
 def doctor() -> None:
     """Show versions and devices, and what each extra would add."""
-    from innersight import terminal
+    from innersight.doctor import doctor as found
 
-    typer.echo(terminal.doctor())
+    typer.echo(found())
 
 
 @app.command(rich_help_panel=TOOLS)

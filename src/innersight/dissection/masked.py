@@ -14,7 +14,7 @@ from innersight.brief import brief
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
 from innersight.input_spec import InputSpec
-from innersight.inputs import ImageEntry, given
+from innersight.inputs import ImageEntry, entries, given
 from innersight.masks import Masks, check_size, laid, read_masks
 
 MasksGiven = str | Path | Callable[[str], Mapping[str, Any] | None] | None
@@ -106,6 +106,12 @@ def _has_rows(images: Any) -> bool:
     """Say whether entries may bring their masks: those of a data set, and dicts in a list."""
     own = given(images)
     return own.things is None or any(isinstance(thing, Mapping) for thing in own.things)
+
+
+def brings_masks(images: Any) -> bool:
+    """Say whether the first entry brings its masks."""
+    first = next(iter(entries(images)), None) if _has_rows(images) else None
+    return first is not None and isinstance(first.row, dict) and "masks" in first.row
 
 
 def _of_row(entry: ImageEntry) -> Parts | None:

@@ -1,0 +1,155 @@
+"""Concepts in the folder of a study, and back: what a study holds of them, so that its addresses are known."""
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from innersight.concepts.crops import crops_of
+from innersight.errors import InnersightError, printable
+from innersight.factorizations import Factorization
+from innersight.model import Model
+from innersight.storage.key import Key
+from innersight.storage.store import Item, Store
+from innersight.storage.study_folder import written_by_innersight
+from innersight.tap import ConceptLayer
+
+if TYPE_CHECKING:
+    from innersight.concepts.result import Concepts
+
+PANEL = "concepts"
+
+
+@dataclass(frozen=True, eq=False)
+class KeptConcepts:
+    """The sets of concepts of a study, as `read_concepts` returns them.
+
+    Attributes
+    ----------
+    sets : tuple of (str, str, Factorization)
+        Layer, name and factorization of each.
+
+    """
+
+    sets: tuple[tuple[str, str, Factorization], ...]
+
+    def inserted(self) -> Iterable[ConceptLayer]:
+        """Return each set as a layer, see `innersight.Model.with_concepts`."""
+        return self._layers
+
+    @cached_property
+    def _layers(self) -> tuple[ConceptLayer, ...]:
+        return tuple(ConceptLayer.of(name, layer, fitted) for layer, name, fitted in self.sets)
+
+
+def read_concepts(folder: str | Path) -> KeptConcepts:
+    """Return the concepts that a study holds.
+
+    Parameters
+    ----------
+    folder
+        The study's folder.
+
+    Returns
+    -------
+    KeptConcepts
+        To be given to functions as `concepts=`.
+
+    Raises
+    ------
+    InnersightError
+        Where there is no study, one without concepts, or a damaged one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import innersight as ins
+    >>> from innersight.concepts import read_concepts
+    >>> from innersight.toons import Drawn
+    >>> model, images = ins.load("toon"), Drawn(per_class=2)
+    >>> with tempfile.TemporaryDirectory() as study:
+    ...     made = ins.concepts(model, images, layer="stage4", count=4, out=study)
+    ...     kept = read_concepts(study)
+    >>> [layer.name for layer in kept.inserted()]
+    ['stage4~nmf']
+
+    """
+    store = Store.open(folder)
+    keys = [key for key in store.names() if is_set(Key.parse(key))]
+    if not keys:
+        raise InnersightError(
+            f"{printable(folder)} holds no concepts: find some by `innersight concepts MODEL FOLDER --out {printable(folder)}`"
+        )
+    return KeptConcepts(tuple(_read(store, key) for key in keys))
+
+
+def is_set(key: Key) -> bool:
+    """Say whether an item is a set of concepts: `concepts/LAYER/NAME`."""
+    return key.panel == PANEL and bool(key.layer) and bool(key.part) and "/" not in key.part and not key.image
+
+
+def factorization_of(item: Item) -> Factorization:
+    """Return the factorization of an item of a study. Raises what a damaged one raises: see `written_by_innersight`."""
+    named = item.tensors()
+    own = {name.partition("/")[2]: value for name, value in named.items() if name.startswith("factorization/")}
+    return Factorization.of(item.document["factorization"], own)
+
+
+def _read(store: Store, key: str) -> tuple[str, str, Factorization]:
+    item, parsed = store.get(key), Key.parse(key)
+    if item is None:
+        raise InnersightError(f"{store.folder}: {printable(key)} is gone: run `innersight concepts` again")
+    with written_by_innersight(f"{store.folder}, item {printable(key)}"):
+        return parsed.layer, parsed.part, factorization_of(item)
+
+
+class ConceptKeep:
+    """Keeps one set of concepts in the folder of a study."""
+
+    def __init__(self, store: Store, key: Key, model: str) -> None:
+        self._store, self._key, self._model, self._started = store, key, model, time.perf_counter()
+
+    @classmethod
+    def open(cls, folder: str | Path, model: Model, layer: str, name: str, *, overwrite: bool) -> "ConceptKeep":
+        """Open the study in a folder, made where it is not there.
+
+        Raises InnersightError where that cannot be, where it is the study of another network, and where it holds a set
+        of that name that is not to be replaced.
+        """
+        store, digest, key = Store.create(folder), (model.plain or model).digest(), Key(PANEL, layer, name)
+        card = store.get("model")
+        if card is not None and card.document.get("digest") != digest:
+            raise InnersightError(
+                f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
+                "study` into it first, or choose another folder"
+            )
+        if not overwrite and store.get(str(key)) is not None:
+            raise InnersightError(
+                f"{printable(folder)} holds concepts {layer}~{name} already: choose another name (--name), or replace "
+                "them (--overwrite)"
+            )
+        return cls(store, key, digest)
+
+    def put(self, found: "Concepts") -> None:
+        """Keep the set, with crops of its examples."""
+        with self._store.locked():
+            settings, document, tensors = packed(found, self._model)
+            self._store.put(str(self._key), settings, document, tensors, time.perf_counter() - self._started)
+
+
+def packed(found: "Concepts", model: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Return settings, document and tensors of the item that holds a set. model : the digest of the network."""
+    stated, own = found.factorization.state()
+    rows, pixels, masks = crops_of(found)
+    directions = found.factorization.directions
+    settings = {"model": model, "concepts": hashlib.sha256(directions.numpy().tobytes()).hexdigest()[:16]}
+    tensors = {f"factorization/{name}": value for name, value in own.items()}
+    if len(rows):
+        tensors |= {"crops": torch.from_numpy(pixels), "masks": torch.from_numpy(masks)}
+    return settings, {**found.to_json(), "factorization": stated, "examples": rows}, tensors
