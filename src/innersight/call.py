@@ -74,7 +74,8 @@ def _concept_sets(given: Any) -> tuple[ConceptSets, ...]:
     for one in several:
         if not hasattr(one, "inserted"):
             raise InnersightError(
-                f"concepts is {shown(one)}: give what `innersight.concepts` returned, or `innersight.concepts.read_concepts(STUDY)`"
+                f"concepts is {shown(one)}: give what `innersight.concepts` returned, or what "
+                "`innersight.concepts.read_concepts(STUDY)` does"
             )
     return tuple(several)
 

@@ -346,7 +346,7 @@ def _concepts(signature: Signature, without: Sequence[str]) -> dict[str, inspect
     info = typer.Option(
         "--study",
         metavar="STUDY",
-        help="Study whose concepts may be named, as LAYER~NAME:7.",
+        help="Study whose concepts may be named: LAYER~NAME:7.",
         rich_help_panel="Network",
     )
     return {"study": _parameter("study", Path | None, info, None)}

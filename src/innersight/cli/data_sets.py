@@ -59,14 +59,13 @@ def concepts(call: Call, *, words: Words = None, clip: Clip = None, json: Json =
     """With --out STUDY the concepts are kept there: its pages show them, and commands with --study STUDY know them."""
     folder, files = study_and_files(out)
     call.json, call.out = json, files or None
-    more: dict[str, object] = {}
     if clip is not None and words is not None:
         from innersight.dissection import clip_encoder, read_words
 
-        more["words"] = read_words(words), clip_encoder(clip)
+        call.arguments["words"] = read_words(words), clip_encoder(clip)
     elif (words is None) != (clip is None):
         raise InnersightError("--words FILE and --clip DIR belong together: CLIP compares words with images")
-    result = call.run(out=folder, **more)
+    result = call.run(out=folder)
     call.deliver(result, "concepts", default=str((folder or Path()) / "concepts.png"))
     if folder is not None:
         addresses = (f"{result.address}:{number}" for number in result.order)

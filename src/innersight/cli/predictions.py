@@ -6,7 +6,7 @@ import typer
 
 from innersight.cli.command import PREDICTIONS, Call, Json, StudyOut, Typed, command
 from innersight.cli.output import study_and_files
-from innersight.errors import InnersightError
+from innersight.errors import InnersightError, printable
 from innersight.render.formats import check
 
 FailOn = Annotated[

@@ -103,7 +103,8 @@ def contribute(suffix: tap.Suffix, classes: Int[Tensor, " images"]) -> Contribut
         if bool((missing.abs() <= EXACT * (score - rest).abs()).all()):
             break
     parts = (maps, values, rest, missing, score)
-    return Contributions(*(part.detach().float().cpu() for part in parts), classes.cpu())
+    shown = [part.detach().float().cpu() for part in parts]
+    return Contributions(*shown, classes=classes.cpu())
 
 
 def _integrated(suffix: tap.Suffix, classes: Tensor, steps: int) -> Float[Tensor, "images concepts"]:

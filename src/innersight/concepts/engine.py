@@ -121,7 +121,7 @@ def concepts(
 
     """
     where = layer or (last_grid(model)[0] if has_grid(model) else default_layers(model)[-1])
-    check_layers(model, [where])
+    (described,) = check_layers(model, [where])
     named, number = _named(by, name), _count(count)
     if masks is not None and words is not None:
         raise InnersightError("concepts are labelled by masks= or by words=, not by both")
@@ -138,7 +138,7 @@ def concepts(
         layered, data, drawn, fitted, address, lambda n, t: report(n, t, "measuring effects")
     )
     labelled: Dissection | WordLabels | None = None
-    if masks is not None or (words is None and brings_masks(data)):
+    if masks is not None or (words is None and described.grid != (1, 1) and brings_masks(data)):
         labelled = dissect(layered, data, masks, [address], progress=lambda n, t, _: report(n, t, "labelling"))
     elif words is not None:
         labelled = label(layered, data, *words, [address], progress=lambda n, t, _: report(n, t, "labelling"))
@@ -177,7 +177,7 @@ def _named(by: str, name: str | None) -> str:
     factorizations.entry(by)
     if name is not None and not _NAME.fullmatch(name):
         raise InnersightError(
-            f"name={printable(name)!r} cannot stand in an address: begin with a letter, then up to 39 letters, digits, - or _"
+            f"name={printable(name)!r} cannot stand in an address: give a letter, then up to 39 letters, digits, - or _"
         )
     return name or by
 

@@ -84,7 +84,7 @@ def read_concepts(folder: str | Path) -> KeptConcepts:
     keys = [key for key in store.names() if is_set(Key.parse(key))]
     if not keys:
         raise InnersightError(
-            f"{printable(folder)} holds no concepts: find some by `innersight concepts MODEL FOLDER --out {printable(folder)}`"
+            f"{printable(folder)} holds no concepts: find some by `innersight concepts MODEL FOLDER --out STUDY`"
         )
     return KeptConcepts(tuple(_read(store, key) for key in keys))
 

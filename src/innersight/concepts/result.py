@@ -147,7 +147,7 @@ class Concepts(Result):
 
     @cached_property
     def _predicted(self) -> tuple[int, ...]:
-        return tuple(self.contributions.classes.unique().tolist())
+        return tuple(sorted(set(self.contributions.classes.tolist())))
 
     def _of_class(self, concept: int, number: int) -> dict[str, Any]:
         own = (self.contributions.classes == number).nonzero()[:, 0]

@@ -19,7 +19,10 @@ from innersight.tap.passes import layout
 class Coder(Protocol):
     """Turns activation vectors into concepts: a `Factorization`."""
 
-    directions: Float[Tensor, "concepts units"]
+    @property
+    def directions(self) -> Float[Tensor, "concepts units"]:
+        """What each concept adds to the layer, of unit length."""
+        ...
 
     def encode(self, vectors: Float[Tensor, "N units"]) -> Float[Tensor, "N concepts"]:
         """Return how strong each concept is in each vector."""

@@ -1,0 +1,204 @@
+"""`concepts`: what is found, what each concept contributes and does, and what a study keeps of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import batch, tiny
+from PIL import Image as PILImage
+
+import innersight as ins
+from innersight import tap
+from innersight.concepts import Concepts, contribute, image_concepts, read_concepts
+from innersight.concepts.images import strongest
+from innersight.errors import InnersightError
+from innersight.layers import default_layers
+from innersight.model import Model
+from innersight.storage.store import Store
+from innersight.toons import Drawn, draw
+
+
+@pytest.fixture(scope="module")
+def toon() -> Model:
+    return ins.load("toon")
+
+
+@pytest.fixture(scope="module")
+def found(toon: Model) -> Concepts:
+    return ins.concepts(toon, Drawn(per_class=4), layer="stage4", count=8)
+
+
+def test_contributions_are_the_integral_of_the_slope_along_the_way() -> None:
+    """Against a midpoint sum of 4,000 steps in float64 (Sundararajan et al. 2017, equation 1)."""
+    model = tiny("dense", dtype=torch.float64)
+    layer, x = default_layers(model)[0], batch(model)
+    classes = torch.tensor([2, 0])
+    with tap.untouched(model):
+        parts = contribute(tap.resume(model, x, layer), classes)
+        maps = tap.capture(model, x, [layer]).activations[layer].detach()
+        total = torch.zeros(maps.shape[:2], dtype=torch.float64)
+        for step in range(400):
+            share = (step + 0.5) / 400
+            leaf = (maps * share).requires_grad_(True)
+            scores = tap.replace(model, x, layer, lambda _, leaf=leaf: leaf)[[0, 1], classes]
+            (slope,) = torch.autograd.grad(scores.sum(), [leaf])
+            total += (slope * maps).sum((2, 3)) / 400
+    torch.testing.assert_close(parts.values.double(), total, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("network", ["in-place", "dense", "functional"])
+def test_contributions_and_rest_add_up_to_the_score(network: str) -> None:
+    model = tiny(network)
+    layer, x = default_layers(model)[0], batch(model)
+    with tap.untouched(model), torch.no_grad():
+        parts = contribute(tap.resume(model, x, layer), torch.tensor([1, 3]))
+        nothing = tap.replace(model, x, layer, torch.zeros_like)[[0, 1], [1, 3]]
+        score = model.logits(x)[[0, 1], [1, 3]]
+    torch.testing.assert_close(parts.rest, nothing, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts.score, score, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(parts.values.sum(1) + parts.rest + parts.missing, score, rtol=1e-4, atol=1e-5)
+    assert (parts.missing.abs() <= 0.05 * (parts.score - parts.rest).abs() + 1e-4).all()
+
+
+def test_the_last_layer_of_the_toon_network_is_exact(found: Concepts) -> None:
+    """Behind stage4 come a mean and a matrix: what a concept adds is what its removal takes away."""
+    rows = torch.arange(len(found.ablation.images))
+    taken = found.ablation.change[rows, :, found.contributions.classes]
+    torch.testing.assert_close(found.contributions.values, -taken, rtol=1e-3, atol=1e-4)
+    assert found.contributions.missing.abs().max() < 1e-4
+
+
+def test_examples_are_the_highest_of_all_images(toon: Model, found: Concepts) -> None:
+    maps = ins.activations(toon, Drawn(per_class=4), "stage4~nmf", concepts=found).values["stage4~nmf"]
+    best = [found.scan.examples(f"stage4~nmf:{concept}")[0] for concept in range(8)]
+    expected = maps.amax((0, 2, 3))
+    torch.testing.assert_close(torch.tensor([one.value for one in best]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_cards_say_which_class_a_concept_speaks_for(found: Concepts) -> None:
+    for concept in range(8):
+        card = found.card(concept)
+        values = [row["contribution"]["value"] for row in card["classes"]]
+        assert values == sorted(values, reverse=True)
+        first = card["classes"][0]
+        own = (found.contributions.classes == first["number"]).nonzero()[:, 0]
+        assert first["images"] == len(own)
+        assert first["contribution"]["value"] == pytest.approx(
+            float(found.contributions.values[own, concept].mean()), rel=1e-5
+        )
+        low, high = first["contribution"]["interval"]
+        assert low <= first["contribution"]["value"] <= high
+    strongest_first = found.contributions.values.abs().mean(0)[list(found.order)]
+    assert (strongest_first.diff() <= 0).all()
+
+
+def test_labels_come_from_the_masks_of_the_data_set(toon: Model) -> None:
+    found = ins.concepts(toon, Drawn(per_class=6), layer="stage4", count=16)
+    parts = {card["label"]["label"] for card in found.to_json()["concepts"] if card["label"] is not None}
+    assert parts
+    assert parts <= {"hair", "eyes", "accessory", "skin", "clothes", "mouth"}
+
+
+def test_what_a_study_keeps_gives_the_same_concepts(toon: Model, tmp_path: Path) -> None:
+    made = ins.concepts(toon, Drawn(per_class=2), layer="stage4", count=4, out=tmp_path / "study")
+    kept = read_concepts(tmp_path / "study")
+    image = draw("ambra", 3).pixels
+    one, other = (
+        ins.activations(toon, image, "stage4~nmf", concepts=sets).values["stage4~nmf"] for sets in (made, kept)
+    )
+    assert torch.equal(one, other)
+    item = Store.open(tmp_path / "study").get("concepts/stage4/nmf")
+    assert item is not None
+    assert item.document["concepts"] == json.loads(json.dumps(made.to_json()["concepts"]))
+    assert item.tensors()["crops"].shape[1:] == (96, 96, 3)
+
+
+def test_a_second_set_of_one_name_needs_another_name(toon: Model, tmp_path: Path) -> None:
+    ask: dict[str, Any] = {"layer": "stage4", "count": 4, "out": tmp_path}
+    ins.concepts(toon, Drawn(per_class=1), **ask)
+    with pytest.raises(InnersightError, match=r"stage4~nmf already.*--name"):
+        ins.concepts(toon, Drawn(per_class=2), **ask)
+    ins.concepts(toon, Drawn(per_class=1), name="more", **ask)
+    ins.concepts(toon, Drawn(per_class=2), overwrite=True, **ask)
+    assert {layer.name for layer in read_concepts(tmp_path).inserted()} == {"stage4~nmf", "stage4~more"}
+
+
+def test_the_study_of_another_network_takes_no_concepts(toon: Model, tmp_path: Path) -> None:
+    ins.study(ins.load("small:8"), [np.zeros((80, 80, 3), np.uint8)], tmp_path, plan=ins_plan())
+    with pytest.raises(InnersightError, match="study of another network"):
+        ins.concepts(toon, Drawn(per_class=1), layer="stage4", count=4, out=tmp_path)
+
+
+def ins_plan() -> Any:
+    from innersight.study import Plan
+
+    return Plan(layers=("stem",), units=0, methods=("saliency",), rivals=False, trust=0)
+
+
+def test_a_study_without_concepts_says_how_to_find_some(tmp_path: Path) -> None:
+    ins.study(ins.load("small:8"), [np.zeros((80, 80, 3), np.uint8)], tmp_path, plan=ins_plan())
+    with pytest.raises(InnersightError, match="holds no concepts: find some by `innersight concepts"):
+        read_concepts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"by": "nfm"}, "nmf"),
+        ({"count": 0}, "count=0"),
+        ({"count": "many"}, "count=many"),
+        ({"name": "a b"}, "cannot stand in an address"),
+        ({"layer": "stage9"}, "stage4"),
+        ({"masks": "gone", "words": (["a"], len)}, "not by both"),
+    ],
+)
+def test_bad_input_names_the_value_and_the_remedy(toon: Model, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InnersightError, match=message):
+        ins.concepts(toon, Drawn(per_class=1), **{"layer": "stage4", "count": 4, **change})
+
+
+def test_one_image_is_too_few(toon: Model) -> None:
+    with pytest.raises(InnersightError, match="several images share"):
+        ins.concepts(toon, draw("ambra", 1).pixels, layer="stage4", count=4)
+
+
+def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:
+    found = ins.concepts(toon, Drawn(per_class=2), layer="head", count=3)
+    assert ins.activations(toon, Drawn(per_class=1), "head~nmf", concepts=found).values["head~nmf"].shape == (
+        10,
+        3,
+        1,
+        1,
+    )
+
+
+def test_images_as_concepts_sum_to_the_score(toon: Model, found: Concepts) -> None:
+    images = [draw(name, 5).pixels for name in ("ambra", "corvo")]
+    shown = image_concepts(toon, images, found)
+    logits = ins.predict(toon, images).logits
+    parts = shown.contributions
+    torch.testing.assert_close(parts.score, logits.amax(1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(parts.values.sum(1) + parts.rest + parts.missing, parts.score, rtol=1e-4, atol=1e-4)
+    one = image_concepts(toon, images[:1], found, target="corvo")
+    assert int(one.contributions.classes[0]) == toon.class_index("corvo")
+    with pytest.raises(InnersightError, match="other weights"):
+        image_concepts(ins.load("small:8"), images, found)
+
+
+def test_groups_are_at_least_four_and_none_that_adds_nothing() -> None:
+    values = torch.tensor([10.0, 0.001, -5.0, 1.0, 0.002, 0.5, 0.0, 0.003, 3.0, 0.2])
+    assert strongest(values) == (0, 2, 8, 3, 5)
+    assert strongest(torch.tensor([1.0, 0, 0, 0, 0, 0])) == (0, 1, 2, 3)
+
+
+def test_figures_and_files(found: Concepts, toon: Model, tmp_path: Path) -> None:
+    found.save(tmp_path / "cards.png", limit=2)
+    image_concepts(toon, draw("elke", 2).pixels, found).save(tmp_path / "image.png")
+    for name in ("cards.png", "image.png"):
+        with PILImage.open(tmp_path / name) as picture:
+            assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 500
+    assert set(found.tensors()) >= {"directions", "contributions"}
+    assert len(json.loads(found.save(tmp_path / "cards.json").read_text())["concepts"]) == 8
