@@ -51,6 +51,7 @@ CASES: dict[str, Case] = {
     "ablate": lambda model, images, out: ins.ablate(model, images, some_layer(model)),
     "audit": lambda model, images, out: ins.audit(model, _folder(out), checks=["units"]),
     "compare": lambda model, images, out: ins.compare(model, images, some_layer(model)),
+    "concepts": lambda model, images, out: ins.concepts(model, _folder(out), some_layer(model), count=2),
     "connections": lambda model, images, out: ins.connections(model, f"{some_layer(model)}:0-1", images),
     "dissect": lambda model, images, out: ins.dissect(model, _folder(out), _halves, quantile=0.2),
     "explain": lambda model, images, out: ins.explain(model, images, methods="all", options=QUICK),

@@ -28,6 +28,7 @@ LAYER = "relu2"
 LAYERED: dict[str, Callable[..., Any]] = {
     "ablate": lambda model, images, out, **where: ins.ablate(model, images, **where),
     "compare": lambda model, images, out, **where: ins.compare(model, images, **where),
+    "concepts": lambda model, images, out, **where: ins.concepts(model, images, count=2, **where),
     "connections": lambda model, images, out, **where: ins.connections(model, images=images, **where),
     "dissect": lambda model, images, out, **where: ins.dissect(model, _folder(out), _halves, quantile=0.2, **where),
     "explain": lambda model, images, out, **where: ins.explain(model, images, 1, ["gradcam"], **where),

@@ -205,11 +205,35 @@ class Model:
         return digest.hexdigest()[:16]
 
     def on(self, net: nn.Module) -> "Model":
-        """Return the model with another network of the same layers in place of its own, such as a copy."""
+        """Return the model with another network of the same layers in place of its own, such as a copy.
+
+        Parameters
+        ----------
+        net
+            The network.
+
+        Returns
+        -------
+        Model
+            With the same input contract, labels and concepts.
+
+        """
         return replace(self, net=net, plain=None if self.plain is None else replace(self.plain, net=net))
 
     def directions(self, layer: str) -> torch.Tensor | None:
-        """Return the directions (concepts, units) of a layer of concepts; None for any other layer."""
+        """Return the directions of a layer of concepts.
+
+        Parameters
+        ----------
+        layer
+            Its name, such as `stage4~nmf`.
+
+        Returns
+        -------
+        torch.Tensor or None
+            (concepts, units), of unit length; None for any other layer.
+
+        """
         return next((one.directions for one in self.inserted if one.name == layer), None)
 
     def module(self, layer: str) -> nn.Module:

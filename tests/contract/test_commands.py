@@ -66,10 +66,10 @@ BUILT = dict(get_command(app).commands)  # type: ignore[attr-defined]
 # Options of a command that its function does not have: how a result is written, listed and drawn, and the like.
 FURTHER = {
     "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent",
-    "all_layers", "sprites", "words", "clip", "report", "fail_on",
+    "all_layers", "sprites", "words", "clip", "report", "fail_on", "study",
 }  # fmt: skip
 # Where a study's folder goes to may be a file too, which Python writes otherwise.
-STUDIES = {("scan", "out"), ("audit", "out")}
+STUDIES = {("scan", "out"), ("audit", "out"), ("concepts", "out"), ("concepts", "words")}
 # Parameters that no text can give: functions, tensors, and the options of methods, which have names of their own.
 PYTHON = {"progress", "report", "bar", "options", "distance", "negatives"}
 

@@ -72,8 +72,7 @@ def test_a_narrow_start_page_folds_long_sections(chromium: object, report: Path)
     page = reader.page
     reader.wait("document.querySelectorAll('.fold[data-long]').length > 4")
     assert page.evaluate("document.documentElement.scrollHeight") < 11_000
-    hidden = "document.querySelector('#training .fold').scrollHeight > document.querySelector('#training .fold').clientHeight"
-    assert page.evaluate(hidden)
+    assert page.evaluate("(fold => fold.scrollHeight > fold.clientHeight)(document.querySelector('#training .fold'))")
     page.get_by_role("button", name="Show all: How the network was trained").click()
     assert not page.evaluate(hidden)
     # What the keyboard reaches is never behind the fold.

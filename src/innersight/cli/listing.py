@@ -13,6 +13,10 @@ KINDS = {
     "parameterizations": ("innersight.patterns.parameterize:parameterizations", "How a pattern is written as numbers"),
     "metrics": ("innersight.trust.metrics:metrics", "Numbers that judge heatmaps on your images"),
     "ground-truth": ("innersight.trust.ground_truth:ground_truth", "Tests of heatmaps on images made for it"),
+    "factorizations": (
+        "innersight.factorizations.kinds:factorizations",
+        "How the vectors of a layer become concepts, for `concepts`",
+    ),
     "imputers": ("innersight.trust.imputers:imputers", "What fills removed pixels"),
     "baselines": ("innersight.trust.baselines:baselines", "Maps that know nothing, to compare heatmaps with"),
     "checks": ("innersight.audit.checks:checks", "What an audit looks for in a classifier"),

@@ -1,5 +1,6 @@
 """What each concept of a layer, or each unit, contributes to the score of a class, in the unit of the score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +50,15 @@ class Contributions:
     __repr__ = brief
 
     @staticmethod
-    def joined(parts: "list[Contributions]") -> "Contributions":
-        """Return those of several batches as one."""
+    def joined(parts: "Sequence[Contributions]") -> "Contributions":
+        """Return those of several batches as one.
+
+        Parameters
+        ----------
+        parts
+            At least one.
+
+        """
         return Contributions(*(torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS))
 
 
@@ -102,9 +110,8 @@ def contribute(suffix: tap.Suffix, classes: Int[Tensor, " images"]) -> Contribut
         missing = score - rest - values.sum(1)
         if bool((missing.abs() <= EXACT * (score - rest).abs()).all()):
             break
-    parts = (maps, values, rest, missing, score)
-    shown = [part.detach().float().cpu() for part in parts]
-    return Contributions(*shown, classes=classes.cpu())
+    maps, values, rest, missing, score = (part.detach().float().cpu() for part in (maps, values, rest, missing, score))
+    return Contributions(maps, values, rest, missing, score, classes.cpu())
 
 
 def _integrated(suffix: tap.Suffix, classes: Tensor, steps: int) -> Float[Tensor, "images concepts"]:

@@ -23,8 +23,15 @@ ENOUGH = 0.95
 class Choice:
     """What was found for one number of concepts.
 
-    count : of the concepts. explained : share of the variance of the half that was not fitted, the mean of both ways.
-    stability : mean cosine of the concepts of both halves, matched one to one.
+    Attributes
+    ----------
+    count : int
+        Of the concepts.
+    explained : float
+        Share of the variance of the half that was not fitted, the mean of both ways.
+    stability : float
+        Mean cosine of the concepts of both halves, matched one to one.
+
     """
 
     count: int

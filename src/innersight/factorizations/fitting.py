@@ -9,7 +9,7 @@ from torch import Tensor
 
 from innersight.errors import InnersightError
 from innersight.factorizations.factorization import Factorization
-from innersight.factorizations.kinds import Fitted, factorizations
+from innersight.factorizations.kinds import Fit, factorizations
 from innersight.quotients import normalised
 from innersight.scalars import seed_of, shown
 
@@ -67,9 +67,7 @@ def _constant(vectors: Float[Tensor, "n units"]) -> tuple[str, ...]:
     return (f"{number:,} of {vectors.shape[1]:,} units are constant",) if number else ()
 
 
-def _finished(
-    by: str, fitted: Fitted, size: float, settings: Mapping[str, Any], notes: tuple[str, ...]
-) -> Factorization:
+def _finished(by: str, fitted: Fit, size: float, settings: Mapping[str, Any], notes: tuple[str, ...]) -> Factorization:
     empty = int((~fitted.directions.any(1)).sum())
     if empty:
         few = f"{by} found {len(fitted.directions) - empty} concepts, not {len(fitted.directions)}"

@@ -17,7 +17,14 @@ from innersight.tap.passes import layout
 
 @runtime_checkable
 class Coder(Protocol):
-    """Turns activation vectors into concepts: a `Factorization`."""
+    """Turns activation vectors into concepts: a `Factorization`.
+
+    Attributes
+    ----------
+    directions : Tensor
+        (concepts, units), what each concept adds to the layer, of unit length.
+
+    """
 
     @property
     def directions(self) -> Float[Tensor, "concepts units"]:
@@ -25,7 +32,19 @@ class Coder(Protocol):
         ...
 
     def encode(self, vectors: Float[Tensor, "N units"]) -> Float[Tensor, "N concepts"]:
-        """Return how strong each concept is in each vector."""
+        """Return how strong each concept is in each vector.
+
+        Parameters
+        ----------
+        vectors
+            (N, units).
+
+        Returns
+        -------
+        torch.Tensor
+            (N, concepts).
+
+        """
         ...
 
 
@@ -58,7 +77,18 @@ class ConceptLayer:
 
     @classmethod
     def of(cls, name: str, layer: str, coder: Coder) -> "ConceptLayer":
-        """Return the layer of a set of concepts. name : of the set, such as "nmf"."""
+        """Return the layer of a set of concepts.
+
+        Parameters
+        ----------
+        name
+            Of the set, such as "nmf".
+        layer
+            The layer that it reads.
+        coder
+            How concepts are computed.
+
+        """
         return cls(f"{layer}~{name}", layer, coder, ConceptUnits())
 
     @property
@@ -68,7 +98,19 @@ class ConceptLayer:
 
     @contextmanager
     def inside(self, model: Model) -> Iterator[None]:
-        """Inside, passes of the network go through the concepts, where something reads them."""
+        """Inside, passes of the network go through the concepts, where something reads them.
+
+        Parameters
+        ----------
+        model
+            The network.
+
+        Raises
+        ------
+        InnersightError
+            Where the layer has another number of units than the directions.
+
+        """
         if not (self.module._forward_hooks or "forward" in vars(self.module)):
             yield
             return

@@ -1,7 +1,7 @@
 """How activation vectors are factorized. One file each.
 
 A factorization takes vectors (N, units) in float64 on the CPU, finite, not all equal, the largest value 1 or -1, the
-number of concepts and a seed, and returns a `Fitted`. What else it states says how vectors become codes.
+number of concepts and a seed, and returns a `Fit`. What else it states says how vectors become codes.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from innersight.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class Fit:
     """What a factorization found.
 
     directions : (concepts, units), not zero; their length does not matter. offset : (units,) subtracted from vectors
@@ -27,7 +27,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-factorizations: Registry[Callable[..., Fitted]] = Registry(
+factorizations: Registry[Callable[..., Fit]] = Registry(
     "factorization",
     "innersight.factorizations.kinds",
     encode=None,

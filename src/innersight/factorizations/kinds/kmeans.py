@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.factorizations.kinds import Fitted, factorizations
+from innersight.factorizations.kinds import Fit, factorizations
 from innersight.quotients import normalised
 
 
@@ -28,7 +28,7 @@ def encode(
     most=min,
     limits="a location that shows two concepts has the stronger one only",
 )
-def kmeans(vectors: Float[Tensor, "n units"], count: int, seed: int, *, starts: int = 4) -> Fitted:
+def kmeans(vectors: Float[Tensor, "n units"], count: int, seed: int, *, starts: int = 4) -> Fit:
     """Clusters of vectors by their angle, each vector weighted by its squared length.
 
     By the angle, because a location that shows the same more strongly has a longer vector.
@@ -57,4 +57,4 @@ def kmeans(vectors: Float[Tensor, "n units"], count: int, seed: int, *, starts: 
             solver.fit(normalised(some, 1).numpy(), sample_weight=weights.numpy())
         except ConvergenceWarning as error:
             raise InnersightError(f"the vectors have fewer than {count} directions: give a smaller count") from error
-    return Fitted(torch.from_numpy(solver.cluster_centers_), torch.zeros(vectors.shape[1]))
+    return Fit(torch.from_numpy(solver.cluster_centers_), torch.zeros(vectors.shape[1]))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.factorizations.kinds import Fitted, factorizations
+from innersight.factorizations.kinds import Fit, factorizations
 from innersight.factorizations.nnls import solve_nonnegative
 
 
@@ -28,7 +28,7 @@ def encode(
 )
 def nmf(
     vectors: Float[Tensor, "n units"], count: int, seed: int, *, iterations: int = 200, tolerance: float = 1e-4
-) -> Fitted:
+) -> Fit:
     """Directions and codes of 0 or more whose products come nearest to the rectified activations.
 
     It starts from the singular vectors (NNDSVD, Boutsidis and Gallopoulos 2008, doi:10.1016/j.patcog.2007.09.010), so
@@ -60,7 +60,7 @@ def nmf(
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver.fit(rectified.numpy())
     directions = torch.from_numpy(solver.components_)
-    return Fitted(directions, torch.zeros(vectors.shape[1]), notes=_below(vectors))
+    return Fit(directions, torch.zeros(vectors.shape[1]), notes=_below(vectors))
 
 
 def _below(vectors: Tensor) -> tuple[str, ...]:

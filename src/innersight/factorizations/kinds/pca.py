@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from innersight.errors import InnersightError
-from innersight.factorizations.kinds import Fitted, factorizations
+from innersight.factorizations.kinds import Fit, factorizations
 
 PRESENT = 1e-12
 
@@ -25,7 +25,7 @@ def encode(
     most=lambda vectors, units: min(vectors - 1, units),
     limits="directions are at right angles and codes have both signs, so most are mixtures of what is seen",
 )
-def pca(vectors: Float[Tensor, "n units"], count: int, seed: int) -> Fitted:
+def pca(vectors: Float[Tensor, "n units"], count: int, seed: int) -> Fit:
     """Directions of the highest variance, at right angles to each other.
 
     Each points to where the codes are skewed: to the rare, strong responses.
@@ -49,4 +49,4 @@ def pca(vectors: Float[Tensor, "n units"], count: int, seed: int) -> Fitted:
     directions = found.T.flip(0)[:count]
     codes = centred @ directions.T
     skewness = (codes / codes.abs().amax(0)).pow(3).sum(0)
-    return Fitted(directions * torch.where(skewness < 0, -1, 1)[:, None], offset)
+    return Fit(directions * torch.where(skewness < 0, -1, 1)[:, None], offset)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from innersight.errors import InnersightError
-from innersight.factorizations.kinds import Fitted, factorizations
+from innersight.factorizations.kinds import Fit, factorizations
 
 BATCH = 1024
 RATE = 3e-3
@@ -46,7 +46,7 @@ def check(tensors: Mapping[str, Tensor], concepts: int) -> None:
     most=lambda vectors, units: vectors,
     limits="trained by gradients from a random start: seeds differ more than those of the others",
 )
-def sae(vectors: Float[Tensor, "n units"], count: int, seed: int, *, active: int = 0, steps: int = 2000) -> Fitted:
+def sae(vectors: Float[Tensor, "n units"], count: int, seed: int, *, active: int = 0, steps: int = 2000) -> Fit:
     """Directions of which each vector is the sum of a few, picked by a linear encoder (TopK).
 
     A direction that no vector used for the length of an epoch starts anew, at what a vector that is explained badly
@@ -79,7 +79,7 @@ def sae(vectors: Float[Tensor, "n units"], count: int, seed: int, *, active: int
             training.step(step / steps)
     notes = (f"{training.unused} of {count} concepts are used by no vector",) if training.unused else ()
     tensors = {"encoder": training.encoder, "bias": training.bias.double() * scale, "active": torch.tensor(active)}
-    return Fitted(training.directions.detach(), offset, {name: one.detach() for name, one in tensors.items()}, notes)
+    return Fit(training.directions.detach(), offset, {name: one.detach() for name, one in tensors.items()}, notes)
 
 
 class _Training:
