@@ -25,6 +25,7 @@ const KEYS = [
 const ELSEWHERE = [
   [["←", "→", "↑", "↓"], "on a focused map: read its values cell by cell"],
   [["←", "→"], "on a unit's page or an enlarged pattern: previous / next"],
+  [["Ctrl P"], "print this page with everything drawn"],
   [["Esc"], "close a dialog"],
 ];
 

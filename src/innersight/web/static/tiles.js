@@ -13,7 +13,9 @@ const watcher = new IntersectionObserver((changes) => {
 class InsTile extends HTMLElement {
   #painter = /** @type {(canvas: HTMLCanvasElement, width: number) => unknown} */ (() => {});
   #near = false;
+  #held = false;
   #turn = 0;
+  #painting = Promise.resolve();
 
   connectedCallback() {
     watcher.observe(this);
@@ -27,7 +29,15 @@ class InsTile extends HTMLElement {
   /** `painter(canvas, width)` draws for a tile of that many CSS pixels; setting it again draws again. */
   set painter(painter) {
     this.#painter = painter;
-    if (this.#near) this.#paint();
+    if (this.#near || this.#held) this.#painting = this.#paint();
+  }
+
+  /** Whether the tile is drawn and kept so wherever it is; resolves when it is drawn. */
+  hold(held) {
+    this.#held = held;
+    if (held && !this.#near && this.dataset.state !== "drawn") this.#painting = this.#paint();
+    if (!held && !this.#near) this.#free();
+    return this.#painting;
   }
 
   /** Draw the same on a canvas of its own, whether or not the tile is near. */
@@ -40,13 +50,14 @@ class InsTile extends HTMLElement {
   set near(near) {
     if (near === this.#near) return;
     this.#near = near;
-    if (near) {
-      this.#paint();
-    } else {
-      this.#turn++;
-      this.replaceChildren();
-      this.dataset.state = "waiting";
-    }
+    if (near && this.dataset.state !== "drawn") this.#painting = this.#paint();
+    if (!near && !this.#held) this.#free();
+  }
+
+  #free() {
+    this.#turn++;
+    this.replaceChildren();
+    this.dataset.state = "waiting";
   }
 
   async #paint() {
@@ -74,6 +85,28 @@ class InsTile extends HTMLElement {
 }
 
 customElements.define("ins-tile", InsTile);
+
+let whole = false; // whether long grids hold all their tiles
+
+/** Draw every tile of the page, also those that are not in it yet, and keep them until `letGo`; `progress(done, all)`. */
+export async function drawEverything(progress) {
+  whole = true;
+  dispatchEvent(new Event("whole"));
+  const tiles = /** @type {InsTile[]} */ ([...document.querySelectorAll("main ins-tile")]);
+  let done = 0;
+  progress(done, tiles.length);
+  await Promise.all(tiles.map(async (one) => {
+    await one.hold(true);
+    progress(++done, tiles.length);
+  }));
+}
+
+/** Keep only what is near the window again. */
+export function letGo() {
+  whole = false;
+  dispatchEvent(new Event("whole"));
+  for (const one of /** @type {NodeListOf<InsTile>} */ (document.querySelectorAll("main ins-tile"))) one.hold(false);
+}
 
 /**
  * A tile of the shape [width, height]; `crisp` keeps the cells of a small map square.
@@ -147,8 +180,8 @@ function keepNear(list, count, entry) {
     }
     const { top } = list.getBoundingClientRect();
     const rows = Math.ceil(count / widths.length);
-    const from = clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows) * widths.length;
-    const to = Math.min(count, (clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows) + 1) * widths.length);
+    const from = whole ? 0 : clamp(Math.floor((-innerHeight / 2 - top) / pitch), rows) * widths.length;
+    const to = whole ? count : Math.min(count, (clamp(Math.ceil((1.5 * innerHeight - top) / pitch), rows) + 1) * widths.length);
     for (const [i, element] of shown) {
       if (i >= from && i < to) continue;
       element.remove();
@@ -183,6 +216,7 @@ function keepNear(list, count, entry) {
   });
   watching.observe(list);
   addEventListener("scroll", schedule, { passive: true, signal: life.signal });
+  addEventListener("whole", arrange, { signal: life.signal });
 }
 
 function clamp(row, rows) {

@@ -1,0 +1,73 @@
+"""What is printed is what the page holds: every tile, in light colours, without what can only be pressed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from browser import Reader
+from web_fixture import write_study
+
+from innersight.web.report import write_report
+
+pytestmark = pytest.mark.browser
+UNDRAWN = "document.querySelectorAll('main ins-tile:not([data-state=drawn])').length"
+# Different images among the tiles that paper shows.
+DISTINCT = """() => new Set([...document.querySelectorAll("main ins-tile")].filter((tile) => !tile.closest(".picker, .suggest"))
+  .map((tile) => tile.querySelector("canvas").toDataURL())).size"""
+
+
+def images(reader: Reader) -> int:
+    """Return how many different images the page has as a PDF."""
+    return len(re.findall(rb"/Subtype\s*/Image", reader.page.pdf(print_background=True)))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("", "Eight drawn"), ("#/i/p0", "ambra"), ("#/x?units=stages.1:7,stem.conv:3", "Units")]
+)
+def test_everything_is_drawn_before_it_is_printed(anywhere: Reader, address: str, expected: str) -> None:
+    anywhere.go(address or "#/", expected)
+    page = anywhere.page
+    page.keyboard.press("Control+p")
+    anywhere.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
+    distinct = page.evaluate(DISTINCT)
+    assert images(anywhere) >= distinct > 7
+    # Afterwards only what is near is kept.
+    assert (page.evaluate(UNDRAWN) > 0) is (address != "#/x?units=stages.1:7,stem.conv:3")
+
+
+def test_a_print_of_the_browsers_own_says_what_it_lacks(reader: Reader) -> None:
+    page = reader.page
+    said = "getComputedStyle(document.querySelector('.print-undrawn')).display"
+    before = images(reader)
+    page.emulate_media(media="print")
+    assert page.evaluate(said) == "block"
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Print this page").click()
+    reader.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
+    assert images(reader) > 2 * before
+    page.emulate_media(media="print")
+    assert page.evaluate(said) == "none"
+
+
+def test_long_grids_are_printed_whole_and_in_light_colours(chromium: object, tmp_path: Path) -> None:
+    report = write_report(write_study(tmp_path / "many", many=300), tmp_path / "report.html")
+    reader = Reader(chromium, f"{report.as_uri()}#/l/stages.2", color_scheme="dark")
+    page = reader.page
+    assert page.locator("main .tile").count() < 300
+    page.keyboard.press("Control+p")
+    reader.wait(f"document.querySelectorAll('main .tile').length === 300 && {UNDRAWN} === 0")
+    reader.wait("!document.querySelector('.print-note')")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".bar-top").is_hidden()
+    assert page.locator("main .toolbar").first.is_hidden()
+    # In the flow of the page: no tile lies over another.
+    tops = page.evaluate("[...document.querySelectorAll('main li')].map((li) => [li.offsetLeft, li.offsetTop].join())")
+    assert len(set(tops)) == 300
+    page.emulate_media(media="screen")
+    distinct = page.evaluate(DISTINCT)
+    assert images(reader) >= distinct > 200
+    reader.wait("document.querySelectorAll('main .tile').length < 300")
+    reader.close()
