@@ -72,7 +72,8 @@ def test_a_narrow_start_page_folds_long_sections(chromium: object, report: Path)
     page = reader.page
     reader.wait("document.querySelectorAll('.fold[data-long]').length > 4")
     assert page.evaluate("document.documentElement.scrollHeight") < 11_000
-    hidden = "(fold => fold.scrollHeight > fold.clientHeight)(document.querySelector('#training .fold'))"
+    fold = "document.querySelector('#training .fold')"
+    hidden = f"{fold}.scrollHeight > {fold}.clientHeight"
     assert page.evaluate(hidden)
     page.get_by_role("button", name="Show all: How the network was trained").click()
     assert not page.evaluate(hidden)

@@ -14,7 +14,8 @@ from innersight.web.report import write_report
 pytestmark = pytest.mark.browser
 UNDRAWN = "document.querySelectorAll('main ins-tile:not([data-state=drawn])').length"
 # Different images among the tiles that paper shows.
-DISTINCT = """() => new Set([...document.querySelectorAll("main ins-tile")].filter((tile) => !tile.closest(".picker, .suggest"))
+DISTINCT = """() => new Set([...document.querySelectorAll("main ins-tile")]
+  .filter((tile) => !tile.closest(".picker, .suggest"))
   .map((tile) => tile.querySelector("canvas").toDataURL())).size"""
 
 
@@ -43,7 +44,7 @@ def test_a_print_of_the_browsers_own_says_what_it_lacks(reader: Reader) -> None:
     before = images(reader)
     page.emulate_media(media="print")
     assert page.evaluate(said) == "block"
-    page.emulate_media(media="screen")
+    page.emulate_media(media="null")
     page.get_by_role("button", name="Print this page").click()
     reader.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
     assert images(reader) > 2 * before
@@ -66,7 +67,7 @@ def test_long_grids_are_printed_whole_and_in_light_colours(chromium: object, tmp
     # In the flow of the page: no tile lies over another.
     tops = page.evaluate("[...document.querySelectorAll('main li')].map((li) => [li.offsetLeft, li.offsetTop].join())")
     assert len(set(tops)) == 300
-    page.emulate_media(media="screen")
+    page.emulate_media(media="null")
     distinct = page.evaluate(DISTINCT)
     assert images(reader) >= distinct > 200
     reader.wait("document.querySelectorAll('main .tile').length < 300")

@@ -32,12 +32,17 @@ class InsTile extends HTMLElement {
     if (this.#near || this.#held) this.#painting = this.#paint();
   }
 
-  /** Whether the tile is drawn and kept so wherever it is; resolves when it is drawn. */
-  hold(held) {
-    this.#held = held;
-    if (held && !this.#near && this.dataset.state !== "drawn") this.#painting = this.#paint();
-    if (!held && !this.#near) this.#free();
-    return this.#painting;
+  /** Draw the tile wherever it is and keep it drawn; `release` ends that. */
+  async hold() {
+    this.#held = true;
+    if (!this.#near && this.dataset.state !== "drawn") this.#painting = this.#paint();
+    // It may have begun anew meanwhile, because the tile came near.
+    for (let last = /** @type {Promise<void> | null} */ (null); last !== this.#painting;) await (last = this.#painting);
+  }
+
+  release() {
+    this.#held = false;
+    if (!this.#near) this.#free();
   }
 
   /** Draw the same on a canvas of its own, whether or not the tile is near. */
@@ -96,7 +101,7 @@ export async function drawEverything(progress) {
   let done = 0;
   progress(done, tiles.length);
   await Promise.all(tiles.map(async (one) => {
-    await one.hold(true);
+    await one.hold();
     progress(++done, tiles.length);
   }));
 }
@@ -105,7 +110,7 @@ export async function drawEverything(progress) {
 export function letGo() {
   whole = false;
   dispatchEvent(new Event("whole"));
-  for (const one of /** @type {NodeListOf<InsTile>} */ (document.querySelectorAll("main ins-tile"))) one.hold(false);
+  for (const one of /** @type {NodeListOf<InsTile>} */ (document.querySelectorAll("main ins-tile"))) one.release();
 }
 
 /**
