@@ -11,7 +11,7 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.factorizations.factorization import Factorization
-from innersight.factorizations.fitting import fit_count
+from innersight.factorizations.fitting import checked_vectors, fit_count
 from innersight.scalars import integer
 
 SEEDS = 5
@@ -40,7 +40,7 @@ class Stability:
 
 
 def stability(
-    vectors: Float[Tensor, "n units"],
+    vectors: Tensor,
     factorization: Factorization,
     *,
     seeds: int = SEEDS,
@@ -85,6 +85,7 @@ def stability(
     """
     if integer(seeds, "seeds") < 2:
         raise InnersightError(f"seeds={seeds}: give 2 or more, to compare them")
+    vectors = checked_vectors(vectors)
     first = halves(len(vectors), groups, factorization.settings["seed"])
     again = [_again(vectors, factorization, factorization.settings["seed"] + i) for i in range(1, seeds)]
     parts = [_again(vectors[half], factorization, factorization.settings["seed"]) for half in (first, ~first)]

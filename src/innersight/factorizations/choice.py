@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from innersight.errors import InnersightError
@@ -40,7 +40,7 @@ class Choice:
 
 
 def choose_count(
-    vectors: Float[Tensor, "n units"],
+    vectors: Tensor,
     by: str = "nmf",
     counts: Sequence[int] = COUNTS,
     *,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from innersight.errors import InnersightError
@@ -15,7 +15,7 @@ AUTO = "auto"
 
 
 def fit(
-    vectors: Float[Tensor, "n units"],
+    vectors: Tensor,
     by: str = "nmf",
     count: int | str = 16,
     *,

@@ -11,7 +11,7 @@ from torch import Tensor
 from innersight.brief import brief as short
 from innersight.errors import InnersightError, brief
 from innersight.factorizations.kinds import factorizations
-from innersight.scalars import shown
+from innersight.scalars import seed_of, shown
 
 LENGTH = 1e-3
 """By how much a direction's length may differ from 1 in a file."""
@@ -64,7 +64,7 @@ class Factorization:
         """How many units a vector has."""
         return self.directions.shape[1]
 
-    def encode(self, vectors: Float[Tensor, "n units"]) -> Float[Tensor, "n concepts"]:
+    def encode(self, vectors: Tensor) -> Float[Tensor, "n concepts"]:
         """Return how much of each concept is in each vector.
 
         Parameters
@@ -94,7 +94,7 @@ class Factorization:
         codes: Tensor = encode(wide - self.offset.to(wide), self.directions.to(wide), self.tensors)
         return codes.masked_fill(~finite, float("nan")).to(vectors.dtype)
 
-    def decode(self, codes: Float[Tensor, "n concepts"]) -> Float[Tensor, "n units"]:
+    def decode(self, codes: Tensor) -> Float[Tensor, "n units"]:
         """Return the vectors that codes stand for: the sum of the directions, each times its code, and the offset.
 
         Parameters
@@ -154,8 +154,8 @@ class Factorization:
         if set(tensors) != set(wanted):
             raise InnersightError(f"{kind} has the tensors {', '.join(sorted(wanted))}, not {_listed(tensors)}")
         directions = tensors["directions"]
-        if directions.ndim != 2 or not directions.numel():
-            raise InnersightError(f"directions have shape {tuple(directions.shape)}: they are (concepts, units)")
+        if not isinstance(directions, Tensor) or directions.ndim != 2 or not directions.numel():
+            raise InnersightError(f"directions are {shown(directions)}: give (concepts, units), neither of them 0")
         sizes = dict(zip(("concepts", "units"), directions.shape, strict=True))
         for name, dims in wanted.items():
             _check(name, tensors[name], tuple(sizes[dim] for dim in dims), whole=not dims)
@@ -182,6 +182,9 @@ def _plain(data: Mapping[str, Any]) -> tuple[str, tuple[str, ...], dict[str, Any
     for name, value in settings.items():
         if name not in known or type(value) is not type(known[name]):
             raise InnersightError(f"{kind} has no setting {brief(name)}={shown(value)}")
+    if "seed" not in settings:
+        raise InnersightError(f"settings are {shown(settings)}: seed is missing")
+    seed_of(settings["seed"])
     return kind, tuple(notes), dict(settings)
 
 

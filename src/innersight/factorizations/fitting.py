@@ -16,9 +16,7 @@ from innersight.scalars import seed_of, shown
 CHUNK = 4096
 
 
-def fit_count(
-    vectors: Float[Tensor, "n units"], by: str, count: int, seed: int, options: Mapping[str, Any]
-) -> Factorization:
+def fit_count(vectors: Tensor, by: str, count: int, seed: int, options: Mapping[str, Any]) -> Factorization:
     """Return what `fit` does, for a given number of concepts."""
     entry = factorizations.entry(by)
     factorizations.check_options(by, options)

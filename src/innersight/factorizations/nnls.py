@@ -9,12 +9,14 @@ from torch import Tensor
 from innersight.quotients import precise
 
 RIDGE = 1e-10
-"""Added to the squared lengths of the directions, which are 1: equal directions then share what they explain."""
+"""Added to the squared lengths of directions that are nearly dependent: equal ones then share what they explain."""
 SETTLED = 1e-10
 """How far below zero a code or a slope counts as zero, as a share of the largest product of vector and direction."""
+INVERTIBLE = 1e6
+"""The condition number up to which the directions' products are inverted."""
 EXCHANGES = 3
-SWEEPS = 8
-MEMORY = 2**23
+SWEEPS = 16
+MEMORY = 2**18
 
 
 def solve_nonnegative(
@@ -49,44 +51,43 @@ def solve_nonnegative(
 
     """
     fixed = precise(directions.detach())
-    gram = fixed @ fixed.T
-    gram.diagonal().add_(RIDGE)
-    codes: Tensor = _Nonnegative.apply(precise(vectors) @ fixed.T, gram)
+    codes: Tensor = _Nonnegative.apply(precise(vectors) @ fixed.T, *_system(fixed @ fixed.T))
     return codes.to(vectors.dtype)
 
 
 class _Nonnegative(torch.autograd.Function):
     @staticmethod
-    def forward(products: Tensor, gram: Tensor) -> Tensor:
-        return _pivot(products, gram)
+    def forward(products: Tensor, gram: Tensor, inverse: Tensor | None) -> Tensor:
+        return _pivot(products, gram, inverse)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output > 0, inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        above, gram = ctx.saved_tensors
-        return _Restricted.apply(gradient, above, gram), None
-
-
-class _Restricted(torch.autograd.Function):
-    """Solve for some concepts only. It is linear and symmetric: it is its own derivative."""
-
-    @staticmethod
-    def forward(products: Tensor, above: Tensor, gram: Tensor) -> Tensor:
-        return _solve(products, above, gram)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(output > 0, *inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return _Restricted.apply(gradient, *ctx.saved_tensors), None, None
 
 
-def _pivot(products: Float[Tensor, "n concepts"], gram: Float[Tensor, "concepts concepts"]) -> Tensor:
+class _Restricted(torch.autograd.Function):
+    """Solve for some concepts only. It is linear and symmetric: it is its own derivative."""
+
+    @staticmethod
+    def forward(products: Tensor, above: Tensor, gram: Tensor, inverse: Tensor | None) -> Tensor:
+        return _solve(products, above, gram, inverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Restricted.apply(gradient, *ctx.saved_tensors), None, None, None
+
+
+def _pivot(
+    products: Float[Tensor, "n concepts"], gram: Float[Tensor, "concepts concepts"], inverse: Tensor | None
+) -> Float[Tensor, "n concepts"]:
     size = products.abs().amax(1, keepdim=True) if products.shape[1] else products.new_zeros(len(products), 1)
     finite = torch.isfinite(size)
     even = (products / size.masked_fill(size == 0, 1)).masked_fill(~finite, 0)
@@ -98,7 +99,7 @@ def _pivot(products: Float[Tensor, "n concepts"], gram: Float[Tensor, "concepts 
     left = torch.full_like(rows, EXCHANGES)
     while len(rows):
         own = above[rows]
-        found = _solve(even[rows], own, gram)
+        found = _solve(even[rows], own, gram, inverse)
         slope = found @ gram - even[rows]
         wrong = torch.where(own, found, slope) < -SETTLED
         number = wrong.sum(1)
@@ -128,25 +129,49 @@ def _descend(products: Float[Tensor, "n concepts"], gram: Float[Tensor, "concept
     return codes.T.contiguous()
 
 
+def _system(gram: Float[Tensor, "concepts concepts"]) -> tuple[Tensor, Tensor | None]:
+    """Return the system of all concepts and its inverse; where that would lose digits, with the ridge and None."""
+    inverse, _ = torch.linalg.inv_ex(gram)
+    condition = gram.abs().sum(1).max() * inverse.abs().sum(1).max()
+    if float(condition) < INVERTIBLE:
+        return gram, inverse
+    return gram + RIDGE * torch.eye(len(gram)).to(gram), None
+
+
 def _solve(
-    products: Float[Tensor, "n concepts"], above: Bool[Tensor, "n concepts"], gram: Float[Tensor, "concepts concepts"]
+    products: Float[Tensor, "n concepts"],
+    above: Bool[Tensor, "n concepts"],
+    gram: Float[Tensor, "concepts concepts"],
+    inverse: Float[Tensor, "concepts concepts"] | None,
 ) -> Float[Tensor, "n concepts"]:
     """Return the codes without a bound on the concepts named by `above`; 0 for the others."""
-    codes = torch.zeros_like(products)
-    number = above.sum(1)
-    order = above.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    if inverse is None:
+        return _solve_within(products, above, gram)
+    # Time grows with the cube of the system: where most concepts are above zero, solve for those that are not.
+    few = 2 * above.sum(1, keepdim=True) <= above.shape[1]
+    every = products @ inverse
+    surplus = _solve_within(every, ~above & ~few, inverse) @ inverse
+    return torch.where(few, _solve_within(products, above & few, gram), (every - surplus) * above)
+
+
+def _solve_within(
+    right: Float[Tensor, "n concepts"], chosen: Bool[Tensor, "n concepts"], system: Float[Tensor, "concepts concepts"]
+) -> Float[Tensor, "n concepts"]:
+    """Return what solves the rows and columns of the system that each row of `chosen` names; 0 elsewhere."""
+    codes = torch.zeros_like(right)
+    number, concepts = chosen.sum(1), chosen.shape[1]
+    order = chosen.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     width = 1
-    while width < 2 * products.shape[1]:
-        # Most vectors need few of the concepts, and small systems are solved much faster.
+    while width < 2 * concepts:
         rows = ((number > width // 2) & (number <= width)).nonzero()[:, 0]
-        size = min(width, products.shape[1])
+        size = min(width, concepts)
         for some in torch.split(rows, max(1, MEMORY // size**2)):
             at = order[some, :size]
             used = torch.arange(size, device=at.device) < number[some, None]
-            both = used[:, :, None] & used[:, None, :]
-            system = torch.where(both, gram[at[:, :, None], at[:, None, :]], torch.eye(size).to(gram))
-            right = (products[some].gather(1, at) * used)[..., None]
-            solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))[..., 0]
+            own = system.take(at[:, :, None] * concepts + at[:, None, :])
+            own = own.where(used[:, :, None] & used[:, None, :], torch.eye(size).to(own))
+            given = right[some].gather(1, at) * used
+            solved = torch.cholesky_solve(given[..., None], torch.linalg.cholesky(own))[..., 0]
             codes[some] = codes[some].scatter(1, at, solved * used)
         width *= 2
     return codes

@@ -35,7 +35,7 @@ class Explained:
     __repr__ = brief
 
 
-def explained(factorization: Factorization, vectors: Float[Tensor, "n units"]) -> Explained:
+def explained(factorization: Factorization, vectors: Tensor) -> Explained:
     """Return how much of the vectors' variance the concepts explain.
 
     Parameters

@@ -45,16 +45,25 @@ def kmeans(vectors: Float[Tensor, "n units"], count: int, seed: int, *, starts: 
         How often it starts anew; the best is taken.
 
     """
+    return Fit(clusters(vectors, count, seed, starts), torch.zeros(vectors.shape[1]))
+
+
+def clusters(vectors: Float[Tensor, "n units"], count: int, seed: int, starts: int) -> Float[Tensor, "concepts units"]:
+    """Return the centres of clusters of vectors by their angle, each vector weighted by its squared length.
+
+    Raises InnersightError where the vectors have too few directions.
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     some = vectors[vectors.any(1)]
-    weights = (some / some.abs().max()).square().sum(1)
+    if len(some) < count:
+        raise InnersightError(f"{len(some)} of the vectors are not zero, for {count} concepts: give a smaller count")
     solver = KMeans(count, n_init=starts, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            solver.fit(normalised(some, 1).numpy(), sample_weight=weights.numpy())
+            solver.fit(normalised(some, 1).numpy(), sample_weight=some.square().sum(1).numpy())
         except ConvergenceWarning as error:
             raise InnersightError(f"the vectors have fewer than {count} directions: give a smaller count") from error
-    return Fit(torch.from_numpy(solver.cluster_centers_), torch.zeros(vectors.shape[1]))
+    return torch.from_numpy(solver.cluster_centers_)

@@ -28,7 +28,7 @@ def encode(
 def pca(vectors: Float[Tensor, "n units"], count: int, seed: int) -> Fit:
     """Directions of the highest variance, at right angles to each other.
 
-    Each points to where the codes are skewed: to the rare, strong responses.
+    Each points to where the units together respond more, so that fits to other images agree on the sign.
 
     Parameters
     ----------
@@ -47,6 +47,4 @@ def pca(vectors: Float[Tensor, "n units"], count: int, seed: int) -> Fit:
     if rank < count:
         raise InnersightError(f"{count} concepts of vectors that vary along {rank} directions: give at most {rank}")
     directions = found.T.flip(0)[:count]
-    codes = centred @ directions.T
-    skewness = (codes / codes.abs().amax(0)).pow(3).sum(0)
-    return Fit(directions * torch.where(skewness < 0, -1, 1)[:, None], offset)
+    return Fit(directions * torch.where(directions.sum(1, keepdim=True) < 0, -1, 1), offset)
