@@ -158,7 +158,7 @@ def command(
         own = dict(_own(handler))
         if set(own) & set(declared):
             raise TypeError(f"{name} declares {set(own) & set(declared)} twice")
-        rest = {**_network(signature), **_concepts(signature, without), **(_OUTPUT if writes else {})}
+        rest = {**_network(signature), **_concepts(signature, panel, without), **(_OUTPUT if writes else {})}
 
         def run(**given: Any) -> None:
             asked = {key: value for key, value in given.items() if key not in own}
@@ -339,9 +339,9 @@ def _network(signature: Signature) -> dict[str, inspect.Parameter]:
     }
 
 
-def _concepts(signature: Signature, without: Sequence[str]) -> dict[str, inspect.Parameter]:
+def _concepts(signature: Signature, panel: str, without: Sequence[str]) -> dict[str, inspect.Parameter]:
     """Return the option for the concepts of a study, of a command that takes names of layers or units."""
-    if "study" in without or not UNITS_NAMED & signature.parameters.keys():
+    if "study" in without or (panel != UNITS and not UNITS_NAMED & signature.parameters.keys()):
         return {}
     info = typer.Option(
         "--study",
