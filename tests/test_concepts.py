@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 import innersight as ins
 from innersight import tap
 from innersight.concepts import Concepts, contribute, image_concepts, read_concepts
+from innersight.concepts.crops import crops_of
 from innersight.concepts.images import strongest
 from innersight.errors import InnersightError
 from innersight.layers import default_layers
@@ -173,6 +174,16 @@ def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:
         1,
         1,
     )
+
+
+def test_examples_that_are_gone_are_named(toon: Model, tmp_path: Path) -> None:
+    for i, name in enumerate(("ambra", "bosk", "corvo")):
+        draw(name, i).pixels.save(tmp_path / f"{name}.png")
+    found = ins.concepts(toon, tmp_path, layer="stage4", count=3)
+    assert not crops_of(found).lost
+    (tmp_path / "bosk.png").unlink()
+    (lost,) = crops_of(found).lost
+    assert "bosk.png" in lost
 
 
 def test_images_as_concepts_sum_to_the_score(toon: Model, found: Concepts) -> None:

@@ -146,10 +146,11 @@ class ConceptKeep:
 def packed(found: "Concepts", model: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """Return settings, document and tensors of the item that holds a set. model : the digest of the network."""
     stated, own = found.factorization.state()
-    rows, pixels, masks = crops_of(found)
+    cut = crops_of(found)
     directions = found.factorization.directions
     settings = {"model": model, "concepts": hashlib.sha256(directions.numpy().tobytes()).hexdigest()[:16]}
     tensors = {f"factorization/{name}": value for name, value in own.items()}
-    if len(rows):
-        tensors |= {"crops": torch.from_numpy(pixels), "masks": torch.from_numpy(masks)}
-    return settings, {**found.to_json(), "factorization": stated, "examples": rows}, tensors
+    if cut.rows:
+        tensors |= {"crops": torch.from_numpy(cut.pixels), "masks": torch.from_numpy(cut.masks)}
+    document = {**found.to_json(), "factorization": stated, "examples": cut.rows, "lost": list(cut.lost)}
+    return settings, document, tensors

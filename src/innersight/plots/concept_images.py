@@ -38,8 +38,8 @@ def concept_images(found: ConceptImages, *, limit: int = 6, columns: int = 2) ->
 
     """
     limit = min(limit, len(COLOURS))
-    rows, crops, _ = crops_of(found.concepts, 1)
-    best = {row["concept"]: crops[i] for i, row in enumerate(rows)}
+    cut = crops_of(found.concepts, 1)
+    best = {row["concept"]: cut.pixels[i] for i, row in enumerate(cut.rows)}
     lines = -(-len(found.images) // columns)
     wide, high = 2 * SIDE + LEGEND + 0.5, max(SIDE + 0.75, LINE * (limit + 1) + 0.8)
     width, height = columns * wide, lines * high

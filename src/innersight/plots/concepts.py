@@ -39,7 +39,7 @@ def concepts(found: Concepts, *, limit: int = 16, columns: int = 2) -> "Figure":
     if limit < 1 or columns < 1:
         raise InnersightError(f"limit={limit} and columns={columns} must be at least 1")
     order = found.order[:limit]
-    rows, pixels, masks = crops_of(found, SHOWN)
+    cut = crops_of(found, SHOWN)
     lines = -(-len(order) // columns)
     width, height = WIDTH * columns, lines * HEIGHT + 0.4
     figure = new_figure(width, height)
@@ -47,6 +47,7 @@ def concepts(found: Concepts, *, limit: int = 16, columns: int = 2) -> "Figure":
     figure.set_layout_engine("none")
     covered = found.to_json()["covered"]
     kept = "" if covered is None else f"  ·  alone they keep {covered:.0%} of the score"
+    kept += f"  ·  {len(cut.lost)} images can no longer be read" * bool(cut.lost)
     figure.text(
         0.12 / width, 1 - 0.08 / height,
         f"{len(found)} concepts of {found.layer} ({found.factorization.kind})  ·  {found.scan.images:,} images  ·  "
@@ -55,9 +56,9 @@ def concepts(found: Concepts, *, limit: int = 16, columns: int = 2) -> "Figure":
     )  # fmt: skip
     for place, concept in enumerate(order):
         line, column = divmod(place, columns)
-        own = [i for i, row in enumerate(rows) if row["concept"] == concept]
+        own = [i for i, row in enumerate(cut.rows) if row["concept"] == concept]
         corner = (column * WIDTH + 0.12, height - 0.4 - line * HEIGHT)
-        _card(figure, corner, found, concept, [_masked(pixels[i], masks[i]) for i in own])
+        _card(figure, corner, found, concept, [_masked(cut.pixels[i], cut.masks[i]) for i in own])
     return figure
 
 
