@@ -178,7 +178,7 @@ def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:
 
 def test_examples_that_are_gone_are_named(toon: Model, tmp_path: Path) -> None:
     for i, name in enumerate(("ambra", "bosk", "corvo")):
-        draw(name, i).pixels.save(tmp_path / f"{name}.png")
+        PILImage.fromarray(draw(name, i).pixels).save(tmp_path / f"{name}.png")
     found = ins.concepts(toon, tmp_path, layer="stage4", count=3)
     assert not crops_of(found).lost
     (tmp_path / "bosk.png").unlink()
