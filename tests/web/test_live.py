@@ -344,7 +344,7 @@ def test_a_large_report_is_a_page_and_a_folder(
     out = tmp_path / "out" / "big.html"
     monkeypatch.setattr(report, "LARGEST", 200_000)
     report.write_report(folder, out)
-    assert out.stat().st_size < 300_000
+    assert out.stat().st_size < 400_000
     assert sorted(path.name for path in out.parent.iterdir()) == ["big.html", "big_parts"]
     context = chromium.new_context()
     page = context.new_page()

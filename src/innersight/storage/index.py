@@ -15,6 +15,7 @@ from innersight.errors import InnersightError, printable
 from innersight.storage.study_folder import DATABASES, SIDES, GoneError, StudyFolder
 
 INDEX, LOCK = DATABASES
+PATIENCE = 0.5  # seconds; somebody who only looks whether the lock is held holds it for a moment
 TABLES = {
     "items": """CREATE TABLE items (
     key TEXT PRIMARY KEY,
@@ -84,7 +85,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
     if not folder.writable:
         raise InnersightError(f"{folder.folder} is read-only: copy the study to a folder of your own to compute more")
     path = _alone(folder, LOCK)
-    with _sentences(folder), closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+    with _sentences(folder), closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as db:
         try:
             db.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
@@ -94,6 +95,19 @@ def locked(folder: StudyFolder) -> Iterator[None]:
                 f"{folder.folder}: another process is working on this study; wait for it, or choose another folder"
             ) from error
         yield
+
+
+def at_work(folder: StudyFolder) -> bool:
+    """Return whether a process holds the lock of a study."""
+    if folder.file(LOCK) is None:
+        return False
+    address = f"{_alone(folder, LOCK).absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=0)) as db:
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.DatabaseError as error:
+            return "locked" in str(error)
+    return False
 
 
 def identity(folder: StudyFolder) -> str | None:

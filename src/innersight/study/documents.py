@@ -123,7 +123,7 @@ def _study(reader: StudyReader, files: Path, keys: Sequence[str]) -> dict[str, A
         "layers": layers,
         "how": {entry.name: entry.how(reader) if callable(entry.how) else entry.how for entry in known if entry.how},
         "missing": [
-            {"what": entry.name, "why": entry.missing}
+            {"what": entry.name, "why": entry.missing(reader) if callable(entry.missing) else entry.missing}
             for entry in known
             if entry.missing and not reader.items(entry.name)
         ],

@@ -26,14 +26,15 @@ Outcome = tuple[dict[str, Any], "dict[str, Tensor]"]
 class StudyTask:
     """One item to be computed: its key, the settings that its result depends on, and what computes it.
 
-    passes : about how many passes of one image through the network it takes, a backward pass being two; for the time
-    left.
+    words : what is computed, for people; that of the key where empty. passes : about how many passes of one image
+    through the network it takes, a backward pass being two; for the time left.
     """
 
     key: Key
     settings: dict[str, Any]
     compute: Callable[[], Outcome]
     passes: float = 1.0
+    words: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,8 @@ def unless_units(document: dict[str, Any], chosen: Selection) -> dict[str, Any] 
 # order : when its tasks are computed. requests : what can be asked for beyond the defaults. per : what the costs count
 # ("layer", "unit", "class", "map"; empty where nothing is measured), and counted : how many of these an Item made; the
 # seconds of one that made none do not count either.
-# missing : why there is nothing to show where it has no item. how : one or two sentences on the computation, or a
-# function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
+# missing : why there is nothing to show where it has no item; how : one or two sentences on the computation; both may be
+# a function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
 # layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
 # `study`, from (reader, files). select : a document, of the panel or of a layer, for a Selection: what changes in it;
 # None where the panel's own document is left out. A panel with a document states it. export : adds to a Content, from

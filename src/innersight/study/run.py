@@ -29,7 +29,7 @@ class TaskProgress:
 
     def begin(self, task: StudyTask) -> None:
         """Turn to a task."""
-        self._own, self._words = task.passes, task.key.words()
+        self._own, self._words = task.passes, task.words or task.key.words()
         self.within(0.0)
 
     def within(self, share: float) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
 from innersight.errors import InnersightError, WriteError
-from innersight.storage.index import INDEX
+from innersight.storage.index import INDEX, at_work
 from innersight.storage.permit import Permit, claims_of
 from innersight.storage.stamp import holds
 from innersight.storage.study_folder import GoneError, StudyFolder, parsed, written_by_innersight
@@ -21,7 +21,7 @@ from innersight.study.request import StudyRequest
 from innersight.web import uploads
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
-from innersight.web.schema import AnyRequest, Cost, Host, JobView, Limits, problems
+from innersight.web.schema import AnyRequest, Cost, Host, JobView, Limits, Progress, problems
 
 BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
 _CANNOT = "this host cannot compute, or too many jobs wait"
@@ -87,6 +87,12 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
             cost = {kind: Cost(**measured) for kind, measured in about.get("cost", {}).items()}
         limits = Limits(bytes=uploads.MAX_BYTES, pixels=uploads.MAX_PIXELS)
         return Host(compute=why is None, why=why, kinds=list(requests()), cost=cost, limits=limits)
+
+    @router.get("/progress")
+    def progress() -> Progress:
+        """Return whether the study is being computed, and what changes whenever its pages do."""
+        path = shown.path("web", "documents", "study.json")
+        return Progress(documents=str(path.stat().st_mtime_ns if path.is_file() else 0), busy=at_work(inside))
 
     @router.get("/jobs")
     def listed() -> list[JobView]:

@@ -3,6 +3,7 @@
 import queue
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ class Job:
     """One request and how far it is.
 
     share : 0 to 1. what : the item at work, in words. documents : keys of those written anew so far. error : a
-    sentence, or None.
+    sentence, or None. seconds : at work so far.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Job:
     what: str = ""
     documents: tuple[str, ...] = ()
     error: str | None = None
+    seconds: float = 0.0
 
 
 @dataclass(eq=False)
@@ -54,6 +56,7 @@ class Jobs:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stops: dict[str, threading.Event] = field(default_factory=dict)
     _at_work: str | None = None
+    _began: float = 0.0
     _thread: threading.Thread | None = None
 
     def add(self, request: StudyRequest) -> Job:
@@ -139,6 +142,7 @@ class Jobs:
                 if job is None or job.state != "waiting":
                     continue
                 self._jobs[key], self._at_work, stop = replace(job, state="running"), key, self._stops[key]
+                self._began = time.monotonic()
                 self._changed.notify_all()
             over: dict[str, Any] = {
                 "state": "failed",
@@ -184,5 +188,5 @@ class Jobs:
                 changes["documents"] = tuple(dict.fromkeys([*job.documents, document]))
             # A job that was cancelled stays so, whatever its last lines say.
             if job.state != "cancelled":
-                self._jobs[key] = replace(job, **changes)
+                self._jobs[key] = replace(job, **changes, seconds=time.monotonic() - self._began)
                 self._changed.notify_all()

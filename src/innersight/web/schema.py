@@ -45,8 +45,19 @@ class Host(BaseModel):
     limits: Limits
 
 
+class Progress(BaseModel):
+    """How far the study is. documents : changes whenever its pages do. busy : whether some process computes into it."""
+
+    documents: str
+    busy: bool
+
+
 class JobView(BaseModel):
-    """A job. share : 0 to 1. what : the item at work. documents : keys written anew so far. error : a sentence."""
+    """A job.
+
+    share : 0 to 1. what : the item at work. documents : keys written anew so far. error : a sentence. seconds : at
+    work so far.
+    """
 
     id: str
     request: AnyRequest
@@ -55,6 +66,7 @@ class JobView(BaseModel):
     what: str
     documents: list[str]
     error: str | None
+    seconds: float
 
     @classmethod
     def of(cls, job: Job) -> "JobView":

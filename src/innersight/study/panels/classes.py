@@ -35,7 +35,8 @@ class ClassesRequest(StudyRequest):
             classes = self.classes[start : start + CHUNK]
             key = Key("classes", part=f"classes={','.join(map(str, classes))}")
             passes = passes_of(context, len(classes), 2 * context.plan.steps)
-            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes), passes)
+            words = f"patterns of the classes {', '.join(context.model.labels[number] for number in classes)}"
+            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes), passes, words)
 
 
 def _planned(context: "StudyContext") -> Outcome:

@@ -78,6 +78,22 @@ def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]")
     }, {}
 
 
+def _missing(reader: "StudyReader") -> str:
+    from innersight.study.scanned import scan_settings
+
+    scanned, images = scan_settings(reader.store), reader.item("images")
+    at_hand = max(scanned["done"] if scanned else 0, len(images.document["images"]) if images else 0)
+    if at_hand >= LEAST and reader.plan["trust"]:
+        return (
+            "The heatmap methods have not been tested yet. Where no study is running, run the same `innersight study` "
+            "again: it tests them."
+        )
+    return (
+        f"The heatmap methods were not tested: that needs at least {LEAST} images. Scan a data set into the study "
+        "(`innersight scan MODEL IMAGES --out STUDY`), then run the study again."
+    )
+
+
 def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
     return reader.items("trust")[0].document
 
@@ -94,8 +110,7 @@ def _how(reader: "StudyReader") -> str:
 @panels.register(
     "Trust in heatmaps",
     order=150,
-    missing=f"The heatmap methods were not tested: that needs at least {LEAST} images. Scan a data set into the study "
-    "(`innersight scan MODEL IMAGES --out STUDY`), then run the study again.",
+    missing=_missing,
     how=_how,
     document=_document,
     select=_select,

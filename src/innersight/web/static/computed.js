@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { count, plural, seconds, size } from "./format.js";
 import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "./layer.js";
+import { roughly } from "./offering.js";
 import { allPanels } from "./panel.js";
 import { scroller } from "./scroller.js";
 import { urls } from "./study.js";
@@ -57,7 +58,7 @@ export function computedTable({ study, layers, documents }) {
       return h("tr", { "data-what": own.name },
         h("th", { scope: "row" }, row.title ?? own.title), h("td", {}, row.computed ?? "none"),
         h("td", { class: "tabular" }, took === null ? "" : seconds(took)), h("td", {}, row.missing ?? "nothing"),
-        h("td", { class: "tabular" }, cost === null ? "" : seconds(cost),
+        h("td", { class: "tabular" }, cost === null ? "" : `${roughly(cost)} for all`,
           row.left > 0 && own.offer ? h("span", { class: "in-table", "data-missing": own.name }) : null));
     }))), "What this study contains");
 }

@@ -8,12 +8,17 @@ const listeners = new Set();
 /** Ids of the jobs whose events are listened to. A browser opens six connections to a host, and others wait for them. */
 const streamed = new Set();
 const MAX_STREAMS = 2;
-const POLL_INTERVAL = 3000; // milliseconds between requests for the jobs of other windows
+export const POLL_INTERVAL = 3000; // milliseconds between requests for the jobs of other windows
 
 /** What this host can compute; null in a report. */
 export async function hostInfo() {
   if (isReport) return null;
   return parsed(await fetch("api/host"));
+}
+
+/** How far the study is: `documents` changes whenever its pages do, `busy` says whether it is being computed. */
+export async function studyProgress() {
+  return parsed(await fetch("api/progress"));
 }
 
 /** Call `listener` on every change: `listener(job, jobs)`. */

@@ -2,16 +2,19 @@
 
 import { byId, fill, h } from "./dom.js";
 import { dropImages } from "./drop.js";
-import { hostInfo, cancel, onJob, finished, resumeJobs } from "./jobs.js";
-import { mark, offerPanel } from "./offering.js";
+import { seconds } from "./format.js";
+import { activeJobs, hostInfo, cancel, onJob, finished, POLL_INTERVAL, resumeJobs, studyProgress } from "./jobs.js";
+import { learn, mark, offerPanel, roughly } from "./offering.js";
 import { allPanels, panelOf, partsOf } from "./panel.js";
 import { imagePins, unitPins } from "./pins.js";
 import { parseHash, shownPage } from "./router.js";
 import { download } from "./save.js";
 import { forget, getDocument } from "./source.js";
+import { urls } from "./study.js";
 
 const STATES = { waiting: "Waiting", running: "Computing", done: "Done", failed: "Failed", cancelled: "Cancelled" };
-const LINGER = 4000;
+const LINGER = 15_000; // milliseconds that a link to what was computed stays
+const MOMENT = 4000;
 const PATIENCE = 700;
 
 /** Begin; in a report nothing happens. `main` is where pages appear. */
@@ -22,6 +25,7 @@ export async function startLive(study, main) {
   const rows = new Map();
   let stale = false;
   let turns = 0;
+  let { documents } = await studyProgress();
   /** @type {number | null} */
   let timer = null;
 
@@ -33,7 +37,8 @@ export async function startLive(study, main) {
     if (stale) timer ??= setTimeout(renew, PATIENCE);
     if (finished(job)) {
       rows.delete(job.id);
-      if (job.state !== "failed") setTimeout(() => row.element.remove(), LINGER);
+      learn(job);
+      if (job.state !== "failed") setTimeout(() => row.element.remove(), job.state === "done" ? LINGER : MOMENT);
     }
     for (const button of main.querySelectorAll(".offer")) mark(button);
   });
@@ -47,6 +52,7 @@ export async function startLive(study, main) {
       return;
     }
     stale = false;
+    ({ documents } = await studyProgress());
     forget();
     Object.assign(study, await getDocument("study"));
     Object.assign(host, await hostInfo());
@@ -68,6 +74,18 @@ export async function startLive(study, main) {
   byId("tray-actions").prepend(problem, exportButton("Export", () => ({ units: unitPins(), images: imagePins() }), problem));
   await resumeJobs();
   await decorate();
+  const growing = h("p", { class: "growing", role: "status", hidden: true }, "This study is still being computed. Its pages grow by themselves.");
+  tray.append(growing);
+  setInterval(async () => {
+    if (document.hidden) return;
+    // A server that is gone is reported by the next request.
+    const now = await studyProgress().catch(() => null);
+    if (!now) return;
+    growing.hidden = !now.busy || activeJobs().length > 0;
+    if (now.documents === documents || activeJobs().length) return;
+    stale = true;
+    timer ??= setTimeout(renew, 0);
+  }, POLL_INTERVAL);
 
   async function decorate() {
     const address = parseHash(location.hash);
@@ -116,26 +134,59 @@ function exportRow() {
 }
 
 function jobRow(study, first) {
-  const name = h("span", { class: "job-name" }, title(study, first.request));
   const state = h("span", { class: "quiet job-state", role: "status" });
   const bar = h("progress", { max: "1", value: "0", "aria-label": title(study, first.request) });
-  const stop = h("button", { type: "button", class: "button", onclick: () => cancel(first) }, "Cancel");
+  const stop = h("button", { type: "button", class: "button", onclick: async () => {
+    stop.disabled = true;
+    fill(state, "Cancelling …");
+    await cancel(first);
+  } }, "Cancel");
   const close = h("button", { type: "button", class: "button", hidden: true, onclick: () => element.remove() }, "Close");
-  const element = h("div", { class: "job" }, name, h("span", { class: "job-actions" }, stop, close), bar, state);
+  const link = h("span", {});
+  const element = h("div", { class: "job" }, h("span", { class: "job-name" }, title(study, first.request)),
+    h("span", { class: "job-actions" }, link, stop, close), bar, state);
+  let job = first;
+  let since = performance.now();
+  const write = () => {
+    if (!stop.disabled || finished(job)) fill(state, job.error ?? stateText(job, job.seconds + (performance.now() - since) / 1000));
+  };
+  const ticking = setInterval(() => (element.isConnected && !finished(job) ? job.state === "running" && write() : clearInterval(ticking)), 1000);
   return {
     element,
-    update(job) {
+    update(now) {
+      [job, since] = [now, performance.now()];
       element.dataset.state = job.state;
-      bar.value = job.share;
+      // What is left may turn out to be more than was foreseen: the bar waits.
+      bar.value = Math.max(bar.value, job.share);
       bar.hidden = finished(job);
       stop.hidden = finished(job);
-      close.hidden = job.state !== "failed";
-      fill(state, job.error ?? [STATES[job.state], job.state === "running" && job.what ? `: ${job.what}` : ""].join(""));
+      close.hidden = !finished(job);
+      const href = job.state === "done" ? place(study, job.request) : null;
+      fill(link, href ? h("a", { class: "button", href, onclick: () => element.remove() }, "Show") : null);
+      write();
     },
   };
+}
+
+/** What a job is at, for how long, and how long it will take once enough of it is done to tell. */
+function stateText({ state, what, share }, spent) {
+  if (state !== "running") return STATES[state];
+  const left = share > 0.05 && spent > 2 ? `, about ${roughly(spent * (1 - share) / share)} left` : "";
+  return [`${STATES[state]}${what ? `: ${what}` : ""}`, `${seconds(Math.round(spent))} so far${left}`].join("; ");
 }
 
 function title(study, request) {
   const words = allPanels().map((own) => own.jobs?.[request.kind]).find(Boolean);
   return words ? words(request, study) : request.kind;
+}
+
+/** Where the result of a job is shown: the page of the image, of the one unit or class, or of the layer. */
+function place(study, { kind, image, layer, units, classes, name }) {
+  const added = kind === "image" ? study.images.find((own) => own.name === name)?.id : null;
+  if (image && kind !== "forget") return urls.image(image);
+  if (added) return urls.image(added);
+  if (layer && units?.length === 1) return urls.unit(layer, units[0]);
+  if (layer) return urls.layer(layer, { lens: partsOf("lens").some((own) => own.name === kind) ? kind : null });
+  if (classes) return classes.length === 1 ? urls.class(classes[0]) : urls.story(kind);
+  return null;
 }

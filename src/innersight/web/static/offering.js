@@ -35,6 +35,7 @@ export function mark(button) {
   const wanted = new Set(JSON.parse(button.dataset.requests).map(essence));
   const busy = activeJobs().some((job) => wanted.has(essence(job.request)));
   button.disabled = busy;
+  button.title = busy ? "Being computed, or waiting for what is" : "";
   button.toggleAttribute("data-busy", busy);
 }
 
@@ -43,8 +44,27 @@ function essence({ units, ...request }) {
   return JSON.stringify(Object.entries(request).filter(([, value]) => value !== null).sort());
 }
 
-/** How long an offer takes, in words, by what the study itself took; empty where nothing like it was measured. */
+/** What jobs of this visit took, by the kind of request: {seconds, times}. */
+const taken = new Map();
+
+/** Remember what a job took, for the estimates to come. */
+export function learn({ request, state, seconds: spent }) {
+  if (state === "done") taken.set(request.kind, { seconds: spent, times: (request.units ?? request.classes ?? request.methods ?? [0]).length });
+}
+
+/**
+ * How long an offer takes, in words: by the last job like it, else by what the study itself took, where the network has to be
+ * opened first; empty where nothing like it was measured. A few at once take as long as one.
+ */
 function estimate(host, [kind, times]) {
+  const last = taken.get(kind);
   const measured = host.cost[kind];
-  return measured ? `about ${seconds(Math.max(1, Math.round(measured.seconds * times)))}` : "";
+  const spent = last ? last.seconds * Math.max(1, times / last.times) : measured ? measured.seconds * times : null;
+  if (spent === null) return "";
+  return `about ${roughly(spent)}${taken.size ? "" : ", after the network is opened"}`;
+}
+
+/** A time that is not known exactly. */
+export function roughly(time) {
+  return seconds(Math.max(1, Math.round(time)));
 }

@@ -35,7 +35,7 @@ panel({
     const left = [...new Set([...predicted, ...study.model.labels.keys()])].filter((own) => !known.includes(own)).slice(0, AT_ONCE);
     return left.length ? classes(left) : null;
   },
-  jobs: { classes: () => "Class patterns" },
+  jobs: { classes: ({ classes }, { model }) => (classes.length === 1 ? `Pattern of ${model.labels[classes[0]]}` : `Patterns of ${classes.length} classes`) },
 });
 
 function classesSection({ study, documents }) {
