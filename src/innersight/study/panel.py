@@ -89,9 +89,9 @@ def unless_units(document: dict[str, Any], chosen: Selection) -> dict[str, Any] 
 # order : when its tasks are computed. requests : what can be asked for beyond the defaults. per : what the costs count
 # ("layer", "unit", "class", "map"; empty where nothing is measured), and counted : how many of these an Item made; the
 # seconds of one that made none do not count either.
-# missing : why there is nothing to show where it has no item; how : one or two sentences on the computation; both may be
-# a function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of the
-# layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
+# missing : why there is nothing to show where it has no item; how : one or two sentences on the computation; each may
+# be a function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of
+# the layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
 # `study`, from (reader, files). select : a document, of the panel or of a layer, for a Selection: what changes in it;
 # None where the panel's own document is left out. A panel with a document states it. export : adds to a Content, from
 # (reader, content).
