@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 from torch import Tensor
 
+from innersight.errors import InnersightError
+from innersight.factorizations import nnls as module
 from innersight.factorizations import solve_nonnegative
 from innersight.factorizations.nnls import INVERTIBLE
 
@@ -79,6 +81,13 @@ def test_codes_scale_with_the_vectors(size: float) -> None:
     vectors, directions = drawn(12, 16, 2)
     expected = solve_nonnegative(vectors, directions)
     assert torch.allclose(solve_nonnegative(vectors * size, directions) / size, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_what_does_not_settle_is_an_error_and_no_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, directions = drawn(3, 8, 3)
+    monkeypatch.setattr(module, "SETTLED", -1e9)
+    with pytest.raises(InnersightError, match=r"codes of 20 vectors do not settle among 3 concepts .*ask for fewer"):
+        solve_nonnegative(vectors, directions)
 
 
 def test_vectors_of_zero_and_of_nan_leave_the_others_alone() -> None:

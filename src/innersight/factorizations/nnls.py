@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from innersight.errors import InnersightError
 from innersight.quotients import precise
 
 RIDGE = 1e-10
@@ -16,6 +17,8 @@ INVERTIBLE = 1e6
 """The condition number up to which the directions' products are inverted."""
 EXCHANGES = 3
 SWEEPS = 16
+ROUNDS = 100
+"""How many rounds for each concept there may be; a few in all are usual."""
 MEMORY = 2**18
 
 
@@ -37,6 +40,11 @@ def solve_nonnegative(
         (n, concepts), 0 or more, in the vectors' precision. They can be differentiated any number of times, except
         where a concept is about to enter or leave: there, as at the corner of a ReLU, the derivative of a code of 0
         is 0.
+
+    Raises
+    ------
+    InnersightError
+        Where rounding keeps the codes of nearly equal directions from settling.
 
     Notes
     -----
@@ -97,7 +105,12 @@ def _pivot(
     # How many concepts were on the wrong side at best, and how often all may still change sides without an improvement.
     best = torch.full_like(rows, products.shape[1] + 1)
     left = torch.full_like(rows, EXCHANGES)
+    rounds = 0
     while len(rows):
+        rounds += 1
+        if rounds > ROUNDS * products.shape[1]:
+            few = f"the codes of {len(rows):,} vectors do not settle among {len(gram)} concepts that are nearly alike"
+            raise InnersightError(f"{few}: ask for fewer concepts")
         own = above[rows]
         found = _solve(even[rows], own, gram, inverse)
         slope = found @ gram - even[rows]
