@@ -9,7 +9,7 @@ from torch import nn
 
 from innersight.errors import InnersightError
 from innersight.input_spec import InputSpec
-from innersight.layers import check_layers, default_layers, last_grid, layers, survey
+from innersight.layers import check_layers, default_layers, last_grid, last_rectified, layers, survey
 from innersight.model import Model
 
 
@@ -106,3 +106,16 @@ def test_names_are_checked_and_kept_in_order() -> None:
         check_layers(model, ["lat"])
     with pytest.raises(InnersightError, match=r"stem of tiny windows gives \(20, 6, 12, 12\) for 5 images: windows"):
         check_layers(model, ["stem"])
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("resnet18", "layer4"),
+        ("timm:tf_efficientnet_lite0", "bn2"),
+        ("vgg11", "features.19"),
+        ("convnext_tiny", "features.7"),
+    ],
+)
+def test_the_last_rectified_layer_is_behind_a_linear_bottleneck_and_before_the_pool(name: str, layer: str) -> None:
+    assert last_rectified(published(name)) == layer

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from innersight import measured, tap
 from innersight.call import public
@@ -153,6 +155,31 @@ def _last_grid(model: Model) -> tuple[str, str]:
         return name, f"the last layer with a grid ({grid}), before pooling"
     behind = "only other tokens are read" if known[steps[-1]].prefix else "locations do not affect the scores"
     return name, f"the last layer whose grid ({grid}) reaches the class: after it, {behind}"
+
+
+def last_rectified(model: Model) -> str:
+    """Return the last layer of the grid of `last_grid` that gives no negative activation, or else `last_grid` itself.
+
+    Linear bottlenecks end blocks with signed activations, and a convolution with its activation follows the last of
+    them: there the class is read. Measured once, on random pixels. Raises as `last_grid` does.
+    """
+    return measured.once(model, "last rectified", lambda: _last_rectified(model))
+
+
+def _last_rectified(model: Model) -> str:
+    first, known = last_grid(model)[0], {layer.name: layer for layer in survey(model)}
+    names = [name for name, layer in known.items() if layer.grid == known[first].grid]
+    behind = names[names.index(first) :]
+    lowest: dict[str, float] = {}
+    pixels = torch.rand(4, *model.input.shape, generator=torch.Generator().manual_seed(0))
+    x = model.input.normalise(pixels).to(model.device, model.dtype)
+    with tap.untouched(model), torch.no_grad():
+        tap.read(model, x, {name: partial(_keep_lowest, lowest, name) for name in behind})
+    return next((name for name in reversed(behind) if lowest[name] >= 0), first)
+
+
+def _keep_lowest(lowest: dict[str, float], name: str, maps: Tensor) -> None:
+    lowest[name] = float(maps.amin())
 
 
 def has_grid(model: Model) -> bool:

@@ -24,7 +24,7 @@ from innersight.dissection.words import Encode
 from innersight.errors import InnersightError, printable, whole
 from innersight.factorizations import Choice, Factorization, choose_count, explained, factorizations, fit, stability
 from innersight.inputs import ImageReader, network_input, repeatable
-from innersight.layers import check_layers, default_layers, has_grid, last_grid
+from innersight.layers import check_layers, default_layers, has_grid, last_rectified
 from innersight.model import Model
 from innersight.scan import scan
 from innersight.tap import ConceptLayer
@@ -64,7 +64,8 @@ def concepts(
     images
         Anything that holds images, see `innersight.inputs.entries`.
     layer
-        Name of the layer; the layer that class heatmaps are read from when None.
+        Name of the layer; when None the last one with locations whose activations are not negative, or, in a network
+        without such, the last one that reaches the class.
     by
         How the layer is factorized, see `innersight list factorizations`.
     count
@@ -120,7 +121,7 @@ def concepts(
     torch.Size([20, 8, 12, 12])
 
     """
-    where = layer or (last_grid(model)[0] if has_grid(model) else default_layers(model)[-1])
+    where = layer or (last_rectified(model) if has_grid(model) else default_layers(model)[-1])
     (described,) = check_layers(model, [where])
     named, number = _named(by, name), _count(count)
     if masks is not None and words is not None:
