@@ -65,6 +65,16 @@ def test_nmf_finds_the_directions_that_were_summed() -> None:
     assert match(truth, fit(vectors, "nmf", 4).directions)[1].min() > 0.98
 
 
+def test_seminmf_explains_signed_vectors_better_with_every_round() -> None:
+    codes = torch.rand(400, 4, generator=torch.Generator().manual_seed(3))
+    vectors = codes @ torch.randn(4, 12, generator=torch.Generator().manual_seed(4))
+    missing = [1 - explained(fit(vectors, "seminmf", 4, rounds=rounds), vectors).total for rounds in (0, 1, 3, 30)]
+    assert missing == sorted(missing, reverse=True)
+    assert missing[-1] < missing[0] / 4
+    with pytest.raises(InnersightError, match="rounds=-1: give 0 or more"):
+        fit(vectors, "seminmf", 4, rounds=-1)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1e8, 1e30])
 def test_directions_do_not_depend_on_the_size_of_activations(name: str, size: float) -> None:
@@ -191,7 +201,7 @@ def test_what_lies_below_zero_is_left_out_by_nmf_and_said() -> None:
     assert found.notes == (f"{share:.1%} of the activations' squared size lies below zero and is left out",)
     assert bool((found.encode(-vectors) == 0).all())
     assert fit(vectors, "nmf", 4).notes == ()
-    with pytest.raises(InnersightError, match=r"no activation is above zero.*use pca, kmeans or sae"):
+    with pytest.raises(InnersightError, match=r"no activation is above zero.*use seminmf, pca, kmeans or sae"):
         fit(-vectors, "nmf", 4)
 
 

@@ -20,6 +20,10 @@ def slow_nmf(found: Factorization, vector: np.ndarray) -> np.ndarray:
     return np.asarray(nnls(found.directions.double().numpy().T, np.maximum(vector, 0))[0])
 
 
+def slow_seminmf(found: Factorization, vector: np.ndarray) -> np.ndarray:
+    return np.asarray(nnls(found.directions.double().numpy().T, vector)[0])
+
+
 def slow_kmeans(found: Factorization, vector: np.ndarray) -> np.ndarray:
     directions = found.directions.double().numpy()
     cosines = [float(vector @ one) / np.linalg.norm(vector) for one in directions]
@@ -40,7 +44,7 @@ def slow_sae(found: Factorization, vector: np.ndarray) -> np.ndarray:
     return np.array([max(0.0, value) if i in kept else 0.0 for i, value in enumerate(responses)])
 
 
-SLOW = {"nmf": slow_nmf, "kmeans": slow_kmeans, "pca": slow_pca, "sae": slow_sae}
+SLOW = {"nmf": slow_nmf, "kmeans": slow_kmeans, "pca": slow_pca, "sae": slow_sae, "seminmf": slow_seminmf}
 
 
 @pytest.mark.parametrize("name", list(factorizations))

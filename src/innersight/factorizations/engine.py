@@ -30,7 +30,7 @@ def fit(
     vectors : Tensor
         (N, units), of any precision, size and device: a sample of a layer's activation vectors.
     by : str
-        Name of the factorization: "nmf", "kmeans", "pca" or "sae".
+        Name of the factorization: "nmf", "seminmf", "kmeans", "pca" or "sae".
     count : int or "auto"
         Of the concepts. "auto" takes what `choose_count` returns.
     seed : int

@@ -53,7 +53,9 @@ def nmf(
 
     rectified = vectors.clamp(min=0)
     if not bool(rectified.any()):
-        raise InnersightError("no activation is above zero, and nmf leaves out the others: use pca, kmeans or sae")
+        raise InnersightError(
+            "no activation is above zero, and nmf leaves out the others: use seminmf, pca, kmeans or sae"
+        )
     solver = NMF(count, init="nndsvda", max_iter=iterations, tol=tolerance, random_state=seed % 2**32)
     with warnings.catch_warnings():
         # What the directions are worth is measured by `explained` and `stability`.
