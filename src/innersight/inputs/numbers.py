@@ -135,9 +135,11 @@ def shuffled(images: Any, seed: int, labels: Sequence[str] = ()) -> Iterator[Ima
     Only of a stream, which has one order, at most BUFFER entries are held and drawn from.
     """
     rng, own = np.random.default_rng(seed), given(images)
-    if own.count is not None or own.things is not None:
-        own = replace(own, things=list(own.things)) if own.things is not None else own
-        yield from map(by_number(own, labels), rng.permutation(count(own)).tolist())
+    if own.count is not None:
+        yield from map(by_number(own, labels), rng.permutation(own.count).tolist())
+    elif own.things is not None:
+        listed = [_light(entry) for entry in entries(own, labels)]
+        yield from (listed[i] for i in rng.permutation(len(listed)))
     else:
         held: list[ImageEntry] = []
         for entry in entries(own, labels):

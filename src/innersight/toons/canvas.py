@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ def rgb(text: str) -> Rgb:
     return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)
 
 
+@lru_cache(4096)
 def mix(first: Rgb, second: Rgb, share: float) -> Rgb:
     """Colour `share` of the way (0 to 1) from the first to the second.
 
