@@ -204,7 +204,7 @@ class _Guided(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (x,), (gradient,) = ctx.saved_tensors, gradients
-        return gradient.clamp(min=0) * ((x > 0) & (x < ctx.high)), None
+        return _rectified(gradient.clamp(min=0), x, ctx.high), None
 
 
 class _Redirected(torch.autograd.Function):
@@ -217,12 +217,19 @@ class _Redirected(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (x,), (gradient,), rows = ctx.saved_tensors, gradients, ctx.rows
-        plain = gradient * ((x > 0) & (x < ctx.high))
+        plain = _rectified(gradient, x, ctx.high)
         own = plain if rows is None else plain[rows]
-        blocked = ~own.flatten(1).any(1)
+        blocked = own.flatten(1).abs().amax(1) == 0
         # Descent raises the output where the gradient is negative.
         raising = (gradient if rows is None else gradient[rows]).clamp(max=0)
         passed = torch.where(blocked.view(-1, *[1] * (x.ndim - 1)), raising, own)
         if rows is None:
             return passed, None, None
-        return plain.index_copy(0, rows, passed), None, None
+        return plain.index_copy_(0, rows, passed), None, None
+
+
+def _rectified(gradient: Tensor, x: Tensor, high: float) -> Tensor:
+    """Return a new gradient: that of a ReLU which lets `x` through between 0 and an upper bound."""
+    # One pass over memory in place of four.
+    found: Tensor = torch.ops.aten.hardtanh_backward(gradient, x, 0, high)
+    return found
