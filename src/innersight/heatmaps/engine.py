@@ -361,7 +361,7 @@ def _doubt(model: Model, logits: Tensor) -> str | None:
     if highest >= SURE:
         return None
     highest = math.ceil(100 * highest) / 100
-    return f"Low confidence: no class has a probability above {highest:.2f}; it may never have seen such an image."
+    return f"Low confidence: no class has a probability above {highest:.2f}."
 
 
 def _verdict(values: Tensor, error: Tensor | None, numbers: bool, method: str) -> str | None:

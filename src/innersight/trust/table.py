@@ -9,6 +9,7 @@ from torch import Tensor
 from innersight.statistics import bootstrap
 
 Standing = Literal["believed", "doubtful", "undecided"]
+Outcome = Literal["better", "worse", "open", "few"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ class PairedTest:
     difference: float
     p: float
     count: int
+
+    def outcome(self, needed: int, level: float = 0.05) -> Outcome:
+        """Return how the comparison came out: "few" with fewer than `needed` images, "open" above the level of p."""
+        if self.count < needed:
+            return "few"
+        if self.p > level:
+            return "open"
+        return "better" if self.difference > 0 else "worse"
 
 
 def estimate(values: Tensor, i: int) -> MeanEstimate | None:

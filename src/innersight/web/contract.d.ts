@@ -71,7 +71,7 @@ interface HeatmapEntry {
 interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
 interface Trust {
   format: number; sentence: string; note: string; images: number; left_out: string[];
-  methods: Record<string, { standing: string; why: string }>;
+  methods: Record<string, { standing: string; why: string; tests?: [string, "better" | "worse" | "open" | "few"][] }>;
 }
 /** Shares of the sides of what the network sees: left, top, right, bottom. */
 type Region = [number, number, number, number];

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from innersight.storage.permit import Permit
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
+    from innersight.trust.result import Trust
+    from innersight.trust.table import Outcome
 
 PASSES = 43  # for each method and image, as counted with the methods of the plan on 16 images
 LEAST = 10
@@ -73,9 +75,17 @@ def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]")
         "sentence": found.sentence,
         "note": found.note,
         "images": len(found.images),
-        "methods": {name: {"standing": found.standing(name), "why": found.verdict(name)} for name in found.methods},
+        "methods": {
+            name: {"standing": found.standing(name), "why": found.verdict(name), "tests": _outcomes(found, name)}
+            for name in found.methods
+        },
         "left_out": list(found.left_out),
     }, {}
+
+
+def _outcomes(found: "Trust", method: str) -> "list[tuple[str, Outcome]]":
+    """Return what a method was compared with, in words, and how each comparison came out."""
+    return [(test.phrase, test.outcome(found.needed)) for test in found.comparisons if test.method == method]
 
 
 def _missing(reader: "StudyReader") -> str:

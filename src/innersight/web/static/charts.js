@@ -142,6 +142,7 @@ function scaleY(values, logarithmic) {
     return Object.assign((/** @type {number} */ value) => inner(Math.log10(value)), { ticks: powers.length > 1 ? powers : [low, high] });
   }
   if (low > 0 && low < 0.6 * high) low = 0;
+  if (low === 0 && high === 0) high = 1;
   if (low === high) [low, high] = [low - Math.abs(low || 1) / 2, high + Math.abs(high || 1) / 2];
   const ticks = ticksBetween(low, high);
   low = Math.min(low, ticks[0]);

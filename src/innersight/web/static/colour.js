@@ -7,6 +7,7 @@ const RDBU_R = `
   053061 2065ab 4393c3 90c4dd d1e5f0 f7f6f6 fddbc7 f3a481 d6604d b1182b 67001f`;
 
 const LEVELS = 256;
+const SOLID = 1.5; // an overlay is as opaque as it gets from 1 / SOLID of the limit on, and fades evenly to nothing at 0
 const SEQUENTIAL = table(MAGMA);
 const DIVERGING = table(RDBU_R);
 
@@ -26,7 +27,7 @@ export function colourise({ width, height, values }, scale, strength = 0) {
     const share = scale.limit > 0 ? Math.max(-1, Math.min(1, values[i] / scale.limit)) : 0;
     const level = Math.round((scale.signed ? (share + 1) / 2 : Math.max(0, share)) * (LEVELS - 1));
     image.data.set(colours.subarray(3 * level, 3 * level + 3), 4 * i);
-    image.data[4 * i + 3] = strength > 0 ? Math.round(255 * Math.min(1, strength * Math.sqrt(Math.abs(share)))) : 255;
+    image.data[4 * i + 3] = strength > 0 ? Math.round(255 * strength * Math.min(1, SOLID * Math.abs(share))) : 255;
   }
   return image;
 }

@@ -19,6 +19,11 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** A name that may break after what separates its parts, rather than in the middle of a word. */
+export function breakable(name) {
+  return name.split(/(?<=[_./-])/).flatMap((part, i) => (i ? [h("wbr", {}), part] : part));
+}
+
 /** A text for people who cannot see the page. */
 export function hidden(text) {
   return h("span", { class: "sr" }, text);

@@ -68,3 +68,8 @@ function trimmed(value, digits) {
   const text = value.toFixed(Math.min(decimals, 8));
   return text.includes(".") ? text.replace(/\.?0+$/, "") : Number(text).toLocaleString("en-US");
 }
+
+/** A name of at most `length` characters; the names of layers differ at their end, so that is kept. */
+export function shortened(name, length) {
+  return name.length > length ? `…${name.slice(1 - length)}` : name;
+}

@@ -101,6 +101,11 @@ export function whyNoUnit(layer, unit) {
   return unitsOf(layer).includes(unit) ? null : `This file contains only the units ${unitsOf(layer).join(", ")} of ${layer.name}.`;
 }
 
+/** Whether a unit is 0 at every location of a map: it shows nothing but black. */
+export function silent(maps, unit) {
+  return maps.lo[unit] === 0 && maps.hi[unit] === 0;
+}
+
 /** How units can be sorted under a lens, as [value, label] pairs; only what there is. */
 export function orders(layer, lens) {
   return [["number", "by unit number"],

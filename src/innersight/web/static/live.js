@@ -171,7 +171,7 @@ function jobRow(study, first) {
 /** What a job is at, for how long, and how long it will take once enough of it is done to tell. */
 function stateText({ state, what, share }, spent) {
   if (state !== "running") return STATES[state];
-  const left = share > 0.05 && spent > 2 ? `, about ${roughly(spent * (1 - share) / share)} left` : "";
+  const left = share > 0.05 && spent > 2 ? `, ${roughly(spent * (1 - share) / share)} left` : "";
   return [`${STATES[state]}${what ? `: ${what}` : ""}`, `${seconds(Math.round(spent))} so far${left}`].join("; ");
 }
 

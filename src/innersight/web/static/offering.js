@@ -61,10 +61,10 @@ function estimate(host, [kind, times]) {
   const measured = host.cost[kind];
   const spent = last ? last.seconds * Math.max(1, times / last.times) : measured ? measured.seconds * times : null;
   if (spent === null) return "";
-  return `about ${roughly(spent)}${taken.size ? "" : ", after the network is opened"}`;
+  return `${roughly(spent)}${taken.size ? "" : ", after the network is opened"}`;
 }
 
 /** A time that is not known exactly. */
 export function roughly(time) {
-  return seconds(Math.max(1, Math.round(time)));
+  return time < 1 ? "less than a second" : `about ${seconds(Math.round(time))}`;
 }

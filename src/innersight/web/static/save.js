@@ -1,6 +1,8 @@
 /** Save a figure as a file: canvases as PNG, charts as SVG. */
 
+import { colourise } from "./colour.js";
 import { h } from "./dom.js";
+import { signed } from "./format.js";
 
 const MIN_SIDE = 640; // pixels of a saved map's longer side
 const CELL = 128; // pixels of a saved tile's width
@@ -10,13 +12,18 @@ const MAX_TILES = 600; // tiles of a saved sheet
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-linecap", "stroke-dasharray", "font",
   "text-anchor", "visibility", "opacity"];
 
-/** A button that saves what `find()` gives: a canvas or an <svg>. */
-export function saveButton(find, name) {
+/**
+ * A button that saves what `find()` gives: a canvas or an <svg>. Below a canvas stand the `lines` that say what it shows, and its scale.
+ * @param {() => any} find
+ * @param {string} name
+ * @param {{lines?: string[], scale?: Scale | null, unit?: string}} about
+ */
+export function saveButton(find, name, about = {}) {
   const kind = () => (find() instanceof SVGElement ? "SVG" : "PNG");
   return h("button", { class: "save", type: "button", "aria-label": `Save ${name} as an image`, title: "Save as an image",
     onclick: async () => {
       const source = find();
-      if (source) download(kind() === "SVG" ? svgFile(source) : await pngFile(source), `${fileName(name)}.${kind().toLowerCase()}`);
+      if (source) download(kind() === "SVG" ? svgFile(source) : await pngFile(source, { lines: [name], ...about }), `${fileName(name)}.${kind().toLowerCase()}`);
     } }, "↓");
 }
 
@@ -79,14 +86,47 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** The canvas as it is shown: the cells of a small map stay square. */
-function pngFile(canvas) {
+/**
+ * The canvas as it is shown, the cells of a small map square, and below it what it is and its colour bar.
+ * @param {HTMLCanvasElement} canvas
+ * @param {{lines: string[], scale?: Scale | null, unit?: string}} about
+ */
+function pngFile(canvas, { lines, scale = null, unit = "" }) {
   const times = Math.max(1, Math.ceil(MIN_SIDE / Math.max(canvas.width, canvas.height)));
-  const large = h("canvas", { width: canvas.width * times, height: canvas.height * times });
-  const pen = large.getContext("2d");
-  pen.imageSmoothingEnabled = getComputedStyle(canvas).imageRendering !== "pixelated";
-  pen.drawImage(canvas, 0, 0, large.width, large.height);
+  const [width, height] = [canvas.width * times, canvas.height * times];
+  const text = Math.max(14, Math.round(width / 40));
+  const row = Math.round(1.5 * text);
+  const bar = scale && scale.limit > 0 ? 2.2 * row : 0;
+  const large = h("canvas", { width, height: Math.round(height + row * (lines.length + 0.6) + bar) });
+  const brush = /** @type {CanvasRenderingContext2D} */ (large.getContext("2d"));
+  const { backgroundColor, color, fontFamily } = getComputedStyle(document.body);
+  brush.fillStyle = backgroundColor;
+  brush.fillRect(0, 0, large.width, large.height);
+  brush.imageSmoothingEnabled = getComputedStyle(canvas).imageRendering !== "pixelated";
+  brush.drawImage(canvas, 0, 0, width, height);
+  brush.fillStyle = color;
+  lines.forEach((line, i) => {
+    brush.font = `${i ? "" : "600 "}${text}px ${fontFamily}`;
+    brush.fillText(line, text / 2, height + row * (i + 1), width - text);
+  });
+  if (bar) drawBar(brush, scale, unit, { left: text / 2, top: height + row * (lines.length + 0.5), width: width - text, row });
   return new Promise((resolve) => large.toBlob(resolve, "image/png"));
+}
+
+/** The colour bar with its ends and the unit of the values. */
+function drawBar(brush, scale, unit, { left, top, width, row }) {
+  const steps = 256;
+  const low = scale.signed ? -scale.limit : 0;
+  const values = Float32Array.from({ length: steps }, (_, i) => low + ((scale.limit - low) * i) / (steps - 1));
+  const strip = h("canvas", { width: steps, height: 1 });
+  strip.getContext("2d").putImageData(colourise({ width: steps, height: 1, values }, scale), 0, 0);
+  brush.drawImage(strip, left, top, width, row / 2);
+  const words = [signed(low), `${unit}${scale.clipped ? "; clipped at the ends" : ""}`, signed(scale.limit)];
+  ["left", "center", "right"].forEach((align, i) => {
+    brush.textAlign = /** @type {CanvasTextAlign} */ (align);
+    brush.fillText(words[i], left + (width * i) / 2, top + 1.4 * row);
+  });
+  brush.textAlign = "left";
 }
 
 /** The chart with the colours and letters it has on this page. */

@@ -66,7 +66,7 @@ export function drawMap(canvas, map, scale) {
 }
 
 /** Draw a map over the greyed image the network saw, `room` CSS pixels wide; near 0 the image shows through. */
-export async function drawOverlay(canvas, room, { map, scale, seen, index, opacity = 0.9 }) {
+export async function drawOverlay(canvas, room, { map, scale, seen, index, opacity = 0.9, smooth = false }) {
   const { file, x, y, width, height } = locate(seen, index);
   const image = await images(file);
   const side = Math.max(96, Math.min(768, room * Math.min(2, devicePixelRatio)));
@@ -82,7 +82,7 @@ export async function drawOverlay(canvas, room, { map, scale, seen, index, opaci
   cells.width = map.width;
   cells.height = map.height;
   pen(cells).putImageData(colourise(map, scale, opacity), 0, 0);
-  brush.imageSmoothingEnabled = false;
+  brush.imageSmoothingEnabled = smooth;
   brush.drawImage(cells, 0, 0, canvas.width, canvas.height);
 }
 

@@ -3,7 +3,7 @@
 import { indexAt } from "./clock.js";
 import { MAGMA } from "./colour.js";
 import { h, svg } from "./dom.js";
-import { number } from "./format.js";
+import { number, shortened } from "./format.js";
 import { saveButton } from "./save.js";
 
 const ROW = 13;
@@ -11,6 +11,7 @@ const CELLS = 72;
 const LEFT = 108;
 const PLOT = 220;
 const RIGHT = 44;
+const NAME = 17; // characters
 const COLOURS = MAGMA.trim().split(/\s+/);
 
 /** `rows` is [{name, step [..], value [..]}]; the values at the clock's step stand at the end of each row. */
@@ -32,7 +33,7 @@ export function layerStrips(title, rows, clock) {
   const plot = svg("svg", { viewBox: `0 0 ${LEFT + PLOT + RIGHT} ${known.length * ROW}`, role: "img",
     "aria-label": `${title} of ${known.length} layers over training: ${range}` },
   known.map((row, i) => [
-    svg("text", { class: "tick", x: LEFT - 6, y: (i + 0.75) * ROW, "text-anchor": "end" }, shortened(row.name)),
+    svg("text", { class: "tick", x: LEFT - 6, y: (i + 0.75) * ROW, "text-anchor": "end" }, shortened(row.name, NAME)),
     cells(row, last).map(([x, width, value]) => svg("rect", { x: LEFT + x, y: i * ROW + 1, width, height: ROW - 2,
       style: { fill: Number.isFinite(value) ? colour(share(value)) : "none" } }))]),
   marker, ends);
@@ -60,8 +61,4 @@ function cells({ step, value }, last) {
 
 function colour(share) {
   return `#${COLOURS[Math.round(Math.max(0, Math.min(1, share)) * (COLOURS.length - 1))]}`;
-}
-
-function shortened(name) {
-  return name.length > 17 ? `…${name.slice(-16)}` : name;
 }

@@ -1,6 +1,6 @@
 /** #/c/CLASS: one class, by number or label: what every panel shows of it. */
 
-import { h } from "../dom.js";
+import { breakable, h } from "../dom.js";
 import { boxed, headed, loadDocuments } from "../panel.js";
 import { notFound, register } from "../router.js";
 import { classNumber, loadLayer, storyLayers } from "../study.js";
@@ -17,7 +17,7 @@ register("/c/:class", async ({ study, params }) => {
   return {
     title: label,
     body: h("section", { class: "page" },
-      h("header", { class: "page-head" }, h("p", { class: "kicker" }, `Class ${number}`), h("h1", {}, label),
+      h("header", { class: "page-head" }, h("p", { class: "kicker" }, `Class ${number}`), h("h1", {}, breakable(label)),
         headed("class", "head", shown)),
       h("div", { class: "unit-page" },
         h("div", { class: "unit-pattern" }, headed("class", "left", shown)),

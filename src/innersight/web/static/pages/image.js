@@ -1,7 +1,7 @@
 /** #/i/ID: one image, its prediction, and what every panel shows of it. */
 
 import { probabilityBars } from "../charts.js";
-import { facts, h } from "../dom.js";
+import { breakable, facts, h } from "../dom.js";
 import { percent, signed } from "../format.js";
 import { framedImage, seesAll } from "../framed.js";
 import { seenTile } from "../layer.js";
@@ -19,11 +19,11 @@ register("/i/:id", async ({ study, params, query }) => {
     title: image.name,
     subject: { image: image.id },
     // Where its heatmap was not computed, the heatmaps there are, and in the app the form to ask for it.
-    arrive: () => query.has("method") && (document.querySelector(`.heatmap[data-method="${CSS.escape(query.get("method"))}"]`)
+    arrive: () => query.has("method") && (document.querySelector(`:is(.heatmap, .heatmap-twin)[data-method="${CSS.escape(query.get("method"))}"]`)
       ?? document.querySelector(".heatmaps-title"))?.scrollIntoView({ block: "start" }),
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Image"),
-        h("div", { class: "title-row" }, h("h1", {}, image.name),
+        h("div", { class: "title-row" }, h("h1", {}, breakable(image.name)),
           h("div", { class: "steps" }, pinButton(image.id, image.name, { text: true })))),
       h("div", { class: "columns image-page" },
         h("div", {}, framedImage(image),

@@ -1,6 +1,6 @@
 /** #/l/LAYER?lens=NAME: all units of a layer, as one of the panels shows them. */
 
-import { choice, fill, h, select } from "../dom.js";
+import { breakable, choice, fill, h, select } from "../dom.js";
 import { count, plural, size } from "../format.js";
 import { panelOf, partsOf } from "../panel.js";
 import { notFound, register, setQuery } from "../router.js";
@@ -56,7 +56,7 @@ function layerHead(study, layer) {
     text === "Previous layer" ? "←" : "→") : null);
   return h("header", { class: "page-head" },
     h("p", { class: "kicker" }, "Layer"),
-    h("div", { class: "title-row" }, h("h1", {}, layer.name),
+    h("div", { class: "title-row" }, h("h1", {}, breakable(layer.name)),
       h("nav", { "aria-label": "Layers", class: "steps" }, neighbour(shown[at - 1], "Previous layer"),
         neighbour(shown[at + 1], "Next layer"),
         select("Layer", shown.map((name) => [name, name]), layer.name, (name) => {

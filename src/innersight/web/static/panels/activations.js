@@ -2,7 +2,7 @@
 
 import { choice, facts, h, select } from "../dom.js";
 import { number, plural, size } from "../format.js";
-import { layerScale, mapLabel, mapTile, orders, seenTile, sortUnits, unitMap, unitScale, unitsOf } from "../layer.js";
+import { layerScale, mapLabel, mapTile, orders, seenTile, silent, sortUnits, unitMap, unitScale, unitsOf } from "../layer.js";
 import { legend, ownLegend } from "../legend.js";
 import { saveAll } from "../lens.js";
 import { panel } from "../panel.js";
@@ -58,12 +58,13 @@ function mapsSection({ study, layers }) {
 }
 
 function layerMaps(study, layer, image) {
-  const units = unitsOf(layer).slice(0, UNITS);
+  const units = unitsOf(layer).filter((unit) => !silent(layer.activations[image.id], unit)).slice(0, UNITS);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name) }, layer.name),
       h("span", { class: "quiet" }, ` ${plural(layer.units, "unit")}, ${size(layer.grid)} cells`)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, image)),
       { label: `Activations of ${layer.name}`, small: true }),
+    silentUnits(layer, image),
     ownLegend(layer.signed, "activation"),
     moreLink(layer, units.length, unitsOf(layer).length, "activations"));
 }
@@ -92,7 +93,7 @@ function mapsPanel(study, layer, state, change) {
   const { image } = state;
   if (!image || !layer.activations[image.id]) return missing(study, "activations",
     "The activation maps of this layer were not computed for this image.");
-  const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "activations");
+  const units = sortUnits(layer, unitsOf(layer), state.sort, image.id, "activations").filter((unit) => !silent(layer.activations[image.id], unit));
   const scale = state.scale === "shared" ? layerScale(layer, [image.id]) : null;
   const make = (i) => mapItem(study, layer, units[i], image, { scale, overlay: state.overlay });
   return [
@@ -107,8 +108,17 @@ function mapsPanel(study, layer, state, change) {
       saveAll(units, make, `${layer.name} maps ${image.name}`)),
     scale ? legend(scale, "activation", `one scale for all units on ${image.name}`)
       : ownLegend(layer.signed, "activation"),
+    silentUnits(layer, image),
     longGrid(units.length, make, { label: `Activations of ${layer.name}` }),
   ];
+}
+
+/** The units whose map over the image is 0 everywhere, behind their number. */
+function silentUnits(layer, image) {
+  const units = unitsOf(layer).filter((unit) => silent(layer.activations[image.id], unit));
+  const dead = new Set(layer.scan?.dead ?? []);
+  return units.length ? h("details", { class: "how silent" }, h("summary", {}, `${plural(units.length, "silent unit")} on this image`),
+    h("p", {}, units.map((unit, i) => [i ? ", " : "", h("a", { href: urls.unit(layer.name, unit) }, String(unit)), dead.has(unit) ? " (dead in the scan)" : ""]))) : null;
 }
 
 function imagePicker(study, layer, current, choose) {
@@ -139,14 +149,15 @@ function mapFigure(study, layer, unit, image, scale) {
     read: () => unitMap(layer, unit, image.id), image, unit: "activation", isSigned: layer.signed, label });
   return h("figure", { class: "unit-map", "data-address": image.id }, area,
     h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.image(image.id), class: "clip" }, image.name),
-      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${image.name}`)), output,
+      saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${image.name}`, {
+        lines: [`${layer.name}, unit ${unit}: activation map`, image.name], scale, unit: "activation" })), output,
     facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],
       ["lowest", number(maps.lo[unit])]])));
 }
 
 function strongest(study, layer, image) {
   const { hi } = layer.activations[image.id];
-  const units = [...unitsOf(layer)].sort((a, b) => hi[b] - hi[a]).slice(0, STRONGEST);
+  const units = unitsOf(layer).filter((unit) => hi[unit] > 0).sort((a, b) => hi[b] - hi[a]).slice(0, STRONGEST);
   return h("div", { class: "group" },
     h("h3", {}, h("a", { href: urls.layer(layer.name, { image: image.id, sort: "activity" }) }, layer.name)),
     tileGrid(units.map((unit) => mapItem(study, layer, unit, image, { overlay: true })),

@@ -3,8 +3,8 @@
 import { enlarge } from "../dialog.js";
 import { h } from "../dom.js";
 import { scoreFacts } from "../enlarged.js";
-import { plural } from "../format.js";
-import { badFlags, patternNote, imageTile } from "../layer.js";
+import { plural, signed } from "../format.js";
+import { badFlags, imageTile } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
 import { getDocument } from "../source.js";
@@ -44,7 +44,7 @@ function classesSection({ study, documents }) {
     : missing(study, "classes", "No class patterns were computed.");
   return section("classes", "Classes", "What each class looks like to the network",
     "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person. "
-    + "The number below it is the logit it reaches (+), or that logit divided by the highest on an image of this study (×).",
+    + "The number below it is the logit it reaches.",
     body, study.how.patterns);
 }
 
@@ -61,7 +61,7 @@ function classItems({ sheet, classes, labels, settings, score }) {
   return classes.map((number, i) => ({
     tile: imageTile(sheet, i),
     name: labels[i],
-    note: badFlags(score?.[i]).join(", ") || patternNote(score?.[i]),
+    note: badFlags(score?.[i]).join(", ") || (score?.[i] ? signed(score[i].activation) : null),
     warn: badFlags(score?.[i]).length > 0,
     label: `pattern of class ${labels[i]}`,
     onopen: () => open(i),

@@ -1,8 +1,9 @@
 /** The same units over several images: rows are units, columns are images. */
 
-import { h } from "../dom.js";
+import { empty, h } from "../dom.js";
 import { number, plural } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale } from "../layer.js";
+import { growing } from "../growing.js";
 import { panel, panelOf } from "../panel.js";
 import { scroller } from "../scroller.js";
 import { section } from "../section.js";
@@ -10,6 +11,7 @@ import { missing, reason, storyLayers, urls } from "../study.js";
 
 const ROWS = 6;
 const LAYERS = 2;
+const FIRST = 40; // rows of a long table at once
 
 panel({
   name: "compare",
@@ -26,7 +28,7 @@ panel({
 });
 
 function compareSection({ study, layers }) {
-  const compared = bestLayers(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => layer.compare?.rank.length));
+  const compared = bestLayers(storyLayers(study).map((entry) => layers.get(entry.name)).filter((layer) => responding(layer).length));
   const body = compared.length
     ? h("div", { class: `abreast${study.images.length <= 3 ? " pairs" : ""}` },
       compared.map((layer) => h("div", { class: "group" },
@@ -34,12 +36,22 @@ function compareSection({ study, layers }) {
       compareRows(study, layer, ROWS),
       definition(layer),
       h("p", { class: "more" }, h("a", { href: urls.layer(layer.name, { lens: "compare" }) },
-        `All ${layer.compare.rank.length} ranked units of ${layer.name} →`)))))
+        `All ${responding(layer).length} ranked units of ${layer.name} →`)))))
+    : [...layers.values()].some((layer) => layer.compare) ? empty(nothing(study.images.length))
     : missing(study, "compare", "A comparison needs at least two images.");
   return section("compare", "Comparison", "Does a unit respond to the same thing in every image?",
     "Each row shows the activation maps of one unit over all images, on one colour scale. Units that respond strongly, "
     + "in a small region, and to similar content in every image come first.",
     body, study.how.compare);
+}
+
+/** The ranked units that respond in every image: the score of the others is 0, so they have no order. */
+function responding(layer) {
+  return (layer.compare?.rank ?? []).filter((entry) => entry.score > 0);
+}
+
+function nothing(images) {
+  return `No unit responds in all ${images} images to the same thing: compare fewer images, or more similar ones.`;
 }
 
 /** The layers whose best unit scores highest, in the order of the network. */
@@ -56,17 +68,20 @@ function definition(layer) {
 
 /** The best `rows` units of a compared layer. */
 function compareRows(study, layer, rows) {
-  const { images: ids, rank } = layer.compare;
+  const { images: ids } = layer.compare;
   const named = ids.map((id) => study.images.find((image) => image.id === id));
   const columns = { "--images": String(ids.length) };
-  return scroller(h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the images`,
+  const row = (entry) => compareRow(study, layer, entry, named);
+  const table = h("div", { class: "compare", role: "table", "aria-label": `Units of ${layer.name} over the images`,
     style: columns },
     h("div", { class: "compare-row compare-head", role: "row" },
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
       h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "pattern" : ""),
       named.map((image) => h("a", { role: "columnheader", href: urls.image(image.id), title: image.name },
         seenTile(study, image.id, image.name), h("span", { class: "clip" }, image.name)))),
-    rank.slice(0, rows).map((entry) => compareRow(study, layer, entry, named))));
+    responding(layer).slice(0, Math.min(rows, FIRST)).map(row));
+  if (rows > FIRST) growing(table, responding(layer).slice(FIRST, rows), row);
+  return scroller(table);
 }
 
 function compareRow(study, layer, entry, images) {
@@ -88,5 +103,10 @@ function compareRow(study, layer, entry, images) {
 function comparePanel(study, layer) {
   if (!layer.compare?.rank.length) return missing(study, "compare",
     "The units of this layer were not compared. A comparison needs at least two images.");
-  return [compareRows(study, layer, layer.compare.rank.length), definition(layer)];
+  const ranked = responding(layer).length;
+  const others = layer.compare.rank.length - ranked;
+  if (!ranked) return [empty(nothing(layer.compare.images.length)), definition(layer)];
+  return [compareRows(study, layer, ranked),
+    others ? h("p", { class: "quiet" }, `${plural(others, "unit")} with the score 0 ${others === 1 ? "is" : "are"} not shown: not in every image do they respond, or not to the same thing.`) : null,
+    definition(layer)];
 }

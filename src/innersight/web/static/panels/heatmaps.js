@@ -63,7 +63,7 @@ function heatmapsSection({ study, documents }) {
 function firstTargets(entries) {
   const first = new Map();
   for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, targetKey(entry));
-  const methods = [...new Set(entries.map((entry) => entry.method))].slice(0, METHODS);
+  const methods = [...new Set(entries.filter((entry) => !twin(entry, entries)).map((entry) => entry.method))].slice(0, METHODS);
   return entries.filter((entry) => first.get(entry.image) === targetKey(entry) && methods.includes(entry.method));
 }
 
@@ -79,7 +79,7 @@ function targetText({ target }) {
 
 /** The figures of the entries given, under one switch for the view and one slider for the overlay. */
 function figures(study, heatmaps, entries, trust = null) {
-  const view = { mode: "overlay", opacity: 0.9 };
+  const view = { mode: "overlay", opacity: 0.9, smooth: false };
   const tiles = [];
   const redraw = () => tiles.forEach((refresh) => refresh());
   const slider = h("input", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Opacity of the heatmap",
@@ -87,6 +87,7 @@ function figures(study, heatmaps, entries, trust = null) {
       view.opacity = Number(slider.value) / 100;
       redraw();
     } });
+  const note = h("p", { class: "quiet", role: "note", hidden: true }, "Smooth maps are interpolated between the cells: only the cells were measured.");
   const groups = new Map();
   for (const entry of entries) groups.set(group(entry), [...(groups.get(group(entry)) ?? []), entry]);
   return h("div", {},
@@ -96,12 +97,35 @@ function figures(study, heatmaps, entries, trust = null) {
         slider.disabled = mode !== "overlay";
         redraw();
       }),
+      choice("Cells", [["cells", "Cells"], ["smooth", "Smooth"]], "cells", (way) => {
+        view.smooth = way === "smooth";
+        note.hidden = !view.smooth;
+        redraw();
+      }),
       h("label", { class: "field" }, h("span", {}, "Opacity"), slider), probeHint()),
+    note,
     h("div", { class: `abreast${groups.size > 1 && entries.length <= 2 * groups.size ? " pairs" : ""}` },
       [...groups.values()].map((members) => h("div", { class: "group" },
         heading(study, members[0]),
         members[0].doubt ? h("p", { class: "doubt", role: "note" }, members[0].doubt) : null,
-        h("div", { class: "heatmaps" }, members.map((entry) => figure(study, heatmaps, entry, view, tiles, trust)))))));
+        h("div", { class: "heatmaps" }, members.filter((entry) => !twin(entry, members)).map((entry) => figure(study, heatmaps, entry, view, tiles, trust))),
+        twins(heatmaps, members)))));
+}
+
+const FINEST = 256; // levels of the values in a sheet
+
+/** The entry before this one that shows the same map, up to what a sheet of values distinguishes. */
+function twin(entry, entries) {
+  const close = (a, b) => Math.abs(a - b) * FINEST <= entry.hi - entry.lo;
+  return entries.slice(0, entries.indexOf(entry)).find((other) => group(other) === group(entry) && !entry.verdict && !other.verdict
+    && other.unit === entry.unit && other.sheet.files[0] === entry.sheet.files[0] && close(other.lo, entry.lo) && close(other.hi, entry.hi));
+}
+
+/** Which methods show the map of another one. */
+function twins(heatmaps, entries) {
+  const titleOf = ({ method }) => heatmaps.methods[method]?.title ?? method;
+  return entries.map((entry) => [entry, twin(entry, entries)]).filter(([, other]) => other).map(([entry, other]) =>
+    h("p", { class: "quiet heatmap-twin", role: "note", "data-method": entry.method }, h("strong", {}, titleOf(entry)), `: identical to ${titleOf(other)} here.`));
 }
 
 function group(entry) {
@@ -126,8 +150,9 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   const painter = async (canvas, room) => {
     if (view.mode === "input") return drawImage(canvas, study.seen, index);
     const map = await read();
+    canvas.classList.toggle("smooth", view.smooth);
     return view.mode === "map" ? drawMap(canvas, map, scale)
-      : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity });
+      : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity, smooth: view.smooth });
   };
   const about = [method.title, entry.layer ? ` at ${entry.layer.name}` : "", `, ${size(entry.grid)} cells`].join("");
   const caption = h("figcaption", {}, h("strong", {}, method.title),
@@ -146,7 +171,8 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   const probed = probe(element, { read, image: study.images[index], unit: entry.unit, isSigned, label: about });
   return h("figure", { class: "heatmap", "data-method": entry.method },
     caption, saveButton(() => element.querySelector("canvas"),
-      `${entry.method} ${targetText(entry)} ${study.images[index].name}`),
+      `${entry.method} ${targetText(entry)} ${study.images[index].name}`,
+      { lines: [`${targetText(entry)}: ${about}`, study.images[index].name], scale, unit: entry.unit }),
     probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
 }
 
@@ -218,7 +244,8 @@ async function average(panel, heatmaps, entries) {
   const name = heatmaps.methods[entries[0].method]?.title ?? entries[0].method;
   const element = tile((canvas) => drawMap(canvas, { width, height, values }, scale), [width, height],
     { crisp: true, label: `mean of ${name} over ${maps.length} images` });
-  fill(panel, h("div", { class: "saved average" }, element, saveButton(() => element.querySelector("canvas"), `mean ${name}`)),
+  fill(panel, h("div", { class: "saved average" }, element, saveButton(() => element.querySelector("canvas"), `mean ${name}`,
+    { lines: [`${entries[0].target.label}: mean of ${name} over ${maps.length} images`], scale, unit: entries[0].unit })),
     legend(scale, entries[0].unit, `mean of ${name} over ${count(maps.length)} ${maps.length === 1 ? "image" : "images"}`));
 }
 

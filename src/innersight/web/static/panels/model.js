@@ -2,14 +2,15 @@
 
 import { scaleOf } from "../colour.js";
 import { computedTable, layerStrip } from "../computed.js";
-import { facts, h } from "../dom.js";
-import { certainty, compact, count, day, percent, plural, size } from "../format.js";
-import { mapTile, patternIndex, imageTile, seenTile, unitsOf } from "../layer.js";
+import { breakable, facts, h } from "../dom.js";
+import { certainty, compact, count, day, percent, plural, shortened, signed, size } from "../format.js";
+import { mapTile, patternIndex, imageTile, seenTile, silent, unitsOf } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
 import { shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
+const NAME = 13; // characters of a layer's name above its maps
 
 panel({
   name: "model",
@@ -35,9 +36,10 @@ function opening({ study }) {
 /** One image, the strongest units of every main layer with their patterns, and the prediction. */
 function journey({ study, layers }) {
   if (!study.images.length || !layers.size) return null;
-  const [image] = study.images;
+  const image = surest(study.images);
   const best = image.prediction[0];
   const stops = storyLayers(study).filter((entry) => layers.get(entry.name).activations[image.id] && entry.grid[0] > 1).slice(0, 5);
+  const measured = best && stops.some((entry) => layers.get(entry.name).ablation?.own[image.id]);
   return h("figure", { class: "journey", "aria-label": `${image.name} on its way through the network` },
     h("div", { class: "stops" },
       h("a", { class: "stop source", href: urls.image(image.id) },
@@ -46,21 +48,33 @@ function journey({ study, layers }) {
       stops.map((entry) => stop(study, layers.get(entry.name), image.id)),
       best ? h("a", { class: "stop prediction", href: urls.class(best.class) },
         h("span", { class: "stop-name" }, "Prediction"),
-        h("span", { class: "prediction-label" }, best.label),
+        h("span", { class: "prediction-label" }, breakable(best.label)),
           h("span", { class: "prediction-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
-      `${image.name} on its way through the network. For each layer: the activation maps of the ${STRONGEST} units that respond most, `
-      + "with the pattern each has learned in the corner."));
+      `${image.name} on its way through the network. For each layer: the activation maps of the ${STRONGEST} units `
+      + (measured ? `that respond most; where units were ablated, of those whose loss lowers the score of ${best.label} most` : "that respond most")
+      + (stops.some((entry) => layers.get(entry.name).patterns) ? ". In the corner, the pattern that a unit has learned." : ".")));
+}
+
+/** The image that the network is surest of, one that it classifies rightly before others. */
+function surest(images) {
+  const rank = ({ truth, prediction: [best] }) => [Number(best !== undefined && (truth === null || truth === best.label)), best?.probability ?? best?.logit ?? -Infinity];
+  return images.reduce((found, image) => {
+    const [[a, b], [c, d]] = [rank(image), rank(found)];
+    return a > c || (a === c && b > d) ? image : found;
+  });
 }
 
 function stop(study, layer, id) {
   const maps = layer.activations[id];
   const stuck = (unit) => (layer.patterns?.score[patternIndex(layer, unit)]?.flags.some((flag) => ["stuck", "dead"].includes(flag)) ? 1 : 0);
-  const units = unitsOf(layer).filter((unit) => !layer.patterns || patternIndex(layer, unit) >= 0)
-    .sort((a, b) => stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
-  return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name) }, layer.name),
+  const change = layer.ablation?.own[id]?.change;
+  const units = unitsOf(layer).filter((unit) => !silent(maps, unit) && (change || !layer.patterns || patternIndex(layer, unit) >= 0))
+    .sort((a, b) => (change ? change[a] - change[b] : 0) || stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
+  return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name), title: layer.name }, shortened(layer.name, NAME)),
     units.map((unit) => h("a", {
-    class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}` },
+    class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}`,
+    title: `unit ${unit}${change ? `: ${signed(change[unit])} ${layer.ablation.unit} when ablated` : ""}` },
   mapTile(study, layer, unit, id, { scale: scaleOf(maps.lo[unit], maps.hi[unit], layer.signed) }),
   patternIndex(layer, unit) >= 0 ? imageTile(layer.patterns.sheet, patternIndex(layer, unit)) : null)));
 }

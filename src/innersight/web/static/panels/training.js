@@ -68,6 +68,7 @@ function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
   if (names.length) show(names[0]);
   return [
     charts.length ? h("div", { class: "charts" }, charts) : empty("No training curves were recorded."),
+    lossNote(train),
     clock && names.length ? [h("h2", {}, "All layers"), allLayers(train.layers, clock)] : null,
     names.length ? [
       h("div", { class: "toolbar" }, h(clock ? "h2" : "h3", {}, "One layer"),
@@ -75,6 +76,12 @@ function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
       panel,
     ] : empty("No statistics of single layers were recorded."),
   ];
+}
+
+/** Why the loss in training may lie above that of the validation. */
+function lossNote({ recipe }) {
+  return recipe?.learning ? h("p", { class: "quiet" }, `Training: ${recipe.learning}${recipe.augmentation ? `, on augmented images (${recipe.augmentation})` : ""}. `
+    + "The validation loss is the plain cross-entropy on images as they are, so it may be the lower of the two.") : null;
 }
 
 /** Every quantity as one row for each layer, over the whole training. */

@@ -1,11 +1,16 @@
 /** How far heatmaps can be trusted: a badge at each, and what the test found. */
 
-import { h } from "../dom.js";
+import { h, hidden } from "../dom.js";
 import { plural } from "../format.js";
 import { panel } from "../panel.js";
 import { reason } from "../study.js";
 
-const BADGES = { believed: ["good", "trusted"], doubtful: ["bad", "doubtful"], undecided: ["", "undecided"] };
+const BADGES = {
+  believed: ["good", "trusted", "better than everything it was compared with"],
+  doubtful: ["bad", "doubtful", "worse than something it was compared with, or hardly changed where nothing was learned"],
+  undecided: ["", "undecided", "surely worse in no comparison, surely better only in those ticked: more images may settle the rest"],
+};
+const MARKS = { better: ["✓", "better than"], worse: ["✗", "worse than"], open: ["?", "not settled against"], few: ["–", "too few images to test against"] };
 
 panel({
   name: "trust",
@@ -22,8 +27,15 @@ panel({
 export function standing(trust, method) {
   const found = trust?.methods[method];
   if (!found) return null;
-  const [kind, text] = BADGES[found.standing] ?? ["", found.standing];
-  return h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, text), h("span", { class: "quiet" }, ` ${found.why}`));
+  const [kind, text, meaning] = BADGES[found.standing] ?? ["", found.standing, ""];
+  return h("div", { class: "standing" },
+    h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, text), h("span", { class: "quiet" }, ` ${meaning}`)),
+    found.tests?.length ? h("ul", { class: "outcomes", title: found.why }, found.tests.map(([against, outcome]) =>
+      h("li", { class: outcome }, h("span", { "aria-hidden": "true" }, MARKS[outcome][0]), hidden(`${MARKS[outcome][1]} `), ` ${against}`)))
+      : null,
+    // What speaks against it beyond the comparisons.
+    found.tests?.length && (found.standing !== "doubtful" || found.tests.some(([, outcome]) => outcome === "worse")) ? null
+      : h("p", { class: "quiet" }, found.why));
 }
 
 /** What was found about the trust in heatmaps, or why nothing is known. */

@@ -5,6 +5,7 @@ import { imageTile } from "../layer.js";
 import { saveAll } from "../lens.js";
 import { panel } from "../panel.js";
 import { savedTile } from "../save.js";
+import { isReport } from "../source.js";
 import { missing, urls } from "../study.js";
 import { longGrid } from "../tiles.js";
 
@@ -17,8 +18,12 @@ panel({
 });
 
 function weightsPanel(study, layer) {
-  if (!layer.weights) return missing(study, "weights",
-    "Weights are shown only for the first convolution, which sees the image itself: only there do they correspond to colours.");
+  if (!layer.weights) {
+    const first = study.layers.find(({ role }) => role === "conv");
+    return [missing(study, "weights",
+      "Weights are shown only for the first convolution, which sees the image itself: only there do they correspond to colours."),
+    first && first.name !== layer.name && (first.document || !isReport) ? h("p", { class: "more" }, h("a", { href: urls.layer(first.name, { lens: "weights" }) }, `Weights of ${first.name} →`)) : null];
+  }
   const make = (unit) => ({
     tile: crispTile(layer.weights.sheet, unit),
     name: String(unit),
