@@ -9,7 +9,7 @@ from torch import Tensor
 from innersight.statistics import bootstrap
 
 Standing = Literal["believed", "doubtful", "undecided"]
-Outcome = Literal["better", "worse", "open", "few"]
+Compared = Literal["better", "worse", "open", "few"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class PairedTest:
     p: float
     count: int
 
-    def outcome(self, needed: int, level: float = 0.05) -> Outcome:
+    def outcome(self, needed: int, level: float = 0.05) -> Compared:
         """Return how the comparison came out: "few" with fewer than `needed` images, "open" above the level of p."""
         if self.count < needed:
             return "few"

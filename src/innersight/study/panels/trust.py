@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
     from innersight.trust.result import Trust
-    from innersight.trust.table import Outcome
+    from innersight.trust.table import Compared
 
 PASSES = 43  # for each method and image, as counted with the methods of the plan on 16 images
 LEAST = 10
@@ -83,7 +83,7 @@ def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]")
     }, {}
 
 
-def _outcomes(found: "Trust", method: str) -> "list[tuple[str, Outcome]]":
+def _outcomes(found: "Trust", method: str) -> "list[tuple[str, Compared]]":
     """Return what a method was compared with, in words, and how each comparison came out."""
     return [(test.phrase, test.outcome(found.needed)) for test in found.comparisons if test.method == method]
 
