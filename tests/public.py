@@ -49,6 +49,9 @@ def _halves(name: str) -> dict[str, np.ndarray]:
 
 CASES: dict[str, Case] = {
     "ablate": lambda model, images, out: ins.ablate(model, images, some_layer(model)),
+    "atlas": lambda model, images, out: ins.atlas(
+        model, [image(i) for i in range(5)], some_layer(model), grid=2, layout="pca", steps=1, vectors=40
+    ),
     "audit": lambda model, images, out: ins.audit(model, _folder(out), checks=["units"]),
     "compare": lambda model, images, out: ins.compare(model, images, some_layer(model)),
     "concepts": lambda model, images, out: ins.concepts(model, _folder(out), some_layer(model), count=2),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from innersight.ablation import ablate as ablate
     from innersight.activations import activations as activations
+    from innersight.atlas import atlas as atlas
     from innersight.audit import audit as audit
     from innersight.compare import compare as compare
     from innersight.concepts import concepts as concepts
@@ -41,6 +42,7 @@ _HOME = {
     "PatternOptions": "innersight.patterns",
     "TrainOptions": "innersight.train",
     "ablate": "innersight.ablation",
+    "atlas": "innersight.atlas",
     "audit": "innersight.audit",
     "compare": "innersight.compare",
     "concepts": "innersight.concepts",

@@ -12,6 +12,7 @@ from innersight.errors import printable
 # A command prints one table: what the others show is not imported for it.
 if TYPE_CHECKING:
     from innersight.ablation import Ablation
+    from innersight.atlas import Atlas
     from innersight.audit import Audit
     from innersight.compare import Comparison
     from innersight.concepts import Concepts
@@ -323,6 +324,17 @@ def dissection(result: "Dissection | WordLabels", limit: int = 20) -> str:
     if best:
         parts += ["", table(["unit", "label", result.measure, "95%", "p"], columns)]
     return "\n".join([*parts, f"{result.images:,} images"])
+
+
+def atlas(found: "Atlas") -> str:
+    """Return the zoom levels of an atlas, and how faithful its layout is."""
+    rows = [
+        [f"{one.grid} x {one.grid}", f"{len(one):,}", f"{len(found.points) / len(one):.1f}", "yes" if one.drawn else ""]
+        for one in found.levels
+    ]
+    faith = f"trustworthiness of the layout {found.trustworthiness:.3f}"
+    about = f"{found.layer}: {len(found.points):,} vectors of {found.images:,} images, {faith}"
+    return "\n".join([table(["level", "cells", "vectors each", "patterns"], rows), about])
 
 
 def concepts(found: "Concepts") -> str:

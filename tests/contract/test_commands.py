@@ -21,6 +21,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import innersight as ins
+from innersight.atlas import AtlasOptions
+from innersight.atlas.layouts import layouts
 from innersight.audit.checks import checks
 from innersight.cli import app
 from innersight.cli.command import MANY, MODEL, PANELS, UNLIMITED
@@ -47,6 +49,7 @@ from innersight.trust.metrics import metrics
 
 REGISTRIES = [
     methods, objectives, parameterizations, exports, metrics, ground_truth, baselines, imputers, statistics, checks,
+    layouts,
 ]  # fmt: skip
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands}  # type: ignore[union-attr]
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
@@ -66,10 +69,10 @@ BUILT = dict(get_command(app).commands)  # type: ignore[attr-defined]
 # Options of a command that its function does not have: how a result is written, listed and drawn, and the like.
 FURTHER = {
     "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent",
-    "all_layers", "sprites", "words", "clip", "report", "fail_on", "study",
+    "all_layers", "sprites", "words", "clip", "report", "fail_on", "study", "level", "show", "target", "versus", "density",
 }  # fmt: skip
 # Where a study's folder goes to may be a file too, which Python writes otherwise.
-STUDIES = {("scan", "out"), ("audit", "out"), ("concepts", "out"), ("concepts", "words")}
+STUDIES = {("scan", "out"), ("audit", "out"), ("atlas", "out"), ("concepts", "out"), ("concepts", "words")}
 # Parameters that no text can give: functions, tensors, and the options of methods, which have names of their own.
 PYTHON = {"progress", "report", "bar", "options", "distance", "negatives"}
 
@@ -239,6 +242,7 @@ def test_a_command_has_the_defaults_of_its_function(name: str, tmp_path: Path, m
     image(1).pil.save(file)
     words = {
         "ablate": [NET, str(file), "--layer", "stage1"],
+        "atlas": [NET, str(file), "--layer", "stage1"],
         "compare": [NET, str(file), "--layer", "stage1"],
         "connections": [NET, "stage1:0"],
         "dissect": [NET, str(file), "--masks", str(tmp_path)],
@@ -273,7 +277,7 @@ def plain(value: Any) -> Any:
     """Return a default so that the ways to say nothing are the same: None, an empty list, the plan as it is."""
     if (
         value is None
-        or value in (Plan(), PatternOptions(), TrainOptions(), Protocol(), Batching())
+        or value in (Plan(), PatternOptions(), TrainOptions(), Protocol(), Batching(), AtlasOptions())
         or (isinstance(value, list | tuple | dict | str) and not value)
     ):
         return None

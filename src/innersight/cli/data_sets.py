@@ -1,5 +1,6 @@
 """Commands for whole data sets."""
 
+import json as text
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +11,14 @@ from innersight.cli.command import DATA_SETS, Call, Json, StudyOut, command
 from innersight.cli.output import study_and_files
 from innersight.cli.progress import progress
 from innersight.errors import InnersightError, printable
+from innersight.render.formats import check
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
 
 AllLayers = Annotated[bool, typer.Option("--all", help="Scan every convolution, linear layer and block.")]
 Sprites = Annotated[bool, typer.Option(help="Write sheets of every unit's examples into the study.")]
+Estimate = Annotated[bool, typer.Option("--estimate", help="Print how long it will take, and stop.")]
 Words = Annotated[Path | None, typer.Option(metavar="FILE", help="Label units by these words instead, one per line.")]
 Clip = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the transformers CLIP model that knows them.")
@@ -101,3 +104,23 @@ def dissect(call: Call, *, words: Words = None, clip: Clip = None) -> None:
 
         result = call.run(label, words=read_words(words), encode=clip_encoder(clip))
     call.deliver(result, "dissection")
+
+
+@command(DATA_SETS, arguments=("model", "images"), without=("out",), draws="atlas", writes=False)
+def atlas(call: Call, *, estimate: Estimate = False, json: Json = False, out: StudyOut = None) -> None:
+    """With --out STUDY the atlas is kept there: run the same command again to resume, and open the study's page.
+
+    Write atlas.png unless --out names other files.
+    """
+    folder, files = study_and_files(out)
+    check(files)
+    call.json, call.out = json, files or None
+    if estimate:
+        from innersight.atlas import estimate as plan
+
+        call.arguments.pop("ray", None)
+        planned = call.run(plan, out=folder)
+        typer.echo(text.dumps(vars(planned), indent=1) if json else str(planned))
+        return
+    beside = folder or Path()
+    call.deliver(call.run(out=folder), "atlas", default=str(beside / "atlas.png"))

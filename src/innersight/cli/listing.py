@@ -11,6 +11,7 @@ KINDS = {
     "methods": ("innersight.heatmaps.request:methods", "Heatmap methods, for `explain` and `trust`"),
     "objectives": ("innersight.patterns.objectives:objectives", "What a pattern can maximize, for `patterns`"),
     "parameterizations": ("innersight.patterns.parameterize:parameterizations", "How a pattern is written as numbers"),
+    "layouts": ("innersight.atlas.layouts:layouts", "How the vectors of an atlas are laid out"),
     "metrics": ("innersight.trust.metrics:metrics", "Numbers that judge heatmaps on your images"),
     "ground-truth": ("innersight.trust.ground_truth:ground_truth", "Tests of heatmaps on images made for it"),
     "factorizations": (

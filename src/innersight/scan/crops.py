@@ -95,7 +95,7 @@ def _read(entry: ImageEntry, record: Record, spec: InputSpec, dataset: Any) -> t
     """Read an image and compare it: its content where the scan kept a digest, and what it looks like."""
     if record.digest and entry.stamp() != record.stamp and entry.digest() not in ("", record.digest):
         raise ImageError(f"{printable(record.name)}: changed since it was scanned: restore it, or scan again")
-    one = _opened(entry.load(spec), spec)
+    one = reopened_image(entry.load(spec), spec)
     now = int(perceptual_hash(spec.denormalise(one.x[None].float()))[0])
     # Rounding, of another type or device, may turn a bit of the same image's.
     if now != record.phash and not near_duplicates(now, record.phash):
@@ -106,7 +106,8 @@ def _read(entry: ImageEntry, record: Record, spec: InputSpec, dataset: Any) -> t
     return entry.number, one
 
 
-def _opened(found: Image, spec: InputSpec) -> ReopenedImage:
+def reopened_image(found: Image, spec: InputSpec) -> ReopenedImage:
+    """Return an image as crops are cut out of it."""
     return ReopenedImage(found.tensor(spec), np.asarray(found.display(spec).convert("RGB")), found.box(spec))
 
 

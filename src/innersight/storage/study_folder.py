@@ -19,7 +19,7 @@ from innersight.errors import InnersightError, brief, printable
 from innersight.storage.writing import write_bytes
 
 # What a study consists of; whatever else lies in its folder is not touched.
-FOLDERS = ("values", "web", "images", "sprites")
+FOLDERS = ("values", "web", "images", "sprites", "atlas")
 DATABASES = ("index.sqlite", "lock.sqlite")
 # What Python and torch raise for values of another type, shape or content than is expected.
 _FOREIGN = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from innersight import __version__
 from innersight.errors import InnersightError, printable
-from innersight.storage.key import document_path
+from innersight.storage.key import Key, document_path
 from innersight.storage.permit import remember
 from innersight.storage.sheet_names import files_of
 from innersight.storage.stamp import stamp, written
@@ -22,6 +22,7 @@ from innersight.study.panel import document_of, ordered, panels
 from innersight.study.reader import StudyReader
 
 FORMAT = 2
+ALONE = {"findings": "audit", "atlas": "atlas"}  # panels that a command fills, perhaps before there is a study
 
 
 def write_documents(store: Store, only: Sequence[str] | None = None, into: StudyFolder | None = None) -> Path:
@@ -36,10 +37,11 @@ def write_documents(store: Store, only: Sequence[str] | None = None, into: Study
     """
     model, images = store.get("model"), store.get("images")
     if model is None or images is None:
-        audited = store.get("findings") is not None
-        why = "an audit is kept here, and no study" if audited else "nothing is finished yet"
+        held = {Key.parse(name).panel for name in store.names()}
+        kept = next((f"an {words}" for panel, words in ALONE.items() if panel in held), None)
+        why = "nothing is finished yet" if kept is None else f"{kept} is kept here, and no study"
         anew = f"`innersight study MODEL IMAGES --out {printable(store.folder)}` makes the pages"
-        raise InnersightError(f"{store.folder}: {why}; {anew if audited else 'run the study again'}")
+        raise InnersightError(f"{store.folder}: {why}; {anew if kept else 'run the study again'}")
     if model.document.get("format") != plan.FORMAT:
         raise InnersightError(f"{store.folder} was made by another version of innersight; run the study again")
     inside = into or store.inside

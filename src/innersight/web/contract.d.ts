@@ -24,7 +24,7 @@ interface Study {
   };
   images: ImageEntry[]; seen: Sheet; layers: LayerEntry[]; how: Record<string, string>;
   missing: { what: string; why: string }[]; timing: { what: string; seconds: number | null }[];
-  cost?: { [kind: string]: { seconds: number; per: string } }; stamp?: string; start?: string;
+  cost?: { [kind: string]: { seconds: number; per: string } }; stamp?: string; start?: string; atlases?: string[];
   methods?: { [name: string]: { title: string; paper: string; when: string } };
 }
 
@@ -60,7 +60,18 @@ interface LayerDocument {
   field: Field | null; patterns: UnitPatterns | null; weights: { sheet: Sheet } | null; negatives: UnitPatterns | null;
   compare: { images: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
-  ablation: Ablation | null; connections: Connections | null;
+  ablation: Ablation | null; connections: Connections | null; atlas: Atlas | null;
+}
+/** row, column, count : of each cell. attribution, share : by cell, for each class of the atlas. examples : places in `Atlas.crops`. */
+interface AtlasLevel {
+  grid: number; row: number[]; column: number[]; count: number[]; attribution: number[][]; share: number[][]; examples: number[][];
+  patterns: Sheet | null;
+}
+/** names, location : of the crops. trace : by image, the cell of the finest level that each location of the layer's grid is most like. */
+interface Atlas {
+  images: number; vectors: number; trustworthiness: number; unit: string; layout: string; classes: { number: number; label: string }[];
+  levels: AtlasLevel[]; crops: Sheet; names: string[]; location: [number, number][]; notes: string[];
+  trace: { [image: string]: { cells: number[][]; cosine: number[][] } };
 }
 
 interface HeatmapEntry {
@@ -98,18 +109,20 @@ interface TableRow { title?: string; computed: string | null; missing: string | 
 interface Where { page: string; name: string; unit?: string }
 interface Offer { text: string; note?: string | null; requests: object[]; cost: [string, number]; requested?: () => void }
 /**
- * A panel. document : the key of a document of its own. story, lens, unit, image, class : what it shows on these pages; below : at
+ * A panel. document : the key of a document of its own. story, lens, unit, image, class, cell (of an atlas) : what it shows on these pages; below : at
  * their foot, in an app. table : its row on the start page. offer : what could be computed where it is missing; more : where it is not.
  * jobs : the title of a job, by the kind of its request. found : what the search finds of it, besides its section.
  */
 /**
- * What `panel` registers. `show` is given, of a story part: {study, layers, documents}; of a lens: study, layer, state, change;
+ * What `panel` registers. `show` is given, of a story part: {study, layers, documents}; of a lens: study, layer, state, change; of a cell:
+ * study, layer, {at, i}, the places of its level and of itself;
  * of a unit part: study, layer, unit; of an image part: {study, image, layers, documents, query}; of a class part: {study,
  * number, label, layers, documents}.
  */
 interface Panel {
   name: string; title: string; order: number; document?: string;
-  story?: Part | Part[]; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; below?: Part;
+  story?: Part | Part[]; lens?: Part; unit?: Part | Part[]; image?: Part | Part[]; class?: Part | Part[]; cell?: Part | Part[];
+  below?: Part;
   table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => TableRow;
   offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
   jobs?: { [kind: string]: (request: any, study: Study) => string };

@@ -26,6 +26,7 @@ const ELSEWHERE = [
   [["←", "→", "↑", "↓"], "on a focused map: read its values cell by cell"],
   [["←", "→"], "on a unit's page or an enlarged pattern: previous / next"],
   [["Ctrl P"], "print this page with everything drawn"],
+  [["←", "→", "↑", "↓", "+", "−", "0"], "on an atlas: from cell to cell, closer, farther, all of it"],
   [["Esc"], "close a dialog"],
 ];
 

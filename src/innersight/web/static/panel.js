@@ -32,7 +32,7 @@ export function allPanels() {
 
 /**
  * What panels show on one kind of page, in order: each part with its panel's name, and its order where it has none of its own.
- * @param {"story" | "lens" | "unit" | "image" | "class" | "below"} kind
+ * @param {"story" | "lens" | "unit" | "image" | "class" | "cell" | "below"} kind
  * @param {string | null} column
  */
 export function partsOf(kind, column = null) {

@@ -24,6 +24,16 @@ function locate(sheet, i) {
 }
 
 /**
+ * The picture that tile `i` of a colour sheet lies in, and where.
+ * @param {Sheet} sheet
+ * @param {number} i
+ */
+export async function pictureOf(sheet, i) {
+  const { file, ...box } = locate(sheet, i);
+  return { picture: await images(file), ...box };
+}
+
+/**
  * Return the map of tile `i` of a value sheet.
  * @param {Sheet} sheet
  * @param {number} i

@@ -129,6 +129,7 @@ export const urls = {
   image: (id, query = {}) => `#/i/${encodeURIComponent(id)}${asQuery(query)}`,
   class: (number) => `#/c/${number}`,
   train: () => "#/train",
+  atlas: (layer, query = {}) => `#/atlas/${encodeURIComponent(layer)}${asQuery(query)}`,
   findings: (at = null) => `#/findings${asQuery({ at })}`,
   matrix: (units, images) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(images) })}`,
 };
