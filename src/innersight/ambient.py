@@ -1,10 +1,12 @@
 """What the caller has set in torch: kept away from our own computations, given back to the user's network."""
 
+import random
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -94,3 +96,14 @@ def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def kept_random() -> Iterator[None]:
+    """Leave the random states of Python and NumPy as they were: libraries draw from them, some while they are imported."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

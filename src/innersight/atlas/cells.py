@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.atlas.layouts import layouts
 from innersight.errors import InnersightError
 from innersight.vectors import VectorSample
@@ -75,7 +76,8 @@ def laid_out(sample: VectorSample, layout: str, seed: int) -> Float[Tensor, "n 2
 
     Vectors are compared by their directions. The few that lie far out are moved to the edge.
     """
-    found = layouts[layout](unit_vectors(sample.vectors).numpy(), seed).astype(np.float64)
+    with kept_random():
+        found = layouts[layout](unit_vectors(sample.vectors).numpy(), seed).astype(np.float64)
     low, high = np.quantile(found, [OUTSIDE, 1 - OUTSIDE], axis=0)
     span = np.where(high > low, high - low, 1.0)
     return torch.from_numpy(np.clip((found - low) / span, 0, 1)).float()
@@ -86,7 +88,8 @@ def faithfulness(sample: VectorSample, points: Float[Tensor, "n 2"], seed: int) 
 
     Venna and Kaski 2001, with 10 neighbours by cosine distance, among at most 3,000 of the vectors.
     """
-    from sklearn.manifold import trustworthiness
+    with kept_random():
+        from sklearn.manifold import trustworthiness
 
     count = len(sample)
     some = np.sort(np.random.default_rng(seed).permutation(count)[:JUDGED])

@@ -99,7 +99,9 @@ def _attributions(
     logits, maps = captured.logits(), captured.activations[sample.layer]
     per_class = []
     for number in classes:
-        (gradient,) = tap.gradients(model, logits[:, number].sum(), [maps], retain_graph=True)
+        with torch.enable_grad():
+            score = logits[:, number].sum()
+        (gradient,) = tap.gradients(model, score, [maps], retain_graph=True)
         # In float32: a product of two halves may be more than a half holds.
         per_class.append((gradient.float() * maps.detach().float()).sum(1).cpu())
     found = torch.stack(per_class, 3)
