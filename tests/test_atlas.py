@@ -11,6 +11,7 @@ import torch
 from networks import image, tiny
 from PIL import Image as PILImage
 from torch import nn
+from typer.testing import CliRunner
 
 import innersight as ins
 from innersight import vectors
@@ -19,6 +20,7 @@ from innersight.atlas.cells import cells_of, laid_out
 from innersight.atlas.directions import whitened
 from innersight.atlas.engine import SHOWN
 from innersight.atlas.reading import read_again
+from innersight.cli import app
 from innersight.errors import InnersightError
 from innersight.image import stack
 from innersight.inputs import repeatable
@@ -312,3 +314,18 @@ def test_options_are_plain_data() -> None:
 def test_classes_may_be_listed_in_one_text() -> None:
     model = tiny("in-place")
     assert made(model, classes="0,2", drawn=0).classes == (model.labels[0], model.labels[2])
+
+
+def test_the_command_leaves_a_report_with_the_atlas(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    for i in range(6):
+        folder.mkdir(exist_ok=True)
+        image(i).pil.resize((24, 24)).save(folder / f"{i}.png")
+    words = ["atlas", "small:4?size=24", str(folder), "-l", "stage1", "--grid", "2", "--layout", "pca", "--steps", "1"]
+    planned = CliRunner().invoke(app, [*words, "--estimate"])
+    assert "patterns, 6 images" in planned.output, planned.output
+    done = CliRunner().invoke(app, [*words, "--size", "16", "--out", str(tmp_path / "study")])
+    assert done.exit_code == 0, done.output
+    assert "trustworthiness of the layout" in done.output
+    assert (tmp_path / "study" / "atlas.png").is_file()
+    assert '"atlases":["stage1"]' in (tmp_path / "study" / "report.html").read_text()

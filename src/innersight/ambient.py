@@ -100,7 +100,7 @@ def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def kept_random() -> Iterator[None]:
-    """Leave the random states of Python and NumPy as they were: libraries draw from them, some while they are imported."""
+    """Leave the random states of Python and NumPy as they were: libraries draw from them, some when imported."""
     states = random.getstate(), np.random.get_state()
     try:
         yield

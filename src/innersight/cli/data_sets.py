@@ -106,9 +106,9 @@ def dissect(call: Call, *, words: Words = None, clip: Clip = None) -> None:
     call.deliver(result, "dissection")
 
 
-@command(DATA_SETS, arguments=("model", "images"), without=("out",), draws="atlas", writes=False)
+@command(DATA_SETS, without=("out", "study"), draws="atlas", writes=False)
 def atlas(call: Call, *, estimate: Estimate = False, json: Json = False, out: StudyOut = None) -> None:
-    """With --out STUDY the atlas is kept there: run the same command again to resume, and open the study's page.
+    """With --out STUDY the atlas is kept there: run the same command again to resume, and open STUDY/report.html.
 
     Write atlas.png unless --out names other files.
     """
@@ -122,5 +122,8 @@ def atlas(call: Call, *, estimate: Estimate = False, json: Json = False, out: St
         planned = call.run(plan, out=folder)
         typer.echo(text.dumps(vars(planned), indent=1) if json else str(planned))
         return
-    beside = folder or Path()
-    call.deliver(call.run(out=folder), "atlas", default=str(beside / "atlas.png"))
+    result = call.run(out=folder)
+    call.deliver(result, "atlas", default=str((folder or Path()) / "atlas.png"))
+    if folder is not None:
+        level = result.levels[0]
+        call.report(result.model, ([result.crop_names[i]] for i in level.examples[:, 0].tolist()), folder)

@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { count, number, plural } from "../format.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
-import { missing, reason, urls } from "../study.js";
+import { reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
 panel({
@@ -25,10 +25,9 @@ panel({
 function atlasSection({ study, layers }) {
   const found = [...layers.values()].filter((layer) => layer?.atlas).reverse();
   const others = (study.atlases ?? []).filter((name) => !found.some((layer) => layer.name === name));
-  const heading = "What the layers tell apart";
-  if (!found.length && !others.length) return section("atlas", "Atlas", heading, null, missing(study, "atlas", "No atlas was made."));
+  if (!found.length && !others.length) return null;
   const links = [...found.map(({ name }) => name), ...others];
-  return section("atlas", "Atlas", heading, found.length ? about(found[0]) : null, [
+  return section("atlas", "Atlas", "What the layers tell apart", found.length ? about(found[0]) : null, [
     found.length ? h("a", { class: "atlas-teaser", href: urls.atlas(found[0].name), "aria-label": `Open the atlas of ${found[0].name}` },
       stillTile(found[0].atlas, null, true), hasPatterns(found[0].atlas) ? stillTile(found[0].atlas, null, false) : null) : null,
     h("p", { class: "more" }, links.map((name, i) => [i ? " · " : null, h("a", { href: urls.atlas(name) }, `Open the atlas of ${name} →`)])),
