@@ -3,9 +3,9 @@
 After one call that does not count, on one thread, in seconds of the processor. "Torch" is the work of every operation:
 of the passes, and of what is measured of their results. The rest is Python, ours and others', torch's own included, and
 files. It is what operations and decoding, timed one by one in further calls, leave of a plain call: a profile of the
-whole makes Python twice as slow, and does not see `a @ b`. Growth: the same call on four times as many images, units,
-modules or classes takes at most that much longer. The receptive fields of `layers` are a backward pass for each layer
-and grow with their square.
+whole makes Python twice as slow, and does not see `a @ b`. A share is a little low, by the clock around each operation.
+Growth: the same call on four times as many images, units, modules or classes takes at most that much longer. The
+receptive fields of `layers` are a backward pass for each layer and grow with their square.
 """
 
 import cProfile
