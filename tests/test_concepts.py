@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import batch, tiny
+from networks import batch, image, tiny
 from PIL import Image as PILImage
 
 import innersight as ins
@@ -164,6 +164,37 @@ def test_bad_input_names_the_value_and_the_remedy(toon: Model, change: dict[str,
 def test_one_image_is_too_few(toon: Model) -> None:
     with pytest.raises(InnersightError, match="several images share"):
         ins.concepts(toon, draw("ambra", 1).pixels, layer="stage4", count=4)
+
+
+def test_concepts_of_another_network_are_refused_and_no_maps_of_it(tmp_path: Path) -> None:
+    images = [image(seed) for seed in range(4)]
+    model, other = tiny("in-place"), tiny("in-place", seed=5)
+    made = ins.concepts(model, images, count=2, out=tmp_path)
+    kept, address = read_concepts(tmp_path), made.address
+    for sets in (made, kept):
+        assert ins.activations(model, images, address, concepts=sets).values[address].shape[1] == 2
+        with pytest.raises(InnersightError, match=f"{address} was found in another network"):
+            ins.activations(other, images, address, concepts=sets)
+    # Checkpoints are compared by the concepts of one of them; and whoever says so may use them anywhere.
+    assert len(ins.match(model, other, images, [address], concepts=kept)[address].partner) == 2
+    assert ins.activations(other.with_concepts(kept), images, address).values[address].shape[1] == 2
+    with pytest.raises(InnersightError, match="study of another network"):
+        ins.concepts(other, images, count=2, name="more", out=tmp_path)
+    with torch.no_grad():
+        next(model.net.parameters()).mul_(2)
+    with pytest.raises(InnersightError, match="or in another state of this one"):
+        ins.activations(model, images, address, concepts=made)
+    with pytest.raises(InnersightError, match="other weights"):
+        image_concepts(model, images, made)
+
+
+@pytest.mark.parametrize("given", [Concepts, ins.load("small:8"), "study/"])
+def test_what_is_no_set_of_concepts_is_named(given: Any) -> None:
+    model, pixels = tiny("in-place"), image()
+    with pytest.raises(InnersightError, match="concepts is "):
+        ins.activations(model, pixels, concepts=given)
+    with pytest.raises(InnersightError, match=r"found is .*: give what `innersight.concepts` returned"):
+        image_concepts(model, pixels, given)
 
 
 def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:

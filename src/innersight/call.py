@@ -56,7 +56,8 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 # Python's own sentence, which names the function.
                 return function(*args, **given)
             if sets:
-                asked |= {name: one.with_concepts(*sets) for name, one in asked.items() if isinstance(one, Model)}
+                named = {name: one for name, one in asked.items() if isinstance(one, Model)}
+                asked |= zip(named, with_concepts(tuple(named.values()), sets), strict=True)
             for name in asked.keys() & kinds.keys():
                 asked[name] = _converted(name, asked[name], kinds[name], model)
             bound = inspect.BoundArguments(signature, asked)
@@ -72,12 +73,29 @@ def _concept_sets(given: Any) -> tuple[ConceptSets, ...]:
     """Return the sets of concepts that were given. Raises InnersightError for anything else."""
     several = () if given is None else given if isinstance(given, list | tuple) else (given,)
     for one in several:
-        if not hasattr(one, "inserted"):
+        if isinstance(one, type | Model) or not isinstance(one, ConceptSets):
             raise InnersightError(
                 f"concepts is {shown(one)}: give what `innersight.concepts` returned, or what "
                 "`innersight.concepts.read_concepts(STUDY)` does"
             )
     return tuple(several)
+
+
+def with_concepts(models: Sequence[Model], sets: Sequence[ConceptSets]) -> list[Model]:
+    """Return networks with sets of concepts, each of which was found in one of them as it is now.
+
+    Raises InnersightError for a set that was found in another network, and as `Model.with_concepts` does.
+    """
+    with measured.current(models):
+        plain = [one.plain or one for one in models]
+        digests = {measured.once(one, "digest", one.digest) for one in plain}
+    for one in (one for item in sets for one in item.inserted()):
+        if one.found_in and digests and one.found_in not in digests:
+            raise InnersightError(
+                f"{one.name} was found in another network, or in another state of this one, than {plain[0].name}: find "
+                "concepts of this one, or use them in it all the same: model.with_concepts(found)"
+            )
+    return [one.with_concepts(*sets) for one in models]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ class Inserted(Protocol):
     """A layer that is computed from another layer's output, and through which the network continues.
 
     name : its address, such as `stage4~nmf`. layer : the layer that it reads. module : gives (B, concepts, h, w).
-    directions : (concepts, units), of unit length; what a concept adds to the layer.
+    directions : (concepts, units), of unit length; what a concept adds to the layer. found_in : `Model.digest` of the
+    network that it was made for; "" where nobody states one.
     """
 
     @property
@@ -34,6 +35,8 @@ class Inserted(Protocol):
     def module(self) -> nn.Module: ...  # noqa: D102
     @property
     def directions(self) -> torch.Tensor: ...  # noqa: D102
+    @property
+    def found_in(self) -> str: ...  # noqa: D102
 
     def inside(self, model: "Model") -> AbstractContextManager[None]:
         """Inside, passes of the network go through it."""
@@ -302,7 +305,8 @@ class Model:
         Parameters
         ----------
         *sets
-            What `innersight.concepts` returned, or several of these.
+            What `innersight.concepts` returned, or several of these; also of another checkpoint of the network, which
+            `concepts=` refuses.
 
         Returns
         -------

@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,13 +58,6 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-def with_concepts(model: "Model", study: Path) -> "Model":
-    """Return a network with the concepts of a study as further layers."""
-    from innersight.concepts import read_concepts
-
-    return model.with_concepts(read_concepts(study))
 
 
 def load(name: str, weights: str | None, device: str | None) -> "Model":

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 import innersight
-from innersight.cli.base import app, load, with_concepts
+from innersight.cli.base import app, load
 from innersight.cli.output import deliver, method_options
 from innersight.cli.progress import progress
 from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
@@ -123,11 +123,18 @@ class Call:
             return
         self._loaded = True
         names = [name for name, one in self.signature.parameters.items() if "Model" in one.kinds]
-        for name in names:
-            text = self.arguments.get(name)
-            if text is not None:
-                model = load(text, self.weights if name == "model" else None, self.device)
-                self.arguments[name] = model if self.study is None else with_concepts(model, self.study)
+        loaded = {
+            name: load(self.arguments[name], self.weights if name == "model" else None, self.device)
+            for name in names
+            if self.arguments.get(name) is not None
+        }
+        self.arguments |= loaded
+        if self.study is not None:
+            from innersight.call import with_concepts
+            from innersight.concepts import read_concepts
+
+            changed = with_concepts(tuple(loaded.values()), [read_concepts(self.study)])
+            self.arguments |= zip(loaded, changed, strict=True)
 
 
 def command(

@@ -145,7 +145,7 @@ def concepts(
         labelled = label(layered, data, *words, [address], progress=lambda n, t, _: report(n, t, "labelling"))
     report(0, 0, "testing stability")
     found = Concepts(
-        model, where, named, fitted,
+        model, (model.plain or model).digest(), where, named, fitted,
         scan=seen,
         ablation=removed,
         contributions=contributed,

@@ -15,6 +15,7 @@ from innersight.image import Image, stack
 from innersight.inputs import read
 from innersight.model import Model
 from innersight.result import Result
+from innersight.scalars import shown
 
 if TYPE_CHECKING:
     from innersight.concepts.result import Concepts
@@ -137,7 +138,11 @@ def image_concepts(model: Model, images: Any, found: "Concepts", *, target: int 
     torch.Size([1, 8])
 
     """
-    if found.model.digest() != (model.plain or model).digest():
+    from innersight.concepts.result import Concepts
+
+    if not isinstance(found, Concepts):
+        raise InnersightError(f"found is {shown(found)}: give what `innersight.concepts` returned")
+    if found.digest != (model.plain or model).digest():
         raise InnersightError(f"the concepts were found in {found.model.name} with other weights than {model.name} has")
     number = None if target is None else model.class_index(target)
     given = read(images, model.input)

@@ -32,12 +32,12 @@ class KeptConcepts:
 
     Attributes
     ----------
-    sets : tuple of (str, str, Factorization)
-        Layer, name and factorization of each.
+    sets : tuple of (str, str, Factorization, str)
+        Layer, name and factorization of each, and the digest of the network that it was found in.
 
     """
 
-    sets: tuple[tuple[str, str, Factorization], ...]
+    sets: tuple[tuple[str, str, Factorization, str], ...]
 
     def inserted(self) -> Iterable[ConceptLayer]:
         """Return each set as a layer, see `innersight.Model.with_concepts`."""
@@ -45,7 +45,7 @@ class KeptConcepts:
 
     @cached_property
     def _layers(self) -> tuple[ConceptLayer, ...]:
-        return tuple(ConceptLayer.of(name, layer, fitted) for layer, name, fitted in self.sets)
+        return tuple(ConceptLayer.of(name, layer, fitted, digest) for layer, name, fitted, digest in self.sets)
 
 
 def read_concepts(folder: str | Path) -> KeptConcepts:
@@ -101,19 +101,19 @@ def factorization_of(item: Item) -> Factorization:
     return Factorization.of(item.document["factorization"], own)
 
 
-def _read(store: Store, key: str) -> tuple[str, str, Factorization]:
+def _read(store: Store, key: str) -> tuple[str, str, Factorization, str]:
     item, parsed = store.get(key), Key.parse(key)
     if item is None:
         raise InnersightError(f"{store.folder}: {printable(key)} is gone: run `innersight concepts` again")
     with written_by_innersight(f"{store.folder}, item {printable(key)}"):
-        return parsed.layer, parsed.part, factorization_of(item)
+        return parsed.layer, parsed.part, factorization_of(item), str(item.document["digest"])
 
 
 class ConceptKeep:
     """Keeps one set of concepts in the folder of a study."""
 
-    def __init__(self, store: Store, key: Key, model: str) -> None:
-        self._store, self._key, self._model, self._started = store, key, model, time.perf_counter()
+    def __init__(self, store: Store, key: Key) -> None:
+        self._store, self._key, self._started = store, key, time.perf_counter()
 
     @classmethod
     def open(cls, folder: str | Path, model: Model, layer: str, name: str, *, overwrite: bool) -> "ConceptKeep":
@@ -124,7 +124,10 @@ class ConceptKeep:
         """
         store, digest, key = Store.create(folder), (model.plain or model).digest(), Key(PANEL, layer, name)
         card = store.get("model")
-        if card is not None and card.document.get("digest") != digest:
+        # A folder that holds concepts only has no card.
+        others = [one for one in store.names() if card is None and is_set(Key.parse(one)) and one != str(key)]
+        held = [card, *map(store.get, others)]
+        if any(item is not None and item.document.get("digest") != digest for item in held):
             raise InnersightError(
                 f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
                 "study` into it first, or choose another folder"
@@ -134,23 +137,29 @@ class ConceptKeep:
                 f"{printable(folder)} holds concepts {layer}~{name} already: choose another name (--name), or replace "
                 "them (--overwrite)"
             )
-        return cls(store, key, digest)
+        return cls(store, key)
 
     def put(self, found: "Concepts") -> None:
         """Keep the set, with crops of its examples."""
         with self._store.locked():
-            settings, document, tensors = packed(found, self._model)
+            settings, document, tensors = packed(found)
             self._store.put(str(self._key), settings, document, tensors, time.perf_counter() - self._started)
 
 
-def packed(found: "Concepts", model: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
-    """Return settings, document and tensors of the item that holds a set. model : the digest of the network."""
+def packed(found: "Concepts") -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Return settings, document and tensors of the item that holds a set."""
     stated, own = found.factorization.state()
     cut = crops_of(found)
     directions = found.factorization.directions
-    settings = {"model": model, "concepts": hashlib.sha256(directions.numpy().tobytes()).hexdigest()[:16]}
+    settings = {"model": found.digest, "concepts": hashlib.sha256(directions.numpy().tobytes()).hexdigest()[:16]}
     tensors = {f"factorization/{name}": value for name, value in own.items()}
     if cut.rows:
         tensors |= {"crops": torch.from_numpy(cut.pixels), "masks": torch.from_numpy(cut.masks)}
-    document = {**found.to_json(), "factorization": stated, "examples": cut.rows, "lost": list(cut.lost)}
+    document = {
+        **found.to_json(),
+        "digest": found.digest,
+        "factorization": stated,
+        "examples": cut.rows,
+        "lost": list(cut.lost),
+    }
     return settings, document, tensors

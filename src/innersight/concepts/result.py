@@ -37,6 +37,8 @@ class Concepts(Result):
     ----------
     model : Model
         The network, without concepts.
+    digest : str
+        Its `Model.digest` when the concepts were found.
     layer, name : str
         Name of the layer, and of the set.
     factorization : Factorization
@@ -65,6 +67,7 @@ class Concepts(Result):
     """
 
     model: Model
+    digest: str
     layer: str
     name: str
     factorization: Factorization
@@ -95,7 +98,7 @@ class Concepts(Result):
 
     @cached_property
     def _inserted(self) -> ConceptLayer:
-        return ConceptLayer.of(self.name, self.layer, self.factorization)
+        return ConceptLayer.of(self.name, self.layer, self.factorization, self.digest)
 
     @cached_property
     def order(self) -> tuple[int, ...]:

@@ -67,6 +67,8 @@ class ConceptLayer:
         How concepts are computed.
     module : ConceptUnits
         What the concepts of a pass go through.
+    found_in : str
+        Digest of the network that they were found in; "" where nobody states one.
 
     """
 
@@ -74,9 +76,10 @@ class ConceptLayer:
     layer: str
     coder: Coder
     module: ConceptUnits
+    found_in: str = ""
 
     @classmethod
-    def of(cls, name: str, layer: str, coder: Coder) -> "ConceptLayer":
+    def of(cls, name: str, layer: str, coder: Coder, found_in: str = "") -> "ConceptLayer":
         """Return the layer of a set of concepts.
 
         Parameters
@@ -87,9 +90,11 @@ class ConceptLayer:
             The layer that it reads.
         coder
             How concepts are computed.
+        found_in
+            Digest of the network that they were found in.
 
         """
-        return cls(f"{layer}~{name}", layer, coder, ConceptUnits())
+        return cls(f"{layer}~{name}", layer, coder, ConceptUnits(), found_in)
 
     @property
     def directions(self) -> Float[Tensor, "concepts units"]:
