@@ -22,6 +22,7 @@ NAMES = (
     "patterns",
     "scan",
     "wait",
+    "concepts",
     "functions",
     "ray",
     "telemetry",
