@@ -13,7 +13,7 @@ from innersight.inputs import ImageReader, network_input
 from innersight.layers import layers
 from innersight.model import Model
 
-FIT_SEED, JUDGED_SEED, PER_CLASS = 10_000, 70_000, 20
+FIT_SEED, JUDGED_SEED, PER_CLASS = 10_000, 80_000, 20
 LEAST = 6
 """Locations that a part fills in a drawing on average: 30 in five drawings."""
 SHARES = (1, 0.8, 0.6, 0.5, 0.4, 0.3, 0.25, *np.linspace(0.2, 0.02, 19), 0.015, 0.01, 0.0075, 0.005, 0.0025, 0.001)
