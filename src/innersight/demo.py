@@ -15,7 +15,7 @@ from innersight.study import Plan, study
 CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)
 SCANNED = range(91_000, 91_006)
-PLAN = Plan(units=8, steps=80, negatives=2, trust=10)
+PLAN = Plan(units=8, steps=80, negatives=2, trust=24)
 
 
 def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:

@@ -77,6 +77,9 @@ def test_a_narrow_start_page_folds_long_sections(chromium: object, report: Path)
     assert page.evaluate(hidden)
     page.get_by_role("button", name="Show all: How the network was trained").click()
     assert not page.evaluate(hidden)
+    # A job that finishes draws the page again.
+    page.evaluate("dispatchEvent(new HashChangeEvent('hashchange'))")
+    reader.wait("document.querySelector('#training .fold').hasAttribute('data-open')")
     # What the keyboard reaches is never behind the fold.
     page.locator("#heatmaps summary").last.focus()
     reader.wait("document.querySelector('#heatmaps .fold').hasAttribute('data-open')")

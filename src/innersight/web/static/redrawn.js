@@ -2,11 +2,13 @@
 
 const REACHABLE = "a[href], button, summary, input, select, canvas[tabindex], [tabindex='0']";
 
-/** Return a function that restores the focus and the open details of `root`, by their text, after it was filled again. */
+/** Return a function that restores the focus, the open details and the unfolded sections of `root`, by their text, after it was filled again. */
 export function keep(root) {
   const focused = document.activeElement !== root && root.contains(document.activeElement) ? name(root, document.activeElement) : null;
   const open = [...root.querySelectorAll("details[open] > summary")].map((summary) => name(root, summary));
+  const unfolded = [...root.querySelectorAll("section:has(> .fold[data-open])")].map(({ id }) => id);
   return () => {
+    for (const id of unfolded) root.querySelector(`#${CSS.escape(id)} > .fold`)?.setAttribute("data-open", "");
     for (const one of open) {
       const summary = find(root, one);
       if (summary) /** @type {HTMLDetailsElement} */ (summary.parentElement).open = true;
