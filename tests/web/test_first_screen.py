@@ -189,14 +189,22 @@ def test_low_values_fade_from_an_overlay(reader: Reader, study: Path) -> None:
 def test_a_saved_heatmap_says_what_it_is(reader: Reader) -> None:
     reader.go("#/i/p0", "ambra")
     reader.show(".heatmaps")
-    with reader.page.expect_download() as found:
-        reader.page.locator(".heatmap .save").first.click()
-    with PILImage.open(found.value.path()) as image:
-        width, height = image.size
-        # The map is square: what is below it are the lines and the colour bar.
-        assert 1.1 * width < height < 1.4 * width
-        below = image.convert("RGB").crop((0, width, width, height))
-        assert len(below.getcolors(1 << 20) or []) > 150
+
+    def caption() -> PILImage.Image:
+        with reader.page.expect_download() as found:
+            reader.page.locator(".heatmap .save").first.click()
+        with PILImage.open(found.value.path()) as image:
+            width, height = image.size
+            # The map is square: what is below it are the lines and the colour bar.
+            assert 1.1 * width < height < 1.4 * width
+            return image.convert("RGB").crop((0, width, width, height))
+
+    cells = caption()
+    assert len(cells.getcolors(1 << 20) or []) > 150
+    reader.page.get_by_role("button", name="Smooth").click()
+    reader.wait("document.querySelector('.heatmap canvas.smooth')")
+    # It says that it is interpolated.
+    assert caption().tobytes() != cells.tobytes()
 
 
 def test_a_curve_of_zeros_begins_at_zero(opened: Opened) -> None:

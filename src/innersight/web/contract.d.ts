@@ -136,5 +136,6 @@ interface Page {
   title: string; body: Node; arrive?: () => void; subject?: { layer?: LayerDocument; unit?: number; image?: string; units?: string[]; images?: string[] };
   lens?: { current(): string; change(name: string): void };
 }
+interface About { lines?: string[]; scale?: Scale | null; unit?: string }
 interface Clock { element: HTMLElement; follow(follower: (step: number) => void): void }
 interface Tile extends HTMLElement { near: boolean; painter: (canvas: HTMLCanvasElement, width: number) => unknown }

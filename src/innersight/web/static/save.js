@@ -16,14 +16,14 @@ const STYLES = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-lin
  * A button that saves what `find()` gives: a canvas or an <svg>. Below a canvas stand the `lines` that say what it shows, and its scale.
  * @param {() => any} find
  * @param {string} name
- * @param {{lines?: string[], scale?: Scale | null, unit?: string}} about
+ * @param {About | (() => About)} about
  */
 export function saveButton(find, name, about = {}) {
   const kind = () => (find() instanceof SVGElement ? "SVG" : "PNG");
   return h("button", { class: "save", type: "button", "aria-label": `Save ${name} as an image`, title: "Save as an image",
     onclick: async () => {
       const source = find();
-      if (source) download(kind() === "SVG" ? svgFile(source) : await pngFile(source, { lines: [name], ...about }), `${fileName(name)}.${kind().toLowerCase()}`);
+      if (source) download(kind() === "SVG" ? svgFile(source) : await pngFile(source, { lines: [name], ...(typeof about === "function" ? about() : about) }), `${fileName(name)}.${kind().toLowerCase()}`);
     } }, "↓");
 }
 

@@ -172,7 +172,8 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   return h("figure", { class: "heatmap", "data-method": entry.method },
     caption, saveButton(() => element.querySelector("canvas"),
       `${entry.method} ${targetText(entry)} ${study.images[index].name}`,
-      { lines: [`${targetText(entry)}: ${about}`, study.images[index].name], scale, unit: entry.unit }),
+      () => ({ lines: [`${targetText(entry)}: ${about}${view.smooth ? ", interpolated between the cells" : ""}`, study.images[index].name],
+        scale, unit: entry.unit })),
     probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
 }
 
