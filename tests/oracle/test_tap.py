@@ -462,6 +462,14 @@ def test_what_a_relu_writes_into_its_input_is_seen_beside_it(mode: Any, rectify:
     assert torch.autograd.grad((y + output).sum(), x)[0].shape == x.shape
 
 
+@pytest.mark.parametrize("mode", [tap.redirected, tap.guided])
+def test_a_relu6_blocks_what_lies_above_its_bound(mode: Any) -> None:
+    x = torch.tensor([[1.0, 5.0, 6.5, 11.0]], requires_grad=True)
+    with mode():
+        output = F.relu6(x)
+    assert torch.autograd.grad(output.sum(), x)[0].tolist() == [[1.0, 1.0, 0.0, 0.0]]
+
+
 @pytest.mark.parametrize(
     "other", [lambda x: x.clamp(-1, 1), lambda x: x.clamp(max=3), lambda x: x.clamp(min=torch.zeros(())),
               nn.Threshold(0.0, 7.0), nn.Threshold(0.5, 0.0), nn.Hardtanh()],
