@@ -1,6 +1,7 @@
 """`concepts`: what is found, what each concept contributes and does, and what a study keeps of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from networks import batch, image, tiny
 from PIL import Image as PILImage
+from torch import nn
 
 import innersight as ins
 from innersight import tap
@@ -195,6 +197,41 @@ def test_what_is_no_set_of_concepts_is_named(given: Any) -> None:
         ins.activations(model, pixels, concepts=given)
     with pytest.raises(InnersightError, match=r"found is .*: give what `innersight.concepts` returned"):
         image_concepts(model, pixels, given)
+
+
+class Overflowing(nn.Module):
+    """Scores of dark images are infinite."""
+
+    def __init__(self, net: nn.Module, least: float) -> None:
+        super().__init__()
+        self.net, self.least = net, least
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.net(x)
+        return scores.where((x.mean((1, 2, 3)) > self.least)[:, None], torch.inf)
+
+
+def test_no_effects_are_measured_on_images_without_finite_scores() -> None:
+    model = tiny("in-place")
+    images = [np.full((24, 24, 3), 20 * number, np.uint8) for number in range(8)]
+    dark = float(model.input.normalise(torch.full((3, 24, 24), 70 / 255)).mean())
+    some, all_ = (replace(model, net=Overflowing(model.net, least)) for least in (dark, torch.inf))
+    found = ins.concepts(some, images, count=2)
+    assert len(found.ablation.images) == 4
+    assert "no effects were measured on 4 images whose class scores are not finite" in found.notes
+    json.dumps(found.to_json(), allow_nan=False)
+    with pytest.raises(InnersightError, match="not finite for any image"):
+        ins.concepts(all_, images, count=2)
+
+
+def test_concepts_of_a_network_with_concepts_are_of_its_own_layers() -> None:
+    model = tiny("in-place")
+    images = [image(seed) for seed in range(4)]
+    first = ins.concepts(model, images, count=2)
+    layered = model.with_concepts(first)
+    assert ins.concepts(layered, images, count=2, name="more").layer == first.layer
+    with pytest.raises(InnersightError, match="is a set of concepts: name the layer"):
+        ins.concepts(layered, images, first.address, count=2)
 
 
 def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:

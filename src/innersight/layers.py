@@ -168,7 +168,7 @@ def last_rectified(model: Model) -> str:
 
 def _last_rectified(model: Model) -> str:
     first, known = last_grid(model)[0], {layer.name: layer for layer in survey(model)}
-    names = [name for name, layer in known.items() if layer.grid == known[first].grid]
+    names = [name for name, layer in known.items() if layer.grid == known[first].grid and layer.role != "concept"]
     behind = names[names.index(first) :]
     lowest: dict[str, float] = {}
     pixels = torch.rand(4, *model.input.shape, generator=torch.Generator().manual_seed(0))

@@ -90,13 +90,20 @@ def ablate(
             parts.append(_batch(model, network_input(loaded, model), layer, fill))
     changes, scores, closed = zip(*parts, strict=True)
     change, logits = torch.cat(changes), torch.cat(scores)
+    check_finite(layer, change, logits)
+    read = reading.skipped, reading.notes
+    return Ablation(model, layer, tuple(names), change, logits, to, all(closed), named, *read)
+
+
+def check_finite(
+    layer: str, change: Float[Tensor, "images units classes"], logits: Float[Tensor, "images classes"]
+) -> None:
+    """Raise InnersightError where a class score of an image, with or without a unit, is not finite."""
     broken = int((~(change.flatten(1).isfinite().all(1) & logits.isfinite().all(1))).sum())
     if broken:
         raise InnersightError(
-            f"{layer}: the class scores of {broken} of {len(names)} images, with or without a unit, are not finite"
+            f"{layer}: the class scores of {broken} of {len(change)} images, with or without a unit, are not finite"
         )
-    read = reading.skipped, reading.notes
-    return Ablation(model, layer, tuple(names), change, logits, to, all(closed), named, *read)
 
 
 def _mean(model: Model, images: Given, layer: str) -> Float[Tensor, " units"]:

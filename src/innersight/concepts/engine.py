@@ -12,7 +12,7 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.ablation import Ablation
-from innersight.ablation.engine import changes
+from innersight.ablation.engine import changes, check_finite
 from innersight.activations import BATCH
 from innersight.call import public
 from innersight.concepts.contribution import Contributions, contribute
@@ -123,6 +123,8 @@ def concepts(
     """
     where = layer or (last_rectified(model) if has_grid(model) else default_layers(model)[-1])
     (described,) = check_layers(model, [where])
+    if described.role == "concept":
+        raise InnersightError(f"{where} is a set of concepts: name the layer they were found in, or another one")
     named, number = _named(by, name), _count(count)
     if masks is not None and words is not None:
         raise InnersightError("concepts are labelled by masks= or by words=, not by both")
@@ -156,7 +158,7 @@ def concepts(
         labels=labelled,
         vectors=len(drawn),
         skipped=drawn.skipped,
-        notes=(*drawn.notes, *fitted.notes),
+        notes=(*drawn.notes, *fitted.notes, *removed.notes),
         warnings=drawn.warnings,
     )  # fmt: skip
     if keep is not None:
@@ -220,7 +222,10 @@ def _measured(
     report: Callable[[int, int], None],
 ) -> tuple[Ablation, Contributions, Float[Tensor, " images"]]:
     """Return the effects of concepts on some images, and how much of each score their reconstruction keeps."""
-    rows = _spread(drawn.predicted, MEASURED)
+    finite = drawn.logits.isfinite().all(1).nonzero()[:, 0]
+    if not len(finite):
+        raise InnersightError(f"the class scores of {model.name} are not finite for any image")
+    rows = finite[_spread(drawn.predicted[finite], MEASURED)].tolist()
     reading = ImageReader(data, model.input, model.labels, numbers=[drawn.numbers[row] for row in rows])
     names: list[str] = []
     change, logits, closed, parts, covered = [], [], [], [], []
@@ -236,9 +241,11 @@ def _measured(
             parts.append(contribute(suffix, suffix.output.argmax(1)))
             covered.append(_covered(model, x, fitted, address, parts[-1].classes))
             report(len(names), len(rows))
-    removed = Ablation(
-        model, address, tuple(names), torch.cat(change), torch.cat(logits), "zero", all(closed), (), reading.skipped
-    )
+    effects, scores = torch.cat(change), torch.cat(logits)
+    check_finite(address, effects, scores)
+    left_out = len(drawn.predicted) - len(finite)
+    notes = (f"no effects were measured on {left_out} images whose class scores are not finite",) if left_out else ()
+    removed = Ablation(model, address, tuple(names), effects, scores, "zero", all(closed), (), reading.skipped, notes)
     return removed, Contributions.joined(parts), torch.cat(covered)
 
 
