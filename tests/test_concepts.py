@@ -17,9 +17,11 @@ from innersight import tap
 from innersight.concepts import Concepts, contribute, image_concepts, read_concepts
 from innersight.concepts.crops import crops_of
 from innersight.concepts.images import strongest
+from innersight.concepts.result import _middle
 from innersight.errors import InnersightError
 from innersight.layers import default_layers
 from innersight.model import Model
+from innersight.plots.concept_images import concept_images
 from innersight.storage.store import Store
 from innersight.toons import Drawn, draw
 
@@ -232,6 +234,37 @@ def test_concepts_of_a_network_with_concepts_are_of_its_own_layers() -> None:
     assert ins.concepts(layered, images, count=2, name="more").layer == first.layer
     with pytest.raises(InnersightError, match="is a set of concepts: name the layer"):
         ins.concepts(layered, images, first.address, count=2)
+
+
+def test_too_few_images_for_halves_are_told_before_the_other_passes() -> None:
+    model, seen = tiny("in-place"), list[str]()
+    images = [image(seed) for seed in range(4)]
+
+    def progress(_done: int, _total: int, text: str) -> None:
+        seen.append(text)
+
+    with pytest.raises(InnersightError, match=r"half of the images, by which.*2 vectors of 4 units"):
+        ins.concepts(model, images, "head", by="pca", count=3, progress=progress)
+    with pytest.raises(InnersightError, match=r"half of the images, by which.*all vectors are equal"):
+        ins.concepts(model, images[:2], "head", by="kmeans", count=1)
+    assert "finding examples" not in seen
+
+
+def test_numbers_out_of_range_are_named(found: Concepts, toon: Model) -> None:
+    for number in (8, -1):
+        for ask in (found.card, found.classes, found.label):
+            with pytest.raises(InnersightError, match=f"concept {number} is out of range: stage4~nmf has concepts 0-7"):
+                ask(number)
+    shown = image_concepts(toon, draw("ambra", 1).pixels, found)
+    with pytest.raises(InnersightError, match="image 1 is out of range"):
+        shown.groups(1)
+    for name in ("limit", "columns"):
+        with pytest.raises(InnersightError, match=f"{name}=0"):
+            concept_images(shown, **{name: 0})
+
+
+def test_the_middle_of_two_shares_is_between_them() -> None:
+    assert _middle(torch.tensor([0.25, torch.nan, 0.75, torch.inf])) == 0.5
 
 
 def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:

@@ -134,6 +134,9 @@ def concepts(
     drawn = sample(model, data, where, count=VECTORS, seed=seed, progress=lambda n, t, _: report(n, t, "sampling"))
     report(0, 0, "factorizing")
     fitted, table = _fitted(drawn, by, number, seed)
+    # Before the other passes: where halves of the images have too few vectors, nothing more is to be done.
+    report(0, 0, "testing stability")
+    stable = stability(drawn.vectors, fitted, groups=drawn.image)
     layered = model.with_concepts(_One(ConceptLayer.of(named, where, fitted)))
     address = f"{where}~{named}"
     seen = scan(layered, data, [address], examples=EXAMPLES, progress=lambda n, t, _: report(n, t, "finding examples"))
@@ -145,14 +148,13 @@ def concepts(
         labelled = dissect(layered, data, masks, [address], progress=lambda n, t, _: report(n, t, "labelling"))
     elif words is not None:
         labelled = label(layered, data, *words, [address], progress=lambda n, t, _: report(n, t, "labelling"))
-    report(0, 0, "testing stability")
     found = Concepts(
         model, (model.plain or model).digest(), where, named, fitted,
         scan=seen,
         ablation=removed,
         contributions=contributed,
         covered=covered,
-        stability=stability(drawn.vectors, fitted, groups=drawn.image),
+        stability=stable,
         variance=explained(fitted, drawn.vectors),
         counts=table,
         labels=labelled,

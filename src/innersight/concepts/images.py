@@ -57,7 +57,14 @@ class ConceptImages(Result):
         limit
             At most this many; of those behind the fourth only such that contribute 2% of all that is contributed.
 
+        Raises
+        ------
+        InnersightError
+            For a number that is out of range.
+
         """
+        if not 0 <= image < len(self.images):
+            raise InnersightError(f"image {image} is out of range: there are images 0-{len(self.images) - 1}")
         return strongest(self.contributions.values[image], limit)
 
     def to_json(self) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from torch import Tensor
 from innersight.ablation import Ablation
 from innersight.concepts.contribution import Contributions, shares
 from innersight.dissection import Dissection, WordLabels
+from innersight.errors import InnersightError
 from innersight.factorizations import Choice, Explained, Factorization, Stability, factorizations
 from innersight.model import Model
 from innersight.result import Result
+from innersight.scalars import integer
 from innersight.scan import Scan
 from innersight.statistics import bootstrap
 from innersight.tap import ConceptLayer
@@ -111,6 +113,10 @@ class Concepts(Result):
         """Share of each concept in what all concepts add to the predicted classes."""
         return tuple(shares(self.contributions).tolist())
 
+    def _checked(self, concept: int) -> None:
+        if not 0 <= integer(concept, "the concept") < len(self):
+            raise InnersightError(f"concept {concept} is out of range: {self.address} has concepts 0-{len(self) - 1}")
+
     def label(self, concept: int) -> dict[str, Any] | None:
         """Return the label of a concept, its score, and what the score is; None where it has none.
 
@@ -119,7 +125,13 @@ class Concepts(Result):
         concept
             Number of the concept.
 
+        Raises
+        ------
+        InnersightError
+            For a number that is out of range.
+
         """
+        self._checked(concept)
         if self.labels is None:
             return None
         row = self.labels.row(self.address, concept)
@@ -142,7 +154,13 @@ class Concepts(Result):
             class, number, images, contribution and removal, each with value and interval (None for one image); of
             removal also p.
 
+        Raises
+        ------
+        InnersightError
+            For a number that is out of range.
+
         """
+        self._checked(concept)
         return sorted(
             (self._of_class(concept, number) for number in self._predicted),
             key=lambda row: -row["contribution"]["value"],
@@ -183,7 +201,13 @@ class Concepts(Result):
             layer's variance, stability over seeds and halves (cosines), units (those of largest weight in its
             direction), and examples (image and value).
 
+        Raises
+        ------
+        InnersightError
+            For a number that is out of range.
+
         """
+        self._checked(concept)
         weights = self.factorization.directions[concept]
         units = weights.abs().topk(min(UNITS, len(weights))).indices.tolist()
         return {
@@ -241,7 +265,7 @@ class Concepts(Result):
 def _middle(values: Float[Tensor, " n"]) -> float | None:
     """Return the median of the numbers that are finite, None for none."""
     finite = values[values.isfinite()]
-    return float(finite.median()) if len(finite) else None
+    return float(finite.quantile(0.5)) if len(finite) else None
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

@@ -88,7 +88,10 @@ def stability(
     vectors = checked_vectors(vectors)
     first = halves(len(vectors), groups, factorization.settings["seed"])
     again = [_again(vectors, factorization, factorization.settings["seed"] + i) for i in range(1, seeds)]
-    parts = [_again(vectors[half], factorization, factorization.settings["seed"]) for half in (first, ~first)]
+    try:
+        parts = [_again(vectors[half], factorization, factorization.settings["seed"]) for half in (first, ~first)]
+    except InnersightError as error:
+        raise InnersightError(f"half of the images, by which stability is measured: {error}") from error
     one, other = (part.directions[match(factorization.directions, part.directions)[0]] for part in parts)
     cosines = torch.stack([match(factorization.directions, found.directions)[1] for found in again])
     return Stability(cosines.mean(0), (one * other).sum(1))

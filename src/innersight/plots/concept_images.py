@@ -12,6 +12,7 @@ from innersight.concepts.crops import crops_of
 from innersight.errors import printable
 from innersight.render.figures import new_figure
 from innersight.result import figures
+from innersight.scalars import at_least_one
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +38,7 @@ def concept_images(found: ConceptImages, *, limit: int = 6, columns: int = 2) ->
         Images beside each other.
 
     """
+    at_least_one(limit=limit, columns=columns)
     limit = min(limit, len(COLOURS))
     cut = crops_of(found.concepts, 1)
     best = {row["concept"]: cut.pixels[i] for i, row in enumerate(cut.rows)}
