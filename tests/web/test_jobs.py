@@ -87,6 +87,19 @@ def test_a_study_computed_elsewhere_grows_on_the_open_page(
     reader.close()
 
 
+def test_jobs_in_a_narrow_window_are_a_bar_that_covers_nothing_for_good(chromium: Any, address: str) -> None:
+    reader = Reader(chromium, f"{address}#/l/stage1/u/5", viewport={"width": 390, "height": 844})
+    page = reader.page
+    page.get_by_role("button", name="Compute the pattern of this unit").click()
+    page.locator(".job .job-name", has_text="Pattern of stage1:5").wait_for()
+    bar = page.locator(".jobs").bounding_box()
+    assert bar is not None
+    assert (bar["x"], bar["width"], bar["y"] + bar["height"]) == (0, 390, 844)
+    assert float(page.evaluate("parseFloat(getComputedStyle(document.body).paddingBottom)")) >= bar["height"]
+    reader.wait("document.querySelector('.job[data-state=done] a')?.hash === '#/l/stage1/u/5'")
+    reader.close()
+
+
 class StopError(Exception):
     """Ends a study where the test wants it."""
 

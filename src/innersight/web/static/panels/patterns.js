@@ -35,7 +35,7 @@ panel({
     const drawn = layer?.patterns?.units.length;
     return drawn && drawn < layer.units ? patterns(study, name, null) : null;
   },
-  jobs: { patterns: ({ layer }) => `Patterns of ${layer}` },
+  jobs: { patterns: ({ layer, units }) => (units.length === 1 ? `Pattern of ${layer}:${units[0]}` : `Patterns of ${layer}`) },
 });
 
 function patternsSection({ study, layers }) {
