@@ -16,6 +16,7 @@ def test_bootstrap_against_scipy() -> None:
     ).confidence_interval
     assert bootstrap(values, resamples=20000) == pytest.approx(tuple(truth), abs=0.03)
     assert bootstrap([1.0]) is None
+    assert bootstrap([1.0, float("inf")]) is None
     assert bootstrap([2.0, 2.0]) == (2.0, 2.0)
 
 

@@ -33,7 +33,7 @@ from innersight.storage.study_folder import StudyFolder
 from innersight.study import Plan, Study, study
 from innersight.study.plan import FORMAT
 
-PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4)
+PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4, concepts=0)
 IMAGES = [image(1), image(2)]
 
 
@@ -227,7 +227,7 @@ KILLED = """
         if len(begun) > {at}:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    plan = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4)
+    plan = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=4, concepts=0)
     ins.study(tiny("in-place"), [image(1), image(2)], {out!r}, plan=plan, progress=watch)
 """
 

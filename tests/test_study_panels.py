@@ -235,7 +235,7 @@ def test_a_study_goes_on_where_methods_cannot_be_tested(monkeypatch: pytest.Monk
 
 
 def test_a_document_has_the_format_of_the_documents_whatever_its_record_says(tmp_path: Path) -> None:
-    made = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=Plan(layers=("relu1",), units=0))
+    made = study(tiny("in-place"), IMAGES, tmp_path / "s", plan=Plan(layers=("relu1",), units=0, concepts=0))
     record = {"format": 1, "scalars": {}, "layers": {}}
     Store.open(made.folder).put("training", {}, record, {}, 0.0)
     found = {path.stem: json.loads(path.read_text())["format"] for path in made.render().glob("documents/*.json")}

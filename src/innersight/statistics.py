@@ -30,7 +30,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 def bootstrap(
     values: "Float[np.ndarray, ' n'] | Sequence[float]", *, level: float = 0.95, resamples: int = 4000, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Return the percentile bootstrap interval of the mean of `values` (n,); None for fewer than two values.
+    """Return the percentile bootstrap interval of the mean of `values` (n,).
+
+    None for fewer than two values, and where one is not finite.
 
     Efron 1979 (Annals of Statistics 7, 1-26). A little too narrow for fewer than about ten values.
 
@@ -41,7 +43,7 @@ def bootstrap(
     from scipy import stats
 
     sample = np.asarray(values, dtype=np.float64)
-    if len(sample) < 2:
+    if len(sample) < 2 or not np.isfinite(sample).all():
         return None
     interval = stats.bootstrap(
         (sample,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile", batch=CHUNK,

@@ -1,5 +1,6 @@
 """Images as concepts: which concepts are where in an image, and what each adds to the score of its class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -154,10 +155,29 @@ def image_concepts(model: Model, images: Any, found: "Concepts", *, target: int 
     number = None if target is None else model.class_index(target)
     given = read(images, model.input)
     layered = (model.plain or model).with_concepts(found)
+    parts = contributions(layered, given.images, found.address, number)
+    return ConceptImages(found, given.images, parts, given.skipped, given.notes)
+
+
+def contributions(model: Model, images: Sequence[Image], address: str, number: int | None = None) -> Contributions:
+    """Return what the concepts of a set contribute to the score of a class of each image.
+
+    Parameters
+    ----------
+    model
+        The network with the set, see `Model.with_concepts`.
+    images
+        One or more.
+    address
+        Of the set, such as `stage4~nmf`.
+    number
+        Of the class; None for that predicted for each image.
+
+    """
     parts = []
-    with tap.untouched(layered):
-        for x in torch.split(stack(given.images, model.input), BATCH):
-            suffix = tap.resume(layered, x.to(model.device, model.dtype), found.address)
+    with tap.untouched(model):
+        for x in torch.split(stack(images, model.input), BATCH):
+            suffix = tap.resume(model, x.to(model.device, model.dtype), address)
             predicted = suffix.output.argmax(1)
             parts.append(contribute(suffix, predicted if number is None else torch.full_like(predicted, number)))
-    return ConceptImages(found, given.images, Contributions.joined(parts), given.skipped, given.notes)
+    return Contributions.joined(parts)

@@ -86,7 +86,7 @@ def read_concepts(folder: str | Path) -> KeptConcepts:
         raise InnersightError(
             f"{printable(folder)} holds no concepts: find some by `innersight concepts MODEL FOLDER --out STUDY`"
         )
-    return KeptConcepts(tuple(_read(store, key) for key in keys))
+    return KeptConcepts(tuple(read_set(store, key) for key in keys))
 
 
 def is_set(key: Key) -> bool:
@@ -101,7 +101,11 @@ def factorization_of(item: Item) -> Factorization:
     return Factorization.of(item.document["factorization"], own)
 
 
-def _read(store: Store, key: str) -> tuple[str, str, Factorization, str]:
+def read_set(store: Store, key: str) -> tuple[str, str, Factorization, str]:
+    """Return layer, name, factorization and the digest of the network of the set that an item of a study holds.
+
+    Raises InnersightError where it is not there, or damaged.
+    """
     item, parsed = store.get(key), Key.parse(key)
     if item is None:
         raise InnersightError(f"{store.folder}: {printable(key)} is gone: run `innersight concepts` again")
@@ -132,7 +136,9 @@ class ConceptKeep:
                 f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
                 "study` into it first, or choose another folder"
             )
-        if not overwrite and store.get(str(key)) is not None:
+        settings = store.settings(str(key))
+        # One that a study found by itself gives way.
+        if not overwrite and settings is not None and "default" not in settings:
             raise InnersightError(
                 f"{printable(folder)} holds concepts {layer}~{name} already: choose another name (--name), or replace "
                 "them (--overwrite)"
@@ -143,7 +149,15 @@ class ConceptKeep:
         """Keep the set, with crops of its examples."""
         with self._store.locked():
             settings, document, tensors = packed(found)
+            # What was computed of another set of this name.
+            self._store.drop_others({name for name in self._store.names() if not _follows(Key.parse(name), self._key)})
             self._store.put(str(self._key), settings, document, tensors, time.perf_counter() - self._started)
+
+
+def _follows(key: Key, kept: Key) -> bool:
+    """Say whether an item was computed from a set, or is one of its name. kept : the key of the set."""
+    own = key.panel == PANEL and key.layer == kept.layer and key.part.partition("/")[0] == kept.part
+    return own or key.layer == f"{kept.layer}~{kept.part}"
 
 
 def packed(found: "Concepts") -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:

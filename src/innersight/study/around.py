@@ -25,7 +25,7 @@ def report_around(
     """
     if Store.open(folder).get("model") is None:
         method = "gradcam" if has_grid(model) else "saliency"
-        plan = Plan(units=0, methods=(method,), rivals=False, trust=0)
+        plan = Plan(units=0, methods=(method,), rivals=False, trust=0, concepts=0)
         study(model, files(named) or images, folder, plan=plan, progress=progress)
     return Study.open(folder).report(folder / "report.html")
 

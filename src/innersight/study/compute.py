@@ -18,6 +18,7 @@ from innersight.storage.permit import EMBEDDED, Permit
 from innersight.storage.stamp import fresh
 from innersight.storage.store import Item, Store
 from innersight.storage.study_folder import written_by_innersight
+from innersight.study.concept_sets import sets_of
 from innersight.study.context import StudyContext
 from innersight.study.documents import write_documents
 from innersight.study.panel import StudyTask, document_of, parse_request
@@ -104,9 +105,19 @@ def keep_requests(store: Store, requests: Sequence[StudyRequest]) -> None:
 
 
 def context_of(
-    model: Model, images: tuple[Image, ...], plan: Plan, store: Store, requests: Sequence[StudyRequest], permit: Permit
+    model: Model,
+    images: tuple[Image, ...],
+    plan: Plan,
+    store: Store,
+    requests: Sequence[StudyRequest],
+    permit: Permit,
+    *,
+    planned: bool = False,
 ) -> tuple[StudyContext, dict[str, str]]:
-    """Return what items are computed from, and by id a sentence for each added image that cannot be read any more."""
+    """Return what items are computed from, and by id a sentence for each added image that cannot be read any more.
+
+    planned : whether what the plan asks for is about to be computed, so that its concepts count as there.
+    """
     base = {"model": model.digest(), "images": image_digest(images), "version": __version__, "format": FORMAT}
     added: dict[str, Image] = {}
     lost: dict[str, str] = {}
@@ -119,7 +130,9 @@ def context_of(
                 lost[request.id] = str(error)
     of_maps = (request.layer for request in requests if isinstance(request, ActivationsRequest))
     layers = tuple(dict.fromkeys([*plan.layers, *of_maps]))
-    return StudyContext(model, images, plan, store, base, permit, added, layers), lost
+    context = StudyContext(model, images, plan, store, base, permit, added, layers)
+    sets = sets_of(context, planned=planned)
+    return replace(context, sets=sets), lost
 
 
 def tasks_of(

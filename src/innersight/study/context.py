@@ -12,6 +12,7 @@ from innersight.model import Model
 from innersight.storage.key import Key
 from innersight.storage.permit import Permit
 from innersight.storage.store import Item, Store
+from innersight.study.concept_sets import layered
 from innersight.study.plan import Plan
 
 
@@ -33,6 +34,8 @@ class StudyContext:
         Images that were dropped onto the page later, by id.
     layers
         Layers whose activation maps are in the study.
+    sets
+        The settings that each set of concepts is made with, by its address.
     skipped
         One sentence for each file that could not be read.
     progress
@@ -48,6 +51,7 @@ class StudyContext:
     permit: Permit
     added: Mapping[str, Image] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
+    sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     progress: Callable[[float], None] = lambda share: None
 
@@ -62,17 +66,30 @@ class StudyContext:
         """Return the settings that results for one image alone depend on."""
         return {**self.base, "images": self.image(name).digest()}
 
-    def over(self, image: str = "") -> tuple[tuple[Image, ...], dict[str, Any]]:
-        """Return the images of the study, or the one with an id, and the settings that results over them depend on."""
-        return ((self.image(image),), self.settings(image)) if image else (self.images, self.base)
+    def about(self, layer: str) -> dict[str, Any]:
+        """Return the settings that results about a layer depend on: of concepts also those of their set."""
+        return {**self.base, "set": dict(self.sets[layer])} if layer in self.sets else self.base
+
+    def over(self, image: str = "", layer: str = "") -> tuple[tuple[Image, ...], dict[str, Any]]:
+        """Return the images of the study, or the one with an id, and the settings that results over them depend on.
+
+        layer : that the results are about.
+        """
+        if not image:
+            return self.images, self.about(layer)
+        return (self.image(image),), {**self.about(layer), **self.settings(image)}
+
+    def model_of(self, layer: str) -> Model:
+        """Return the network, where a set of concepts of the study is named, with that set as a layer."""
+        return self.model if layer not in self.sets else layered(self.model, self.store, layer)
 
     def item(self, panel: str, layer: str = "") -> Item | None:
         """Return a finished item of a panel, or None."""
         return self.store.get(str(Key(panel, layer)))
 
-    def surveyed(self) -> dict[str, Layer]:
-        """Return the network's layers by name."""
-        return {layer.name: layer for layer in survey(self.model)}
+    def surveyed(self, layer: str = "") -> dict[str, Layer]:
+        """Return the network's layers by name; with a set of concepts where it is named."""
+        return {found.name: found for found in survey(self.model_of(layer))}
 
     def gridded(self) -> list[str]:
         """Return the plan's layers whose maps have more than one position."""

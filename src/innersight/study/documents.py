@@ -105,7 +105,7 @@ def _document(reader: StudyReader, files: Path, key: str) -> dict[str, Any]:
     if kind != "layer":
         found: dict[str, Any] = panels.entry(key).document(reader, files)
         return found
-    row = next(layer for layer in reader.model.document["layers"] if layer["name"] == name)
+    row = next(layer for layer in reader.layers if layer["name"] == name)
     about = {key: row[key] for key in ("name", "kind", "units", "grid", "prefix")}
     return _merged([about, *(entry.layer(reader, files, row) for entry in ordered() if entry.layer is not None)])
 
@@ -115,7 +115,7 @@ def _study(reader: StudyReader, files: Path, keys: Sequence[str]) -> dict[str, A
     entries = {entry.name: reader.items(entry.name, images=True) for entry in known}
     layers = [
         {**layer, "document": f"layer/{layer['name']}" if f"layer/{layer['name']}" in keys else None}
-        for layer in reader.model.document["layers"]
+        for layer in reader.layers
     ]
     seconds = {name: sum(item.seconds for item in items) for name, items in entries.items()}
     made = {entry.name: [(entry.counted(item), item) for item in entries[entry.name]] for entry in known if entry.per}

@@ -20,9 +20,9 @@ from innersight.study.reader import StudyReader
 CHUNK = 16
 
 
-def settings_of(context: StudyContext) -> dict[str, Any]:
-    """Return the settings that a pattern depends on."""
-    return {**context.base, **_options(context.plan, context.plan.steps)}
+def settings_of(context: StudyContext, layer: str = "") -> dict[str, Any]:
+    """Return the settings that a pattern depends on, of a unit of this layer where it is one."""
+    return {**context.about(layer), **_options(context.plan, context.plan.steps)}
 
 
 def passes_of(context: StudyContext, count: int, steps: int, layer: str | None = None) -> float:
@@ -37,10 +37,10 @@ def passes_of(context: StudyContext, count: int, steps: int, layer: str | None =
     return 3 * count * context.plan.seeds * steps * size * early
 
 
-def draw(context: StudyContext, what: Sequence[str | Target], steps: int) -> Patterns:
-    """Draw patterns with the settings of the study's plan."""
+def draw(context: StudyContext, what: Sequence[str | Target], steps: int, layer: str = "") -> Patterns:
+    """Draw patterns with the settings of the study's plan. layer : theirs, where they are of units."""
     return patterns(
-        context.model,
+        context.model_of(layer),
         what,
         **_options(context.plan, steps),
         images=context.images,

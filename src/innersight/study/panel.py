@@ -27,7 +27,8 @@ class StudyTask:
     """One item to be computed: its key, the settings that its result depends on, and what computes it.
 
     words : what is computed, for people; that of the key where empty. passes : about how many passes of one image
-    through the network it takes, a backward pass being two; for the time left.
+    through the network it takes, a backward pass being two; for the time left. optional : a study continues where it
+    cannot be computed. needs : the item that it is computed from; left out where that one could not be computed.
     """
 
     key: Key
@@ -35,6 +36,8 @@ class StudyTask:
     compute: Callable[[], Outcome]
     passes: float = 1.0
     words: str = ""
+    optional: bool = False
+    needs: Key | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +94,10 @@ def unless_units(document: dict[str, Any], chosen: Selection) -> dict[str, Any] 
 # seconds of one that made none do not count either.
 # missing : why there is nothing to show where it has no item; how : one or two sentences on the computation; each may
 # be a function of the StudyReader. layer : fields of the documents `layer/NAME`, from (reader, folder of files, row of
-# the layer). document : the document of the panel's own name, from (reader, files). study : fields of the document
-# `study`, from (reader, files). select : a document, of the panel or of a layer, for a Selection: what changes in it;
-# None where the panel's own document is left out. A panel with a document states it. export : adds to a Content, from
-# (reader, content).
+# the layer). layers : rows of layers that the panel adds behind one, from (reader, row of that layer). document : the
+# document of the panel's own name, from (reader, files). study : fields of the document `study`, from (reader, files).
+# select : a document, of the panel or of a layer, for a Selection: what changes in it; None where the panel's own
+# document is left out. A panel with a document states it. export : adds to a Content, from (reader, content).
 panels: Registry[Panel] = Registry(
     "panel",
     "innersight.study.panels",
@@ -105,6 +108,7 @@ panels: Registry[Panel] = Registry(
     missing="",
     how="",
     layer=None,
+    layers=None,
     document=None,
     study=None,
     select=None,

@@ -48,6 +48,9 @@ class Plan:
     trust
         Images, at most, on which the heatmap methods are tested: of the data set scanned into the study's folder, or
         else of the study. They are not tested where fewer than 10 are at hand.
+    concepts
+        Concepts of the last rectified layer, where the study holds no set of it: found over the data set
+        scanned into the study's folder, or else over the images of the study. 0 finds none.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Plan:
     rivals: bool = True
     negatives: int = 0
     trust: int = 16
+    concepts: int = 16
 
     def settled(self, model: Model) -> "Plan":
         """Return the plan with its layers named and everything checked against a model.
@@ -82,9 +86,10 @@ class Plan:
             For unknown layers, an unknown target, and numbers out of their range.
 
         """
-        if min(self.units, self.negatives, self.trust) < 0 or self.steps < 1 or self.seeds < 1:
+        if min(self.units, self.negatives, self.trust, self.concepts) < 0 or self.steps < 1 or self.seeds < 1:
             raise InnersightError(
-                f"units={self.units}, negatives={self.negatives} and trust={self.trust} must not be negative; "
+                f"units={self.units}, negatives={self.negatives}, trust={self.trust} and concepts={self.concepts} must "
+                "not be negative; "
                 f"steps={self.steps} and seeds={self.seeds} must be at least 1"
             )
         if self.target is not None:

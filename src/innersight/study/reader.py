@@ -6,6 +6,7 @@ from typing import Any
 
 from innersight.storage.key import Key
 from innersight.storage.store import Item, Store
+from innersight.study.panel import ordered
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,16 @@ class StudyReader:
         found = ((name, self.item(panel, layer, name)) for name in names)
         return {name: item for name, item in found if item is not None}
 
+    @cached_property
+    def layers(self) -> list[dict[str, Any]]:
+        """What is known of each layer, in the order of the forward pass; what panels add follows the layer it reads."""
+        rows = []
+        for row in self.model.document["layers"]:
+            rows.append(row)
+            rows += [one for entry in ordered() if entry.layers is not None for one in entry.layers(self, row)]
+        return rows
+
     def layer_names(self) -> list[str]:
         """Return the layers that have a document: the plan's first, then the others in the network's order."""
-        known = dict.fromkeys([*self.plan["layers"], *(row["name"] for row in self.model.document["layers"])])
+        known = dict.fromkeys([*self.plan["layers"], *(row["name"] for row in self.layers)])
         return list(known)

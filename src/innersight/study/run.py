@@ -63,7 +63,10 @@ def carry_out(
     tasks = list(tasks)
     missing = {task.key for task in tasks if not store.done(str(task.key), task.settings)}
     work.plan(task for task in tasks if task.key in missing)
+    lost: set[Key] = set()
     for task in tasks:
+        if task.needs in lost:
+            continue
         if task.key in missing:
             if before is not None:
                 before(task)
@@ -72,9 +75,11 @@ def carry_out(
             try:
                 document, tensors = task.compute()
             except InnersightError as error:
-                if failed is None:
+                if failed is not None:
+                    failed(task, error)
+                elif not task.optional:
                     raise
-                failed(task, error)
+                lost.add(task.key)
                 continue
             finally:
                 work.end()

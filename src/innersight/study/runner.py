@@ -91,7 +91,7 @@ def study(
         own_identity(store.inside)
         requests = requested(store)
         permit = Permit(store.inside, named=True, images=_named(images))
-        context, lost = context_of(model, loaded, settled, store, requests, permit)
+        context, lost = context_of(model, loaded, settled, store, requests, permit, planned=True)
         claims = Claims(model.source, str(Path.cwd()), tuple(paths_of(loaded)))
         unmarked = remember(store.inside, study=claims.digest())
         fitting, further, forgotten = tasks_of(requests, context)
@@ -105,13 +105,15 @@ def study(
             tasks.setdefault(task.key, task)
 
         def failed(task: StudyTask, error: InnersightError) -> None:
-            if task.key in planned:
+            if task.key in planned and not task.optional:
                 raise error
-            skipped.append(f"{task.key.words()}, requested earlier: {error}")
+            skipped.append(f"{task.key.words()}{'' if task.optional else ', requested earlier'}: {error}")
 
         growing = GrowingReport(store.folder, report)
         made = dict(carry_out(store, tasks.values(), work, failed, growing.before))
-        fitting = [request for request in fitting if all(task.key in made for task in request.tasks(context))]
+        fitting = [
+            request for request in fitting if all(task.key in made or task.optional for task in request.tasks(context))
+        ]
         keep_requests(store, fitting)
         store.drop_others({*map(str, made), *([REQUESTED] if fitting else [])})
     growing.write()

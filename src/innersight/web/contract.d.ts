@@ -15,6 +15,8 @@ interface ImageEntry {
 }
 interface LayerEntry {
   name: string; kind: string; role: string; units: number; grid: [number, number]; parameters: number; document: string | null;
+  /** Of a set of concepts: the layer that it reads. */
+  reads?: string;
 }
 interface Study {
   format: number; title: string; created: string; version: string; default_layers: string[]; skipped: string[];
@@ -74,6 +76,25 @@ interface Atlas {
   trace: { [image: string]: { cells: number[][]; cosine: number[][] } };
 }
 
+interface ConceptClass {
+  class: number; label: string; images: number; contribution: { value: number; interval: [number, number] | null };
+  removal: { value: number; interval: [number, number] | null; p: number | null };
+}
+interface ConceptEntry {
+  label: { label: string; by: string; score: number; interval: [number, number] | null } | null; classes: ConceptClass[];
+  share: number; variance: number; seeds: number; halves: number; units: { unit: number; weight: number }[];
+}
+/** What the concepts add to the score of the class of an image; the sum of values, rest and missing is the score. */
+interface ShownConcepts { class: number; label: string; score: number; rest: number; missing: number; values: number[]; groups: number[] }
+interface ConceptSet {
+  address: string; layer: string; name: string; kind: string; title: string; unit: string; definition: string; images: number;
+  vectors: number; measured: number; covered: number; variance: number; seeds: number; halves: number; own: boolean;
+  notes: string[]; skipped: string[]; order: number[]; concepts: ConceptEntry[];
+  examples: { rows: { concept: number; name: string; value: number }[]; sheet: Sheet; masks: Sheet } | null;
+  shown: Record<string, ShownConcepts>;
+}
+interface ConceptsDocument { format: number; sets: ConceptSet[] }
+
 interface HeatmapEntry {
   image: string; method: string; layer: { name: string; why: string } | null; sheet: Sheet; lo: number; hi: number;
   target: { class: number; label: string; logit: number; text: string; rival?: number | null; rival_label?: string | null };
@@ -100,7 +121,7 @@ interface Classes { format: number; patterns: Drawn & { classes: number[]; label
 
 /**
  * Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. Of a part of
- * the story: `head` stands above all sections and is none, `href` is where the navigation leads instead of to the section.
+ * the story, or of an image's page: `head` stands above all sections and is none, `href` is where the navigation leads instead of to the section.
  */
 interface Part { title?: string | null; head?: boolean; href?: string; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
 /** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */

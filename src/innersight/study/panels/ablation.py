@@ -36,17 +36,21 @@ class AblationRequest(LayerRequest):
         """Yield the images of the study together, and one item for each added image."""
         from innersight.layers import check_layers
 
-        check_layers(context.model, [self.layer])
+        check_layers(context.model_of(self.layer), [self.layer])
         for image in ("", *context.added):
             yield _task(context, self.layer, image)
 
 
 def _task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
-    images, settings = context.over(image)
+    images, settings = context.over(image, layer)
     # Only what follows the layer is run.
-    passes = 0.3 * context.surveyed()[layer].units * len(images)
-    make = partial(ablated, context.model, images, layer)
+    passes = 0.3 * context.surveyed(layer)[layer].units * len(images)
+    make = partial(_ablated, context, images, layer)
     return StudyTask(Key("ablation", layer, image=image), settings, make, passes)
+
+
+def _ablated(context: "StudyContext", images: "Sequence[Image]", layer: str) -> Outcome:
+    return ablated(context.model_of(layer), images, layer)
 
 
 def ablated(model: "Model", images: "Sequence[Image]", layer: str) -> Outcome:

@@ -11,7 +11,6 @@ from innersight.study.request import LayerRequest
 
 if TYPE_CHECKING:
     from innersight.image import Image
-    from innersight.model import Model
     from innersight.study.content import Content
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
@@ -27,7 +26,7 @@ class ActivationsRequest(LayerRequest):
         from innersight.layers import check_layers
         from innersight.study.panels.compare import compare_task
 
-        (layer,) = check_layers(context.model, [self.layer])
+        (layer,) = check_layers(context.model_of(self.layer), [self.layer])
         yield maps_task(context, self.layer)
         if len(context.images) > 1 and layer.grid != (1, 1):
             yield compare_task(context, self.layer)
@@ -37,14 +36,14 @@ class ActivationsRequest(LayerRequest):
 
 def maps_task(context: "StudyContext", layer: str, image: str = "") -> StudyTask:
     """Return the task of a layer's maps, over the images of the study or one that was added."""
-    images, settings = context.over(image)
-    return StudyTask(Key("activations", layer, image=image), settings, partial(_maps, context.model, images, layer))
+    images, settings = context.over(image, layer)
+    return StudyTask(Key("activations", layer, image=image), settings, partial(_maps, context, images, layer))
 
 
-def _maps(model: "Model", images: "tuple[Image, ...]", layer: str) -> Outcome:
+def _maps(context: "StudyContext", images: "tuple[Image, ...]", layer: str) -> Outcome:
     from innersight.activations import activations
 
-    return {}, {"activations": activations(model, images, [layer]).values[layer]}
+    return {}, {"activations": activations(context.model_of(layer), images, [layer]).values[layer]}
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def compare_task(context: "StudyContext", layer: str) -> StudyTask:
     """Return the task that ranks a layer's units."""
-    return StudyTask(Key("compare", layer), context.base, partial(_compared, context, layer), 60.0)
+    return StudyTask(Key("compare", layer), context.about(layer), partial(_compared, context, layer), 60.0)
 
 
 def _compared(context: "StudyContext", layer: str) -> Outcome:
     from innersight.compare import DEFINITION
     from innersight.compare import compare as measured
 
-    return {"definition": DEFINITION, "rank": measured(context.model, context.images, layer).rank()}, {}
+    return {"definition": DEFINITION, "rank": measured(context.model_of(layer), context.images, layer).rank()}, {}
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:

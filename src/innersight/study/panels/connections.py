@@ -27,7 +27,7 @@ class ConnectionsRequest(UnitsRequest):
         """Yield one item for all of the units."""
         units = tuple(dict.fromkeys(self.units))
         make, passes = partial(_connected, context, self.layer, units), _passes(context, len(units))
-        yield StudyTask(units_key("connections", self.layer, units), context.base, make, passes)
+        yield StudyTask(units_key("connections", self.layer, units), context.about(self.layer), make, passes)
 
 
 def _passes(context: "StudyContext", units: int) -> float:
@@ -51,7 +51,7 @@ def _connected(context: "StudyContext", layer: str, units: Sequence[int]) -> Out
     from innersight.connections import connections as measured
 
     try:
-        found = measured(context.model, f"{layer}:{','.join(map(str, units))}", context.images)
+        found = measured(context.model_of(layer), f"{layer}:{','.join(map(str, units))}", context.images)
     except InnersightError as error:
         # A study continues without.
         empty: list[list[Any]] = [[]] * len(units)

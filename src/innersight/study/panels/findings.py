@@ -1,12 +1,13 @@
 """What an audit found in the classifier: statements with their effects, and the images that show them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
 from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.plain import interval, maybe, number, texts, typed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +27,12 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
             _finding(row, tensors.get(f"finding/{i}"), files, ids, labels) for i, row in enumerate(found["findings"])
         ],
         "checked": [_checked(row) for row in found["checked"]],
-        "clean": _typed(found["clean"], bool),
-        "images": _typed(found["images"], int),
-        "passes": _typed(found["passes"], int),
-        "budget": _typed(found["budget"], str),
-        "skipped": _texts(found["skipped"]),
-        "notes": _texts(found["notes"]),
+        "clean": typed(found["clean"], bool),
+        "images": typed(found["images"], int),
+        "passes": typed(found["passes"], int),
+        "budget": typed(found["budget"], str),
+        "skipped": texts(found["skipped"]),
+        "notes": texts(found["notes"]),
     }
 
 
@@ -49,34 +50,31 @@ def _finding(
 ) -> dict[str, Any]:
     from innersight.audit.finding import is_fault
 
-    label = _maybe(row["class"], lambda text: _typed(text, str))
+    label = maybe(row["class"], lambda text: typed(text, str))
     return {
-        **{key: _typed(row[key], str) for key in ("check", "sentence", "reason", "next")},
+        **{key: typed(row[key], str) for key in ("check", "sentence", "reason", "next")},
         "class": label,
         "number": labels.index(label) if label in labels else None,
-        "confirmed": _typed(row["confirmed"], bool),
+        "confirmed": typed(row["confirmed"], bool),
         "fault": is_fault(row["check"], row["confirmed"]),
-        "effect": _maybe(row["effect"], _effect),
-        "region": _maybe(row["region"], _region),
+        "effect": maybe(row["effect"], _effect),
+        "region": maybe(row["region"], _region),
         "images": [
-            {"name": _typed(name, str), "id": ids.get(str(path))}
+            {"name": typed(name, str), "id": ids.get(str(path))}
             for name, path in zip(row["images"], row["paths"], strict=True)
         ],
-        "images_total": _typed(row["images_total"], int),
+        "images_total": typed(row["images_total"], int),
         "proof": None if pixels is None else _proof(row["proof"], pixels, files),
     }
 
 
 def _effect(effect: Mapping[str, Any]) -> dict[str, Any]:
-    interval = _maybe(effect["interval"], lambda ends: [_number(one) for one in ends])
-    if interval is not None and len(interval) != 2:
-        raise ValueError("an interval has two ends")
     return {
-        "value": _number(effect["value"]),
-        "interval": interval,
-        "control": _maybe(effect["control"], _number),
-        "p": _maybe(effect["p"], _number),
-        "unit": _typed(effect["unit"], str),
+        "value": number(effect["value"]),
+        "interval": interval(effect["interval"]),
+        "control": maybe(effect["control"], number),
+        "p": maybe(effect["p"], number),
+        "unit": typed(effect["unit"], str),
     }
 
 
@@ -87,43 +85,23 @@ def _proof(proof: Mapping[str, Any], pixels: "Tensor", files: Path) -> dict[str,
 
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"images are {pixels.dtype} {tuple(pixels.shape)}")
-    regions = [_maybe(region, _region) for region in proof["regions"]]
-    captions = _texts(proof["captions"])
+    regions = [maybe(region, _region) for region in proof["regions"]]
+    captions = texts(proof["captions"])
     if not len(regions) == len(captions) == len(pixels):
         raise ValueError(f"{len(pixels)} images, {len(regions)} regions, {len(captions)} captions")
     return {"sheet": colour_sheet(files, pixels.numpy()), "regions": regions, "captions": captions}
 
 
 def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
-    texts = {key: _typed(row[key], str) for key in ("check", "title", "sentence", "limits")}
-    return {**texts, "done": _typed(row["done"], bool), "passes": _typed(row["passes"], int)}
+    words = {key: typed(row[key], str) for key in ("check", "title", "sentence", "limits")}
+    return {**words, "done": typed(row["done"], bool), "passes": typed(row["passes"], int)}
 
 
 def _region(corners: Sequence[Any]) -> list[float]:
-    found = [min(1.0, max(0.0, _number(one))) for one in corners]
+    found = [min(1.0, max(0.0, number(one))) for one in corners]
     if len(found) != 4:
         raise ValueError("a region has four sides")
     return found
-
-
-def _texts(values: Any) -> list[str]:
-    return [_typed(value, str) for value in _typed(values, list)]
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
-    return float(value)
-
-
-def _maybe(value: Any, read: Callable[[Any], Any]) -> Any:
-    return None if value is None else read(value)
-
-
-def _typed(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
 
 
 def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | None:
@@ -135,7 +113,7 @@ def _how(reader: "StudyReader") -> str:
     item = reader.item("findings")
     if item is None:
         return "No audit was made."
-    images, passes = (_typed(item.document[key], int) for key in ("images", "passes"))
+    images, passes = (typed(item.document[key], int) for key in ("images", "passes"))
     return (
         f"Hypotheses were suggested by one half of {images:,} images and tested on the other, by changing images and "
         "against controls. All that a check tried counts in its p (Holm 1979); intervals are 95% ones. The audit took "
@@ -153,7 +131,7 @@ def _export(reader: "StudyReader", content: "Content") -> None:
     for i, row in enumerate(item.document["findings"]):
         pixels = tensors.get(f"finding/{i}")
         if pixels is not None and len(pixels):
-            content.sheets[f"findings/{i + 1} {_typed(row['check'], str)}"] = sheet_of(pixels.numpy())
+            content.sheets[f"findings/{i + 1} {typed(row['check'], str)}"] = sheet_of(pixels.numpy())
 
 
 def _lost() -> Outcome:

@@ -11,6 +11,7 @@ from innersight.errors import InnersightError
 from innersight.storage.key import Key
 from innersight.study.panel import Outcome, StudyTask, panels
 from innersight.study.panels.activations import maps_task
+from innersight.study.panels.concepts import image_tasks
 from innersight.study.panels.heatmaps import HeatmapsRequest
 from innersight.study.request import Name, StudyRequest, check_image
 
@@ -42,12 +43,14 @@ class ImageRequest(StudyRequest):
         return Key("images", image=self.id)
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
-        """Yield the prediction, the maps of all layers of the study, and heatmaps by the plan's methods."""
+        """Yield the prediction, the maps of all layers of the study, concepts, and heatmaps by the plan's methods."""
         yield StudyTask(
             self.key, context.settings(self.id), partial(_one, context.model, context.image(self.id), self.id)
         )
         for layer in context.layers:
             yield maps_task(context, layer, self.id)
+        for address in context.sets:
+            yield from image_tasks(context, address, self.id)
         yield from HeatmapsRequest(kind="heatmaps", image=self.id, methods=context.plan.methods).tasks(context)
 
 

@@ -29,7 +29,7 @@ def _card(context: "StudyContext", warnings: Sequence[str]) -> Outcome:
             "prefix": layer.prefix,
         }
         for layer in context.surveyed().values()
-        if layer.role in ("conv", "linear", "block") or layer.name in plan.layers
+        if layer.role in ("conv", "linear", "block") or layer.name in (*plan.layers, *_read(context))
     ]
     facts = {
         "name": model.name,
@@ -63,6 +63,11 @@ def _card(context: "StudyContext", warnings: Sequence[str]) -> Outcome:
     }, {}
 
 
+def _read(context: "StudyContext") -> list[str]:
+    """Return the layers that sets of concepts read."""
+    return sorted({address.rpartition("~")[0] for address in context.sets})
+
+
 def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
     model = reader.model.document["model"]
     return {
@@ -88,5 +93,6 @@ def model(context: "StudyContext") -> Iterator[StudyTask]:
         "where": str(Path.cwd()),
         "notes": [*network.notes, *warnings],
         "guessed": network.input.guessed,
+        "read": _read(context),
     }
     yield StudyTask(Key("model"), settings, partial(_card, context, warnings))

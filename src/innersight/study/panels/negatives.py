@@ -29,7 +29,7 @@ class NegativesRequest(UnitsRequest):
                 partial(_drawn, context, self.layer, units),
                 passes_of(context, len(units), context.plan.steps, self.layer),
             )
-            yield StudyTask(units_key("negatives", self.layer, units), settings_of(context), make, passes)
+            yield StudyTask(units_key("negatives", self.layer, units), settings_of(context, self.layer), make, passes)
 
 
 def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
@@ -42,7 +42,7 @@ def _drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome
     from innersight.address import Address
     from innersight.study.drawing import draw, scored
 
-    found = draw(context, [f"-{Address(layer, unit)}" for unit in units], context.plan.steps)
+    found = draw(context, [f"-{Address(layer, unit)}" for unit in units], context.plan.steps, layer)
     return {"units": list(units), **scored(found)}, {"images": found.images}
 
 

@@ -26,10 +26,10 @@ class PatternsRequest(UnitsRequest):
 
         for units in self.batches():
             make, passes = (
-                partial(_drawn, context, self.layer, units),
+                partial(drawn, context, self.layer, units),
                 passes_of(context, len(units), context.plan.steps, self.layer),
             )
-            yield StudyTask(units_key("patterns", self.layer, units), settings_of(context), make, passes)
+            yield StudyTask(units_key("patterns", self.layer, units), settings_of(context, self.layer), make, passes)
 
 
 def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
@@ -37,17 +37,17 @@ def _ranked(context: "StudyContext", layer: str, span: range) -> Outcome:
     from innersight.study.drawing import ranked
 
     order = ranked(context, layer)
-    return _drawn(context, layer, [order[i] for i in span])
+    return drawn(context, layer, [order[i] for i in span])
 
 
-def _drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome:
+def drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome:
     """Return patterns of units of a layer, and what the other seeds drew."""
     import torch
 
     from innersight.address import Address
     from innersight.study.drawing import draw, scored
 
-    found = draw(context, [Address(layer, unit) for unit in units], context.plan.steps)
+    found = draw(context, [Address(layer, unit) for unit in units], context.plan.steps, layer)
     tensors = {"images": found.images}
     if context.plan.seeds > 1:
         others = [

@@ -23,7 +23,7 @@ def _measured(context: "StudyContext") -> Outcome:
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
     item = reader.item("receptive-field")
-    return {"field": item.document.get(row["name"]) if item else None}
+    return {"field": item.document.get(row.get("reads", row["name"])) if item else None}
 
 
 @panels.register("Receptive field", order=50, layer=_layer)

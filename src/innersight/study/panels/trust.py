@@ -11,8 +11,6 @@ from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
     from innersight.image import Image
-    from innersight.scan.ledger import Record
-    from innersight.storage.permit import Permit
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
     from innersight.trust.result import Trust
@@ -25,30 +23,12 @@ LEAST = 10
 
 def _sources(context: "StudyContext") -> "tuple[Path, ...] | tuple[Image, ...]":
     """Return what trust is measured on: files of the scan drawn at random, or the study's images; none where few."""
-    import numpy as np
+    from innersight.study.scanned import scanned_files
 
-    from innersight.scan.ledger import Ledger
-    from innersight.study.scanned import scan_settings
-
-    limit, scanned = context.plan.trust, scan_settings(context.store)
-    if scanned is not None and scanned.get("model") == context.model.digest():
-        # Some may be broken, members of an archive, gone, or named by somebody else.
-        drawn = np.random.default_rng(context.plan.seed).permutation(scanned["done"])[: 2 * limit].tolist()
-        records = Ledger(context.store).records(drawn)
-        found = [_file(context.permit, records[i]) for i in drawn if i in records and not records[i].broken]
-        files = [file for file in found if file is not None and file.is_file()][:limit]
-        if len(files) >= LEAST:
-            return tuple(files)
+    files = scanned_files(context.store, context.permit, context.base["model"], context.plan.trust, context.plan.seed)
+    if len(files) >= LEAST:
+        return files
     return tuple(context.images) if len(context.images) >= LEAST else ()
-
-
-def _file(permit: "Permit", record: "Record") -> Path | None:
-    try:
-        name, where = permit.scanned(record.name)
-    except InnersightError:
-        # Not one to be read: trust is measured on the others.
-        return None
-    return Path(where, name)
 
 
 def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]") -> Outcome:

@@ -54,7 +54,7 @@ export async function loadDocuments() {
  * @param {any[]} given
  */
 export function headed(kind, column, ...given) {
-  return partsOf(kind, column).map((part) => {
+  return partsOf(kind, column).filter(({ head }) => !head).map((part) => {
     const body = part.show(...given);
     return body && [part.title ? h(part.heading ?? "h2", { class: part.class ?? null }, part.title) : null, body];
   });

@@ -75,8 +75,24 @@ export function drawMap(canvas, map, scale) {
   pen(canvas).putImageData(colourise(map, scale), 0, 0);
 }
 
+/** Draw tile `i` of a colour sheet, dark where its mask of the sheet `masks` is below half of its peak. */
+export async function drawMasked(canvas, sheet, masks, i) {
+  const mask = await readMap(masks, i, 0, 1);
+  await drawImage(canvas, sheet, i);
+  const shade = new ImageData(mask.width, mask.height);
+  mask.values.forEach((value, at) => {
+    shade.data[4 * at + 3] = 178 * (1 - Math.min(1, value / 0.5));
+  });
+  pen(canvas).drawImage(asCanvas(shade), 0, 0, canvas.width, canvas.height);
+}
+
 /** Draw a map over the greyed image the network saw, `room` CSS pixels wide; near 0 the image shows through. */
 export async function drawOverlay(canvas, room, { map, scale, seen, index, opacity = 0.9, smooth = false }) {
+  await drawCells(canvas, room, { cells: colourise(map, scale, opacity), seen, index, smooth });
+}
+
+/** Draw coloured cells over the greyed image the network saw; `pale` lightens it, so that their colours are told apart. */
+export async function drawCells(canvas, room, { cells, seen, index, pale = false, smooth = false }) {
   const { file, x, y, width, height } = locate(seen, index);
   const image = await images(file);
   const side = Math.max(96, Math.min(768, room * Math.min(2, devicePixelRatio)));
@@ -88,12 +104,20 @@ export async function drawOverlay(canvas, room, { map, scale, seen, index, opaci
   brush.fillStyle = "#808080";
   brush.fillRect(0, 0, canvas.width, canvas.height);
   brush.globalCompositeOperation = "source-over";
-  const cells = document.createElement("canvas");
-  cells.width = map.width;
-  cells.height = map.height;
-  pen(cells).putImageData(colourise(map, scale, opacity), 0, 0);
+  if (pale) {
+    brush.fillStyle = "rgb(255 255 255 / 35%)";
+    brush.fillRect(0, 0, canvas.width, canvas.height);
+  }
   brush.imageSmoothingEnabled = smooth;
-  brush.drawImage(cells, 0, 0, canvas.width, canvas.height);
+  brush.drawImage(asCanvas(cells), 0, 0, canvas.width, canvas.height);
+}
+
+function asCanvas(cells) {
+  const canvas = document.createElement("canvas");
+  canvas.width = cells.width;
+  canvas.height = cells.height;
+  pen(canvas).putImageData(cells, 0, 0);
+  return canvas;
 }
 
 /** Remember what `decode` returned for the names asked for last. */

@@ -36,6 +36,11 @@ export function shownLayers(study) {
   return study.layers.filter((layer) => layer.document);
 }
 
+/** The layers of the network itself, without sets of concepts. */
+export function ownLayers(layers) {
+  return layers.filter(({ reads }) => reads === undefined);
+}
+
 /** The story's layers that exist. */
 export function storyLayers(study) {
   const shown = shownLayers(study);
@@ -131,6 +136,8 @@ export const urls = {
   train: () => "#/train",
   atlas: (layer, query = {}) => `#/atlas/${encodeURIComponent(layer)}${asQuery(query)}`,
   findings: (at = null) => `#/findings${asQuery({ at })}`,
+  /** @type {(layer?: string | null, name?: string | null, concept?: number | null) => string} */
+  concepts: (layer = null, name = null, concept = null) => `#/${["concepts", layer, name, concept].filter((part) => part !== null).map((part) => encodeURIComponent(String(part))).join("/")}`,
   matrix: (units, images) => `#/x${asQuery({ units: joinAddresses(units), imgs: joinAddresses(images) })}`,
 };
 

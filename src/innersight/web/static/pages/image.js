@@ -5,7 +5,7 @@ import { breakable, facts, h } from "../dom.js";
 import { percent, signed } from "../format.js";
 import { framedImage, seesAll } from "../framed.js";
 import { seenTile } from "../layer.js";
-import { headed, loadDocuments } from "../panel.js";
+import { headed, loadDocuments, partsOf } from "../panel.js";
 import { pinButton } from "../pins.js";
 import { notFound, register } from "../router.js";
 import { loadLayer, storyLayers, urls } from "../study.js";
@@ -25,6 +25,7 @@ register("/i/:id", async ({ study, params, query }) => {
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Image"),
         h("div", { class: "title-row" }, h("h1", {}, breakable(image.name)),
           h("div", { class: "steps" }, pinButton(image.id, image.name, { text: true })))),
+      partsOf("image").filter(({ head }) => head).map(({ show }) => show({ study, image, layers, documents, query })),
       h("div", { class: "columns image-page" },
         h("div", {}, framedImage(image),
           h("p", { class: "quiet" }, seesAll(image)

@@ -62,7 +62,7 @@ function layerHead(study, layer) {
         select("Layer", shown.map((name) => [name, name]), layer.name, (name) => {
           location.hash = urls.layer(name);
         }))),
-    h("p", { class: "lead" }, `${layer.kind} with ${plural(layer.units, "unit")} (channels, filters) and activation maps of ${size(layer.grid)} cells.`,
+    h("p", { class: "lead" }, `${layer.kind} with ${plural(layer.units, "unit")} (${layer.name.includes("~") ? "concepts" : "channels, filters"}) and activation maps of ${size(layer.grid)} cells.`,
       layer.prefix ? ` Not shown: ${plural(layer.prefix, "extra token")} such as the class token.` : null,
       layer.field ? ` Receptive field ${size(layer.field.size)} px of the network's input, effective receptive field (95% of the gradient energy) `
         + `${size(layer.field.effective)} px.` : null),

@@ -38,7 +38,7 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
               onclick: () => go(-1) }, "←"),
             h("button", { class: "icon", type: "button", title: "Next unit (j)", "aria-label": "Next unit",
               onclick: () => go(1) }, "→"), pinButton(address, address, { text: true }))),
-        h("p", { class: "lead" }, `One of ${plural(layer.units, "unit")} (channels, filters) of this layer. Address: `, h("code", {}, address), "."),
+        h("p", { class: "lead" }, `One of ${plural(layer.units, layer.name.includes("~") ? "concept" : "unit")}${layer.name.includes("~") ? "" : " (channels, filters)"} of this layer. Address: `, h("code", {}, address), "."),
         unitBadges(layer, unit)),
       h("div", { class: "unit-page" },
         h("div", { class: "unit-pattern" }, headed("unit", "left", study, layer, unit)),

@@ -9,7 +9,7 @@ import { panel } from "../panel.js";
 import { probe, probeHint } from "../probe.js";
 import { saveButton } from "../save.js";
 import { moreLink, section } from "../section.js";
-import { missing, shownLayers, storyLayers, urls } from "../study.js";
+import { missing, ownLayers, shownLayers, storyLayers, urls } from "../study.js";
 import { longGrid, tileGrid } from "../tiles.js";
 
 const LAYERS = 3;
@@ -27,14 +27,14 @@ panel({
   image: { title: "Units that respond most", order: 90, show: ({ study, image, layers }) =>
     layers.filter((layer) => layer?.activations[image.id]).map((layer) => strongest(study, layer, image)) },
   table({ study }) {
-    const done = shownLayers(study).length;
-    const left = study.layers.length - done;
+    const done = ownLayers(shownLayers(study)).length;
+    const left = ownLayers(study.layers).length - done;
     return { computed: done ? `${plural(done, "layer")}, ${plural(study.images.length, "image")}` : null,
       missing: left ? plural(left, "layer") : null, done, left };
   },
   offer(study, { page, name }) {
     if (page === "l") return maps(study, [name]);
-    const left = page === "" ? study.layers.filter(({ document }) => !document).map((layer) => layer.name) : [];
+    const left = page === "" ? ownLayers(study.layers).filter(({ document }) => !document).map((layer) => layer.name) : [];
     const first = study.default_layers.filter((own) => left.includes(own));
     return left.length ? maps(study, first.length ? first : left.slice(0, AT_ONCE)) : null;
   },

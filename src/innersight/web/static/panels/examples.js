@@ -6,7 +6,7 @@ import { count, number, percent, plural } from "../format.js";
 import { orders, sortUnits } from "../layer.js";
 import { panel } from "../panel.js";
 import { sheetButton } from "../save.js";
-import { drawImage, pen, readMap } from "../sheet.js";
+import { drawImage, drawMasked } from "../sheet.js";
 import { missing, reason, urls } from "../study.js";
 import { tile } from "../tiles.js";
 
@@ -51,11 +51,7 @@ function exampleUnits(layer) {
  */
 function exampleTile(layer, i, { masked = true, label = null } = {}) {
   const { sheet, masks } = /** @type {{sheet: Sheet, masks: Sheet}} */ (layer.examples);
-  return tile(async (canvas) => {
-    const mask = masked ? await readMap(masks, i, 0, 1) : null;
-    await drawImage(canvas, sheet, i);
-    if (mask) darken(canvas, mask);
-  }, sheet.tile, { label });
+  return tile((canvas) => (masked ? drawMasked(canvas, sheet, masks, i) : drawImage(canvas, sheet, i)), sheet.tile, { label });
 }
 
 /** Why a layer or unit has no examples. */
@@ -86,19 +82,6 @@ function caption(row) {
 
 function exampleLabel(row) {
   return `crop of ${row.name}, activation ${number(row.value)}`;
-}
-
-/** Below half of the peak the crop fades into the dark. */
-function darken(canvas, mask) {
-  const shade = new ImageData(mask.width, mask.height);
-  mask.values.forEach((value, i) => {
-    shade.data[4 * i + 3] = 178 * (1 - Math.min(1, value / 0.5));
-  });
-  const cells = document.createElement("canvas");
-  cells.width = mask.width;
-  cells.height = mask.height;
-  pen(cells).putImageData(shade, 0, 0);
-  pen(canvas).drawImage(cells, 0, 0, canvas.width, canvas.height);
 }
 
 /** Which classes activate a unit in the scan, and how selective it is. */

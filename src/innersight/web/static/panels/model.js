@@ -2,12 +2,13 @@
 
 import { scaleOf } from "../colour.js";
 import { computedTable, layerStrip } from "../computed.js";
+import { firstSet } from "../concepts.js";
 import { breakable, facts, h } from "../dom.js";
 import { certainty, compact, count, day, percent, plural, shortened, signed, size } from "../format.js";
 import { mapTile, patternIndex, imageTile, seenTile, silent, unitsOf } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
-import { shownLayers, storyLayers, urls } from "../study.js";
+import { ownLayers, shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
 const NAME = 13; // characters of a layer's name above its maps
@@ -17,19 +18,28 @@ panel({
   title: "Network",
   order: 10,
   story: [
-    { head: true, order: 0, show: (shown) => [opening(shown), shown.documents.findings ? null : journey(shown)] },
-    { show: (shown) => [shown.documents.findings ? journey(shown) : null, modelSection(shown)] },
+    { head: true, order: 0, show: (shown) => [opening(shown), told(shown) ? null : journey(shown)] },
+    { show: (shown) => [told(shown) ? journey(shown) : null, modelSection(shown)] },
   ],
 });
 
-/** The opening: title and one sentence. */
-function opening({ study }) {
+/** Whether other things come first: images as concepts, or findings. */
+function told({ study, documents }) {
+  return Boolean(documents.findings) || firstSet(study, documents.concepts) !== null;
+}
+
+/** The opening: title and one sentence, brief where images as concepts follow. */
+function opening({ study, documents }) {
   const { images } = study;
+  if (firstSet(study, documents.concepts)) {
+    return h("section", { class: "opening brief", "aria-labelledby": "title" },
+      h("p", { class: "kicker" }, "Innersight study, ", day(study.created)), h("h1", { id: "title" }, study.title));
+  }
   return h("section", { class: "opening", "aria-labelledby": "title" },
     h("p", { class: "kicker" }, "Innersight study, ", day(study.created)),
     h("h1", { id: "title" }, study.title),
     h("p", { class: "lead" },
-      `${plural(images.length, "image")}, ${plural(shownLayers(study).length, "layer")}: which units (channels, filters) respond, which pattern each `
+      `${plural(images.length, "image")}, ${plural(ownLayers(shownLayers(study)).length, "layer")}: which units (channels, filters) respond, which pattern each `
       + "has learned, and which regions of an image count for the predicted class."));
 }
 
@@ -117,7 +127,7 @@ function layerList(study) {
     h("span", { class: "meter", "aria-hidden": "true" },
       h("span", { style: { width: `${(100 * layer.units) / widest}%` } }))));
   return h("div", { class: "layers" },
-    h("h3", {}, plural(study.layers.length, "layer"),
+    h("h3", {}, plural(ownLayers(study.layers).length, "layer"),
       h("span", { class: "quiet" }, " from input to output: units @ height × width of the activation maps")),
     h("ol", { tabindex: "0", "aria-label": "All layers" }, rows));
 }
