@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from innersight.atlas import Atlas
 from innersight.errors import InnersightError
 from innersight.storage.store import Store
 from innersight.study import Plan
+from innersight.study.compute import compute
 from innersight.study.content import content_of
+from innersight.study.panels.images import ImageRequest
 from innersight.study.result import Study
 from innersight.web.selection import selected
 
@@ -67,6 +70,17 @@ def test_a_further_run_keeps_the_atlas_of_the_same_network_only(made: tuple[Path
     ins.atlas(tiny("in-place"), [image(i) for i in range(5)], "conv2", grid=2, layout="pca", drawn=0, out=own)
     ins.study(tiny("dense"), [image(3)], own, plan=Plan(layers=("step2",), units=0, trust=0, methods=("gradcam",)))
     assert "atlas/conv2" not in Store.open(own).names()
+
+
+def test_an_image_added_later_is_traced(made: tuple[Path, Atlas], tmp_path: Path) -> None:
+    folder, model = tmp_path / "study", tiny("in-place")
+    shutil.copytree(made[0], folder)
+    (folder / "images").mkdir()
+    image(7).pil.save(folder / "images" / "0123456789abcdef.png")
+    request = ImageRequest(kind="image", file="0123456789abcdef.png", name="dropped.png")
+    assert "layer/conv2" in list(compute(folder, request, model=model))
+    traced = document(folder, "layer", "conv2.json")["atlas"]["trace"][request.id]
+    assert traced["cells"] == made[1].trace(image(7)).cells.tolist()
 
 
 def test_a_report_of_some_images_traces_these_alone(made: tuple[Path, Atlas]) -> None:
