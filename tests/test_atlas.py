@@ -147,6 +147,8 @@ def test_examples_lie_in_their_cell_one_for_each_image(sample: tuple[Model, list
     place = {(int(drawn.image[v]), *drawn.location[v].tolist()): v for v in range(300)}
     numbers = {name: i for i, name in enumerate(drawn.names)}
     shown = [place[numbers[name], *at] for name, at in zip(found.crop_names, found.crop_location.tolist(), strict=True)]
+    # The coarser levels show what the finest one shows too.
+    assert set(found.levels[2].examples[found.levels[2].examples >= 0].tolist()) == set(range(len(shown)))
     for level, limit in zip(found.levels, SHOWN, strict=True):
         at = (found.points.double() * level.grid).long().clamp(max=level.grid - 1)
         for i, row in enumerate(level.examples.tolist()):
