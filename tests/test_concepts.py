@@ -267,6 +267,21 @@ def test_the_middle_of_two_shares_is_between_them() -> None:
     assert _middle(torch.tensor([0.25, torch.nan, 0.75, torch.inf])) == 0.5
 
 
+def test_a_study_made_with_concepts_is_of_the_same_network(tmp_path: Path) -> None:
+    model = tiny("in-place")
+    images = [image(seed) for seed in range(4)]
+    made = ins.concepts(model, images, count=2)
+    plan = replace(ins_plan(), layers=(made.layer,))
+    ins.study(model, images[:1], tmp_path, plan=plan, concepts=made)
+    ins.concepts(model, images, count=2, name="more", out=tmp_path)
+    assert [one.name for one in read_concepts(tmp_path).inserted()] == [f"{made.layer}~more"]
+
+
+def test_what_takes_no_network_takes_no_concepts(found: Concepts) -> None:
+    with pytest.raises(InnersightError, match="load is given no network, so it cannot take concepts="):
+        ins.load("small:8", concepts=found)  # type: ignore[call-arg]
+
+
 def test_a_layer_without_locations_has_concepts_too(toon: Model) -> None:
     found = ins.concepts(toon, Drawn(per_class=2), layer="head", count=3)
     assert ins.activations(toon, Drawn(per_class=1), "head~nmf", concepts=found).values["head~nmf"].shape == (

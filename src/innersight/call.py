@@ -56,6 +56,8 @@ def public(**instead: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 # Python's own sentence, which names the function.
                 return function(*args, **given)
             if sets:
+                if model is None:
+                    raise InnersightError(f"{function.__name__} is given no network, so it cannot take concepts=")
                 named = {name: one for name, one in asked.items() if isinstance(one, Model)}
                 asked |= zip(named, with_concepts(tuple(named.values()), sets), strict=True)
             for name in asked.keys() & kinds.keys():

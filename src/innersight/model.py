@@ -186,8 +186,13 @@ class Model:
         """The floating type of the network's weights; float32 for a network without any."""
         return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
 
-    def digest(self) -> str:
+    def digest(self, *, concepts: bool = True) -> str:
         """Return a digest of everything that results depend on: weights, input contract, labels, head and concepts.
+
+        Parameters
+        ----------
+        concepts
+            False leaves out the concepts: the digest says which network it is, see `with_concepts`.
 
         Returns
         -------
@@ -202,7 +207,7 @@ class Model:
         for name, tensor in self.net.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().numpy().tobytes())
-        for one in self.inserted:
+        for one in self.inserted if concepts else ():
             digest.update(one.name.encode())
             digest.update(one.directions.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -60,7 +60,7 @@ class StudyAtlasKeep(AtlasKeep):
 
         Raises InnersightError where that cannot be, and where it is the study of another network.
         """
-        store, digest = Store.create(folder), model.digest()
+        store, digest = Store.create(folder), model.digest(concepts=False)
         card = store.get("model")
         if card is not None and card.document.get("digest") != digest:
             raise InnersightError(

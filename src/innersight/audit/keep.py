@@ -68,7 +68,7 @@ class StudyKeep(Keep):
 
         Raises InnersightError where that cannot be, and where it is the study of another network.
         """
-        store, digest = Store.create(folder), model.digest()
+        store, digest = Store.create(folder), model.digest(concepts=False)
         card = store.get("model")
         if card is not None and card.document.get("digest") != digest:
             raise InnersightError(

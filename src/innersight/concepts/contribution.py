@@ -101,7 +101,7 @@ def contribute(suffix: tap.Suffix, classes: Int[Tensor, " images"]) -> Contribut
 
     """
     maps = suffix.activation
-    rows = torch.arange(len(maps), device=maps.device)
+    rows, classes = torch.arange(len(maps), device=maps.device), classes.to(maps.device)
     with torch.no_grad():
         rest = precise(suffix(torch.zeros_like(maps), rows)[rows, classes])
     score = precise(suffix.output[rows, classes])
@@ -121,8 +121,11 @@ def _integrated(suffix: tap.Suffix, classes: Tensor, steps: int) -> Float[Tensor
     at = [(row, node) for row in range(len(maps)) for node in range(steps)]
     for start in range(0, len(at), AT_ONCE):
         image = torch.tensor([row for row, _ in at[start : start + AT_ONCE]], device=maps.device)
-        share = torch.tensor([(nodes[node] + 1) / 2 for _, node in at[start : start + AT_ONCE]], device=maps.device)
-        weight = torch.tensor([weights[node] / 2 for _, node in at[start : start + AT_ONCE]], device=maps.device)
+        # Of the precision that the device has.
+        share, weight = (
+            torch.tensor([own[node] for _, node in at[start : start + AT_ONCE]], dtype=total.dtype, device=total.device)
+            for own in ((nodes + 1) / 2, weights / 2)
+        )
         with torch.enable_grad():
             variants = (maps[image] * share.to(maps)[:, None, None, None]).detach().requires_grad_(True)
             scores = suffix(variants, image)[torch.arange(len(image)), classes[image]]

@@ -149,7 +149,7 @@ def concepts(
     elif words is not None:
         labelled = label(layered, data, *words, [address], progress=lambda n, t, _: report(n, t, "labelling"))
     found = Concepts(
-        model, (model.plain or model).digest(), where, named, fitted,
+        model, model.digest(concepts=False), where, named, fitted,
         scan=seen,
         ablation=removed,
         contributions=contributed,

@@ -150,7 +150,7 @@ def image_concepts(model: Model, images: Any, found: "Concepts", *, target: int 
 
     if not isinstance(found, Concepts):
         raise InnersightError(f"found is {shown(found)}: give what `innersight.concepts` returned")
-    if found.digest != (model.plain or model).digest():
+    if found.digest != model.digest(concepts=False):
         raise InnersightError(f"the concepts were found in {found.model.name} with other weights than {model.name} has")
     number = None if target is None else model.class_index(target)
     given = read(images, model.input)

@@ -126,7 +126,7 @@ class ConceptKeep:
         Raises InnersightError where that cannot be, where it is the study of another network, and where it holds a set
         of that name that is not to be replaced.
         """
-        store, digest, key = Store.create(folder), (model.plain or model).digest(), Key(PANEL, layer, name)
+        store, digest, key = Store.create(folder), model.digest(concepts=False), Key(PANEL, layer, name)
         card = store.get("model")
         # A folder that holds concepts only has no card.
         others = [one for one in store.names() if card is None and is_set(Key.parse(one)) and one != str(key)]

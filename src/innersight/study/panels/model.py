@@ -53,7 +53,7 @@ def _card(context: "StudyContext", warnings: Sequence[str]) -> Outcome:
     }
     return {
         "format": FORMAT,
-        "digest": model.digest(),
+        "digest": model.digest(concepts=False),
         "plan": plan.to_json(),
         "skipped": list(context.skipped),
         # Names of files in the model's source may be relative to it.
