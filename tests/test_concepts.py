@@ -274,6 +274,8 @@ def test_a_study_made_with_concepts_is_of_the_same_network(tmp_path: Path) -> No
     plan = replace(ins_plan(), layers=(made.layer,))
     ins.study(model, images[:1], tmp_path, plan=plan, concepts=made)
     ins.concepts(model, images, count=2, name="more", out=tmp_path)
+    # Nor does another run of that study drop them.
+    ins.study(model, images[:1], tmp_path, plan=plan, concepts=made)
     assert [one.name for one in read_concepts(tmp_path).inserted()] == [f"{made.layer}~more"]
 
 
