@@ -14,7 +14,8 @@ from torch import nn
 
 import innersight as ins
 from innersight import tap
-from innersight.concepts import Concepts, contribute, image_concepts, read_concepts
+from innersight.concepts import Concepts, Contributions, contribute, image_concepts, read_concepts
+from innersight.concepts.contribution import shares
 from innersight.concepts.crops import crops_of
 from innersight.concepts.images import strongest
 from innersight.concepts.result import _middle
@@ -261,6 +262,17 @@ def test_numbers_out_of_range_are_named(found: Concepts, toon: Model) -> None:
     for name in ("limit", "columns"):
         with pytest.raises(InnersightError, match=f"{name}=0"):
             concept_images(shown, **{name: 0})
+
+
+def test_a_share_has_the_sign_of_what_the_concept_adds() -> None:
+    def of(*values: float) -> list[float]:
+        own = torch.tensor([values])
+        rest, zero = torch.tensor([1.0]), torch.zeros(1)
+        return shares(Contributions(own[..., None, None], own, rest, zero, rest + own.sum(1), zero.long())).tolist()
+
+    assert of(3.0, -1.0) == [1.5, -0.5]
+    assert of(-3.0, 1.0) == [-1.5, 0.5]
+    assert of(0.0, 0.0) == [0, 0]
 
 
 def test_the_middle_of_two_shares_is_between_them() -> None:

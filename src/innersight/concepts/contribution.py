@@ -139,8 +139,8 @@ def _integrated(suffix: tap.Suffix, classes: Tensor, steps: int) -> Float[Tensor
 
 
 def shares(found: Contributions) -> Float[Tensor, " concepts"]:
-    """Return the share of each concept in what all concepts and the rest add to the scores, over all images.
+    """Return the share of each concept in what all concepts change of the scores, over all images.
 
-    The rest counts from the score of the class for a layer that gives nothing; it is not among these numbers.
+    Negative for a concept that lowers the scores, whatever all together do: the shares add up to 1, or to -1.
     """
-    return quotient(found.values.double().sum(0), (found.score - found.rest).double().sum()).float()
+    return quotient(found.values.double().sum(0), (found.score - found.rest).double().sum().abs()).float()

@@ -110,7 +110,7 @@ class Concepts(Result):
 
     @cached_property
     def shares(self) -> tuple[float, ...]:
-        """Share of each concept in what all concepts add to the predicted classes."""
+        """Share of each concept in what all concepts add to the predicted classes; negative where it lowers scores."""
         return tuple(shares(self.contributions).tolist())
 
     def _checked(self, concept: int) -> None:

@@ -118,8 +118,13 @@ def context_of(
 
     planned : whether what the plan asks for is about to be computed, so that its concepts count as there.
     """
-    base = {"model": model.digest(concepts=False), "images": image_digest(images), "version": __version__}
-    base |= {"format": FORMAT} | ({"concepts": model.digest()} if model.inserted else {})
+    base = {
+        "model": model.digest(concepts=False),
+        "images": image_digest(images),
+        "version": __version__,
+        "format": FORMAT,
+        **({"concepts": model.digest()} if model.inserted else {}),
+    }
     added: dict[str, Image] = {}
     lost: dict[str, str] = {}
     for request in requests:
