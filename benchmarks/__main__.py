@@ -23,6 +23,7 @@ NAMES = (
     "scan",
     "wait",
     "concepts",
+    "atlas",
     "functions",
     "ray",
     "telemetry",
