@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.audit import evidence, recurring
 from innersight.audit.cues import IMPRECISE, Cue, mask_of
 from innersight.audit.interventions import Intervention, given, taken
@@ -137,7 +138,8 @@ def _cluster(subject: Subject, label: int, both: evidence.Peaks, first: evidence
 
 def _by_property(subject: Subject, label: int, half: Bool[Tensor, " rows"]) -> Iterator[Cue]:
     """Yield the properties by which the images of a class differ from those of other classes."""
-    from sklearn.metrics import roc_auc_score
+    with kept_random():
+        from sklearn.metrics import roc_auc_score
 
     half = half & (subject.own >= 0)
     rows = half.nonzero()[:, 0].numpy()

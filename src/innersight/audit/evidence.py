@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from innersight import tap
+from innersight.ambient import kept_random
 from innersight.audit.subject import BATCH, Subject
 from innersight.heatmaps.request import GRADIENT
 
@@ -97,7 +98,8 @@ def _box(total: Float[Tensor, "h w"], y: int, x: int, size: tuple[int, int]) -> 
 
 def clusters(found: Peaks, label_images: int) -> list[Int[np.ndarray, " members"]]:
     """Return groups of images whose strongest evidence consists of the same units, the largest first."""
-    from sklearn.cluster import AgglomerativeClustering
+    with kept_random():
+        from sklearn.cluster import AgglomerativeClustering
 
     vectors = found.vectors[:, 0].numpy()
     good = np.flatnonzero((found.values[:, 0] > 0).numpy() & (np.abs(vectors).sum(1) > 0))

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.audit.measures import COLUMNS
 from innersight.audit.subject import Subject
 
@@ -160,7 +161,9 @@ def _groups(
 def _nodes(values: Float[np.ndarray, "n units"], seed: int) -> Iterator[Int[np.ndarray, " _"]]:
     """Yield the members of every node of a tree of images (Ward 1963)."""
     from scipy.cluster.hierarchy import linkage
-    from sklearn.cluster import MiniBatchKMeans
+
+    with kept_random():
+        from sklearn.cluster import MiniBatchKMeans
 
     if len(values) < 2:
         return

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.audit.checks import NotCheckedError, Report, checks
 from innersight.audit.checks.leak import compared
 from innersight.audit.copies import groups
@@ -112,8 +113,9 @@ def out_of_sample(subject: Subject, trained: Bool[np.ndarray, " n"]) -> tuple[Fl
 
 def _crossed(subject: Subject) -> Float[np.ndarray, "n classes"] | None:
     """Return probabilities by cross-validation; copies and near-duplicates are in one fold. None for too few images."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
+    with kept_random():
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedGroupKFold
 
     classes = subject.table.classes.numpy()
     together = np.array(groups(subject.table.hashes[:, 0], subject.table.digests))

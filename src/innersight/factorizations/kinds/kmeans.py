@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.errors import InnersightError
 from innersight.factorizations.kinds import Fit, factorizations
 from innersight.quotients import normalised
@@ -53,8 +54,9 @@ def clusters(vectors: Float[Tensor, "n units"], count: int, seed: int, starts: i
 
     Raises InnersightError where the vectors have too few directions.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
+    with kept_random():
+        from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
     some = vectors[vectors.any(1)]
     if len(some) < count:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from innersight.ambient import kept_random
 from innersight.errors import InnersightError
 from innersight.factorizations.kinds import Fit, factorizations
 from innersight.factorizations.nnls import solve_nonnegative
@@ -48,8 +49,9 @@ def nmf(
         It ends where a round changes less than this share of the first.
 
     """
-    from sklearn.decomposition import NMF
-    from sklearn.exceptions import ConvergenceWarning
+    with kept_random():
+        from sklearn.decomposition import NMF
+        from sklearn.exceptions import ConvergenceWarning
 
     rectified = vectors.clamp(min=0)
     if not bool(rectified.any()):
