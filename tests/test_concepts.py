@@ -20,6 +20,7 @@ from innersight.concepts.crops import crops_of
 from innersight.concepts.images import strongest
 from innersight.concepts.result import _middle
 from innersight.errors import InnersightError
+from innersight.image import ImageError
 from innersight.layers import default_layers
 from innersight.model import Model
 from innersight.plots.concept_images import concept_images
@@ -314,6 +315,18 @@ def test_examples_that_are_gone_are_named(toon: Model, tmp_path: Path) -> None:
     (tmp_path / "bosk.png").unlink()
     (lost,) = crops_of(found).lost
     assert "bosk.png" in lost
+
+
+def test_a_folder_that_loses_an_image_on_the_way_is_named(tmp_path: Path) -> None:
+    for seed in range(4):
+        image(seed).pil.save(tmp_path / f"{seed}.png")
+
+    def progress(_done: int, _total: int, text: str) -> None:
+        if text == "finding examples":
+            (tmp_path / "0.png").unlink(missing_ok=True)
+
+    with pytest.raises(ImageError, match="there is no image #3 any more: the data has fewer images"):
+        ins.concepts(tiny("in-place"), tmp_path, count=2, progress=progress)
 
 
 def test_images_as_concepts_sum_to_the_score(toon: Model, found: Concepts) -> None:

@@ -96,7 +96,10 @@ def chosen(images: Any, numbers: Sequence[int], labels: Sequence[str] = ()) -> I
             found += 1
             yield entry
     if found < len(wanted):
-        raise ImageError(f"#{numbers[-1]}: the stream ended before this image")
+        raise ImageError(
+            f"there is no image #{numbers[-1]} any more: the data has fewer images than when it was first read; leave "
+            "it as it is until all is computed"
+        )
 
 
 def by_number(images: Any, labels: Sequence[str] = ()) -> Callable[[int], ImageEntry]:
