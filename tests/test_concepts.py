@@ -287,7 +287,9 @@ def test_a_study_made_with_concepts_is_of_the_same_network(tmp_path: Path) -> No
     plan = replace(ins_plan(), layers=(made.layer,))
     ins.study(model, images[:1], tmp_path, plan=plan, concepts=made)
     ins.concepts(model, images, count=2, name="more", out=tmp_path)
-    # Nor does another run of that study drop them.
+    # Nor does another run of that study drop them, or look for others of a layer whose concepts were given.
+    (tmp_path / "anew").mkdir()
+    assert not ins.study(model, images[:2], tmp_path / "anew", plan=plan, concepts=made).skipped
     ins.study(model, images[:1], tmp_path, plan=plan, concepts=made)
     assert [one.name for one in read_concepts(tmp_path).inserted()] == [f"{made.layer}~more"]
 

@@ -53,7 +53,8 @@ def sets_of(context: "StudyContext", *, planned: bool) -> dict[str, dict[str, An
             own.add(address)
     if planned:
         found = {address: settings for address, settings in found.items() if address not in own}
-        found |= _own(context, {key_of(address).layer for address in found})
+        given = {one.layer for one in context.model.inserted}
+        found |= _own(context, given | {key_of(address).layer for address in found})
     return found
 
 
