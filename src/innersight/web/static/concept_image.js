@@ -68,6 +68,7 @@ function sum(set, own, parts, isolate) {
   const span = Math.max(0, ...values) - low || 1;
   const bar = (value, colour) => h("span", { class: "sum-track", "aria-hidden": "true" }, h("span", { class: "sum-fill", style: {
     "margin-left": `${(100 * (Math.min(0, value) - low)) / span}%`, width: `${(100 * Math.abs(value)) / span}%`, background: colour } }));
+  const drawn = (concept) => Boolean(own.patterns) && patternIndex(own, concept) >= 0;
   const plain = (name, value) => h("li", { class: "sum-row plain" }, h("span", { class: "sum-name" }, name),
     h("span", { class: "tabular sum-value" }, text(value)), bar(value, "var(--soft)"));
   return [
@@ -75,14 +76,16 @@ function sum(set, own, parts, isolate) {
       parts.groups.map(({ concept, place, value }) => h("li", { onpointerenter: () => isolate(place), onpointerleave: () => isolate(null),
         onfocusin: () => isolate(place), onfocusout: () => isolate(null) },
       h("a", { class: "sum-row", href: urls.concepts(set.layer, set.name, concept), "data-concept": String(concept) },
-        swatch(place), h("span", { class: "sum-tiles" }, conceptTile(set, own, concept), exampleTiles(set, concept, 1)),
+        swatch(place), h("span", { class: "sum-tiles" }, drawn(concept) ? [conceptTile(set, own, concept), exampleTiles(set, concept, 1)] : exampleTiles(set, concept, 2)),
         h("span", { class: "sum-name" }, h("strong", {}, conceptName(set, concept)), h("span", { class: "quiet" }, conceptNote(set, concept))),
         h("span", { class: "tabular sum-value" }, text(value)), bar(value, COLOURS[place])))),
       parts.count ? plain(`${plural(parts.count, "other concept")} together`, parts.others) : null,
       plain("without any concept", parts.rest),
       h("li", { class: "sum-row plain total" }, h("span", { class: "sum-name" }, "sum: the score of the class"),
         h("span", { class: "tabular sum-value" }, `${text(parts.score)} ${set.unit}`))),
-    h("p", { class: "quiet" }, "Beside each name: its pattern and its best example. Point at a row to see that concept alone."),
+    h("p", { class: "quiet" }, parts.groups.some(({ concept }) => drawn(concept))
+      ? "Beside each name: its pattern, where it was drawn, and its best example; else two examples." : "Beside each name: its two best examples.",
+    " Point at a row to see that concept alone."),
   ];
 }
 
