@@ -27,6 +27,9 @@ PUBLIC = sorted(set(CASES) - {"load", "study"})
 LAYER = "relu2"
 LAYERED: dict[str, Callable[..., Any]] = {
     "ablate": lambda model, images, out, **where: ins.ablate(model, images, **where),
+    "atlas": lambda model, images, out, **where: ins.atlas(
+        model, images, grid=2, layout="pca", steps=1, vectors=40, **where
+    ),
     "compare": lambda model, images, out, **where: ins.compare(model, images, **where),
     "concepts": lambda model, images, out, **where: ins.concepts(model, images, count=2, **where),
     "connections": lambda model, images, out, **where: ins.connections(model, images=images, **where),
@@ -183,6 +186,7 @@ def test_wrong_targets_are_one_sentence(target: Any, why: str, small_model: Mode
 
 REQUIRED: dict[str, Callable[[Model, Path], tuple[Any, ...]]] = {
     "ablate": lambda model, out: (model, _folder(out), LAYER),
+    "atlas": lambda model, out: (model, _folder(out), LAYER),
     "compare": lambda model, out: (model, _folder(out), LAYER),
     "connections": lambda model, out: (model, LAYER),
     "dissect": lambda model, out: (model, _folder(out), _halves),

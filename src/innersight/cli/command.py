@@ -14,7 +14,7 @@ import innersight
 from innersight.cli.base import app, load
 from innersight.cli.output import deliver, method_options
 from innersight.cli.progress import progress
-from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public
+from innersight.cli.signatures import REQUIRED, Parameter, Signature, figure, public, singular
 from innersight.errors import InnersightError, printable
 from innersight.options import made
 from innersight.registry import word
@@ -279,15 +279,6 @@ def help_of(one: Parameter) -> str:
     return _escaped(one.help.replace("when None", "when not given"))
 
 
-def singular(name: str) -> str:
-    """Return the word of an option that is given once for each of several.
-
-    >>> [singular(name) for name in ("layers", "classes", "like")]
-    ['layer', 'class', 'like']
-    """
-    return name.removesuffix("es") if name.endswith("sses") else name.removesuffix("s")
-
-
 def _parameter(name: str, kind: Any, info: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
@@ -388,6 +379,8 @@ def _values(signature: Signature, given: Mapping[str, Any], reads: Mapping[str, 
             value = tuple(value)
         elif isinstance(value, list) and "str" in one.kinds and len(value) == 1:
             value = value[0]
+        elif isinstance(value, str) and type(one.default) is int and value.isdecimal():
+            value = int(value)
         yield key, value
 
 

@@ -184,3 +184,12 @@ def _statements(module: str) -> dict[str, str]:
 def _first(text: str) -> str:
     """Return the first paragraph as one line."""
     return " ".join(text.split("\n\n")[0].split())
+
+
+def singular(name: str) -> str:
+    """Return the word of an option that is given once for each of several.
+
+    >>> [singular(name) for name in ("layers", "classes", "like")]
+    ['layer', 'class', 'like']
+    """
+    return name.removesuffix("es") if name.endswith("sses") else name.removesuffix("s")
