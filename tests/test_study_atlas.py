@@ -62,6 +62,23 @@ def test_the_document_of_a_layer_holds_its_atlas(made: tuple[Path, Atlas]) -> No
     assert own["trace"]["p1"]["cells"] == found.trace(image(1)).cells.tolist()
 
 
+def test_a_cell_names_the_concepts_strongest_in_its_mean(made: tuple[Path, Atlas], tmp_path: Path) -> None:
+    model, many = tiny("in-place"), [image(i) for i in range(IMAGES)]
+    folder = shutil.copytree(made[0], tmp_path / "study")
+    found = ins.concepts(model, many, "conv2", count=4, out=folder)
+    ins.study(model, many[:2], folder, plan=PLAN).render()
+    item = Store.open(folder).get("atlas/conv2")
+    assert item is not None
+    for level in document(folder, "layer", "conv2.json")["atlas"]["levels"]:
+        codes = found.factorization.encode(item.tensors()[f"{level['grid']}/mean"].float())
+        assert len(level["concepts"]) == len(codes)
+        for cell, own in zip(level["concepts"], codes, strict=True):
+            best = own.argsort(descending=True)[: min(3, int((own > 0).sum()))].tolist()
+            assert [one["concept"] for one in cell] == best
+            assert [one["value"] for one in cell] == pytest.approx(own[best].tolist(), rel=1e-3)
+            assert {one["set"] for one in cell} <= {"nmf"}
+
+
 def test_a_further_run_keeps_the_atlas_of_the_same_network_only(made: tuple[Path, Atlas], tmp_path: Path) -> None:
     folder, _ = made
     ins.study(tiny("in-place"), [image(3)], folder, plan=PLAN)

@@ -64,10 +64,11 @@ interface LayerDocument {
   examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
   ablation: Ablation | null; connections: Connections | null; atlas: Atlas | null;
 }
-/** row, column, count : of each cell. attribution, share : by cell, for each class of the atlas. examples : places in `Atlas.crops`. */
+/** row, column, count : of each cell. attribution, share : by cell, for each class of the atlas. examples : places in `Atlas.crops`.
+ * concepts : those strongest in the cell's mean vector. */
 interface AtlasLevel {
   grid: number; row: number[]; column: number[]; count: number[]; attribution: number[][]; share: number[][]; examples: number[][];
-  patterns: Sheet | null;
+  patterns: Sheet | null; concepts: { set: string; concept: number; value: number }[][];
 }
 /** names, location : of the crops. trace : by image, the cell of the finest level that each location of the layer's grid is most like. */
 interface Atlas {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from innersight.study.reader import StudyReader
 
 PANEL = "atlas"
+CONCEPTS = 3  # shown of a cell
 
 
 def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str,
         raise ValueError(f"classes {numbers}, and the network has {len(labels)}")
     classes = [{"number": number, "label": str(labels[number])} for number in numbers]
     levels = [_level(int(grid), tensors, files, len(classes), len(names), reader.shown) for grid in found["grids"]]
+    for level in levels:
+        level["concepts"] = _concepts(reader, row["name"], tensors[f"{level['grid']}/mean"].float())
     return {
         "atlas": {
             **{key: int(found[key]) for key in ("images", "vectors")},
@@ -76,6 +79,19 @@ def _level(
         "examples": [[i for i in row if i >= 0] for row in examples],
         "patterns": None if patterns is None else colour_sheet(files, _pixels(patterns, cells)[..., shown]),
     }
+
+
+def _concepts(reader: "StudyReader", layer: str, means: "Tensor") -> list[list[dict[str, Any]]]:
+    """Return for each cell the concepts that are strongest in its mean vector, of all sets of the layer."""
+    from innersight.concepts.keep import factorization_of, is_set
+
+    cells: list[list[dict[str, Any]]] = [[] for _ in range(len(means))]
+    for key, item in reader.all.items():
+        if is_set(key) and key.layer == layer:
+            for own, codes in zip(cells, factorization_of(item).encode(means).tolist(), strict=True):
+                own += [{"set": key.part, "concept": k, "value": value} for k, value in enumerate(codes) if value > 0]
+    strongest = [sorted(own, key=lambda one: -one["value"])[:CONCEPTS] for own in cells]
+    return [[{**one, "value": float(f"{one['value']:.4g}")} for one in own] for own in strongest]
 
 
 def _pixels(values: "Tensor", count: int) -> Any:

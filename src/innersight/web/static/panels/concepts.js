@@ -29,6 +29,7 @@ panel({
   } },
   class: { column: "right", title: "Concepts", order: 5, show: conceptsOfClass },
   unit: { column: "left", title: "Concepts", heading: "h3", order: 60, show: conceptsOfUnit },
+  cell: { title: "Concepts", show: conceptsOfCell },
   table({ study, documents: { concepts } }) {
     const sets = concepts?.sets ?? [];
     return { computed: sets.length ? sets.map((set) => `${plural(set.concepts.length, "concept")} of ${set.layer} (${set.name})`).join(", ") : null,
@@ -126,6 +127,19 @@ function conceptsOfClass({ study, number: wanted, documents }) {
     h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, pictures(set, own, concept),
       h("span", { class: "caption" }, h("span", { class: "unit" }, conceptName(set, concept)), h("span", { class: "note" }, signed(one.contribution.value))))))));
   return [h("p", { class: "quiet" }, `What each concept of ${set.layer} adds to the score of this class on average, in ${set.unit}.`), grid];
+}
+
+/** The concepts strongest in a cell of an atlas; null where no set of the layer was found. */
+function conceptsOfCell(study, layer, { at, i }) {
+  const rows = layer.atlas.levels[at].concepts[i];
+  if (!rows.length) return null;
+  const grid = h("ul", { class: "concept-strip" });
+  getDocument("concepts").then((document) => fill(grid, rows.map(({ set: name, concept, value }) => {
+    const set = document.sets.find((one) => one.layer === layer.name && one.name === name);
+    return set && h("li", {}, h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, exampleTiles(set, concept, 1),
+      h("span", { class: "caption" }, h("span", { class: "unit" }, conceptName(set, concept)), h("span", { class: "note" }, number(value, 2)))));
+  })));
+  return grid;
 }
 
 /** The concepts that a unit is part of; of a concept, its card. */
