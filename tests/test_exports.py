@@ -42,6 +42,7 @@ def test_the_content_is_that_of_the_study(made: Study) -> None:
     assert set(content.sheets) == {
         "activations/relu1/p0", "activations/relu1/p1", "activations/relu2/p0", "activations/relu2/p1",
         "patterns/relu1", "patterns/relu2",
+        "activations/relu2~nmf/p0", "activations/relu2~nmf/p1", "patterns/relu2~nmf", "concepts/relu2~nmf",
     }  # fmt: skip
     assert content.curves["loss"] == ([0, 10], [2.0, 1.0])
     assert content.curves["dead/conv1"] == ([0], [0.0])

@@ -125,5 +125,7 @@ def test_the_report_holds_the_selection(made: Study, tmp_path: Path) -> None:
     assert len(part) < len(whole)
     assert set(re.findall(r'data-document="([^"]*)"', whole)) - set(re.findall(r'data-document="([^"]*)"', part)) == {
         "layer/relu1",
+        "layer/relu2~nmf",
         "classes",
+        "concepts",
     }

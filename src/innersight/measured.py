@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import local
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
 
-from innersight.model import Model
+from innersight.model import Inserted, Model
 from innersight.network import modules_of
 
 T = TypeVar("T")
@@ -20,10 +20,14 @@ VALUES = 4
 
 @dataclass
 class _Kept:
-    """What was measured of a network, and the state that it had. state : None before it was looked at."""
+    """What was measured of a network, and the state that it had.
+
+    state : None before it was looked at. inserted : what was measured with further layers, which ends with the last.
+    """
 
     state: Hashable = None
     values: dict[Hashable, Any] = field(default_factory=dict)
+    inserted: "WeakKeyDictionary[Inserted, dict[Hashable, Any]]" = field(default_factory=WeakKeyDictionary)
 
 
 _kept: "WeakKeyDictionary[Model, _Kept]" = WeakKeyDictionary()
@@ -44,8 +48,10 @@ def once(model: Model, key: Hashable, measure: Callable[[], T]) -> T:
     key : what is measured. What is returned is shared: it must not be changed.
     """
     # Of the plain network, so that what is measured does not end with a Model that has further layers for one call.
-    values = _kept.setdefault(model.plain or model, _Kept()).values
-    full = key, model.inserted
+    kept = _kept.setdefault(model.plain or model, _Kept())
+    values, full = kept.values, key
+    if model.inserted:
+        values, full = kept.inserted.setdefault(model.inserted[-1], {}), (key, tuple(map(ref, model.inserted)))
     if full not in values:
         values[full] = measure()
     found: T = values[full]

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from innersight import measured
 from innersight.concepts.keep import KeptConcepts, is_set, read_set
 from innersight.layers import has_grid, last_rectified, survey
 from innersight.model import Model
@@ -90,10 +89,10 @@ def layered(model: Model, store: Store, address: str) -> Model:
 
     Raises InnersightError where the study does not hold it, where it is damaged, and for one of another network.
     """
+    return model.with_concepts(KeptConcepts((read_set(store, str(key_of(address))),)))
+
+
+def state_of(store: Store, address: str) -> str:
+    """Return what distinguishes one state of a set in a study from another."""
     text = str(key_of(address))
-    state = json.dumps([str(store.folder), text, store.settings(text)], sort_keys=True)
-
-    def made() -> Model:
-        return model.with_concepts(KeptConcepts((read_set(store, text),)))
-
-    return measured.once(model, f"concepts {state}", made)
+    return json.dumps([text, store.settings(text)], sort_keys=True)

@@ -12,7 +12,7 @@ from innersight.model import Model
 from innersight.storage.key import Key
 from innersight.storage.permit import Permit
 from innersight.storage.store import Item, Store
-from innersight.study.concept_sets import layered
+from innersight.study.concept_sets import layered, state_of
 from innersight.study.plan import Plan
 
 
@@ -40,6 +40,8 @@ class StudyContext:
         One sentence for each file that could not be read.
     progress
         Takes the finished share, 0 to 1, of the item at work.
+    made
+        The network with sets of concepts, by the state of these; filled when first asked for.
 
     """
 
@@ -54,6 +56,7 @@ class StudyContext:
     sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     progress: Callable[[float], None] = lambda share: None
+    made: dict[str, Model] = field(default_factory=dict, repr=False)
 
     def image(self, name: str) -> Image:
         """Return the image with this id. Raises InnersightError naming those there are."""
@@ -81,7 +84,12 @@ class StudyContext:
 
     def model_of(self, layer: str) -> Model:
         """Return the network, where a set of concepts of the study is named, with that set as a layer."""
-        return self.model if layer not in self.sets else layered(self.model, self.store, layer)
+        if layer not in self.sets:
+            return self.model
+        state = state_of(self.store, layer)
+        if state not in self.made:
+            self.made[state] = layered(self.model, self.store, layer)
+        return self.made[state]
 
     def item(self, panel: str, layer: str = "") -> Item | None:
         """Return a finished item of a panel, or None."""

@@ -9,7 +9,7 @@ from innersight.tap.affine import affine, is_affine, trials
 from innersight.tap.attention import attention, ending, heads
 from innersight.tap.batchnorm import fold_batchnorm
 from innersight.tap.compiled import Compiled
-from innersight.tap.concepts import Coder, ConceptLayer, ConceptUnits
+from innersight.tap.concepts import ConceptLayer, ConceptUnits
 from innersight.tap.gradient import CUT, gradients
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.linear import linearised, wired
@@ -27,7 +27,6 @@ __all__ = [
     "IMAGE",
     "Arriving",
     "Captured",
-    "Coder",
     "Compiled",
     "ConceptLayer",
     "ConceptUnits",

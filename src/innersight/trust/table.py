@@ -87,7 +87,21 @@ class PairedTest:
     count: int
 
     def outcome(self, needed: int, level: float = 0.05) -> Compared:
-        """Return how the comparison came out: "few" with fewer than `needed` images, "open" above the level of p."""
+        """Return how the comparison came out.
+
+        Parameters
+        ----------
+        needed
+            Images without which nothing can be said.
+        level
+            Of p above which nothing is shown.
+
+        Returns
+        -------
+        str
+            "few" with fewer images than needed, "open" above the level, else "better" or "worse".
+
+        """
         if self.count < needed:
             return "few"
         if self.p > level:
