@@ -150,6 +150,7 @@ def test_a_dropped_image_is_added(visit: Visit) -> None:
     visit.wait("location.hash.startsWith('#/i/d')")
     visit.wait("document.querySelector('h1').textContent === 'drop<b>ped.png'")
     visit.page.locator(".bars").first.wait_for()
+    visit.page.locator("main .heatmap").first.scroll_into_view_if_needed()
     visit.wait(DRAWN, "main .heatmap")
     visit.shot("live-dropped")
     page = visit.page
@@ -166,6 +167,7 @@ def test_a_dropped_image_is_added(visit: Visit) -> None:
     # The page scrolls to the new heatmap.
     name = f"{toons.CLASSES[0]} vs {toons.CLASSES[1]}"
     assert page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true"
+    visit.page.locator("main .heatmap").first.scroll_into_view_if_needed()
     visit.wait(DRAWN, "main .heatmap")
     page.get_by_role("region", name="Compute another heatmap").scroll_into_view_if_needed()
     visit.shot("live-question")
@@ -356,6 +358,7 @@ def test_a_large_report_is_a_page_and_a_folder(
     page.locator("main ins-tile[data-state=drawn]").first.wait_for()
     assert page.locator(".offer, .jobs, .add").count() == 0
     page.goto(f"{out.as_uri()}#/i/p0")
+    page.locator(".heatmaps ins-tile").first.scroll_into_view_if_needed()
     page.locator(".heatmaps ins-tile[data-state=drawn]").first.wait_for()
     assert complaints == []
     context.close()

@@ -56,9 +56,10 @@ def test_long_grids_are_printed_whole_and_in_light_colours(chromium: object, tmp
     report = write_report(write_study(tmp_path / "many", many=300), tmp_path / "report.html")
     reader = Reader(chromium, f"{report.as_uri()}#/l/stages.2", color_scheme="dark")
     page = reader.page
-    assert page.locator("main .tile").count() < 300
+    # One of the 300 is dead, and behind a count.
+    assert page.locator("main .tile").count() < 299
     page.keyboard.press("Control+p")
-    reader.wait(f"document.querySelectorAll('main .tile').length === 300 && {UNDRAWN} === 0")
+    reader.wait(f"document.querySelectorAll('main .tile').length === 299 && {UNDRAWN} === 0")
     reader.wait("!document.querySelector('.print-note')")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -66,9 +67,9 @@ def test_long_grids_are_printed_whole_and_in_light_colours(chromium: object, tmp
     assert page.locator("main .toolbar").first.is_hidden()
     # In the flow of the page: no tile lies over another.
     tops = page.evaluate("[...document.querySelectorAll('main li')].map((li) => [li.offsetLeft, li.offsetTop].join())")
-    assert len(set(tops)) == 300
+    assert len(set(tops)) == 299
     page.emulate_media(media="null")
     distinct = page.evaluate(DISTINCT)
     assert images(reader) >= distinct > 200
-    reader.wait("document.querySelectorAll('main .tile').length < 300")
+    reader.wait("document.querySelectorAll('main .tile').length < 299")
     reader.close()
