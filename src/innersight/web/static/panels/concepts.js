@@ -78,7 +78,7 @@ function relies(set) {
   let many = 0;
   while (many < best.length && sum < 0.5) sum += best[many++].share;
   const most = names.length >= 2 ? `The network relies most on ${names.slice(0, 3).join(", ")}: ` : "";
-  return `Each colour is a concept, something that ${set.layer} finds in many images. ${most}${most ? "h" : "H"}alf of what it predicts of ${plural(set.measured, "image")} `
+  return `Each colour is a concept, something that ${set.layer} finds in ${set.own ? "these" : "many"} images. ${most}${most ? "h" : "H"}alf of what it predicts of ${plural(set.measured, "image")} `
     + `rests on ${many} of ${set.concepts.length} concepts. `;
 }
 
