@@ -16,6 +16,7 @@ from benchmarks.concept_parts import Read
 from benchmarks.networks import efficientnet
 from benchmarks.timing import Row
 from innersight import tap
+from innersight.concepts.contribution import rebuilt_share
 from innersight.factorizations import Factorization, fit, solve_nonnegative, stability
 from innersight.inputs import ImageReader, network_input
 from innersight.model import Model
@@ -149,19 +150,10 @@ def _complete(model: Model, images: object, judged: object, layer: str, target: 
 def explained_share(model: Model, images: object, concepts: Factorization, layer: str) -> Float[np.ndarray, " n"]:
     """Return for each image (logit(rebuilt) - logit(zeros)) / (logit - logit(zeros)), of the predicted class."""
     found = []
-
-    def rebuilt(maps: Tensor) -> Tensor:
-        vectors = maps.permute(0, 2, 3, 1)
-        codes = concepts.encode(vectors.flatten(0, 2))
-        return concepts.decode(codes).reshape(vectors.shape).permute(0, 3, 1, 2)
-
     with tap.untouched(model), torch.no_grad():
         for loaded in ImageReader(images, model.input, model.labels).batches(32):
             x = network_input(loaded, model)
-            logits = model.logits(x)
-            rows, classes = torch.arange(len(x)), logits.argmax(1)
-            kept, nothing = (tap.replace(model, x, layer, make)[rows, classes] for make in (rebuilt, torch.zeros_like))
-            found.append((kept - nothing) / (logits[rows, classes] - nothing))
+            found.append(rebuilt_share(model, x, concepts, layer, model.logits(x).argmax(1)))
     return torch.cat(found).double().numpy()
 
 

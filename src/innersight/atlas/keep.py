@@ -13,7 +13,6 @@ from torch import Tensor
 
 from innersight import __version__
 from innersight.atlas.packing import packed
-from innersight.errors import InnersightError, printable
 from innersight.model import Model
 from innersight.storage.key import Key
 from innersight.storage.store import Store
@@ -60,14 +59,8 @@ class StudyAtlasKeep(AtlasKeep):
 
         Raises InnersightError where that cannot be, and where it is the study of another network.
         """
-        store, digest = Store.create(folder), model.digest(concepts=False)
-        card = store.get("model")
-        if card is not None and card.document.get("digest") != digest:
-            raise InnersightError(
-                f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
-                "study` into it first, or choose another folder"
-            )
-        return cls(store, digest, layer)
+        digest = model.digest(concepts=False)
+        return cls(Store.of_network(folder, digest), digest, layer)
 
     @contextmanager
     def working(self) -> Iterator[None]:

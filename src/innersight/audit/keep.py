@@ -11,7 +11,6 @@ from torch import Tensor
 
 from innersight import __version__
 from innersight.audit.packing import packed
-from innersight.errors import InnersightError, printable
 from innersight.model import Model
 from innersight.storage.store import Store
 from innersight.storage.study_folder import written_by_innersight
@@ -68,14 +67,8 @@ class StudyKeep(Keep):
 
         Raises InnersightError where that cannot be, and where it is the study of another network.
         """
-        store, digest = Store.create(folder), model.digest(concepts=False)
-        card = store.get("model")
-        if card is not None and card.document.get("digest") != digest:
-            raise InnersightError(
-                f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
-                "study` into it first, or choose another folder"
-            )
-        return cls(store, digest)
+        digest = model.digest(concepts=False)
+        return cls(Store.of_network(folder, digest), digest)
 
     @contextmanager
     def working(self) -> Iterator[None]:

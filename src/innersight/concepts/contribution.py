@@ -10,6 +10,8 @@ from torch import Tensor
 
 from innersight import tap
 from innersight.brief import brief
+from innersight.factorizations import Factorization
+from innersight.model import Model
 from innersight.quotients import precise, quotient
 
 STEPS = (1, 4, 16, 64)
@@ -144,3 +146,29 @@ def shares(found: Contributions) -> Float[Tensor, " concepts"]:
     Negative for a concept that lowers the scores, whatever all together do: the shares add up to 1, or to -1.
     """
     return quotient(found.values.double().sum(0), (found.score - found.rest).double().sum().abs()).float()
+
+
+def rebuilt_share(
+    model: Model,
+    x: Float[Tensor, "B C H W"],
+    fitted: Factorization,
+    layer: str,
+    classes: Int[Tensor, " B"],
+) -> Float[Tensor, " B"]:
+    """Return the share of each score, above that of a layer that gives nothing, which the concepts alone keep.
+
+    x : network input. classes : those whose scores are meant. Call it inside `innersight.tap.untouched`.
+    """
+    rows = torch.arange(len(x))
+
+    def rebuilt(maps: Tensor) -> Tensor:
+        batch, units, height, width = maps.shape
+        vectors = fitted.decode(fitted.encode(maps.permute(0, 2, 3, 1).reshape(-1, units)))
+        return vectors.reshape(batch, height, width, units).permute(0, 3, 1, 2).to(maps.dtype)
+
+    with torch.no_grad():
+        whole, kept, nothing = (
+            run.double().cpu()[rows, classes.cpu()]
+            for run in (model.logits(x), *(tap.replace(model, x, layer, make) for make in (rebuilt, torch.zeros_like)))
+        )
+    return ((kept - nothing) / (whole - nothing)).float()

@@ -1,19 +1,20 @@
 """The parts of images where each concept is strongest, cut out for a study and for figures."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image as PILImage
 
 from innersight.image import ImageError
 from innersight.receptive_field import receptive_fields
-from innersight.scan.crops import crops, reopen
+from innersight.scan.crops import ReopenedImage, crops, reopen, resized
 
 if TYPE_CHECKING:
     from innersight.concepts.result import Concepts
 
 SIDE, MASK, SHOWN = 96, 24, 6
+OPENED = 96  # images held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,22 +38,24 @@ def crops_of(found: "Concepts", limit: int = SHOWN) -> ConceptCrops:
     rows: list[dict[str, Any]] = []
     pixels, masks = [], []
     lost: dict[str, None] = {}
+
+    @lru_cache(OPENED)
+    def again(number: int) -> ReopenedImage | None:
+        try:
+            (opened,) = reopen([found.scan.records[number]], model, found.scan.dataset, found.scan.again)
+        except ImageError as error:
+            lost[str(error)] = None
+            return None
+        return opened
+
     for concept in range(len(found)):
         examples = found.scan.examples(f"{address}:{concept}", limit=limit)
-        for one in examples:
-            try:
-                opened = reopen([found.scan.records[one.number]], model, found.scan.dataset, found.scan.again)
-            except ImageError as error:
-                lost[str(error)] = None
-                continue
-            (crop,) = crops(model, address, concept, field, opened, [one.location])
-            rows.append({"concept": concept, "image": str(one.path), "value": one.value})
-            pixels.append(_resized(crop.pixels, SIDE))
-            masks.append(_resized(crop.mask, MASK))
+        there = [(one, opened) for one in examples if (opened := again(one.number)) is not None]
+        images, locations = [opened for _, opened in there], [one.location for one, _ in there]
+        cut = crops(model, address, concept, field, images, locations) if there else []
+        rows += [{"concept": concept, "image": str(one.path), "value": one.value} for one, _ in there]
+        pixels += [resized(crop.pixels, SIDE) for crop in cut]
+        masks += [resized(crop.mask, MASK) for crop in cut]
     empty = np.zeros((0, SIDE, SIDE, 3), np.uint8), np.zeros((0, MASK, MASK), np.float32)
     shown, strength = (np.stack(pixels), np.stack(masks)) if rows else empty
     return ConceptCrops(rows, shown, strength, tuple(lost))
-
-
-def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
-    return np.asarray(PILImage.fromarray(pixels).resize((side, side), PILImage.Resampling.BILINEAR))

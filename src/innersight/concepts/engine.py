@@ -15,7 +15,7 @@ from innersight.ablation import Ablation
 from innersight.ablation.engine import changes, check_finite
 from innersight.activations import BATCH
 from innersight.call import public
-from innersight.concepts.contribution import Contributions, contribute
+from innersight.concepts.contribution import Contributions, contribute, rebuilt_share
 from innersight.concepts.keep import ConceptKeep
 from innersight.concepts.result import Concepts
 from innersight.dissection import Dissection, WordLabels, dissect, label
@@ -241,7 +241,7 @@ def _measured(
             closed.append(affine)
             logits.append(suffix.output.float().cpu())
             parts.append(contribute(suffix, suffix.output.argmax(1)))
-            covered.append(_covered(model, x, fitted, address, parts[-1].classes))
+            covered.append(rebuilt_share(model, x, fitted, drawn.layer, parts[-1].classes))
             report(len(names), len(rows))
     effects, scores = torch.cat(change), torch.cat(logits)
     check_finite(address, effects, scores)
@@ -249,22 +249,3 @@ def _measured(
     notes = (f"no effects were measured on {left_out} images whose class scores are not finite",) if left_out else ()
     removed = Ablation(model, address, tuple(names), effects, scores, "zero", all(closed), (), reading.skipped, notes)
     return removed, Contributions.joined(parts), torch.cat(covered)
-
-
-def _covered(
-    model: Model, x: Tensor, fitted: Factorization, address: str, classes: Int[Tensor, " B"]
-) -> Float[Tensor, " B"]:
-    """Return the share of each score, above that of a layer that gives nothing, which the reconstruction keeps."""
-    layer, rows = address.rpartition("~")[0], torch.arange(len(x))
-
-    def rebuilt(maps: Tensor) -> Tensor:
-        batch, units, height, width = maps.shape
-        vectors = fitted.decode(fitted.encode(maps.permute(0, 2, 3, 1).reshape(-1, units)))
-        return vectors.reshape(batch, height, width, units).permute(0, 3, 1, 2).to(maps.dtype)
-
-    with torch.no_grad():
-        whole_, kept, nothing = (
-            run.double().cpu()[rows, classes]
-            for run in (model.logits(x), *(tap.replace(model, x, layer, make) for make in (rebuilt, torch.zeros_like)))
-        )
-    return ((kept - nothing) / (whole_ - nothing)).float()

@@ -126,16 +126,12 @@ class ConceptKeep:
         Raises InnersightError where that cannot be, where it is the study of another network, and where it holds a set
         of that name that is not to be replaced.
         """
-        store, digest, key = Store.create(folder), model.digest(concepts=False), Key(PANEL, layer, name)
-        card = store.get("model")
-        # A folder that holds concepts only has no card.
-        others = [one for one in store.names() if card is None and is_set(Key.parse(one)) and one != str(key)]
-        held = [card, *map(store.get, others)]
-        if any(item is not None and item.document.get("digest") != digest for item in held):
-            raise InnersightError(
-                f"{printable(folder)} is a study of another network, or of another state of this one: run `innersight "
-                "study` into it first, or choose another folder"
-            )
+        digest, key = model.digest(concepts=False), Key(PANEL, layer, name)
+        store = Store.of_network(folder, digest)
+        # A folder that holds concepts only states no network of its own.
+        for item in store.items() if store.get("model") is None else ():
+            if is_set(Key.parse(item.key)) and item.key != str(key):
+                store.check_network(item, digest)
         settings = store.settings(str(key))
         # One that a study found by itself gives way.
         if not overwrite and settings is not None and "default" not in settings:

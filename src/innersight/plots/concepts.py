@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image as PILImage
 
 from innersight.concepts import Concepts
-from innersight.concepts.crops import crops_of
+from innersight.concepts.crops import SIDE, crops_of
 from innersight.errors import InnersightError, printable
 from innersight.render.figures import new_figure
 from innersight.result import figures
+from innersight.scan.crops import darkened, resized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def concepts(found: Concepts, *, limit: int = 16, columns: int = 2) -> "Figure":
         line, column = divmod(place, columns)
         own = [i for i, row in enumerate(cut.rows) if row["concept"] == concept]
         corner = (column * WIDTH + 0.12, height - 0.4 - line * HEIGHT)
-        _card(figure, corner, found, concept, [_masked(cut.pixels[i], cut.masks[i]) for i in own])
+        _card(figure, corner, found, concept, [darkened(cut.pixels[i], resized(cut.masks[i], SIDE)) for i in own])
     return figure
 
 
@@ -104,12 +104,3 @@ def _classes(axis: Any, found: Concepts, classes: list[dict[str, Any]]) -> None:
     axis.set_xlabel(found.model.head.unit, fontsize=5.5, labelpad=0)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
-
-
-def _masked(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a crop, darkened where the concept is below half of its peak."""
-    size = (pixels.shape[1], pixels.shape[0])
-    wide = np.asarray(PILImage.fromarray(mask).resize(size, PILImage.Resampling.BILINEAR))
-    strength = np.clip(wide / 0.5, 0, 1)[:, :, None]
-    shown: np.ndarray = np.rint(pixels * (0.3 + 0.7 * strength)).astype(np.uint8)
-    return shown

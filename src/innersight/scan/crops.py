@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image as PILImage
 from torch import Tensor
 
 from innersight.activations import compute
@@ -55,9 +56,19 @@ class Crop:
 
     def masked(self) -> np.ndarray:
         """Return the pixels, darkened where the unit is below half of its peak."""
-        strength = np.clip(self.mask / 0.5, 0, 1)[:, :, None]
-        shown: np.ndarray = np.rint(self.pixels * (0.3 + 0.7 * strength)).astype(np.uint8)
-        return shown
+        return darkened(self.pixels, self.mask)
+
+
+def darkened(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return pixels (h, w, 3) uint8, darkened where a mask (h, w), 0 to 1, is below 0.5."""
+    strength = np.clip(mask / 0.5, 0, 1)[:, :, None]
+    shown: np.ndarray = np.rint(pixels * (0.3 + 0.7 * strength)).astype(np.uint8)
+    return shown
+
+
+def resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Return pixels or a mask as a square, bilinear."""
+    return np.asarray(PILImage.fromarray(pixels).resize((side, side), PILImage.Resampling.BILINEAR))
 
 
 def reopen(

@@ -68,6 +68,26 @@ class Store:
         return cls(inside)
 
     @classmethod
+    def of_network(cls, folder: str | Path, digest: str) -> "Store":
+        """Open the store in `folder` for what belongs to one network, making it where it does not exist.
+
+        digest : of the network. Raises InnersightError when it cannot, and where it is the study of another network.
+        """
+        store = cls.create(folder)
+        card = store.get("model")
+        if card is not None:
+            store.check_network(card, digest)
+        return store
+
+    def check_network(self, item: Item, digest: str) -> None:
+        """Raise InnersightError where an item states another network than the one with this digest."""
+        if item.document.get("digest") != digest:
+            raise InnersightError(
+                f"{printable(self.folder)} is a study of another network, or of another state of this one: run "
+                "`innersight study` into it first, or choose another folder"
+            )
+
+    @classmethod
     def open(cls, folder: str | Path) -> "Store":
         """Open an existing store. Raises InnersightError when there is none, and where a link or the like is in it."""
         return cls(StudyFolder.open(folder))

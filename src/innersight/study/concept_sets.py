@@ -40,12 +40,9 @@ def sets_of(context: "StudyContext", *, planned: bool) -> dict[str, dict[str, An
 
     planned : those that a run of the study keeps, and the one that it is going to find; otherwise those that are there.
     """
-    store, found, own = context.store, {}, set()
-    for name in store.names():
-        key = Key.parse(name)
-        settings = store.settings(name) if is_set(key) else None
-        if settings is None or settings.get("model") != context.base["model"] or not store.done(name, settings):
-            continue
+    found: dict[str, dict[str, Any]] = {}
+    own = set()
+    for key, settings in context.left(is_set):
         address = f"{key.layer}~{key.part}"
         found[address] = settings
         if "default" in settings:

@@ -1,6 +1,6 @@
 """StudyContext: what the items of a study are computed from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,15 @@ class StudyContext:
     def item(self, panel: str, layer: str = "") -> Item | None:
         """Return a finished item of a panel, or None."""
         return self.store.get(str(Key(panel, layer)))
+
+    def left(self, wanted: Callable[[Key], bool]) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Yield key and settings of the whole items of this network that a command left here, those that are wanted."""
+        for name in self.store.names():
+            key = Key.parse(name)
+            settings = self.store.settings(name) if wanted(key) else None
+            mine = settings is not None and settings.get("model") == self.base["model"]
+            if settings is not None and mine and self.store.done(name, settings):
+                yield key, settings
 
     def surveyed(self, layer: str = "") -> dict[str, Layer]:
         """Return the network's layers by name; with a set of concepts where it is named."""

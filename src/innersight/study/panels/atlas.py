@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innersight.errors import InnersightError
-from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
@@ -183,11 +182,5 @@ def _lost() -> Outcome:
 )
 def atlas(context: "StudyContext") -> Iterator[StudyTask]:
     """What `innersight atlas` left here of this network, kept as it is, with what an interrupted one has done."""
-    store = context.store
-    for name in store.names():
-        key = Key.parse(name)
-        if key.panel == PANEL:
-            settings = store.settings(name)
-            mine = settings is not None and settings.get("model") == context.base["model"]
-            if settings is not None and mine and store.done(name, settings):
-                yield StudyTask(key, settings, _lost)
+    for key, settings in context.left(lambda key: key.panel == PANEL):
+        yield StudyTask(key, settings, _lost)

@@ -115,11 +115,9 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
 
 
 def _sets(reader: "StudyReader") -> "list[Item]":
-    return [item for key, item in reader.all.items() if key.panel == "concepts" and _holds(key)]
+    from innersight.concepts.keep import is_set
 
-
-def _holds(key: Key) -> bool:
-    return bool(key.layer) and bool(key.part) and "/" not in key.part and not key.image
+    return [item for key, item in reader.all.items() if is_set(key)]
 
 
 def _set(reader: "StudyReader", item: "Item", files: Path) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from innersight.storage.key import Key
 from innersight.study.panel import Outcome, Selection, StudyTask, panels
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from innersight.address import Address
     from innersight.scan import Example, Scan, Tally
     from innersight.study.context import StudyContext
@@ -37,7 +35,7 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
     from innersight.image import ImageError
     from innersight.receptive_field import receptive_fields
     from innersight.scan import load_scan
-    from innersight.scan.crops import crops, reopen
+    from innersight.scan.crops import crops, reopen, resized
     from innersight.study.drawing import ranked
 
     model = context.model
@@ -53,8 +51,8 @@ def _cut_out(context: "StudyContext", layer: str) -> Outcome:
                 opened = [again(example.number) for _, example in chosen]
                 locations = [example.location for _, example in chosen]
                 found = crops(model, layer, unit, seen, opened, locations, lowest=lowest) if chosen else []
-                pixels += [_resized(crop.pixels, SIDE) for crop in found]
-                masks += [_resized(crop.mask, MASK) for crop in found]
+                pixels += [resized(crop.pixels, SIDE) for crop in found]
+                masks += [resized(crop.mask, MASK) for crop in found]
                 rows += [_row(unit, band, example) for band, example in chosen]
     except ImageError as error:
         return {"rows": [], "why": f"an image of the scan can no longer be read ({error})"}, {}
@@ -81,13 +79,6 @@ def _chosen(scan: "Scan", unit: "Address") -> "list[tuple[bool, list[tuple[str |
 def _row(unit: int, band: str | float, example: "Example") -> dict[str, Any]:
     name = "/".join(example.path.parts[-2:])
     return {"unit": unit, "band": band, "value": example.value, "name": name, "copies": example.copies}
-
-
-def _resized(pixels: "np.ndarray", side: int) -> "np.ndarray":
-    import numpy as np
-    from PIL import Image as PILImage
-
-    return np.asarray(PILImage.fromarray(pixels).resize((side, side), PILImage.Resampling.BILINEAR))
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -152,10 +152,5 @@ def findings(context: "StudyContext") -> Iterator[StudyTask]:
     """What `innersight audit` left here of this network, kept as it is, with what an interrupted one has done."""
     from innersight.audit.keep import FINDINGS, PREFIX
 
-    store = context.store
-    for name in store.names():
-        if name == FINDINGS or name.startswith(PREFIX):
-            settings = store.settings(name)
-            mine = settings is not None and settings.get("model") == context.base["model"]
-            if settings is not None and mine and store.done(name, settings):
-                yield StudyTask(Key.parse(name), settings, _lost)
+    for key, settings in context.left(lambda key: key == Key(FINDINGS) or str(key).startswith(PREFIX)):
+        yield StudyTask(key, settings, _lost)

@@ -1,6 +1,6 @@
 /** The map of an atlas on a canvas: its cells as patterns or crops, faded or coloured by classes, and a trace over it. */
 
-import { pen, pictureOf } from "./sheet.js";
+import { imageOf, pen } from "./sheet.js";
 
 const ROOM = 26; // CSS pixels that a cell needs for its level to be shown
 const FADED = 0.1; // of a cell that counts nothing for the class
@@ -59,11 +59,11 @@ export function valuesOf(level, target, versus) {
   return { values, limit };
 }
 
-/** Load what a level is drawn from: for each cell {picture, x, y, width, height}. */
+/** Load what a level is drawn from: for each cell {image, x, y, width, height}. */
 export async function tilesOf(atlas, at, crops) {
   const level = atlas.levels[at];
   const drawn = !crops && level.patterns;
-  return Promise.all(level.row.map((_, i) => (drawn ? pictureOf(level.patterns, i) : pictureOf(atlas.crops, level.examples[i][0]))));
+  return Promise.all(level.row.map((_, i) => (drawn ? imageOf(level.patterns, i) : imageOf(atlas.crops, level.examples[i][0]))));
 }
 
 /**
@@ -92,7 +92,7 @@ export function paint(canvas, atlas, { at, tiles, box, view }) {
     const [x, y] = [Math.round(left), Math.round(top)];
     const [width, height] = [Math.round(left + size) - x, Math.round(top + size) - y];
     const tile = tiles[i];
-    brush.drawImage(tile.picture, tile.x, tile.y, tile.width, tile.height, x, y, width, height);
+    brush.drawImage(tile.image, tile.x, tile.y, tile.width, tile.height, x, y, width, height);
     if (!found) continue;
     const value = Math.max(-1, Math.min(1, found.values[i] / found.limit));
     const strength = FADED + (1 - FADED) * (view.versus < 0 ? Math.max(0, value) : Math.abs(value));

@@ -17,11 +17,11 @@ const SMALL = 0.05; // of the largest contribution of a concept: the class is le
 export function conceptCard(study, set, own, concept) {
   const { label, classes, share, variance, seeds, halves, units } = set.concepts[concept];
   const address = `${set.address}:${concept}`;
-  const picture = conceptTile(set, own, concept);
+  const shown = conceptTile(set, own, concept);
   const page = own ? urls.unit(set.address, concept) : null;
   const heading = conceptName(set, concept);
   return h("article", { class: "concept", id: `concept-${set.name}-${concept}`, "data-address": address, tabindex: "-1", "aria-labelledby": `concept-${set.name}-${concept}-name` },
-    page ? h("a", { class: "tile concept-pattern", href: page, title: `Maps and connections of ${address}` }, picture) : h("span", { class: "concept-pattern" }, picture),
+    page ? h("a", { class: "tile concept-pattern", href: page, title: `Maps and connections of ${address}` }, shown) : h("span", { class: "concept-pattern" }, shown),
     h("div", { class: "concept-about" },
       h("h3", { id: `concept-${set.name}-${concept}-name` }, heading, label ? h("span", { class: "quiet" }, ` ${set.name}:${concept}`) : null),
       label ? h("p", { class: "quiet" }, `Labelled by ${label.by} ${number(label.score, 2)}`,

@@ -155,8 +155,8 @@ function list(title, entries) {
   return entries.length ? h("div", { class: "dictionary-part" }, h("h4", {}, title), h("ul", { class: "dictionary-list" }, entries)) : null;
 }
 
-function entry(href, name, value, picture, place) {
-  return h("li", {}, h("a", { href, title: name }, picture, h("span", { class: "clip" }, place >= 0 ? swatch(place) : null, name),
+function entry(href, name, value, shown, place) {
+  return h("li", {}, h("a", { href, title: name }, shown, h("span", { class: "clip" }, place >= 0 ? swatch(place) : null, name),
     h("span", { class: "quiet tabular" }, number(value))));
 }
 

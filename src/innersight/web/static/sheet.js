@@ -24,13 +24,13 @@ function locate(sheet, i) {
 }
 
 /**
- * The picture that tile `i` of a colour sheet lies in, and where.
+ * The image that tile `i` of a colour sheet lies in, and where.
  * @param {Sheet} sheet
  * @param {number} i
  */
-export async function pictureOf(sheet, i) {
+export async function imageOf(sheet, i) {
   const { file, ...box } = locate(sheet, i);
-  return { picture: await images(file), ...box };
+  return { image: await images(file), ...box };
 }
 
 /**

@@ -93,7 +93,7 @@ function conceptsSection({ study, documents }) {
   const body = sets.map((set) => {
     const grid = h("ul", { class: "concept-strip" });
     loadLayer(study, set.address).then((own) => fill(grid, set.order.slice(0, SHOWN).map((concept) => h("li", {},
-      h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, pictures(set, own, concept),
+      h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, tiles(set, own, concept),
         h("span", { class: "caption" }, h("span", { class: "unit" }, conceptName(set, concept)), h("span", { class: "note" }, percent(set.concepts[concept].share))),
         h("span", { class: "quiet" }, conceptNote(set, concept)))))));
     return h("div", { class: "group" }, h("h3", {}, h("a", { href: urls.concepts(set.layer, set.name) }, set.address), h("span", { class: "quiet" }, ` ${facts(set)}`)),
@@ -105,7 +105,7 @@ function conceptsSection({ study, documents }) {
 }
 
 /** The best example, with the pattern in its corner where there is one. */
-function pictures(set, own, concept) {
+function tiles(set, own, concept) {
   const drawn = own && patternIndex(own, concept) >= 0;
   return h("span", { class: "pair" }, exampleTiles(set, concept, 1), drawn || !set.examples ? conceptTile(set, own, concept) : null);
 }
@@ -124,7 +124,7 @@ function conceptsOfClass({ study, number: wanted, documents }) {
   if (!rows.length) return h("p", { class: "quiet" }, "No concept counts for this class first of all.");
   const grid = h("ul", { class: "concept-strip" });
   loadLayer(study, set.address).then((own) => fill(grid, rows.map(({ concept, one }) => h("li", {},
-    h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, pictures(set, own, concept),
+    h("a", { class: "tile", href: urls.concepts(set.layer, set.name, concept) }, tiles(set, own, concept),
       h("span", { class: "caption" }, h("span", { class: "unit" }, conceptName(set, concept)), h("span", { class: "note" }, signed(one.contribution.value))))))));
   return [h("p", { class: "quiet" }, `What each concept of ${set.layer} adds to the score of this class on average, in ${set.unit}.`), grid];
 }
