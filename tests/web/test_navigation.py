@@ -36,6 +36,13 @@ def test_back_returns_to_where_the_reader_was(anywhere: Reader) -> None:
     anywhere.wait("Math.abs(scrollY - 70) < 3")
 
 
+def test_a_panel_that_is_empty_says_so(reader: Reader) -> None:
+    page = reader.page
+    page.get_by_role("navigation", name="Sections").get_by_role("link", name="Atlas").click()
+    reader.wait("Math.abs(document.getElementById('atlas').getBoundingClientRect().top) < 400")
+    assert "No atlas was made." in page.locator("#atlas").inner_text()
+
+
 def test_the_page_of_the_training_is_linked(reader: Reader) -> None:
     reader.page.locator("#training .more a").click()
     reader.wait("document.querySelector('main h1')?.textContent.includes('was trained')")

@@ -19,6 +19,7 @@ SECTIONS = (
     "images",
     "activations",
     "compare",
+    "atlas",
     "patterns",
     "classes",
     "heatmaps",
@@ -42,7 +43,7 @@ def test_report_shows_every_section_with_tiles(reader: Reader) -> None:
     assert reader.page.locator("#heatmaps .doubt").all_inner_texts() == [
         "Low confidence: no class has a probability above 0.31."
     ]
-    assert reader.page.locator(".empty").count() == 0
+    assert reader.page.locator(".empty").all_inner_texts() == ["No atlas was made."]
     for text in ("No data set was scanned", "Recorded at every 20th step", "38.2 s"):
         assert reader.page.locator("#about").get_by_text(text).count() > 0
 

@@ -1,7 +1,7 @@
 /** Atlases: what a layer tells apart, on a map. The page is pages/atlas.js. */
 
 import { PLAIN, hasPatterns, still } from "../atlas.js";
-import { h } from "../dom.js";
+import { empty, h } from "../dom.js";
 import { count, number, plural } from "../format.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
@@ -25,7 +25,7 @@ panel({
 function atlasSection({ study, layers }) {
   const found = [...layers.values()].filter((layer) => layer?.atlas).reverse();
   const others = (study.atlases ?? []).filter((name) => !found.some((layer) => layer.name === name));
-  if (!found.length && !others.length) return null;
+  if (!found.length && !others.length) return section("atlas", "Atlas", "What the layers tell apart", null, empty(reason(study, "atlas", "No atlas was made.")));
   const links = [...found.map(({ name }) => name), ...others];
   return section("atlas", "Atlas", "What the layers tell apart", found.length ? about(found[0]) : null, [
     found.length ? h("a", { class: "atlas-teaser", href: urls.atlas(found[0].name), "aria-label": `Open the atlas of ${found[0].name}` },
