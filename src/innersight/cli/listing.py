@@ -23,6 +23,7 @@ KINDS = {
     "checks": ("innersight.audit.checks:checks", "What an audit looks for in a classifier"),
     "sources": ("innersight.sources.origins:registry", "Where networks come from, for MODEL"),
     "statistics": ("innersight.scan.statistics:statistics", "What a scan keeps of every layer"),
+    "log-formats": ("innersight.train.logs:log_formats", "Logs of trainings that `study --log` reads"),
     "exports": ("innersight.study.exports:exports", "Tools that a study can be exported to"),
 }
 """Where each registry is, and what its entries are. The layers of a network are listed by `innersight layers`."""

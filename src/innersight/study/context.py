@@ -14,6 +14,7 @@ from innersight.storage.permit import Permit
 from innersight.storage.store import Item, Store
 from innersight.study.concept_sets import layered, state_of
 from innersight.study.plan import Plan
+from innersight.train.logs import TrainingLog
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class StudyContext:
         One sentence for each file that could not be read.
     progress
         Takes the finished share, 0 to 1, of the item at work.
+    log
+        The log of its training that was given.
     made
         The network with sets of concepts, by the state of these; filled when first asked for.
 
@@ -56,6 +59,7 @@ class StudyContext:
     sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     progress: Callable[[float], None] = lambda share: None
+    log: TrainingLog | None = None
     made: dict[str, Model] = field(default_factory=dict, repr=False)
 
     def image(self, name: str) -> Image:

@@ -35,6 +35,7 @@ def study(
     *,
     plan: Plan | None = None,
     report: str | Path | None = None,
+    log: str | Path | None = None,
     progress: ReportProgress | None = None,
 ) -> Study:
     """Compute everything that a study shows of a model and images into a folder.
@@ -55,6 +56,9 @@ def study(
     report
         HTML file to write, see `Study.report`. It can be opened as soon as the panels that need no optimization are
         there, and is written again while the study grows.
+    log
+        Log of the training, for a network that Innersight did not train: a file of Keras' or Lightning's `CSVLogger`,
+        TensorBoard event files, or `telemetry.json`; or the folder in which they lie. A further run keeps it.
     progress
         Called with the work done, the work in all (in passes of one image through the network, estimated), and the
         item at work in words.
@@ -69,7 +73,8 @@ def study(
     ImageError
         Where no image can be read.
     InnersightError
-        For a plan that does not fit the model, for a full disk, and while another process works on this study.
+        For a log that cannot be read, a plan that does not fit the model, for a full disk, and while another process
+        works on this study.
 
     Examples
     --------
@@ -84,6 +89,9 @@ def study(
     0
 
     """
+    from innersight.train.logs import read_log
+
+    read = None if log is None else read_log(log)
     loaded, skipped, notes = _load(images, model)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
@@ -97,7 +105,7 @@ def study(
         fitting, further, forgotten = tasks_of(requests, context)
         skipped += [*lost.values(), *forgotten]
         work = TaskProgress(progress)
-        context = replace(context, skipped=skipped, progress=work.within)
+        context = replace(context, skipped=skipped, progress=work.within, log=read)
         tasks = {task.key: task for entry in ordered() for task in entry.function(context)}
         planned = set(tasks)
         # What was requested later comes last, and once: the plan may have grown to hold it.

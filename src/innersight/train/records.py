@@ -43,3 +43,58 @@ def halve(series: dict[str, list[Any]]) -> None:
     last = [values[-1]] if len(values) % 2 else []
     series["value"] = [(a + b) / 2 for a, b in zip(values[::2], values[1::2], strict=False)] + last
     series["step"] = steps[1::2] + ([steps[-1]] if len(steps) % 2 else [])
+
+
+def checked_record(data: Any) -> dict[str, Any]:
+    """Return {"scalars", "layers"} of a training record from a file: lists of numbers, of one length each.
+
+    Raises TypeError, ValueError or KeyError for what is none.
+    """
+    scalars = {
+        str(name): {"step": (steps := _steps(found["step"])), "value": _values(found["value"], len(steps))}
+        for name, found in _mapping(data["scalars"])
+    }
+    return {"scalars": scalars, "layers": {str(name): _layer(found) for name, found in _mapping(data["layers"])}}
+
+
+def _layer(found: Any) -> dict[str, Any]:
+    record = empty_record()
+    steps = record["step"] = _steps(found["step"])
+    for key in record:
+        if key == "step":
+            continue
+        nothing = [None] * len(steps)
+        if not key.endswith("_histogram"):
+            record[key] = _values(found.get(key, nothing), len(steps))
+            continue
+        own = found.get(key, dict.fromkeys(("edges_low", "edges_high", "counts"), nothing))
+        edges = {edge: _values(own[edge], len(steps)) for edge in ("edges_low", "edges_high")}
+        counts = [None if row is None else _values(row, BINS) for row in _listed(own["counts"], len(steps))]
+        record[key] = {**edges, "counts": counts}
+    return record
+
+
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} in place of curves by name")
+    return value.items()
+
+
+def _listed(values: Any, size: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) != size:
+        raise ValueError(f"a list of {size} values is missing")
+    return values
+
+
+def _steps(values: Any) -> list[int]:
+    steps = _listed(values, len(values))
+    if any(type(step) is not int or not 0 <= step < 2**53 for step in steps) or sorted(set(steps)) != steps:
+        raise ValueError("steps are rising whole numbers")
+    return steps
+
+
+def _values(values: Any, size: int) -> list[float | None]:
+    for value in _listed(values, size):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise TypeError(f"{type(value).__name__} in place of a number")
+    return [None if value is None or not math.isfinite(value) else float(value) for value in values]

@@ -3,25 +3,25 @@
 import { h } from "./dom.js";
 import { count } from "./format.js";
 
-/** Return {element, follow}: a slider over `steps`, and `follow(listener)`, which calls the listener with the step at once and on every change. */
-export function stepClock(steps) {
+/** Return {element, follow}: a slider over `steps` (or epochs, as `axis` says), and `follow(listener)`, which calls the listener with the step at once and on every change. */
+export function stepClock(steps, axis = "step") {
   const followers = [];
   const last = steps.length - 1;
   let at = last;
   const output = h("output", { class: "tabular clock-step" });
   const slider = h("input", { type: "range", min: "0", max: String(last), value: String(last), step: "1",
-    "aria-label": "Training step", oninput: () => set(Number(slider.value)) });
+    "aria-label": `Training ${axis}`, oninput: () => set(Number(slider.value)) });
 
   function set(next) {
     at = next;
-    slider.setAttribute("aria-valuetext", `step ${steps[at]}`);
-    output.textContent = `step ${count(steps[at])} of ${count(steps[last])}`;
+    slider.setAttribute("aria-valuetext", `${axis} ${steps[at]}`);
+    output.textContent = `${axis} ${count(steps[at])} of ${count(steps[last])}`;
     for (const follower of followers) follower(steps[at]);
   }
 
   set(last);
   return {
-    element: h("label", { class: "clock" }, h("span", {}, "Training step"), slider, output),
+    element: h("label", { class: "clock" }, h("span", {}, `Training ${axis}`), slider, output),
     follow(follower) {
       followers.push(follower);
       follower(steps[at]);
@@ -36,8 +36,8 @@ export function indexAt(steps, step) {
   return at;
 }
 
-/** All steps at which anything was recorded. */
+/** All steps at which anything was recorded; curves with an axis of their own have others. */
 export function stepsOf(train) {
-  const lists = [...Object.values(train.scalars ?? {}), ...Object.values(train.layers ?? {})].map((entry) => entry.step);
+  const lists = [...Object.values(train.scalars ?? {}).filter(({ axis }) => !axis || axis === train.axis), ...Object.values(train.layers ?? {})].map((entry) => entry.step);
   return [...new Set(lists.flat())].sort((a, b) => a - b);
 }

@@ -40,13 +40,13 @@ panel({
 register("/train", async ({ study }) => {
   const train = await getDocument("training");
   const steps = train ? stepsOf(train) : [];
-  const clock = steps.length > 1 ? stepClock(steps) : null;
+  const clock = steps.length > 1 ? stepClock(steps, train.axis) : null;
   return {
     title: "Training",
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
         h("h1", {}, `How ${study.model.name} was trained`)),
-      train ? [metrics(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
+      train ? [metrics(train), origin(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
         : missing(study, "training", "This network comes without a training record.")),
   };
 });
@@ -55,13 +55,15 @@ function trainingSection({ study, documents: { training: train } }) {
   return section("training", "Training", "How the network was trained",
     "Curves of the whole run, then of one layer at a time. The update ratio is the norm of the weight update divided by the norm "
     + "of the weights; in healthy layers it stays near 0.001, and few units are dead (never positive).",
-    train ? [trainingCharts(train), h("p", { class: "more" }, h("a", { href: urls.train() }, "All layers step by step, the confusion matrix and the settings →"))]
+    train ? [origin(train), trainingCharts(train), h("p", { class: "more" }, h("a", { href: urls.train() }, "All layers step by step, the confusion matrix and the settings →"))]
       : missing(study, "training", "This network comes without a training record."),
     study.how.training);
 }
 
 function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
-  const charts = scalarGroups(train.scalars ?? {}).map(([name, series]) => lineChart(name, series, { clock })).filter(Boolean);
+  const main = train.axis ?? "step";
+  const charts = scalarGroups(train.scalars ?? {}, main)
+    .map(([name, axis, series]) => lineChart(name, series, { axis, clock: axis === main ? clock : null })).filter(Boolean);
   const names = Object.keys(train.layers ?? {});
   const panel = h("div", { class: "charts" });
   const show = (name) => fill(panel, layerCharts(train.layers[name], clock));
@@ -74,8 +76,18 @@ function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
       h("div", { class: "toolbar" }, h(clock ? "h2" : "h3", {}, "One layer"),
         select("Layer", names.map((name) => [name, name]), names[0], show)),
       panel,
-    ] : empty("No statistics of single layers were recorded."),
+    ] : empty(train.source ? "The log has no histograms of weights or gradients whose names match layers of this network."
+      : "No statistics of single layers were recorded."),
   ];
+}
+
+/** Where the numbers come from, if another program wrote them, and what of its log is not shown. */
+function origin({ source }) {
+  if (!source) return null;
+  const { title, files, notes } = source;
+  return [h("p", { class: "quiet" }, `These numbers were read from a log (${title}: ${files.slice(0, 3).join(", ")}`
+    + `${files.length > 3 ? ` and ${files.length - 3} more` : ""}). The program that trained the network wrote them; Innersight did not measure them.`),
+  notes.length ? h("ul", { class: "quiet" }, notes.map((note) => h("li", {}, note))) : null];
 }
 
 /** Why the loss in training may lie above that of the validation. */
@@ -90,16 +102,17 @@ function allLayers(layers, clock) {
     layerStrips(title, Object.entries(layers).map(([name, layer]) => ({ name, step: layer.step, value: layer[key] })), clock)));
 }
 
-/** Curves of the same quantity in one chart: "train/loss" and "val/loss" become "loss". */
-function scalarGroups(scalars) {
+/** Curves of the same quantity and axis in one chart: "train/loss" and "val/loss" become "loss". */
+function scalarGroups(scalars, main) {
   const groups = new Map();
-  for (const [name, { step, value }] of Object.entries(scalars)) {
+  for (const [name, { step, value, axis = main }] of Object.entries(scalars)) {
     const [quantity, run] = parts(name);
-    groups.set(quantity, [...(groups.get(quantity) ?? []), { name: run, step, value }]);
+    const key = JSON.stringify([quantity, axis]);
+    groups.set(key, { quantity, axis, series: [...(groups.get(key)?.series ?? []), { name: run, step, value }] });
   }
-  const rank = (quantity) => (FIRST.indexOf(quantity) + 1 || FIRST.length + 1);
-  return [...groups].sort(([a], [b]) => rank(a) - rank(b))
-    .map(([quantity, series]) => [{ lr: "learning rate" }[quantity] ?? quantity.replaceAll("_", " "), series]);
+  const rank = ({ quantity }) => (FIRST.indexOf(quantity) + 1 || FIRST.length + 1);
+  return [...groups.values()].sort((a, b) => rank(a) - rank(b))
+    .map(({ quantity, axis, series }) => [{ lr: "learning rate" }[quantity] ?? quantity.replaceAll("_", " "), axis, series]);
 }
 
 function parts(name) {
