@@ -20,6 +20,7 @@ from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.image import load_image
 from innersight.predict import predict
+from innersight.scan import scan
 from innersight.storage.key import Key
 from innersight.storage.stamp import stamp
 from innersight.storage.store import Store
@@ -39,6 +40,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "negatives": ({"layer": "relu2", "units": [3, 0]}, {"layer/relu2"}),
     "ablation": ({"layer": "conv2"}, {"layer/conv2"}),
     "connections": ({"layer": "conv2", "units": [3, 0, 3]}, {"layer/conv2"}),
+    "examples": ({"layer": "conv2", "units": [3, 0]}, {"layer/conv2"}),
     "classes": ({"classes": [2]}, {"classes"}),
     "heatmaps": ({"image": "p1", "methods": ["saliency"], "target": 3, "versus": 1}, {"heatmaps"}),
     "image": ({"file": FILE, "name": "drop <b>ped.png"}, {"study", "layer/relu2", "heatmaps"}),
@@ -48,7 +50,13 @@ REQUESTS: dict[str, tuple[dict[str, Any], set[str]]] = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = Plan(**{**vars(PLAN), "units": 0})
-    done = study(tiny("in-place"), IMAGES, tmp_path_factory.mktemp("later") / "s", plan=plan)
+    folder = tmp_path_factory.mktemp("later")
+    done = study(tiny("in-place"), IMAGES, folder / "s", plan=plan)
+    (folder / "scanned").mkdir()
+    for i in range(6):
+        PILImage.fromarray(np.asarray(image(20 + i).pil)).save(folder / "scanned" / f"{i}.png")
+    scan(tiny("in-place"), folder / "scanned", ["conv2"], out=done.folder)
+    done = study(tiny("in-place"), IMAGES, folder / "s", plan=plan)
     done.render()
     return done.folder
 
@@ -149,6 +157,9 @@ def test_other_weights_make_it_again(kind: str, folder: Path) -> None:
         model.net.head.bias[0] += 1e-3
     again = study(model, IMAGES, folder, plan=Plan(**{**vars(PLAN), "units": 0}))
     assert again.reused == 0
+    if kind == "examples":  # the scan is of the network as it was
+        assert any("no data set was scanned with this network" in sentence for sentence in again.skipped)
+        return
     assert set(added) <= set(Store.open(folder).names())
 
 
@@ -293,7 +304,8 @@ def test_a_reader_never_finds_half_a_study(folder: Path) -> None:
     [
         (
             {"kind": "nothing"},
-            "kinds are ablation, activations, classes, connections, forget, heatmaps, image, negatives, patterns",
+            "kinds are ablation, activations, classes, connections, examples, forget, heatmaps, image, negatives, "
+            "patterns",
         ),
         ({}, "kinds are"),
         ({"kind": "activations"}, "layer"),
@@ -344,7 +356,7 @@ def test_items_name_their_documents(folder: Path) -> None:
     cost = document(folder, "study")["cost"]
     assert {kind: entry["per"] for kind, entry in cost.items()} == {
         "activations": "layer", "patterns": "unit", "classes": "class", "heatmaps": "map", "connections": "unit",
-        "negatives": "unit", "ablation": "layer",
+        "negatives": "unit", "ablation": "layer", "examples": "unit",
     }  # fmt: skip
     assert all(entry["seconds"] > 0 for entry in cost.values())
     # What is computed of a single added image is no measure of a layer over all.

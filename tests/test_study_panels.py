@@ -1,27 +1,37 @@
 """What a study says about units beyond maps and patterns: other seeds, what switches them off, causes, examples."""
 
 import json
+import re
 import shutil
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from networks import image, tiny
+from PIL import Image as PILImage
 from sheet_reader import read_tiles
 
+import innersight as ins
+from innersight import toons
 from innersight.ablation import ablate
+from innersight.activations import activations
 from innersight.connections import connections
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
+from innersight.model import Model
 from innersight.receptive_field import receptive_fields
 from innersight.scan import scan
 from innersight.storage.key import Key
 from innersight.storage.store import Store
 from innersight.study import Plan, Study, study
+from innersight.study.compute import compute
+from innersight.study.panel import parse_request
 from innersight.study.panels.ablation import ablated
+from innersight.study.request import StudyRequest
 from innersight.trust import trust
 
 PLAN = Plan(layers=("relu1", "relu2"), units=3, steps=2, negatives=2)
@@ -240,3 +250,101 @@ def test_a_document_has_the_format_of_the_documents_whatever_its_record_says(tmp
     Store.open(made.folder).put("training", {}, record, {}, 0.0)
     found = {path.stem: json.loads(path.read_text())["format"] for path in made.render().glob("documents/*.json")}
     assert found == dict.fromkeys(["study", "heatmaps", "training"], 2)
+
+
+def test_examples_that_were_asked_for_are_cut_out(tmp_path: Path, folder: Path) -> None:
+    model, out = tiny("in-place"), tmp_path / "s"
+    study(model, IMAGES, out, plan=Plan(layers=("relu1",), units=1, steps=1, negatives=0))
+    truth = scan(model, folder, ["relu1"], out=out, examples=4)
+    study(model, IMAGES, out, plan=Plan(layers=("relu1",), units=1, steps=1, negatives=0))
+    (known,) = layer(documents_of(out), "relu1")["examples"]["units"]
+    unit = next(u for u in range(truth.layers["relu1"].units) if u != known and truth.examples(f"relu1:{u}"))
+    wanted = parse_request({"kind": "examples", "layer": "relu1", "units": [unit, known]})
+    assert list(compute(out, wanted, model=model)) == ["layer/relu1"]
+    found = layer(out / "web", "relu1")["examples"]
+    assert found["units"] == sorted([known, unit])
+    for own in (unit, known):
+        rows = [row for row in found["rows"] if row["unit"] == own]
+        top = truth.examples(f"relu1:{own}", limit=6)
+        assert [row["value"] for row in rows if row["band"] == "top"] == pytest.approx([e.value for e in top])
+        # Each is there once, with the label of its folder.
+        assert [row["class"] for row in rows if row["band"] == "top"] == [e.path.parent.name for e in top]
+    tiles = read_tiles(out / "web" / "files", found["wholes"])
+    assert len(tiles) == len(found["sizes"])
+    for row in found["rows"]:
+        width, height = found["sizes"][row["image"]]
+        whole = PILImage.open(next(folder.glob(f"*/{Path(row['name']).name}"))).convert("RGB")
+        whole.thumbnail((160, 160), PILImage.Resampling.LANCZOS)
+        shown = tiles[row["image"]][:height, :width].astype(float)
+        # It is that image, but for the loss of the sheet's format.
+        assert np.abs(shown - np.asarray(whole)).mean() < 12
+        left, top_, right, bottom = row["box"]
+        assert 0 <= left < right <= 1
+        assert 0 <= top_ < bottom <= 1
+
+
+def test_the_highest_of_a_class_are_those_of_its_images(tmp_path: Path, folder: Path) -> None:
+    model, out = tiny("in-place"), tmp_path / "s"
+    scan(model, folder, ["relu1"], out=out, examples=1)
+    study(model, IMAGES, out, plan=Plan(layers=("relu1",), units=0, steps=1, negatives=0)).render()
+    wanted = parse_request({"kind": "examples", "layer": "relu1", "units": [0, 1], "of": 1})
+    list(compute(out, wanted, model=model))
+    found = layer(out / "web", "relu1")["examples"]
+    assert found["units"] == []
+    label = model.labels[1]
+    assert found["read"] == [{"unit": unit, "of": 1, "images": 6, "total": 6} for unit in (0, 1)]
+    files = sorted((folder / label).glob("*.png"))
+    for unit in (0, 1):
+        peaks = {file.name: float(activations(model, file, ["relu1"]).values["relu1"][0, unit].max()) for file in files}
+        rows = [row for row in found["rows"] if row["unit"] == unit]
+        order = sorted((name for name in peaks if peaks[name] > 0), key=lambda name: -peaks[name])
+        assert [Path(row["name"]).name for row in rows] == order
+        assert [row["value"] for row in rows] == pytest.approx([peaks[name] for name in order], abs=1e-5)
+        assert {(row["of"], row["class"], row["band"]) for row in rows} <= {(1, label, "top")}
+    for of, why in ((3, "no scanned image is labelled"), (99, "no class 99")):
+        request = parse_request({"kind": "examples", "layer": "relu1", "units": [0], "of": of})
+        with pytest.raises(InnersightError, match=why):
+            asked(out, request, model)
+
+
+def test_a_report_of_units_contains_their_examples_or_says_why(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "s"
+    toons.write(images, per_class=1)
+    model = ins.load("toon", device="cpu")
+    first, *others = sorted(images.glob("*/*.png"))
+    truth = scan(model, images, ["stage1"], out=out, examples=2)
+    plan = Plan(layers=("stage1",), units=0, steps=1, methods=("gradcam",), concepts=0, trust=0)
+    done, page = study(model, [first], out, plan=plan), tmp_path / "part.html"
+    one, two = [unit for unit in range(truth.layers["stage1"].units) if truth.examples(f"stage1:{unit}")][:2]
+    done.report(page, units=[f"stage1:{one}"])
+    examples = embedded(page, "layer/stage1")["examples"]
+    assert examples["units"] == [one]
+    assert {row["unit"] for row in examples["rows"]} == {one}
+    assert "examples" not in {
+        entry["what"] for entry in embedded(page, "study")["missing"] if "cut out" in entry["why"]
+    }
+    for file in others:
+        file.unlink()
+    done.report(page, units=[f"stage1:{two}"])
+    assert embedded(page, "layer/stage1")["examples"]["rows"] == []
+    missing = {entry["what"]: entry["why"] for entry in embedded(page, "study")["missing"]}
+    assert "could not be cut out" in missing["examples"]
+    assert "no such file" in missing["examples"]
+
+
+def asked(out: Path, request: StudyRequest, model: Model) -> None:
+    request.check(json.loads((out / "web" / "documents" / "study.json").read_text()))
+    list(compute(out, request, model=model))
+
+
+def embedded(report: Path, key: str) -> dict[str, Any]:
+    """Return a document of a report."""
+    found = re.search(rf'data-document="{re.escape(key)}"[^>]*>(.*?)</script>', report.read_text(), re.DOTALL)
+    assert found is not None
+    document: dict[str, Any] = json.loads(found[1])
+    return document
+
+
+def documents_of(folder: Path) -> Path:
+    """Return the folder `web` of a study, written anew."""
+    return Study.open(folder).render()

@@ -297,7 +297,8 @@ def _scan(units: int, natural: Array, random: np.random.Generator) -> dict[str, 
 
 
 def _examples(seen: Sequence[Array], units: int, files: Path, stem: str) -> dict[str, Any]:
-    rows, crops, masks = [], [], []
+    rows: list[dict[str, Any]] = []
+    crops, masks = [], []
     y, x = np.mgrid[-1:1:20j, -1:1:20j]
     bands = ["top"] * 6 + [0.75, 0.5, 0.25] + ["low"] * 3
     for unit in range(min(units, 12)):
@@ -308,11 +309,23 @@ def _examples(seen: Sequence[Array], units: int, files: Path, stem: str) -> dict
             masks.append(np.exp(-3 * ((x - 0.1 * i % 1) ** 2 + y**2)))
             value = 3.0 - 0.3 * i
             rows.append(
-                {"unit": unit, "band": band, "value": value, "name": f"{HOSTILE_NAME}/{i}.png", "copies": i % 2}
-            )
+                {
+                    "unit": unit, "band": band, "value": value, "name": f"{HOSTILE_NAME}/{i}.png", "copies": i % 2,
+                    "class": [toons.CLASSES[0], HOSTILE_LABEL][i % 2], "of": None, "image": i % 2,
+                    "box": [left / SIDE, top / SIDE, (left + 40) / SIDE, (top + 40) / SIDE],
+                }
+            )  # fmt: skip
+    # The highest of one class were asked for, of one unit.
+    rows.append({**rows[0], "value": 1.25, "class": toons.CLASSES[1], "of": 1, "name": "asked.png"})
+    crops.append(crops[0])
+    masks.append(masks[0])
     stack = np.stack(masks)
     return {
+        "units": list(range(min(units, 12))),
+        "read": [{"unit": 0, "of": 1, "images": 128, "total": 300}],
         "rows": rows,
+        "wholes": colour_sheet(np.stack(seen), files, f"{stem}-wholes"),
+        "sizes": [[SIDE, SIDE], [SIDE, 72]],
         "why": None,
         "sheet": colour_sheet(np.stack(crops), files, f"{stem}-examples"),
         "masks": value_sheet(stack, np.zeros(len(stack)), np.ones(len(stack)), files, f"{stem}-masks"),

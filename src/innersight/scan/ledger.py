@@ -210,6 +210,12 @@ class Ledger:
         )
         return {(label, class_): count for label, class_, count in self._rows(query, (str, int, int))}
 
+    def of_class(self, class_: int) -> list[int]:
+        """Return the numbers of the images read that belong to a class of the model."""
+        with index.reading(self.store.inside) as db:
+            rows = db.execute("SELECT number FROM scan_images WHERE class = ? AND broken IS NULL", (class_,))
+            return sorted(index.typed(row, (int,), self.store.inside)[0] for row in rows)
+
     def hashes(self) -> np.ndarray:
         """Return the perceptual hashes of all images that could be read, int64."""
         with index.reading(self.store.inside) as db, written_by_innersight(f"{self.store.folder}, its scan"):

@@ -8,6 +8,7 @@ from innersight.call import public
 from innersight.model import Model
 from innersight.storage.store import Store
 from innersight.storage.writing import naming, quiet_writers
+from innersight.study.completing import cut_examples
 from innersight.study.content import content_of
 from innersight.study.documents import rendered, write_documents
 from innersight.study.exports import exports
@@ -71,7 +72,8 @@ class Study:
             File to write. Beyond 25 MB a folder `NAME_parts` beside it holds the rest.
         units
             Addresses of the units to show, such as "stage1:3" or "stage1:0-7"; all when neither units nor images are
-            given.
+            given. Where a data set was scanned into the study, the examples of units that lack them are cut out first;
+            the report says why where that cannot be done.
         images
             Ids or names of the images to show; all when empty.
 
@@ -86,8 +88,9 @@ class Study:
             For units and images that the study does not have, and for a study of another version.
 
         """
+        lacking = cut_examples(self.folder, units) if units else None
         with rendered(Store.open(self.folder)) as shown:
-            hosts["report"](self.folder, shown, Path(out), units, images)
+            hosts["report"](self.folder, shown, Path(out), units, images, {"examples": lacking} if lacking else {})
         return Path(out)
 
     def view(

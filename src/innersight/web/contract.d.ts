@@ -44,7 +44,11 @@ interface ScanCounts {
   images: number; dead: number[]; always_active: number[]; active: number[]; positive: number[]; mean: number[]; highest: number[]; p999: number[];
   selectivity: Record<"best" | "index" | "low" | "high" | "share", number[]> | null; classes: [string, number, number][][] | null;
 }
-interface ExampleRow { unit: number; band: "top" | "low" | number; value: number; name: string; copies: number }
+/** class : label of the image. of : number of the class that was asked for. image : among `wholes`. box : shares of its sides that the crop shows. */
+interface ExampleRow {
+  unit: number; band: "top" | "low" | number; value: number; name: string; copies: number; class: string | null; of: number | null;
+  image: number; box: [number, number, number, number];
+}
 interface Ablation { why?: string;
   to: string; unit: string; definition: string; closed: boolean;
   classes: { class: number; label: string; note: string; mean: number[] }[];
@@ -61,7 +65,10 @@ interface LayerDocument {
   activations: Record<string, { sheet: Sheet; lo: number[]; hi: number[]; mean: number[] }>;
   field: Field | null; patterns: UnitPatterns | null; weights: { sheet: Sheet } | null; negatives: UnitPatterns | null;
   compare: { images: string[]; definition: string; rank: Ranked[]; of?: number } | null; scan: ScanCounts | null;
-  examples: { rows: ExampleRow[]; sheet: Sheet | null; masks: Sheet | null; why: string | null } | null;
+  examples: {
+    units: number[]; read: { unit: number; of: number; images: number; total: number }[]; rows: ExampleRow[];
+    sheet: Sheet | null; masks: Sheet | null; wholes: Sheet | null; sizes: Position[]; why: string | null;
+  } | null;
   ablation: Ablation | null; connections: Connections | null; atlas: Atlas | null;
 }
 /** row, column, count : of each cell. attribution, share : by cell, for each class of the atlas. examples : places in `Atlas.crops`.
@@ -128,7 +135,7 @@ interface Part { title?: string | null; head?: boolean; href?: string; order?: n
 /** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */
 interface TableRow { title?: string; computed: string | null; missing: string | null; done: number; left: number; cost?: number | null }
 /** Where something is missing: the kind of page ("" the start, "l", "i", "c"), the name in its address, and the unit. */
-interface Where { page: string; name: string; unit?: string }
+interface Where { page: string; name: string; unit?: string; asked?: string }
 interface Offer { text: string; note?: string | null; requests: object[]; cost: [string, number]; requested?: () => void }
 /**
  * A panel. document : the key of a document of its own. story, lens, unit, image, class, cell (of an atlas) : what it shows on these pages; below : at

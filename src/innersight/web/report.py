@@ -5,9 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from innersight.errors import InnersightError
@@ -19,7 +20,14 @@ from innersight.web.selection import selected
 LARGEST = 25_000_000
 
 
-def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), images: Sequence[str] = ()) -> Path:
+def write_report(
+    study_folder: Path,
+    out: Path,
+    *,
+    units: Sequence[str] = (),
+    images: Sequence[str] = (),
+    lacking: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Bundle the front end, the documents and the files of a study into one self-contained HTML file.
 
     Beyond 25 MB the page stays small and a folder `NAME_parts` beside it holds the rest, loaded when it is needed.
@@ -28,6 +36,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
     rest of a study; see `innersight.study.documents.rendered`.
     out : the file to write; its folder is created. It is replaced only once the new one is complete.
     units, images : only these, see `innersight.web.selection.selected`; everything when neither is given.
+    lacking : why a panel has less of them than it could, by its name.
 
     Returns `out`. The file asks for nothing from outside and runs only the script whose hash its policy names.
     Raises InnersightError where there is no study, or for units and images it does not have.
@@ -35,7 +44,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
     out = Path(out)
     if not os.access(_existing(out.parent), os.W_OK):
         raise InnersightError(f"{out.parent} is read-only: choose another file for the report with --out")
-    html = report_page(Path(study_folder), units, images)
+    html = report_page(Path(study_folder), units, images, lacking)
     beside = out.with_name(f"{out.stem}_parts")
     if len(html) <= LARGEST:
         write_text(out, html)
@@ -46,7 +55,7 @@ def write_report(study_folder: Path, out: Path, *, units: Sequence[str] = (), im
             f"{beside} is needed for the parts of this report, but contains other files: rename it or the report"
         )
     with replacing(out) as page, replacing(beside) as parts:
-        page.write_bytes(_in_parts(Path(study_folder), parts, units, images).encode())
+        page.write_bytes(_in_parts(Path(study_folder), parts, units, images, lacking).encode())
     return out
 
 
@@ -64,9 +73,11 @@ def _forget(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _in_parts(study_folder: Path, folder: Path, units: Sequence[str], images: Sequence[str]) -> str:
+def _in_parts(
+    study_folder: Path, folder: Path, units: Sequence[str], images: Sequence[str], lacking: Mapping[str, str]
+) -> str:
     """Write documents and files as scripts into `folder`, and return the page that loads each when it is needed."""
-    documents, files = selected(shell.study_web(study_folder), units, images)
+    documents, files = selected(shell.study_web(study_folder), units, images, lacking)
     keys = {key: f"document-{i}" for i, key in enumerate(sorted(documents))}
     folder.mkdir()
     for key, name in keys.items():
@@ -91,9 +102,14 @@ def embed(study_folder: Path, *, height: int = 800) -> str:
     )
 
 
-def report_page(study_folder: Path, units: Sequence[str] = (), images: Sequence[str] = ()) -> str:
+def report_page(
+    study_folder: Path,
+    units: Sequence[str] = (),
+    images: Sequence[str] = (),
+    lacking: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return the text of the report; see `write_report`."""
-    documents, files = selected(shell.study_web(study_folder), units, images)
+    documents, files = selected(shell.study_web(study_folder), units, images, lacking)
     return _framed(
         str(documents["study"].get("title") or "Innersight"),
         documents=((key, _text(document)) for key, document in sorted(documents.items())),

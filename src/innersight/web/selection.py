@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -18,17 +19,20 @@ PART = "This report contains selected units only."
 
 
 def selected(
-    inside: StudyFolder, units: Sequence[str], images: Sequence[str]
+    inside: StudyFolder, units: Sequence[str], images: Sequence[str], lacking: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
     """Return the documents and files of a study that show these units over these images alone.
 
     units : addresses such as "stage1:3" or "stage1:0-7", or whole layers; all when empty. Where some are named, what is
     about no unit of them leaves too: patterns of classes and the record of training. images : ids or names; all when
-    empty. The study then starts with the matrix of both. Raises InnersightError for names the study does not have.
+    empty. The study then starts with the matrix of both. lacking : why a panel
+    has less than it could, by its name. Raises InnersightError for names the study does not have.
     """
     found = {key: parsed(read(path), path) for key, path in documents(inside).items()}
     files = inside.files("web", "files")
     with written_by_innersight(inside.path("web", "documents")):
+        missing = [{"what": what, "why": why} for what, why in lacking.items()]
+        found["study"]["missing"] = [*found["study"]["missing"], *missing]
         return _selected(found, files, units, images)
 
 

@@ -1,84 +1,57 @@
 """Examples of units, from a scan in the study's folder; and what the scan counted: how often they respond, to what."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from innersight.storage.key import Key
-from innersight.study.panel import Outcome, Selection, StudyTask, panels
+from innersight.study.panel import Outcome, Selection, StudyTask, panels, units_of
+from innersight.study.plain import maybe, number, typed
+from innersight.study.request import ClassNumber, UnitsRequest, check_classes, units_key
 
 if TYPE_CHECKING:
-    from innersight.address import Address
-    from innersight.scan import Example, Scan, Tally
+    from torch import Tensor
+
+    from innersight.scan import Tally
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
 
-SIDE, MASK = 80, 20
-TOP, LOW = 6, 3
-MIDDLE = (0.75, 0.5, 0.25)
 CLASSES = 12
-OPENED = 96
+PASSES = 12.0  # of one image, for the examples of a unit
 
 
-def _cut_out(context: "StudyContext", layer: str) -> Outcome:
-    """Return rows {unit, band, value, name, copies} of the highest, middle and lowest examples, and their crops.
+class ExamplesRequest(UnitsRequest):
+    """Examples of some units of a layer that was scanned; of one class where it is named, else of all images."""
 
-    `band` is "top", "low", or the share of the images on which the unit's peak is as high. Tensors: `crops`
-    (n, SIDE, SIDE, 3) uint8 and `masks` (n, MASK, MASK) in 0..1, see `innersight.scan.crops.Crop`. Where an image is
-    gone, `why` says so and there are no crops.
-    """
-    import numpy as np
-    import torch
+    kind: Literal["examples"]
+    of: ClassNumber | None = None
 
-    from innersight.address import Address
-    from innersight.image import ImageError
-    from innersight.receptive_field import receptive_fields
-    from innersight.scan import load_scan
-    from innersight.scan.crops import crops, reopen, resized
+    def check(self, study: Mapping[str, Any]) -> None:
+        """Raise InnersightError where the study lists no such layer or unit, or the network has no such class."""
+        super().check(study)
+        check_classes(study, [self.of])
+
+    def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
+        """Yield one item for all of the units: their images are read once."""
+        from innersight.study.cutting import cut_out
+        from innersight.study.scanned import scan_settings
+
+        units = tuple(dict.fromkeys(self.units))
+        key = units_key("examples", self.layer, units)
+        if self.of is not None:
+            key = replace(key, part=f"{key.part},class={self.of}")
+        settings = {**context.base, "scan": scan_settings(context.store), "of": self.of}
+        make = partial(cut_out, context, self.layer, units, self.of)
+        yield StudyTask(key, settings, make, PASSES * len(units))
+
+
+def _of_plan(context: "StudyContext", layer: str) -> Outcome:
+    from innersight.study.cutting import cut_or_why
     from innersight.study.drawing import ranked
 
-    model = context.model
-    scan = load_scan(model, context.store.folder, context.permit)
-    if scan is None or layer not in scan.layers:
-        return {"rows": [], "why": "this layer was not scanned"}, {}
-    again = lru_cache(OPENED)(lambda number: reopen([scan.records[number]], model, None, scan.again)[0])
-    seen = receptive_fields(model, [layer])[layer]
-    rows, pixels, masks = [], [], []
-    try:
-        for unit in ranked(context, layer)[: context.plan.units]:
-            for lowest, chosen in _chosen(scan, Address(layer, unit)):
-                opened = [again(example.number) for _, example in chosen]
-                locations = [example.location for _, example in chosen]
-                found = crops(model, layer, unit, seen, opened, locations, lowest=lowest) if chosen else []
-                pixels += [resized(crop.pixels, SIDE) for crop in found]
-                masks += [resized(crop.mask, MASK) for crop in found]
-                rows += [_row(unit, band, example) for band, example in chosen]
-    except ImageError as error:
-        return {"rows": [], "why": f"an image of the scan can no longer be read ({error})"}, {}
-    if not rows:
-        return {"rows": [], "why": "no scanned image activates any of these units"}, {}
-    return {"rows": rows, "why": None}, {
-        "crops": torch.from_numpy(np.stack(pixels)),
-        "masks": torch.from_numpy(np.stack(masks)),
-    }
-
-
-def _chosen(scan: "Scan", unit: "Address") -> "list[tuple[bool, list[tuple[str | float, Example]]]]":
-    """Return (lowest, [(band, example)]) in the order of display."""
-    high: list[tuple[str | float, Example]] = [("top", example) for example in scan.examples(unit, limit=TOP)]
-    low: list[tuple[str | float, Example]] = [
-        ("low", example) for example in scan.examples(unit, limit=LOW, lowest=True)
-    ]
-    # Behind a ReLU every image has the same lowest value, zero, so that their order is arbitrary.
-    if len(low) > 1 and len({example.value for _, example in low}) == 1:
-        low = []
-    return [(False, [*high, *scan.bands(unit, MIDDLE)]), (True, low)]
-
-
-def _row(unit: int, band: str | float, example: "Example") -> dict[str, Any]:
-    name = "/".join(example.path.parts[-2:])
-    return {"unit": unit, "band": band, "value": example.value, "name": name, "copies": example.copies}
+    return cut_or_why(context, layer, ranked(context, layer)[: context.plan.units])
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
@@ -86,19 +59,63 @@ def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str,
 
 
 def _examples(reader: "StudyReader", files: Path, layer: str) -> dict[str, Any] | None:
+    """Return all examples of a layer; those of a unit that were asked for once more in place of the earlier ones."""
+    import torch
+
     from innersight.render.sheets import colour_sheet, value_sheet
 
-    item = reader.item("examples", layer)
-    if item is None:
+    parts = reader.items("examples", layer)
+    if not parts:
         return None
-    if not item.document["rows"]:
-        return {"rows": [], "sheet": None, "masks": None, "why": item.document["why"]}
-    tensors = item.tensors()
+    newest = {(unit, part.document["of"]): i for i, part in enumerate(parts) for unit in part.document["units"]}
+    rows: list[dict[str, Any]] = []
+    sizes: list[list[int]] = []
+    tiles: dict[str, list[Tensor]] = {"crops": [], "masks": [], "wholes": []}
+    for i, part in enumerate(parts):
+        if not part.document["rows"]:
+            continue
+        tensors, own = part.tensors(), [_row(row) for row in part.document["rows"]]
+        kept = [at for at, row in enumerate(own) if newest.get((row["unit"], row["of"])) == i]
+        rows += [{**own[at], "image": own[at]["image"] + len(sizes)} for at in kept]
+        for key in ("crops", "masks"):
+            tiles[key].append(tensors[key][kept])
+        tiles["wholes"].append(tensors["wholes"])
+        sizes += [[typed(side, int) for side in size] for size in part.document["sizes"]]
+    about = {
+        "units": sorted({typed(unit, int) for unit, of in newest if of is None}),
+        "read": [
+            {"unit": unit, "of": of, "images": parts[i].document["read"][0], "total": parts[i].document["read"][1]}
+            for (unit, of), i in newest.items()
+            if of is not None
+        ],
+    }
+    if not rows:
+        why = maybe(parts[-1].document["why"], lambda text: typed(text, str))
+        return {**about, "rows": [], "sheet": None, "masks": None, "wholes": None, "sizes": [], "why": why}
     return {
-        "rows": item.document["rows"],
+        **about,
+        "rows": rows,
         "why": None,
-        "sheet": colour_sheet(files, tensors["crops"].numpy()),
-        "masks": value_sheet(files, tensors["masks"])["sheet"],
+        "sheet": colour_sheet(files, torch.cat(tiles["crops"]).numpy()),
+        "masks": value_sheet(files, torch.cat(tiles["masks"]))["sheet"],
+        "wholes": colour_sheet(files, torch.cat(tiles["wholes"]).numpy()),
+        "sizes": sizes,
+    }
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of an item, checked."""
+    band, of = row["band"], maybe(row["of"], lambda number_: typed(number_, int))
+    return {
+        "unit": typed(row["unit"], int),
+        "band": band if band in ("top", "low") else number(band),
+        "value": number(row["value"]),
+        "name": typed(row["name"], str),
+        "copies": typed(row["copies"], int),
+        "class": maybe(row["class"], lambda text: typed(text, str)),
+        "of": of,
+        "image": typed(row["image"], int),
+        "box": [number(end) for end in typed(row["box"], list)],
     }
 
 
@@ -146,18 +163,38 @@ def _classes(tally: "Tally", labels: Sequence[str]) -> list[list[list[Any]]] | N
 
 def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     found = document["examples"]
-    if chosen.units is None or not found or not found["sheet"]:
+    if chosen.units is None or not found:
         return {}
+    about = {
+        "units": [unit for unit in found["units"] if unit in chosen.units],
+        "read": [row for row in found["read"] if row["unit"] in chosen.units],
+    }
     kept = [i for i, row in enumerate(found["rows"]) if row["unit"] in chosen.units]
     if not kept:
-        return {"examples": None}
+        why = found["why"] if not found["rows"] else None
+        return {
+            "examples": {**about, "rows": [], "sheet": None, "masks": None, "wholes": None, "sizes": [], "why": why}
+        }
+    images = list(dict.fromkeys(found["rows"][i]["image"] for i in kept))
     sheets = {key: chosen.cut(found[key], kept) for key in ("sheet", "masks")}
-    return {"examples": {**found, **sheets, "rows": [found["rows"][i] for i in kept]}}
+    return {
+        "examples": {
+            **about,
+            **sheets,
+            "wholes": chosen.cut(found["wholes"], images),
+            "sizes": [found["sizes"][image] for image in images],
+            "rows": [{**found["rows"][i], "image": images.index(found["rows"][i]["image"])} for i in kept],
+            "why": None,
+        }
+    }
 
 
 @panels.register(
     "Examples",
     order=94,
+    requests=(ExamplesRequest,),
+    per="unit",
+    counted=units_of,
     missing="No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.",
     how="One pass over a data set finds the images with the highest and lowest peak activation of every unit, and some "
     "in between. A crop shows the effective receptive field at the peak; it is dark where the activation is below half "
@@ -174,4 +211,4 @@ def examples(context: "StudyContext") -> Iterator[StudyTask]:
     for layer in plan.layers if plan.units else ():
         if layer in known:
             settings = {**context.base, "scan": scanned, "count": plan.units}
-            yield StudyTask(Key("examples", layer), settings, partial(_cut_out, context, layer))
+            yield StudyTask(Key("examples", layer), settings, partial(_of_plan, context, layer), PASSES * plan.units)

@@ -1,6 +1,6 @@
 """One HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from innersight.study.hosts import hosts
@@ -8,6 +8,8 @@ from innersight.web.report import write_report
 
 
 @hosts.register("Report")
-def report(folder: Path, shown: Path, out: Path, units: Sequence[str], images: Sequence[str]) -> None:
+def report(
+    folder: Path, shown: Path, out: Path, units: Sequence[str], images: Sequence[str], lacking: Mapping[str, str]
+) -> None:
     """Write the study as one file that opens offline."""
-    write_report(shown, out, units=units, images=images)
+    write_report(shown, out, units=units, images=images, lacking=lacking)

@@ -4,6 +4,7 @@ import { conceptName, conceptTile, exampleTiles } from "./concepts.js";
 import { facts, h } from "./dom.js";
 import { number, percent, plural, signed } from "./format.js";
 import { urls } from "./study.js";
+import { unitThumb } from "./thumb.js";
 
 const UNITS = 6;
 const SMALL = 0.05; // of the largest contribution of a concept: the class is left out
@@ -32,7 +33,7 @@ export function conceptCard(study, set, own, concept) {
         ["share of variance", percentOf(variance)],
         ["stability", `${number(seeds, 2)} over seeds, ${number(halves, 2)} over halves (cosine)`],
         ["units", h("span", { class: "concept-units" }, units.slice(0, UNITS).map(({ unit, weight }) =>
-          h("a", { href: urls.unit(set.layer, unit), title: `${set.layer}:${unit}, weight ${number(weight, 2)}` }, `${unit}`)))],
+          h("a", { href: urls.unit(set.layer, unit), title: `${set.layer}:${unit}, weight ${number(weight, 2)}` }, unitThumb(study, `${set.layer}:${unit}`), `${unit}`)))],
       ])),
     h("div", { class: "concept-classes" }, told(classes).map((one) => effects(set, one, reach(classes)))));
 }

@@ -4,10 +4,11 @@ import { COLOURS, colouredCells, conceptMaps, conceptName, conceptNote, conceptT
 import { empty, fill, h } from "./dom.js";
 import { boxText, cellBox, putBox } from "./field.js";
 import { certainty, number, plural, signed } from "./format.js";
-import { imageTile, mapTile, patternIndex, seenTile, unitMap, unitScale, unitsOf } from "./layer.js";
+import { patternIndex, seenTile, unitMap, unitsOf } from "./layer.js";
 import { saveButton } from "./save.js";
 import { drawCells } from "./sheet.js";
 import { imageIndex, loadLayer, urls } from "./study.js";
+import { unitThumb } from "./thumb.js";
 import { tile } from "./tiles.js";
 
 const AT = { concepts: 4, units: 4 }; // listed for a location
@@ -112,7 +113,7 @@ function semantic(study, set, image, own, layer, found, element) {
     fill(output, h("p", { class: "quiet tabular" }, `At ${boxText(cellBox(own, position), image)}`),
       list("Concepts", concepts.map(({ unit, value }) => entry(urls.concepts(set.layer, set.name, unit), conceptName(set, unit), value,
         conceptTile(set, own, unit), found.groups.indexOf(unit)))),
-      layer ? list(`Units of ${layer.name}`, units.map(({ unit, value }) => entry(urls.unit(layer.name, unit), String(unit), value, unitTile(study, layer, unit, image.id), -1))) : null);
+      layer ? list(`Units of ${layer.name}`, units.map(({ unit, value }) => entry(urls.unit(layer.name, unit), String(unit), value, unitThumb(study, `${layer.name}:${unit}`, image.id), -1))) : null);
   }
 
   function leave() {
@@ -144,11 +145,6 @@ function semantic(study, set, image, own, layer, found, element) {
 async function readAll(layer, id) {
   if (!layer?.activations[id]) return [];
   return Promise.all(unitsOf(layer).map(async (unit) => ({ unit, map: await unitMap(layer, unit, id) })));
-}
-
-function unitTile(study, layer, unit, id) {
-  const at = patternIndex(layer, unit);
-  return at >= 0 ? imageTile(layer.patterns.sheet, at) : mapTile(study, layer, unit, id, { scale: unitScale(layer, unit, [id]), overlay: true });
 }
 
 function list(title, entries) {

@@ -95,7 +95,7 @@ export async function startLive(study, main) {
     const shown = { page: kind, name, unit };
     for (const panel of main.querySelectorAll("[data-missing]:not([data-offered])")) {
       panel.dataset.offered = "";
-      const offer = await panelOf(panel.dataset.missing)?.offer?.(study, shown);
+      const offer = await panelOf(panel.dataset.missing)?.offer?.(study, { ...shown, asked: panel.dataset.asked });
       if (offer) panel.append(offerPanel(offer, host));
     }
     const page = main.querySelector(".page");

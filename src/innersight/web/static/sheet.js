@@ -68,6 +68,21 @@ export async function drawImage(canvas, sheet, i) {
   pen(canvas).drawImage(image, x, y, width, height, 0, 0, width, height);
 }
 
+/** Draw the upper left [width, height] of tile `i` of a colour sheet, with a frame around the shares [left, top, right, bottom] of it. */
+export async function drawFramed(canvas, sheet, i, [width, height], [left, top, right, bottom]) {
+  const { file, x, y } = locate(sheet, i);
+  const image = await images(file);
+  canvas.width = width;
+  canvas.height = height;
+  const brush = pen(canvas);
+  brush.drawImage(image, x, y, width, height, 0, 0, width, height);
+  for (const [colour, line] of /** @type {[string, number][]} */ ([["#000c", 4], ["#fff", 2]])) {
+    brush.strokeStyle = colour;
+    brush.lineWidth = line;
+    brush.strokeRect(left * width + 2, top * height + 2, Math.max(1, (right - left) * width - 4), Math.max(1, (bottom - top) * height - 4));
+  }
+}
+
 /** Draw a map, one pixel per cell. */
 export function drawMap(canvas, map, scale) {
   canvas.width = map.width;

@@ -2,9 +2,10 @@
 
 import { unitOf } from "./address.js";
 import { fill, h } from "./dom.js";
-import { mapTile, patternIndex, imageTile, seenTile, unitScale, whyNoUnit } from "./layer.js";
+import { seenTile } from "./layer.js";
 import { onPins, imagePins, pins, setPins, togglePin, unitPins } from "./pins.js";
-import { loadLayer, urls } from "./study.js";
+import { urls } from "./study.js";
+import { unitThumb } from "./thumb.js";
 
 /** Put the tray into the page and keep it up to date. */
 export function startTray(study) {
@@ -14,39 +15,28 @@ export function startTray(study) {
     h("div", { class: "tray-actions", id: "tray-actions" }, link,
       h("button", { class: "button", type: "button", onclick: () => setPins([]) }, "Clear pins")));
   document.body.append(tray);
-  const show = async () => {
+  const show = () => {
     tray.hidden = pins().length === 0;
     document.documentElement.classList.toggle("with-tray", !tray.hidden);
     link.setAttribute("href", urls.matrix(unitPins(), imagePins()));
-    const chips = await Promise.all(pins().map((address) => chip(study, address)));
-    if (chips.length === pins().length) fill(list, chips);
+    fill(list, pins().map((address) => chip(study, address)));
   };
   onPins(show);
   return show();
 }
 
-async function chip(study, address) {
+function chip(study, address) {
   const unit = unitOf(address);
   const name = unit ? address : study.images.find((image) => image.id === address)?.name ?? address;
-  const image = unit ? null : await imageThumb(study, address);
+  const image = unit ? null : imageThumb(study, address);
   return h("li", { class: "chip" },
     h("a", { href: unit ? urls.unit(unit.layer, unit.unit) : urls.image(address), title: name },
-      h("span", { class: "chip-image" }, unit ? await unitThumb(study, unit) : image),
+      h("span", { class: "chip-image" }, unit ? unitThumb(study, address) : image),
       h("span", { class: "clip" }, name)),
     h("button", { class: "chip-off", type: "button", "aria-label": `Unpin ${name}`,
       onclick: () => togglePin(address) }, "×"));
 }
 
-/** What a unit looks like at a glance: its pattern, else its map over the first image. */
-async function unitThumb(study, { layer: name, unit }) {
-  const layer = await loadLayer(study, name);
-  if (!layer || whyNoUnit(layer, unit)) return null;
-  const at = patternIndex(layer, unit);
-  if (layer.patterns && at >= 0) return imageTile(layer.patterns.sheet, at);
-  const first = study.images.find((image) => layer.activations[image.id]);
-  return first ? mapTile(study, layer, unit, first.id, { scale: unitScale(layer, unit, [first.id]) }) : null;
-}
-
-async function imageThumb(study, id) {
+function imageThumb(study, id) {
   return study.images.some((image) => image.id === id) ? seenTile(study, id) : null;
 }

@@ -41,8 +41,8 @@ function ablated(study, layer, unit) {
       + `in ${ablation.unit}. Negative: the class depends on the unit.`),
     barList("Change when ablated", images.map((image) => {
       const { label, change } = ablation.own[image.id];
-      return { name: `${label}, ${image.name}`, value: change[unit], text: signed(change[unit]), href: urls.image(image.id) };
-    })),
+      return { name: `${label}, ${image.name}`, value: change[unit], text: signed(change[unit]), image: image.id };
+    }), { study }),
     others ? lacking("ablation", `Not computed for ${plural(others, "image")} added later.`) : null,
   ];
 }
@@ -62,8 +62,8 @@ function unitsOfClass({ study, layers, number }) {
     "Ablation is computed only for the classes that images of this study are predicted as.");
   return [h("p", { class: "quiet" }, `Change of the class score when the unit is ablated (its activation map is set to `
     + `${rows[0].layer.ablation.to}), in ${rows[0].layer.ablation.unit}: ${rows[0].note}.`),
-    barList("Units this class depends on", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`,
-      value, text: signed(value), href: urls.unit(layer.name, unit) })))];
+    barList("Units this class depends on", rows.map(({ layer, unit, value }) => ({ address: `${layer.name}:${unit}`,
+      value, text: signed(value) })), { study })];
 }
 
 /** The units whose ablation lowers the predicted class of this image most. */
@@ -76,8 +76,8 @@ function unitsOfPrediction({ study, layers, image }) {
   return h("div", { class: "narrow" },
     h("p", { class: "quiet" }, `Change of the score of ${label} when a unit of the last layers is ablated (its activation map is set to `
       + `${rows[0].layer.ablation.to}), in ${rows[0].layer.ablation.unit}.`),
-    barList("Units this prediction depends on", rows.map(({ layer, unit, value }) => ({ name: `${layer.name}:${unit}`, value,
-      text: signed(value), href: urls.unit(layer.name, unit) }))),
+    barList("Units this prediction depends on", rows.map(({ layer, unit, value }) => ({ address: `${layer.name}:${unit}`, value,
+      text: signed(value) })), { study, image: image.id }),
     h("p", { class: "more" }, h("a", { href: urls.matrix(rows.slice(0, 6).map(({ layer, unit }) => `${layer.name}:${unit}`),
       study.images.slice(0, 6).map((entry) => entry.id)) }, "Compare these units side by side →")));
 }

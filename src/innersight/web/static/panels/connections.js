@@ -28,7 +28,7 @@ function connected(study, layer, unit) {
     const rows = connections.rows[at][i].map(({ unit: other, value, share }) => ({ ...end(study, link.layer, other),
       value: Math.sign(value) * share, text: `${signed(value)} · ${percent(share)}` }));
     const title = `${link.direction === "in" ? "From" : "To"} ${ENDS[link.layer] ?? link.layer}, by ${link.by}`;
-    return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows) : empty("None."));
+    return h("div", { title: link.title }, h("h3", {}, title), rows.length ? barList(title, rows, { study }) : empty("None."));
   });
   return [h("p", { class: "quiet" }, "Each bar shows the signed strength of a connection and its share of the strengths of all units at that end."),
     h("div", { class: "columns parts" }, sides), connections.notes.map((note) => h("p", { class: "quiet" }, `${note}.`)),
@@ -41,7 +41,7 @@ const ENDS = { class: "the classes", input: "the input image" };
 function end(study, name, number_) {
   if (name === "class") return { name: study.model.labels[number_], href: urls.class(number_) };
   if (name === "input") return { name: `channel ${number_}`, href: null };
-  return { name: `${name}:${number_}`, href: urls.unit(name, number_) };
+  return { address: `${name}:${number_}` };
 }
 
 function connections(layer, units) {

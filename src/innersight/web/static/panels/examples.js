@@ -1,18 +1,22 @@
 /** Examples: crops of scanned images that activate a unit most, to a medium degree, and least. */
 
 import { barList } from "../bars.js";
-import { choice, empty, h, hidden, select } from "../dom.js";
+import { choice, empty, fill, h, hidden, select } from "../dom.js";
+import { exampleIndex, exampleTile } from "../example.js";
 import { count, number, percent, plural } from "../format.js";
 import { orders, sortUnits } from "../layer.js";
 import { panel } from "../panel.js";
+import { parseHash, setQuery } from "../router.js";
 import { sheetButton } from "../save.js";
-import { drawImage, drawMasked } from "../sheet.js";
-import { missing, reason, urls } from "../study.js";
-import { tile } from "../tiles.js";
+import { isReport } from "../source.js";
+import { loadLayer, missing, reason, urls } from "../study.js";
 
 const BANDS = [["top", "Highest"], ["middle", "Intermediate"], ["low", "Lowest"]];
 const EXAMPLES = 6; // of a unit, in a saved sheet
 const THOUSAND = 1000;
+const AT_ONCE = 16;
+const NAMED = 40; // classes that are all in the list; of more, those that the unit responds to
+const VIEWS = [["mask", "Darken the rest"], ["plain", "Crop"], ["whole", "Whole image"]];
 
 panel({
   name: "examples",
@@ -29,54 +33,121 @@ panel({
     const one = each("activations", study.images.length);
     return { computed: null, missing: `a scan of a data set (estimate for ${count(THOUSAND)} images)`, done: 0, left: 0, cost: one === null ? null : one * THOUSAND };
   },
+  async offer(study, { page, name, unit, asked }) {
+    if (page !== "l") return null;
+    return cutting(study, await loadLayer(study, name), unit === undefined ? null : Number(unit), asked);
+  },
+  async more(study, { page, name, unit }, query) {
+    if (page !== "l" || unit !== undefined || query.get("lens") !== "examples") return null;
+    const layer = await loadLayer(study, name);
+    return layer?.examples?.units.length ? cutting(study, layer, null) : null;
+  },
+  jobs: { examples: ({ layer, units, of }, study) => `Examples of ${units.length === 1 ? `${layer}:${units[0]}` : layer}`
+    + `${of === null || of === undefined ? "" : `, ${study.model.labels[of]}`}` },
 });
 
-/** The rows of a unit's examples with their tiles, by band. */
-function unitExamples(layer, unit) {
-  const rows = (layer.examples?.rows ?? []).map((row, i) => ({ ...row, i })).filter((row) => row.unit === unit);
+/** What cutting examples out is offered as; `asked` is the number of a class. Null where the layer was not scanned, or all are there. */
+function cutting(study, layer, unit, asked) {
+  if (!layer?.scan) return null;
+  if (asked !== undefined) {
+    return { text: `Find the highest of ${study.model.labels[Number(asked)]}`, cost: ["examples", 1],
+      requests: [{ kind: "examples", layer: layer.name, units: [unit], of: Number(asked) }] };
+  }
+  const known = new Set(layer.examples?.units ?? []);
+  const ranked = layer.compare?.rank.map((row) => row.unit) ?? [];
+  const left = [...new Set([...ranked, ...Array(layer.units).keys()])].filter((own) => !known.has(own));
+  const units = unit === null ? left.slice(0, AT_ONCE) : left.filter((own) => own === unit);
+  if (!units.length) return null;
+  return { text: unit === null ? `Cut out the examples of ${plural(units.length, known.size ? "more unit" : "unit")}` : "Cut out the examples of this unit",
+    note: unit === null && known.size ? `${known.size} of ${plural(layer.units, "unit")} have examples.` : null,
+    requests: [{ kind: "examples", layer: layer.name, units }], cost: ["examples", units.length] };
+}
+
+/** The rows of a unit's examples with their tiles, by band; those of one class where its number is given. */
+function unitExamples(layer, unit, of = null, label = "") {
+  const own = (layer.examples?.rows ?? []).map((row, i) => ({ ...row, i })).filter((row) => row.unit === unit);
+  const asked = own.filter((row) => row.of === of);
+  const rows = of !== null && !asked.length ? own.filter((row) => row.of === null && row.class === label) : asked;
   return new Map(BANDS.map(([band]) => [band, rows.filter((row) =>
     (band === "middle" ? typeof row.band === "number" : row.band === band))]));
 }
 
 /** The units that have examples. */
 function exampleUnits(layer) {
-  return [...new Set((layer.examples?.rows ?? []).map((row) => row.unit))];
+  return [...new Set((layer.examples?.rows ?? []).filter((row) => row.of === null).map((row) => row.unit))];
 }
 
-/**
- * The crop of an example; `masked` darkens where the unit does not respond.
- * @param {LayerDocument} layer
- * @param {number} i
- * @param {{masked?: boolean, label?: string | null}} options
- */
-function exampleTile(layer, i, { masked = true, label = null } = {}) {
-  const { sheet, masks } = /** @type {{sheet: Sheet, masks: Sheet}} */ (layer.examples);
-  return tile((canvas) => (masked ? drawMasked(canvas, sheet, masks, i) : drawImage(canvas, sheet, i)), sheet.tile, { label });
+/** Why a layer or unit has no examples, and what makes them. */
+function whyNoExamples(study, layer, unit = null) {
+  const { examples, scan, name } = layer;
+  if (!scan) return reason(study, "examples", "No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.");
+  if (unit === null ? examples?.why : examples?.units.includes(unit)) return `No examples: ${examples.why ?? "no scanned image activates this unit"}.`;
+  if (!isReport) return "The examples were not cut out of the scanned images yet.";
+  const why = study.missing.find((entry) => entry.what === "examples")?.why ?? "A report reads no images";
+  return `The examples were not cut out of the scanned images. ${why.replace(/\.?$/, ".")} `
+    + (unit === null ? "`innersight view STUDY` cuts them out." : `\`innersight view STUDY\` cuts them out on this page, \`innersight report STUDY --unit ${name}:${unit}\` writes a report that contains them.`);
 }
 
-/** Why a layer or unit has no examples. */
-function whyNoExamples(study, layer) {
-  if (layer.examples?.why) return `No examples: ${layer.examples.why}.`;
-  if (layer.scan) return "Examples are cut out of the scanned images when the study is run again, and only for units that have a pattern.";
-  return reason(study, "examples", "No data set was scanned. Run `innersight scan MODEL IMAGES --out STUDY`, then run the study again.");
-}
-
-/** All examples of one unit: highest, in between, lowest. */
+/** All examples of one unit: highest, in between, lowest; of all classes or one. */
 function exampleBands(study, layer, unit) {
-  const bands = unitExamples(layer, unit);
-  if (![...bands.values()].some((rows) => rows.length)) return empty(whyNoExamples(study, layer));
-  const panel = h("div", { class: "bands" });
-  const show = (masked) => panel.replaceChildren(...BANDS.filter(([band]) => bands.get(band).length).map(([band, title]) =>
-    h("div", { class: "band" }, h("h3", {}, title), h("ul", { class: "examples" }, bands.get(band).map((row) =>
-      h("li", {}, exampleTile(layer, row.i, { masked, label: exampleLabel(row) }), caption(row)))))));
-  show(true);
-  return [h("div", { class: "toolbar" }, choice("Crops", [["mask", "Darken the rest"], ["plain", "Whole crop"]], "mask",
-    (view) => show(view === "mask"))), panel];
+  const { labels } = study.model;
+  const query = parseHash(location.hash)?.query;
+  let view = VIEWS.some(([name]) => name === query?.get("crops")) ? query?.get("crops") : "mask";
+  let of = labels[Number(query?.get("class") ?? NaN)] === undefined ? null : Number(query?.get("class"));
+  const body = h("div", {});
+  const show = () => fill(body, shownBands(study, layer, unit, of, view));
+  show();
+  const classes = classesOf(study, layer, unit);
+  if (exampleIndex(layer, unit) < 0 && !classes.length) return body;
+  return [h("div", { class: "toolbar" }, choice("Crops", VIEWS, view, (next) => {
+    view = next;
+    setQuery({ crops: next === "mask" ? null : next });
+    show();
+  }), classes.length ? select("Class", [["", "all"], ...classes.map((at) => [String(at), labels[at]])], of === null ? "" : String(of), (next) => {
+    of = next === "" ? null : Number(next);
+    setQuery({ class: next || null });
+    show();
+    dispatchEvent(new Event("view"));
+  }) : null), body];
+}
+
+/** The classes whose examples can be asked for: those of the labelled images. */
+function classesOf(study, layer, unit) {
+  const { labels } = study.model;
+  if (!layer.scan?.classes) return [];
+  if (labels.length <= NAMED) return labels.map((_, at) => at);
+  const named = [...(layer.scan.classes[unit] ?? []).map(([label]) => label), ...(layer.examples?.rows ?? []).filter((row) => row.unit === unit).map((row) => row.class)];
+  return [...new Set(named.map((label) => labels.indexOf(label)))].filter((at) => at >= 0);
+}
+
+function shownBands(study, layer, unit, of, view) {
+  const label = study.model.labels[of ?? -1] ?? "";
+  const bands = unitExamples(layer, unit, of, label);
+  const any = [...bands.values()].some((rows) => rows.length);
+  const read = layer.examples?.read.find((row) => row.unit === unit && row.of === of);
+  const sections = BANDS.filter(([band]) => bands.get(band)?.length).map(([band, title]) =>
+    h("div", { class: "band" }, h("h3", {}, of === null ? title : `${title}, ${label}`), h("ul", { class: `examples ${view}` }, bands.get(band)?.map((row) =>
+      h("li", {}, exampleTile(layer, row.i, { view, label: exampleLabel(row) }), caption(row))))));
+  if (of === null) {
+    if (any) return h("div", { class: "bands" }, sections);
+    const why = empty(whyNoExamples(study, layer, unit));
+    why.dataset.missing = "examples";
+    return why;
+  }
+  if (read) {
+    return [h("p", { class: "quiet" }, `The highest among ${read.images < read.total ? `${count(read.images)} of ` : ""}${plural(read.total, "scanned image")} of ${label}`
+      + `${read.images < read.total ? ", drawn at random" : ""}.`), any ? h("div", { class: "bands" }, sections) : empty(`No image of ${label} activates this unit.`)];
+  }
+  return [any ? h("div", { class: "bands" }, sections) : null,
+    h("p", { class: any ? "quiet" : "empty", role: "note", "data-missing": "examples", "data-asked": String(of) },
+      any ? `These are the examples of all classes that are of ${label}.` : `None of the examples of all classes is of ${label}.`,
+      isReport ? " `innersight view STUDY` finds the highest of this class." : null)];
 }
 
 function caption(row) {
   const share = typeof row.band === "number" ? `, above ${percent(row.band)} of the images` : "";
   return [h("span", { class: "quiet tabular" }, number(row.value), share, row.copies ? `, ${plural(row.copies, "duplicate")}` : ""),
+    row.class ? h("span", { class: "clip", title: row.class }, row.class) : null,
     h("span", { class: "quiet clip", title: row.name }, row.name)];
 }
 
@@ -107,7 +178,11 @@ function classHistogram(study, layer, unit) {
 
 function examplesPanel(study, layer, state, change) {
   const known = exampleUnits(layer);
-  if (!known.length) return empty(whyNoExamples(study, layer));
+  if (!known.length) {
+    const why = empty(whyNoExamples(study, layer));
+    why.dataset.missing = "examples";
+    return why;
+  }
   const units = sortUnits(layer, known, state.sort, state.image?.id, "examples");
   return [
     h("div", { class: "toolbar" },
