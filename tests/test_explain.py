@@ -272,3 +272,20 @@ def test_a_network_that_cuts_its_gradient_is_said_to(model: Model) -> None:
     with pytest.raises(InnersightError, match="no gradient of the target reaches"):
         explain(cut, image(1), methods=["gradcam"])
     assert explain(cut, image(1), methods=["occlusion"]).entries
+
+
+def test_figures_show_contours_and_the_highest_part(model: Model) -> None:
+    found = explain(model, image(1), methods=["gradcam"])
+    (entry,) = found.entries
+    rows, columns = entry.values.shape
+    for view in ("smooth", "contours"):
+        assert found.figure(view=view).axes
+    shade = found.figure(view="top", top=0.25).axes[1].images[-1].get_array()
+    shown = torch.from_numpy(np.asarray(shade)[..., 3] == 0)
+    assert shown.shape == (rows, columns)
+    assert abs(int(shown.sum()) - round(0.25 * rows * columns)) <= 1
+    assert entry.values[shown].min() >= entry.values[~shown].max()
+    with pytest.raises(InnersightError, match=r"view='contour'.*contours"):
+        found.figure(view="contour")
+    with pytest.raises(InnersightError, match=r"top=0: give a share"):
+        found.figure(view="top", top=0)

@@ -423,15 +423,17 @@ def test_the_heatmaps_document_gives_the_values_back(web: Path) -> None:
     from innersight.heatmaps import explain
 
     found = document(web, "heatmaps")
-    truth = explain(tiny("in-place"), IMAGES, None, PLAN.methods)
-    assert found["methods"].keys() == set(PLAN.methods)
-    assert len(truth.entries) == 2 * 4
-    assert len(found["entries"]) == 3 * 2 * 4
+    methods = PLAN.settled(tiny("in-place")).methods
+    truth = explain(tiny("in-place"), IMAGES, None, methods)
+    assert found["methods"].keys() == set(methods)
+    assert len(truth.entries) == 2 * 5
+    assert len(found["entries"]) == 3 * 2 * 5
     for row, entry in zip(found["entries"], truth.entries, strict=False):
         assert (row["image"], row["method"]) == (f"p{IMAGES.index(entry.image)}", entry.method)
         assert row["target"]["label"] == tiny("in-place").labels[entry.target]
         assert row["grid"] == list(entry.values.shape)
-        assert row["verdict"] is None
+        assert row["verdict"] == entry.verdict
+        assert (row["removal"] is None) is (entry.verdict is not None)
         back = read_values(web / "files", {"sheet": row["sheet"], "lo": [row["lo"]], "hi": [row["hi"]]})[0]
         assert float((back - entry.values).abs().max()) <= (row["hi"] - row["lo"]) / 255 + 1e-7
         if entry.layer is not None:

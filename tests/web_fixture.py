@@ -19,6 +19,7 @@ HOSTILE_LABEL = '</script><script>alert("label")</script>'
 HOSTILE_NAME = 'it\'s <script>alert(1)</script> "quoted".png'
 HOSTILE_LAYER = 'head/<b>"odd"</b>&%2F'
 SIDE = 96
+LOST = {"grad-cam": 0.05, "occlusion": 6.1, "gradient": 2.25, "layer-cam": 0.0}
 DRAWN = 200  # units of a layer, at most, that have a pattern
 LAYERS = (("stem.conv", 32, 48), ("stages.0", 48, 24), ("stages.1", 64, 12), ("stages.2", 96, 6), (HOSTILE_LAYER, 8, 1))
 
@@ -402,6 +403,9 @@ def _heatmaps(images: Sequence[dict[str, Any]], seen: Sequence[Array], files: Pa
                     "grid": list(values.shape),
                     "verdict": None if hi > lo else "Every value is zero: no channel of this layer raises the class.",
                     "doubt": "Low confidence: no class has a probability above 0.31." if i == 0 else None,
+                    "removal": {"score": 6.5, "lost": LOST[method], "chance": 0.3, "unit": "logits"}
+                    if hi > lo
+                    else None,
                 }
             )
     methods = {

@@ -12,6 +12,7 @@ from torch.utils.module_tracker import ModuleTracker
 from innersight import tap
 from innersight.ambient import DispatchMode
 from innersight.layer import ReceptiveField
+from innersight.measured import once
 from innersight.model import Model
 from innersight.quotients import quotient
 
@@ -72,11 +73,25 @@ def gradients_reach(model: Model, layers: Sequence[str]) -> dict[str, bool]:
 
 def shares(model: Model) -> dict[str, float]:
     """Return each module's share of the multiplications of one forward pass, 0 to 1, by torch's own formulas."""
-    with tap.untouched(model), torch.no_grad(), ModuleTracker() as modules, _Operations(modules) as found:
-        model.output(torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype))
+    counts = _counted(model)
     root = type(model.net).__name__
-    total = max(1, found.counts["Global"])
-    return {name: found.counts[f"{root}.{name}"] / total for name, _ in model.net.named_modules() if name}
+    total = max(1, counts["Global"])
+    return {name: counts[f"{root}.{name}"] / total for name, _ in model.net.named_modules() if name}
+
+
+def operations(model: Model) -> int:
+    """Return the multiplications and additions of one forward pass of one image, by torch's own formulas."""
+    return _counted(model)["Global"]
+
+
+def _counted(model: Model) -> Counter[str]:
+    def count() -> Counter[str]:
+        with tap.untouched(model), torch.no_grad(), ModuleTracker() as modules, _Operations(modules) as found:
+            model.output(torch.zeros(1, *model.input.shape, device=model.device, dtype=model.dtype))
+        counts: Counter[str] = found.counts
+        return counts
+
+    return once(model, "operations", count)
 
 
 class _Operations(DispatchMode):

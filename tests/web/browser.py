@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -112,3 +112,7 @@ class Reader:
         self.context.close()
         assert self.complaints == []
         assert self.requests == []
+
+
+Edit = Callable[[dict[str, Any]], None]
+Opened = Callable[..., Reader]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Reader, launched
+from browser import Edit, Opened, Reader, launched
 from serving import Serving
 from web_fixture import write_study
 
@@ -54,3 +56,20 @@ def anywhere(chromium: Any, host: str) -> Iterator[Reader]:
     opened = Reader(chromium, host)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def opened(chromium: Any, study: Path, tmp_path: Path) -> Opened:
+    """Return what opens a report of the study in which documents were edited."""
+
+    def open_(address: str = "", options: dict[str, Any] | None = None, **edits: Edit) -> Reader:
+        shutil.copytree(study / "web", tmp_path / "web")
+        for name, edit in edits.items():
+            path = tmp_path / "web" / "documents" / f"{name.replace('__', '/').replace('_dot_', '.')}.json"
+            document = json.loads(path.read_text())
+            edit(document)
+            path.write_text(json.dumps(document))
+        report = write_report(tmp_path, tmp_path / "report.html")
+        return Reader(chromium, f"{report.as_uri()}{address}", **(options or {}))
+
+    return open_

@@ -75,17 +75,21 @@ def contact_sheet(
     return figure
 
 
-def draw_map(axis: Any, values: Tensor, scale: Scale, image: np.ndarray | None = None) -> None:
+def draw_map(
+    axis: Any, values: Tensor, scale: Scale, image: np.ndarray | None = None, interpolation: str = "nearest"
+) -> None:
     """Draw one map (h, w) with crisp cells, over an image (H, W, 3) when there is one: zero is transparent there."""
     if image is None:
-        axis.imshow(paint(values, scale), interpolation="nearest")
+        axis.imshow(paint(values, scale), interpolation=interpolation)
     else:
         height, width = image.shape[:2]
         extent = (0, width, height, 0)
         grey = image.mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
         axis.imshow(grey, extent=extent)
         strength = (values.abs().cpu().double() / scale.high).clamp(0, 1).numpy()
-        axis.imshow(np.dstack([paint(values, scale) / 255.0, strength * 0.9]), interpolation="nearest", extent=extent)
+        axis.imshow(
+            np.dstack([paint(values, scale) / 255.0, strength * 0.9]), interpolation=interpolation, extent=extent
+        )
     axis.set(xticks=[], yticks=[])
 
 

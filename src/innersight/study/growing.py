@@ -6,7 +6,7 @@ from pathlib import Path
 from innersight.study.panel import StudyTask
 from innersight.study.result import Study
 
-LONG = 500  # passes of a task before which whoever waits gets to see what there is
+LONG = 250  # passes of a task before which whoever waits gets to see what there is
 SHARE = 0.1  # of the time that writing may take
 SECONDS = 10.0  # from one report to the next at least
 

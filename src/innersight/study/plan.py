@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from innersight.errors import InnersightError
+from innersight.heatmaps.cost import default_methods
 from innersight.image import Image
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
@@ -34,7 +35,7 @@ class Plan:
         Side of the patterns in pixels. When None, the model's own, but 112 where that is larger and the network takes
         images of 112 x 112 too.
     methods
-        Heatmap methods.
+        Heatmap methods; those of `innersight.heatmaps.default_methods` when empty.
     target
         Class that the heatmaps explain; the class predicted for each image when None.
     seed
@@ -54,8 +55,9 @@ class Plan:
 
     Examples
     --------
-    >>> Plan(layers=("stage1",), units=8).methods
-    ('gradcam', 'hirescam', 'layercam', 'saliency')
+    >>> import innersight as ins
+    >>> Plan(layers=("stage1",), units=8).settled(ins.load("toon")).methods
+    ('gradcam', 'occlusion', 'integrated-gradients', 'saliency')
 
     """
 
@@ -63,7 +65,7 @@ class Plan:
     units: int = 4
     steps: int = 256
     size: int | None = None
-    methods: tuple[str, ...] = ("gradcam", "hirescam", "layercam", "saliency")
+    methods: tuple[str, ...] = ()
     target: str | None = None
     seed: int = 0
     seeds: int = 2
@@ -73,7 +75,7 @@ class Plan:
     concepts: int = 16
 
     def settled(self, model: Model) -> "Plan":
-        """Return the plan with its layers named and everything checked against a model.
+        """Return the plan with its layers and methods named and everything checked against a model.
 
         Parameters
         ----------
@@ -99,7 +101,8 @@ class Plan:
         size = self.size
         if size is None and max(model.input.height, model.input.width) > LARGEST and takes_size(model, LARGEST):
             size = LARGEST
-        return replace(self, layers=tuple(dict.fromkeys(names)), size=size)
+        methods = self.methods or default_methods(model)
+        return replace(self, layers=tuple(dict.fromkeys(names)), methods=tuple(dict.fromkeys(methods)), size=size)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":

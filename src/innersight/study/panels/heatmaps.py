@@ -1,5 +1,6 @@
 """Heatmaps: how much each position counts for a class, by several methods."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from innersight.storage.store import Item
     from innersight.study.context import StudyContext
     from innersight.study.reader import StudyReader
+
+
+_Key = tuple[str, str, "int | None", "int | None"]
+"""Id of the image, method, class, and class it is compared with."""
 
 
 class HeatmapsRequest(StudyRequest):
@@ -49,19 +54,27 @@ class HeatmapsRequest(StudyRequest):
             yield StudyTask(key, context.settings(self.image), make)
 
 
+def _light(context: "StudyContext") -> tuple[str, ...]:
+    """Return the plan's methods that take no time; all of them where none does."""
+    from innersight.heatmaps.cost import light
+
+    return tuple(light(context.model, context.plan.methods)) or context.plan.methods
+
+
 def _planned(context: "StudyContext") -> Outcome:
-    """Return heatmaps of the class, of its runner-up, and of the one less the other."""
+    """Return heatmaps of the class, of its runner-up, and of the one less the other, by methods that take no time."""
     from innersight.heatmaps import explain
     from innersight.heatmaps.target import RUNNER_UP
 
     model, images, plan = context.model, context.images, context.plan
-    found = explain(model, images, plan.target, plan.methods)
+    methods = _light(context)
+    found = explain(model, images, plan.target, methods)
     entries = list(found.entries)
     if plan.rivals and len(model.labels) > 1:
-        entries += explain(model, images, plan.target, plan.methods, versus=RUNNER_UP).entries
+        entries += explain(model, images, plan.target, methods, versus=RUNNER_UP).entries
         for image in images:
             rival = next(entry.rival for entry in reversed(entries) if entry.image == image)
-            entries += explain(model, image, rival, plan.methods).entries
+            entries += explain(model, image, rival, methods).entries
     return _kept(model, {f"p{i}": image for i, image in enumerate(images)}, found, entries)
 
 
@@ -82,9 +95,31 @@ def _kept(model: "Model", images: "Mapping[str, Image]", found: "Heatmaps", entr
     grid = None if found.layer is None else check_layers(model, [found.layer])[0].grid
     # A mistake is explained against its runner-up in any case: each question is kept once.
     own = {(index[entry.image], entry.method, entry.target, entry.rival): entry for entry in reversed(entries)}
-    rows = {key: _row(model, key[0], entry, grid) for key, entry in reversed(own.items())}
+    kept = dict(reversed(own.items()))
+    lost = _removed(model, kept)
+    rows = {key: {**_row(model, key[0], entry, grid), "removal": lost.get(key)} for key, entry in kept.items()}
     tensors = {str(i): own[key].values for i, key in enumerate(rows)}
     return {"layer": found.layer, "why": found.why, "entries": list(rows.values())}, tensors
+
+
+def _removed(model: "Model", kept: "Mapping[_Key, Heatmap]") -> "dict[_Key, dict[str, Any]]":
+    """Return what the score loses when the part that each map holds for the most important is removed."""
+    from innersight.trust.removal import removals
+
+    found: dict[_Key, dict[str, Any]] = {}
+    for question in dict.fromkeys((key[0], key[2], key[3]) for key in kept):
+        shown = {
+            key: entry for key, entry in kept.items() if (key[0], key[2], key[3]) == question and not entry.verdict
+        }
+        if not shown or question[1] is None:
+            continue
+        first = next(iter(shown.values()))
+        judged = removals(model, first.image, [entry.values for entry in shown.values()], question[1], question[2])
+        for key, lost in zip(shown, judged.lost, strict=True):
+            numbers = (judged.score, lost, judged.chance)
+            if lost is not None and all(map(math.isfinite, numbers)):  # type: ignore[arg-type]
+                found[key] = {"score": judged.score, "lost": lost, "chance": judged.chance, "unit": model.head.unit}
+    return found
 
 
 def _row(model: "Model", image: str, entry: "Heatmap", grid: tuple[int, int] | None) -> dict[str, Any]:
@@ -148,6 +183,7 @@ def _entry(row: dict[str, Any], values: "Tensor", layer: dict[str, Any], files: 
         "grid": list(values.shape),
         "verdict": row["verdict"],
         "doubt": row["doubt"],
+        "removal": row["removal"],
     }
 
 
@@ -203,8 +239,20 @@ def _counted(item: "Item") -> int:
     select=_select,
 )
 def heatmaps(context: "StudyContext") -> Iterator[StudyTask]:
-    """Heatmaps of every image by the plan's methods."""
-    plan = context.plan
-    settings = {**context.base, "methods": list(plan.methods), "target": plan.target, "rivals": plan.rivals}
-    passes = 9.0 * len(plan.methods) * len(context.images)
-    yield StudyTask(Key("heatmaps"), settings, partial(_planned, context), passes)
+    """Heatmaps of every image by the plan's methods; those that take long explain the class alone."""
+    from innersight.heatmaps.request import GRADIENT, forward_passes
+    from innersight.trust.removal import passes as judging
+
+    plan, images = context.plan, {f"p{i}": image for i, image in enumerate(context.images)}
+    methods = _light(context)
+    settings = {**context.base, "methods": list(methods), "target": plan.target, "rivals": plan.rivals}
+    each = sum(map(forward_passes, methods)) + GRADIENT + judging(len(methods))
+    questions = 3 if plan.rivals else 1
+    yield StudyTask(Key("heatmaps"), settings, partial(_planned, context), float(each * questions * len(images)))
+    target = None if plan.target is None else context.model.class_index(plan.target)
+    for method in plan.methods:
+        if method not in methods:
+            settings = {**context.base, "target": plan.target}
+            make = partial(_explained, context.model, images, [method], target, None)
+            passes = float((forward_passes(method) + GRADIENT + judging(1)) * len(images))
+            yield StudyTask(Key("heatmaps", part=method), settings, make, passes, optional=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from innersight.trust.result import Trust
     from innersight.trust.table import Compared
 
+LIGHTEST = 4e9
+"""Multiplications and additions of a map, at most, of the methods that are tested: each makes some 100 maps."""
 PASSES = 43  # for each method and image, as counted with the methods of the plan on 16 images
 LEAST = 10
 """With fewer images the tests of four methods cannot give any verdict; see `Trust.needed`."""
@@ -31,6 +33,13 @@ def _sources(context: "StudyContext") -> "tuple[Path, ...] | tuple[Image, ...]":
     return tuple(context.images) if len(context.images) >= LEAST else ()
 
 
+def _methods(context: "StudyContext") -> list[str]:
+    """Return the plan's methods that are quick enough to be tested on many images."""
+    from innersight.heatmaps.cost import light
+
+    return light(context.model, context.plan.methods, LIGHTEST)
+
+
 def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]") -> Outcome:
     """Return the sentence, the note, and for each method its standing and why; see `innersight.trust`.
 
@@ -43,7 +52,7 @@ def _tested(context: "StudyContext", images: "Sequence[Path] | Sequence[Image]")
         found = measured(
             context.model,
             images,
-            plan.methods,
+            _methods(context),
             max_images=plan.trust,
             seed=plan.seed,
             progress=lambda done, total, _: context.progress(done / total),
@@ -110,14 +119,15 @@ def trust(context: "StudyContext") -> Iterator[StudyTask]:
     from innersight.study.scanned import scan_settings
 
     plan = context.plan
-    images = _sources(context) if plan.trust else ()
+    methods = _methods(context)
+    images = _sources(context) if plan.trust and methods else ()
     if images:
         settings = {
             **context.base,
             "scan": scan_settings(context.store),
-            "methods": list(plan.methods),
+            "methods": methods,
             "max_images": plan.trust,
             "seed": plan.seed,
         }
-        passes = float(PASSES * len(plan.methods) * min(plan.trust, len(images)))
+        passes = float(PASSES * len(methods) * min(plan.trust, len(images)))
         yield StudyTask(Key("trust"), settings, partial(_tested, context, images), passes)

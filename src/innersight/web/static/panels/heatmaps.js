@@ -1,7 +1,9 @@
 /** Which regions of an image count for a class: one figure per image, target and method. */
 
 import { scaleOf } from "../colour.js";
+import { drawContours, drawTop } from "../contours.js";
 import { choice, empty, fill, h, select } from "../dom.js";
+import { HOW_REMOVED, byRemoval, chosenNote, removalNote } from "../faithful.js";
 import { count, plural, signed, size } from "../format.js";
 import { legend } from "../legend.js";
 import { offerPanel } from "../offering.js";
@@ -17,6 +19,14 @@ import { standing } from "./trust.js";
 
 const METHODS = 2;
 const FIRST = ["gradcam", "saliency"];
+const PARTS = [0.05, 0.1, 0.2, 0.5];
+const WAYS = {
+  cells: "",
+  smooth: "Smooth maps are interpolated between the cells: only the cells were measured.",
+  contours: "Lines at a quarter, a half and three quarters of the scale, in blue below zero; interpolated between the cells, and of the means of 28 × 28 cells where a map is finer.",
+  top: "The image where the heatmap is highest, the rest darkened.",
+};
+const SAVED = { cells: "", smooth: ", interpolated between the cells", contours: ", lines at 25, 50 and 75% of the scale", top: "" };
 
 panel({
   name: "heatmaps",
@@ -54,17 +64,16 @@ function heatmapsSection({ study, documents }) {
   return section("heatmaps", "Heatmaps", "Which regions of the image count for the class",
     `A heatmap (attribution, saliency map) shows how much each location counts for the class, in ${entries[0]?.unit ?? "logits"}. `
       + "In signed maps, red counts for the class and blue against it.",
-    entries.length ? figures(study, heatmaps,
-      entries) : missing(study, "heatmaps", "No heatmaps were computed."),
+    entries.length ? figures(study, heatmaps, entries, null, heatmaps.entries) : missing(study, "heatmaps", "No heatmaps were computed."),
     study.how.heatmaps);
 }
 
-/** Of every image the first target, by the first methods; its page has the others. */
+/** Of every image the first target, by the methods that hold most of it; its page has the others. */
 function firstTargets(entries) {
   const first = new Map();
   for (const entry of entries) if (!first.has(entry.image)) first.set(entry.image, targetKey(entry));
-  const methods = [...new Set(entries.filter((entry) => !twin(entry, entries)).map((entry) => entry.method))].slice(0, METHODS);
-  return entries.filter((entry) => first.get(entry.image) === targetKey(entry) && methods.includes(entry.method));
+  return [...first].flatMap(([image, target]) => byRemoval(entries.filter((entry) => entry.image === image && targetKey(entry) === target
+    && !twin(entry, entries))).slice(0, METHODS));
 }
 
 /** The key of a target: the class, and the class it is compared with. */
@@ -78,8 +87,8 @@ function targetText({ target }) {
 }
 
 /** The figures of the entries given, under one switch for the view and one slider for the overlay. */
-function figures(study, heatmaps, entries, trust = null) {
-  const view = { mode: "overlay", opacity: 0.9, smooth: false };
+function figures(study, heatmaps, entries, trust = null, all = entries) {
+  const view = { mode: "overlay", opacity: 0.9, way: "cells", share: 0.2 };
   const tiles = [];
   const redraw = () => tiles.forEach((refresh) => refresh());
   const slider = h("input", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Opacity of the heatmap",
@@ -87,7 +96,12 @@ function figures(study, heatmaps, entries, trust = null) {
       view.opacity = Number(slider.value) / 100;
       redraw();
     } });
-  const note = h("p", { class: "quiet", role: "note", hidden: true }, "Smooth maps are interpolated between the cells: only the cells were measured.");
+  const note = h("p", { class: "quiet", role: "note", hidden: true });
+  const part = select("Part", PARTS.map((share) => [String(share), `${100 * share}%`]), String(view.share), (share) => {
+    view.share = Number(share);
+    redraw();
+  });
+  part.hidden = true;
   const groups = new Map();
   for (const entry of entries) groups.set(group(entry), [...(groups.get(group(entry)) ?? []), entry]);
   return h("div", {},
@@ -97,19 +111,23 @@ function figures(study, heatmaps, entries, trust = null) {
         slider.disabled = mode !== "overlay";
         redraw();
       }),
-      choice("Cells", [["cells", "Cells"], ["smooth", "Smooth"]], "cells", (way) => {
-        view.smooth = way === "smooth";
-        note.hidden = !view.smooth;
+      choice("Drawn as", [["cells", "Cells"], ["smooth", "Smooth"], ["contours", "Contours"], ["top", "Top part"]], view.way, (way) => {
+        view.way = way;
+        note.textContent = WAYS[way];
+        note.hidden = !WAYS[way];
+        part.hidden = way !== "top";
         redraw();
-      }),
+      }), part,
       h("label", { class: "field" }, h("span", {}, "Opacity"), slider), probeHint()),
     note,
     h("div", { class: `abreast${groups.size > 1 && entries.length <= 2 * groups.size ? " pairs" : ""}` },
       [...groups.values()].map((members) => h("div", { class: "group" },
         heading(study, members[0]),
+        chosenNote(heatmaps, all.filter((entry) => group(entry) === group(members[0]))),
         members[0].doubt ? h("p", { class: "doubt", role: "note" }, members[0].doubt) : null,
-        h("div", { class: "heatmaps" }, members.filter((entry) => !twin(entry, members)).map((entry) => figure(study, heatmaps, entry, view, tiles, trust))),
-        twins(heatmaps, members)))));
+        h("div", { class: "heatmaps" }, byRemoval(members).filter((entry) => !twin(entry, members)).map((entry) => figure(study, heatmaps, entry, view, tiles, trust))),
+        twins(heatmaps, members)))),
+    entries.some((entry) => entry.removal) ? h("details", { class: "how" }, h("summary", {}, "How the methods were compared on the image"), h("p", {}, HOW_REMOVED)) : null);
 }
 
 const FINEST = 256; // levels of the values in a sheet
@@ -150,9 +168,12 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   const painter = async (canvas, room) => {
     if (view.mode === "input") return drawImage(canvas, study.seen, index);
     const map = await read();
-    canvas.classList.toggle("smooth", view.smooth);
+    const smooth = view.way === "smooth";
+    canvas.classList.toggle("smooth", view.way !== "cells");
+    if (view.way === "contours") return drawContours(canvas, { map, scale, seen: study.seen, index });
+    if (view.way === "top") return drawTop(canvas, { map, share: view.share, seen: study.seen, index });
     return view.mode === "map" ? drawMap(canvas, map, scale)
-      : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity, smooth: view.smooth });
+      : drawOverlay(canvas, room, { map, scale, seen: study.seen, index, opacity: view.opacity, smooth });
   };
   const about = [method.title, entry.layer ? ` at ${entry.layer.name}` : "", `, ${size(entry.grid)} cells`].join("");
   const caption = h("figcaption", {}, h("strong", {}, method.title),
@@ -172,9 +193,9 @@ function figure(study, heatmaps, entry, view, tiles, trust) {
   return h("figure", { class: "heatmap", "data-method": entry.method },
     caption, saveButton(() => element.querySelector("canvas"),
       `${entry.method} ${targetText(entry)} ${study.images[index].name}`,
-      () => ({ lines: [`${targetText(entry)}: ${about}${view.smooth ? ", interpolated between the cells" : ""}`, study.images[index].name],
+      () => ({ lines: [`${targetText(entry)}: ${about}${SAVED[view.way]}${view.way === "top" ? `, the highest ${100 * view.share}%` : ""}`, study.images[index].name],
         scale, unit: entry.unit })),
-    probed.area, legend(scale, entry.unit), probed.output, standing(trust, entry.method), methodNote(method, entry));
+    probed.area, legend(scale, entry.unit), probed.output, removalNote(entry), standing(trust, entry.method, study.model), methodNote(method, entry));
 }
 
 function methodNote(method, entry) {

@@ -24,9 +24,12 @@ panel({
 });
 
 /** The verdict of `innersight trust` on a method, where it was tested. */
-export function standing(trust, method) {
+export function standing(trust, method, model) {
   const found = trust?.methods[method];
-  if (!found) return null;
+  if (!found) {
+    return trust?.images ? h("p", { class: "quiet" }, "Not among the methods that this study tested, because many maps by it take long: ",
+      h("code", {}, `innersight trust ${model.source} IMAGES --method ${method}`), " tests it.") : null;
+  }
   const [kind, text, meaning] = BADGES[found.standing] ?? ["", found.standing, ""];
   return h("div", { class: "standing" },
     h("p", { class: "badges" }, h("span", { class: `badge ${kind}` }, text), h("span", { class: "quiet" }, ` ${meaning}`)),
