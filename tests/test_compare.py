@@ -180,3 +180,9 @@ def test_saving(tmp_path: Path) -> None:
     assert found.rank(2) == found.rank()[:2]
     assert found.save(tmp_path / "a.png").stat().st_size > 1000
     assert torch.equal(load_file(found.save(tmp_path / "a.safetensors"))["score"], found.score)
+
+
+def test_agreement_is_the_mean_over_pairs_of_images() -> None:
+    found = compare(tiny("in-place"), [image(1), image(2), image(3)], "conv2")
+    assert found.pairs.shape == (8, 3)
+    assert torch.allclose(found.agreement, found.pairs.mean(1).clamp(0, 1))

@@ -35,7 +35,8 @@ class Comparison(Result):
     """Units of one layer, ranked by how consistently they respond to the same thing in all images.
 
     maps : (images, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
-    strength, sparsity : (units, images) in 0..1. `DEFINITION` defines them. skipped : one sentence for each file that
+    strength, sparsity : (units, images) in 0..1. `DEFINITION` defines them. pairs : (units, pairs) the cosine that the
+    agreement is the mean of, for images 0 and 1, 0 and 2 and so on. skipped : one sentence for each file that
     could not be read. notes : how the images were understood.
     """
 
@@ -48,6 +49,7 @@ class Comparison(Result):
     strength: Tensor
     sparsity: Tensor
     agreement: Tensor
+    pairs: Tensor
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -106,6 +108,7 @@ class Comparison(Result):
             "strength": self.strength,
             "sparsity": self.sparsity,
             "agreement": self.agreement,
+            "pairs": self.pairs,
         }
 
 
@@ -187,10 +190,13 @@ def rank(
     peaks = positive.amax((2, 3))
     strength = (peaks[:, :, None] > peaks[:, None, :]).float().sum(2) / max(1, maps.shape[1] - 1)
     sparsity = hoyer(positive)
-    agreement = _agreement(positive, features, own=own)
+    pairs = _pairs(positive, features, own=own)
+    agreement = pairs.mean(1).clamp(0, 1)
     score = (strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)
     order = tuple(score.argsort(descending=True, stable=True).tolist())
-    return Comparison(model, layer, images, maps, order, score, strength.T, sparsity.T, agreement)
+    return Comparison(
+        model, layer, images, maps, order, score, strength.T, sparsity.T, agreement.float(), pairs.float()
+    )
 
 
 def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
@@ -201,10 +207,10 @@ def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:
     return torch.where(unit.any(2), measure.clamp(0, 1), 0.0)
 
 
-def _agreement(
+def _pairs(
     positive: Float[Tensor, "B units h w"], features: Float[Tensor, "B D fh fw"], *, own: bool
-) -> Float[Tensor, " units"]:
-    """Mean over pairs of images of the cosine between the features where the unit is active."""
+) -> Float[Tensor, "units pairs"]:
+    """Return for all pairs of images the cosine between the features where the unit is active."""
     size = (positive.shape[2], positive.shape[3])
     context = F.interpolate(features.double(), size=size, mode="bilinear", align_corners=False)
     centred = context - context.mean((0, 2, 3), keepdim=True)
@@ -221,4 +227,4 @@ def _agreement(
     unit = normalised(described, 2)
     cosine = torch.einsum("aud,bud->uab", unit, unit)
     above = torch.triu_indices(len(positive), len(positive), offset=1)
-    return cosine[:, above[0], above[1]].mean(1).clamp(0, 1).float()
+    return cosine[:, above[0], above[1]]

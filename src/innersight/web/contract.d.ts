@@ -38,7 +38,9 @@ interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[
 interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null;
 }
-interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string }
+interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string;
+  /** The agreement of every pair of images, (0, 1), (0, 2) .. (1, 2) ..; of few images. */
+  pairs?: number[] }
 interface Field { size: Position; effective: Position; stride: Position; middle: Position }
 interface ScanCounts {
   images: number; dead: number[]; always_active: number[]; active: number[]; positive: number[]; mean: number[]; highest: number[]; p999: number[];
@@ -145,7 +147,7 @@ interface Offer { text: string; note?: string | null; requests: object[]; cost: 
  * jobs : the title of a job, by the kind of its request. found : what the search finds of it, besides its section.
  */
 /**
- * What `panel` registers. `show` is given, of a story part: {study, layers, documents}; of a lens: study, layer, state, change; of a cell:
+ * What `panel` registers. `show` is given, of a story part: {study, layers, documents, query}; of a lens: study, layer, state, change, query; of a cell:
  * study, layer, {at, i}, the places of its level and of itself;
  * of a unit part: study, layer, unit; of an image part: {study, image, layers, documents, query}; of a class part: {study,
  * number, label, layers, documents}.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from innersight.study.reader import StudyReader
 
 
+MOST = 12
+"""Images whose pairs are shown, so that fewer of them can be compared on the page."""
+
+
 def compare_task(context: "StudyContext", layer: str) -> StudyTask:
     """Return the task that ranks a layer's units."""
     return StudyTask(Key("compare", layer), context.about(layer), partial(_compared, context, layer), 60.0)
@@ -22,7 +27,8 @@ def _compared(context: "StudyContext", layer: str) -> Outcome:
     from innersight.compare import DEFINITION
     from innersight.compare import compare as measured
 
-    return {"definition": DEFINITION, "rank": measured(context.model_of(layer), context.images, layer).rank()}, {}
+    found = measured(context.model_of(layer), context.images, layer)
+    return {"definition": DEFINITION, "rank": found.rank()}, {"pairs": found.pairs}
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +36,11 @@ def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str,
     if compared is None or images is None:
         return {"compare": None}
     names = [f"p{i}" for i in range(len(images.document["images"]))]
-    return {"compare": {"images": names, **compared.document}}
+    rank = compared.document["rank"]
+    if 2 < len(names) <= MOST:
+        pairs = compared.tensors()["pairs"]
+        rank = [{**row, "pairs": [round(one, 4) for one in pairs[row["unit"]].tolist()]} for row in rank]
+    return {"compare": {"images": names, **compared.document, "rank": rank}}
 
 
 def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
@@ -38,7 +48,8 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     at = [i for i, name in enumerate(found["images"]) if name in chosen.images] if found else []
     if len(at) < 2:
         return {"compare": None}
-    rows = [_of_images(row, at) for row in found["rank"]]
+    among = [n for n, pair in enumerate(combinations(range(len(found["images"])), 2)) if set(pair) <= set(at)]
+    rows = [_of_images(row, at, among) for row in found["rank"]]
     kept = {**found, "images": [found["images"][i] for i in at], "rank": rows}
     if chosen.units is not None:
         kept["rank"] = [
@@ -48,8 +59,10 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     return {"compare": kept}
 
 
-def _of_images(row: dict[str, Any], at: Sequence[int]) -> dict[str, Any]:
-    return {**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}}
+def _of_images(row: dict[str, Any], at: Sequence[int], among: Sequence[int]) -> dict[str, Any]:
+    """Return a row of some images. among : the places of their pairs."""
+    pairs = {"pairs": [row["pairs"][n] for n in among]} if "pairs" in row else {}
+    return {**row, **{key: [row[key][i] for i in at] for key in ("strength", "sparsity")}, **pairs}
 
 
 @panels.register(

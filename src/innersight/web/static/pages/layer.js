@@ -18,7 +18,7 @@ register("/l/:layer", async ({ study, params, query }) => {
     overlay: query.get("overlay") === "1",
   };
   const panel = h("div", { class: "panel" });
-  const show = () => fill(panel, panels.find(({ name }) => name === state.lens)?.show(study, layer, state, change));
+  const show = () => fill(panel, panels.find(({ name }) => name === state.lens)?.show(study, layer, state, change, query));
   function change(changes) {
     Object.assign(state, changes);
     setQuery({ lens: state.lens, image: state.image?.id ?? null, sort: state.sort, scale: state.scale,

@@ -8,7 +8,7 @@ import { loadLayer, storyLayers } from "../study.js";
 
 register("/", async ({ study, query }) => {
   const [layers, documents] = await Promise.all([storyDocuments(study), loadDocuments()]);
-  const shown = { study, layers, documents };
+  const shown = { study, layers, documents, query };
   const body = h("div", { class: "story" }, partsOf("story").map(({ show }) => show(shown)), aboutSection(study));
   const at = query.get("at");
   return { title: "", body, arrive: () => at && document.getElementById(at)?.scrollIntoView({ block: "start" }) };
