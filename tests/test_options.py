@@ -102,6 +102,6 @@ def test_the_recipe_of_a_run_leaves_the_machine_out() -> None:
     assert set(DEFAULTS) == {"val"} | {one.name for one in fields(TrainOptions)} - {
         "workers", "devices", "strategy", "nodes", "cache",
     }  # fmt: skip
-    assert set(DEFAULTS) - set(FIXED) == {"patience", "telemetry_every", "keep_epochs", "half"}
+    assert set(DEFAULTS) - set(FIXED) == {"patience", "telemetry_every", "heatmaps", "keep_epochs", "half"}
     assert TrainOptions(weights=Path("a.safetensors")).recipe()["weights"] == "a.safetensors"
     json.dumps(TrainOptions(devices=2, cache=Path("c")).recipe())

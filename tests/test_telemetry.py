@@ -10,7 +10,7 @@ from torch import nn
 
 from innersight.errors import InnersightError
 from innersight.train import Telemetry, TelemetryCallback
-from innersight.train import telemetry as module
+from innersight.train import recording as module
 
 
 class Residual(nn.Module):

@@ -23,7 +23,7 @@ from innersight.sources import load
 from innersight.sources.run_card import read_card
 from innersight.sources.weights import read_weights
 from innersight.statistics import wilson
-from innersight.train import TrainingRun, data, epochs, telemetry, train
+from innersight.train import TrainingRun, data, epochs, recording, train
 from innersight.train.augment import Augmentation, augment
 from innersight.train.listing import scan
 
@@ -66,7 +66,8 @@ def test_a_run_holds_everything(tree: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert not list(tmp_path.rglob(".innersight-*"))
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints",
+        "README.md", "run.json", "weights.safetensors", "telemetry.json", "images.safetensors",
+        "split.json", "tensorboard", "checkpoints",
     }  # fmt: skip
     assert "uneven" in said.text
 
@@ -199,7 +200,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
         if where == "last":
             monkeypatch.setattr(pl.Trainer, "save_checkpoint", fail)
         else:
-            module, name = (epochs, "write_tensors") if where == "best" else (telemetry, "write_text")
+            module, name = (epochs, "write_tensors") if where == "best" else (recording, "write_text")
             monkeypatch.setattr(module, name, fail)
 
     with monkeypatch.context() as undo, pytest.raises(InnersightError, match=r"disk is full.*last\.ckpt") as caught:  # noqa: PT012

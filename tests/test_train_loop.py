@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from innersight.input_spec import InputSpec
-from innersight.train import data, loop, session, telemetry
+from innersight.train import Telemetry, data, loop, recording, session
 from innersight.train.answers import score, tally
 from innersight.train.augment import Augmentation, augment
 from innersight.train.card import measured
@@ -214,8 +214,8 @@ def test_training_drops_the_ragged_end_and_judging_does_not() -> None:
 
 
 def test_scalars_beyond_the_limit_are_means_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "MAX_POINTS", 6)
-    recorder = telemetry.Telemetry(tiny("in-place").net, every=100)
+    monkeypatch.setattr(recording, "MAX_POINTS", 6)
+    recorder = Telemetry(tiny("in-place").net, every=100)
     for step in range(1, 7):
         recorder.step(float(step))
     assert recorder.data()["scalars"]["train/loss"] == {"step": [1, 2, 3, 4, 5, 6], "value": [1, 2, 3, 4, 5, 6]}

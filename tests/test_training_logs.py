@@ -54,7 +54,7 @@ def test_a_keras_csv_is_read_by_epoch(tmp_path: Path) -> None:
     }  # fmt: skip
     found = read_log(tmp_path).document(())
     assert found["axis"] == "epoch"
-    assert found["source"] == {"title": "Keras CSVLogger", "files": ["history.csv"], "notes": []}
+    assert found["source"] == {"title": "Keras CSVLogger", "logs": ["history.csv"], "notes": []}
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -423,6 +423,7 @@ def test_a_study_shows_a_log_keeps_it_and_takes_another(tmp_path: Path, model: M
     assert found["scalars"]["val/loss"] == {"step": [0], "value": [2.0]}
     assert found["source"]["title"] == "Keras CSVLogger"
     assert str(tmp_path) not in json.dumps(found)
+    assert "Keras CSVLogger" in made.report(tmp_path / "r.html").read_text()
     how = json.loads((tmp_path / "s" / "web" / "documents" / "study.json").read_text())["how"]["training"]
     assert "Keras CSVLogger, h.csv" in how
     assert content_of(Store.open(made.folder)).curves["val/loss"] == ([0], [2.0])
@@ -442,9 +443,9 @@ def test_a_log_that_cannot_be_read_ends_the_study_before_it_begins(tmp_path: Pat
 @pytest.mark.parametrize(
     "change",
     [
-        {"source": "x"}, {"source": {"title": 1, "files": [], "notes": []}}, {"scalars": []},
+        {"source": "x"}, {"source": {"title": 1, "logs": [], "notes": []}}, {"scalars": []},
         {"scalars": {"a": {"step": [1], "value": ["x"]}}}, {"layers": {"relu1": {"step": "x"}}},
-        {"source": {"title": "t", "files": "x", "notes": []}},
+        {"source": {"title": "t", "logs": "x", "notes": []}},
     ],
 )  # fmt: skip
 def test_the_record_of_a_strangers_study_is_checked(change: dict[str, Any], tmp_path: Path, model: Model) -> None:

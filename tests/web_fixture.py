@@ -114,7 +114,7 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
     _write(documents / "findings.json", _findings(seen, files))
     _write(documents / "classes.json", _classes(labels, files, random))
     _write(documents / "heatmaps.json", _heatmaps(images, seen, files))
-    _write(documents / "training.json", _train(labels, random))
+    _write(documents / "training.json", {**_train(labels, random), "images": _fixed(labels, seen, files, random)})
     _write(
         documents / "trust.json",
         {
@@ -494,6 +494,27 @@ def _train(labels: Sequence[str], random: np.random.Generator) -> dict[str, Any]
         },
         "recipe": {"optimizer": "SGD", "batch": 64, "epochs": 20},
     }
+
+
+def _fixed(labels: Sequence[str], seen: Sequence[Array], files: Path, random: np.random.Generator) -> dict[str, Any]:
+    """Heatmaps of two images before the first and after four epochs."""
+    epochs = list(range(5))
+    maps = np.stack([random.normal(0, 1, (6, 6)) * (epoch + 1) for epoch in epochs for _ in seen[:2]])
+    lo, hi = maps.min((1, 2)), maps.max((1, 2))
+    rows = [
+        {
+            "name": f"fixed {at}.png", "high": float(np.abs(maps[at::2]).max()), "signed": True,
+            "target": [labels[at]] * 5, "predicted": [labels[2], *[labels[at]] * 4],
+            "probability": [0.1, 0.4, 0.7, 0.8, 0.9],
+        }
+        for at in range(2)
+    ]  # fmt: skip
+    sheets = {"sheet": value_sheet(maps, lo, hi, files, "fixed-maps"), "lo": lo.tolist(), "hi": hi.tolist()}
+    return {
+        "title": "Grad-CAM", "layer": "stages.1", "unit": "logits", "step": [120 * epoch for epoch in epochs],
+        "epoch": epochs,
+        "rows": rows, "pixels": colour_sheet(np.stack(seen[:2]), files, "fixed-seen"), "maps": sheets,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ KINDS = {
     "checks": ("innersight.audit.checks:checks", "What an audit looks for in a classifier"),
     "sources": ("innersight.sources.origins:registry", "Where networks come from, for MODEL"),
     "statistics": ("innersight.scan.statistics:statistics", "What a scan keeps of every layer"),
+    "recorders": ("innersight.train.fixed:recorders", "What training records of a few fixed images"),
     "log-formats": ("innersight.train.logs:log_formats", "Logs of trainings that `study --log` reads"),
     "exports": ("innersight.study.exports:exports", "Tools that a study can be exported to"),
 }

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
 
+from innersight.train.fixed import FixedImages
 from innersight.train.telemetry import Telemetry
 
 
@@ -18,6 +20,10 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         As `Telemetry` takes them.
     net : nn.Module, optional
         The network to record; the whole LightningModule when None.
+    images : FixedImages, optional
+        Images of which heatmaps are recorded before the first and after every epoch, of the network
+        `FixedImages(innersight.load(NET), ...)` was made with. Not where the weights are spread over devices (FSDP,
+        DeepSpeed).
 
     Notes
     -----
@@ -42,17 +48,26 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         every: int = 25,
         tensorboard: bool = True,
         net: nn.Module | None = None,
+        images: FixedImages | None = None,
     ) -> None:
         self._folder, self._every, self._tensorboard, self._net = folder, every, tensorboard, net
+        self._images = images
         self._resume_at = 0
         self._state: dict[str, Any] | None = None
         self.telemetry: Telemetry | None = None
+
+    @property
+    def refusal(self) -> str:
+        """Why no heatmaps of the images were recorded; empty where they were, or none were asked for."""
+        return "" if self._images is None else self._images.refusal
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin, or resume after the step of the checkpoint."""
         if trainer.is_global_zero:
             net = self._net if self._net is not None else pl_module
+            whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
             options: dict[str, Any] = {"tensorboard": self._tensorboard, "resume_at": self._resume_at}
+            options["images"] = self._images if whole else None
             self.telemetry = Telemetry(net, self._folder, every=self._every, **options)
             if self._state is not None:
                 self.telemetry.restore(self._state)
@@ -61,6 +76,7 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
         """Prepare for the first step, now that the weights are those of the checkpoint."""
         if self.telemetry is not None:
             self.telemetry.prepare()
+            self.telemetry.record_images(trainer.current_epoch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Note the step; `outputs` is what `training_step` returned, a loss or a mapping with "loss" and "accuracy"."""
@@ -77,8 +93,9 @@ class TelemetryCallback(pl.Callback):  # type: ignore[misc]
             self.telemetry.log(logged)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the file once per epoch."""
+        """Record the images, and write the files once per epoch."""
         if self.telemetry is not None:
+            self.telemetry.record_images(trainer.current_epoch + 1)
             self.telemetry.write()
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:

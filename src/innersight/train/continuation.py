@@ -11,7 +11,16 @@ from innersight.sources.run_card import read_card
 from innersight.sources.weights import read_checkpoint
 from innersight.train.options import DEFAULTS, FIXED
 
-OWN = ("README.md", "run.json", "weights.safetensors", "telemetry.json", "split.json", "tensorboard", "checkpoints")
+OWN = (
+    "README.md",
+    "run.json",
+    "weights.safetensors",
+    "telemetry.json",
+    "images.safetensors",
+    "split.json",
+    "tensorboard",
+    "checkpoints",
+)
 
 
 def checkpoint_of(

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from innersight.errors import InnersightError
+from innersight.image import as_image
 from innersight.input_spec import InputSpec
+from innersight.model import Model
 from innersight.train.answers import logits_of, score, tally, to_float, training_format
 from innersight.train.augment import augment
 from innersight.train.callback import TelemetryCallback
 from innersight.train.data import Batches, TrainingImages
 from innersight.train.epochs import Keeper, LateStopping
+from innersight.train.fixed import FixedImages
 from innersight.train.options import TrainOptions
 from innersight.train.robust import first_whole, hardest, radius_at
 
@@ -94,7 +97,7 @@ def fit(
     Raises InnersightError when the loss is not finite; OSError when a file cannot be written; SystemExit on SIGTERM.
     """
     learner, options = Learner(task, asked_to_stop), task.options
-    telemetry = TelemetryCallback(out, every=options.telemetry_every, net=task.net)
+    telemetry = TelemetryCallback(out, every=options.telemetry_every, net=task.net, images=_fixed(task))
     callbacks: list[Any] = [telemetry, _Bar()] if bar else [telemetry]
     first = first_whole(task.epochs) if options.robust else 0
     if options.patience:
@@ -124,6 +127,8 @@ def fit(
             report(f"terminated after epoch {learner.reached.epochs}: the same command resumes from there")
             raise SystemExit(143) from error
         device = trainer.strategy.root_device
+    if telemetry.refusal:
+        report(f"no heatmaps were recorded: {telemetry.refusal}")
     return learner.reached, stopped, device
 
 
@@ -258,6 +263,27 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         # On an accelerator every look costs a wait for the device.
         if loss.device.type == "cpu" or batch_idx % 16 == 15:
             self.check_finite()
+
+
+def _fixed(task: Task) -> FixedImages | None:
+    """Return held out images for heatmaps, in turn of every class, or None where none are asked for."""
+    numbers = task.judges.targets[task.held_out]
+    by_class = np.argsort(numbers, kind="stable")
+    first = np.searchsorted(numbers[by_class], numbers[by_class])
+    rank = np.empty(len(numbers), dtype=np.int64)
+    rank[by_class] = np.arange(len(numbers)) - first
+    chosen = np.lexsort((numbers, rank))[: task.options.heatmaps]
+    if not len(chosen):
+        return None
+    at = task.held_out[chosen]
+    images = [
+        as_image(np.array(task.judges.pixels[task.judges.rows[n]]).squeeze(), name=Path(task.judges.files[n]).name)
+        for n in at
+    ]
+    # The pixels are what the network sees, already cropped.
+    spec = replace(task.spec, fit="squash")
+    model = Model(task.net, spec, task.judges.labels, "the network in training", task.options.net)
+    return FixedImages(model, images, [int(number) for number in task.judges.targets[at]])
 
 
 def learning_rate(step: int, steps: int, *, peak: float) -> float:

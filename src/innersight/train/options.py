@@ -8,6 +8,7 @@ from typing import Any
 from innersight.errors import InnersightError
 from innersight.options import convert
 
+MAX_IMAGES = 16  # of which heatmaps are recorded
 # Must be the same when an unfinished run is resumed.
 _FIXED = {"fixed": True}
 # Of the machine, no part of the recipe.
@@ -50,6 +51,9 @@ class TrainOptions:
         0 or more, 0 for none. Steps take two to three times as long.
     telemetry_every : int
         Steps between records of every layer, see `Telemetry`; 1 or more.
+    heatmaps : int
+        Held out images of which heatmaps are recorded before the first and after every epoch, of as many classes as
+        possible, see `FixedImages`; 0 to 16.
     keep_epochs : bool
         Keep the weights of every epoch and those before the first, opened as `run:OUT?epoch=3`.
     half : bool
@@ -86,6 +90,7 @@ class TrainOptions:
     shuffle_labels: bool = field(default=False, metadata=_FIXED)
     robust: float = field(default=0.0, metadata=_FIXED)
     telemetry_every: int = 25
+    heatmaps: int = 4
     keep_epochs: bool = False
     half: bool = False
     workers: int | None = field(default=None, metadata=_MACHINE)
@@ -100,6 +105,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InnersightError(f"{name}={value}: give a number of 1 or more")
+        if not 0 <= self.heatmaps <= MAX_IMAGES:
+            raise InnersightError(f"heatmaps={self.heatmaps}: give a number from 0 to {MAX_IMAGES}")
         if self.patience < 0:
             raise InnersightError(f"patience={self.patience}: give a number of 0 or more")
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):

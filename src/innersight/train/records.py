@@ -1,6 +1,7 @@
 """Numbers of a training record: norms, histograms, and series that stay short."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,28 @@ def histogram(values: Tensor) -> list[int]:
     width = (high - low).clamp_min(torch.finfo(values.dtype).tiny)
     places = ((values - low) / width * BINS).nan_to_num(0, 0, 0).clamp_(0, BINS - 1).long()
     return torch.bincount(places, minlength=BINS).tolist()
+
+
+def measured(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor], before: Sequence[Tensor] | None, positive: Tensor | None
+) -> tuple[Tensor, tuple[list[int], list[int] | None]]:
+    """Return the figures of one layer, and counts of the histograms of its weights and gradients.
+
+    before : the weights before the step. positive : (units,) whether a unit was positive anywhere.
+    Returns (8,) float64, nan where something is not known: weight_norm, gradient_norm, update_ratio, dead, the lowest
+    and highest weight, the lowest and highest gradient.
+    """
+    values = torch.cat([one.detach().flatten() for one in weights]).float()
+    slopes = [one.detach().flatten() for one in gradients]
+    gradient = torch.cat(slopes).float() if slopes else values.new_full((1,), math.nan)
+    change = start = precise(values.new_tensor(math.nan))
+    if before is not None:
+        former = torch.cat([one.flatten() for one in before]).float()
+        change, start = norm(precise(values) - precise(former)), norm(former)
+    dead = values.new_tensor(math.nan) if positive is None else 1 - positive.float().mean().to(values)
+    lows = [values.min(), values.max(), gradient.min(), gradient.max()]
+    row = torch.stack([norm(values), norm(gradient), change / start, *map(precise, (dead, *lows))])
+    return row, (histogram(values), histogram(gradient) if slopes else None)
 
 
 def empty_record() -> dict[str, Any]:

@@ -1,10 +1,5 @@
 """What happens inside a network while it learns: recorded every few steps, for TensorBoard and for the report."""
 
-import copy
-import json
-import math
-import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,16 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from innersight.errors import InnersightError
-from innersight.quotients import precise
-from innersight.storage.bounded import read_json, reading
-from innersight.storage.writing import write_text
-from innersight.train.events import add_histogram, open_writer
-from innersight.train.records import empty_record, finite, halve, histogram, norm
+from innersight.train.fixed import FixedImages
+from innersight.train.recording import Recording
+from innersight.train.records import measured
 
-FORMAT = 1
-MAX_POINTS = 1000
-MAX_ROWS = 1500
-_WRITE_SECONDS = 30.0
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Hardswish, nn.Softplus,
@@ -49,6 +38,9 @@ class Telemetry:
     resume_at : int
         Resume after this step with what `telemetry.json` holds; later records in it are dropped. Enter the `with`
         block, or call `prepare`, once the network has the weights of that step.
+    images : FixedImages, optional
+        Images of which heatmaps are recorded at each call of `record_images`, in `images.safetensors` and the event
+        files.
 
     Raises
     ------
@@ -99,28 +91,19 @@ class Telemetry:
         every: int = 25,
         tensorboard: bool = True,
         resume_at: int = 0,
+        images: FixedImages | None = None,
     ) -> None:
         if every < 1:
             raise InnersightError(f"every={every}: the interval between records is 1 step or more")
         self._layers = telemetry_layers(net)
         if not self._layers:
             raise InnersightError(f"{type(net).__name__} has no convolution or linear layer with weights to record")
-        self._net, self._folder, self._every = net, Path(folder) if folder is not None else None, every
-        self._step, self._resume_at = resume_at, resume_at
-        self._scalars: dict[str, dict[str, list[Any]]] = {}
-        self._records: dict[str, dict[str, Any]] = {}
-        self._pending: list[tuple[int, dict[str, float | Tensor]]] = []
+        self._net, self._resume_at = net, resume_at
+        self._recording = Recording(folder, every=every, tensorboard=tensorboard, resume_at=resume_at, images=images)
         self._hooks = ExitStack()
         self._before: dict[str, list[Tensor]] = {}
         self._positive: dict[str, Tensor] = {}
         self._since_activation: list[tuple[str, int]] = []
-        self._writer: Any = None
-        self._tensorboard = tensorboard and folder is not None
-        self._written = time.monotonic()
-        if resume_at and self._folder is not None and (self._folder / "telemetry.json").is_file():
-            record = read_json(self._folder / "telemetry.json", what="training record")
-            with reading(self._folder / "telemetry.json", "training record"):
-                self._continue(record)
 
     def __enter__(self) -> "Telemetry":
         self.prepare()
@@ -134,22 +117,21 @@ class Telemetry:
     @property
     def steps(self) -> int:
         """Training steps noted so far."""
-        return self._step
+        return self._recording.step
 
     @property
     def interval(self) -> int:
         """Steps from record to record, after any thinning."""
-        return self._every
+        return self._recording.every
 
     def prepare(self) -> None:
         """Prepare for the record of the first step after `resume_at`, where it is due; others need no call."""
-        if self._resume_at and self._step == self._resume_at and (self._step + 1) % self._every == 0:
+        if self._resume_at and self.steps == self._resume_at and self._due(self.steps + 1):
             self._arm()
 
     def state(self) -> dict[str, Any]:
-        """Return all that was recorded, in plain values, for a checkpoint; `restore` takes it up."""
-        self._flush()
-        return copy.deepcopy({"every": self._every, "scalars": self._scalars, "layers": self._records})
+        """Return all that was recorded, in plain values and tensors, for a checkpoint; `restore` takes it up."""
+        return self._recording.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned, in place of what the file holds.
@@ -160,8 +142,7 @@ class Telemetry:
             As `state` returned it.
 
         """
-        state = copy.deepcopy(state)
-        self._every, self._scalars, self._records = int(state["every"]), state["scalars"], state["layers"]
+        self._recording.restore(state)
 
     def step(self, loss: float | Tensor, *, accuracy: float | Tensor | None = None, lr: float | None = None) -> None:
         """Note one training step; call it after `optimizer.step()` and before the gradients are cleared.
@@ -176,13 +157,13 @@ class Telemetry:
             The learning rate, stored as `lr`; not stored when None.
 
         """
-        self._step += 1
+        self._recording.step += 1
         given = {"train/loss": loss, "train/accuracy": accuracy, "lr": lr}
         values = {n: v.detach() if isinstance(v, Tensor) else v for n, v in given.items() if v is not None}
-        self._pending.append((self._step, values))
-        if self._step % self._every == 0:
+        self._recording.note(values)
+        if self._due(self.steps):
             self._record()
-        if (self._step + 1) % self._every == 0:
+        if self._due(self.steps + 1):
             self._arm()
 
     def log(self, values: dict[str, float]) -> None:
@@ -194,7 +175,18 @@ class Telemetry:
             By name, such as {"val/accuracy": 0.9}.
 
         """
-        self._pending.append((self._step, dict(values)))
+        self._recording.note(dict(values))
+
+    def record_images(self, epoch: int) -> None:
+        """Record the heatmaps of the images, where some were given.
+
+        Parameters
+        ----------
+        epoch
+            Epochs completed so far; 0 before the first.
+
+        """
+        self._recording.record_images(epoch)
 
     def data(self) -> dict[str, Any]:
         """Return what `telemetry.json` holds: {"format", "every", "scalars": {name: {"step", "value"}}, "layers"}.
@@ -202,19 +194,11 @@ class Telemetry:
         A layer has "step", "weight_norm", "gradient_norm", "update_ratio", "dead" (one entry for each record) and
         "weight_histogram", "gradient_histogram": {"edges_low", "edges_high", "counts" (records, 32)}.
         """
-        self._flush()
-        scalars = {name: {"step": s["step"], "value": finite(s["value"])} for name, s in self._scalars.items()}
-        return {"format": FORMAT, "every": self._every, "scalars": scalars, "layers": self._records}
+        return self._recording.data()
 
     def write(self) -> None:
         """Write `telemetry.json` (the old file stays until the new one is complete) and flush the event files."""
-        data = self.data()
-        if self._folder is not None:
-            text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-            write_text(self._folder / "telemetry.json", text)
-        if self._writer is not None:
-            self._writer.flush()
-        self._written = time.monotonic()
+        self._recording.write()
 
     def release(self) -> None:
         """Remove the hooks and the copies of weights, if a record was being prepared."""
@@ -226,12 +210,10 @@ class Telemetry:
     def close(self) -> None:
         """Remove every hook, write the file and close the event files."""
         self.release()
-        try:
-            self.write()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        self._recording.close()
+
+    def _due(self, step: int) -> bool:
+        return step % self._recording.every == 0
 
     def _arm(self) -> None:
         self.release()
@@ -268,98 +250,15 @@ class Telemetry:
         histograms: list[tuple[list[int], list[int] | None]] = []
         with torch.no_grad():
             for name, weights in self._layers.items():
-                values = torch.cat([w.detach().flatten() for w in weights]).float()
-                slopes = [w.grad.detach().flatten() for w in weights if w.grad is not None]
-                gradient = torch.cat(slopes).float() if slopes else values.new_full((1,), math.nan)
-                change = start = precise(values.new_tensor(math.nan))
-                if name in self._before:
-                    before = torch.cat([b.flatten() for b in self._before[name]]).float()
-                    change, start = norm(precise(values) - precise(before)), norm(before)
-                dead = values.new_tensor(math.nan)
-                if name in self._positive:
-                    dead = 1 - self._positive[name].float().mean().to(values)
-                lows = [values.min(), values.max(), gradient.min(), gradient.max()]
-                sizes = [norm(values), norm(gradient), change / start]
-                figures.append(torch.stack([*sizes, *map(precise, (dead, *lows))]))
-                histograms.append((histogram(values), histogram(gradient) if slopes else None))
+                gradients = [w.grad for w in weights if w.grad is not None]
+                found, drawn = measured(weights, gradients, self._before.get(name), self._positive.get(name))
+                figures.append(found)
+                histograms.append(drawn)
         rows = [[float(v) for v in row] for row in torch.stack([f.cpu() for f in figures]).tolist()]
         for name, row, counts in zip(self._layers, rows, histograms, strict=True):
-            self._keep(name, row, counts)
+            self._recording.keep(name, row, counts)
         self.release()
-        self._flush()
-        self._thin()
-        if time.monotonic() - self._written > _WRITE_SECONDS:
-            self.write()
-
-    def _keep(self, name: str, row: list[float], counts: tuple[list[int], list[int] | None]) -> None:
-        record = self._records.setdefault(name, empty_record())
-        record["step"].append(self._step)
-        for key, value in zip(("weight_norm", "gradient_norm", "update_ratio", "dead"), finite(row[:4]), strict=True):
-            record[key].append(value)
-        for key, edges, bins in (("weight", row[4:6], counts[0]), ("gradient", row[6:8], counts[1])):
-            low, high = finite(edges)
-            histogram = record[f"{key}_histogram"]
-            histogram["edges_low"].append(low)
-            histogram["edges_high"].append(high)
-            histogram["counts"].append(bins if low is not None and high is not None else None)
-        if (writer := self._events()) is not None:
-            for key, value in zip(("weight_norm", "gradient_norm", "update_ratio", "dead"), row[:4], strict=True):
-                if math.isfinite(value):
-                    writer.add_scalar(f"{key}/{name}", value, self._step)
-            for key, edges, bins in (("weights", row[4:6], counts[0]), ("gradients", row[6:8], counts[1])):
-                if bins is not None and all(map(math.isfinite, edges)):
-                    add_histogram(writer, f"{key}/{name}", edges, bins, self._step)
-
-    def _flush(self) -> None:
-        """Fetch the scalars noted since the last record, one transfer for all that are tensors of one device."""
-        pending, self._pending = self._pending, []
-        tensors = [v for _, values in pending for v in values.values() if isinstance(v, Tensor)]
-        fetched: Iterable[float] = torch.stack([t.float().reshape(()) for t in tensors]).tolist() if tensors else []
-        numbers = iter(fetched)
-        writer = self._events() if pending else None
-        for step, values in pending:
-            for name, value in values.items():
-                number = next(numbers) if isinstance(value, Tensor) else float(value)
-                series = self._scalars.setdefault(name, {"step": [], "value": []})
-                series["step"].append(step)
-                series["value"].append(number)
-                if writer is not None:
-                    writer.add_scalar(name, number, step)
-        for series in self._scalars.values():
-            while len(series["step"]) > MAX_POINTS:
-                halve(series)
-
-    def _thin(self) -> None:
-        taken = max(len(r["step"]) for r in self._records.values())
-        if taken * len(self._records) <= MAX_ROWS or taken < 4:
-            return
-        self._every *= 2
-        for record in self._records.values():
-            keep = [n for n, step in enumerate(record["step"]) if step % self._every == 0]
-            for part in (record, record["weight_histogram"], record["gradient_histogram"]):
-                for key, values in part.items():
-                    if isinstance(values, list):
-                        part[key] = [values[n] for n in keep]
-
-    def _events(self) -> Any:
-        if self._tensorboard and self._writer is None:
-            self._writer = open_writer(str(self._folder / "tensorboard"), self._resume_at)  # type: ignore[operator]
-        return self._writer
-
-    def _continue(self, data: dict[str, Any]) -> None:
-        self._every = max(self._every, int(data.get("every", 1)))
-        for name, series in data["scalars"].items():
-            kept = [n for n, step in enumerate(series["step"]) if step <= self._resume_at]
-            values = [math.nan if series["value"][n] is None else series["value"][n] for n in kept]
-            self._scalars[name] = {"step": [series["step"][n] for n in kept], "value": values}
-        for name, record in data["layers"].items():
-            kept = [n for n, step in enumerate(record["step"]) if step <= self._resume_at]
-            self._records[name] = {
-                key: {k: [v[n] for n in kept] for k, v in part.items()}
-                if isinstance(part, dict)
-                else [part[n] for n in kept]
-                for key, part in record.items()
-            }
+        self._recording.recorded()
 
 
 def telemetry_layers(net: nn.Module) -> dict[str, list[nn.Parameter]]:

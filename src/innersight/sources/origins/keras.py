@@ -279,6 +279,16 @@ def _sublayers(layer: Any) -> list[Any]:
     return [one for one in found if not isinstance(one, keras.layers.InputLayer)]
 
 
+def named_layers(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every layer of a Keras network under the name that it has in `Channels`; on any backend."""
+    taken: dict[str, Any] = {}
+    for one in _sublayers(layer):
+        name = _free(one.name, taken)
+        taken[name] = one
+        yield f"{above}{name}", one
+        yield from named_layers(one, f"{above}{name}.")
+
+
 def _list_layers(layer: Any, module: nn.Module) -> None:
     """Make the layers and weights of a Keras layer visible in torch module `module`, which may be the layer itself."""
     below = _sublayers(layer)

@@ -13,6 +13,7 @@ import numpy as np
 
 from innersight.errors import brief
 from innersight.registry import Registry
+from innersight.train.fixed import ImagesRead
 from innersight.train.logs.layers import LoggedHistogram, layer_records
 from innersight.train.logs.names import KNOWN, plain_name
 from innersight.train.records import finite, halve
@@ -44,7 +45,7 @@ class TrainingLog:
     """What a log holds. axis : what its steps count, "step" or "epoch".
 
     scalars : by name, as the program named them. epochs : names of scalars by epoch in a log by step. histograms : by
-    name. record : layers of our own telemetry.
+    name. record, images : of our own telemetry.
     title, files : of the format, and the names of the files that were read. notes : sentences on what was left out.
     """
 
@@ -53,6 +54,7 @@ class TrainingLog:
     epochs: set[str] = field(default_factory=set)
     histograms: dict[str, list[LoggedHistogram]] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    images: ImagesRead | None = None
     title: str = ""
     files: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
@@ -64,7 +66,7 @@ class TrainingLog:
     def document(self, layers: Sequence[str]) -> dict[str, Any]:
         """Return the training record: curves under plain names, and what belongs to one of these layers.
 
-        Returns {"scalars", "layers", "axis", "source": {"title", "files", "notes"}}, see docs/data-contract.md.
+        Returns {"scalars", "layers", "axis", "source": {"title", "logs", "notes"}}, see docs/data-contract.md.
         """
         notes = [*self.notes]
         rest = {name: found for name, found in self.scalars.items() if len(found.step)}
@@ -88,7 +90,7 @@ class TrainingLog:
         own = {name: found for name, found in self.record.items() if name in layers}
         if missing := [name for name in self.record if name not in layers]:
             notes.append(f"{len(missing):,} layers of the record are not in this network: {listed(missing)}.")
-        source = {"title": self.title, "files": list(self.files), "notes": notes}
+        source = {"title": self.title, "logs": list(self.files), "notes": notes}
         return {"scalars": scalars, "layers": {**own, **records}, "axis": self.axis, "source": source}
 
 
@@ -117,9 +119,13 @@ def listed(names: Collection[str], most: int = 4) -> str:
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
-def digest_of(document: Mapping[str, Any]) -> str:
+def digest_of(document: Mapping[str, Any], images: ImagesRead | None) -> str:
     """Return a digest of a training record."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+    facts, tensors = images or ({}, {})
+    digest = hashlib.sha256(json.dumps([document, facts], sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _known(name: str) -> bool:

@@ -4,13 +4,13 @@ import { h } from "./dom.js";
 import { count } from "./format.js";
 
 /** Return {element, follow}: a slider over `steps` (or epochs, as `axis` says), and `follow(listener)`, which calls the listener with the step at once and on every change. */
-export function stepClock(steps, axis = "step") {
+export function stepClock(steps, axis = "step", title = `Training ${axis}`) {
   const followers = [];
   const last = steps.length - 1;
   let at = last;
   const output = h("output", { class: "tabular clock-step" });
   const slider = h("input", { type: "range", min: "0", max: String(last), value: String(last), step: "1",
-    "aria-label": `Training ${axis}`, oninput: () => set(Number(slider.value)) });
+    "aria-label": title, oninput: () => set(Number(slider.value)) });
 
   function set(next) {
     at = next;
@@ -21,7 +21,7 @@ export function stepClock(steps, axis = "step") {
 
   set(last);
   return {
-    element: h("label", { class: "clock" }, h("span", {}, `Training ${axis}`), slider, output),
+    element: h("label", { class: "clock" }, h("span", {}, title), slider, output),
     follow(follower) {
       followers.push(follower);
       follower(steps[at]);

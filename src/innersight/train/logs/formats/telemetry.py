@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from innersight.storage.bounded import read_json, reading
+from innersight.train.fixed import read_images
 from innersight.train.logs.log import Series, TrainingLog, log_formats
 from innersight.train.records import checked_record
 
@@ -24,7 +25,7 @@ def telemetry(files: Mapping[str, Path]) -> TrainingLog:
     data = read_json(path, what="training record")
     with reading(path, "training record"):
         record = checked_record(data)
-    log = TrainingLog(record=record["layers"])
+    log = TrainingLog(record=record["layers"], images=read_images(path.parent))
     for name, found in record["scalars"].items():
         series = log.scalars[name] = Series()
         for step, value in zip(found["step"], found["value"], strict=True):

@@ -4,13 +4,17 @@ import { lineChart, ridges } from "../charts.js";
 import { stepClock, stepsOf } from "../clock.js";
 import { empty, facts, fill, h, select, settingsList } from "../dom.js";
 import { percent, testImages } from "../format.js";
+import { legend } from "../legend.js";
 import { panel } from "../panel.js";
 import { register } from "../router.js";
+import { saveButton } from "../save.js";
 import { scroller } from "../scroller.js";
 import { section } from "../section.js";
+import { drawOverlay, readMap } from "../sheet.js";
 import { getDocument } from "../source.js";
 import { layerStrips } from "../strips.js";
 import { missing, reason, urls } from "../study.js";
+import { tile } from "../tiles.js";
 
 const LAYER_CURVES = [
   ["weight_norm", "weight norm"],
@@ -46,7 +50,7 @@ register("/train", async ({ study }) => {
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Training"),
         h("h1", {}, `How ${study.model.name} was trained`)),
-      train ? [metrics(train), origin(train), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
+      train ? [metrics(train), origin(train), fixedImages(train.images), clock?.element, trainingCharts(train, clock), confusion(study, train.metrics), recipe(train.recipe)]
         : missing(study, "training", "This network comes without a training record.")),
   };
 });
@@ -81,12 +85,39 @@ function trainingCharts(train, clock = /** @type {Clock | null} */ (null)) {
   ];
 }
 
+/** Heatmaps of the same images in all epochs, under one slider and on one scale for each image. */
+function fixedImages(images) {
+  if (!images?.epoch.length) return null;
+  const { epoch, rows, maps, pixels, unit } = images;
+  const clock = stepClock(epoch, "epoch", "Epoch of the heatmaps");
+  const figures = rows.map((row, i) => {
+    const scale = { signed: row.signed, limit: row.high, clipped: false };
+    const element = tile(() => null, pixels.tile, { crisp: true, label: row.name });
+    const said = h("p", { class: "quiet tabular" });
+    clock.follow((now) => {
+      const at = epoch.indexOf(now);
+      const place = at * rows.length + i;
+      element.setAttribute("aria-label", `${row.name} after epoch ${now}: what counts for ${row.target[at]}`);
+      element.painter = async (canvas, room) => drawOverlay(canvas, room, { scale, seen: pixels, index: i,
+        map: await readMap(maps.sheet, place, maps.lo[place], maps.hi[place]) });
+      said.textContent = `${row.target[at]} ${percent(row.probability[at])}${row.predicted[at] === row.target[at] ? "" : `, predicted ${row.predicted[at]}`}`;
+    });
+    return h("figure", { class: "heatmap" }, h("figcaption", {}, h("strong", {}, row.name)),
+      saveButton(() => element.querySelector("canvas"), `heatmap ${row.name}`, () => ({ lines: [element.getAttribute("aria-label") ?? ""], scale, unit })),
+      element, said, legend(scale, unit));
+  });
+  return h("section", { "aria-label": "Heatmaps during training" }, h("h2", {}, "Heatmaps during training"),
+    h("p", { class: "quiet" }, `${images.title} at ${images.layer}: how much each location counted for the class, in ${unit}, with the weights of each epoch; epoch 0 is before the first. `
+      + "All epochs of an image share one scale."),
+    epoch.length > 1 ? clock.element : null, h("div", { class: "heatmaps" }, figures));
+}
+
 /** Where the numbers come from, if another program wrote them, and what of its log is not shown. */
 function origin({ source }) {
   if (!source) return null;
-  const { title, files, notes } = source;
-  return [h("p", { class: "quiet" }, `These numbers were read from a log (${title}: ${files.slice(0, 3).join(", ")}`
-    + `${files.length > 3 ? ` and ${files.length - 3} more` : ""}). The program that trained the network wrote them; Innersight did not measure them.`),
+  const { title, logs, notes } = source;
+  return [h("p", { class: "quiet" }, `These numbers were read from a log (${title}: ${logs.slice(0, 3).join(", ")}`
+    + `${logs.length > 3 ? ` and ${logs.length - 3} more` : ""}). The program that trained the network wrote them; Innersight did not measure them.`),
   notes.length ? h("ul", { class: "quiet" }, notes.map((note) => h("li", {}, note))) : null];
 }
 
