@@ -271,6 +271,8 @@ def test_toons_writes_class_folders(tmp_path):
         (["patterns", "toon", "stage2:1", "--out", "a.xyz"], "a.xyz: save a figure as .png"),
         (["patterns", "toon", "stage2:1", "--out", "src"], "is a folder; give a file in it"),
         (["patterns", "toon", "stage2:1", "--preview", "now.json"], "now.json: save a figure as .png"),
+        (["patterns", "toon", "stage2:1", "--film", "now.png"], "now.png: save a film as .webp, .gif or .mp4"),
+        (["patterns", "toon", "stage2:1", "--epochs"], "--epochs needs a film to write: add --film FILE.webp"),
         (["patterns", "toon", "stage2:1", "--size", "64 by 96"], "give a side in pixels such as 96"),
         (["patterns", "toon", "stage2:1", "--views", "zoom"], "'zoom' has no value; write zoom=0.1"),
         (["patterns", "toon", "stage2:1", "--views", "zooom=1"], "no option 'zooom'; did you mean zoom"),

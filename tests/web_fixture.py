@@ -194,6 +194,7 @@ def _layer(
         }
         for u in order
     ]
+    growth = np.stack([255 - patterns, patterns // 2, patterns], 1).reshape(-1, *patterns.shape[1:])
     weights = None
     if grid == 48:
         tiles = np.stack([tint(wavelet(7, u, units), colours[u]) for u in range(units)])
@@ -209,6 +210,7 @@ def _layer(
         "patterns": {
             "sheet": colour_sheet(patterns, files, f"{stem}-patterns"),
             "others": {"sheet": colour_sheet(patterns[:, ::-1], files, f"{stem}-others"), "each": 1},
+            "growth": {"sheet": colour_sheet(growth, files, f"{stem}-growth"), "stages": [0, 8, 128]},
             "units": list(range(drawn)),
             "settings": {"steps": 128, "size": 128, "learning_rate": 0.05, "image": "fourier"},
             "score": score,

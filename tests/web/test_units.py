@@ -225,3 +225,37 @@ def test_every_heatmap_stands_beside_whether_it_can_be_trusted(anywhere: Reader)
     badges = page.locator(".heatmap .badges")
     assert {text.split(" ")[0].strip() for text in badges.all_inner_texts()} == {"trusted", "doubtful"}
     assert "better than <b>chance</b>" in page.locator(".heatmap .standing").first.inner_text()
+
+
+@pytest.mark.browser
+def test_a_pattern_is_shown_as_it_arose(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1/u/2", "Unit 2")
+    page = anywhere.page
+    pattern = page.locator(".unit-pattern .growing").first
+    slider = pattern.get_by_role("slider")
+    assert pattern.locator("output").inner_text() == "finished after 128 updates"
+    assert pattern.locator("ins-tile").is_visible()
+    mean = """canvas => { const { width, height } = canvas;
+      const copy = Object.assign(document.createElement("canvas"), { width, height });
+      const context = copy.getContext("2d", { willReadFrequently: true });
+      context.drawImage(canvas, 0, 0);
+      const { data } = context.getImageData(0, 0, copy.width, copy.height);
+      return data.reduce((sum, byte, i) => sum + (i % 4 === 3 ? 0 : byte), 0) / data.length; }"""
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert pattern.locator("output").inner_text() == "after 8 updates"
+    assert not pattern.locator("ins-tile").is_visible()
+    drawn = pattern.locator("> canvas")
+    page.wait_for_function(
+        "canvas => canvas.width === 96 || canvas.width > 1 && canvas.width !== 300", arg=drawn.element_handle()
+    )
+    dark = drawn.evaluate(mean)
+    page.keyboard.press("Home")
+    assert pattern.locator("output").inner_text() == "random pixels"
+    page.wait_for_timeout(200)
+    assert drawn.evaluate(mean) > 1.2 * dark
+    pattern.get_by_role("button", name="Play how it arose").click()
+    page.wait_for_function(
+        "output => output.textContent.startsWith('finished')", arg=pattern.locator("output").element_handle()
+    )
+    assert pattern.get_by_role("button", name="Play how it arose").is_visible()

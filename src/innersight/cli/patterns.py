@@ -9,11 +9,14 @@ import typer
 from innersight.cli.command import UNITS, Call, Typed, command
 from innersight.cli.output import kept_beside
 from innersight.cli.progress import drawing
-from innersight.errors import InnersightError
-from innersight.render.formats import FIGURES, check
+from innersight.errors import InnersightError, printable
+from innersight.render.formats import FIGURES, FILMS, check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from innersight.model import Model
+    from innersight.patterns import PatternGrowth, PatternProgress
     from innersight.scan import Scan
 
 WHAT = Typed("WHAT")
@@ -21,6 +24,16 @@ VIEWS = Typed("NAME=VALUE,...")
 Estimate = Annotated[bool, typer.Option("--estimate", help="Print how long it will take, and stop.")]
 Preview = Annotated[Path | None, typer.Option(help="Figure file to rewrite every few seconds while patterns grow.")]
 Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did not change the response to white.")]
+Film = Annotated[
+    Path | None, typer.Option(help="Animation of how the patterns arose: .webp, .gif, or .mp4 (needs ffmpeg).")
+]
+_ONE_NETWORK = ("model", "what", "images", "scan", "keep")  # arguments of `patterns` that belong to one network
+Epochs = Annotated[
+    bool,
+    typer.Option(
+        "--epochs", help="Make the film of the weights after each epoch of a run that was trained with --keep-epochs."
+    ),
+]
 
 
 @command(
@@ -29,10 +42,19 @@ Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did 
     typed={"what": WHAT, "size": Typed("SIDE|HEIGHTxWIDTH"), "views": VIEWS, "scan": Typed("STUDY")},
 )
 def patterns(
-    call: Call, *, estimate: Estimate = False, preview: Preview = None, transparent: Transparent = False
+    call: Call,
+    *,
+    estimate: Estimate = False,
+    preview: Preview = None,
+    transparent: Transparent = False,
+    film: Film = None,
+    epochs: Epochs = False,
 ) -> None:
     """Run the same command again to resume after Ctrl-C: finished images are kept until the work is done."""
     check([preview] if preview else [], FIGURES)
+    check([film] if film else [], FILMS)
+    if epochs and film is None:
+        raise InnersightError("--epochs needs a film to write: add --film FILE.webp")
     asked = call.arguments
     if "scan" in asked:
         asked["scan"] = _scanned(call.model, Path(asked["scan"]))
@@ -43,10 +65,16 @@ def patterns(
         planned = plan(**{**asked, "model": call.model})
         typer.echo(json.dumps(vars(planned), indent=1) if call.json else str(planned))
         return
+    if film is not None and not epochs:
+        asked["growth"] = True
     with kept_beside(call.out, "patterns.png", asked.pop("keep", None)) as folder:
         with drawing("patterns", preview) as show:
             result = call.run(keep=folder, progress=show)
         call.deliver(result, transparent=transparent)
+        if film is not None:
+            with drawing("epochs", None) as show:
+                growth = _over_epochs(call, show) if epochs else result.growth
+            typer.echo(f"wrote {printable(growth.film(film))}", err=call.json)
 
 
 @command(UNITS, arguments=("model", "layer", "images"), without=("distance",))
@@ -55,6 +83,15 @@ def interpretability(call: Call) -> None:
     with drawing("patterns", None) as show:
         result = call.run(progress=show)
     call.deliver(result, "interpretability")
+
+
+def _over_epochs(call: Call, show: "Callable[[PatternProgress], None]") -> "PatternGrowth":
+    from innersight.patterns import over_epochs
+
+    asked = {
+        key: value for key, value in call.arguments.items() if key not in ("model", "what", "scan", "images", "keep")
+    }
+    return over_epochs(call.model, call.arguments["what"], progress=show, **asked)
 
 
 def _scanned(model: "Model", study: Path) -> "Scan":

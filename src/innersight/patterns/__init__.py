@@ -1,6 +1,7 @@
 """Patterns: the image that activates a unit or class most (activation maximization)."""
 
 from innersight.patterns.engine import estimate, patterns
+from innersight.patterns.growth import PatternGrowth, over_epochs
 from innersight.patterns.interpretability import Interpretability, interpretability
 from innersight.patterns.objectives import Objective, objectives
 from innersight.patterns.options import PatternOptions, Statistics, Views
@@ -12,6 +13,7 @@ __all__ = [
     "Interpretability",
     "Objective",
     "PatternEstimate",
+    "PatternGrowth",
     "PatternOptions",
     "PatternProgress",
     "Patterns",
@@ -22,6 +24,7 @@ __all__ = [
     "interpretability",
     "measure_statistics",
     "objectives",
+    "over_epochs",
     "parameterizations",
     "patterns",
 ]

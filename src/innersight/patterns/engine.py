@@ -18,6 +18,7 @@ from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.options import changed
+from innersight.patterns.growth import grown
 from innersight.patterns.jobs import FinishedPattern, Kept, PatternJob, Recipe
 from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.direction import driven
@@ -148,6 +149,7 @@ def patterns(
             () if beside is None else beside.examples,
             naturals.skipped,
             naturals.notes,
+            grown(model, chosen[span], settings) if settled.growth else None,
         )
 
     off = part(slice(len(targets), None)) if negatives else None

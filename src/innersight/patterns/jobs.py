@@ -4,7 +4,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.views import Window
 from innersight.storage.writing import write_tensors
+
+UNCHANGING = ("seed", "seeds", "negatives", "growth")  # options on which the image of one seed does not depend
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class FinishedPattern:
 
     begun, pixels : (rows, C, H, W) in 0..1, the random images and what became of them. importance : (rows, H, W) in
     0..1, how much each pixel mattered on the way. steps : taken. converged : whether it had stopped rising.
-    still : whether no gradient reached the images any more.
+    still : whether no gradient reached the images any more. stages, growth : where `PatternOptions.growth` asks for it
+    the updates after which the first image was kept, and (stages, C, H, W) float16 in 0..1.
     """
 
     job: PatternJob
@@ -100,16 +103,22 @@ class FinishedPattern:
     steps: int
     converged: bool
     still: bool
+    stages: tuple[int, ...] = ()
+    growth: Tensor = field(default_factory=lambda: torch.empty(0))
 
     __repr__ = brief
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder with one safetensors file for each finished job. digest : of model and settings."""
+    """A folder with one safetensors file for each finished job.
+
+    digest : of model and settings. growth : whether a job counts as finished only where its growth was kept.
+    """
 
     folder: Path
     digest: str
+    growth: bool = False
 
     @classmethod
     def open(cls, folder: str | Path, model: Model, settings: Mapping[str, Any]) -> "Kept":
@@ -121,9 +130,9 @@ class Kept:
             raise InnersightError(f"{folder}: patterns cannot be kept there ({error})") from error
         # What an image does not depend on may change between a run and its continuation.
         alone = ("variants", "diversity") if settings["variants"] == 1 else ()
-        known = {key: value for key, value in settings.items() if key not in ("seed", "seeds", "negatives", *alone)}
+        known = {key: value for key, value in settings.items() if key not in (*UNCHANGING, *alone)}
         text = json.dumps([model.digest(), known], sort_keys=True).encode()
-        return cls(folder, hashlib.sha256(text).hexdigest()[:16])
+        return cls(folder, hashlib.sha256(text).hexdigest()[:16], settings["growth"])
 
     def get(self, job: PatternJob) -> FinishedPattern | None:
         """Return a job that was finished before with the same model and settings, or None."""
@@ -132,14 +141,20 @@ class Kept:
             with safetensors.safe_open(path, framework="pt") as file:
                 facts = json.loads(file.metadata()["facts"])
                 begun, pixels, importance = (file.get_tensor(name) for name in ("begun", "pixels", "importance"))
+                growth = file.get_tensor("growth") if self.growth else torch.empty(0)
         except (OSError, safetensors.SafetensorError):
             return None
-        return FinishedPattern(job, begun, pixels, importance, facts["steps"], facts["converged"], facts["still"])
+        return FinishedPattern(
+            job, begun, pixels, importance, facts["steps"], facts["converged"], facts["still"],
+            tuple(facts.get("stages", ())), growth,
+        )  # fmt: skip
 
     def put(self, one: FinishedPattern) -> None:
         """Write a finished job. Raises WriteError where there is no room."""
         facts = {"steps": one.steps, "converged": one.converged, "still": one.still, "what": str(one.job.objective)}
+        facts |= {"stages": list(one.stages)}
         tensors = {"begun": one.begun, "pixels": one.pixels, "importance": one.importance}
+        tensors |= {"growth": one.growth} if len(one.growth) else {}
         write_tensors(self._path(one.job), tensors, {"facts": json.dumps(facts)})
 
     def _path(self, job: PatternJob) -> Path:

@@ -25,6 +25,7 @@ CHECK = 16  # steps between looks at how far the images are: the only times the 
 RISING = 0.01  # an image is finished when CHECK steps add less than this share of its rise
 ROWS, ROWS_ON_GPU = 16, 64
 USED = 0.5  # of what is free
+STAGES = {round(2 ** (half / 2)) for half in range(64)}  # updates after which a growing image is kept
 
 
 @dataclass(eq=False)
@@ -34,7 +35,7 @@ class _Slot:
     span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
     of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at
     the last step. trace : the objective under the view of each step. size : of the first gradient that is not zero, as
-    a power of two.
+    a power of two. grown : the age and the free numbers at the stages that are kept.
     """
 
     name: str
@@ -48,6 +49,7 @@ class _Slot:
     trace: list[Tensor] = field(default_factory=list)
     moved: Tensor | None = None
     size: Tensor | None = None
+    grown: list[tuple[int, Tensor]] = field(default_factory=list)
 
     def even(self, gradient: Tensor) -> Tensor:
         """Return a gradient of the free numbers as a multiple of `size`, exactly.
@@ -167,6 +169,10 @@ class PatternOptimizer:
                     slot.importance += mattered[row]
                     slot.age += 1
             self._optimizer.step()
+            if self._recipe.options.growth:
+                for _, (first, *_) in self._running:
+                    if first.age in STAGES:
+                        first.grown.append((first.age, first.free.detach().clone()))
 
     def _parts(self) -> Iterator[_Part]:
         """Split the batch where memory asks for it; jobs stay whole."""
@@ -238,6 +244,7 @@ class PatternOptimizer:
             else:
                 free = torch.stack([self._form.encode(self._recipe.init)] * job.rows)
             begun = self._form.decode(free.to(pixels.device))
+            stages, growth = self._grown(slots[0], begun[0], pixels[0])
             still = all(slot.moved is not None and not bool(slot.moved.any()) for slot in slots)
             importance = torch.stack([slot.importance for slot in slots])
             importance = quotient(importance, importance.amax((1, 2), keepdim=True))
@@ -247,8 +254,18 @@ class PatternOptimizer:
         gone = {id(slot.free) for slot in slots}
         self._optimizer.param_groups[0]["params"] = [p for p in parameters if id(p) not in gone]
         return FinishedPattern(
-            job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, converged, still
-        )
+            job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, converged, still,
+            stages, growth,
+        )  # fmt: skip
+
+    def _grown(self, slot: _Slot, begun: Tensor, pixels: Tensor) -> tuple[tuple[int, ...], Tensor]:
+        """Return the updates after which an image was kept, and (stages, C, H, W) float16; nothing if not asked for."""
+        if not self._recipe.options.growth:
+            return (), torch.empty(0)
+        between = [(age, free) for age, free in slot.grown if age < slot.age]
+        seen = [self._form.decode(free[None])[0] for _, free in between]
+        stages = (0, *(age for age, _ in between), slot.age)
+        return stages, torch.stack([begun, *seen, pixels]).half().cpu()
 
 
 def _settled(slot: _Slot) -> bool:

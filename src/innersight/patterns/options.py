@@ -152,6 +152,8 @@ class PatternOptions:
         When an image is finished: "converged" when it stops rising, or after `steps`; "steps" only after all steps.
     precision : str
         Type in which the passes are computed: "float32" or "bfloat16". Scores are always in the network's own type.
+    growth : bool
+        Keep each pattern as it was after 0, 1, 2, 3, 4, 6, 8, 11, 16, ... updates, for `Patterns.growth`.
     compile : bool or str
         Run the passes through torch.compile: True, or the name of a backend. Worth it for hundreds of units.
 
@@ -178,6 +180,7 @@ class PatternOptions:
     lr: float | None = None
     until: str = "converged"
     precision: str = "float32"
+    growth: bool = False
     compile: bool | str = False
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from innersight.model import Model
+from innersight.patterns.growth import PatternGrowth
 from innersight.patterns.objectives import Objective
 from innersight.patterns.responses import PatternExample
 from innersight.patterns.score import Score
@@ -48,6 +49,8 @@ class Patterns(Result):
         One sentence for each file that could not be read.
     notes : tuple of str
         How the images were understood.
+    growth : PatternGrowth or None
+        How the images arose, update by update, where the option `growth` asked for it.
 
     """
 
@@ -64,6 +67,7 @@ class Patterns(Result):
     natural: tuple[tuple[PatternExample, ...], ...] = ()
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    growth: PatternGrowth | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return addresses, scores and settings."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from innersight.patterns.growth import PatternGrowth
 from innersight.patterns.interpretability import Interpretability
 from innersight.patterns.result import PatternProgress, Patterns
 from innersight.patterns.score import Score
@@ -80,6 +81,28 @@ def pattern_progress(found: PatternProgress, *, columns: int = 8) -> "Figure":
     return image_grid(_colour(found, torch.cat([own for _, own in rows])), labels, title=title, columns=columns)
 
 
+@figures.register("Growth of patterns")
+def pattern_growth(found: PatternGrowth, *, stage: int | None = None, columns: int = 8) -> "Figure":
+    """Draw a row for each pattern, from the first stage to the last.
+
+    Parameters
+    ----------
+    stage
+        Position of a stage, counted from 0: all patterns at this stage alone.
+    columns
+        Patterns in a row at most, of a single stage.
+
+    """
+    if stage is not None:
+        labels = ["\n".join(textwrap.wrap(target, WIDTH)) for target in found.targets]
+        title = f"{found.model.name}: {found.unit} {found.stages[stage]}"
+        return image_grid(_colour(found, found.images[:, stage].float()), labels, title=title, columns=columns)
+    labels = [f"{target}\n{found.unit} {number}" for target in found.targets for number in found.stages]
+    title = f"{found.model.name}: how patterns arose"
+    images = _colour(found, found.images.flatten(0, 1).float())
+    return image_grid(images, labels, title=title, columns=len(found.stages))
+
+
 @figures.register("Interpretability of units")
 def interpretability(found: Interpretability) -> "Figure":
     """Draw the score of every unit with its interval, the highest first, against chance."""
@@ -103,7 +126,7 @@ def interpretability(found: Interpretability) -> "Figure":
     return figure
 
 
-def _colour(found: Patterns | PatternProgress, images: torch.Tensor) -> Any:
+def _colour(found: Patterns | PatternProgress | PatternGrowth, images: torch.Tensor) -> Any:
     return as_colour(images, found.model.input.shown)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import UInt8
 from torch import Tensor
 
 from innersight.render.colour import Scale, paint, scale_of
@@ -29,6 +30,15 @@ def html(figure: "Figure") -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return f'<img style="max-width:100%" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def raster(figure: "Figure") -> UInt8[np.ndarray, "H W 3"]:
+    """Return the pixels of a figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def new_figure(width: float, height: float) -> "Figure":

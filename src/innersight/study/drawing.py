@@ -1,5 +1,6 @@
 """What the panels of patterns share: the settings of the drawing, the order of the units, and their sheets."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from innersight.render.sheets import colour_sheet
 from innersight.storage.store import Item
 from innersight.storage.study_folder import written_by_innersight
 from innersight.study.context import StudyContext
+from innersight.study.panel import Outcome
 from innersight.study.plan import Plan
 from innersight.study.reader import StudyReader
 
@@ -49,13 +51,22 @@ def draw(context: StudyContext, what: Sequence[str | Target], steps: int, layer:
 
 
 def _options(plan: Plan, steps: int) -> dict[str, Any]:
-    return {"steps": steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds}
+    return {"steps": steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds, "growth": True}
 
 
-def scored(found: Patterns) -> dict[str, Any]:
-    """Return scores and settings as plain data."""
+def kept(found: Patterns) -> Outcome:
+    """Return the scores, settings and images of patterns, and how they arose, as an item holds them."""
     settings = {key: value for key, value in found.settings.items() if key not in ("views", "statistics")}
-    return {"score": [score.to_json() for score in found.scores], "settings": settings}
+    document: dict[str, Any] = {"score": [score.to_json() for score in found.scores], "settings": settings}
+    tensors = {"images": found.images}
+    if found.growth is not None:
+        # Every second stage is kept, those after a power of two updates: what is between them looks like them.
+        stages = found.growth.stages
+        last = len(stages) - 1
+        shown = [i for i, stage in enumerate(stages) if i == last or stage & (stage - 1) == 0]
+        document["stages"] = [stages[i] for i in shown]
+        tensors["growth"] = (found.growth.images[:, shown].float() * 255).round().byte()
+    return document, tensors
 
 
 def ranked(context: StudyContext, layer: str) -> list[int]:
@@ -85,6 +96,7 @@ def joined(reader: StudyReader, files: Path, parts: Sequence[Item]) -> dict[str,
     return {
         "sheet": colour_sheet(files, as_colour(images[first], reader.shown)),
         "others": _others(parts, files, reader.shown, first),
+        "growth": _growth(parts, files, reader.shown, first),
         "settings": parts[0].document["settings"],
         **{key: [entries[i] for i in first] for key, entries in rows.items()},
     }
@@ -97,3 +109,19 @@ def _others(parts: Sequence[Item], files: Path, shown: Sequence[int], first: Seq
         return None
     images = torch.cat(found)[first]
     return {"sheet": colour_sheet(files, as_colour(images.flatten(0, 1), shown)), "each": images.shape[1]}
+
+
+def _growth(parts: Sequence[Item], files: Path, shown: Sequence[int], first: Sequence[int]) -> dict[str, Any] | None:
+    """Return the patterns at the stages of the part that took longest: `stages` of every unit, in their order."""
+    each = [[int(stage) for stage in part.document.get("stages", ())] for part in parts]
+    if not all(each):
+        return None
+    stages = max(each, key=lambda own: own[-1])
+    rows = []
+    for part, own in zip(parts, each, strict=True):
+        growth = part.tensors()["growth"]
+        if growth.shape[1] != len(own):
+            raise ValueError(f"{growth.shape[1]} images of {len(own)} stages")
+        rows.append(growth[:, [bisect_right(own, stage) - 1 for stage in stages]])
+    images = torch.cat(rows)[first].flatten(0, 1).float() / 255
+    return {"sheet": colour_sheet(files, as_colour(images, shown)), "stages": stages}

@@ -34,7 +34,7 @@ interface Score {
   activation: number; natural: number; ratio: number | null; held?: number; p999?: number; agreement?: number | null;
   steps?: number; converged?: boolean; flags: string[];
 }
-interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[] }
+interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[]; growth: { sheet: Sheet; stages: number[] } | null }
 interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null;
 }

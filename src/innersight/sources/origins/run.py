@@ -40,14 +40,20 @@ def run(name: str, request: LoadRequest, *, epoch: str | None = None) -> Model:
     return replace(model, input=spec, labels=card.labels, name=title, notes=(), run=Path(name))
 
 
-def _kept(folder: Path, epoch: str) -> Path:
-    """Return the file with the weights of an epoch. Raises InnersightError naming the epochs that there are."""
-    kept = sorted(path.stem.partition("-")[2] for path in (folder / "checkpoints").glob("epoch-*.safetensors"))
-    numbers = [int(number) for number in kept if whole(number) is not None]
+def kept_epochs(folder: Path) -> list[int]:
+    """Return the numbers of the epochs whose weights a run kept, in order. Raises InnersightError for none."""
+    kept = [path.stem.partition("-")[2] for path in (folder / "checkpoints").glob("epoch-*.safetensors")]
+    numbers = sorted(int(number) for number in kept if whole(number) is not None)
     if not numbers:
         raise InnersightError(
             f"run:{folder} has no weights of single epochs; train with keep_epochs=True (--keep-epochs) to keep them"
         )
+    return numbers
+
+
+def _kept(folder: Path, epoch: str) -> Path:
+    """Return the file with the weights of an epoch. Raises InnersightError naming the epochs that there are."""
+    numbers = kept_epochs(folder)
     if whole(epoch) not in numbers:
         raise InnersightError(f"run:{folder} has no epoch {epoch!r}; it has {numbers[0]} to {numbers[-1]}")
     return folder / "checkpoints" / epoch_file(int(epoch))

@@ -57,11 +57,11 @@ def _planned(context: "StudyContext") -> Outcome:
 def _drawn(context: "StudyContext", classes: Sequence[int]) -> Outcome:
     """Draw classes, with twice the steps of a unit."""
     from innersight.address import ClassAddress
-    from innersight.study.drawing import draw, scored
+    from innersight.study.drawing import draw, kept
 
     found = draw(context, [ClassAddress(str(number)) for number in classes], context.plan.steps * 2)
-    labels = [context.model.labels[number] for number in classes]
-    return {"classes": list(classes), "labels": labels, **scored(found)}, {"images": found.images}
+    document, tensors = kept(found)
+    return {"classes": list(classes), "labels": [context.model.labels[one] for one in classes], **document}, tensors
 
 
 def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:

@@ -40,10 +40,11 @@ def _ranked(context: "StudyContext", layer: str, count: int) -> Outcome:
 
 def _drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome:
     from innersight.address import Address
-    from innersight.study.drawing import draw, scored
+    from innersight.study.drawing import draw, kept
 
     found = draw(context, [f"-{Address(layer, unit)}" for unit in units], context.plan.steps, layer)
-    return {"units": list(units), **scored(found)}, {"images": found.images}
+    document, tensors = kept(found)
+    return {"units": list(units), **document}, tensors
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:

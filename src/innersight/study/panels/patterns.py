@@ -45,16 +45,16 @@ def drawn(context: "StudyContext", layer: str, units: Sequence[int]) -> Outcome:
     import torch
 
     from innersight.address import Address
-    from innersight.study.drawing import draw, scored
+    from innersight.study.drawing import draw, kept
 
     found = draw(context, [Address(layer, unit) for unit in units], context.plan.steps, layer)
-    tensors = {"images": found.images}
+    document, tensors = kept(found)
     if context.plan.seeds > 1:
         others = [
             [one for j, one in enumerate(own) if j != best] for own, best in zip(found.every, found.best, strict=True)
         ]
         tensors["others"] = torch.stack([torch.stack(own) for own in others])
-    return {"units": list(units), **scored(found)}, tensors
+    return {"units": list(units), **document}, tensors
 
 
 def _layer(reader: "StudyReader", files: Path, row: dict[str, Any]) -> dict[str, Any]:
@@ -72,12 +72,10 @@ def select_units(found: dict[str, Any] | None, chosen: Selection) -> dict[str, A
         return None
     own = {**found, "sheet": chosen.cut(found["sheet"], kept)}
     own |= {key: [found[key][i] for i in kept] for key in ("units", "score")}
-    if others := found.get("others"):
-        each = others["each"]
-        own["others"] = {
-            **others,
-            "sheet": chosen.cut(others["sheet"], [i * each + j for i in kept for j in range(each)]),
-        }
+    for name, count in (("others", "each"), ("growth", "stages")):
+        if more := found.get(name):
+            each = more[count] if count == "each" else len(more[count])
+            own[name] = {**more, "sheet": chosen.cut(more["sheet"], [i * each + j for i in kept for j in range(each)])}
     return own
 
 

@@ -3,7 +3,8 @@
 import { enlarge } from "./dialog.js";
 import { facts, h, settingsList } from "./dom.js";
 import { number } from "./format.js";
-import { mapLabel, mapTile, badFlags, patternIndex, patternSentence, imageTile, unitScale } from "./layer.js";
+import { growing } from "./growth.js";
+import { mapLabel, mapTile, badFlags, patternIndex, patternSentence, unitScale } from "./layer.js";
 import { legend } from "./legend.js";
 import { urls } from "./study.js";
 
@@ -15,7 +16,7 @@ export function dialogPatterns(study, layer, units, at) {
     title: [`${layer.name}, unit ${unit}`],
     body: [
       h("div", { class: "enlarged" },
-        imageTile(layer.patterns.sheet, patternIndex(layer, unit), `pattern of unit ${unit}`),
+        growing(layer.patterns, patternIndex(layer, unit), `pattern of unit ${unit}`),
         h("div", {}, patternFacts(layer, unit),
           h("p", {}, h("a", { class: "button", href: urls.unit(layer.name, unit) }, `Details of unit ${unit}`)))),
       h("h3", {}, "Activation maps of the same unit"),

@@ -4,6 +4,7 @@ import { enlarge } from "../dialog.js";
 import { h } from "../dom.js";
 import { scoreFacts } from "../enlarged.js";
 import { plural, signed } from "../format.js";
+import { growing } from "../growth.js";
 import { badFlags, imageTile } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
@@ -71,7 +72,7 @@ function classItems({ sheet, classes, labels, settings, score }) {
 function patternOfClass({ study, number, label, documents }) {
   const found = documents.classes?.patterns;
   const i = found?.classes.indexOf(number) ?? -1;
-  return i >= 0 ? [h("div", { class: "saved" }, imageTile(found.sheet, i, `pattern of ${label}`)),
+  return i >= 0 ? [h("div", { class: "saved" }, growing(found, i, `pattern of ${label}`)),
     scoreFacts(found.score?.[i], found.settings, "class")]
     : missing(study, "classes", "No pattern of this class was computed.");
 }

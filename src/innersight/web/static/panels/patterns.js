@@ -3,6 +3,7 @@
 import { h, select } from "../dom.js";
 import { dialogPatterns, patternFacts } from "../enlarged.js";
 import { count, plural } from "../format.js";
+import { growing } from "../growth.js";
 import { badFlags, orders, patternIndex, patternNote, imageTile, sortUnits } from "../layer.js";
 import { saveAll } from "../lens.js";
 import { panel } from "../panel.js";
@@ -93,7 +94,7 @@ function patternsPanel(study, layer, state, change) {
 
 function patternOfUnit(study, layer, unit) {
   const i = patternIndex(layer, unit);
-  return i >= 0 ? [savedTile(imageTile(layer.patterns.sheet, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
+  return i >= 0 ? [savedTile(growing(layer.patterns, i, `pattern of unit ${unit}`), `${layer.name} ${unit} pattern`),
     patternFacts(layer, unit), otherSeeds(layer, unit, i)]
     : missing(study, "patterns", "No pattern of this unit was computed.");
 }
