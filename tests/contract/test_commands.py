@@ -68,8 +68,8 @@ def test_every_command_is_a_public_function_or_a_tool() -> None:
 BUILT = dict(get_command(app).commands)  # type: ignore[attr-defined]
 # Options of a command that its function does not have: how a result is written, listed and drawn, and the like.
 FURTHER = {
-    "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent",
-    "all_layers", "sprites", "words", "clip", "report", "fail_on", "study",
+    "json", "out", "weights", "device", "limit", "shared", "overlay", "estimate", "preview", "transparent", "film",
+    "epochs", "all_layers", "sprites", "words", "clip", "report", "fail_on", "study",
     "level", "show", "target", "versus", "density",
 }  # fmt: skip
 # Where a study's folder goes to may be a file too, which Python writes otherwise.
