@@ -155,7 +155,11 @@ def computed(folder: Path, home: Path) -> None:
 def scans(folder: Path, home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        write_sprites(scan(network(), "images", ["1"], out=folder, examples=1), folder)
+        found = scan(network(), "images", ["1"], out=folder, examples=1)
+        write_sprites(found, folder)
+        assert found.predictions is not None
+        found.predictions.to_json()
+        assert len(list(found.predictions)) <= found.images
 
 
 def audited(folder: Path, home: Path) -> None:
@@ -303,7 +307,13 @@ COLUMNS = [
     for line in TABLES[table].partition("(")[2].replace(", ", ",\n").splitlines()
     if line.strip() and line.split()[0] not in (")", "one", "key", "seconds", "finished", "phash")
 ]
-READ_BY = {"items": (report, computed), "identity": (again,), "scan": (scans, report), "scan_images": (scans,)}
+READ_BY = {
+    "items": (report, computed),
+    "identity": (again,),
+    "scan": (scans, report),
+    "scan_images": (scans,),
+    "scan_predictions": (scans,),
+}
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: str(name))

@@ -57,6 +57,7 @@ def stored(out: Path) -> tuple[Any, ...]:
         rows = db.execute(
             "SELECT number, name, label, class, phash, digest, broken FROM scan_images ORDER BY number"
         ).fetchall()
+        rows += db.execute("SELECT * FROM scan_predictions ORDER BY number").fetchall()
         state = db.execute("SELECT settings, done, images, file FROM scan").fetchone()
     files = sorted(path.name for path in (out / "values").iterdir())
     return rows, state, files, (out / "values" / state[3]).read_bytes()
@@ -87,7 +88,7 @@ def test_nothing_is_read_twice(folder: Path, finished: Path, monkeypatch: pytest
 
 def test_one_row_and_one_file(finished: Path) -> None:
     rows, state, files, _ = stored(finished)
-    assert [row[0] for row in rows] == list(range(COUNT + 1))
+    assert [row[0] for row in rows] == [*range(COUNT + 1), *(row[0] for row in rows[: COUNT + 1] if row[6] is None)]
     assert files == [state[3]]
     with closing(sqlite3.connect(finished / "index.sqlite")) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

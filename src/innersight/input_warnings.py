@@ -65,11 +65,6 @@ class InputLook:
         if self.unit is None:
             self.unit = unit_warnings(self._model, x)
 
-    def merge(self, sizes: Mapping[tuple[int, int], int], unit: tuple[str, ...] | None) -> None:
-        """Take in what was seen of later images."""
-        self.sizes.update(sizes)
-        self.unit = unit if self.unit is None else self.unit
-
     def tensors(self) -> dict[str, Tensor]:
         """Return what was seen, to be kept."""
         rows = [[*size, count] for size, count in sorted(self.sizes.items())]
@@ -79,10 +74,10 @@ class InputLook:
         return found
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` returned; what is not there was not seen."""
+        """Add what `tensors` returned, of later images; what is not there was not seen."""
         for height, width, count in tensors["sizes"].tolist() if "sizes" in tensors else ():
             self.sizes[height, width] += count
-        if "unit" in tensors:
+        if self.unit is None and "unit" in tensors:
             text = bytes(tensors["unit"].tolist()).decode()
             self.unit = tuple(text.split("\n")) if text else ()
 

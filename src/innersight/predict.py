@@ -18,11 +18,10 @@ from innersight.errors import printable
 from innersight.heads import readable
 from innersight.input_spec import InputSpec
 from innersight.input_warnings import InputLook
-from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.inputs import ImageEntry, ImageReader, Loaded, batched, class_of, content_of, network_input
 from innersight.model import Model
 from innersight.result import Result
 from innersight.statistics import wilson
-from innersight.train.data import content_of
 from innersight.train.split import learned_by
 
 BATCH = 32

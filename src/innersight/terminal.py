@@ -4,7 +4,7 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from innersight.errors import printable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from innersight.model import Model
     from innersight.patterns import Interpretability
     from innersight.predict import Prediction
-    from innersight.scan import Scan
+    from innersight.scan import Scan, ScanPredictions
     from innersight.trust import Trust
 
 LINE = 10_000  # columns, where no terminal says how many there are
@@ -382,4 +382,18 @@ def scan(found: "Scan") -> str:
         for name, row in found.summary().items()
     ]
     head = ["layer", "units", "grid", "dead", "always on", "selective", "twins", "not finite"]
-    return f"{table(head, rows)}\n{found.images:,} images"
+    return "\n".join([table(head, rows), f"{found.images:,} images", *_predictions(found.predictions)])
+
+
+def _predictions(found: "ScanPredictions | None") -> Iterator[str]:
+    """Yield accuracy and calibration of a scan, and what is confused most; nothing where no class is known."""
+    if found is None or found.accuracy is None:
+        return
+    low, high = found.interval
+    error, labels = found.calibration_error(), found.model.labels
+    parts = [f"accuracy {found.accuracy:.4f} (95%: {low:.4f} to {high:.4f}) on {found.labelled:,} labelled images"]
+    parts += [] if error is None else [f"calibration error {error:.3f}"]
+    parts += [f"the network was trained on {found.trained_on:,} of these images"] if found.trained_on else []
+    yield "; ".join(parts)
+    for true, predicted, count in [row for row in found.pairs() if row[0] != row[1]][:5]:
+        yield printable(f"{labels[true]} predicted as {labels[predicted]}: {count:,}")

@@ -16,9 +16,8 @@ from PIL import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
 
-from innersight.inputs import ImageEntry, ImageReader, batched, class_of
+from innersight.inputs import ImageEntry, ImageReader, batched, class_of, content_of
 from innersight.model import Model
-from innersight.train.data import content_of
 
 SIDE = 64  # of the thumbnails that are compared
 CELLS = 8  # of the coarse colours that suggest candidates

@@ -23,12 +23,20 @@ from innersight.errors import InnersightError, printable
 from innersight.heads import readable
 from innersight.image import Image
 from innersight.input_spec import InputSpec
-from innersight.inputs import Given, ImageEntry, ImageReader, Loaded, batched, class_of, network_input
+from innersight.inputs import (
+    Given,
+    ImageEntry,
+    ImageReader,
+    Loaded,
+    batched,
+    class_of,
+    content_of,
+    network_input,
+)
 from innersight.layers import default_layers, has_grid, last_grid
 from innersight.model import Model
 from innersight.scan.perceptual_hash import perceptual_hash
 from innersight.storage.study_folder import written_by_innersight
-from innersight.train.data import content_of
 
 BATCH = 32
 PIECE = 128  # images, the scores of which are kept together

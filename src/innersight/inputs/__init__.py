@@ -5,7 +5,7 @@ from innersight.inputs.kinds import Given, given, is_empty, repeatable
 from innersight.inputs.labels import Label, class_of, label_notes
 from innersight.inputs.numbers import again, by_number, chosen, count
 from innersight.inputs.reader import ImageReader, Images, read, read_one
-from innersight.inputs.reading import Loaded, ahead, batched, network_input, stream, threads
+from innersight.inputs.reading import Loaded, ahead, batched, content_of, network_input, stream, threads
 from innersight.inputs.tensors import Assumed
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "by_number",
     "chosen",
     "class_of",
+    "content_of",
     "count",
     "entries",
     "given",

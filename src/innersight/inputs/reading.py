@@ -1,5 +1,6 @@
 """Images read ahead by threads, in order, and stacked to what the network takes."""
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from innersight.brief import brief
 from innersight.errors import InnersightError, printable
-from innersight.image import ImageError
+from innersight.image import Image, ImageError
 from innersight.input_spec import InputSpec
 from innersight.inputs.entry import ImageEntry
 from innersight.memory_format import memory_format
@@ -46,6 +47,8 @@ class Loaded:
         For people.
     size : (int, int) or None
         (height, width) of the whole image.
+    contents : tuple of str
+        What `content_of` returns; empty where that was not asked for.
 
     """
 
@@ -56,12 +59,19 @@ class Loaded:
     stamp: str = ""
     name: str = ""
     size: tuple[int, int] | None = None
+    contents: tuple[str, ...] = ()
 
     __repr__ = brief
 
 
 def stream(
-    source: Iterable[ImageEntry], spec: InputSpec, workers: int, *, digests: bool, least: int = 1
+    source: Iterable[ImageEntry],
+    spec: InputSpec,
+    workers: int,
+    *,
+    digests: bool,
+    least: int = 1,
+    contents: bool = False,
 ) -> Generator[Loaded, None, None]:
     """Yield what was read, in order, while threads read ahead.
 
@@ -77,6 +87,8 @@ def stream(
         Take also the stamp and the digest of each.
     least
         Pixels that each side must have, as far as the network's input has as many.
+    contents
+        Take also what `content_of` returns of each.
 
     Returns
     -------
@@ -92,23 +104,25 @@ def stream(
     'gone.png: no such file'
 
     """
-    return ahead(source, lambda entry: load(entry, spec, digests=digests, least=least), workers)
+    return ahead(source, lambda entry: load(entry, spec, digests=digests, least=least, contents=contents), workers)
 
 
-def load(entry: ImageEntry, spec: InputSpec, *, digests: bool = False, least: int = 1) -> Loaded:
+def load(
+    entry: ImageEntry, spec: InputSpec, *, digests: bool = False, least: int = 1, contents: bool = False
+) -> Loaded:
     """Read one image, or say why it cannot be read.
 
-    digests : also its stamp and digest. least : pixels that each side must have.
+    digests : also its stamp and digest. least : pixels that each side must have. contents : also `content_of`.
     """
     stamp = entry.stamp() if digests else ""
     try:
-        loaded = read_entry(entry, spec, least)
+        loaded = read_entry(entry, spec, least, contents=contents)
     except ImageError as error:
         loaded = Loaded(entry, None, str(error))
     return replace(loaded, digest=entry.digest() if digests else "", stamp=stamp)
 
 
-def read_entry(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
+def read_entry(entry: ImageEntry, spec: InputSpec, least: int = 1, *, contents: bool = False) -> Loaded:
     """Read one image; least : pixels that each side must have. Raises ImageError where it cannot be read."""
     found = entry.load(spec).checked(spec)
     least = min(least, spec.height, spec.width)
@@ -117,7 +131,40 @@ def read_entry(entry: ImageEntry, spec: InputSpec, least: int = 1) -> Loaded:
             f"{printable(entry.name)}: {found.width}x{found.height} pixels are too small; each side needs at least "
             f"{least}"
         )
-    return Loaded(entry, found.values(spec), None, name=found.name, size=(found.height, found.width))
+    own = content_of(entry.bytes(), found) if contents else ()
+    size = found.height, found.width
+    return Loaded(entry, found.values(spec), None, name=found.name, size=size, contents=own)
+
+
+def content_of(data: bytes, image: Image) -> tuple[str, str]:
+    """Return digests of the bytes of an image's file and of its decoded pixels, whatever the size the network takes.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file.
+    image
+        What they decode to.
+
+    Returns
+    -------
+    (str, str)
+        20 hexadecimal digits each.
+
+    Examples
+    --------
+    >>> import innersight as ins
+    >>> from innersight import inputs
+    >>> from innersight.toons import draw
+    >>> image = ins.load_image(draw("ambra", seed=0).pixels)
+    >>> [len(one) for one in inputs.content_of(b"", image)]
+    [20, 20]
+
+    """
+    values = np.asarray(image.pil.convert("RGB")) if image.bands is None else np.asarray(image.bands)
+    pixels = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
+    pixels.update(np.ascontiguousarray(values).data)
+    return hashlib.sha256(data).hexdigest()[:20], pixels.hexdigest()[:20]
 
 
 def threads(workers: int | None) -> int:

@@ -20,8 +20,8 @@ from innersight.input_spec import InputSpec
 from innersight.inputs import ImageEntry, again, ahead, chosen
 from innersight.layer import ReceptiveField
 from innersight.model import Model
-from innersight.scan.ledger import Record
 from innersight.scan.perceptual_hash import near_duplicates, perceptual_hash
+from innersight.scan.record import Record
 
 LEAST = 16  # pixels of the network's input; a crop is no smaller
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -11,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +17,6 @@ from innersight import __version__, tap
 from innersight.call import public
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
-from innersight.input_warnings import InputLook
 from innersight.inputs import (
     Assumed,
     Given,
@@ -32,9 +29,14 @@ from innersight.inputs import (
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
 from innersight.scalars import at_least_one
-from innersight.scan.ledger import Ledger, Record, ScanProgress
+from innersight.scan.image_sums import ImageSums
+from innersight.scan.ledger import Ledger, ScanProgress
 from innersight.scan.options import Batching
+from innersight.scan.predictions import ScanPredictions
+from innersight.scan.record import Record
 from innersight.scan.result import Scan
+from innersight.scan.rows import Rows, ScratchRows
+from innersight.scan.scores import no_scores
 from innersight.scan.settings import Pairs
 from innersight.scan.shards import Parts, ScanPlan, run_local, run_remote
 from innersight.scan.statistics.extremes import decode
@@ -42,9 +44,9 @@ from innersight.scan.tally import Tally
 from innersight.storage.permit import ARCHIVE, Permit
 from innersight.storage.store import Store
 from innersight.storage.study_folder import written_by_innersight
+from innersight.train.split import learned_by
 
-FORMAT = 6  # of what is stored; raise it when that changes
-LOOK = ":look/"  # begins the names of what is kept of the input contract; no layer begins so
+FORMAT = 7  # of what is stored; raise it when that changes
 ProgressCallback = Callable[[int, int, str], None]
 
 
@@ -64,7 +66,7 @@ def scan(
     ray: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Scan:
-    """Find the images that every unit responds to most and least, and statistics of its activation, in one pass.
+    """Find the images that every unit responds to most and least, and what each image is predicted as, in one pass.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def scan(
     Returns
     -------
     Scan
-        Examples and statistics of every unit.
+        Examples and statistics of every unit; the predicted classes of every image; a sample of features.
 
     Raises
     ------
@@ -113,8 +115,9 @@ def scan(
 
     Notes
     -----
-    Memory does not grow with the number of images, except for 8 bytes of each where there is no `out`. It grows with
-    the square of the number of units for `correlate`, and with units times classes for `class_maps`.
+    Memory does not grow with the number of images: what is kept of each is on disk, in `out` or in a temporary file
+    that ends with the result. It grows with the square of the number of units for `correlate`, and with units times
+    classes for `class_maps`.
 
     Examples
     --------
@@ -123,13 +126,16 @@ def scan(
     >>> found = ins.scan(ins.load("small:8"), torch.rand(4, 3, 80, 80), ["stage1"], examples=2)
     >>> found.images, len(found.examples("stage1:0"))
     (4, 2)
+    >>> found.predictions.images, found.predictions.labelled
+    (4, 0)
 
     """
     at_least_one(examples=examples, max_duplicates=max_duplicates)
     batching = batching or Batching()
     described = check_layers(model, tuple(layers) if layers else default_layers(model))
     data, assumed = repeatable(images), Assumed(model.input)
-    plan = ScanPlan(described, examples, max_duplicates, batching, correlate, class_maps, digests=out is not None)
+    known = learned_by(model.run)
+    plan = ScanPlan(described, examples, max_duplicates, batching, correlate, class_maps, out is not None, known)
     work = _Work(model, plan)
     with ExitStack() as stack:
         source: Iterator[ImageEntry] = map(assumed.add, entries(data, model.labels))
@@ -148,11 +154,10 @@ def scan(
             unmarked = ledger.remember(names)
         stack.enter_context(tap.untouched(model))
         stack.enter_context(torch.no_grad())
-        look = work.look
         shards = (
-            run_local(model, plan, source, work.layers, look)
+            run_local(model, plan, source, work.layers, work.sums)
             if ray is None
-            else run_remote(model, plan, source, ray, look)
+            else run_remote(model, plan, source, ray, work.sums)
         )
         waiting: list[Record] = []
         for parts, records in stack.enter_context(closing(shards)):
@@ -271,15 +276,15 @@ class _Work:
     """A scan while it runs: statistics, and the records of the images kept.
 
     done : entries of the source read so far. images : those that could be read. labels : how many of them have each
-    label and number of its class, -1 for none of the model's. look : checks of the input contract. hashes : of all
-    images, where there is no ledger.
+    label and number of its class, -1 for none of the model's. sums : what is kept of the images beside the layers.
+    scratch : the rows of all images, where there is no ledger.
     """
 
     def __init__(self, model: Model, plan: ScanPlan) -> None:
         self.model, self.limit, self.layers = model, plan.examples, plan.empty(model)
         self.records: dict[int, Record] = {}
-        self.hashes: array[int] | None = None if plan.digests else array("q")
-        self.look = InputLook(model)
+        self.scratch = None if plan.digests else ScratchRows()
+        self.sums = ImageSums(model)
         self.skipped: list[str] = []
         self.labels: Counter[tuple[str, int]] = Counter()
         self.done = self.images = 0
@@ -293,14 +298,14 @@ class _Work:
         self.images += len(read)
         self.skipped += [record.broken for record in records if record.broken is not None]
         self.labels.update((record.label, record.class_) for record in read if record.label is not None)
-        if self.hashes is not None:
-            self.hashes.extend(record.phash for record in read)
+        if self.scratch is not None:
+            self.scratch.add(records)
         self.records |= {record.number: record for record in read}
         self.records = {number: self.records[number] for number in self.kept()}
 
     def kept(self) -> list[int]:
-        """Return the numbers of the images that any unit keeps, in order."""
-        found: list[Tensor] = []
+        """Return the numbers of the images that any unit keeps, and of those in the sample of features, in order."""
+        found = [self.sums.kept()]
         for statistics in self.layers.values():
             tensors = statistics.tensors(("highest", "lowest", "bands", "presence"))
             found += [torch.unique(decode(tensors[f"{end}/keys"])[1]) for end in ("highest", "lowest")]
@@ -311,7 +316,7 @@ class _Work:
     def tensors(self) -> dict[str, Tensor]:
         """Return all sums by `LAYER/STATISTIC/name`."""
         sums = {f"{name}/{key}": tensor for name, part in self.layers.items() for key, tensor in part.tensors().items()}
-        return sums | {f"{LOOK}{key}": tensor for key, tensor in self.look.tensors().items()}
+        return sums | self.sums.tensors()
 
     def resume(self, ledger: Ledger, before: ScanProgress) -> None:
         """Continue where the stored scan stopped."""
@@ -319,8 +324,9 @@ class _Work:
         for name, statistics in self.layers.items():
             own = f"{name}/"
             statistics.load({key[len(own) :]: value for key, value in before.tensors.items() if key.startswith(own)})
-        stored = {key.removeprefix(LOOK): value for key, value in before.tensors.items() if key.startswith(LOOK)}
-        self.look.load(stored)
+        self.sums.load(before.tensors)
+        if bool((self.sums.kept() >= self.done).any()):
+            raise ValueError(f"features of images beyond the {self.done} that were scanned")
         self.records = ledger.records(self.kept())
         self.skipped = ledger.broken()
         self.labels = Counter(ledger.labels())
@@ -331,7 +337,8 @@ class _Work:
     def result(self, images: Given | None, ledger: Ledger | None, assumed: Sequence[str] = ()) -> Scan:
         """Return what was found. assumed : notes on what was assumed of tensors."""
         notes = (*(() if images is None else images.notes), *assumed)
-        hashes = partial(np.asarray, self.hashes, np.int64) if ledger is None else ledger.hashes
+        rows: Rows | None = ledger or self.scratch
+        assert rows is not None
         tallies = {name: Tally(part.tensors(), self.images, part.grid) for name, part in self.layers.items()}
         return Scan(
             self.model,
@@ -341,12 +348,16 @@ class _Work:
             self.images,
             tuple(self.skipped),
             (*notes, *self._notes(tallies)),
-            hashes,
+            rows.hashes,
             images if images is not None and not images.of_files else None,
-            warnings=self.look.warnings,
+            warnings=self.sums.look.warnings,
+            features=self.sums.features.result(),
+            predicted=None if no_scores(self.model) else partial(ScanPredictions.of, self.model, rows, self.images),
         )
 
     def _notes(self, tallies: Mapping[str, Tally]) -> Iterator[str]:
+        if reason := no_scores(self.model):
+            yield f"{self.model.name} gives no class scores, so no predictions are kept: {reason}"
         # Numbers that a data set or a `.cls` gives are meant as such; folders may be named by anything.
         folders = {one.label for one in self.records.values() if one.label in Path(one.name).parts[:-1]}
         yield from label_notes(self.labels, folders, self.model.labels)

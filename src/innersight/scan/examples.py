@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from innersight.address import Address, parse
 from innersight.errors import InnersightError
 
@@ -81,6 +84,27 @@ def unit_of(address: str | Address) -> _Unit:
     if address.unit is None:
         raise InnersightError(f"{str(address)!r} must name one unit: write {address.layer}:0")
     return _Unit(address.layer, address.unit)
+
+
+def correlation_of(scan: "Scan", layer: str, other: str) -> Float[Tensor, "units others"]:
+    """Return the correlation of two layers' units; see `Scan.correlation`."""
+    one, two = scan.tally(layer)[1].correlations, scan.tally(other)[1].correlations
+    if other in one:
+        return one[other]
+    if layer in two:
+        return two[layer].T
+    raise InnersightError(f"{layer} and {other} were not correlated: scan with correlate=[({layer!r}, {other!r})]")
+
+
+def similar_units(scan: "Scan", address: str | Address, layer: str | None, limit: int) -> tuple[SimilarUnit, ...]:
+    """Return the units that respond to the same images; see `Scan.similar`."""
+    one = unit_of(address)
+    scan.tally(one.layer, [one.unit])
+    where = layer or one.layer
+    row = correlation_of(scan, one.layer, where)[one.unit]
+    order = [unit for unit in row.argsort(descending=True, stable=True).tolist() if row[unit] == row[unit]]
+    own = one.unit if where == one.layer else None
+    return tuple(SimilarUnit(f"{where}:{unit}", float(row[unit])) for unit in order if unit != own)[:limit]
 
 
 def unit_rows(scan: "Scan", layer: str, tally: "Tally") -> list[dict[str, Any]]:

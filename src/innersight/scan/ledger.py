@@ -13,6 +13,8 @@ from torch import Tensor
 
 from innersight.errors import InnersightError, brief, printable
 from innersight.inputs import ImageEntry
+from innersight.scan.record import Record
+from innersight.scan.rows import TABLES, insert
 from innersight.storage import index
 from innersight.storage.permit import Names, own_identity, remember, scanned_names
 from innersight.storage.store import Store, clear_errors, load_tensors
@@ -22,24 +24,6 @@ from innersight.storage.writing import remove_leftovers, write_tensors
 _PREFIX, _VALUES = "scan-", "values"
 _FILE = re.compile(r"scan-\d{10,20}\.safetensors", re.ASCII)
 SPRITES = "sprites"  # the folder of sheets of its examples
-
-
-@dataclass(frozen=True)
-class Record:
-    """An image of the scan.
-
-    label : the name of its class in its source. class_ : number of the model's class, or -1. phash : its perceptual
-    hash. stamp, digest : see `innersight.inputs.ImageEntry`. broken : why it could not be read.
-    """
-
-    number: int
-    name: str
-    label: str | None
-    class_: int
-    phash: int
-    stamp: str = ""
-    digest: str = ""
-    broken: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +37,7 @@ class ScanProgress:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The tables `scan` and `scan_images` of a study's index, and one file of sums in its `values/`."""
+    """The tables `scan`, `scan_images` and `scan_predictions` of a study's index, and a file of sums in `values/`."""
 
     store: Store
 
@@ -65,12 +49,12 @@ class Ledger:
         """
         ledger, inside = cls(store), store.inside
         with clear_errors(store.folder), index.writing(inside) as db:
-            for table in ("scan", "scan_images"):
+            for table in ("scan", *TABLES):
                 if not index.has(db, table):
                     db.execute(index.TABLES[table])
+                if overwrite:
+                    db.execute(f"DELETE FROM {table}")
             if overwrite:
-                db.execute("DELETE FROM scan")
-                db.execute("DELETE FROM scan_images")
                 inside.clear(SPRITES)
         row = ledger._scan()
         if row is not None:
@@ -133,16 +117,12 @@ class Ledger:
         """
         inside = self.store.inside
         file = f"{_PREFIX}{done:010}.safetensors"
-        rows = [
-            (r.number, r.name, r.label, r.class_, r.phash, r.stamp, r.digest, r.broken)
-            for r in records
-        ]  # fmt: skip
         with clear_errors(self.store.folder):
             # In a folder of its own: safetensors writes by way of a hidden file, which a kill leaves behind.
             write_tensors(inside.path(_VALUES, file), tensors, durable=True)
             self.remember(names, (record.name for record in records))
             with index.writing(inside) as db:
-                db.executemany("INSERT INTO scan_images VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                insert(db, records)
                 db.execute(
                     "INSERT OR REPLACE INTO scan VALUES (1, ?, ?, ?, ?)",
                     (_text(settings), done, images, file),
@@ -199,7 +179,7 @@ class Ledger:
 
     def broken(self) -> list[str]:
         """Return one sentence for each file that could not be read."""
-        rows = self._rows("SELECT broken FROM scan_images WHERE broken NOT NULL ORDER BY number", (str,))
+        rows = self.rows("SELECT broken FROM scan_images WHERE broken NOT NULL ORDER BY number", (str,))
         return [row[0] for row in rows]
 
     def labels(self) -> dict[tuple[str, int], int]:
@@ -208,7 +188,7 @@ class Ledger:
             "SELECT label, class, COUNT(*) FROM scan_images WHERE label NOT NULL AND broken IS NULL "
             "GROUP BY label, class ORDER BY MIN(number)"
         )
-        return {(label, class_): count for label, class_, count in self._rows(query, (str, int, int))}
+        return {(label, class_): count for label, class_, count in self.rows(query, (str, int, int))}
 
     def of_class(self, class_: int) -> list[int]:
         """Return the numbers of the images read that belong to a class of the model."""
@@ -221,6 +201,11 @@ class Ledger:
         with index.reading(self.store.inside) as db, written_by_innersight(f"{self.store.folder}, its scan"):
             rows = db.execute("SELECT phash FROM scan_images WHERE broken IS NULL")
             return np.fromiter((row[0] for row in rows), np.int64)
+
+    def rows(self, query: str, kinds: tuple[Any, ...], parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, whose values are of these types. Raises InnersightError for others."""
+        with index.reading(self.store.inside) as db:
+            return [index.typed(row, kinds, self.store.inside) for row in db.execute(query, parameters)]
 
     def _scan(self) -> tuple[int, int, str, str] | None:
         with index.reading(self.store.inside) as db:
@@ -239,10 +224,6 @@ class Ledger:
 
     def _settings(self, row: tuple[int, int, str, str]) -> dict[str, Any]:
         return parsed(row[3], f"{self.store.folder / index.INDEX}, the settings of its scan")
-
-    def _rows(self, query: str, kinds: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        with index.reading(self.store.inside) as db:
-            return [index.typed(row, kinds, self.store.inside) for row in db.execute(query)]
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> None:

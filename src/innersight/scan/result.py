@@ -19,9 +19,11 @@ from innersight.model import Model
 from innersight.receptive_field import receptive_fields
 from innersight.result import Result, drawn
 from innersight.scan.crops import Crop, crops, reopen
-from innersight.scan.examples import Example, SimilarUnit, unit_of, unit_rows
-from innersight.scan.ledger import Record
+from innersight.scan.examples import Example, SimilarUnit, correlation_of, similar_units, unit_of, unit_rows
+from innersight.scan.features import Features
 from innersight.scan.perceptual_hash import Duplicates
+from innersight.scan.predictions import ScanPredictions
+from innersight.scan.record import Record
 from innersight.scan.tally import Tally
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scan(Result):
-    """For every unit of the layers scanned: its examples, how often it is active, and which class it responds to.
+    """For every unit its examples, how often it is active and for which class; for every image what is predicted.
 
     Attributes
     ----------
@@ -41,7 +43,7 @@ class Scan(Result):
     layers : dict of str to Tally
         The statistics of each layer, by name.
     records : Mapping of int to Record
-        Of the images that any unit keeps, by number.
+        Of the images that any unit keeps, and of those in `features`, by number.
     limit : int
         Examples asked for.
     images : int
@@ -58,6 +60,11 @@ class Scan(Result):
         Opens an image by its name.
     warnings : tuple of str
         What of the input contract seems wrong, see `innersight.input_warnings`.
+    features : Features or None
+        The vectors of up to 2,000 images, drawn at random, in the last rectified layer: what is usual for the network.
+        None for a network without class scores, or without maps larger than 1x1.
+    predicted : callable or None
+        Reads `predictions`.
 
     """
 
@@ -72,6 +79,13 @@ class Scan(Result):
     dataset: Any = field(default=None, repr=False)
     again: Callable[[str], ImageEntry] = field(default=again, repr=False)
     warnings: tuple[str, ...] = ()
+    features: Features | None = None
+    predicted: Callable[[], ScanPredictions] | None = field(default=None, repr=False)
+
+    @cached_property
+    def predictions(self) -> ScanPredictions | None:
+        """What every image is predicted as; None for a network without class scores."""
+        return None if self.predicted is None else self.predicted()
 
     def examples(
         self, address: str | Address, *, limit: int | None = None, lowest: bool = False
@@ -196,13 +210,7 @@ class Scan(Result):
             For layers that were not scanned or not correlated.
 
         """
-        other = other or layer
-        one, two = self._tally(layer, []).correlations, self._tally(other, []).correlations
-        if other in one:
-            return one[other]
-        if layer in two:
-            return two[layer].T
-        raise InnersightError(f"{layer} and {other} were not correlated: scan with correlate=[({layer!r}, {other!r})]")
+        return correlation_of(self, layer, other or layer)
 
     def similar(self, address: str | Address, *, layer: str | None = None, limit: int = 8) -> tuple[SimilarUnit, ...]:
         """Return the units that respond to the same images as a unit, by the correlation of their peaks.
@@ -227,13 +235,7 @@ class Scan(Result):
             For layers that were not scanned or not correlated.
 
         """
-        one = unit_of(address)
-        self._tally(one.layer, [one.unit])
-        where = layer or one.layer
-        row = self.correlation(one.layer, where)[one.unit]
-        order = [unit for unit in row.argsort(descending=True, stable=True).tolist() if row[unit] == row[unit]]
-        own = one.unit if where == one.layer else None
-        return tuple(SimilarUnit(f"{where}:{unit}", float(row[unit])) for unit in order if unit != own)[:limit]
+        return similar_units(self, address, layer, limit)
 
     def class_maps(self, address: str | Address) -> Float[Tensor, "classes h w"]:
         """Return the mean map of a unit over the images of each class.
@@ -357,6 +359,7 @@ class Scan(Result):
             "notes": list(self.notes),
             "warnings": list(self.warnings),
             "summary": self.summary(),
+            "predictions": None if self.predictions is None else self.predictions.to_json(),
             "layers": {name: unit_rows(self, name, tally) for name, tally in self.layers.items()},
         }
 

@@ -34,6 +34,10 @@ TABLES = {
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, label TEXT, class INTEGER NOT NULL, phash INTEGER NOT NULL,
     stamp TEXT NOT NULL, digest TEXT NOT NULL, broken TEXT
 )""",
+    "scan_predictions": """CREATE TABLE scan_predictions (
+    number INTEGER PRIMARY KEY, predicted INTEGER NOT NULL, score REAL NOT NULL, confidence REAL, best BLOB NOT NULL,
+    own REAL, rank INTEGER, trained INTEGER
+)""",
 }
 LONGEST = 2**28  # bytes of one value
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")

@@ -15,8 +15,9 @@ from innersight.image import ImageError
 from innersight.receptive_field import receptive_fields
 from innersight.scan import Example, Scan, load_scan
 from innersight.scan.crops import Crop, ReopenedImage, crops, reopen, resized
-from innersight.scan.ledger import Ledger, Record
+from innersight.scan.ledger import Ledger
 from innersight.scan.perceptual_hash import Duplicates
+from innersight.scan.record import Record
 from innersight.study.context import StudyContext
 from innersight.study.panel import Outcome
 

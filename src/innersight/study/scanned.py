@@ -7,7 +7,8 @@ import numpy as np
 
 from innersight.errors import InnersightError
 from innersight.scan.engine import FORMAT
-from innersight.scan.ledger import Ledger, Record
+from innersight.scan.ledger import Ledger
+from innersight.scan.record import Record
 from innersight.storage.permit import Permit
 from innersight.storage.store import Store
 

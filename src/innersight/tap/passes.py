@@ -147,11 +147,13 @@ def capture(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = True
     return Captured(activations, output)
 
 
-def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]]) -> None:
+def read(
+    model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]], *, stop: bool = True
+) -> Tensor | None:
     """Run network input and hand each layer's activation to its reader at the moment it is there.
 
     Nothing is copied or kept, so a reader must neither change the activation nor hold on to it: what follows in the
-    network may write over it. The pass ends at the last layer.
+    network may write over it.
 
     Parameters
     ----------
@@ -161,6 +163,13 @@ def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]
         (B, C, H, W) network input.
     readers
         By layer, a function that is called with the activation (B, units, h, w).
+    stop
+        End the pass at the last layer; otherwise it runs to the logits.
+
+    Returns
+    -------
+    torch.Tensor or None
+        (B, classes) logits of a pass that ran to the end.
 
     Raises
     ------
@@ -186,14 +195,16 @@ def read(model: Model, x: Tensor, readers: Mapping[str, Callable[[Tensor], None]
         def hand_over(output: Tensor) -> None:
             readers[layer](output)
             reached.add(layer)
-            if len(reached) == len(readers):
+            if stop and len(reached) == len(readers):
                 raise Reached
 
         return hand_over
 
+    output = None
     with _handled(model, {layer: handler(layer) for layer in readers}), suppress(Reached):
-        model.logits(x)
+        output = model.logits(x)
     _require(model, list(readers), reached)
+    return output
 
 
 def leaf(model: Model, x: Tensor, layers: Sequence[str], *, stop: bool = False) -> Captured:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from innersight.errors import InnersightError, printable
-from innersight.image import Image, ImageError
+from innersight.image import ImageError
 from innersight.input_spec import InputSpec
-from innersight.inputs import ImageEntry, ahead
+from innersight.inputs import ImageEntry, ahead, content_of
 from innersight.storage.writing import replacing, write_text
 from innersight.train.listing import Listing, chosen_entries
 
@@ -187,14 +187,6 @@ class Batches:
                 torch.from_numpy(np.asarray(self._images.pixels[self._images.rows[mine[part]]])),
                 torch.from_numpy(targets),
             )
-
-
-def content_of(data: bytes, image: Image) -> tuple[str, str]:
-    """Return digests of the bytes of an image's file and of its decoded pixels, whatever the size the network takes."""
-    values = np.asarray(image.pil.convert("RGB")) if image.bands is None else np.asarray(image.bands)
-    pixels = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
-    pixels.update(np.ascontiguousarray(values).data)
-    return hashlib.sha256(data).hexdigest()[:20], pixels.hexdigest()[:20]
 
 
 def _key(listing: Listing, spec: InputSpec) -> str:
