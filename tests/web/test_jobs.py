@@ -117,3 +117,96 @@ def test_a_study_stopped_before_the_test_of_heatmaps_does_not_ask_for_images(tmp
     (why,) = [entry["why"] for entry in about["missing"] if entry["what"] == "trust"]
     assert "have not been tested yet" in why
     assert "at least" not in why
+
+
+class Played:
+    """Jobs that a page believes to be computed: what the server would say of one, and when it hears of a cancel."""
+
+    def __init__(self, page: Any, *events: dict[str, Any]) -> None:
+        self.job: dict[str, Any] = {
+            "id": "0" * 16, "request": {"kind": "activations", "layer": "stage2"}, "state": "waiting", "share": 0.0,
+            "what": "", "documents": [], "error": None, "seconds": 0.0,
+        }  # fmt: skip
+        self.events, self.cancels, self.asked = events, [], 0
+        page.route("**/api/jobs", self._jobs)
+        page.route("**/api/jobs/*/events", self._events)
+        page.route("**/api/jobs/0000000000000000", self._cancel)
+
+    def _jobs(self, route: Any) -> None:
+        self.asked += route.request.method == "POST"
+        route.fulfill(json=[] if route.request.method == "GET" else self.job)
+
+    def _events(self, route: Any) -> None:
+        lines = [f"event: job\ndata: {json.dumps({**self.job, **event})}\n\n" for event in self.events]
+        route.fulfill(content_type="text/event-stream", body="retry: 100000\n\n" + "".join(lines))
+
+    def _cancel(self, route: Any) -> None:
+        # The answer waits until the test gives it.
+        self.cancels.append(route)
+
+    def answer(self) -> None:
+        (route,) = self.cancels
+        route.fulfill(json={**self.job, "state": "cancelled"})
+
+
+def begun(chromium: Any, address: str, *events: dict[str, Any]) -> tuple[Reader, Played]:
+    reader = Reader(chromium, f"{address}#/l/stage2")
+    played = Played(reader.page, *events)
+    reader.page.evaluate(
+        """() => {
+          window.bars = [];
+          new MutationObserver(() => {
+            const bar = document.querySelector(".job progress");
+            if (bar) window.bars.push(bar.value);
+          }).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["value"] });
+        }"""
+    )
+    reader.page.get_by_role("button", name="Compute the activation maps of this layer").click()
+    reader.page.locator(".job").wait_for()
+    return reader, played
+
+
+def test_a_cancel_is_acknowledged_before_the_server_answers(chromium: Any, address: str) -> None:
+    reader, played = begun(chromium, address, {"state": "running", "share": 0.1, "what": "activations of stage2"})
+    state = reader.page.locator(".job-state")
+    reader.page.locator(".job", has_text="activations of stage2").wait_for()
+    reader.page.locator(".job").get_by_role("button", name="Cancel").click()
+    assert state.inner_text() == "Cancelling …"
+    assert reader.page.locator(".job").get_by_role("button", name="Cancel").is_disabled()
+    # A second passes, and it still says so.
+    reader.page.wait_for_timeout(1200)
+    assert state.inner_text() == "Cancelling …"
+    played.answer()
+    reader.wait("document.querySelector('.job-state').textContent === 'Cancelled'")
+    reader.close()
+
+
+def test_a_bar_never_goes_back_and_the_time_left_is_that_of_the_work_itself(chromium: Any, address: str) -> None:
+    opening = {"state": "running", "share": 0.0, "what": "opening the network", "seconds": 20.0}
+    work = [
+        {"state": "running", "share": share, "what": "activations of stage2", "seconds": seconds}
+        for share, seconds in ((0.2, 22.0), (0.5, 25.0), (0.35, 26.0), (0.6, 28.0), (0.5, 30.0))
+    ]
+    reader, _ = begun(chromium, address, opening, *work)
+    reader.page.locator(".job-state", has_text="left").wait_for()
+    reader.wait("document.querySelector('.job-state').textContent.includes('30 s so far')")
+    # 10 s of work for half of it, not 30 s with the opening of the network.
+    assert "about 10 s left" in reader.page.locator(".job-state").inner_text()
+    bars = reader.page.evaluate("window.bars")
+    assert bars == sorted(bars)
+    assert bars[-1] == 0.6
+    reader.close()
+
+
+def test_what_is_queued_is_not_offered_again(chromium: Any, address: str) -> None:
+    reader, played = begun(chromium, address, {"state": "waiting"})
+    offer = reader.page.get_by_role("button", name="Compute the activation maps of this layer")
+    assert offer.is_disabled()
+    reader.go("#/i/p0", "")
+    reader.go("#/l/stage2", "This layer")
+    reader.wait("document.querySelector('.offer')?.disabled")
+    assert played.asked == 1
+    reader.page.locator(".job").get_by_role("button", name="Cancel").click()
+    played.answer()
+    reader.wait("document.querySelector('.offer') && !document.querySelector('.offer').disabled")
+    reader.close()

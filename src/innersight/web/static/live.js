@@ -147,14 +147,16 @@ function jobRow(study, first) {
     h("span", { class: "job-actions" }, link, stop, close), bar, state);
   let job = first;
   let since = performance.now();
+  let opened = 0; // seconds until the network was open: they say nothing about what is left
   const write = () => {
-    if (!stop.disabled || finished(job)) fill(state, job.error ?? stateText(job, job.seconds + (performance.now() - since) / 1000));
+    if (!stop.disabled || finished(job)) fill(state, job.error ?? stateText(job, job.seconds + (performance.now() - since) / 1000, opened));
   };
   const ticking = setInterval(() => (element.isConnected && !finished(job) ? job.state === "running" && write() : clearInterval(ticking)), 1000);
   return {
     element,
     update(now) {
       [job, since] = [now, performance.now()];
+      if (!(job.share > 0)) opened = job.seconds;
       element.dataset.state = job.state;
       // What is left may turn out to be more than was foreseen: the bar waits.
       bar.value = Math.max(bar.value, job.share);
@@ -169,9 +171,9 @@ function jobRow(study, first) {
 }
 
 /** What a job is at, for how long, and how long it will take once enough of it is done to tell. */
-function stateText({ state, what, share }, spent) {
+function stateText({ state, what, share }, spent, opened) {
   if (state !== "running") return STATES[state];
-  const left = share > 0.05 && spent > 2 ? `, ${roughly(spent * (1 - share) / share)} left` : "";
+  const left = share > 0.05 && spent - opened > 2 ? `, ${roughly((spent - opened) * (1 - share) / share)} left` : "";
   return [`${STATES[state]}${what ? `: ${what}` : ""}`, `${seconds(Math.round(spent))} so far${left}`].join("; ");
 }
 
