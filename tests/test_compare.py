@@ -19,6 +19,7 @@ from innersight.image import Image, as_image
 from innersight.input_spec import InputSpec
 from innersight.layers import last_grid
 from innersight.model import Model
+from innersight.sources import load
 
 
 def bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -186,3 +187,34 @@ def test_agreement_is_the_mean_over_pairs_of_images() -> None:
     found = compare(tiny("in-place"), [image(1), image(2), image(3)], "conv2")
     assert found.pairs.shape == (8, 3)
     assert torch.allclose(found.agreement, found.pairs.mean(1).clamp(0, 1))
+
+
+def test_a_unit_that_sees_the_padding_is_not_ranked_as_if_it_saw_something() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    with torch.no_grad():
+        # Unit 3 is what a dark image takes away from a bias: along the border less is taken away.
+        net[0].weight[3] = -1.0 / 27
+        net[0].bias[3] = 0.6
+    # An empty image is 0 as the padding is, so that it has no border; after a half is added, it has one.
+    model = load(net.eval(), input=InputSpec(12, 12, fit="squash"))
+    shift = nn.Sequential(Shift(), *net)
+    shifted = load(shift.eval(), input=InputSpec(12, 12, fit="squash"))
+    pixels = np.random.default_rng(0).integers(60, 100, (2, 12, 12, 3)).astype(np.uint8)
+    images = [as_image(one, name=f"{i}") for i, one in enumerate(pixels)]
+    found = compare(shifted, images, "2")
+    assert bool(found.padding[3])
+    assert float(found.score[3]) == 0
+    assert "padding" in found.reason(3)
+    assert found.rank()[-1]["padding"]
+    # The same unit where the empty image has no such border.
+    assert not compare(model, images, "1").padding.any()
+
+
+class Shift(nn.Module):
+    """Adds a half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.5

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,7 +26,8 @@ DEFINITION = (
     "peak lower in the image. Sparsity: Hoyer's measure of the map's positive part (1 = a single location, 0 = "
     "the same everywhere). The lowest of all images counts, for both. Agreement: the cosine between the images of the "
     "other features of the network, averaged where the unit is active (above half of its peak), relative to their mean "
-    "over all locations; a negative cosine counts as 0."
+    "over all locations; a negative cosine counts as 0. A unit that responds to the padding around the image has the "
+    "score 0: in all images it peaks at the border, where half of the peak is there on an empty image too."
 )
 
 
@@ -36,7 +37,8 @@ class Comparison(Result):
 
     maps : (images, units, h, w) float32. order : units, best first. score, agreement : (units,) in 0..1.
     strength, sparsity : (units, images) in 0..1. `DEFINITION` defines them. pairs : (units, pairs) the cosine that the
-    agreement is the mean of, for images 0 and 1, 0 and 2 and so on. skipped : one sentence for each file that
+    agreement is the mean of, for images 0 and 1, 0 and 2 and so on. padding : (units,) whether a unit
+    responds to the padding around the image. skipped : one sentence for each file that
     could not be read. notes : how the images were understood.
     """
 
@@ -50,11 +52,14 @@ class Comparison(Result):
     sparsity: Tensor
     agreement: Tensor
     pairs: Tensor
+    padding: Tensor
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def reason(self, unit: int) -> str:
         """Return in one sentence why the unit ranks where it does."""
+        if self.padding[unit]:
+            return "responds to the padding at the border of the images, as on an empty one"
         weakest, widest = float(self.strength[unit].min()), float(self.sparsity[unit].min())
         return (
             f"peaks above {weakest:.0%} of the layer's units in every image, sparsity {widest:.2f} or more, "
@@ -72,7 +77,7 @@ class Comparison(Result):
         Returns
         -------
         list of dict
-            unit, address, score, strength and sparsity of every image, agreement and reason, best first.
+            unit, address, score, strength and sparsity of every image, agreement, padding and reason, best first.
 
         """
         return [
@@ -83,6 +88,7 @@ class Comparison(Result):
                 "strength": self.strength[unit].tolist(),
                 "sparsity": self.sparsity[unit].tolist(),
                 "agreement": float(self.agreement[unit]),
+                "padding": bool(self.padding[unit]),
                 "reason": self.reason(unit),
             }
             for unit in self.order[:limit]
@@ -109,6 +115,7 @@ class Comparison(Result):
             "sparsity": self.sparsity,
             "agreement": self.agreement,
             "pairs": self.pairs,
+            "padding": self.padding,
         }
 
 
@@ -163,7 +170,9 @@ def compare(model: Model, images: Any, layer: str) -> Comparison:
     context = last_grid(model)[0]
     x = stack(loaded, model.input)
     values = compute(model, x, [layer, context])
-    ranked = rank(model, layer, loaded, values[layer], values[context], own=layer == context)
+    # An empty image is 0 of the network input: the mean colour of the training data for most networks.
+    empty = compute(model, torch.zeros_like(x[:1]), [layer])[layer]
+    ranked = rank(model, layer, loaded, values[layer], values[context], own=layer == context, empty=empty)
     return replace(ranked, skipped=found.skipped, notes=(*found.notes, *_about_copies(loaded, x)))
 
 
@@ -184,19 +193,36 @@ def rank(
     features: Float[Tensor, "B D fh fw"],
     *,
     own: bool,
+    empty: Float[Tensor, "1 units h w"] | None = None,
 ) -> Comparison:
-    """Score maps already computed; `own` says that `features` are the same layer's."""
+    """Score maps already computed; `own` says that `features` are the same layer's. empty : maps of an empty image."""
     positive = maps.clamp(min=0)
     peaks = positive.amax((2, 3))
     strength = (peaks[:, :, None] > peaks[:, None, :]).float().sum(2) / max(1, maps.shape[1] - 1)
     sparsity = hoyer(positive)
     pairs = _pairs(positive, features, own=own)
     agreement = pairs.mean(1).clamp(0, 1)
-    score = (strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)
+    padding = torch.zeros(maps.shape[1], dtype=torch.bool) if empty is None else at_padding(positive, empty[0])
+    score = ((strength.amin(0) * sparsity.amin(0) * agreement).clamp(min=0) ** (1 / 3)).masked_fill(padding, 0)
     order = tuple(score.argsort(descending=True, stable=True).tolist())
     return Comparison(
-        model, layer, images, maps, order, score, strength.T, sparsity.T, agreement.float(), pairs.float()
+        model, layer, images, maps, order, score, strength.T, sparsity.T, agreement.float(), pairs.float(), padding
     )
+
+
+def at_padding(positive: Float[Tensor, "B units h w"], empty: Float[Tensor, "units h w"]) -> Bool[Tensor, " units"]:
+    """Return which units peak at the border in all images, where an empty image gives at least half of it.
+
+    Of the empty image counts what lies above its median, which a bias alone raises.
+    """
+    height, width = empty.shape[1:]
+    border = torch.ones(height, width, dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    flat = empty.flatten(1)
+    excess = (flat - flat.median(1, keepdim=True).values).masked_fill(~border.flatten(), 0)
+    peaks, at = positive.flatten(2).max(2)
+    found: Tensor = ((peaks / 2 <= excess.gather(1, at.T).T) & (peaks > 0)).all(0)
+    return found
 
 
 def hoyer(positive: Float[Tensor, "B units h w"]) -> Float[Tensor, "B units"]:

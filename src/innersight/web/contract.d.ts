@@ -38,7 +38,7 @@ interface Drawn { sheet: Sheet; settings: Record<string, unknown>; score: Score[
 interface UnitPatterns extends Drawn {
   units: number[]; others: { sheet: Sheet; each: number } | null;
 }
-interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; reason: string;
+interface Ranked { position?: number; unit: number; score: number; strength: number[]; sparsity: number[]; agreement: number; padding?: boolean; reason: string;
   /** The agreement of every pair of images, (0, 1), (0, 2) .. (1, 2) ..; of few images. */
   pairs?: number[] }
 interface Field { size: Position; effective: Position; stride: Position; middle: Position }

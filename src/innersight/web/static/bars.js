@@ -1,7 +1,7 @@
 /** Numbers with a sign as bars from a common zero. */
 
 import { unitOf } from "./address.js";
-import { h } from "./dom.js";
+import { bothEnds, h } from "./dom.js";
 import { number } from "./format.js";
 import { seenTile } from "./layer.js";
 import { urls } from "./study.js";
@@ -23,7 +23,7 @@ export function barList(label, rows, { study = null, image = null } = {}) {
     const { value, text } = row;
     const { name, href, thumb } = about(study, row, image);
     return h("li", { class: thumb ? "with-thumb" : null }, thumb,
-      href ? h("a", { href, class: "bar-label", title: name }, name) : h("span", { class: "bar-label", title: name }, name),
+      href ? h("a", { href, class: "bar-label", title: name }, bothEnds(name)) : h("span", { class: "bar-label", title: name }, bothEnds(name)),
       h("span", { class: "bar-value tabular" }, text ?? number(value)),
       h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: value < 0 ? "bar-fill below" : "bar-fill above",
         style: { "margin-left": `${(100 * start(value)) / span}%`, width: `${(100 * Math.abs(value)) / span}%` } })));

@@ -1,6 +1,6 @@
 /** Small SVG charts: lines over steps, histograms over time, probability bars. */
 
-import { h, svg } from "./dom.js";
+import { bothEnds, h, svg } from "./dom.js";
 import { certainty, number } from "./format.js";
 import { saveButton } from "./save.js";
 
@@ -126,7 +126,7 @@ export function ridges(title, step, { edges_low: low, edges_high: high, counts }
 export function probabilityBars(prediction, truth, href) {
   return h("ol", { class: "bars", "aria-label": "Prediction" }, prediction.map((entry, i) =>
     h("li", { class: [i === 0 ? "best" : "", entry.label === truth ? "true" : ""].join(" ").trim() || null },
-      h("a", { href: href(entry.class), class: "bar-label" }, entry.label),
+      h("a", { href: href(entry.class), class: "bar-label", title: entry.label }, bothEnds(entry.label)),
       h("span", { class: "bar-value tabular" }, certainty(entry)),
       h("span", { class: "bar-track", "aria-hidden": "true" },
         h("span", { class: "bar-fill", style: { width: `${Math.max(0.4, 100 * entry.probability)}%` } })))));

@@ -26,8 +26,8 @@ function scored(entry, at, images) {
   const cosines = at.flatMap((a, i) => at.slice(i + 1).map((b) => entry.pairs[place(Math.min(a, b), Math.max(a, b), images)]));
   const agreement = Math.min(1, Math.max(0, cosines.reduce((sum, one) => sum + one, 0) / cosines.length));
   const [weakest, spread] = [Math.min(...strength), Math.min(...sparsity)];
-  return { ...entry, strength, sparsity, agreement, score: Math.cbrt(Math.max(0, weakest * spread * agreement)),
-    reason: `peaks above ${percent(weakest)} of the layer's units in every image, sparsity ${number(spread, 2)} or more, agreement ${number(agreement, 2)}` };
+  return { ...entry, strength, sparsity, agreement, score: entry.padding ? 0 : Math.cbrt(Math.max(0, weakest * spread * agreement)),
+    reason: entry.padding ? entry.reason : `peaks above ${percent(weakest)} of the layer's units in every image, sparsity ${number(spread, 2)} or more, agreement ${number(agreement, 2)}` };
 }
 
 /** Where the pair (a, b), a < b, is among all pairs of so many images. */

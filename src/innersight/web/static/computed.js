@@ -1,6 +1,6 @@
 /** What a study contains, what was not computed, and estimates of the time from the times measured; dead units by layer. */
 
-import { h } from "./dom.js";
+import { bothEnds, h } from "./dom.js";
 import { count, plural, seconds, size } from "./format.js";
 import { mapTile, patternIndex, imageTile, unitScale, unitsOf } from "./layer.js";
 import { roughly } from "./offering.js";
@@ -12,7 +12,7 @@ import { urls } from "./study.js";
 export function layerStrip(study, layers) {
   return h("ol", { class: "layer-strip", "aria-label": "Main layers" }, [...layers.values()].map((layer) =>
     h("li", {}, h("a", { href: urls.layer(layer.name) }, h("span", { class: "layer-thumb" }, thumb(study, layer)),
-      h("strong", { class: "clip" }, layer.name),
+      h("strong", { class: "clip", title: layer.name }, bothEnds(layer.name)),
       h("span", { class: "quiet" }, `${plural(layer.units, "unit")}, ${size(layer.grid)}`)),
     health(study, layer).map(({ text, bad }) => h("span", { class: bad ? "quiet bad-text" : "quiet" }, text)))));
 }

@@ -1,7 +1,7 @@
 /** An image as concepts: its cells in the colours of the strongest ones, what each adds to the score, and what is at a location. */
 
 import { COLOURS, colouredCells, conceptMaps, conceptName, conceptNote, conceptTile, exampleTiles, partsOfScore, restsOn, swatch } from "./concepts.js";
-import { empty, fill, h } from "./dom.js";
+import { bothEnds, empty, fill, h } from "./dom.js";
 import { boxText, cellBox, putBox } from "./field.js";
 import { certainty, number, plural, signed } from "./format.js";
 import { patternIndex, seenTile, unitMap, unitsOf } from "./layer.js";
@@ -152,7 +152,7 @@ function list(title, entries) {
 }
 
 function entry(href, name, value, shown, place) {
-  return h("li", {}, h("a", { href, title: name }, shown, h("span", { class: "clip" }, place >= 0 ? swatch(place) : null, name),
+  return h("li", {}, h("a", { href, title: name }, shown, h("span", { class: "clip" }, place >= 0 ? swatch(place) : null, bothEnds(name)),
     h("span", { class: "quiet tabular" }, number(value))));
 }
 

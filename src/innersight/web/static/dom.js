@@ -24,6 +24,14 @@ export function breakable(name) {
   return name.split(/(?<=[_./-])/).flatMap((part, i) => (i ? [h("wbr", {}), part] : part));
 }
 
+const LONG = 12; // characters
+const END = 8;
+
+/** A name that loses its middle where there is no room: names of layers and files differ at their ends. */
+export function bothEnds(name) {
+  return name.length > LONG ? h("span", { class: "both-ends" }, h("span", {}, name.slice(0, -END)), h("span", {}, name.slice(-END))) : name;
+}
+
 /** A text for people who cannot see the page. */
 export function hidden(text) {
   return h("span", { class: "sr" }, text);

@@ -1,7 +1,7 @@
 /** A layer's activation maps and patterns as tiles: their colour scale and captions. */
 
 import { scaleOf } from "./colour.js";
-import { number, signed } from "./format.js";
+import { number } from "./format.js";
 import { drawMap, drawOverlay, drawImage, readMap } from "./sheet.js";
 import { imageIndex } from "./study.js";
 import { tile } from "./tiles.js";
@@ -154,10 +154,10 @@ export function badFlags(score) {
   return (score?.flags ?? []).filter((flag) => flag !== "unconverged");
 }
 
-/** The short value below a pattern. */
+/** The short value below a pattern: how often it has the activation of the best image; nothing else stands in its place. */
 export function patternNote(score) {
   if (!score) return null;
-  return score.ratio === null || score.ratio === undefined ? signed(score.activation) : `× ${number(score.ratio, 2)}`;
+  return score.ratio === null || score.ratio === undefined ? "not in images" : `× ${number(score.ratio, 2)}`;
 }
 
 /** A map in words, for screen readers. */
@@ -169,7 +169,7 @@ export function mapLabel(layer, unit, id, name) {
 
 function patternScore(layer, unit) {
   const score = layer.patterns?.score[patternIndex(layer, unit)];
-  return score ? (score.ratio ?? score.activation) : undefined;
+  return score?.ratio ?? undefined;
 }
 
 function extent(layer, ids, choose) {

@@ -1,7 +1,7 @@
 /** Search: units by address, layers, classes, images, sections, and what panels add, in a dialog. */
 
 import { unitOf } from "./address.js";
-import { fill, h } from "./dom.js";
+import { bothEnds, fill, h } from "./dom.js";
 import { popup } from "./dialog.js";
 import { plural } from "./format.js";
 import { sections } from "./navigation.js";
@@ -29,7 +29,7 @@ export function openSearch(study) {
   function draw() {
     fill(list, results.length ? results.map((result, i) => h("li", { role: "option", id: `found-${i}`,
       "aria-selected": String(i === chosen), onclick: () => go(result) },
-    h("span", { class: "clip" }, result.name), h("span", { class: "quiet" }, result.kind)))
+    h("span", { class: "clip" }, bothEnds(result.name)), h("span", { class: "quiet" }, result.kind)))
       : h("li", { class: "quiet", role: "option", "aria-selected": "false" }, "No matching unit, layer, class, image, section or method."));
     input.setAttribute("aria-activedescendant", results.length ? `found-${chosen}` : "");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });

@@ -1,6 +1,6 @@
 /** Units worth putting side by side: those that `compare` ranks best in each layer. */
 
-import { h, hidden } from "./dom.js";
+import { bothEnds, h, hidden } from "./dom.js";
 import { number } from "./format.js";
 import { mapTile, unitScale } from "./layer.js";
 
@@ -21,7 +21,7 @@ export function suggestions(study, layers, present, add) {
       h("button", { type: "button", class: "suggestion", onclick: () => add([address]), title: `Pin ${address}: ${entry.reason}` },
       h("span", { class: "suggestion-maps" }, layer.compare.images.slice(0, 2).map((id) => mapTile(study, layer, entry.unit, id,
         { scale: unitScale(layer, entry.unit, layer.compare.images), overlay: true }))),
-      h("strong", { class: "clip" }, address), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`), hidden(`Pin ${address}: ${entry.reason}`))))),
+      h("strong", { class: "clip" }, bothEnds(address)), h("span", { class: "quiet" }, `score ${number(entry.score, 2)}`), hidden(`Pin ${address}: ${entry.reason}`))))),
     h("p", {}, h("button", { type: "button", class: "button primary", onclick: () => add(found.map(({ address }) => address)) },
       `Pin these ${found.length}`)));
 }

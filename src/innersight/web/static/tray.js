@@ -1,7 +1,7 @@
 /** The pin tray: what is pinned, at the foot of every page, and the way to the matrix. */
 
 import { unitOf } from "./address.js";
-import { fill, h } from "./dom.js";
+import { bothEnds, fill, h } from "./dom.js";
 import { seenTile } from "./layer.js";
 import { onPins, imagePins, pins, setPins, togglePin, unitPins } from "./pins.js";
 import { urls } from "./study.js";
@@ -32,7 +32,7 @@ function chip(study, address) {
   return h("li", { class: "chip" },
     h("a", { href: unit ? urls.unit(unit.layer, unit.unit) : urls.image(address), title: name },
       h("span", { class: "chip-image" }, unit ? unitThumb(study, address) : image),
-      h("span", { class: "clip" }, name)),
+      h("span", { class: "clip" }, bothEnds(name))),
     h("button", { class: "chip-off", type: "button", "aria-label": `Unpin ${name}`,
       onclick: () => togglePin(address) }, "×"));
 }

@@ -1,7 +1,7 @@
 /** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by images; hovering over a location shows it in every row at once. */
 
 import { joinAddresses, splitAddresses, unitOf } from "../address.js";
-import { choice, empty, fill, h } from "../dom.js";
+import { bothEnds, choice, empty, fill, h } from "../dom.js";
 import { number } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale, whyNoUnit } from "../layer.js";
 import { gradient } from "../colour.js";
@@ -101,7 +101,7 @@ function matrix(study, rows, images, state, change) {
       images.map((image) => h("div", { role: "columnheader", class: "matrix-image" },
         cross.image(image, seenTile(study, image.id)),
         h("span", { class: "matrix-name" }, h("a", { href: urls.image(image.id), class: "clip", title: image.name },
-          image.name), pinButton(image.id, image.name))))),
+          bothEnds(image.name)), pinButton(image.id, image.name))))),
     rows.map((entry) => (entry.why ? missingRow(entry, drop) : unitRow(study, entry, images, state, cross, drop))))),
     cross.readout,
   ];
@@ -135,7 +135,7 @@ function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
       h("a", { class: "matrix-unit", href: urls.unit(layer.name, unit), title: address },
         h("span", { class: "matrix-pattern" }, at >= 0
           ? imageTile(layer.patterns.sheet, at, `pattern of ${address}`) : null),
-        h("strong", { class: "clip" }, layer.name), h("span", { class: "quiet tabular" }, `unit ${unit}`)),
+        h("strong", { class: "clip", title: layer.name }, bothEnds(layer.name)), h("span", { class: "quiet tabular" }, `unit ${unit}`)),
       h("span", { class: "matrix-tools" }, pinButton(address, address),
         h("button", { class: "chip-off", type: "button", "aria-label": `Remove ${address}`, onclick: () => drop(address) }, "×")),
       h("span", { class: "matrix-scale quiet tabular" },

@@ -1,6 +1,6 @@
 /** Activation maps: of the first main layers, of a layer, of a unit over all images, and the strongest on an image. */
 
-import { choice, facts, h, select } from "../dom.js";
+import { bothEnds, choice, facts, h, select } from "../dom.js";
 import { number, plural, size } from "../format.js";
 import { layerScale, mapLabel, mapTile, orders, seenTile, silent, sortUnits, unitMap, unitScale, unitsOf } from "../layer.js";
 import { legend, ownLegend } from "../legend.js";
@@ -148,7 +148,7 @@ function mapFigure(study, layer, unit, image, scale) {
   const { area, output } = probe(mapTile(study, layer, unit, image.id, { scale, overlay: true, label }), {
     read: () => unitMap(layer, unit, image.id), image, unit: "activation", isSigned: layer.signed, label });
   return h("figure", { class: "unit-map", "data-address": image.id }, area,
-    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.image(image.id), class: "clip" }, image.name),
+    h("figcaption", {}, h("span", { class: "name-row" }, h("a", { href: urls.image(image.id), class: "clip", title: image.name }, bothEnds(image.name)),
       saveButton(() => area.querySelector("canvas"), `${layer.name} ${unit} ${image.name}`, {
         lines: [`${layer.name}, unit ${unit}: activation map`, image.name], scale, unit: "activation" })), output,
     facts([["highest", number(maps.hi[unit])], ["mean", number(maps.mean[unit])],

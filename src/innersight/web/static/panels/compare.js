@@ -1,7 +1,7 @@
 /** The same units over several images: rows are units, columns are images. */
 
 import { ranked } from "../compared.js";
-import { empty, fill, h } from "../dom.js";
+import { bothEnds, empty, fill, h } from "../dom.js";
 import { number, plural } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale } from "../layer.js";
 import { growing } from "../growing.js";
@@ -108,7 +108,7 @@ function chosenImages(query, images) {
 /** Buttons that take the images of the comparison in and out; nothing where there is no choice. */
 function imageChips(study, images, current, onchange) {
   if (images.length <= LEAST) return null;
-  const label = (id) => [seenTile(study, id), h("span", { class: "clip" }, study.images.find((image) => image.id === id).name)];
+  const label = (id) => [seenTile(study, id), h("span", { class: "clip" }, bothEnds(study.images.find((image) => image.id === id).name))];
   return chips("Images compared", images.map((id) => [id, label(id)]), current, LEAST, (ids) => {
     setQuery({ imgs: ids.length === images.length ? null : ids.join(",") });
     onchange(ids);
@@ -140,7 +140,7 @@ function compareRows(study, layer, found, ids) {
       h("span", { role: "columnheader", class: "quiet" }, "unit"),
       h("span", { role: "columnheader", class: "quiet" }, layer.patterns ? "pattern" : ""),
       images.map((image) => h("a", { role: "columnheader", href: urls.image(image.id), title: image.name },
-        seenTile(study, image.id, image.name), h("span", { class: "clip" }, image.name)))),
+        seenTile(study, image.id, image.name), h("span", { class: "clip" }, bothEnds(image.name))))),
     found.slice(0, FIRST).map(row));
   if (found.length > FIRST) growing(table, found.slice(FIRST), row);
   return scroller(table);
@@ -170,7 +170,7 @@ function comparePanel(study, layer, state, change, query) {
     const found = responding(layer, ids);
     const others = layer.compare.rank.length - found.length;
     fill(tables, found.length ? compareRows(study, layer, found, ids) : empty(nothing(ids.length)),
-      found.length && others ? h("p", { class: "quiet" }, `${plural(others, "unit")} with the score 0 ${others === 1 ? "is" : "are"} not shown: not in every image do they respond, or not to the same thing.`) : null,
+      found.length && others ? h("p", { class: "quiet" }, `${plural(others, "unit")} with the score 0 ${others === 1 ? "is" : "are"} not shown: not in every image do they respond, or not to the same thing, or to the padding at the border.`) : null,
       definition(layer));
   };
   const current = chosenImages(query, layer.compare.images);

@@ -1,7 +1,7 @@
 /** Examples: crops of scanned images that activate a unit most, to a medium degree, and least. */
 
 import { barList } from "../bars.js";
-import { choice, empty, fill, h, hidden, select } from "../dom.js";
+import { bothEnds, choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleIndex, exampleTile } from "../example.js";
 import { count, number, percent, plural } from "../format.js";
 import { orders, sortUnits } from "../layer.js";
@@ -147,8 +147,8 @@ function shownBands(study, layer, unit, of, view) {
 function caption(row) {
   const share = typeof row.band === "number" ? `, above ${percent(row.band)} of the images` : "";
   return [h("span", { class: "quiet tabular" }, number(row.value), share, row.copies ? `, ${plural(row.copies, "duplicate")}` : ""),
-    row.class ? h("span", { class: "clip", title: row.class }, row.class) : null,
-    h("span", { class: "quiet clip", title: row.name }, row.name)];
+    row.class ? h("span", { class: "clip", title: row.class }, bothEnds(row.class)) : null,
+    h("span", { class: "quiet clip", title: row.name }, bothEnds(row.name))];
 }
 
 function exampleLabel(row) {

@@ -1,7 +1,7 @@
 /** The images, the region of each that the network sees, and the predictions. */
 
 import { probabilityBars } from "../charts.js";
-import { empty, h } from "../dom.js";
+import { bothEnds, empty, h } from "../dom.js";
 import { percent, plural, signed } from "../format.js";
 import { framedImage } from "../framed.js";
 import { seenTile } from "../layer.js";
@@ -74,7 +74,7 @@ function imageRows({ study, number, label }) {
   const row = (title, images) => (images.length ? h("div", { class: "group" }, h("h3", {}, title), h("div", { class: "strip" },
     images.map((image) => h("figure", { "data-address": image.id },
       h("a", { href: urls.image(image.id) }, seenTile(study, image.id, image.name)),
-      h("figcaption", { class: "quiet" }, h("span", { class: "clip", title: image.name }, image.name), predictionText(image, entryOf(image))))))) : null);
+      h("figcaption", { class: "quiet" }, h("span", { class: "clip", title: image.name }, bothEnds(image.name)), predictionText(image, entryOf(image))))))) : null);
   return [row("Predicted as this class", best), row("Predicted as another class", worst)];
 }
 

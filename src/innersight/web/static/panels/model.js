@@ -3,15 +3,14 @@
 import { scaleOf } from "../colour.js";
 import { computedTable, layerStrip } from "../computed.js";
 import { firstSet } from "../concepts.js";
-import { breakable, facts, h } from "../dom.js";
-import { certainty, compact, count, day, percent, plural, shortened, signed, size } from "../format.js";
+import { bothEnds, breakable, facts, h } from "../dom.js";
+import { certainty, compact, count, day, percent, plural, signed, size } from "../format.js";
 import { mapTile, patternIndex, imageTile, seenTile, silent, unitsOf } from "../layer.js";
 import { panel } from "../panel.js";
 import { section } from "../section.js";
 import { ownLayers, shownLayers, storyLayers, urls } from "../study.js";
 
 const STRONGEST = 3;
-const NAME = 13; // characters of a layer's name above its maps
 
 panel({
   name: "model",
@@ -81,7 +80,7 @@ function stop(study, layer, id) {
   const change = layer.ablation?.own[id]?.change;
   const units = unitsOf(layer).filter((unit) => !silent(maps, unit) && (change || !layer.patterns || patternIndex(layer, unit) >= 0))
     .sort((a, b) => (change ? change[a] - change[b] : 0) || stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
-  return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name), title: layer.name }, shortened(layer.name, NAME)),
+  return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name), title: layer.name }, bothEnds(layer.name)),
     units.map((unit) => h("a", {
     class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}`,
     title: `unit ${unit}${change ? `: ${signed(change[unit])} ${layer.ablation.unit} when ablated` : ""}` },
