@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from innersight.render.colour import Scale, paint, scale_of
+from innersight.render.titles import fit_titles
 from innersight.storage.writing import write_bytes
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.text import Text
 
     class Plain(Figure):
-        """Draws every text as it is written: a `$` in the name of a file begins no formula."""
+        """Draws every text as it is written: a `$` in a name begins no formula. Long titles are broken into lines."""
 
         def draw(self, renderer: Any) -> None:
             for text in self.findobj(Text):
                 text.set_parse_math(False)
+            fit_titles(self, renderer)
             super().draw(renderer)
 
     return Plain(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
