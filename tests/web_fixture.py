@@ -14,6 +14,7 @@ from PIL import Image as PILImage
 from web_drawing import Array, colour_sheet, pattern, respond, tint, value_sheet, wavelet
 
 from innersight import toons
+from innersight.study.documents import jsonable
 
 HOSTILE_LABEL = '</script><script>alert("label")</script>'
 HOSTILE_NAME = 'it\'s <script>alert(1)</script> "quoted".png'
@@ -132,7 +133,8 @@ def write_study(folder: Path, *, many: int | None = None) -> Path:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps({"format": 2, **document}, allow_nan=False), encoding="utf-8")
+    text = json.dumps({"format": 2, **jsonable(document)}, allow_nan=False, separators=(",", ":"))
+    path.write_text(text, encoding="utf-8")
 
 
 def _prediction(labels: Sequence[str], first: int, random: np.random.Generator) -> list[dict[str, Any]]:
