@@ -180,7 +180,7 @@ def test_one_slider_sets_the_step_of_every_chart(anywhere: Reader, study: Path) 
     page = anywhere.page
     train = document(study, "training")
     page.get_by_label("Training step").fill("3")
-    assert page.locator(".clock-step").inner_text() == "step 60 of 580"
+    assert page.locator(".clock-step", has_text="step").inner_text() == "step 60 of 580"
     loss = train["scalars"]["val/loss"]["value"][3]
     shown = page.locator(".chart", has_text="Loss").first.locator(".key.s1").inner_text()
     assert float(shown.split()[-1]) == pytest.approx(loss, rel=0.006)
