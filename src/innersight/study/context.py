@@ -12,6 +12,7 @@ from innersight.model import Model
 from innersight.storage.key import Key
 from innersight.storage.permit import Permit
 from innersight.storage.store import Item, Store
+from innersight.study.compared import Compared
 from innersight.study.concept_sets import layered, state_of
 from innersight.study.plan import Plan
 from innersight.train.logs import TrainingLog
@@ -43,6 +44,8 @@ class StudyContext:
         Takes the finished share, 0 to 1, of the item at work.
     log
         The log of its training that was given.
+    compared
+        The networks that it is compared with.
     made
         The network with sets of concepts, by the state of these; filled when first asked for.
 
@@ -60,6 +63,7 @@ class StudyContext:
     skipped: list[str] = field(default_factory=list)
     progress: Callable[[float], None] = lambda share: None
     log: TrainingLog | None = None
+    compared: tuple[Compared, ...] = ()
     made: dict[str, Model] = field(default_factory=dict, repr=False)
 
     def image(self, name: str) -> Image:

@@ -24,7 +24,7 @@ CHUNK = 16
 
 def settings_of(context: StudyContext, layer: str = "") -> dict[str, Any]:
     """Return the settings that a pattern depends on, of a unit of this layer where it is one."""
-    return {**context.about(layer), **_options(context.plan, context.plan.steps)}
+    return {**context.about(layer), **pattern_options(context.plan, context.plan.steps)}
 
 
 def passes_of(context: StudyContext, count: int, steps: int, layer: str | None = None) -> float:
@@ -44,13 +44,14 @@ def draw(context: StudyContext, what: Sequence[str | Target], steps: int, layer:
     return patterns(
         context.model_of(layer),
         what,
-        **_options(context.plan, steps),
+        **pattern_options(context.plan, steps),
         images=context.images,
         progress=lambda state: context.progress(state.share),
     )
 
 
-def _options(plan: Plan, steps: int) -> dict[str, Any]:
+def pattern_options(plan: Plan, steps: int) -> dict[str, Any]:
+    """Return the options that the plan draws patterns with, in so many steps at most."""
     return {"steps": steps, "size": plan.size, "seed": plan.seed, "seeds": plan.seeds, "growth": True}
 
 

@@ -1,7 +1,7 @@
 """`study`: do everything for a model and some images, item by item, skipping what is done."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby, islice
@@ -16,6 +16,7 @@ from innersight.inputs import Given, ImageReader, given
 from innersight.model import Model
 from innersight.storage.permit import Claims, Permit, own_identity, remember
 from innersight.storage.store import Store
+from innersight.study.compared import compared
 from innersight.study.compute import REQUESTED, context_of, keep_requests, requested, tasks_of
 from innersight.study.growing import GrowingReport
 from innersight.study.panel import StudyTask, ordered
@@ -36,6 +37,7 @@ def study(
     plan: Plan | None = None,
     report: str | Path | None = None,
     log: str | Path | None = None,
+    compare: Sequence[Any] | None = None,
     progress: ReportProgress | None = None,
 ) -> Study:
     """Compute everything that a study shows of a model and images into a folder.
@@ -59,6 +61,9 @@ def study(
     log
         Log of the training, for a network that Innersight did not train: a file of Keras' or Lightning's `CSVLogger`,
         TensorBoard event files, or `telemetry.json`; or the folder in which they lie. A further run keeps it.
+    compare
+        Networks to compare with, at most 8, as MODEL: other checkpoints, or other networks. "epochs" stands for those
+        that the network's own run kept. A further run keeps the comparison.
     progress
         Called with the work done, the work in all (in passes of one image through the network, estimated), and the
         item at work in words.
@@ -73,8 +78,8 @@ def study(
     ImageError
         Where no image can be read.
     InnersightError
-        For a log that cannot be read, a plan that does not fit the model, for a full disk, and while another process
-        works on this study.
+        For a log that cannot be read, networks that cannot be compared with, a plan that does not fit the model, for a
+        full disk, and while another process works on this study.
 
     Examples
     --------
@@ -92,6 +97,7 @@ def study(
     from innersight.train.logs import read_log
 
     read = None if log is None else read_log(log)
+    others = () if compare is None else compared(model, compare)
     loaded, skipped, notes = _load(images, model)
     settled = (plan or Plan()).settled(model)
     store = Store.create(out)
@@ -105,7 +111,7 @@ def study(
         fitting, further, forgotten = tasks_of(requests, context)
         skipped += [*lost.values(), *forgotten]
         work = TaskProgress(progress)
-        context = replace(context, skipped=skipped, progress=work.within, log=read)
+        context = replace(context, skipped=skipped, progress=work.within, log=read, compared=others)
         tasks = {task.key: task for entry in ordered() for task in entry.function(context)}
         planned = set(tasks)
         # What was requested later comes last, and once: the plan may have grown to hold it.

@@ -133,9 +133,10 @@ interface Classes { format: number; patterns: Drawn & { classes: number[]; label
 
 /**
  * Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. Of a part of
- * the story, or of an image's page: `head` stands above all sections and is none, `href` is where the navigation leads instead of to the section.
+ * the story, or of an image's page: `head` stands above all sections and is none, `href` is where the navigation leads instead of to the section, and
+ * `present` whether the navigation and the search have it.
  */
-interface Part { title?: string | null; head?: boolean; href?: string; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
+interface Part { present?: (study: any) => boolean; title?: string | null; head?: boolean; href?: string; order?: number; column?: "head" | "left" | "right" | "wide" | "half"; heading?: string; class?: string; show: (...given: any[]) => any }
 /** One row of the table of the start page. `done` of `left` + `done` are computed; `cost` seconds where they do not follow from that. */
 interface TableRow { title?: string; computed: string | null; missing: string | null; done: number; left: number; cost?: number | null }
 /** Where something is missing: the kind of page ("" the start, "l", "i", "c"), the name in its address, and the unit. */

@@ -4,12 +4,12 @@ import { h } from "./dom.js";
 import { count } from "./format.js";
 
 /** Return {element, follow}: a slider over `steps` (or epochs, as `axis` says), and `follow(listener)`, which calls the listener with the step at once and on every change. */
-export function stepClock(steps, axis = "step", title = `Training ${axis}`) {
+export function stepClock(steps, axis = "step", title = `Training ${axis}`, first = steps.length - 1) {
   const followers = [];
   const last = steps.length - 1;
-  let at = last;
+  let at = first;
   const output = h("output", { class: "tabular clock-step" });
-  const slider = h("input", { type: "range", min: "0", max: String(last), value: String(last), step: "1",
+  const slider = h("input", { type: "range", min: "0", max: String(last), value: String(first), step: "1",
     "aria-label": title, oninput: () => set(Number(slider.value)) });
 
   function set(next) {
@@ -19,7 +19,7 @@ export function stepClock(steps, axis = "step", title = `Training ${axis}`) {
     for (const follower of followers) follower(steps[at]);
   }
 
-  set(last);
+  set(first);
   return {
     element: h("label", { class: "clock" }, h("span", {}, title), slider, output),
     follow(follower) {

@@ -17,9 +17,9 @@ addEventListener("unhandledrejection", (event) => report(event.reason));
 addEventListener("error", (event) => report(event.error ?? event.message));
 
 theme();
-startNavigation(main);
 byId("skip").addEventListener("click", () => main.focus());
 const study = await loadStudy();
+startNavigation(main, study);
 performance.mark("study");
 document.documentElement.dataset.ready = "study";
 byId("search").addEventListener("click", () => openSearch(study));

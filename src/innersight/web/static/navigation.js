@@ -4,16 +4,16 @@ import { byId, fill, h } from "./dom.js";
 import { panelOf, partsOf } from "./panel.js";
 import { urls } from "./study.js";
 
-/** The sections of the start page and what has a page of its own, as {id, text, href}. */
-export function sections() {
-  const parts = partsOf("story").filter(({ head }) => !head);
+/** The sections of the start page and what has a page of its own, as {id, text, href}; those that this study has. */
+export function sections(study) {
+  const parts = partsOf("story").filter(({ head, present }) => !head && (present?.(study) ?? true));
   return [...parts.map(({ name, href }) => ({ id: name, text: panelOf(name)?.title ?? name, href: href ?? urls.story(name) })),
     { id: "about", text: "About", href: urls.story("about") }];
 }
 
 /** Fill the navigation; `main` is where pages appear. */
-export function startNavigation(main) {
-  const links = new Map(sections().map(({ id, text, href }) => [id, h("a", { href }, text)]));
+export function startNavigation(main, study) {
+  const links = new Map(sections(study).map(({ id, text, href }) => [id, h("a", { href }, text)]));
   const nav = byId("sections");
   fill(nav, [...links.values()], h("a", { href: "#/x" }, "Side by side"));
   const mark = (id) => {

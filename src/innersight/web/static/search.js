@@ -70,7 +70,7 @@ export function found(study, text) {
     ...layers.map(({ name, units }) => ({ name, kind: `layer, ${plural(units, "unit")}`, href: urls.layer(name) })),
     ...study.images.map(({ id, name }) => ({ name, kind: "image", href: urls.image(id) })),
     ...study.model.labels.map((name, number) => ({ name, kind: "class", href: urls.class(number) })),
-    ...sections().map(({ text: name, href }) => ({ name, kind: "section", href })),
+    ...sections(study).map(({ text: name, href }) => ({ name, kind: "section", href })),
     ...allPanels().flatMap((own) => own.found?.(study) ?? []),
   ]);
   const named = everything.map((result) => ({ result, order: Math.min(...[result.name, ...result.also ?? []].map((name) => rank(name, wanted))) }))

@@ -134,6 +134,7 @@ export const urls = {
   image: (id, query = {}) => `#/i/${encodeURIComponent(id)}${asQuery(query)}`,
   class: (number) => `#/c/${number}`,
   train: () => "#/train",
+  diff: () => "#/diff",
   atlas: (layer, query = {}) => `#/atlas/${encodeURIComponent(layer)}${asQuery(query)}`,
   findings: (at = null) => `#/findings${asQuery({ at })}`,
   /** @type {(layer?: string | null, name?: string | null, concept?: number | null) => string} */
