@@ -32,6 +32,8 @@ WINDOWS = {
     "light": {},
     "dark": {"color_scheme": "dark"},
     "narrow": {"viewport": {"width": 390, "height": 844}},
+    # A window of 1280 px at 200%.
+    "zoomed": {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2},
 }
 RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
   .filter(({ impact }) => impact === "serious" || impact === "critical")
@@ -71,6 +73,36 @@ def test_axe_finds_nothing_serious(chromium: Any, report: Path, axe: str, window
         reader.wait("document.querySelector('dialog') === null")
     assert found == []
     reader.close()
+
+
+@pytest.mark.browser
+def test_axe_finds_nothing_serious_in_the_app(chromium: Any, port: int, axe: str) -> None:
+    reader = Reader(chromium, f"http://127.0.0.1:{port}/", color_scheme="dark")
+    # The pages of the app allow no script of others: it runs apart from them.
+    world = reader.context.new_cdp_session(reader.page)
+    found = []
+    for address in ("#/", f"#/l/{LAST}?lens=compare", "#/i/p0", "#/train"):
+        reader.go(address, PAGES.get(address, LAST))
+        reader.page.wait_for_timeout(250)
+        answer = world.send(
+            "Runtime.evaluate", {"expression": f"{axe}; ({RUN})()", "awaitPromise": True, "returnByValue": True}
+        )
+        found += [f"{address}: {fault}" for fault in answer["result"]["value"]]
+    assert found == []
+    reader.close()
+
+
+@pytest.mark.browser
+def test_nothing_moves_for_who_asked_for_less_motion(chromium: Any, report: Path) -> None:
+    moving = """() => [...document.querySelectorAll("*")].filter((one) => {
+      const { transitionDuration, transitionProperty, animationName, scrollBehavior } = getComputedStyle(one);
+      return (transitionProperty !== "none" && parseFloat(transitionDuration) > 0) || animationName !== "none"
+        || scrollBehavior === "smooth";
+    }).map((one) => `${one.tagName}.${one.className}`)"""
+    for motion, still in (("reduce", True), ("no-preference", False)):
+        reader = Reader(chromium, report.as_uri(), reduced_motion=motion)
+        assert (reader.page.evaluate(moving) == []) is still
+        reader.close()
 
 
 @pytest.mark.browser

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pypdfium2 as pdfium
 import pytest
 from browser import Reader
+from PIL import Image as PILImage
 from web_fixture import write_study
 
 from innersight.web.report import write_report
@@ -36,6 +42,43 @@ def test_everything_is_drawn_before_it_is_printed(anywhere: Reader, address: str
     assert images(anywhere) >= distinct > 7
     # Afterwards only what is near is kept.
     assert (page.evaluate(UNDRAWN) > 0) is (address != "#/x?units=stages.1:7,stem.conv:3")
+
+
+def pictures(pdf: bytes) -> list[PILImage.Image]:
+    """Return the images of a PDF in their own pixels."""
+    found = []
+    document = pdfium.PdfDocument(pdf)
+    for page in document:
+        for held in page.get_objects(filter=[pdfium.raw.FPDF_PAGEOBJ_IMAGE]):
+            found.append(held.get_bitmap(render=False).to_pil().convert("RGB"))
+    document.close()
+    return found
+
+
+@pytest.mark.parametrize("address", ["#/", "#/i/p0"])
+def test_the_paper_shows_the_pixels_of_the_screen(reader: Reader, address: str) -> None:
+    reader.go(address, "Eight drawn" if address == "#/" else "ambra")
+    page = reader.page
+    # It is printed below; until then everything stays drawn.
+    page.evaluate("window.print = () => {}")
+    page.keyboard.press("Control+p")
+    reader.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
+    tiles = page.evaluate(
+        """() => [...document.querySelectorAll("main ins-tile")].filter((tile) => !tile.closest(".picker, .suggest"))
+          .map((tile) => tile.querySelector("canvas").toDataURL())"""
+    )
+    printed: dict[tuple[int, int], list[Any]] = {}
+    for one in pictures(page.pdf(print_background=True)):
+        printed.setdefault(one.size, []).append(np.asarray(one).astype(int))
+    missing = []
+    for tile in dict.fromkeys(tiles):
+        with PILImage.open(io.BytesIO(base64.b64decode(tile.split(",")[1]))) as drawn:
+            pixels = np.asarray(drawn.convert("RGBA").convert("RGB")).astype(int)
+            size = drawn.size
+        if not any(np.abs(pixels - other).mean() < 2 for other in printed.get(size, [])):
+            missing.append(size)
+    assert len(tiles) > 20
+    assert missing == []
 
 
 def test_a_print_of_the_browsers_own_says_what_it_lacks(reader: Reader) -> None:
