@@ -53,8 +53,12 @@ def test_gradcam_without_global_pooling_is_found_out() -> None:
     assert cam.argmax() >= cam.numel() // 2
     judged = removals(model, seen, [cam, occlusion], 0)
     assert judged.lost[0] == pytest.approx(0, abs=1e-4)
-    assert judged.chance > 0.02 * judged.score
-    assert judged.lost[1] > 2 * judged.chance
+    # The shape of what is bright, where it is not: the score falls.
+    assert judged.elsewhere[0] is not None
+    assert judged.elsewhere[0] > 0.02 * judged.score
+    assert judged.lost[1] is not None
+    assert judged.elsewhere[1] is not None
+    assert judged.lost[1] > 2 * judged.elsewhere[1]
 
 
 @pytest.mark.parametrize("rival", [None, 2])
@@ -72,16 +76,23 @@ def test_what_is_lost_matches_a_slow_loop(rival: int | None) -> None:
         logits = model.logits(pixels[None].float())[0].detach()
         return float(logits[1] - (0 if rival is None else logits[rival]))
 
-    whole, lost = score(x), []
-    for empty in (blurred(x[None])[0], x.mean((1, 2), keepdim=True).expand_as(x)):
-        changed = x.clone()
-        for y in range(size[0]):
-            for column in range(size[1]):
-                if y * rows // size[0] * columns + column * columns // size[1] in order:
-                    changed[:, y, column] = empty[:, y, column]
-        lost.append(whole - score(changed))
-    assert judged.score == pytest.approx(whole, abs=1e-5)
-    assert judged.lost[0] == pytest.approx(sum(lost) / 2, abs=1e-5)
+    def lost(down: int, right: int) -> float:
+        cells = {((int(at) // columns + down) % rows, (int(at) % columns + right) % columns) for at in order}
+        found = []
+        for empty in (blurred(x[None])[0], x.mean((1, 2), keepdim=True).expand_as(x)):
+            changed = x.clone()
+            for y in range(size[0]):
+                for column in range(size[1]):
+                    if (y * rows // size[0], column * columns // size[1]) in cells:
+                        changed[:, y, column] = empty[:, y, column]
+            found.append(score(x) - score(changed))
+        return sum(found) / 2
+
+    drawn = np.random.default_rng((0, 1))
+    shifts = [(int(drawn.integers(1, rows)), int(drawn.integers(1, columns))) for _ in range(DRAWS)]
+    assert judged.score == pytest.approx(score(x), abs=1e-5)
+    assert judged.lost[0] == pytest.approx(lost(0, 0), abs=1e-5)
+    assert judged.elsewhere[0] == pytest.approx(sum(lost(*shift) for shift in shifts) / DRAWS, abs=1e-5)
 
 
 def test_maps_that_rank_nothing_have_no_number_and_others_keep_theirs() -> None:
@@ -89,7 +100,7 @@ def test_maps_that_rank_nothing_have_no_number_and_others_keep_theirs() -> None:
     ranks = torch.arange(16.0).view(4, 4)
     alone = removals(model, seen, [ranks], 0)
     judged = removals(model, seen, [torch.ones(4, 4), torch.full((4, 4), torch.nan), ranks, 2 * ranks, -ranks], 0)
-    assert judged.lost[:2] == (None, None)
+    assert judged.lost[:2] == judged.elsewhere[:2] == (None, None)
     # The size of a map does not count, its sign does.
     assert judged.lost[2] == judged.lost[3] == pytest.approx(alone.lost[0])
     assert judged.lost[4] != judged.lost[2]
@@ -103,7 +114,7 @@ def test_it_takes_the_passes_that_it_says(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Model, "logits", lambda self, x: counted.append(len(x)) or logits(self, x))
     found = removals(model, two_squares(), [torch.rand(4, 4), torch.rand(7, 7)], 0)
     assert isinstance(found, Removal)
-    assert sum(counted) == passes(2) == 1 + len(FILLS) * (2 + DRAWS)
+    assert sum(counted) == passes(2) == 1 + len(FILLS) * 2 * (1 + DRAWS)
 
 
 def test_default_methods_differ_and_rise_is_one_where_it_takes_no_time() -> None:

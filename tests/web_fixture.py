@@ -407,7 +407,7 @@ def _heatmaps(images: Sequence[dict[str, Any]], seen: Sequence[Array], files: Pa
                     "grid": list(values.shape),
                     "verdict": None if hi > lo else "Every value is zero: no channel of this layer raises the class.",
                     "doubt": "Low confidence: no class has a probability above 0.31." if i == 0 else None,
-                    "removal": {"score": 6.5, "lost": LOST[method], "chance": 0.3, "unit": "logits"}
+                    "removal": {"score": 6.5, "lost": LOST[method], "elsewhere": 0.3, "unit": "logits"}
                     if hi > lo
                     else None,
                 }

@@ -17,8 +17,8 @@ def test_the_map_whose_top_costs_most_comes_first_and_says_so(anywhere: Reader) 
     assert page.locator("#heatmaps .heatmap").evaluate_all(METHODS) == ["occlusion", "gradient"] * 2
     note = page.locator("#heatmaps .chosen").first.inner_text()
     assert note == (
-        "Occlusion comes first, because removing its top 20% lowers the score most: by 6.1 of 6.5 logits "
-        "(Gradient × input 2.3, Grad-CAM 0.05; at random 0.3)."
+        "Occlusion comes first: without its top 20% the score falls by 6.1 of 6.5 logits, without the same shape "
+        "elsewhere by 0.3 (Gradient × input 2.3 against 0.3, Grad-CAM 0.05 against 0.3)."
     )
     anywhere.go("#/i/p0", "ambra")
     shown = page.locator(".heatmap:not(.none)")

@@ -33,7 +33,7 @@ def heatmaps(result: Heatmaps, *, view: str = "cells", top: float = 0.2) -> "Fig
         What is drawn.
     view
         "cells" as they were measured, "smooth" between them, "contours" at a quarter, a half and three quarters of the
-        scale, or "top": the image where the map is highest, the rest dark.
+        largest value, or "top": the image where the map is highest, the rest dark.
     top
         Share of the cells that "top" shows, above 0 and at most 1.
 
@@ -85,7 +85,8 @@ def _contours(axis: Any, values: Tensor, scale: Scale, seen: np.ndarray, top: fl
     size = min(FINE, values.shape[0]), min(FINE, values.shape[1])
     coarse = F.adaptive_avg_pool2d(values[None, None].double(), size)
     lines = F.interpolate(coarse, seen.shape[:2], mode="bilinear")[0, 0].numpy()
-    levels = [level * scale.high for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)]
+    high = float(coarse.abs().max())
+    levels = [level * high for level in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)]
     within = [level for level in levels if lines.min() < level < lines.max()]
     if within:
         colours = ["#2b62d9" if level < 0 else "#e0252b" for level in within]

@@ -15,7 +15,7 @@ from innersight.patterns.engine import takes_size
 LARGEST = 112
 # Of the items of a study. Raise it when what they hold changes: a study of another format is refused until it is
 # run again.
-FORMAT = 9
+FORMAT = 10
 
 
 @dataclass(frozen=True)

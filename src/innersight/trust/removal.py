@@ -20,7 +20,7 @@ from innersight.trust.likeness import Maps
 
 SHARE = 0.2
 CELLS = 14
-DRAWS = 4
+DRAWS = 3
 FILLS = ("blur", "mean")
 
 
@@ -29,13 +29,13 @@ class Removal:
     """What the score of a class, or its lead over another, loses without a fifth of an image.
 
     score : of the whole image. lost : for each map, when the cells are removed where it is highest; None for a map that
-    ranks nothing. chance : when cells are removed at random, the mean of several draws. Both are means over two ways to
-    fill what is removed.
+    ranks nothing. elsewhere : when as many cells are removed in the same shape at other places, the mean of some. Both
+    are means over two ways to fill what is removed.
     """
 
     score: float
     lost: tuple[float | None, ...]
-    chance: float
+    elsewhere: tuple[float | None, ...]
 
 
 def removals(
@@ -48,40 +48,42 @@ def removals(
 ) -> Removal:
     """Return what each map's most important fifth counts for the score of a class, less that of a rival.
 
-    All maps remove whole cells of one grid, so that a map of single pixels gains nothing by tearing the image apart.
-    See `passes`.
+    All maps remove whole cells of one grid. Scattered cells tear an image apart wherever they are, and coherent regions
+    do not: each map is compared with itself, shifted around the image. See `passes`.
     """
     size = model.input.height, model.input.width
     grid = min(CELLS, size[0]), min(CELLS, size[1])
-    rng = np.random.default_rng(seed)
-    # Drawn first, so that they are the same whatever maps follow.
-    drawn = [_kept(torch.zeros(grid), size, grid, rng)[0] for _ in range(DRAWS)]
-    ranked = [_kept(values, size, grid, rng) for values in maps]
-    masks = torch.stack([torch.ones(size, dtype=torch.bool), *(kept for kept, _ in ranked), *drawn])
+    ranked = [_highest(values, size, grid, np.random.default_rng((seed, 0))) for values in maps]
+    # The same shifts for all maps, whatever others there are.
+    drawn = np.random.default_rng((seed, 1))
+    shifts = [(int(drawn.integers(1, grid[0])), int(drawn.integers(1, grid[1]))) for _ in range(DRAWS)]
+    gone = torch.stack([one.roll(shift, (0, 1)) for one, _ in ranked for shift in [(0, 0), *shifts]])
+    wide = F.interpolate(gone[:, None].float(), size, mode="nearest")[:, 0] > 0
     x = stack([image], model.input)[0]
-    fills = [imputers[name](x, torch.Generator().manual_seed(seed)) for name in FILLS]
-    # The first mask removes nothing, whatever would fill it.
-    inputs = torch.cat([fills[0](masks[:1]), *(fill(masks[1:]) for fill in fills)])
-    scores = _scores(model, inputs, target, rival)
-    lost = (scores[0] - scores[1:].view(len(FILLS), -1).mean(0)).tolist()
-    by_map = tuple(one if ranks else None for one, (_, ranks) in zip(lost, ranked, strict=False))
-    return Removal(float(scores[0]), by_map, sum(lost[len(maps) :]) / DRAWS)
+    fills = [imputers[name](x, torch.Generator().manual_seed(seed))(~wide) for name in FILLS]
+    scores = _scores(model, torch.cat([x[None], *fills]), target, rival)
+    lost = (scores[0] - scores[1:].view(len(FILLS), len(ranked), 1 + DRAWS)).mean(0)
+    rows = [row if ranks else None for row, (_, ranks) in zip(lost.tolist(), ranked, strict=True)]
+    return Removal(
+        float(scores[0]),
+        tuple(None if row is None else row[0] for row in rows),
+        tuple(None if row is None else sum(row[1:]) / DRAWS for row in rows),
+    )
 
 
 def passes(maps: int) -> int:
     """Return how many passes of an image it takes to judge several maps of one question."""
-    return 1 + len(FILLS) * (maps + DRAWS)
+    return 1 + len(FILLS) * maps * (1 + DRAWS)
 
 
-def _kept(
+def _highest(
     values: Float[Tensor, "h w"], size: tuple[int, int], grid: tuple[int, int], rng: np.random.Generator
-) -> tuple[Bool[Tensor, "H W"], bool]:
-    """Return which pixels stay when the highest cells of a map are removed, and whether it ranks any."""
+) -> tuple[Bool[Tensor, "rows columns"], bool]:
+    """Return the cells of the grid where a map is highest, and whether it ranks any."""
     finite = bool(values.isfinite().all())
     cells = F.adaptive_avg_pool2d(enlarged(values.nan_to_num(0, 0, 0), size)[None, None].double(), grid)[0, 0]
     ranks, some = ranking(cells, grid, rng)
-    kept = ranks >= round(SHARE * grid[0] * grid[1])
-    return F.interpolate(kept[None, None].float(), size, mode="nearest")[0, 0] > 0, some and finite
+    return ranks < round(SHARE * grid[0] * grid[1]), some and finite
 
 
 def _scores(model: Model, inputs: Float[Tensor, "n C H W"], target: int, rival: int | None) -> Float[Tensor, " n"]:

@@ -109,8 +109,8 @@ interface HeatmapEntry {
   image: string; method: string; layer: { name: string; why: string } | null; sheet: Sheet; lo: number; hi: number;
   target: { class: number; label: string; logit: number; text: string; rival?: number | null; rival_label?: string | null };
   scale: { high: number; clipped: boolean }; unit: string; grid: [number, number]; verdict: string | null; doubt: string | null;
-  /** What the score loses without the fifth of the image where the map is highest, and at random. */
-  removal?: { score: number; lost: number; chance: number; unit: string } | null;
+  /** What the score loses without the fifth of the image where the map is highest, and without the same shape elsewhere. */
+  removal?: { score: number; lost: number; elsewhere: number; unit: string } | null;
 }
 interface Heatmaps { format: number; methods: Record<string, { title: string; paper?: string; when?: string }>; entries: HeatmapEntry[] }
 interface Trust {

@@ -115,10 +115,10 @@ def _removed(model: "Model", kept: "Mapping[_Key, Heatmap]") -> "dict[_Key, dict
             continue
         first = next(iter(shown.values()))
         judged = removals(model, first.image, [entry.values for entry in shown.values()], question[1], question[2])
-        for key, lost in zip(shown, judged.lost, strict=True):
-            numbers = (judged.score, lost, judged.chance)
-            if lost is not None and all(map(math.isfinite, numbers)):  # type: ignore[arg-type]
-                found[key] = {"score": judged.score, "lost": lost, "chance": judged.chance, "unit": model.head.unit}
+        for key, lost, elsewhere in zip(shown, judged.lost, judged.elsewhere, strict=True):
+            if lost is None or elsewhere is None or not all(map(math.isfinite, (judged.score, lost, elsewhere))):
+                continue
+            found[key] = {"score": judged.score, "lost": lost, "elsewhere": elsewhere, "unit": model.head.unit}
     return found
 
 

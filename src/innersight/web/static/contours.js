@@ -9,17 +9,19 @@ const WIDTH = 2;
 const ABOVE = "#e0252b";
 const BELOW = "#2b62d9";
 
-/** Draw the lines on which a map reaches a quarter, a half and three quarters of the scale; below 0 in blue. */
+/** Draw the lines on which a map reaches a quarter, a half and three quarters of its largest value; below 0 in blue. */
 export async function drawContours(canvas, { map, scale, seen, index }) {
   await enlarged(canvas, seen, index);
-  if (!(scale.limit > 0)) return;
+  const cells = coarse(map);
+  const limit = cells.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (!(limit > 0)) return;
   const brush = pen(canvas);
-  const values = interpolated(coarse(map), canvas.width, canvas.height);
+  const values = interpolated(cells, canvas.width, canvas.height);
   const levels = scale.signed ? [...LEVELS, ...LEVELS.map((level) => -level)] : LEVELS;
   for (const level of levels) {
     brush.fillStyle = level > 0 ? ABOVE : BELOW;
     brush.globalAlpha = 0.325 + 0.9 * Math.abs(level); // the highest is opaque
-    lines(brush, values, canvas.width, canvas.height, level * scale.limit);
+    lines(brush, values, canvas.width, canvas.height, level * limit);
   }
   brush.globalAlpha = 1;
 }

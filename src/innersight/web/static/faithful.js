@@ -5,15 +5,19 @@ import { number } from "./format.js";
 
 const TOP = "20%";
 
-/** Heatmaps of one question, those first whose most important part costs the score most; those that were not measured last. */
+/** Heatmaps of one question, those first whose most important part costs more than the same shape elsewhere; those that were not measured last. */
 export function byRemoval(entries) {
-  const lost = (entry) => (entry.verdict ? -Infinity : entry.removal?.lost ?? Number.MIN_SAFE_INTEGER);
-  return [...entries].sort((a, b) => lost(b) - lost(a));
+  const gain = (entry) => (entry.verdict ? -Infinity : entry.removal ? excess(entry) : Number.MIN_SAFE_INTEGER);
+  return [...entries].sort((a, b) => gain(b) - gain(a));
 }
 
-/** Whether removing the most important part costs more than removing as much at random. */
+function excess({ removal: { lost, elsewhere } }) {
+  return lost - elsewhere;
+}
+
+/** Whether removing the most important part costs anything, and more than the same shape elsewhere. */
 function tells(entry) {
-  return entry.removal.lost > Math.max(0, entry.removal.chance);
+  return entry.removal.lost > 0 && excess(entry) > 0;
 }
 
 /** Why the first heatmap of a question is the first; nothing where fewer than two were measured. */
@@ -21,25 +25,26 @@ export function chosenNote(heatmaps, entries) {
   const [best, ...others] = byRemoval(entries).filter((entry) => entry.removal && !entry.verdict);
   if (!best || !others.length) return null;
   const titleOf = ({ method }) => heatmaps.methods[method]?.title ?? method;
-  const { score, lost, chance, unit } = best.removal;
-  const rest = `${others.map((entry) => `${titleOf(entry)} ${number(entry.removal.lost, 2)}`).join(", ")}; at random ${number(chance, 2)}`;
+  const against = ({ removal: { lost, elsewhere } }) => `${number(lost, 2)} against ${number(elsewhere, 2)}`;
+  const listed = (some) => some.map((entry) => `${titleOf(entry)} ${against(entry)}`).join(", ");
   if (!tells(best)) {
     return h("p", { class: "chosen", role: "note" }, h("strong", {}, "No method found what the score depends on"),
-      `: without the top ${TOP} of any of these heatmaps it falls no more than without ${TOP} taken at random (${titleOf(best)} ${number(lost, 2)}, ${rest}).`);
+      `: without the top ${TOP} of a heatmap it falls no more than without the same shape elsewhere (${listed([best, ...others])}).`);
   }
-  return h("p", { class: "chosen", role: "note" }, h("strong", {}, titleOf(best)), ` comes first, because removing its top ${TOP} lowers the score most: by ${number(lost, 2)}`,
-    score > 0 ? ` of ${number(score, 2)} ${unit}` : ` ${unit}`, ` (${rest}).`);
+  const { score, lost, elsewhere, unit } = best.removal;
+  return h("p", { class: "chosen", role: "note" }, h("strong", {}, titleOf(best)), ` comes first: without its top ${TOP} the score falls by ${number(lost, 2)}`,
+    score > 0 ? ` of ${number(score, 2)} ${unit}` : ` ${unit}`, `, without the same shape elsewhere by ${number(elsewhere, 2)} (${listed(others)}).`);
 }
 
 /** What the score loses without the most important part of one heatmap. */
 export function removalNote(entry) {
   if (!entry.removal || entry.verdict) return null;
-  const { lost, chance, unit } = entry.removal;
+  const { lost, elsewhere, unit } = entry.removal;
+  const change = (value) => `${value < 0 ? "+" : "−"}${number(Math.abs(value), 2)}`;
   return h("p", { class: "removal" }, tells(entry) ? null : [h("span", { class: "badge bad" }, "no better than chance here"), " "],
-    `${lost < 0 ? "+" : "−"}${number(Math.abs(lost), 2)} ${unit} without its top ${TOP}`,
-    h("span", { class: "quiet" }, `, ${chance < 0 ? "+" : "−"}${number(Math.abs(chance), 2)} at random`));
+    `${change(lost)} ${unit} without its top ${TOP}`, h("span", { class: "quiet" }, `, ${change(elsewhere)} without the same shape elsewhere`));
 }
 
 /** How the numbers are measured. */
-export const HOW_REMOVED = `Removed are the ${TOP} of a grid of 14 × 14 cells where the heatmap is highest, or cells drawn at random; `
-  + "they are filled with a blurred copy of the image, and with its mean colour, and the mean of both is given.";
+export const HOW_REMOVED = `Removed are the ${TOP} of a grid of 14 × 14 cells where the heatmap is highest, and the same cells shifted around the image `
+  + "(three shifts, their mean). What is removed is filled with a blurred copy of the image, and with its mean colour; the mean of both is given. Methods come in the order of the difference.";

@@ -23,10 +23,10 @@ const PARTS = [0.05, 0.1, 0.2, 0.5];
 const WAYS = {
   cells: "",
   smooth: "Smooth maps are interpolated between the cells: only the cells were measured.",
-  contours: "Lines at a quarter, a half and three quarters of the scale, in blue below zero; interpolated between the cells, and of the means of 28 × 28 cells where a map is finer.",
+  contours: "Lines at a quarter, a half and three quarters of the largest value, in blue below zero; interpolated between the cells, and of the means of 28 × 28 cells where a map is finer.",
   top: "The image where the heatmap is highest, the rest darkened.",
 };
-const SAVED = { cells: "", smooth: ", interpolated between the cells", contours: ", lines at 25, 50 and 75% of the scale", top: "" };
+const SAVED = { cells: "", smooth: ", interpolated between the cells", contours: ", lines at 25, 50 and 75% of the largest value", top: "" };
 
 panel({
   name: "heatmaps",
