@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 import innersight as ins
 from innersight.image import Image, as_image
 from innersight.model import Model
+from innersight.scan.novelty import novelties
 
 CAT, ESPRESSO, MOPED = 282, 967, 665
 
@@ -49,6 +50,33 @@ def test_each_class_is_found_on_its_side(network: Model, swapped: bool) -> None:
             # Gradients are rougher than Grad-CAM, as everyone finds.
             bound = 0.8 if entry.method == "gradcam" else 0.55
             assert (share if left else 1 - share) > bound, (target, entry.method, share)
+
+
+def test_a_cat_of_low_confidence_is_not_novel_where_cats_were_scanned(network: Model) -> None:
+    """Parts of photographs stand for a data set: with parts of the cat in it, and without."""
+    random = np.random.default_rng(0)
+
+    def parts(pixels: np.ndarray, count: int) -> list[Image]:
+        high, wide = pixels.shape[:2]
+        found = []
+        for number in range(count):
+            side = int(random.uniform(0.6, 0.95) * min(high, wide))
+            top, left = (int(random.integers(0, room - side)) for room in (high, wide))
+            part = pixels[top : top + side, left : left + side][:, :: -1 if number % 2 else 1]
+            found.append(as_image(np.ascontiguousarray(part), name=f"{number}"))
+        return found
+
+    cat = as_image(skimage.data.cat(), name="cat")
+    assert max(ins.predict(network, cat).probabilities[0]) < 0.5
+    others = [skimage.data.coffee(), skimage.data.astronaut(), skimage.data.rocket()]
+    without = [part for pixels in others for part in parts(pixels, 40)]
+    last = ins.layers(network)[-3].name
+    for scanned, expected in (([*parts(skimage.data.cat(), 40), *without], False), (without, True)):
+        features = ins.scan(network, scanned, [last], examples=1).features
+        assert features is not None
+        (found,) = novelties(network, (cat,), features)
+        assert found is not None
+        assert found.novel is expected, found
 
 
 def test_golden_values(network: Model) -> None:

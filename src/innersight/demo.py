@@ -14,15 +14,15 @@ from innersight.study import Plan, study
 
 CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)
-SCANNED = range(91_000, 91_006)
+SCANNED = range(91_000, 91_011)
 PLAN = Plan(units=8, steps=80, negatives=2, trust=24)
 
 
 def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:
     """Draw two images of one character, study the embedded network on them, and return the report's path.
 
-    Six images of every character are scanned, for examples and to test the heatmap methods. The network was trained on
-    none of these images.
+    Eleven images of every character are scanned, for examples, to test the heatmap methods and to know what is usual.
+    The network was trained on none of these images.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from innersight.study.panel import Outcome, StudyTask, panels
 from innersight.study.panels.activations import maps_task
 from innersight.study.panels.concepts import image_tasks
 from innersight.study.panels.heatmaps import HeatmapsRequest
+from innersight.study.panels.novelty import novelty_task
 from innersight.study.request import Name, StudyRequest, check_image
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ImageRequest(StudyRequest):
             yield maps_task(context, layer, self.id)
         for address in context.sets:
             yield from image_tasks(context, address, self.id)
+        yield from novelty_task(context, self.id)
         yield from HeatmapsRequest(kind="heatmaps", image=self.id, methods=context.plan.methods).tasks(context)
 
 
