@@ -28,7 +28,7 @@ export function noveltyNote(novelty, id, how = "") {
   const near = row.nearest.length ? ` Nearest: ${row.nearest.join(", ")}.` : "";
   return h("div", { class: "novelty", role: "note" },
     h("p", {}, row.novel ? [h("span", { class: "badge bad" }, "novel to the network"), " Its features are farther"] : "Its features are farther",
-      ` from the ${plural(novelty.scanned, "scanned image")} than ${percent(row.share)} of them are from each other.`,
+      ` from the ${plural(novelty.scanned, "scanned image")} than ${row.share < 1 ? `${percent(row.share)} of them are` : "any of them is"} from ${row.share < 1 ? "each other" : "the others"}.`,
       row.novel ? " What the network says of it rests on little it has seen." : null, h("span", { class: "quiet" }, near)),
     how ? h("details", { class: "how" }, h("summary", {}, "How this is measured"), h("p", {}, how)) : null);
 }
