@@ -25,6 +25,12 @@ DISTINCT = """() => new Set([...document.querySelectorAll("main ins-tile")]
   .map((tile) => tile.querySelector("canvas").toDataURL())).size"""
 
 
+def quiet(reader: Reader) -> Any:
+    """Return the page, which prints nothing itself: it would still be printed when it becomes a PDF."""
+    reader.page.evaluate("window.print = () => {}")
+    return reader.page
+
+
 def images(reader: Reader) -> int:
     """Return how many different images the page has as a PDF."""
     return len(re.findall(rb"/Subtype\s*/Image", reader.page.pdf(print_background=True)))
@@ -35,7 +41,7 @@ def images(reader: Reader) -> int:
 )
 def test_everything_is_drawn_before_it_is_printed(anywhere: Reader, address: str, expected: str) -> None:
     anywhere.go(address or "#/", expected)
-    page = anywhere.page
+    page = quiet(anywhere)
     page.keyboard.press("Control+p")
     anywhere.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
     distinct = page.evaluate(DISTINCT)
@@ -58,9 +64,7 @@ def pictures(pdf: bytes) -> list[PILImage.Image]:
 @pytest.mark.parametrize("address", ["#/", "#/i/p0"])
 def test_the_paper_shows_the_pixels_of_the_screen(reader: Reader, address: str) -> None:
     reader.go(address, "Eight drawn" if address == "#/" else "ambra")
-    page = reader.page
-    # It is printed below; until then everything stays drawn.
-    page.evaluate("window.print = () => {}")
+    page = quiet(reader)
     page.keyboard.press("Control+p")
     reader.wait(f"{UNDRAWN} === 0 && !document.querySelector('.print-note')")
     tiles = page.evaluate(
@@ -82,7 +86,7 @@ def test_the_paper_shows_the_pixels_of_the_screen(reader: Reader, address: str) 
 
 
 def test_a_print_of_the_browsers_own_says_what_it_lacks(reader: Reader) -> None:
-    page = reader.page
+    page = quiet(reader)
     said = "getComputedStyle(document.querySelector('.print-undrawn')).display"
     before = images(reader)
     page.emulate_media(media="print")
@@ -98,7 +102,7 @@ def test_a_print_of_the_browsers_own_says_what_it_lacks(reader: Reader) -> None:
 def test_long_grids_are_printed_whole_and_in_light_colours(chromium: object, tmp_path: Path) -> None:
     report = write_report(write_study(tmp_path / "many", many=300), tmp_path / "report.html")
     reader = Reader(chromium, f"{report.as_uri()}#/l/stages.2", color_scheme="dark")
-    page = reader.page
+    page = quiet(reader)
     # One of the 300 is dead, and behind a count.
     assert page.locator("main .tile").count() < 299
     page.keyboard.press("Control+p")
