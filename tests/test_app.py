@@ -113,7 +113,7 @@ def test_openapi_is_complete(port: int) -> None:
         ("get", "/api/documents/{key}"), ("get", "/files/{name}"), ("get", "/api/host"), ("get", "/api/progress"),
         ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
         ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/images"),
-        ("post", "/api/report"),
+        ("post", "/api/report"), ("post", "/api/edit"), ("put", "/api/annotations"),
     }  # fmt: skip
     for path, own in found["paths"].items():
         for method, operation in own.items():
@@ -246,6 +246,9 @@ class Slow:
             if stopped.is_set():
                 raise StoppedError
 
+    def edit(self, request: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
     def stop(self, stopped: threading.Event) -> None:
         stopped.set()
 
@@ -289,6 +292,9 @@ def test_an_error_nobody_foresaw_is_told_and_ends_one_job_only(monkeypatch: pyte
         def run(self, request: Any, progress: Any, stopped: threading.Event) -> None:
             if request.layer == "bad":
                 raise RuntimeError("no memory")
+
+        def edit(self, request: Any) -> dict[str, Any]:
+            raise NotImplementedError
 
         def stop(self, stopped: threading.Event) -> None:
             stopped.set()
@@ -355,6 +361,9 @@ class Deaf:
         self.begun.put(request.layer)
         self.end.get()
         progress({"document": "layer/x"})
+
+    def edit(self, request: Any) -> dict[str, Any]:
+        raise NotImplementedError
 
     def stop(self, stopped: threading.Event) -> None:
         stopped.set()

@@ -53,7 +53,7 @@ REGISTRIES = [
 ]  # fmt: skip
 COMMANDS = {c.name or c.callback.__name__: c.callback for c in app.registered_commands}  # type: ignore[union-attr]
 # What a terminal needs and Python does not: these look at results and studies, draw the examples, or list things.
-TOOLS = {"demo", "doctor", "export", "list", "report", "toons", "view"}
+TOOLS = {"annotate", "demo", "doctor", "export", "list", "report", "toons", "view"}
 # How a command hears of the work, where its results go, and what `dissect` asks for.
 OWN = {"progress", "report", "bar", "out", "keep", "masks"}
 NET = "small:4?size=24"

@@ -101,6 +101,20 @@ def test_examples_of_one_class(anywhere: Reader) -> None:
 
 
 @pytest.mark.browser
+def test_examples_of_a_layer_as_whole_images(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1?lens=examples", "stages.1")
+    page = anywhere.page
+    assert page.locator(".example-units > li").count() == 12
+    page.get_by_role("button", name="Whole image").click()
+    anywhere.show(".example-units")
+    shapes = "[...document.querySelectorAll('.example-units canvas')].slice(0, 2).map((one) => [one.width, one.height])"
+    assert page.evaluate(shapes) == [[96, 96], [96, 72]]
+    assert "crops=whole" in page.url
+    page.get_by_label("Sort").select_option("number")
+    assert page.get_by_role("button", name="Whole image").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.browser
 def test_bars_that_name_units_show_them(anywhere: Reader) -> None:
     page = anywhere.page
     shows = "selector => [...document.querySelectorAll(`${selector} .thumb`)].map((one) => one.dataset.shows)"

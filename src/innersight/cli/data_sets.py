@@ -89,9 +89,14 @@ def _write_sprites(result: "Scan", study: Path) -> None:
         typer.echo(f"wrote {printable(study / 'sprites')}: {len(sheets)} sheets", file=sys.stderr)
 
 
-@command(DATA_SETS)
-def dissect(call: Call, *, words: Words = None, clip: Clip = None) -> None:
-    """Label units by masks of parts (--masks), or by words and a CLIP model (--words and --clip)."""
+@command(DATA_SETS, without=("out",), writes=False)
+def dissect(call: Call, *, words: Words = None, clip: Clip = None, json: Json = False, out: StudyOut = None) -> None:
+    """Label units by masks of parts (--masks), or by words and a CLIP model (--words and --clip).
+
+    With --out STUDY the labels are kept there: its pages show them, and its search finds units by them.
+    """
+    folder, files = study_and_files(out)
+    call.json, call.out = json, files or None
     masks = call.arguments.get("masks")
     if (masks is None) == (words is None and clip is None):
         raise InnersightError("dissect needs --masks FOLDER, or --words FILE and --clip DIR, and not both")
@@ -103,7 +108,11 @@ def dissect(call: Call, *, words: Words = None, clip: Clip = None) -> None:
         from innersight.dissection import clip_encoder, label, read_words
 
         result = call.run(label, words=read_words(words), encode=clip_encoder(clip))
-    call.deliver(result, "dissection")
+    call.deliver(result, "dissection", default=str((folder or Path()) / "dissection.png"))
+    if folder is not None:
+        from innersight.dissection import keep_labels
+
+        keep_labels(result, folder)
 
 
 @command(DATA_SETS, without=("out", "study"), draws="atlas", writes=False)

@@ -77,3 +77,43 @@ def export(
     from innersight.study import Study
 
     typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")
+
+
+@app.command(rich_help_panel=PAGES)
+def annotate(
+    folder: StudyFolder,
+    address: Annotated[
+        str, typer.Argument(metavar="[ADDRESS]", help="Unit or concept (stage3:17), or id or name of an image.")
+    ] = "",
+    name: Annotated[str | None, typer.Option(help="Name, shown beside the address; '' removes it.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag; may be repeated. Replaces the tags there are.")] = None,
+    note: Annotated[str | None, typer.Option(help="Note in plain text; '' removes it.")] = None,
+    find: Annotated[str | None, typer.Option(help="List those whose name, tags or note hold this text.")] = None,
+    remove: Annotated[bool, typer.Option(help="Remove name, tags and note.")] = False,
+    json: Annotated[bool, typer.Option(help="Print JSON.")] = False,
+) -> None:
+    """Name units, concepts and images of a study, tag them, and write notes; without options, list what there is."""
+    from json import dumps
+
+    from innersight.study import Study
+
+    study = Study.open(folder)
+    if remove or name is not None or tag or note is not None:
+        if not address:
+            raise InnersightError(
+                "annotate needs an address: innersight annotate STUDY stage3:17 --name 'hair outline'"
+            )
+        if remove:
+            name, tag, note = "", [], ""
+        found = [study.annotate(address, name=name, tags=tag, note=note)]
+    else:
+        found = [one for one in study.annotations.values() if address in ("", one.address)]
+        found = [one for one in found if find is None or one.holds(find)]
+    if json:
+        typer.echo(dumps([one.to_json() for one in found], indent=1, ensure_ascii=False))
+        return
+    for one in found:
+        tags = "".join(f" [{tag}]" for tag in one.tags)
+        typer.echo(printable(f"{one.address}{f' · {one.name}' if one.name else ''}{tags}"))
+        for line in one.note.splitlines():
+            typer.echo(f"    {printable(line)}")

@@ -41,6 +41,11 @@ TABLES = {
 }
 LONGEST = 2**28  # bytes of one value
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
+UPSERT = """
+INSERT INTO items (key, settings, document, file, seconds) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET settings = excluded.settings, document = excluded.document, file = excluded.file,
+    seconds = excluded.seconds, finished = CURRENT_TIMESTAMP
+"""
 
 
 def create(folder: StudyFolder) -> None:

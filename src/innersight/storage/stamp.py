@@ -8,17 +8,21 @@ from innersight.storage import index
 from innersight.storage.permit import mark_of
 from innersight.storage.study_folder import StudyFolder, parsed
 
+ANNOTATIONS = "annotations"  # the key of the item that holds them
+
 
 def stamp(inside: StudyFolder) -> str:
     """Return a digest of everything finished in a study's folder, and of this version of innersight.
 
-    Documents that carry the same stamp show what the folder holds. Raises InnersightError where there is no study.
+    Documents that carry the same stamp show what the folder holds. Annotations are no part of it: what writes them
+    writes their document too. Raises InnersightError where there is no study.
     """
     digest = hashlib.sha256(__version__.encode())
     with index.reading(inside) as db:
         for table, columns in (("items", "key, settings, finished"), ("scan", "done, images, file")):
             if index.has(db, table):
-                digest.update(repr(db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()).encode())
+                rows = db.execute(f"SELECT {columns} FROM {table} ORDER BY rowid").fetchall()
+                digest.update(repr([row for row in rows if row[0] != ANNOTATIONS]).encode())
     return digest.hexdigest()[:16]
 
 

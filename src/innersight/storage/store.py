@@ -17,11 +17,6 @@ from innersight.storage import index
 from innersight.storage.study_folder import StudyFolder, parsed
 from innersight.storage.writing import is_full, write_tensors
 
-_UPSERT = """
-INSERT INTO items (key, settings, document, file, seconds) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET settings = excluded.settings, document = excluded.document, file = excluded.file,
-    seconds = excluded.seconds, finished = CURRENT_TIMESTAMP
-"""
 _VALUES = "values"
 
 
@@ -124,7 +119,7 @@ class Store:
                 write_tensors(self.inside.path(_VALUES, file), tensors)
                 file = f"{_VALUES}/{file}"
             with index.writing(self.inside) as db:
-                db.execute(_UPSERT, (key, _text(settings), _text(document), file, seconds))
+                db.execute(index.UPSERT, (key, _text(settings), _text(document), file, seconds))
 
     def get(self, key: str) -> Item | None:
         """Return a finished item, or None."""

@@ -1,7 +1,7 @@
 """What a study has to show to other tools: contact sheets, curves, distributions, and units as points with images."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Content:
     """What can be exported, each by a tag such as `patterns/stage1`.
 
     sheets : (H, W, 3) uint8. curves : (steps, values) as training recorded them. values : numbers whose distribution
-    counts. points : see Points.
+    counts. points : see Points. notes : names, tags and notes of units, concepts and images, as `Annotation.to_json`.
     """
 
     title: str
@@ -44,6 +44,7 @@ class Content:
     curves: dict[str, tuple[list[int], list[float]]]
     values: dict[str, Tensor]
     points: dict[str, Points]
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     def by_step(self) -> dict[int, dict[str, float]]:
         """Return the values of all curves at each step."""

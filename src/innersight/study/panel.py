@@ -51,6 +51,8 @@ class Selection:
     units
         Of a layer: the units chosen, in order; None for all. Of other documents: empty where units or layers are
         chosen, else None.
+    addresses
+        By layer the units chosen, None for all of it; None where neither units nor layers are chosen.
     cut
         Takes a sheet and the numbers of some tiles; returns a sheet of these alone.
 
@@ -58,6 +60,7 @@ class Selection:
 
     images: frozenset[str]
     units: list[int] | None
+    addresses: Mapping[str, list[int] | None] | None
     cut: Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
 
     def indices(self, known: Sequence[int]) -> list[int]:

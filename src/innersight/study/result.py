@@ -6,7 +6,10 @@ from pathlib import Path
 
 from innersight.call import public
 from innersight.model import Model
+from innersight.storage.annotations import Annotation, read_annotations, tags_of, write_annotation
+from innersight.storage.stamp import shown
 from innersight.storage.store import Store
+from innersight.storage.study_folder import StudyFolder, parsed
 from innersight.storage.writing import naming, quiet_writers
 from innersight.study.completing import cut_examples
 from innersight.study.content import content_of
@@ -58,6 +61,73 @@ class Study:
         """
         return cls(Store.open(folder).folder)
 
+    @property
+    def annotations(self) -> dict[str, Annotation]:
+        """Names, tags and notes of units, concepts and images, by address.
+
+        Raises
+        ------
+        InnersightError
+            Where there is no study, or one that innersight did not write.
+
+        """
+        return read_annotations(StudyFolder.open(self.folder))
+
+    def annotate(
+        self, address: str, *, name: str | None = None, tags: Sequence[str] | None = None, note: str | None = None
+    ) -> Annotation:
+        """Name a unit, a concept or an image, tag it, and write a note about it.
+
+        Parameters
+        ----------
+        address
+            Of a unit or concept, `layer:unit`; of an image its id ("p0") or name.
+        name
+            At most 60 characters, shown beside the address wherever it stands; None leaves it as it is, "" removes it.
+        tags
+            At most 12 of at most 30 characters, without commas; None leaves them as they are.
+        note
+            At most 2000 characters of plain text; None leaves it as it is.
+
+        Returns
+        -------
+        Annotation
+            As it is kept now.
+
+        Raises
+        ------
+        InnersightError
+            For an address that the study does not have, for a text that is too long or not plain, and on a read-only
+            medium.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import innersight as ins
+        >>> from innersight.study import Plan
+        >>> from innersight.toons import draw
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plan = Plan(layers=("stem",), units=0)
+        ...     made = ins.study(ins.load("small:8"), [draw("ambra", 1).pixels], folder, plan=plan)
+        ...     _ = made.annotate("stem:3", name="edges", tags=["low level"])
+        ...     made.annotations["stem:3"].name
+        'edges'
+
+        """
+        inside = StudyFolder.open(self.folder)
+        if not shown(inside):
+            self.render()
+        about = parsed(inside.read("web", "documents", "study.json"), self.folder)
+        address = next((image["id"] for image in about["images"] if image["name"] == address), address)
+        before = read_annotations(inside).get(address, Annotation(address))
+        wanted = Annotation(
+            address,
+            before.name if name is None else name.strip(),
+            before.tags if tags is None else tags_of(tags),
+            before.note if note is None else note.strip(),
+        )
+        return write_annotation(inside, wanted, about)
+
     def render(self) -> Path:
         """Write the documents and sheets of the front end from the stored values; return their folder."""
         return write_documents(Store.open(self.folder))
@@ -89,8 +159,8 @@ class Study:
 
         """
         lacking = cut_examples(self.folder, units) if units else None
-        with rendered(Store.open(self.folder)) as shown:
-            hosts["report"](self.folder, shown, Path(out), units, images, {"examples": lacking} if lacking else {})
+        with rendered(Store.open(self.folder)) as where:
+            hosts["report"](self.folder, where, Path(out), units, images, {"examples": lacking} if lacking else {})
         return Path(out)
 
     def view(
@@ -121,8 +191,8 @@ class Study:
             Where the port is taken.
 
         """
-        with rendered(Store.open(self.folder)) as shown:
-            hosts["view"](self.folder, shown, host, port, model, tuple(map(str, images)))
+        with rendered(Store.open(self.folder)) as where:
+            hosts["view"](self.folder, where, host, port, model, tuple(map(str, images)))
 
     def export(self, to: str, out: str | Path) -> Path:
         """Write the study for another tool.

@@ -15,6 +15,7 @@ from innersight.input_warnings import image_warnings
 from innersight.inputs import Given, ImageReader, given
 from innersight.model import Model
 from innersight.storage.permit import Claims, Permit, own_identity, remember
+from innersight.storage.stamp import ANNOTATIONS
 from innersight.storage.store import Store
 from innersight.study.compared import compared
 from innersight.study.compute import REQUESTED, context_of, keep_requests, requested, tasks_of
@@ -129,7 +130,7 @@ def study(
             request for request in fitting if all(task.key in made or task.optional for task in request.tasks(context))
         ]
         keep_requests(store, fitting)
-        store.drop_others({*map(str, made), *([REQUESTED] if fitting else [])})
+        store.drop_others({*map(str, made), ANNOTATIONS, *([REQUESTED] if fitting else [])})
     growing.write()
     computed = sum(made.values())
     notes = (*notes, unmarked) if unmarked else notes

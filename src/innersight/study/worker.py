@@ -5,8 +5,8 @@
 MODEL may be empty. With -P the folder it is started in is not searched for modules: that may be a study's.
 
 Each line in is a request. Lines out: `{"share": 0.4, "what": "activations of stage1"}` while at work,
-`{"document": KEY}` for each document written anew, and at the end of each request `{"done": true}` or
-`{"error": SENTENCE}`. To stop it, end the process: what is finished is kept.
+`{"document": KEY}` for each document written anew, `{"edited": ..}` for a request of the kind "edit", and at the end of
+each request `{"done": true}` or `{"error": SENTENCE}`. To stop it, end the process: what is finished is kept.
 """
 
 import json
@@ -22,7 +22,9 @@ from innersight.sources import load
 from innersight.storage.permit import Permit
 from innersight.storage.study_folder import StudyFolder
 from innersight.study.compute import compute, opened
+from innersight.study.editing import StudyEdits
 from innersight.study.panel import parse_request
+from innersight.study.panels.edit import EDIT, EditRequest
 
 
 def main(folder: str, source: str = "", *images: str) -> None:
@@ -38,12 +40,20 @@ def main(folder: str, source: str = "", *images: str) -> None:
         lines.flush()
 
     model: Model | None = None
+    sessions: StudyEdits | None = None
     for text in sys.stdin:
         try:
             if model is None:
                 send(share=0.0, what="opening the network")
                 model = load(source) if source else opened(Permit(StudyFolder.open(folder)))
-            request = parse_request(json.loads(text))
+                sessions = StudyEdits(Path(folder), model, images)
+            data = json.loads(text)
+            if data["kind"] == EDIT:
+                assert sessions is not None
+                send(edited=sessions.edited(EditRequest(**data)).model_dump())
+                send(done=True)
+                continue
+            request = parse_request(data)
             progress = _progress(send)
             for document in compute(Path(folder), request, model=model, images=images, progress=progress):
                 send(document=document)

@@ -14,7 +14,7 @@ from innersight.tap.gradient import CUT, gradients
 from innersight.tap.layout import Layout, LayoutError
 from innersight.tap.linear import linearised, wired
 from innersight.tap.norms import Arriving, arriving
-from innersight.tap.passes import Captured, capture, layout, leaf, read, replace
+from innersight.tap.passes import Captured, capture, changing, layout, leaf, read, replace
 from innersight.tap.probe import Unreadable, layouts
 from innersight.tap.redirect import guided, redirected
 from innersight.tap.suffix import Suffix, resume
@@ -40,6 +40,7 @@ __all__ = [
     "arriving",
     "attention",
     "capture",
+    "changing",
     "ending",
     "fold_batchnorm",
     "gradients",

@@ -319,6 +319,33 @@ def replace(model: Model, x: Tensor, layer: str, change: Callable[[Tensor], Tens
 
 
 @contextmanager
+def changing(model: Model, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Inside, what layers give in passes of the network is replaced; see `replace`.
+
+    Parameters
+    ----------
+    model
+        The network.
+    changes
+        By layer: from its output (B, units, h, w) to what takes its place, of the same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import innersight as ins
+    >>> from innersight import tap
+    >>> model = ins.load("small:4")
+    >>> x = torch.rand(1, *model.input.shape)
+    >>> with tap.untouched(model), torch.no_grad(), tap.changing(model, {"stage4": torch.zeros_like}):
+    ...     model.logits(x).shape
+    torch.Size([1, 10])
+
+    """
+    with _handled(model, changes):
+        yield
+
+
+@contextmanager
 def _handled(model: Model, handlers: Mapping[str, Handler]) -> Iterator[None]:
     """Call each handler with the layer's activation at its call; a tensor it returns takes its place."""
     found = {layer: layout(model, layer) for layer in handlers}

@@ -19,6 +19,7 @@ from innersight.study.panel import requests
 from innersight.study.panels.images import ImageRequest
 from innersight.study.request import StudyRequest
 from innersight.web import uploads
+from innersight.web.edits import reading
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
 from innersight.web.schema import AnyRequest, Cost, Host, JobView, Limits, Progress, problems
@@ -113,6 +114,8 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         except InnersightError as error:
             raise HTTPException(404, str(error)) from error
         return JobView.of(added(wanted))
+
+    router.include_router(reading(inside, shown, jobs.worker, study, able))
 
     @router.get("/jobs/{key}", responses=problems(_404="no such job"))
     def one(key: str) -> JobView:

@@ -86,6 +86,14 @@ interface Atlas {
   trace: { [image: string]: { cells: number[][]; cosine: number[][] } };
 }
 
+/** stale : written about another state of what the address names. linked : the name comes with the link. */
+interface Annotation { address: string; name: string; tags: string[]; note: string; stale: boolean; linked?: boolean }
+
+interface LabelSet {
+  layer: string; by: "parts" | "words"; definition: string; images: number;
+  rows: { unit: number; label: string; score: number; interval: [number, number] | null; p: number | null }[];
+}
+
 interface ConceptClass {
   class: number; label: string; images: number; contribution: { value: number; interval: [number, number] | null };
   removal: { value: number; interval: [number, number] | null; p: number | null };
@@ -160,7 +168,7 @@ interface Panel {
   table?: (shown: any, times: { each: (kind: string, amount: number) => number | null }) => TableRow;
   offer?: (study: Study, where: Where) => any; more?: (study: Study, where: Where, query: URLSearchParams) => any;
   jobs?: { [kind: string]: (request: any, study: Study) => string };
-  found?: (study: Study) => Found[];
+  found?: (study: Study) => Found[] | Promise<Found[]>;
 }
 /** What the search finds: `also` are other names for it. */
 interface Found { name: string; kind: string; href: string; also?: string[] }

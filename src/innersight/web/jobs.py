@@ -12,16 +12,13 @@ from typing import Any, Literal
 
 from innersight.errors import InnersightError
 from innersight.study.request import StudyRequest
+from innersight.web.workers import BusyError as BusyError
 from innersight.web.workers import StoppedError, Worker
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("done", "failed", "cancelled")
 KEPT = 200
 WAITING = 50
-
-
-class BusyError(InnersightError):
-    """Raised when too many jobs wait."""
 
 
 @dataclass(frozen=True)

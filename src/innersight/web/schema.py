@@ -1,9 +1,10 @@
 """What the server answers, as its OpenAPI document describes it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from innersight.storage.annotations import ADDRESS, NAME, NOTE, TAG, TAGS
 from innersight.study.panel import any_request
 from innersight.web.jobs import Job, State
 
@@ -50,6 +51,17 @@ class Progress(BaseModel):
 
     documents: str
     busy: bool
+
+
+class AnnotationView(BaseModel):
+    """Name, tags and note of what an address names, in plain text; all of them empty where it has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: Annotated[str, Field(min_length=1, max_length=ADDRESS)]
+    name: Annotated[str, Field(max_length=NAME)] = ""
+    tags: Annotated[list[Annotated[str, Field(max_length=TAG)]], Field(max_length=TAGS)] = []
+    note: Annotated[str, Field(max_length=NOTE)] = ""
 
 
 class JobView(BaseModel):

@@ -61,15 +61,18 @@ def _selected(
         shown = ",".join(escaped)
         study["start"] = f"#/x?units={quote(shown, safe=':,/.')}&imgs={quote(','.join(ids), safe=',')}"
     wanted = frozenset(ids)
-    overall = Selection(wanted, [] if units else None, cutter.cut)
     whole = {unit.layer for unit in pinned if unit.unit is None}
+    named: dict[str, list[int] | None] = {}
+    for unit in pinned:
+        own = [one.unit for one in pinned if one.layer == unit.layer and one.unit is not None]
+        named[unit.layer] = None if unit.layer in whole else list(dict.fromkeys(own))
+    addresses = named if units else None
+    overall = Selection(wanted, [] if units else None, addresses, cutter.cut)
     for key in list(found):
         if key.startswith("layer/"):
             name = found[key]["name"]
-            own = list(dict.fromkeys(unit.unit for unit in pinned if unit.layer == name and unit.unit is not None))
-            found[key] = _of_layer(
-                found[key], Selection(wanted, own if units and name not in whole else None, cutter.cut)
-            )
+            chosen = None if addresses is None else addresses[name]
+            found[key] = _of_layer(found[key], Selection(wanted, chosen, addresses, cutter.cut))
         elif key in panels:
             select = panels.entry(key).select
             # A panel that selects nothing is left out.

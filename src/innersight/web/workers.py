@@ -10,16 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from innersight.errors import InnersightError
+from innersight.study.panels.edit import EditRequest
 from innersight.study.request import StudyRequest
 
 if TYPE_CHECKING:
     from innersight.model import Model
+    from innersight.study.editing import StudyEdits
 
 SendLine = Callable[[dict[str, Any]], None]
 
 
 class StoppedError(Exception):
     """Raised in a job that somebody cancelled."""
+
+
+class BusyError(InnersightError):
+    """Raised where what is asked for has to wait: a job is at work, or too many wait already."""
+
+
+PATIENCE = 0.2  # seconds that an edit waits for the network
+_BUSY = "the network is computing something else; the edit follows when that is finished"
 
 
 @runtime_checkable
@@ -31,6 +41,9 @@ class Worker(Protocol):
 
     def stop(self, stopped: threading.Event) -> None:
         """End the job of this event, from another thread; what it has finished is kept."""
+
+    def edit(self, request: EditRequest) -> dict[str, Any]:
+        """Return the prediction of an edited image. Raises BusyError while a job runs, and InnersightError."""
 
     def close(self) -> None:
         """End whatever runs."""
@@ -48,26 +61,40 @@ class Process:
         self._process: subprocess.Popen[str] | None = None
         self._current: threading.Event | None = None
         self._lock = threading.Lock()
+        self._talking = threading.Lock()
 
     def run(self, request: StudyRequest, progress: SendLine, stopped: threading.Event) -> None:
         """Compute in the process, started where it does not run yet."""
-        with self._lock:
-            if stopped.is_set():
-                raise StoppedError
-            process = self._started()
-            self._current = stopped
-        try:
-            self._talk(process, request, progress)
-        finally:
+        with self._talking:
             with self._lock:
-                self._current = None
+                if stopped.is_set():
+                    raise StoppedError
+                process = self._started()
+                self._current = stopped
+            try:
+                self._talk(process, request, progress)
+            finally:
+                with self._lock:
+                    self._current = None
         if process.poll() is not None:
             if stopped.is_set():
                 raise StoppedError
-            raise InnersightError(
-                f"the computing process ended with status {process.returncode}; what it had finished is kept. See its "
-                "output in the terminal of `innersight view`"
-            )
+            raise InnersightError(_ended(process))
+
+    def edit(self, request: EditRequest) -> dict[str, Any]:
+        """Ask the process, started where it does not run yet."""
+        if not self._talking.acquire(timeout=PATIENCE):
+            raise BusyError(_BUSY)
+        found: dict[str, Any] = {}
+        try:
+            with self._lock:
+                process = self._started()
+            self._talk(process, request, lambda line: found.update(line.get("edited", {})))
+        finally:
+            self._talking.release()
+        if process.poll() is not None:
+            raise InnersightError(_ended(process))
+        return found
 
     def stop(self, stopped: threading.Event) -> None:
         """Kill the process where it works for this job."""
@@ -92,7 +119,7 @@ class Process:
             )
         return self._process
 
-    def _talk(self, process: "subprocess.Popen[str]", request: StudyRequest, progress: SendLine) -> None:
+    def _talk(self, process: "subprocess.Popen[str]", request: StudyRequest | EditRequest, progress: SendLine) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         # Whether the process was killed shows in its status.
@@ -112,6 +139,13 @@ class Process:
         process.wait()
 
 
+def _ended(process: "subprocess.Popen[str]") -> str:
+    return (
+        f"the computing process ended with status {process.returncode}; what it had finished is kept. See its "
+        "output in the terminal of `innersight view`"
+    )
+
+
 class Inside:
     """Computes in this process with a model that only Python has, such as an `nn.Module`."""
 
@@ -119,6 +153,8 @@ class Inside:
         self._folder = folder
         self._model = model
         self._images = images
+        self._working = threading.Lock()
+        self._edits: StudyEdits | None = None
 
     def run(self, request: StudyRequest, progress: SendLine, stopped: threading.Event) -> None:
         """Compute here; it can be stopped where progress is reported."""
@@ -129,8 +165,22 @@ class Inside:
                 raise StoppedError
             progress({"share": share, "what": what})
 
-        for document in compute(self._folder, request, model=self._model, images=self._images, progress=report):
-            progress({"document": document})
+        with self._working:
+            for document in compute(self._folder, request, model=self._model, images=self._images, progress=report):
+                progress({"document": document})
+
+    def edit(self, request: EditRequest) -> dict[str, Any]:
+        """Compute here, where no job does."""
+        from innersight.study.editing import StudyEdits
+
+        if not self._working.acquire(timeout=PATIENCE):
+            raise BusyError(_BUSY)
+        try:
+            if self._edits is None:
+                self._edits = StudyEdits(self._folder, self._model, self._images)
+            return self._edits.edited(request).model_dump()
+        finally:
+            self._working.release()
 
     def stop(self, stopped: threading.Event) -> None:
         """Ask the work to end."""

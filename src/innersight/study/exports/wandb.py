@@ -30,6 +30,9 @@ def wandb(content: Content, out: Path) -> None:
             run.log({"step": step, **row})
         run.log({tag: library.Image(sheet) for tag, sheet in content.sheets.items()})
         run.log({tag: library.Histogram(values.numpy()) for tag, values in content.values.items() if len(values)})
+        if content.notes:
+            rows = [[row["address"], row["name"], ", ".join(row["tags"]), row["note"]] for row in content.notes]
+            run.log({"names and notes": library.Table(columns=["address", "name", "tags", "note"], data=rows)})
         for tag, points in content.points.items():
             rows = [
                 [label, library.Image(sprite), *vector]

@@ -1,6 +1,7 @@
 /** Numbers with a sign as bars from a common zero. */
 
 import { unitOf } from "./address.js";
+import { called } from "./annotations.js";
 import { bothEnds, h } from "./dom.js";
 import { number } from "./format.js";
 import { seenTile } from "./layer.js";
@@ -37,6 +38,6 @@ export function barList(label, rows, { study = null, image = null } = {}) {
  */
 function about(study, { name, href = null, address, image }, atHand) {
   const unit = address ? unitOf(address) : null;
-  if (unit) return { name: address ?? "", href: urls.unit(unit.layer, unit.unit), thumb: study ? unitThumb(study, address ?? "", atHand) : null };
+  if (unit) return { name: called(address ?? ""), href: urls.unit(unit.layer, unit.unit), thumb: study ? unitThumb(study, address ?? "", atHand) : null };
   return { name: name ?? "", href: href ?? (image ? urls.image(image) : null), thumb: study && image ? h("span", { class: "thumb" }, seenTile(study, image)) : null };
 }

@@ -1,5 +1,7 @@
 /** A concept as a card: pattern, examples, label, the classes it counts for, how stable it is, the units it is made of. */
 
+import { called } from "./annotations.js";
+import { annotator } from "./annotator.js";
 import { conceptName, conceptTile, exampleTiles } from "./concepts.js";
 import { facts, h } from "./dom.js";
 import { number, percent, plural, signed } from "./format.js";
@@ -24,7 +26,7 @@ export function conceptCard(study, set, own, concept) {
   return h("article", { class: "concept", id: `concept-${set.name}-${concept}`, "data-address": address, tabindex: "-1", "aria-labelledby": `concept-${set.name}-${concept}-name` },
     page ? h("a", { class: "tile concept-pattern", href: page, title: `Maps and connections of ${address}` }, shown) : h("span", { class: "concept-pattern" }, shown),
     h("div", { class: "concept-about" },
-      h("h3", { id: `concept-${set.name}-${concept}-name` }, heading, label ? h("span", { class: "quiet" }, ` ${set.name}:${concept}`) : null),
+      h("h3", { id: `concept-${set.name}-${concept}-name` }, heading, heading === `${set.name}:${concept}` ? null : h("span", { class: "quiet" }, ` ${set.name}:${concept}`)),
       label ? h("p", { class: "quiet" }, `Labelled by ${label.by} ${number(label.score, 2)}`,
         label.interval ? ` (95% interval ${number(label.interval[0], 2)} to ${number(label.interval[1], 2)}).` : ".") : null,
       h("div", { class: "concept-examples" }, exampleTiles(set, concept)),
@@ -33,8 +35,9 @@ export function conceptCard(study, set, own, concept) {
         ["share of variance", percentOf(variance)],
         ["stability", `${number(seeds, 2)} over seeds, ${number(halves, 2)} over halves (cosine)`],
         ["units", h("span", { class: "concept-units" }, units.slice(0, UNITS).map(({ unit, weight }) =>
-          h("a", { href: urls.unit(set.layer, unit), title: `${set.layer}:${unit}, weight ${number(weight, 2)}` }, unitThumb(study, `${set.layer}:${unit}`), `${unit}`)))],
-      ])),
+          h("a", { href: urls.unit(set.layer, unit), title: `${set.layer}:${unit}, weight ${number(weight, 2)}` }, unitThumb(study, `${set.layer}:${unit}`), called(`${set.layer}:${unit}`, `${unit}`))))],
+      ]),
+      annotator(address)),
     h("div", { class: "concept-classes" }, told(classes).map((one) => effects(set, one, reach(classes)))));
 }
 

@@ -1,6 +1,7 @@
 /** An image as concepts: its cells in the colours of the strongest ones, what each adds to the score, and what is at a location. */
 
 import { COLOURS, colouredCells, conceptMaps, conceptName, conceptNote, conceptTile, exampleTiles, partsOfScore, restsOn, swatch } from "./concepts.js";
+import { called } from "./annotations.js";
 import { bothEnds, empty, fill, h } from "./dom.js";
 import { boxText, cellBox, putBox } from "./field.js";
 import { certainty, number, plural, signed } from "./format.js";
@@ -113,7 +114,7 @@ function semantic(study, set, image, own, layer, found, element) {
     fill(output, h("p", { class: "quiet tabular" }, `At ${boxText(cellBox(own, position), image)}`),
       list("Concepts", concepts.map(({ unit, value }) => entry(urls.concepts(set.layer, set.name, unit), conceptName(set, unit), value,
         conceptTile(set, own, unit), found.groups.indexOf(unit)))),
-      layer ? list(`Units of ${layer.name}`, units.map(({ unit, value }) => entry(urls.unit(layer.name, unit), String(unit), value, unitThumb(study, `${layer.name}:${unit}`, image.id), -1))) : null);
+      layer ? list(`Units of ${layer.name}`, units.map(({ unit, value }) => entry(urls.unit(layer.name, unit), called(`${layer.name}:${unit}`, String(unit)), value, unitThumb(study, `${layer.name}:${unit}`, image.id), -1))) : null);
   }
 
   function leave() {

@@ -1,5 +1,6 @@
 /** Concepts: their sets, names and colours, and where they are in an image. */
 
+import { nameOf } from "./annotations.js";
 import { h } from "./dom.js";
 import { number, percent } from "./format.js";
 import { imageTile, patternIndex, unitMap } from "./layer.js";
@@ -30,7 +31,7 @@ export function firstSet(study, concepts) {
  * @param {number} concept
  */
 export function conceptName(set, concept) {
-  return set.concepts[concept].label?.label ?? `${set.name}:${concept}`;
+  return nameOf(`${set.address}:${concept}`) || set.concepts[concept].label?.label || `${set.name}:${concept}`;
 }
 
 /** What else there is to say in a line: where the name comes from, or the class that it counts for most. */

@@ -1,5 +1,6 @@
 /** A pattern enlarged: its score and settings, and the maps of the same unit over the images. */
 
+import { called } from "./annotations.js";
 import { enlarge } from "./dialog.js";
 import { facts, h, settingsList } from "./dom.js";
 import { number } from "./format.js";
@@ -13,7 +14,7 @@ const IMAGES = 6;
 /** Open the dialog on the pattern of `units[at]`; the arrow keys go through `units`. */
 export function dialogPatterns(study, layer, units, at) {
   enlarge(units, at, (unit) => ({
-    title: [`${layer.name}, unit ${unit}`],
+    title: [called(`${layer.name}:${unit}`, `${layer.name}, unit ${unit}`)],
     body: [
       h("div", { class: "enlarged" },
         growing(layer.patterns, patternIndex(layer, unit), `pattern of unit ${unit}`),

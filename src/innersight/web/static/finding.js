@@ -1,6 +1,7 @@
 /** A finding as a card: the statement, its effect beside the control, and the images that show it. */
 
 import { unitOf } from "./address.js";
+import { called } from "./annotations.js";
 import { h, hidden } from "./dom.js";
 import { count, number, plural } from "./format.js";
 import { putBox } from "./field.js";
@@ -42,7 +43,7 @@ function linked(study, text) {
     const [, address, rest] = /^(.*?)([.,;)]*)$/s.exec(word) ?? [];
     const unit = unitOf(address ?? "");
     const layer = unit && study.layers.find(({ name, document, units }) => name === unit.layer && document && unit.unit < units);
-    return layer ? [h("a", { href: urls.unit(unit.layer, unit.unit) }, address), rest] : word;
+    return layer ? [h("a", { href: urls.unit(unit.layer, unit.unit) }, called(address)), rest] : word;
   });
 }
 

@@ -42,6 +42,16 @@ export async function compute(request) {
   })));
 }
 
+/** Keep name, tags and note of what an address names. */
+export async function saveAnnotation(row) {
+  return parsed(await fetch("api/annotations", { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(row) }));
+}
+
+/** The prediction of an edited image; an Error that is `busy` may be tried again. */
+export async function editImage(request) {
+  return parsed(await fetch("api/edit", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request) }));
+}
+
 /** Send an image; it becomes one of the study. */
 export async function send(file) {
   const query = new URLSearchParams({ name: file.name || "image" });
@@ -112,6 +122,6 @@ function notify(job) {
 
 async function parsed(response) {
   const found = await response.json();
-  if (!response.ok) throw new Error(found.detail);
+  if (!response.ok) throw Object.assign(new Error(found.detail), { busy: response.status === 503 });
   return found;
 }

@@ -1,5 +1,6 @@
 /** The page of the app: missing parts can be computed from where they are missing, and images can be added. */
 
+import { loadAnnotations } from "./annotations.js";
 import { byId, fill, h } from "./dom.js";
 import { dropImages } from "./drop.js";
 import { seconds } from "./format.js";
@@ -46,7 +47,7 @@ export async function startLive(study, main) {
   /** Read the study and show the page again, unless the reader is typing or choosing. */
   async function renew() {
     timer = null;
-    const held = document.querySelector("dialog[open]") || document.activeElement?.matches("input[type=text], input[type=search], select");
+    const held = document.querySelector("dialog[open]") || document.activeElement?.matches("input[type=text], input[type=search], select, textarea");
     if (held) {
       timer = setTimeout(renew, PATIENCE);
       return;
@@ -55,6 +56,7 @@ export async function startLive(study, main) {
     ({ documents } = await studyProgress());
     forget();
     Object.assign(study, await getDocument("study"));
+    await loadAnnotations();
     Object.assign(host, await hostInfo());
     dispatchEvent(new Event("study"));
     dispatchEvent(new HashChangeEvent("hashchange"));

@@ -1,5 +1,6 @@
 /** Start: the study, the navigation, the theme, the first page. */
 
+import { loadAnnotations } from "./annotations.js";
 import { byId, fill, h } from "./dom.js";
 import { openHelp, startKeys } from "./keys.js";
 import { startLive } from "./live.js";
@@ -21,6 +22,7 @@ byId("skip").addEventListener("click", () => main.focus());
 const study = await loadStudy();
 startNavigation(main, study);
 performance.mark("study");
+await loadAnnotations();
 document.documentElement.dataset.ready = "study";
 byId("search").addEventListener("click", () => openSearch(study));
 byId("help").addEventListener("click", openHelp);

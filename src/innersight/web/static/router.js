@@ -1,5 +1,6 @@
 /** Hash routes. A page is one file in pages/ that calls `register`. */
 
+import { nameText, onNames, readNames } from "./annotations.js";
 import { fill, h } from "./dom.js";
 import { onPins, pins, pinText, readPins } from "./pins.js";
 import { keep } from "./redrawn.js";
@@ -52,9 +53,10 @@ export function start(main, study) {
     }
   });
   onPins(() => setQuery({ pins: pinText() }));
+  onNames(() => setQuery({ names: nameText() }));
   const go = async () => {
     if (shown !== null) scrolled.set(shown, scrollY);
-    carryPins();
+    carry();
     const fresh = clicked || shown === null;
     clicked = false;
     await show(main, study, fresh);
@@ -74,11 +76,13 @@ export function setQuery(changes) {
   if (!FRAMED) history.replaceState(history.state, "", address);
 }
 
-/** Links do not name the pins: the page they lead to takes on those there are. */
-function carryPins() {
+/** Links hold neither pins nor names: the page they lead to takes on those there are. */
+function carry() {
   const query = new URLSearchParams(location.hash.split(/\?(.*)/s)[1] ?? "");
   if (query.has("pins")) readPins(query.get("pins"));
   else if (pins().length) setQuery({ pins: pinText() });
+  if (query.has("names")) readNames(query.get("names"));
+  else if (nameText()) setQuery({ names: nameText() });
 }
 
 async function show(main, study, fresh) {

@@ -1,12 +1,14 @@
 /** Search: units by address, layers, classes, images, sections, and what panels add, in a dialog. */
 
 import { unitOf } from "./address.js";
+import { called } from "./annotations.js";
 import { bothEnds, fill, h } from "./dom.js";
 import { popup } from "./dialog.js";
 import { plural } from "./format.js";
 import { sections } from "./navigation.js";
 import { allPanels } from "./panel.js";
 import { shownLayers, urls } from "./study.js";
+import { unitThumb } from "./thumb.js";
 
 const MAX_RESULTS = 30;
 
@@ -14,22 +16,23 @@ export function openSearch(study) {
   const list = h("ul", { class: "found", role: "listbox", id: "found", "aria-label": "Search results" });
   const input = h("input", { type: "text", class: "search", role: "combobox", "aria-expanded": "true",
     "aria-controls": "found", "aria-label": "Search", autocomplete: "off", spellcheck: "false",
-    placeholder: "Unit (layer:7), layer, class, image or method",
+    placeholder: "Unit (layer:7), name, label, layer, class, image",
     oninput: () => show(), onkeydown: (event) => pressed(event) });
   let chosen = 0;
   let results = [];
+  let everything = /** @type {Found[]} */ ([]);
   const close = popup("Search", [input, list]);
 
   function show() {
     chosen = 0;
-    results = found(study, input.value);
+    results = found(study, everything, input.value);
     draw();
   }
 
   function draw() {
     fill(list, results.length ? results.map((result, i) => h("li", { role: "option", id: `found-${i}`,
       "aria-selected": String(i === chosen), onclick: () => go(result) },
-    h("span", { class: "clip" }, bothEnds(result.name)), h("span", { class: "quiet" }, result.kind)))
+    thumb(study, result), h("span", { class: "clip" }, bothEnds(result.name)), h("span", { class: "quiet" }, result.kind)))
       : h("li", { class: "quiet", role: "option", "aria-selected": "false" }, "No matching unit, layer, class, image, section or method."));
     input.setAttribute("aria-activedescendant", results.length ? `found-${chosen}` : "");
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
@@ -42,9 +45,9 @@ export function openSearch(study) {
       chosen = (chosen + step + results.length) % results.length;
       draw();
     }
-    if (event.key === "Enter" && results[chosen]) {
+    if (event.key === "Enter") {
       event.preventDefault();
-      go(results[chosen]);
+      ready.then(() => results[chosen] && go(results[chosen]));
     }
   }
 
@@ -55,27 +58,50 @@ export function openSearch(study) {
 
   show();
   input.focus();
+  // What panels add is read when it is first searched.
+  const ready = searchable(study).then((all) => {
+    everything = all;
+    show();
+  });
+}
+
+/** What a unit or concept looks like, beside its name. */
+function thumb(study, { href }) {
+  const [, layer, unit] = /^#\/l\/([^/?]+)\/u\/(\d+)$/.exec(href) ?? [];
+  return layer === undefined ? null : unitThumb(study, `${decodeURIComponent(layer)}:${unit}`);
+}
+
+/**
+ * Everything that has a name.
+ * @param {Study} study
+ * @returns {Promise<Found[]>}
+ */
+async function searchable(study) {
+  const added = await Promise.all(allPanels().map((own) => own.found?.(study) ?? []));
+  return [
+    ...shownLayers(study).map(({ name, units }) => ({ name, kind: `layer, ${plural(units, "unit")}`, href: urls.layer(name) })),
+    ...study.images.map(({ id, name }) => ({ name, kind: "image", href: urls.image(id) })),
+    ...study.model.labels.map((name, number) => ({ name, kind: "class", href: urls.class(number) })),
+    ...sections(study).map(({ text: name, href }) => ({ name, kind: "section", href })),
+    ...added.flat(),
+  ];
 }
 
 /**
  * What matches, best first: an address of a unit, then names that are the text, hold it as words, begin with it, hold it.
  * @param {Study} study
+ * @param {Found[]} everything
  * @param {string} text
  * @returns {Found[]}
  */
-export function found(study, text) {
+function found(study, everything, text) {
   const wanted = text.trim().toLowerCase();
   const layers = shownLayers(study);
-  const everything = /** @type {Found[]} */ ([
-    ...layers.map(({ name, units }) => ({ name, kind: `layer, ${plural(units, "unit")}`, href: urls.layer(name) })),
-    ...study.images.map(({ id, name }) => ({ name, kind: "image", href: urls.image(id) })),
-    ...study.model.labels.map((name, number) => ({ name, kind: "class", href: urls.class(number) })),
-    ...sections(study).map(({ text: name, href }) => ({ name, kind: "section", href })),
-    ...allPanels().flatMap((own) => own.found?.(study) ?? []),
-  ]);
   const named = everything.map((result) => ({ result, order: Math.min(...[result.name, ...result.also ?? []].map((name) => rank(name, wanted))) }))
     .filter(({ order }) => order < Infinity).sort((a, b) => a.order - b.order).map(({ result }) => result);
-  return [...units(layers, text.trim()), ...named].slice(0, MAX_RESULTS);
+  // A unit may match by its name and by several labels.
+  const all = [...units(layers, text.trim()), ...named];
+  return all.filter((one, i) => all.findIndex((other) => other.href === one.href && other.name === one.name) === i).slice(0, MAX_RESULTS);
 }
 
 /** How well a name fits, 0 best: it is the text, holds it as whole words, begins with it, holds it; Infinity where it does not. */
@@ -98,5 +124,5 @@ function units(layers, text) {
   const name = before.toLowerCase().replace(/\s*\bunit$/, "");
   const fits = layers.filter((layer) => unit < layer.units && layer.name.toLowerCase().includes(name));
   fits.sort((a, b) => Number(b.name === exact?.layer) - Number(a.name === exact?.layer));
-  return fits.slice(0, 8).map((layer) => ({ name: `${layer.name}:${unit}`, kind: "unit", href: urls.unit(layer.name, unit) }));
+  return fits.slice(0, 8).map((layer) => ({ name: called(`${layer.name}:${unit}`), kind: "unit", href: urls.unit(layer.name, unit) }));
 }

@@ -1,6 +1,7 @@
 /** What a unit looks like at a glance, wherever it is named. */
 
 import { unitOf } from "./address.js";
+import { called } from "./annotations.js";
 import { h } from "./dom.js";
 import { exampleIndex, exampleTile } from "./example.js";
 import { imageTile, mapTile, patternIndex, silent, unitScale, whyNoUnit } from "./layer.js";
@@ -20,7 +21,7 @@ export function unitThumb(study, address, image = null) {
     loadLayer(study, unit.layer).then((layer) => {
       const found = layer && !whyNoUnit(layer, unit.unit) ? shown(study, layer, unit.unit, image) : null;
       if (!found) return;
-      place.title = `${address}: ${found.what}`;
+      place.title = `${called(address)}: ${found.what}`;
       place.dataset.shows = found.what;
       place.append(found.tile);
     });

@@ -1,6 +1,7 @@
 /** The pin tray: what is pinned, at the foot of every page, and the way to the matrix. */
 
 import { unitOf } from "./address.js";
+import { called } from "./annotations.js";
 import { bothEnds, fill, h } from "./dom.js";
 import { seenTile } from "./layer.js";
 import { onPins, imagePins, pins, setPins, togglePin, unitPins } from "./pins.js";
@@ -27,7 +28,7 @@ export function startTray(study) {
 
 function chip(study, address) {
   const unit = unitOf(address);
-  const name = unit ? address : study.images.find((image) => image.id === address)?.name ?? address;
+  const name = called(address, unit ? address : study.images.find((image) => image.id === address)?.name ?? address);
   const image = unit ? null : imageThumb(study, address);
   return h("li", { class: "chip" },
     h("a", { href: unit ? urls.unit(unit.layer, unit.unit) : urls.image(address), title: name },

@@ -1,5 +1,7 @@
 /** #/i/ID: one image, its prediction, and what every panel shows of it. */
 
+import { called } from "../annotations.js";
+import { annotator } from "../annotator.js";
 import { probabilityBars } from "../charts.js";
 import { breakable, facts, h } from "../dom.js";
 import { percent, signed } from "../format.js";
@@ -23,8 +25,9 @@ register("/i/:id", async ({ study, params, query }) => {
       ?? document.querySelector(".heatmaps-title"))?.scrollIntoView({ block: "start" }),
     body: h("section", { class: "page" },
       h("header", { class: "page-head" }, h("p", { class: "kicker" }, "Image"),
-        h("div", { class: "title-row" }, h("h1", {}, breakable(image.name)),
-          h("div", { class: "steps" }, pinButton(image.id, image.name, { text: true })))),
+        h("div", { class: "title-row" }, h("h1", {}, breakable(called(image.id, image.name))),
+          h("div", { class: "steps" }, pinButton(image.id, image.name, { text: true }))),
+        annotator(image.id)),
       partsOf("image").filter(({ head }) => head).map(({ show }) => show({ study, image, layers, documents, query })),
       h("div", { class: "columns image-page" },
         h("div", {}, framedImage(image),

@@ -1,6 +1,7 @@
 /** #/x?units=layer:7,layer2:3&imgs=p0,p2: units by images; hovering over a location shows it in every row at once. */
 
 import { joinAddresses, splitAddresses, unitOf } from "../address.js";
+import { called } from "../annotations.js";
 import { bothEnds, choice, empty, fill, h } from "../dom.js";
 import { number } from "../format.js";
 import { mapLabel, mapTile, patternIndex, imageTile, seenTile, unitScale, whyNoUnit } from "../layer.js";
@@ -135,7 +136,7 @@ function unitRow(study, { address, layer, unit }, images, state, cross, drop) {
       h("a", { class: "matrix-unit", href: urls.unit(layer.name, unit), title: address },
         h("span", { class: "matrix-pattern" }, at >= 0
           ? imageTile(layer.patterns.sheet, at, `pattern of ${address}`) : null),
-        h("strong", { class: "clip", title: layer.name }, bothEnds(layer.name)), h("span", { class: "quiet tabular" }, `unit ${unit}`)),
+        h("strong", { class: "clip", title: layer.name }, bothEnds(layer.name)), h("span", { class: "quiet tabular" }, called(address, `unit ${unit}`))),
       h("span", { class: "matrix-tools" }, pinButton(address, address),
         h("button", { class: "chip-off", type: "button", "aria-label": `Remove ${address}`, onclick: () => drop(address) }, "×")),
       h("span", { class: "matrix-scale quiet tabular" },

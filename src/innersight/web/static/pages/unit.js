@@ -1,5 +1,7 @@
 /** #/l/LAYER/u/7: one unit: what every panel shows of it. */
 
+import { called } from "../annotations.js";
+import { annotator } from "../annotator.js";
 import { h } from "../dom.js";
 import { number, percent, plural } from "../format.js";
 import { unitBeside, whyNoUnit } from "../layer.js";
@@ -27,19 +29,19 @@ register("/l/:layer/u/:unit", async ({ study, params, signal }) => {
     if (step) go(step);
   }, { signal });
   return {
-    title: `${layer.name} unit ${unit}`,
+    title: called(address, `${layer.name} unit ${unit}`),
     subject: { layer, unit },
     body: h("section", { class: "page" },
       h("header", { class: "page-head" },
         h("p", { class: "kicker" }, h("a", { href: urls.layer(layer.name) }, layer.name)),
-        h("div", { class: "title-row" }, h("h1", { class: "tabular" }, `Unit ${unit}`),
+        h("div", { class: "title-row" }, h("h1", { class: "tabular" }, called(address, `Unit ${unit}`)),
           h("nav", { class: "steps", "aria-label": "Units" },
             h("button", { class: "icon", type: "button", title: "Previous unit (k)", "aria-label": "Previous unit",
               onclick: () => go(-1) }, "←"),
             h("button", { class: "icon", type: "button", title: "Next unit (j)", "aria-label": "Next unit",
               onclick: () => go(1) }, "→"), pinButton(address, address, { text: true }))),
         h("p", { class: "lead" }, `One of ${plural(layer.units, layer.name.includes("~") ? "concept" : "unit")}${layer.name.includes("~") ? "" : " (channels, filters)"} of this layer. Address: `, h("code", {}, address), "."),
-        unitBadges(layer, unit)),
+        unitBadges(layer, unit), annotator(address)),
       h("div", { class: "unit-page" },
         h("div", { class: "unit-pattern" }, headed("unit", "left", study, layer, unit)),
         h("div", {}, headed("unit", "right", study, layer, unit))),

@@ -1,5 +1,6 @@
 /** Activation maps: of the first main layers, of a layer, of a unit over all images, and the strongest on an image. */
 
+import { called } from "../annotations.js";
 import { bothEnds, choice, facts, h, select } from "../dom.js";
 import { number, plural, size } from "../format.js";
 import { layerScale, mapLabel, mapTile, orders, seenTile, silent, sortUnits, unitMap, unitScale, unitsOf } from "../layer.js";
@@ -81,7 +82,7 @@ function mapItem(study, layer, unit, image, { scale = null, overlay = false } = 
   const maps = layer.activations[image.id];
   return {
     tile: mapTile(study, layer, unit, image.id, { scale: scale ?? unitScale(layer, unit, [image.id]), overlay }),
-    name: String(unit),
+    name: called(`${layer.name}:${unit}`, String(unit)),
     note: number(Math.abs(maps.lo[unit]) > maps.hi[unit] ? maps.lo[unit] : maps.hi[unit], 2),
     label: mapLabel(layer, unit, image.id, image.name),
     href: urls.unit(layer.name, unit),

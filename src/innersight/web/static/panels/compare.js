@@ -1,5 +1,6 @@
 /** The same units over several images: rows are units, columns are images. */
 
+import { called } from "../annotations.js";
 import { ranked } from "../compared.js";
 import { bothEnds, empty, fill, h } from "../dom.js";
 import { number, plural } from "../format.js";
@@ -151,7 +152,7 @@ function compareRow(study, layer, entry, images) {
   const pattern = patternIndex(layer, entry.unit);
   return h("div", { class: "compare-row", role: "row" },
     h("a", { class: "compare-unit", role: "rowheader", href: urls.unit(layer.name, entry.unit) },
-      h("strong", { class: "tabular" }, `unit ${entry.unit}`),
+      h("strong", { class: "tabular" }, called(`${layer.name}:${entry.unit}`, `unit ${entry.unit}`)),
         h("span", { class: "score tabular" }, `score ${number(entry.score, 2)}`),
       h("span", { class: "quiet" }, entry.reason)),
     h("span", { role: "cell", class: "compare-cell" },

@@ -15,8 +15,6 @@ const SHOWN = 8; // concepts on the overview
 const CLASS = 6; // of a class
 const PICKED = 12; // images to choose from
 
-let searched = /** @type {ConceptsDocument | null} */ (null);
-
 panel({
   name: "concepts",
   title: "Concepts",
@@ -35,11 +33,9 @@ panel({
     return { computed: sets.length ? sets.map((set) => `${plural(set.concepts.length, "concept")} of ${set.layer} (${set.name})`).join(", ") : null,
       missing: sets.length ? null : reason(study, "concepts", "not found"), done: 0, left: 0 };
   },
-  found() {
-    getDocument("concepts").then((document) => {
-      searched = document;
-    });
-    return (searched?.sets ?? []).flatMap((set) => [
+  async found() {
+    const document = await getDocument("concepts");
+    return (document?.sets ?? []).flatMap((set) => [
       { name: set.address, kind: `${plural(set.concepts.length, "concept")}, ${set.title}`, href: urls.concepts(set.layer, set.name), also: ["concepts"] },
       ...set.concepts.map((_, concept) => ({ name: conceptName(set, concept), kind: `concept ${set.address}:${concept}`,
         href: urls.concepts(set.layer, set.name, concept), also: [`${set.address}:${concept}`, `${set.name}:${concept}`, `concept ${concept}`] })),

@@ -1,6 +1,7 @@
 /** Examples: crops of scanned images that activate a unit most, to a medium degree, and least. */
 
 import { barList } from "../bars.js";
+import { called } from "../annotations.js";
 import { bothEnds, choice, empty, fill, h, hidden, select } from "../dom.js";
 import { exampleIndex, exampleTile } from "../example.js";
 import { count, number, percent, plural } from "../format.js";
@@ -92,16 +93,15 @@ function whyNoExamples(study, layer, unit = null) {
 function exampleBands(study, layer, unit) {
   const { labels } = study.model;
   const query = parseHash(location.hash)?.query;
-  let view = VIEWS.some(([name]) => name === query?.get("crops")) ? query?.get("crops") : "mask";
+  let view = viewOf(query);
   let of = labels[Number(query?.get("class") ?? NaN)] === undefined ? null : Number(query?.get("class"));
   const body = h("div", {});
   const show = () => fill(body, shownBands(study, layer, unit, of, view));
   show();
   const classes = classesOf(study, layer, unit);
   if (exampleIndex(layer, unit) < 0 && !classes.length) return body;
-  return [h("div", { class: "toolbar" }, choice("Crops", VIEWS, view, (next) => {
+  return [h("div", { class: "toolbar" }, viewChoice(view, (next) => {
     view = next;
-    setQuery({ crops: next === "mask" ? null : next });
     show();
   }), classes.length ? select("Class", [["", "all"], ...classes.map((at) => [String(at), labels[at]])], of === null ? "" : String(of), (next) => {
     of = next === "" ? null : Number(next);
@@ -109,6 +109,19 @@ function exampleBands(study, layer, unit) {
     show();
     dispatchEvent(new Event("view"));
   }) : null), body];
+}
+
+/** How examples are shown, as the address says. */
+function viewOf(query) {
+  return VIEWS.map(([name]) => name).find((name) => name === query?.get("crops")) ?? "mask";
+}
+
+/** A choice of how examples are shown, which the address keeps. */
+function viewChoice(view, onchoose) {
+  return choice("Crops", VIEWS, view, (next) => {
+    setQuery({ crops: next === "mask" ? null : next });
+    onchoose(next);
+  });
 }
 
 /** The classes whose examples can be asked for: those of the labelled images. */
@@ -184,29 +197,37 @@ function examplesPanel(study, layer, state, change) {
     return why;
   }
   const units = sortUnits(layer, known, state.sort, state.image?.id, "examples");
+  let view = viewOf(parseHash(location.hash)?.query);
+  const list = h("ul", { class: "example-units" });
+  const show = () => fill(list, units.map((unit) => exampleRow(layer, unit, view)));
+  show();
   return [
     h("div", { class: "toolbar" },
+      viewChoice(view, (next) => {
+        view = next;
+        show();
+      }),
       select("Sort", orders(layer, "examples"), state.sort, (next) => change({ sort: next })),
-      sheetButton(() => units.flatMap((unit) => bestExamples(layer, unit)), `${layer.name} examples`, EXAMPLES)),
+      sheetButton(() => units.flatMap((unit) => bestExamples(layer, unit, view)), `${layer.name} examples`, EXAMPLES)),
     h("p", { class: "quiet" }, `For ${count(known.length)} of ${plural(layer.units, "unit")}: crops of the images that activate the unit most, of `
       + `${count(layer.scan.images)} scanned. Dark: the activation is below half of its peak.`),
-    h("ul", { class: "example-units" }, units.map((unit) => exampleRow(layer, unit))),
+    list,
   ];
 }
 
 /** The highest examples of a unit as a row of a saved sheet. */
-function bestExamples(layer, unit) {
+function bestExamples(layer, unit, view) {
   const rows = (unitExamples(layer, unit).get("top") ?? []).slice(0, EXAMPLES);
-  return Array.from({ length: EXAMPLES }, (_, at) => (rows[at] ? { tile: exampleTile(layer, rows[at].i), name: `${unit}: ${number(rows[at].value)}` }
+  return Array.from({ length: EXAMPLES }, (_, at) => (rows[at] ? { tile: exampleTile(layer, rows[at].i, { view }), name: `${unit}: ${number(rows[at].value)}` }
     : { tile: null, name: "" }));
 }
 
-function exampleRow(layer, unit) {
+function exampleRow(layer, unit, view) {
   const rows = unitExamples(layer, unit).get("top");
   const address = `${layer.name}:${unit}`;
   return h("li", {}, h("a", { class: "tile example-row", href: urls.unit(layer.name, unit), "data-address": address },
-  h("span", { class: "caption" }, h("span", { class: "unit" }, String(unit)),
+  h("span", { class: "caption" }, h("span", { class: "unit" }, called(address, String(unit))),
     rows[0] ? h("span", { class: "note" }, `up to ${number(rows[0].value)}`) : null),
   hidden(`examples of unit ${unit} of ${layer.name}`),
-  h("span", { class: "example-tiles" }, rows.map((row) => exampleTile(layer, row.i)))));
+  h("span", { class: "example-tiles" }, rows.map((row) => exampleTile(layer, row.i, { view })))));
 }

@@ -1,5 +1,6 @@
 /** The pattern each unit has learned, layer by layer, always beside the unit's maps. */
 
+import { called } from "../annotations.js";
 import { h, select } from "../dom.js";
 import { dialogPatterns, patternFacts } from "../enlarged.js";
 import { count, plural } from "../format.js";
@@ -68,7 +69,7 @@ function patternItem(study, layer, units, at) {
   const flags = badFlags(score[i]);
   return {
     tile: imageTile(sheet, i),
-    name: String(unit),
+    name: called(`${layer.name}:${unit}`, String(unit)),
     note: flags[0] ?? patternNote(score[i]),
     warn: flags.length > 0,
     label: `pattern of unit ${unit} of ${layer.name}${flags.length ? `: ${flags.join(", ")}` : ""}`,

@@ -1,5 +1,6 @@
 /** The weights of the layer that sees the image itself, as colours. */
 
+import { called } from "../annotations.js";
 import { h } from "../dom.js";
 import { imageTile } from "../layer.js";
 import { saveAll } from "../lens.js";
@@ -26,7 +27,7 @@ function weightsPanel(study, layer) {
   }
   const make = (unit) => ({
     tile: crispTile(layer.weights.sheet, unit),
-    name: String(unit),
+    name: called(`${layer.name}:${unit}`, String(unit)),
     label: `weights of unit ${unit} of ${layer.name}`,
     href: urls.unit(layer.name, unit),
     address: `${layer.name}:${unit}`,
