@@ -25,10 +25,10 @@ from innersight.model import Model
 from innersight.options import changed
 from innersight.patterns import PatternOptions, patterns
 from innersight.patterns import estimate as estimate_patterns
-from innersight.patterns.engine import takes_size
 from innersight.patterns.objectives import Objective
 from innersight.patterns.objectives.direction import along
 from innersight.patterns.result import PatternEstimate, PatternProgress
+from innersight.patterns.sizes import takes_size
 from innersight.vectors import VectorSample, sample
 
 GRIDS = (2, 64)

@@ -27,7 +27,7 @@ Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did 
 Film = Annotated[
     Path | None, typer.Option(help="Animation of how the patterns arose: .webp, .gif, or .mp4 (needs ffmpeg).")
 ]
-_ONE_NETWORK = ("model", "what", "images", "scan", "keep")  # arguments of `patterns` that belong to one network
+_ONE_NETWORK = ("model", "what", "scan", "keep", "judge")  # arguments of `patterns` that belong to one network
 Epochs = Annotated[
     bool,
     typer.Option(

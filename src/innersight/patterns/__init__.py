@@ -3,6 +3,7 @@
 from innersight.patterns.engine import estimate, patterns
 from innersight.patterns.growth import PatternGrowth, over_epochs
 from innersight.patterns.interpretability import Interpretability, interpretability
+from innersight.patterns.judge import PatternVerdict
 from innersight.patterns.objectives import Objective, objectives
 from innersight.patterns.options import PatternOptions, Statistics, Views
 from innersight.patterns.parameterize import measure_statistics, parameterizations
@@ -16,6 +17,7 @@ __all__ = [
     "PatternGrowth",
     "PatternOptions",
     "PatternProgress",
+    "PatternVerdict",
     "Patterns",
     "Score",
     "Statistics",

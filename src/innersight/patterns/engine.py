@@ -20,6 +20,8 @@ from innersight.model import Model
 from innersight.options import changed
 from innersight.patterns.growth import grown
 from innersight.patterns.jobs import FinishedPattern, Kept, PatternJob, Recipe
+from innersight.patterns.judge import verdicts
+from innersight.patterns.natural import KEPT, natural_objectives
 from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.direction import driven
 from innersight.patterns.objectives.diverse import differing
@@ -29,6 +31,7 @@ from innersight.patterns.parameterize import measure_statistics, parameterizatio
 from innersight.patterns.responses import BATCH, Naturals, References, naturals_of, nothing, references_of, scanned
 from innersight.patterns.result import PatternEstimate, PatternProgress, Patterns
 from innersight.patterns.score import PASSES, beside, respond, scored
+from innersight.patterns.sizes import check_size
 from innersight.patterns.views import Windows
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ def patterns(
     init: Any = None,
     keep: "str | Path | None" = None,
     ray: str | None = None,
+    judge: Model | None = None,
     progress: Callable[[PatternProgress], None] | None = None,
     **changes: Any,
 ) -> Patterns:
@@ -77,6 +81,9 @@ def patterns(
     ray : str, optional
         Address of a Ray cluster whose workers draw the images: "HOST:PORT", "auto" or "local", then
         `?workers=4&cpus=2`, see `innersight.remote`. Images are kept and scored on this machine.
+    judge : Model, optional
+        An independent network, trained on its own, with the same classes: it says what it takes the patterns of classes
+        for, in `Patterns.verdicts`.
     progress : callable, optional
         Called with a `PatternProgress` every few updates; with `ray` after every image, in batches.
     **changes
@@ -124,9 +131,10 @@ def patterns(
     with tap.untouched(model), tap.fold_batchnorm():
         everything = (*targets, *(-target for target in targets)) if negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
-        jobs = jobs_of(model, everything, recipe)
         # Before anything is drawn: the folder may hold no image.
         naturals = _naturals(model, everything, images, recipe.shape[1:], len(targets))
+        aims, unmatched = natural_objectives(model, everything, naturals, images, recipe, references)
+        jobs = jobs_of(model, everything, recipe, aims)
         naturals = naturals if scan is None else scanned(model, everything, naturals, scan)
         kept = Kept.open(keep, model, settings) if keep is not None else None
         drawn = _draw(model, jobs, recipe, references, kept, ray, progress)
@@ -148,12 +156,16 @@ def patterns(
             torch.empty(0) if beside is None else beside.pixels,
             () if beside is None else beside.examples,
             naturals.skipped,
-            naturals.notes,
+            (*naturals.notes, *unmatched),
             grown(model, chosen[span], settings) if settled.growth else None,
         )
 
     off = part(slice(len(targets), None)) if negatives else None
-    return part(slice(len(targets)), off, naturals)
+    found = part(slice(len(targets)), off, naturals)
+    if judge is None:
+        return found
+    judged, remarks = verdicts(judge, found.targets, found.images)
+    return replace(found, verdicts=judged, notes=(*found.notes, *remarks))
 
 
 def _naturals(
@@ -170,7 +182,7 @@ def _naturals(
         {t.address.layer for o in wanted for t in o.terms if isinstance(t.address, Address) and t.address.location}
     )
     known = grids(model, placed, size) if placed else {}
-    return naturals_of(model, wanted, images, size, EXAMPLES, shown, known, numbers)
+    return naturals_of(model, wanted, images, size, (EXAMPLES, KEPT), shown, known, numbers)
 
 
 @public(layer="what", layers="what", target="what", targets="what")
@@ -243,7 +255,7 @@ def estimate(
     return PatternEstimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
-_INPUTS = ("images", "scan", "reference", "init", "keep", "ray", "progress")
+_INPUTS = ("images", "scan", "reference", "init", "keep", "ray", "judge", "progress")
 
 
 def _short(recipe: Recipe) -> Recipe:
@@ -267,7 +279,7 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> 
     )
     shape = (model.input.channels, height, width)
     if shape != model.input.shape:
-        _check_size(model, shape)
+        check_size(model, shape)
     statistics = options.statistics
     if statistics == "photographs":
         statistics = photograph_statistics(model.input.channels)
@@ -292,12 +304,17 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> 
     return Recipe(shape, settled, first)
 
 
-def jobs_of(model: Model, targets: Sequence[Objective], recipe: Recipe) -> list[PatternJob]:
-    """Return what has to be drawn, in the order of `targets` and their seeds."""
+def jobs_of(
+    model: Model, targets: Sequence[Objective], recipe: Recipe, aims: Sequence[Objective] | None = None
+) -> list[PatternJob]:
+    """Return what has to be drawn, in the order of `targets` and their seeds.
+
+    aims : what is optimized for each of them, where that is more than the target.
+    """
     options, windows = recipe.options, Windows(model, recipe.shape)
     jobs = []
-    for target in targets:
-        optimized, window = driven(target), None
+    for target, aim in zip(targets, aims or targets, strict=True):
+        optimized, window = driven(aim), None
         found = windows.of(optimized) if options.variants == 1 else None
         if found is not None:
             optimized, window = found
@@ -367,27 +384,3 @@ def _draw(
 
 def _read_one(model: Model, image: Any, shape: tuple[int, int, int], name: str) -> Image:
     return read_one(image, replace(model.input, height=shape[1], width=shape[2]), name)
-
-
-def takes_size(model: Model, side: int) -> bool:
-    """Return whether a network runs on square images of another size than its own."""
-    try:
-        _run_size(model, (model.input.channels, side, side))
-    except tap.DEFEATED:
-        return False
-    return True
-
-
-def _run_size(model: Model, shape: tuple[int, int, int]) -> None:
-    with tap.untouched(model), torch.no_grad():
-        model.output(torch.zeros(1, *shape, device=model.device, dtype=model.dtype))
-
-
-def _check_size(model: Model, shape: tuple[int, int, int]) -> None:
-    try:
-        _run_size(model, shape)
-    except tap.DEFEATED as error:
-        own = f"{model.input.height}x{model.input.width}"
-        raise InnersightError(
-            f"size={shape[1]}: {model.name} takes only images of {own} or sizes that fit its parts ({error})"
-        ) from error

@@ -15,7 +15,7 @@ from torch import Tensor
 from innersight.brief import brief
 from innersight.errors import InnersightError
 from innersight.model import Model
-from innersight.patterns.objectives import Objective, Term
+from innersight.patterns.objectives import Distribution, Objective, Term
 from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import Parameterization, parameterizations
 from innersight.patterns.views import Window
@@ -159,7 +159,8 @@ class Kept:
 
     def _path(self, job: PatternJob) -> Path:
         # The text of an objective names neither the direction or image it holds, nor its weights in full.
-        terms = [(term.name, term.weight, _given(term)) for term in job.objective.terms]
+        added = [term for term in job.optimized.terms if isinstance(term.given, Distribution)]
+        terms = [(term.name, term.weight, _given(term)) for term in (*job.objective.terms, *added)]
         roams = job.window is not None and job.window.roams
         name = hashlib.sha256(f"{self.digest} {job.seed} {job.rows} {roams} {terms}".encode()).hexdigest()[:24]
         return self.folder / f"{name}.safetensors"

@@ -138,6 +138,9 @@ class PatternOptions:
         Images of each objective that are made to differ from each other; 1 or more.
     diversity : float
         Weight of the term that makes variants differ; 0 for none. Unused with one variant.
+    natural : float
+        0 draws the strongest image. Above 0, up to 1, the image shall look to the network like the images given that
+        excite it most: the values of several layers, sorted, are matched to theirs. 0.5 balances both. Needs images.
     parameterize : str
         How an image is written as free numbers: "fourier" (natural spectrum and colours), "maco" (natural magnitudes,
         only phases are found), "pixels", or another registered parameterization.
@@ -174,6 +177,7 @@ class PatternOptions:
     negatives: bool = False
     variants: int = 1
     diversity: float = 1.0
+    natural: float = 0.0
     parameterize: str = "fourier"
     statistics: str | Statistics = "photographs"
     views: Views = Views()
@@ -192,6 +196,8 @@ class PatternOptions:
             raise InnersightError(f"size={self.size}: give at least {LEAST_SIDE} pixels")
         if self.seeds < 1 or self.variants < 1:
             raise InnersightError(f"seeds={self.seeds} and variants={self.variants} must be at least 1")
+        if not 0 <= self.natural <= 1:
+            raise InnersightError(f"natural={self.natural}: give a number from 0 (strongest) to 1 (most natural)")
         if self.lr is not None and not 0 < self.lr < 100:
             raise InnersightError(f"lr={self.lr}: give a positive number, such as 0.1")
         chosen("until", self.until, UNTIL)

@@ -86,11 +86,22 @@ class ObjectiveBatch:
             mode.forget()
         return values
 
+    def beside(self, pixels: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the values for pixels, and the activations of further layers in the same pass."""
+        x = self._model.input.normalise(pixels).to(self._model.dtype)
+        captured = tap.capture(self._model, x, sorted({*self.layers, *layers}), stop=not self._scores)
+        return self._read(captured, x, None, None), {layer: captured.activations[layer] for layer in layers}
+
     def _values(self, x: Tensor, mode: "tap.redirected | None", before: Tensor | None) -> Tensor:
         if self._compiled is not None and mode is None:
             captured = self._compiled(x, self.layers, stop=not self._scores)
         else:
             captured = tap.capture(self._model, x, self.layers, stop=not self._scores)
+        return self._read(captured, x, mode, before)
+
+    def _read(
+        self, captured: "tap.Captured", x: Tensor, mode: "tap.redirected | None", before: Tensor | None
+    ) -> Tensor:
         total = torch.zeros(self.count, device=x.device)
         for layer, at, weights, read in self._parts:
             seen = captured.logits() if layer is None else captured.activations[layer]
@@ -149,7 +160,7 @@ class Naturals:
 
     highest : of each objective, None where no response was a number. examples : of each, highest first. pixels :
     (n, k, C, H, W) in 0..1, the parts of the images that do so. skipped : a sentence for each file not read. notes :
-    how the images were understood.
+    how the images were understood. ranked : of each objective (response, number of the image), highest first.
     """
 
     highest: tuple[Natural | None, ...]
@@ -157,6 +168,7 @@ class Naturals:
     pixels: Tensor
     skipped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    ranked: tuple[tuple[tuple[float, int], ...], ...] = ()
 
     __repr__ = brief
 
@@ -209,7 +221,7 @@ def naturals_of(
     wanted: Sequence[Objective],
     images: Any,
     size: Grid,
-    examples: int,
+    kept: tuple[int, int],
     shown: int,
     grids: Mapping[str, Grid],
     numbers: Sequence[int] | None = None,
@@ -217,9 +229,10 @@ def naturals_of(
     """Return what images make of objectives, in one pass over them; a batch at a time is held.
 
     images : whatever holds images; gone through once, and those that are shown are read again. numbers : of those
-    that count; all when None. size : (H, W) of the parts. examples : how many, for the first `shown` of the objectives.
-    grids : of the layers at the size that locations were asked for; a location stands for what lies there in the grid
-    of the network's own size. Raises ImageError where no image can be read.
+    that count; all when None. size : (H, W) of the parts. kept : how many examples, for the first `shown` of the
+    objectives, and how many images are ranked. grids : of the layers at the size that locations were asked for; a
+    location stands for what lies there in the grid of the network's own size. Raises ImageError where no image can be
+    read.
     """
     data = repeatable(images)
     total = count(data) if numbers is None else len(numbers)
@@ -232,9 +245,12 @@ def naturals_of(
         done += len(loaded)
         x = network_input(loaded, model)
         for tally, values in zip(tallies, responses(x), strict=True):
-            _add(tally, values, [one.entry.number for one in loaded], examples, total / done)
-    pixels, best = _parts(model, wanted[:shown], tallies[:shown], data, size, examples)
-    return Naturals(tuple(map(_natural, tallies)), best, pixels, reading.skipped, reading.notes)
+            _add(tally, values, [one.entry.number for one in loaded], max(kept), total / done)
+    ranked = tuple(tuple((value, number) for value, number, _ in tally.best) for tally in tallies)
+    for tally in tallies:
+        tally.best = tally.best[: kept[0]]
+    pixels, best = _parts(model, wanted[:shown], tallies[:shown], data, size, kept[0])
+    return Naturals(tuple(map(_natural, tallies)), best, pixels, reading.skipped, reading.notes, ranked)
 
 
 class _Responses:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from innersight.model import Model
 from innersight.patterns.growth import PatternGrowth
+from innersight.patterns.judge import PatternVerdict
 from innersight.patterns.objectives import Objective
 from innersight.patterns.responses import PatternExample
 from innersight.patterns.score import Score
@@ -51,6 +52,8 @@ class Patterns(Result):
         How the images were understood.
     growth : PatternGrowth or None
         How the images arose, update by update, where the option `growth` asked for it.
+    verdicts : tuple of PatternVerdict or None
+        Of each image what the network `judge` takes it for, where one was given; None for what is no class.
 
     """
 
@@ -68,6 +71,7 @@ class Patterns(Result):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     growth: PatternGrowth | None = None
+    verdicts: tuple[PatternVerdict | None, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return addresses, scores and settings."""
@@ -76,6 +80,8 @@ class Patterns(Result):
         ]
         for row, examples in zip(rows, self.natural, strict=False):
             row["examples"] = [vars(one) for one in examples]
+        for row, verdict in zip(rows, self.verdicts, strict=False):
+            row["judge"] = None if verdict is None else vars(verdict)
         found = {"model": self.model.name, "settings": self.settings, "patterns": rows}
         found |= {"skipped": list(self.skipped), "notes": list(self.notes)}
         return found if self.negatives is None else {**found, "negatives": self.negatives.to_json()["patterns"]}

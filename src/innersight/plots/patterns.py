@@ -131,8 +131,12 @@ def _colour(found: Patterns | PatternProgress | PatternGrowth, images: torch.Ten
 
 
 def _captions(found: Patterns) -> list[str]:
-    rows = zip(found.targets, found.scores, strict=True)
-    return ["\n".join([*textwrap.wrap(str(target), WIDTH), _caption(score)]) for target, score in rows]
+    judged = found.verdicts or (None,) * len(found.targets)
+    rows = zip(found.targets, found.scores, judged, strict=True)
+    return [
+        "\n".join([*textwrap.wrap(str(target), WIDTH), _caption(score), *([f"judge: {verdict}"] if verdict else [])])
+        for target, score, verdict in rows
+    ]
 
 
 def _caption(score: Score) -> str:

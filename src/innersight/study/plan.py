@@ -10,7 +10,7 @@ from innersight.heatmaps.cost import default_methods
 from innersight.image import Image
 from innersight.layers import check_layers, default_layers
 from innersight.model import Model
-from innersight.patterns.engine import takes_size
+from innersight.patterns.sizes import takes_size
 
 LARGEST = 112
 # Of the items of a study. Raise it when what they hold changes: a study of another format is refused until it is

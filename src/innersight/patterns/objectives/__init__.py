@@ -1,5 +1,6 @@
 """What a pattern maximizes: sums of terms, each of a kind. One file for each kind or family of kinds."""
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +21,34 @@ from innersight.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
+class Distribution:
+    """What a layer gives for natural images.
+
+    values : (units, n) of each unit over locations in ascending order, the mean over images. weights : (units,), of the
+    squared distances from them.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+    def digest(self) -> str:
+        """Return what tells it from others."""
+        return hashlib.sha256(self.values.numpy().tobytes() + self.weights.numpy().tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
 class Term:
     """One part of an objective.
 
     kind : name in the registry. address : a unit, perhaps at one location, a layer, or a class. weight : of its value
-    in the sum. given : what the kind needs further: a direction in unit space, or an Image.
+    in the sum. given : what the kind needs further: a direction in unit space, an Image, or
+    a distribution.
     """
 
     kind: str
     address: Address | ClassAddress
     weight: float = 1.0
-    given: Tensor | Image | None = None
+    given: Tensor | Image | Distribution | None = None
 
     @property
     def layer(self) -> str | None:
@@ -280,6 +298,8 @@ def _checked(model: Model, known: dict[str, Layer], term: Term, reference: Image
             raise InnersightError(f"{term.name}: a direction in {layer.name} has {layer.units} numbers, not {shape}")
         if not bool(torch.isfinite(term.given).all()) or not bool(term.given.any()):
             raise InnersightError(f"{term.name}: the direction must be finite and not zero")
+    if given is Distribution and not isinstance(term.given, Distribution):
+        raise InnersightError(f"{term.name}: {term.kind} is asked for by the option natural=0.5 (--natural 0.5)")
     if given is Image and term.given is None:
         if reference is None:
             raise InnersightError(f"{term.name}: {term.kind} needs an image: give reference= (--reference)")
