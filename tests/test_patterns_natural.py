@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from networks import image, tiny
+from PIL import Image as PILImage
 from torch import Tensor, nn
 
-from innersight import tap
+from innersight import tap, toons
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.image import as_image
@@ -19,7 +20,12 @@ from innersight.patterns.judge import verdicts
 from innersight.patterns.natural import _distribution, _exciting
 from innersight.patterns.objectives import Distribution, Objective, Rows, Term, resolve
 from innersight.patterns.objectives.natural import SIDE, ascending, natural
+from innersight.scan import scan
 from innersight.sources import load
+from innersight.storage.store import Store
+from innersight.storage.study_folder import StudyFolder, parsed, read
+from innersight.study import Plan, study
+from innersight.web.shell import documents
 
 IMAGES = [image(i) for i in range(8)]
 QUICK = {"steps": 24, "seeds": 1, "until": "steps"}
@@ -90,8 +96,6 @@ def apart(model: Model, layer: str, pixels: Tensor, images: Tensor) -> float:
 
 def test_a_natural_pattern_is_nearer_to_the_images_and_still_excites_the_class() -> None:
     model = load("toon")
-    from innersight import toons
-
     given = [as_image(toons.draw(name, seed).pixels, name=f"{name}{seed}") for name in toons.CLASSES for seed in (1, 2)]
     ours = torch.stack([model.input.denormalise(one.tensor(model.input)[None])[0] for one in given[:2]])
     strongest, likest = (
@@ -243,3 +247,33 @@ def test_one_band_is_shown_as_grey_and_other_bands_are_not_judged() -> None:
     found, notes = verdicts(judge(), [own], torch.full((1, 5, 16, 16), 0.9))
     assert found == (None,)
     assert "takes 3 channels, and the patterns have 5: not judged" in notes[0]
+
+
+def test_a_study_shows_natural_classes_where_a_data_set_was_scanned(tmp_path: Path) -> None:
+    model, plan = (
+        tiny("in-place"),
+        Plan(layers=("relu2",), units=1, steps=4, seeds=1, methods=("gradcam",), trust=0, concepts=0),
+    )
+    files = []
+    for i in range(6):
+        files.append(tmp_path / f"{i}.png")
+        PILImage.fromarray(toons.draw(toons.CLASSES[i], 1, size=32).pixels).save(files[-1])
+    study(model, [files[0]], tmp_path / "s", plan=plan)
+    before = Store.open(tmp_path / "s").get("classes")
+    assert before is not None
+    assert "natural" not in before.document
+    assert "natural" not in before.tensors()
+    scan(model, files, ["relu2"], out=tmp_path / "s")
+    made = study(model, [files[0]], tmp_path / "s", plan=plan)
+    item = Store.open(tmp_path / "s").get("classes")
+    assert item is not None
+    found = patterns(
+        model, [f"class:{i}" for i in item.document["classes"]], images=files, natural=0.5, steps=4, seeds=1
+    )
+    assert torch.equal(item.tensors()["natural"], found.images)
+    made.render()
+    folder = StudyFolder(tmp_path / "s")
+    path = documents(folder)["classes"]
+    shown = parsed(read(path), path)["patterns"]["natural"]
+    assert shown["sheet"]["count"] == len(item.document["classes"])
+    assert [score["activation"] for score in shown["score"]] == pytest.approx([one.activation for one in found.scores])

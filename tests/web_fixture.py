@@ -366,6 +366,10 @@ def _classes(labels: Sequence[str], files: Path, random: np.random.Generator) ->
             "labels": list(labels),
             "settings": {"steps": 256},
             "score": score,
+            "natural": {
+                "sheet": colour_sheet(tiles[:, ::-1], files, "classes-natural"),
+                "score": [{**one, "activation": one["activation"] / 2} for one in score],
+            },
         }
     }
 

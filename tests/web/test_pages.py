@@ -328,3 +328,16 @@ def test_app_shows_the_same_pages(chromium: Any, port: int) -> None:
     reader.go("#/l/stages.2/u/5", "Unit 5")
     reader.show("main")
     reader.close()
+
+
+@pytest.mark.browser
+def test_classes_show_their_strongest_and_their_natural_pattern(anywhere: Reader) -> None:
+    anywhere.go("#/c/0", "ambra")
+    page = anywhere.page
+    assert page.get_by_role("heading", name="Natural pattern", exact=True).is_visible()
+    assert "Its logit is +4.5." in page.locator("main").inner_text()
+    anywhere.go("#/", "Eight drawn")
+    grid = page.get_by_role("list", name="Natural class patterns")
+    assert (
+        grid.locator("li").count() == page.get_by_role("list", name="Class patterns", exact=True).locator("li").count()
+    )

@@ -1,7 +1,8 @@
 """Patterns: the image that activates a unit or class most (activation maximization)."""
 
 from innersight.patterns.engine import estimate, patterns
-from innersight.patterns.growth import PatternGrowth, over_epochs
+from innersight.patterns.epochs import over_epochs
+from innersight.patterns.growth import PatternGrowth
 from innersight.patterns.interpretability import Interpretability, interpretability
 from innersight.patterns.judge import PatternVerdict
 from innersight.patterns.objectives import Objective, objectives

@@ -1,23 +1,19 @@
-"""How patterns arose: update by update, or epoch by epoch of the training."""
+"""How patterns arose: their stages, and films of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from innersight.errors import InnersightError
 from innersight.model import Model
 from innersight.patterns.jobs import FinishedPattern
 from innersight.render.figures import raster
 from innersight.render.film import write_film
 from innersight.result import Result
 from innersight.scalars import at_least_one
-
-if TYPE_CHECKING:
-    from innersight.patterns.result import PatternProgress
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,63 +108,3 @@ def grown(model: Model, chosen: Sequence[FinishedPattern], settings: dict[str, A
 def _last(stages: Sequence[int], wanted: int) -> int:
     """Return the place of the last stage that is not after `wanted`."""
     return max(i for i, stage in enumerate(stages) if stage <= wanted)
-
-
-def over_epochs(
-    model: Model,
-    what: Any,
-    *,
-    epochs: Sequence[int] | None = None,
-    progress: "Callable[[PatternProgress], None] | None" = None,
-    **changes: Any,
-) -> PatternGrowth:
-    """Draw the same patterns for the weights after each epoch of a training.
-
-    Every epoch starts from the same random pixels, so that what differs is what the network learned.
-
-    Parameters
-    ----------
-    model
-        A network that was opened from a run whose epochs were kept, such as `ins.load("run:DIR")`.
-    what
-        What is drawn, as `patterns` takes it.
-    epochs
-        Numbers of epochs, 0 being before the first; all that were kept when None.
-    progress
-        As `patterns` calls it, for one epoch after the other.
-    **changes
-        Options of `patterns`; one seed is drawn unless `seeds` says otherwise.
-
-    Returns
-    -------
-    PatternGrowth
-        One stage for each epoch.
-
-    Raises
-    ------
-    InnersightError
-        For a network of no run, a run that kept no epochs, an epoch that it did not keep, and as `patterns` does.
-
-    Examples
-    --------
-    >>> import innersight as ins
-    >>> from innersight.patterns import over_epochs
-    >>> over_epochs(ins.load("small:4"), "stage1:0")
-    Traceback (most recent call last):
-    ...
-    innersight.errors.InnersightError: small-4 was not opened from a training run: give run:DIR
-
-    """
-    from innersight.patterns.engine import patterns
-    from innersight.sources import load
-    from innersight.sources.origins.run import kept_epochs
-
-    if model.run is None:
-        raise InnersightError(f"{model.name} was not opened from a training run: give run:DIR")
-    chosen = kept_epochs(model.run) if epochs is None else sorted(set(epochs))
-    found = []
-    for epoch in chosen:
-        then = load(f"run:{model.run}?epoch={epoch}")
-        found.append(patterns(then, what, progress=progress, **{"seeds": 1, **changes}))
-    images = torch.stack([one.images.half() for one in found], 1)
-    return PatternGrowth(model, tuple(map(str, found[0].targets)), "epoch", tuple(chosen), images, found[0].settings)

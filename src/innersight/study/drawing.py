@@ -9,6 +9,7 @@ import torch
 
 from innersight.errors import InnersightError
 from innersight.patterns import Patterns, patterns
+from innersight.patterns.natural import FEWEST
 from innersight.patterns.objectives import Target
 from innersight.render.colour import as_colour
 from innersight.render.sheets import colour_sheet
@@ -18,8 +19,11 @@ from innersight.study.context import StudyContext
 from innersight.study.panel import Outcome
 from innersight.study.plan import Plan
 from innersight.study.reader import StudyReader
+from innersight.study.scanned import scanned_files
 
 CHUNK = 16
+NATURAL = 0.5
+MATCHED = 256  # images of the scan, at most, among which are those that natural patterns look like
 
 
 def settings_of(context: StudyContext, layer: str = "") -> dict[str, Any]:
@@ -70,6 +74,16 @@ def kept(found: Patterns) -> Outcome:
     return document, tensors
 
 
+def natural(context: StudyContext, what: Sequence[str | Target], steps: int) -> Outcome:
+    """Return patterns that look like the images scanned into the study that excite them; nothing without a scan."""
+    files = scanned_files(context.store, context.permit, context.base["model"], MATCHED, context.plan.seed)
+    if len(files) < FEWEST:
+        return {}, {}
+    options = {**pattern_options(context.plan, steps), "seeds": 1, "growth": False, "natural": NATURAL}
+    found = patterns(context.model, what, **options, images=list(files))
+    return {"natural": [score.to_json() for score in found.scores]}, {"natural": found.images}
+
+
 def ranked(context: StudyContext, layer: str) -> list[int]:
     """Return a layer's units in the order in which they are drawn: compare's ranking, else the highest peak first."""
     compared, stored = context.item("compare", layer), context.item("activations", layer)
@@ -98,6 +112,7 @@ def joined(reader: StudyReader, files: Path, parts: Sequence[Item]) -> dict[str,
         "sheet": colour_sheet(files, as_colour(images[first], reader.shown)),
         "others": _others(parts, files, reader.shown, first),
         "growth": _growth(parts, files, reader.shown, first),
+        "natural": _natural(parts, files, reader.shown, first),
         "settings": parts[0].document["settings"],
         **{key: [entries[i] for i in first] for key, entries in rows.items()},
     }
@@ -126,3 +141,13 @@ def _growth(parts: Sequence[Item], files: Path, shown: Sequence[int], first: Seq
         rows.append(growth[:, [bisect_right(own, stage) - 1 for stage in stages]])
     images = torch.cat(rows)[first].flatten(0, 1).float() / 255
     return {"sheet": colour_sheet(files, as_colour(images, shown)), "stages": stages}
+
+
+def _natural(parts: Sequence[Item], files: Path, shown: Sequence[int], first: Sequence[int]) -> dict[str, Any] | None:
+    """Return the natural patterns of several items with their scores; None where one of them has none."""
+    scores = [part.document.get("natural") for part in parts]
+    if not all(scores):
+        return None
+    images = torch.cat([part.tensors()["natural"] for part in parts])[first]
+    known = [score for own in scores for score in own or ()]
+    return {"sheet": colour_sheet(files, as_colour(images, shown)), "score": [known[i] for i in first]}

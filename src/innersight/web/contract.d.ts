@@ -137,7 +137,7 @@ interface Findings {
   format: number; findings: Finding[]; clean: boolean; images: number; passes: number; budget: string; skipped: string[]; notes: string[];
   checked: { check: string; title: string; done: boolean; sentence: string; limits: string; passes: number }[];
 }
-interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[] } }
+interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[]; natural: { sheet: Sheet; score: Score[] } | null } }
 
 /**
  * Something a panel shows in one place; `order` is the panel's own where none is given. `heading` is the element of its title. Of a part of

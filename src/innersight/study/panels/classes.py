@@ -29,14 +29,14 @@ class ClassesRequest(StudyRequest):
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield patterns in batches."""
-        from innersight.study.drawing import CHUNK, passes_of, settings_of
+        from innersight.study.drawing import CHUNK, passes_of
 
         for start in range(0, len(self.classes), CHUNK):
             classes = self.classes[start : start + CHUNK]
             key = Key("classes", part=f"classes={','.join(map(str, classes))}")
             passes = passes_of(context, len(classes), 2 * context.plan.steps)
             words = f"patterns of the classes {', '.join(context.model.labels[number] for number in classes)}"
-            yield StudyTask(key, settings_of(context), partial(_drawn, context, classes), passes, words)
+            yield StudyTask(key, _settings(context), partial(_drawn, context, classes), passes, words)
 
 
 def _planned(context: "StudyContext") -> Outcome:
@@ -57,11 +57,20 @@ def _planned(context: "StudyContext") -> Outcome:
 def _drawn(context: "StudyContext", classes: Sequence[int]) -> Outcome:
     """Draw classes, with twice the steps of a unit."""
     from innersight.address import ClassAddress
-    from innersight.study.drawing import draw, kept
+    from innersight.study.drawing import draw, kept, natural
 
-    found = draw(context, [ClassAddress(str(number)) for number in classes], context.plan.steps * 2)
-    document, tensors = kept(found)
-    return {"classes": list(classes), "labels": [context.model.labels[one] for one in classes], **document}, tensors
+    what = [ClassAddress(str(number)) for number in classes]
+    document, tensors = kept(draw(context, what, context.plan.steps * 2))
+    likest, more = natural(context, what, context.plan.steps)
+    labels = [context.model.labels[one] for one in classes]
+    return {"classes": list(classes), "labels": labels, **document, **likest}, {**tensors, **more}
+
+
+def _settings(context: "StudyContext") -> dict[str, Any]:
+    from innersight.study.drawing import settings_of
+    from innersight.study.scanned import scan_settings
+
+    return {**settings_of(context), "scan": scan_settings(context.store)}
 
 
 def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
@@ -85,10 +94,10 @@ def _counted(item: "Item") -> int:
 )
 def classes(context: "StudyContext") -> Iterator[StudyTask]:
     """Patterns of the predicted classes, of the target, and of all where they are few."""
-    from innersight.study.drawing import CHUNK, passes_of, settings_of
+    from innersight.study.drawing import CHUNK, passes_of
 
     if context.plan.units:
-        settings = {**settings_of(context), "target": context.plan.target}
+        settings = {**_settings(context), "target": context.plan.target}
         classes = len(context.model.labels)
         # Which classes are predicted, and how many, is not known yet.
         count = classes if classes <= CHUNK else len(context.images)

@@ -7,12 +7,15 @@ import { plural, signed } from "../format.js";
 import { growing } from "../growth.js";
 import { badFlags, imageTile } from "../layer.js";
 import { panel } from "../panel.js";
+import { savedTile } from "../save.js";
 import { section } from "../section.js";
 import { getDocument } from "../source.js";
 import { classNumber, missing, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 
 const AT_ONCE = 16;
+const NATURAL = "The strongest pattern shows what raises the score most; a natural one looks, to the network, like the scanned images that "
+  + "excite the class.";
 
 panel({
   name: "classes",
@@ -41,7 +44,12 @@ panel({
 
 function classesSection({ study, documents }) {
   const { classes } = documents;
-  const body = classes?.patterns?.classes.length ? tileGrid(classItems(classes.patterns), { label: "Class patterns" })
+  const { natural } = classes?.patterns ?? {};
+  const strongest = () => tileGrid(classItems(classes.patterns), { label: "Class patterns" });
+  const body = classes?.patterns?.classes.length ? natural
+    ? [h("h3", {}, "Strongest"), strongest(), h("h3", {}, "Natural"), h("p", { class: "quiet" }, NATURAL),
+      tileGrid(naturalItems(classes.patterns), { label: "Natural class patterns" })]
+    : strongest()
     : missing(study, "classes", "No class patterns were computed.");
   return section("classes", "Classes", "What each class looks like to the network",
     "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person. "
@@ -69,11 +77,19 @@ function classItems({ sheet, classes, labels, settings, score }) {
   }));
 }
 
+/** The natural patterns of classes, each a link to its class. */
+function naturalItems({ natural, classes, labels }) {
+  return classes.map((number, i) => ({ tile: imageTile(natural.sheet, i), name: labels[i], note: signed(natural.score[i].activation),
+    label: `natural pattern of class ${labels[i]}`, href: urls.class(number) }));
+}
+
 function patternOfClass({ study, number, label, documents }) {
   const found = documents.classes?.patterns;
   const i = found?.classes.indexOf(number) ?? -1;
   return i >= 0 ? [h("div", { class: "saved" }, growing(found, i, `pattern of ${label}`)),
-    scoreFacts(found.score?.[i], found.settings, "class")]
+    scoreFacts(found.score?.[i], found.settings, "class"),
+    found.natural ? [h("h3", {}, "Natural pattern"), savedTile(imageTile(found.natural.sheet, i, `natural pattern of ${label}`), `${label} natural pattern`),
+      h("p", {}, NATURAL, ` Its logit is ${signed(found.natural.score[i].activation)}.`)] : null]
     : missing(study, "classes", "No pattern of this class was computed.");
 }
 
