@@ -109,7 +109,7 @@ def test_openapi_is_complete(port: int) -> None:
     found = ask(port, "GET", "/api/openapi.json")
     operations = {(method, path) for path, own in found["paths"].items() for method in own}
     assert operations == {
-        ("get", "/"), ("get", "/app.js"), ("get", "/api/documents"),
+        ("get", "/"), ("get", "/app.js"), ("get", "/api/documents"), ("post", "/api/scanned/{number}"),
         ("get", "/api/documents/{key}"), ("get", "/files/{name}"), ("get", "/api/host"), ("get", "/api/progress"),
         ("get", "/api/jobs"), ("post", "/api/jobs"), ("get", "/api/jobs/{key}"),
         ("delete", "/api/jobs/{key}"), ("get", "/api/jobs/{key}/events"), ("post", "/api/images"),

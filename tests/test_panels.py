@@ -190,7 +190,7 @@ def test_a_new_panel_is_in_the_page(planted: tuple[Path, dict[str, Any]]) -> Non
         reader = Reader(chromium, (folder / "report.html").as_uri())
         page = reader.page
         order = [link.inner_text() for link in page.locator("#sections a").all()]
-        assert order[2:4] == ["Images", "Brightness"]
+        assert order[3:5] == ["Images", "Brightness"]
         assert page.locator("#brightness .mean").inner_text() == str(found["before"]["images"]["p0"])
         assert "1 image" in page.locator("tr[data-what=brightness]").inner_text()
         reader.go("#/l/relu1/u/0", "Unit 0")

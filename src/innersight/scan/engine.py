@@ -35,7 +35,7 @@ from innersight.scan.options import Batching
 from innersight.scan.predictions import ScanPredictions
 from innersight.scan.record import Record
 from innersight.scan.result import Scan
-from innersight.scan.rows import Rows, ScratchRows
+from innersight.scan.rows import ScanRows, ScratchRows
 from innersight.scan.scores import no_scores
 from innersight.scan.settings import Pairs
 from innersight.scan.shards import Parts, ScanPlan, run_local, run_remote
@@ -337,7 +337,7 @@ class _Work:
     def result(self, images: Given | None, ledger: Ledger | None, assumed: Sequence[str] = ()) -> Scan:
         """Return what was found. assumed : notes on what was assumed of tensors."""
         notes = (*(() if images is None else images.notes), *assumed)
-        rows: Rows | None = ledger or self.scratch
+        rows: ScanRows | None = ledger or self.scratch
         assert rows is not None
         tallies = {name: Tally(part.tensors(), self.images, part.grid) for name, part in self.layers.items()}
         return Scan(

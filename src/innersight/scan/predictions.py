@@ -10,7 +10,7 @@ from torch import Tensor
 
 from innersight.model import Model
 from innersight.result import Result
-from innersight.scan.rows import Rows
+from innersight.scan.rows import ScanRows
 from innersight.scan.scores import ClassScores
 from innersight.statistics import wilson
 from innersight.storage.study_folder import written_by_innersight
@@ -112,7 +112,7 @@ class ScanPredictions(Result):
     ----------
     model : Model
         The network.
-    rows : Rows
+    rows : ScanRows
         Where the images are read from.
     images : int
         How many images have a prediction.
@@ -128,7 +128,7 @@ class ScanPredictions(Result):
     """
 
     model: Model
-    rows: Rows
+    rows: ScanRows
     images: int
     labelled: int
     correct: int
@@ -136,10 +136,23 @@ class ScanPredictions(Result):
     trained_on: int | None
 
     @classmethod
-    def of(cls, model: Model, rows: Rows, read: int) -> "ScanPredictions":
-        """Return the predictions of a scan; read : how many images could be read. Raises InnersightError.
+    def of(cls, model: Model, rows: ScanRows, read: int) -> "ScanPredictions":
+        """Return the predictions of a scan; every column is looked through once, as a study may come from a stranger.
 
-        Every column is looked through once: a study may come from a stranger.
+        Parameters
+        ----------
+        model
+            The network.
+        rows
+            Of the scan.
+        read
+            How many of its images could be read.
+
+        Raises
+        ------
+        InnersightError
+            Where a column holds what a scan does not write.
+
         """
         integers = " AND ".join(f"typeof(p.{name}) IN ('integer', 'null')" for name in ("rank", "trained"))
         numbers = "COALESCE(p.confidence BETWEEN 0 AND 1, 1) AND COALESCE(p.own BETWEEN 0 AND 1, 1)"

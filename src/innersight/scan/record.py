@@ -1,6 +1,6 @@
 """What a scan keeps of one image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from innersight.scan.scores import ClassScores
 
@@ -23,5 +23,5 @@ class Record:
     stamp: str = ""
     digest: str = ""
     broken: str | None = None
-    prediction: ClassScores | None = None
+    prediction: ClassScores | None = field(default=None, repr=False)
     trained: bool | None = None

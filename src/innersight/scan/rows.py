@@ -14,7 +14,7 @@ TABLES = ("scan_images", "scan_predictions")
 
 
 @runtime_checkable
-class Rows(Protocol):
+class ScanRows(Protocol):
     """What the rows of a scan are read from."""
 
     def rows(self, query: str, kinds: tuple[Any, ...], parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -54,7 +54,21 @@ class ClassScores:
 
     @classmethod
     def unpacked(cls, stored: bytes, own: float | None, rank: int | None) -> "ClassScores":
-        """Return what was stored. Raises ValueError for what `packed` does not write."""
+        """Return what was stored.
+
+        Parameters
+        ----------
+        stored
+            As `packed` returns it.
+        own, rank
+            Of the image's own class; None where it is not known.
+
+        Raises
+        ------
+        ValueError
+            For what `packed` does not write.
+
+        """
         rows = np.frombuffer(stored, _PACKED)
         classes, scores, chances = rows["class"], rows["score"], rows["probability"]
         some = bool(np.isfinite(chances).all())

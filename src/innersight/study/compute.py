@@ -131,7 +131,7 @@ def context_of(
         if isinstance(request, ImageRequest):
             try:
                 image = load_image(store.inside.path(IMAGES, request.file)).checked(model.input)
-                added[request.id] = replace(image, name=request.name)
+                added[request.id] = replace(image, name=request.name, label=request.label)
             except InnersightError as error:
                 lost[request.id] = str(error)
     of_maps = (request.layer for request in requests if isinstance(request, ActivationsRequest))

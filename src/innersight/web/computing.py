@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi import Path as Number
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 import innersight
@@ -22,6 +23,7 @@ from innersight.web import uploads
 from innersight.web.edits import reading
 from innersight.web.jobs import OVER, BusyError, Job, Jobs
 from innersight.web.report import report_page
+from innersight.web.scanned import scanned_image
 from innersight.web.schema import AnyRequest, Cost, Host, JobView, Limits, Progress, problems
 
 BEAT = 1.0  # seconds; a page that went away is noticed when something is sent
@@ -160,6 +162,22 @@ def computing(permit: Permit, shown: StudyFolder, jobs: Jobs) -> APIRouter:
         except InnersightError as error:
             raise HTTPException(404, str(error)) from error
         return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="innersight.html"'})
+
+    @router.post("/scanned/{number}", status_code=202, responses=unknown)
+    def scanned(number: Annotated[int, Number(ge=0, le=2**53)]) -> JobView:
+        """Add an image of the study's scan to the study, as if it was sent, with the class that the scan knows."""
+        able()
+        try:
+            wanted = scanned_image(permit, number)
+        except (GoneError, WriteError):
+            raise
+        except InnersightError as error:
+            raise HTTPException(404, str(error)) from error
+        try:
+            return JobView.of(added(wanted))
+        except HTTPException:
+            forget(wanted)
+            raise
 
     body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}}
     too_large = problems(_409=_CANNOT, _413="too many bytes or pixels", _415="not an image")

@@ -12,6 +12,8 @@ interface Guess { class: number; label: string; probability: number | null; logi
 interface ImageEntry {
   id: string; name: string; width: number; height: number; box: [number, number, number, number]; notes: string[];
   original: { file: string; width: number; height: number }; truth: string | null; prediction: Guess[];
+  /** Of an image of the scan that was added: its number there. */
+  scanned?: number | null;
 }
 interface LayerEntry {
   name: string; kind: string; role: string; units: number; grid: [number, number]; parameters: number; document: string | null;
@@ -136,6 +138,28 @@ interface Finding {
 interface Findings {
   format: number; findings: Finding[]; clean: boolean; images: number; passes: number; budget: string; skipped: string[]; notes: string[];
   checked: { check: string; title: string; done: boolean; sentence: string; limits: string; passes: number }[];
+}
+/** best : [class, score, probability] of the best classes. class : -1 where it is not known. */
+interface ErrorImage {
+  number: number; name: string; class: number; best: [number, number, number | null][]; own: number | null; rank: number | null;
+  trained: boolean | null;
+}
+/** effect : in how many pairs a wrong image has more of it than a right one of its class. p : adjusted for all that was tested. */
+interface Difference { kind: "unit" | "concept" | "property"; number: number; effect: number; p: number; wrong: number; right: number }
+/** why : why there is nothing else. bins : [images, right, mean confidence] of each. pairs : [class, predicted, images], the most frequent
+ * first. strength : by image and concept of `set`, the peak. lost : how many images could not be read again, and why the first. */
+interface Errors {
+  format: number; why: string | null; rest: number; layer: string | null; set: string | null; properties: string[];
+  summary: { images: number; labelled: number; not_finite: number; trained_on: number | null; accuracy: number | null;
+    interval: [number, number] | null; calibration_error: number | null };
+  bins: [number, number, number | null][]; pairs: [number, number, number][]; predicted: [number, number][];
+  images: ErrorImage[]; sheet: Sheet | null; strength: number[][]; lost: [number, string | null];
+  differences: { class: number | null; predicted: number | null; wrong: number; right: number; tested: number; rows: Difference[] }[];
+}
+/** What a link to #/errors selects. from, to : of the confidence, 0 to 1. concept, on : with or without a concept. */
+interface ErrorQuery {
+  class: number | null; predicted: number | null; right: string | null; from: number | null; to: number | null;
+  concept: number | null; on: string | null;
 }
 interface Classes { format: number; patterns: Drawn & { classes: number[]; labels: string[]; natural: { sheet: Sheet; score: Score[] } | null } }
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from innersight.errors import InnersightError
 from innersight.storage.key import Key
@@ -27,11 +27,16 @@ File = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}\.[a-z]{3,4}$")]
 
 
 class ImageRequest(StudyRequest):
-    """An image to be added, a file in the study's folder `images`: its prediction, its maps, its heatmaps."""
+    """An image to be added, a file in the study's folder `images`: its prediction, its maps, its heatmaps.
+
+    label : the name of its class, where it is known. scanned : its number in the study's scan.
+    """
 
     kind: Literal["image"]
     file: File
     name: Name
+    label: Name | None = None
+    scanned: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def id(self) -> str:
@@ -45,9 +50,10 @@ class ImageRequest(StudyRequest):
 
     def tasks(self, context: "StudyContext") -> Iterator[StudyTask]:
         """Yield the prediction, the maps of all layers of the study, concepts, and heatmaps by the plan's methods."""
-        yield StudyTask(
-            self.key, context.settings(self.id), partial(_one, context.model, context.image(self.id), self.id)
-        )
+        settings = context.settings(self.id)
+        if self.scanned is not None:
+            settings |= {"label": self.label, "scanned": self.scanned}
+        yield StudyTask(self.key, settings, partial(_one, context.model, context.image(self.id), self))
         for layer in context.layers:
             yield maps_task(context, layer, self.id)
         for address in context.sets:
@@ -115,8 +121,8 @@ def _images(model: "Model", images: "tuple[Image, ...]") -> Outcome:
     return {"images": rows, "sources": sources}, tensors
 
 
-def _one(model: "Model", image: "Image", name: str) -> Outcome:
-    """Return an image added later, with the id `name`."""
+def _one(model: "Model", image: "Image", request: ImageRequest) -> Outcome:
+    """Return an image added later."""
     import numpy as np
     import torch
 
@@ -124,7 +130,7 @@ def _one(model: "Model", image: "Image", name: str) -> Outcome:
     from innersight.predict import predict
     from innersight.render.sheets import small
 
-    row = _row(model, image, name, predict(model, [image]), 0)
+    row = {**_row(model, image, request.id, predict(model, [image]), 0), "scanned": request.scanned}
     original = torch.from_numpy(small(image.display(model.input)))
     return {"image": row}, {"seen": torch.from_numpy(np.array(seen_array(image, model))), "original": original}
 

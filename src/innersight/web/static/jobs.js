@@ -60,6 +60,11 @@ export async function send(file) {
   })));
 }
 
+/** Add an image of the study's scan, by its number there. */
+export async function sendScanned(number) {
+  return follow(await parsed(await fetch(`api/scanned/${number}`, { method: "POST" })));
+}
+
 export async function cancel(job) {
   notify(await parsed(await fetch(`api/jobs/${job.id}`, { method: "DELETE" })));
 }

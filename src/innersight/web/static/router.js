@@ -112,7 +112,7 @@ async function find(study, hash, signal) {
     const params = match(page.parts, address.parts);
     if (params) return page.render({ study, params, query: address.query, signal });
   }
-  return notFound(hash, "Addresses have the form #/l/LAYER, #/l/LAYER/u/NUMBER, #/concepts/LAYER, #/atlas/LAYER, #/findings, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
+  return notFound(hash, "Addresses have the form #/l/LAYER, #/l/LAYER/u/NUMBER, #/concepts/LAYER, #/atlas/LAYER, #/findings, #/errors, #/x, #/i/IMAGE, #/c/CLASS, #/train or #/about.");
 }
 
 /** The page for an address that does not exist, with the reason. */

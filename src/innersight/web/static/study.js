@@ -136,6 +136,8 @@ export const urls = {
   train: () => "#/train",
   diff: () => "#/diff",
   atlas: (layer, query = {}) => `#/atlas/${encodeURIComponent(layer)}${asQuery(query)}`,
+  /** @type {(query?: Partial<ErrorQuery>) => string} */
+  errors: (query = {}) => `#/errors${asQuery(query)}`,
   findings: (at = null) => `#/findings${asQuery({ at })}`,
   /** @type {(layer?: string | null, name?: string | null, concept?: number | null) => string} */
   concepts: (layer = null, name = null, concept = null) => `#/${["concepts", layer, name, concept].filter((part) => part !== null).map((part) => encodeURIComponent(String(part))).join("/")}`,
