@@ -219,9 +219,15 @@ def test_impossible_sizes_are_refused(tree: Path, tmp_path: Path, value: float) 
 
 def test_on_the_command_line(tree: Path, tmp_path: Path) -> None:
     words = ["train", str(tree), "--out", str(tmp_path / "run"), "--net", "small:4", "--size", "32", "--epochs", "1"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    further = f"--net run:{tmp_path / 'run'} --robust 0.57"
+    assert further in result.output
+    words[3] = str(tmp_path / "robust")
     result = CliRunner().invoke(app, [*words, "--robust", "0.5"])
     assert result.exit_code == 0, result.output
-    assert read_card(tmp_path / "run").recipe["arguments"]["robust"] == 0.5
+    assert "hint" not in result.output
+    assert read_card(tmp_path / "robust").recipe["arguments"]["robust"] == 0.5
 
 
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -500,7 +500,7 @@ def _train(labels: Sequence[str], random: np.random.Generator) -> dict[str, Any]
             "per_class": {label: {"precision": 0.95, "recall": 0.94, "images": 43} for label in labels},
             "confusion": confusion.tolist(),
         },
-        "recipe": {"optimizer": "SGD", "batch": 64, "epochs": 20},
+        "recipe": {"optimizer": "SGD", "batch": 64, "epochs": 20, "arguments": {"robust": 0}},
     }
 
 

@@ -341,3 +341,4 @@ def test_classes_show_their_strongest_and_their_natural_pattern(anywhere: Reader
     assert (
         grid.locator("li").count() == page.get_by_role("list", name="Class patterns", exact=True).locator("li").count()
     )
+    assert "--net run:DIR --robust 2" in page.locator("#classes").inner_text()

@@ -14,6 +14,7 @@ import { classNumber, missing, urls } from "../study.js";
 import { tileGrid } from "../tiles.js";
 
 const AT_ONCE = 16;
+const USUAL = "Patterns of a network that was trained as usual show colours and textures. After further training by ";
 const NATURAL = "The strongest pattern shows what raises the score most; a natural one looks, to the network, like the scanned images that "
   + "excite the class.";
 
@@ -54,7 +55,9 @@ function classesSection({ study, documents }) {
   return section("classes", "Classes", "What each class looks like to the network",
     "Each pattern is a synthetic image optimized to raise the logit of one class. It shows which features raise the score, not what the class looks like to a person. "
     + "The number below it is the logit it reaches.",
-    body, study.how.patterns);
+    [body, documents.training?.recipe?.arguments?.robust === 0 ? h("p", { class: "quiet" }, USUAL, h("code", {}, "innersight train"), " with ",
+      h("code", {}, "--net run:DIR --robust 2"), ", whose steps take two to three times as long, they show more of the shapes.") : null],
+    study.how.patterns);
 }
 
 function classItems({ sheet, classes, labels, settings, score }) {
