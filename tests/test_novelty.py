@@ -57,6 +57,16 @@ def test_the_image_itself_is_no_neighbour_and_what_is_no_number_is_left_out() ->
     assert not inside.novel
 
 
+def test_of_images_that_are_all_the_same_nothing_is_said() -> None:
+    row, own = torch.rand(1, 5), torch.rand(2, 5)
+    same = row.repeat(LEAST, 1)
+    for values in (same, torch.zeros(LEAST, 5), torch.cat([torch.rand(NEIGHBOURS - 1, 5), same])):
+        assert stand(Features("x", torch.arange(len(values)), values), own) == [None, None]
+    # Different ones, each many times, are neighbours.
+    several = torch.rand(NEIGHBOURS + 1, 5).repeat(LEAST, 1)
+    assert None not in stand(Features("x", torch.arange(len(several)), several), own)
+
+
 @pytest.fixture(scope="module")
 def toon() -> Model:
     return ins.load("toon")

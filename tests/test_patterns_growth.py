@@ -180,6 +180,8 @@ def test_epochs_need_a_run_that_kept_them() -> None:
         over_epochs(load("small:4"), "stage1:0")
     with pytest.raises(InnersightError, match="train with keep_epochs=True"):
         over_epochs(load(f"run:{Path(innersight.toons.__file__).parent / 'run'}"), "stage1:0", steps=1)
+    with pytest.raises(InnersightError, match="epochs is empty"):
+        over_epochs(load(f"run:{Path(innersight.toons.__file__).parent / 'run'}"), "stage1:0", epochs=[])
 
 
 def test_a_study_keeps_the_stages_of_its_patterns(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Natural patterns: what is matched to which images; and what an independent network takes a pattern for."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,6 +170,14 @@ def test_one_band_and_tokens(name: str) -> None:
     assert torch.isfinite(found.images).all()
 
 
+def test_classes_of_a_network_without_a_grid_look_natural() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 6), nn.ReLU(), nn.Linear(6, 3))
+    model = load(net.eval(), input=InputSpec(16, 16), labels=("a", "b", "c"))
+    found = patterns(model, "class:a", images=IMAGES, natural=0.5, **{**QUICK, "size": 16})
+    assert not torch.equal(found.images, patterns(model, "class:a", **{**QUICK, "size": 16}).images)
+
+
 def test_what_no_image_excites_is_drawn_as_ever_and_said() -> None:
     model = tiny("in-place")
     with torch.no_grad():
@@ -223,6 +233,22 @@ def test_an_independent_network_says_what_it_takes_a_pattern_for() -> None:
     assert found[2:] == (None, None)
     assert notes == ()
     assert str(found[0]) == "bright, 99%"
+
+
+def test_a_judge_without_finite_scores_says_nothing() -> None:
+    model, net = tiny("in-place"), tiny("in-place", seed=1)
+    with torch.no_grad():
+        net.net.head.bias[2] = torch.nan
+    found = patterns(model, ["class:0", "class:1"], judge=net, **{**QUICK, "steps": 2})
+    assert found.verdicts == (None, None)
+    assert "tiny in-place gives scores that are not finite for 2 of the patterns: not judged" in found.notes
+
+
+def test_a_judge_is_a_network() -> None:
+    # Not in this process, whose tests check annotations first.
+    call = "ins.patterns(ins.load('small:4'), 'class:0', judge='resnet18', steps=1, seeds=1)"
+    done = subprocess.run([sys.executable, "-c", f"import innersight as ins; {call}"], capture_output=True, text=True)
+    assert "InnersightError: judge is 'resnet18': give a Model" in done.stderr
 
 
 def test_a_judge_with_other_classes_names_its_own() -> None:

@@ -107,6 +107,20 @@ def test_maps_that_rank_nothing_have_no_number_and_others_keep_theirs() -> None:
     assert removals(model, seen, [ranks], 0) == alone
 
 
+@pytest.mark.parametrize("size", [(1, 32), (32, 1), (1, 2)])
+def test_images_of_one_row_or_column_lose_their_highest_part(size: tuple[int, int]) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * size[0] * size[1], 2))
+    with torch.no_grad():
+        net[1].weight[:] = 1
+    model = load(net.eval(), input=InputSpec(*size, fit="squash", mean=(0.0,) * 3, std=(1.0,) * 3))
+    pixels, values = np.zeros((*size, 3), np.uint8), torch.zeros(size)
+    pixels[0, 0], values[0, 0] = 255, 1
+    found = removals(model, as_image(pixels), [values], 0)
+    assert found.lost[0] is not None
+    assert found.elsewhere[0] is not None
+    assert found.lost[0] > found.elsewhere[0]
+
+
 def test_it_takes_the_passes_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     model = corner()
     counted: list[int] = []

@@ -6,7 +6,7 @@ import importlib
 import math
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from innersight.layers import last_rectified
 from innersight.model import Model
 from innersight.predict import predict
 from innersight.scan import Batching, ClassScores, ScanPredictions, load_scan, scan
+from innersight.scan.features import FeatureSample
 from innersight.scan.record import Record
 from innersight.scan.rows import ScratchRows
 from innersight.scan.statistics.bands import priority
@@ -136,6 +137,12 @@ def test_questions(model: Model) -> None:
     assert numbers(order="doubtful", limit=2) == [3, 2]
     assert [one.number for one in found.numbered([3, 9, 0])] == [3, 0]
     assert [one.correct for one in found] == [True, False, True, False, None]
+
+
+def test_questions_that_cannot_be(model: Model) -> None:
+    found = of(model, [(0, 0, 0.9), (0, 1, 0.4)])
+    with pytest.raises(InnersightError, match="limit=0: give 1 or more"):
+        found.select(limit=0)
 
 
 def test_images_of_no_known_class_have_no_accuracy(model: Model) -> None:
@@ -254,6 +261,15 @@ def test_features_are_of_a_bounded_sample(
     assert read.features is not None
     assert read.features.values.equal(kept.values)
     assert read.features.numbers.equal(kept.numbers)
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:, :-1], lambda x: x * torch.nan, lambda x: x.double()])
+def test_features_of_a_stranger(change: Callable[[Tensor], Tensor], model: Model, folder: Path) -> None:
+    found = scan(model, folder, ["conv1"], examples=1).features
+    assert found is not None
+    FeatureSample(model).load({"numbers": found.numbers, "values": found.values})
+    with pytest.raises(ValueError, match="features"):
+        FeatureSample(model).load({"numbers": found.numbers, "values": change(found.values)})
 
 
 def test_a_network_without_a_grid_has_no_features(folder: Path) -> None:

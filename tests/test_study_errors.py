@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 from PIL import Image as PILImage
 from scipy import stats
 
+from innersight.errors import InnersightError
 from innersight.scan import ClassScores, PredictedImage, ScanPredictions, scan
 from innersight.scan.record import Record
 from innersight.scan.rows import ScratchRows
@@ -139,6 +144,28 @@ def test_darkened_images_are_named_as_what_mistakes_have_in_common(darkened: Pat
     assert sum(row[2] for row in found["pairs"]) == 96
     assert found["set"] is not None
     assert len(found["strength"]) == len(found["images"]) == found["sheet"]["count"]
+
+
+def test_counts_of_classes_are_of_all_confusions(darkened: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("innersight.study.panels.errors"), "PAIRS", 1)
+    write_documents(Store.open(darkened))
+    found: dict[str, Any] = json.loads((darkened / "web" / "documents" / "errors.json").read_text())
+    assert len(found["pairs"]) == 1
+    assert found["rest"] + found["pairs"][0][2] == 96
+    assert [row[:2] for row in found["classes"] if row[1]] == [[number, 24] for number in range(4)]
+    assert sum(row[2] for row in found["classes"]) == 96
+    assert sum(row[3] for row in found["classes"]) == round(96 * found["summary"]["accuracy"])
+
+
+def test_an_image_predicted_as_nothing_is_refused(darkened: Path, tmp_path: Path) -> None:
+    store = Store.open(shutil.copytree(darkened, tmp_path / "sent"))
+    item = store.get("errors")
+    assert item is not None
+    item.document["images"][0]["best"] = []
+    with closing(sqlite3.connect(tmp_path / "sent" / "index.sqlite")) as db, db:
+        db.execute("UPDATE items SET document = ? WHERE key = 'errors'", (json.dumps(item.document),))
+    with pytest.raises(InnersightError, match="an image is predicted as nothing"):
+        write_documents(Store.open(tmp_path / "sent"))
 
 
 def test_images_of_no_known_class_are_looked_at_but_never_wrong() -> None:

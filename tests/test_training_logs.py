@@ -227,6 +227,7 @@ def test_a_record_that_is_cut_off_is_a_note_and_a_damaged_one_an_error(tmp_path:
 
 
 def test_what_a_record_claims_is_not_believed(tmp_path: Path) -> None:
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto as Histogram
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     size = struct.pack("<Q", 2**60)
@@ -242,6 +243,9 @@ def test_what_a_record_claims_is_not_believed(tmp_path: Path) -> None:
         event(1, tag="c", **tensor([[1.0, 0.0, 5.0]], "histograms")),
         event(1, tag="d", **tensor([[0.0, 1.0, float("nan")]], "histograms")),
         event(2**63 - 1, tag="e", simple_value=1.0),
+        # As wide, and as many, as no number is.
+        event(1, tag="conv1/weight", histo=Histogram(min=-1e308, max=1e308, bucket_limit=[0, 1e308], bucket=[1, 1])),
+        event(1, tag="conv1/weight", histo=Histogram(min=0, max=2, bucket_limit=[1, 2], bucket=[1e308, 1e308])),
     ]
     written(path, b"".join(claims))
     with pytest.raises(InnersightError, match="holds no values yet"):

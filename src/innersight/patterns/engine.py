@@ -33,6 +33,7 @@ from innersight.patterns.result import PatternEstimate, PatternProgress, Pattern
 from innersight.patterns.score import PASSES, beside, respond, scored
 from innersight.patterns.sizes import check_size
 from innersight.patterns.views import Windows
+from innersight.scalars import shown
 
 if TYPE_CHECKING:
     from innersight.scan import Scan
@@ -116,6 +117,8 @@ def patterns(
     (2, 3, 32, 32)
 
     """
+    if not isinstance(judge, Model | None):
+        raise InnersightError(f"judge is {shown(judge)}: give a Model, as `innersight.load` returns it")
     images = None if images is None else repeatable(images)
     settled = changed("patterns", PatternOptions, options, changes, _INPUTS)
     recipe = recipe_of(model, settled, images, init)

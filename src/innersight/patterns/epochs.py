@@ -1,6 +1,6 @@
 """The same patterns after every epoch of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from innersight.model import Model
 from innersight.patterns.engine import patterns
 from innersight.patterns.growth import PatternGrowth
 from innersight.patterns.result import PatternProgress
+from innersight.scalars import integer, is_integer
 from innersight.sources import load
 from innersight.sources.origins.run import kept_epochs
 
@@ -61,10 +62,18 @@ def over_epochs(
     """
     if model.run is None:
         raise InnersightError(f"{model.name} was not opened from a training run: give run:DIR")
-    chosen = kept_epochs(model.run) if epochs is None else sorted(set(epochs))
+    chosen = kept_epochs(model.run) if epochs is None else _asked(epochs)
     found = []
     for epoch in chosen:
         then = load(f"run:{model.run}?epoch={epoch}")
         found.append(patterns(then, what, progress=progress, **{"seeds": 1, **changes}))
     images = torch.stack([one.images.half() for one in found], 1)
     return PatternGrowth(model, tuple(map(str, found[0].targets)), "epoch", tuple(chosen), images, found[0].settings)
+
+
+def _asked(epochs: Any) -> list[int]:
+    """Return numbers of epochs, each once and in order. Raises InnersightError for none and for what is no number."""
+    several = [epochs] if is_integer(epochs) or not isinstance(epochs, Iterable) else list(epochs)
+    if not several:
+        raise InnersightError("epochs is empty: give numbers of epochs, or None for all that were kept")
+    return sorted({integer(epoch, "epochs") for epoch in several})

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from innersight import tap
 from innersight.address import ClassAddress
+from innersight.heads import readable
 from innersight.model import Model
 from innersight.patterns.objectives import Objective
 
@@ -50,6 +51,7 @@ def verdicts(
     names = [_class(target) for target in targets]
     asked = [i for i, name in enumerate(names) if name is not None]
     found: list[PatternVerdict | None] = [None] * len(targets)
+    unread: list[int] = []
     own = images[:, :1].expand(-1, judge.input.channels, -1, -1) if images.shape[1] == 1 else images
     if asked and own.shape[1] != judge.input.channels:
         note = f"{judge.name} takes {judge.input.channels} channels, and the patterns have {own.shape[1]}: not judged"
@@ -62,6 +64,9 @@ def verdicts(
             logits = judge.output(judge.input.normalise(pixels.to(judge.device)).to(judge.dtype)).float().cpu()
             sure = judge.probabilities(logits) if judge.has_probabilities else None
             for row, i in enumerate(rows):
+                if not bool(readable(logits[row])):
+                    unread.append(i)
+                    continue
                 order = logits[row].argsort(descending=True, stable=True).tolist()
                 name = names[i]
                 rank = order.index(judge.labels.index(name)) + 1 if name in judge.labels else None
@@ -71,7 +76,10 @@ def verdicts(
     strange = [name for i, name in enumerate(names) if name is not None and name not in judge.labels]
     known = f"{judge.name} has no class {strange[0]!r}" if strange else ""
     more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-    return tuple(found), (f"{known}{more}: it names its own classes",) if strange else ()
+    notes = [f"{known}{more}: it names its own classes"] if strange else []
+    if unread:
+        notes.append(f"{judge.name} gives scores that are not finite for {len(unread)} of the patterns: not judged")
+    return tuple(found), tuple(notes)
 
 
 def _class(target: Objective) -> str | None:

@@ -11,7 +11,7 @@ from innersight import tap
 from innersight.address import Address
 from innersight.errors import InnersightError
 from innersight.inputs import chosen
-from innersight.layers import default_layers, last_rectified, survey
+from innersight.layers import default_layers, has_grid, last_rectified, survey
 from innersight.model import Model
 from innersight.patterns.jobs import Recipe
 from innersight.patterns.objectives import Distribution, Objective, Term
@@ -106,8 +106,10 @@ def _layers(model: Model, objective: Objective) -> list[str]:
     order = [layer.name for layer in survey(model)]
     own = [term.layer for term in objective.terms if term.layer is not None]
     whole = len(own) < len(objective.terms)
-    last = last_rectified(model) if whole else max(own, key=order.index)
-    before = [name for name in default_layers(model) if order.index(name) < order.index(last)]
+    default = default_layers(model)
+    deepest = last_rectified(model) if has_grid(model) else default[-1]
+    last = deepest if whole else max(own, key=order.index)
+    before = [name for name in default if order.index(name) < order.index(last)]
     return [*before, last][-LAYERS:]
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from innersight.brief import brief
-from innersight.layers import has_grid, last_rectified
+from innersight.layers import has_grid, last_rectified, survey
 from innersight.model import Model
 from innersight.scan.scores import no_scores
 from innersight.scan.statistics.bands import priority
@@ -48,6 +48,7 @@ class FeatureSample:
 
     def __init__(self, model: Model) -> None:
         self.layer = last_rectified(model) if no_scores(model) is None and has_grid(model) else None
+        self._units = next((layer.units for layer in survey(model) if layer.name == self.layer), 0)
         self.numbers = torch.zeros(0, dtype=torch.int64)
         self.values = torch.zeros(0, 0)
         self._waiting: list[tuple[Tensor, Tensor]] = []
@@ -78,8 +79,11 @@ class FeatureSample:
         """Resume from what `tensors` returned."""
         if "numbers" in tensors:
             numbers, values = tensors["numbers"], tensors["values"]
-            if numbers.ndim != 1 or values.ndim != 2 or len(numbers) != len(values) or bool((numbers < 0).any()):
+            fits = numbers.ndim == 1 and values.ndim == 2 and len(numbers) == len(values)
+            if not fits or (len(values) and values.shape[1] != self._units) or bool((numbers < 0).any()):
                 raise ValueError(f"features {tuple(values.shape)} of images {tuple(numbers.shape)}")
+            if (numbers.dtype, values.dtype) != (torch.int64, torch.float32) or not bool(values.isfinite().all()):
+                raise ValueError(f"features that are {values.dtype}, of images that are {numbers.dtype}, or not finite")
             self.merge(numbers, values)
 
     def result(self) -> Features | None:

@@ -41,7 +41,7 @@ class Novelty:
 
 
 def novelties(model: Model, images: tuple[Image, ...], features: Features) -> list[Novelty | None]:
-    """Return how each image stands to the sample of a scan's images; None for one without finite features.
+    """Return how each image stands to the sample of a scan's images; None where nothing can be said, see `stand`.
 
     Features are the means over the locations of the layer that the scan sampled, divided by their length. The scanned
     images are measured as these are, each against all others. Needs `LEAST` images in the sample.
@@ -52,18 +52,23 @@ def novelties(model: Model, images: tuple[Image, ...], features: Features) -> li
 
 
 def stand(features: Features, values: Float[Tensor, "n units"]) -> list[Novelty | None]:
-    """Return the same for the means over locations of images."""
+    """Return the same for the means over locations of images.
+
+    None for an image without finite features, and where fewer than `NEIGHBOURS` images of the sample, or of those
+    around one of them, are different ones.
+    """
     known, own = normalised(features.values, 1), normalised(values, 1)
     usual = _usual(known)
+    apart = bool(usual.isfinite().all())
     found: list[Novelty | None] = []
     for row, finite in zip(own, values.isfinite().all(1).tolist(), strict=True):
-        if not finite:
-            found.append(None)
-            continue
         far = (known - row).norm(dim=1)
         # The image itself, where it was scanned, is no neighbour.
         far = far.masked_fill(far < SAME, torch.inf)
         nearest, at = far.topk(NEIGHBOURS, largest=False)
+        if not (apart and finite and bool(nearest[-1].isfinite())):
+            found.append(None)
+            continue
         share = float((usual < nearest[-1]).double().mean())
         found.append(Novelty(float(nearest[-1]), share, tuple(features.numbers[at].tolist())))
     return found

@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from innersight.errors import InnersightError, nearest
 from innersight.model import Model
 from innersight.result import Result
+from innersight.scalars import at_least_one, shown
 from innersight.scan.rows import ScanRows
 from innersight.scan.scores import ClassScores
 from innersight.statistics import wilson
@@ -289,7 +291,15 @@ class ScanPredictions(Result):
         list of PredictedImage
             The images.
 
+        Raises
+        ------
+        InnersightError
+            For another order, and `limit` below 1.
+
         """
+        if order not in _ORDERS:
+            raise InnersightError(f"order is {shown(order)}; {nearest(str(order), _ORDERS)}")
+        at_least_one(limit=1 if limit is None else limit)
         where, values = ["1"], list[Any]()
         for column, value in (("i.class", class_), ("p.predicted", predicted)):
             if value is not None:

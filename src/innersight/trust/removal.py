@@ -56,8 +56,8 @@ def removals(
     ranked = [_highest(values, size, grid, np.random.default_rng((seed, 0))) for values in maps]
     # The same shifts for all maps, whatever others there are.
     drawn = np.random.default_rng((seed, 1))
-    shifts = [(int(drawn.integers(1, grid[0])), int(drawn.integers(1, grid[1]))) for _ in range(DRAWS)]
-    gone = torch.stack([one.roll(shift, (0, 1)) for one, _ in ranked for shift in [(0, 0), *shifts]])
+    shifts = [[int(drawn.integers(1, side)) if side > 1 else 0 for side in grid] for _ in range(DRAWS)]
+    gone = torch.stack([one.roll(shift, (0, 1)) for one, _ in ranked for shift in [[0, 0], *shifts]])
     wide = F.interpolate(gone[:, None].float(), size, mode="nearest")[:, 0] > 0
     x = stack([image], model.input)[0]
     fills = [imputers[name](x, torch.Generator().manual_seed(seed))(~wide) for name in FILLS]
@@ -83,7 +83,7 @@ def _highest(
     finite = bool(values.isfinite().all())
     cells = F.adaptive_avg_pool2d(enlarged(values.nan_to_num(0, 0, 0), size)[None, None].double(), grid)[0, 0]
     ranks, some = ranking(cells, grid, rng)
-    return ranks < round(SHARE * grid[0] * grid[1]), some and finite
+    return ranks < max(1, round(SHARE * grid[0] * grid[1])), some and finite
 
 
 def _scores(model: Model, inputs: Float[Tensor, "n C H W"], target: int, rival: int | None) -> Float[Tensor, " n"]:

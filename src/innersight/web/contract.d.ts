@@ -147,12 +147,13 @@ interface ErrorImage {
 /** effect : in how many pairs a wrong image has more of it than a right one of its class. p : adjusted for all that was tested. */
 interface Difference { kind: "unit" | "concept" | "property"; number: number; effect: number; p: number; wrong: number; right: number }
 /** why : why there is nothing else. bins : [images, right, mean confidence] of each. pairs : [class, predicted, images], the most frequent
- * first. strength : by image and concept of `set`, the peak. lost : how many images could not be read again, and why the first. */
+ * first. classes : [class, images, predicted as it, right] over all pairs. strength : by image and concept of `set`, the peak. lost : how many images could not be read again, and why the first. */
 interface Errors {
   format: number; why: string | null; rest: number; layer: string | null; set: string | null; properties: string[];
   summary: { images: number; labelled: number; not_finite: number; trained_on: number | null; accuracy: number | null;
     interval: [number, number] | null; calibration_error: number | null };
   bins: [number, number, number | null][]; pairs: [number, number, number][]; predicted: [number, number][];
+  classes: [number, number, number, number][];
   images: ErrorImage[]; sheet: Sheet | null; strength: number[][]; lost: [number, string | null];
   differences: { class: number | null; predicted: number | null; wrong: number; right: number; tested: number; rows: Difference[] }[];
 }

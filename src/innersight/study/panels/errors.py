@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SIDE = 96
 BATCH = 16
 PAIRS = 20_000
-"""Confusions that are kept, the most frequent."""
+"""Confusions that are shown, the most frequent; the counts of classes are of all."""
 KINDS = ("concept", "unit", "property")
 MISSING = (
     "No data set was scanned. Run `innersight scan MODEL FOLDER --out STUDY` with images in folders named like the "
@@ -50,13 +50,11 @@ def _looked_at(context: "StudyContext", address: str) -> Outcome:
     predicted = np.array([one.predicted for one in images], dtype=np.int64)
     drawn = np.array([one.number in wanted.controls or one.correct is False for one in images], dtype=bool)
     columns = {kind: measured[kind].numpy() for kind in KINDS if len(images) and measured[kind].shape[1]}
-    pairs = found.pairs()
     document = {
         "why": None,
         "summary": {key: value for key, value in found.summary().items() if key not in ("classes", "confusions")},
         "bins": [[one.images, one.correct, one.confidence] for one in found.calibration()],
-        "pairs": [list(row) for row in pairs[:PAIRS]],
-        "rest": sum(count for *_, count in pairs[PAIRS:]),
+        "pairs": [list(row) for row in found.pairs()],
         "predicted": [list(row) for row in found.predicted_counts().items()],
         "layer": measured["layer"],
         "set": address or None,
@@ -167,13 +165,15 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
         raise ValueError(f"{len(rows)} images, thumbnails {tuple(thumbs.shape)}")
     if not strength.is_floating_point() or strength.ndim != 2 or len(strength) != len(rows):
         raise ValueError(f"{len(rows)} images, strengths {tuple(strength.shape)}")
+    pairs = [[below(row[0], labels), below(row[1], labels), typed(row[2], int)] for row in found["pairs"]]
     sizes = {"unit": 1 << 20, "concept": strength.shape[1], "property": len(typed(found["properties"], list))}
     return {
         "why": None,
         "summary": _summary(found["summary"]),
         "bins": [[*(typed(one, int) for one in row[:2]), number(row[2])] for row in found["bins"]],
-        "pairs": [[below(row[0], labels), below(row[1], labels), typed(row[2], int)] for row in found["pairs"]],
-        "rest": typed(found["rest"], int),
+        "pairs": pairs[:PAIRS],
+        "rest": sum(row[2] for row in pairs[PAIRS:]),
+        "classes": _counts(pairs),
         "predicted": [[below(row[0], labels), typed(row[1], int)] for row in found["predicted"]],
         "layer": maybe(found["layer"], lambda text: typed(text, str)),
         "set": maybe(found["set"], lambda text: typed(text, str)),
@@ -187,6 +187,17 @@ def _document(reader: "StudyReader", files: Path) -> dict[str, Any]:
     }
 
 
+def _counts(pairs: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return [class, images, images predicted as it, right ones] of every class that has any."""
+    found: dict[int, list[int]] = {}
+    for true, predicted, images in pairs:
+        own, other = (found.setdefault(one, [one, 0, 0, 0]) for one in (true, predicted))
+        own[1] += images
+        other[2] += images
+        own[3] += images * (true == predicted)
+    return [found[one] for one in sorted(found)]
+
+
 def _summary(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: typed(found[key], int) for key in ("images", "labelled", "not_finite")},
@@ -198,11 +209,13 @@ def _summary(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _image(row: Mapping[str, Any], labels: int) -> dict[str, Any]:
+    if not typed(row["best"], list):
+        raise ValueError("an image is predicted as nothing")
     return {
         "number": typed(row["number"], int),
         "name": typed(row["name"], str),
         "class": below(typed(row["class"], int) + 1, labels + 1) - 1,
-        "best": [[below(one[0], labels), number(one[1]), maybe(one[2], number)] for one in typed(row["best"], list)],
+        "best": [[below(one[0], labels), number(one[1]), maybe(one[2], number)] for one in row["best"]],
         "own": maybe(row["own"], number),
         "rank": maybe(row["rank"], lambda value: typed(value, int)),
         "trained": maybe(row["trained"], lambda value: typed(value, bool)),

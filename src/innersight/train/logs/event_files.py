@@ -103,7 +103,12 @@ def histogram_of(value: Any, step: int) -> LoggedHistogram | None:
     sound = (
         np.isfinite(edges).all() and np.isfinite(counts).all() and (np.diff(edges) >= 0).all() and (counts >= 0).all()
     )
-    return LoggedHistogram(step, edges, counts) if sound and counts.sum() > 0 else None
+    if not sound:
+        return None
+    with np.errstate(over="ignore"):
+        # Of numbers near the largest there is, neither width nor sum need be one.
+        width, total = edges[-1] - edges[0], counts.sum()
+    return LoggedHistogram(step, edges, counts) if np.isfinite(width) and 0 < total < np.inf else None
 
 
 def _tensor(proto: Any) -> np.ndarray | None:

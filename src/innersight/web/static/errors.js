@@ -28,17 +28,22 @@ const MEASURES = {
 };
 
 /**
- * How many images there are of each class, predicted as each, and right; from the confusions.
+ * How many images there are of each class, predicted as each, and right.
  * @param {Errors} errors
  */
-export function totals({ pairs }) {
+export function totals({ classes }) {
   const own = new Map(), predicted = new Map(), right = new Map();
-  for (const [row, column, images] of pairs) {
-    own.set(row, (own.get(row) ?? 0) + images);
-    predicted.set(column, (predicted.get(column) ?? 0) + images);
-    if (row === column) right.set(row, images);
+  for (const [one, images, named, hits] of classes) {
+    if (images) own.set(one, images);
+    if (named) predicted.set(one, named);
+    if (hits) right.set(one, hits);
   }
   return { own, predicted, right };
+}
+
+/** How many images of a known class are right. */
+export function rightImages({ classes }) {
+  return classes.reduce((sum, [, , , hits]) => sum + hits, 0);
 }
 
 /** The 95% Wilson interval of a share of so many images. */

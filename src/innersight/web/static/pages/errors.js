@@ -1,7 +1,7 @@
 /** #/errors: what is confused with what, and why: confusions, confidence, and the images of a selection that the link holds. */
 
 import { h, select } from "../dom.js";
-import { conceptsOf, confusions, differences, matrix, nameOf, reliability, shareText, thumbnails, totals } from "../errors.js";
+import { conceptsOf, confusions, differences, matrix, nameOf, reliability, rightImages, shareText, thumbnails, totals } from "../errors.js";
 import { count, number, percent, plural } from "../format.js";
 import { loadDocuments } from "../panel.js";
 import { register } from "../router.js";
@@ -38,10 +38,10 @@ function asked(query, study, errors) {
     concept: whole("concept", errors.strength[0]?.length ?? 0), on: one("on") };
 }
 
-function verdict({ summary, pairs }) {
+function verdict(errors) {
+  const { summary } = errors;
   if (summary.accuracy === null) return `${plural(summary.images, "image")} of no known class`;
-  const right = pairs.filter(([row, column]) => row === column).reduce((sum, [, , images]) => sum + images, 0);
-  return `${count(summary.labelled - right)} of ${count(summary.labelled)} images are wrong`;
+  return `${count(summary.labelled - rightImages(errors))} of ${count(summary.labelled)} images are wrong`;
 }
 
 function extent({ summary, lost }) {

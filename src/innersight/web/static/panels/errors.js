@@ -1,6 +1,6 @@
 /** The mistakes of the network over the scanned data set: the most frequent confusions, and what they mean for a class. */
 
-import { confusions, shareText, thumbnails, totals } from "../errors.js";
+import { confusions, rightImages, shareText, thumbnails, totals } from "../errors.js";
 import { h } from "../dom.js";
 import { count, percent, plural } from "../format.js";
 import { panel } from "../panel.js";
@@ -28,7 +28,7 @@ panel({
 function errorsSection({ study, documents: { errors } }) {
   if (!errors || errors.why || errors.summary.accuracy === null) return null;
   const { labelled } = errors.summary;
-  const right = errors.pairs.filter(([row, column]) => row === column).reduce((sum, [, , images]) => sum + images, 0);
+  const right = rightImages(errors);
   return section("errors", "Errors", `${percent(right / labelled)} of ${count(labelled)} scanned images are right`,
     right < labelled ? "What is taken for what, most often. Each opens its images, and what they have in common." : "No image of a known class is predicted wrongly.",
     [confusions(study, errors, undefined, { limit: LISTED }), h("p", { class: "more" }, h("a", { href: urls.errors() }, "All errors: images, confidence, what they have in common →"))],
