@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_every_export_is_documented_and_has_a_method() -> None:
-    assert set(exports) == {"tensorboard", "trackio", "wandb"}
+    assert set(exports) == {"fiftyone", "tensorboard", "trackio", "wandb"}
     for name in exports:
         assert hasattr(Study, f"to_{name}")
         assert "Write" in str(exports[name].__doc__)
@@ -107,5 +107,5 @@ def test_a_missing_library_is_one_sentence(
 
 
 def test_an_unknown_export_names_those_there_are(made: Study, tmp_path: Path) -> None:
-    with pytest.raises(InnersightError, match="choose from: tensorboard, trackio, wandb"):
+    with pytest.raises(InnersightError, match="choose from: fiftyone, tensorboard, trackio, wandb"):
         made.export("nothing", tmp_path)

@@ -70,13 +70,21 @@ def view(
 @app.command(rich_help_panel=PAGES)
 def export(
     folder: StudyFolder,
-    to: Annotated[str, typer.Option(help="tensorboard, wandb or trackio; see `innersight list exports`.")],
+    to: Annotated[str, typer.Option(help="tensorboard, wandb, trackio or fiftyone; see `innersight list exports`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of the study's images, for fiftyone, where those it names may not be opened. May be repeated."
+        ),
+    ] = None,
 ) -> None:
-    """Write a study for another tool, without the model or the images."""
-    from innersight.study import Study
+    """Write a study for another tool, without the model; only fiftyone names the files of its images."""
+    from innersight.study.result import export_study
 
-    typer.echo(f"wrote {printable(Study.open(folder).export(to, out))}")
+    for note in export_study(folder, to, out, images or ()):
+        typer.echo(printable(note), err=True)
+    typer.echo(f"wrote {printable(out)}")
 
 
 @app.command(rich_help_panel=PAGES)

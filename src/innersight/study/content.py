@@ -1,6 +1,7 @@
 """What a study has to show to other tools: contact sheets, curves, distributions, and units as points with images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from innersight.errors import InnersightError
+from innersight.storage.permit import Permit
 from innersight.storage.store import Store
 from innersight.storage.study_folder import written_by_innersight
 from innersight.study.panel import ordered
@@ -36,8 +38,11 @@ class Content:
 
     sheets : (H, W, 3) uint8. curves : (steps, values) as training recorded them. values : numbers whose distribution
     counts. points : see Points. notes : names, tags and notes of units, concepts and images, as `Annotation.to_json`.
+    reader, permit : for what is read image by image, see `innersight.study.exported_images`.
     """
 
+    reader: StudyReader
+    permit: Permit
     title: str
     settings: dict[str, Any]
     sheets: dict[str, UInt8[np.ndarray, "H W 3"]]
@@ -55,8 +60,8 @@ class Content:
         return dict(sorted(rows.items()))
 
 
-def content_of(store: Store) -> Content:
-    """Return what a study has to show.
+def content_of(store: Store, images: Sequence[str] = ()) -> Content:
+    """Return what a study has to show. images : where the images are found, for a study that is somebody else's.
 
     Raises InnersightError when it has not got as far as its model, and where it holds what innersight does not write.
     """
@@ -65,7 +70,8 @@ def content_of(store: Store) -> Content:
         raise InnersightError(f"{store.folder}: nothing is finished yet; run the study again")
     with written_by_innersight(f"{store.folder}, what is exported"):
         reader = StudyReader(store, model)
-        content = Content(model.document["model"]["name"], reader.plan, {}, {}, {}, {})
+        permit = Permit(store.inside, images=tuple(images))
+        content = Content(reader, permit, model.document["model"]["name"], reader.plan, {}, {}, {}, {})
         for entry in ordered():
             if entry.export is not None:
                 entry.export(reader, content)

@@ -194,15 +194,18 @@ class Study:
         with rendered(Store.open(self.folder)) as where:
             hosts["view"](self.folder, where, host, port, model, tuple(map(str, images)))
 
-    def export(self, to: str, out: str | Path) -> Path:
+    def export(self, to: str, out: str | Path, *, images: Sequence[str | Path] = ()) -> Path:
         """Write the study for another tool.
 
         Parameters
         ----------
         to
-            Name of an export: "tensorboard", "wandb" or "trackio".
+            Name of an export: "tensorboard", "wandb", "trackio" or "fiftyone".
         out
             Folder to write.
+        images
+            Files and folders where the study's images are found, for an export that names their files ("fiftyone").
+            Needed for a study that this user did not make on this machine.
 
         Returns
         -------
@@ -219,9 +222,7 @@ class Study:
             Where the folder cannot be written.
 
         """
-        make, content = exports[to], content_of(Store.open(self.folder))
-        with naming(Path(out)), quiet_writers():
-            make(content, Path(out))
+        export_study(self.folder, to, Path(out), images)
         return Path(out)
 
     def to_tensorboard(self, logdir: str | Path) -> Path:
@@ -257,6 +258,27 @@ class Study:
         """
         return self.export("trackio", out)
 
+    def to_fiftyone(self, out: str | Path, *, images: Sequence[str | Path] = ()) -> Path:
+        """Write the images of the study and its scan as a FiftyOne data set; see `export`.
+
+        Parameters
+        ----------
+        out
+            Folder to write, the `dataset_dir` of FiftyOne's `Dataset.from_dir`. Its `metadata.json` says which images
+            were left out.
+        images
+            See `export`.
+
+        """
+        return self.export("fiftyone", out, images=images)
+
     def _repr_html_(self) -> str:
         with rendered(Store.open(self.folder)) as shown:
             return str(hosts["notebook"](self.folder, shown))
+
+
+def export_study(folder: Path, to: str, out: Path, images: Sequence[str | Path] = ()) -> tuple[str, ...]:
+    """Write a study for another tool as `Study.export` does; return what was left out, one sentence for each kind."""
+    make, content = exports[to], content_of(Store.open(folder), tuple(map(str, images)))
+    with naming(out), quiet_writers():
+        return make(content, out)

@@ -13,7 +13,7 @@ from innersight.study.exports import exports
 
 
 @exports.register("TensorBoard")
-def tensorboard(content: Content, out: Path) -> None:
+def tensorboard(content: Content, out: Path) -> tuple[str, ...]:
     """Write sheets, curves, histograms, and the projector with the patterns as sprites, for `tensorboard --logdir OUT`.
 
     Raises MissingExtraError without tensorboard.
@@ -36,6 +36,7 @@ def tensorboard(content: Content, out: Path) -> None:
         for tag, points in content.points.items():
             sprites = torch.from_numpy(points.sprites).permute(0, 3, 1, 2).float() / 255
             writer.add_embedding(points.vectors, metadata=points.labels, label_img=sprites, tag=tag)
+    return ()
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

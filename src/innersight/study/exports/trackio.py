@@ -12,7 +12,7 @@ _FOLDER = "TRACKIO_DIR"
 
 
 @exports.register("Trackio")
-def trackio(content: Content, out: Path) -> None:
+def trackio(content: Content, out: Path) -> tuple[str, ...]:
     """Write a run of the project `innersight`, for `TRACKIO_DIR=OUT trackio show --project innersight`.
 
     Raises MissingExtraError without trackio, InnersightError where it is loaded already and writes elsewhere.
@@ -39,3 +39,4 @@ def trackio(content: Content, out: Path) -> None:
     library.log({tag: library.Image(sheet) for tag, sheet in content.sheets.items()})
     library.log({tag: library.Histogram(values.numpy()) for tag, values in content.values.items() if len(values)})
     library.finish()
+    return ()

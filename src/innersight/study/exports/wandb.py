@@ -11,7 +11,7 @@ from innersight.study.exports import exports
 
 
 @exports.register("Weights & Biases")
-def wandb(content: Content, out: Path) -> None:
+def wandb(content: Content, out: Path) -> tuple[str, ...]:
     """Write a run of the project `innersight`; offline, unless WANDB_MODE says otherwise.
 
     Raises MissingExtraError without wandb.
@@ -40,3 +40,4 @@ def wandb(content: Content, out: Path) -> None:
             ]
             columns = ["unit", "pattern", *(f"v{i}" for i in range(points.vectors.shape[1]))]
             run.log({f"units/{tag}": library.Table(columns=columns, data=rows)})
+    return ()
