@@ -107,6 +107,9 @@ def test_it_is_written_while_another_process_computes(folder: Path) -> None:
         ({"address": "relu9:1", "name": "a"}, "no layer 'relu9'"),
         ({"address": "relu2:99", "name": "a"}, "no unit 99"),
         ({"address": "p7", "name": "a"}, "no unit or image 'p7'"),
+        # Spellings under which no page looks a unit up.
+        ({"address": "relu2:01", "name": "a"}, "no unit or image 'relu2:01'"),
+        ({"address": "relu2:\u0661", "name": "a"}, "no unit or image 'relu2:\u0661'"),
         ({"address": "relu2:1", "name": "a" * (NAME + 1)}, f"at most {NAME}"),
         ({"address": "relu2:1", "name": "a\nb"}, r"U\+000A"),
         ({"address": "relu2:1", "name": "a\u202eb"}, r"U\+202E"),

@@ -158,12 +158,23 @@ def test_the_epochs_that_a_run_kept_are_compared_with_it(tmp_path: Path) -> None
     assert found["own"]["patterns"] == {}
 
 
+def test_scores_that_are_no_numbers_are_compared_with_nothing(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    broken = tiny("in-place", seed=1)
+    with torch.no_grad():
+        broken.net.head.bias.fill_(torch.nan)
+    made = study(pair[1], IMAGES, tmp_path / "s", plan=PLAN, compare=[broken])
+    assert [one for one in made.skipped if "scores that are not finite" in str(one)]
+    assert document(made)["networks"] == []
+
+
 def test_what_cannot_be_compared_is_refused(pair: tuple[Model, Model], tmp_path: Path) -> None:
     after = pair[1]
     with pytest.raises(InnersightError, match="no weights of single epochs"):
         study(after, IMAGES, tmp_path / "s", plan=PLAN, compare=["epochs"])
     with pytest.raises(InnersightError, match="9 networks to compare with: give at most 8"):
         compared(after, [after] * 9)
+    with pytest.raises(InnersightError, match="compare is 3: give networks"):
+        compared(after, 3)
     with pytest.raises(InnersightError, match="nowhere"):
         compared(after, ["run:nowhere"])
     assert not (tmp_path / "s").exists()

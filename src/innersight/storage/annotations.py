@@ -22,7 +22,7 @@ from innersight.storage.study_folder import StudyFolder, parsed, written_by_inne
 NAME, TAG, NOTE, ADDRESS = 60, 30, 2000, 600  # characters
 TAGS, MOST = 12, 5000
 FORMAT = 2
-_UNIT = re.compile(r"(.+):(\d{1,7})", re.DOTALL)
+_UNIT = re.compile(r"(.+):(0|[1-9][0-9]{0,6})", re.DOTALL)  # one spelling, as pages look it up
 _TURNS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # characters that turn the direction of what follows
 
 

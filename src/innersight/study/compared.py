@@ -7,6 +7,7 @@ from typing import Any
 
 from innersight.errors import InnersightError, whole
 from innersight.model import Model
+from innersight.scalars import shown
 from innersight.sources import load, query
 from innersight.sources.origins.run import kept_epochs
 
@@ -28,6 +29,8 @@ def compared(model: Model, given: Any) -> tuple[Compared, ...]:
     given : a network or a name as `innersight.load` takes it, or several; "epochs" stands for the epochs that the
     study's own run kept, 8 at most. Raises InnersightError for more than 8, and where no epochs were kept.
     """
+    if not isinstance(given, str | Path | Model | Iterable):
+        raise InnersightError(f"compare is {shown(given)}: give networks, or names of networks")
     several = [given] if isinstance(given, str | Path | Model) else list(given)
     found = [one for name in several for one in (_epochs(model) if name == EPOCHS else [_one(model, name)])]
     if len(found) > MOST:

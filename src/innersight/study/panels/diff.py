@@ -128,11 +128,14 @@ def _seen(
     import torch
 
     from innersight.activations import seen_array
+    from innersight.heads import readable
     from innersight.heatmaps import explain
     from innersight.predict import predict
 
     images = context.images
     scores = predict(model, list(images))
+    if known and not bool(readable(scores.logits).all()):
+        raise InnersightError(f"{model.name} gives scores that are not finite: nothing can be compared with them")
     best = scores.logits.argmax(1).tolist()
     predictions = [scores.top(i, 1)[0] for i in range(len(images))]
     chosen = [i for i, target in enumerate(targets) if target is not None or not known]
