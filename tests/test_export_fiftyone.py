@@ -251,6 +251,8 @@ BEST = "UPDATE scan_predictions SET best = x'{}' WHERE number = 3"
         (SET.format("images[0].width", "'wide'", "images"), "its images"),
         (SET.format("images[0].box[2]", -5, "images"), "its images"),
         (SET.format("images[0].prediction[0].class", 99, "images"), "its images"),
+        (SET.format("images[2].id", "'../../evil'", "images"), "its images"),  # it names a file that is written
+        (SET.format("images[2].id", "'p1'", "images"), "its images"),
         (SET.format("entries[0].method", 7, "heatmaps"), "its images"),
         (BEST.format("630000000000803f0000003f"), "predictions of the scan"),  # class 99
         (BEST.format("000000000000803f00000040"), "predictions of the scan"),  # a probability of 2
@@ -264,7 +266,7 @@ def test_what_innersight_does_not_write(change_: str, said: str, sent: Study, ma
     assert not (tmp_path / "out").exists()
 
 
-def test_names_of_a_stranger_are_no_paths_and_no_fields(sent: Study, made: Study, tmp_path: Path) -> None:
+def test_names_of_a_stranger_are_neither_opened_nor_fields(sent: Study, made: Study, tmp_path: Path) -> None:
     heatmaps = Store.open(sent.folder).get("heatmaps")
     assert heatmaps is not None
     at = [row["image"] for row in heatmaps.document["entries"]].index("p0")
@@ -272,10 +274,8 @@ def test_names_of_a_stranger_are_no_paths_and_no_fields(sent: Study, made: Study
     secret = tmp_path / "secret.png"
     PILImage.new("RGB", SIZE).save(secret)
     change(sent.folder, "UPDATE scan_images SET name = ?, stamp = '', digest = '' WHERE number = 3", str(secret))
-    change(sent.folder, SET.format("images[2].id", "'../../evil'", "images"))
     _, samples = read(sent.to_fiftyone(tmp_path / "out", images=[made.folder.parent / "images"]))
     assert "secret" not in json.dumps(samples)
-    assert [one["filepath"] for one in samples if one.get("study_image") == "../../evil"] == ["images/______evil.png"]
     assert any(key.startswith("heatmap__a_b_c") for one in samples for key in one)
     assert all(key.replace("_", "").isalnum() and key.isascii() for one in samples for key in one)
 

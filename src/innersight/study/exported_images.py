@@ -2,6 +2,7 @@
 
 import mimetypes
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from innersight.study.reader import StudyReader
 from innersight.study.scanned import scan_settings
 
 PAGE = 1000  # images of a scan read at a time
+_ID = re.compile(r"p\d{1,9}|d[0-9a-f]{8}", re.ASCII)
 SIDE = 512  # pixels of a heatmap that is laid out on a whole image
 _SCANNED = (
     "SELECT i.number, i.name, i.label, i.class, i.stamp, i.digest, p.best, p.own, p.rank, p.trained "
@@ -91,7 +93,10 @@ class ExportedImages:
     def __iter__(self) -> Iterator[ExportedImage]:
         self.left_out.clear()
         with written_by_innersight(f"{self.reader.store.folder}, its images"):
-            own = {str(one.id): one for one in self._of_study()}
+            listed = list(self._of_study())
+            own = {str(one.id): one for one in listed}
+            if len(own) != len(listed) or not all(map(_ID.fullmatch, own)):
+                raise ValueError(f"ids of images are {[one.id for one in listed]}")
         # One file may have been given twice.
         files: dict[tuple[int, int] | None, list[str]] = {}
         for name, one in own.items():

@@ -86,7 +86,7 @@ def _document(one: ExportedImage, folder: Path) -> dict[str, Any]:
         place = _text(one.file)
     else:
         # Relative: FiftyOne looks it up in the folder of the data set.
-        place = f"images/{re.sub(r'[^0-9a-z]', '_', str(one.id))}.png"
+        place = f"images/{one.id}.png"
         (folder / "images").mkdir(exist_ok=True)
         PILImage.fromarray(one.pixels).save(folder / place)
     said = one.annotation
@@ -98,7 +98,7 @@ def _document(one: ExportedImage, folder: Path) -> dict[str, Any]:
         "own_rank": one.rank,
         "own_probability": one.own,
         "trained_on": one.trained,
-        "study_image": None if one.id is None else _text(one.id),
+        "study_image": one.id,
         "scan_number": one.number,
         "name": None if said is None else said.name or None,
         "note": None if said is None else said.note or None,
