@@ -138,6 +138,18 @@ def test_records_stay_few(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["target"].tolist() == [[0, 2]] * 4
 
 
+def test_a_record_goes_on_with_its_own_images() -> None:
+    model = tiny("in-place")
+    first = FixedImages(model, [image(0), image(1)])
+    first.record(0, 0)
+    again = FixedImages(model, [image(0), image(1)])
+    again.restore(first.state())
+    assert torch.equal(again.tensors()["values"], first.tensors()["values"])
+    for others in ([image(0), image(2)], [image(1), image(0)], [image(0)]):
+        with pytest.raises(InnersightError, match="other images than those of its record"):
+            FixedImages(model, others).restore(first.state())
+
+
 def test_what_cannot_be_recorded_is_refused() -> None:
     model = tiny("in-place")
     with pytest.raises(InnersightError, match="17 images to record: give at most 16"):

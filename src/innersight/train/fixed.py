@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ class FixedImages:
 
     def state(self) -> dict[str, Any]:
         """Return all that was recorded, for a checkpoint."""
-        return {"every": self._every, "rows": [dict(row) for row in self._rows], "facts": dict(self._facts)}
+        own = {"every": self._every, "facts": dict(self._facts), "images": self._digests()}
+        return {**own, "rows": [dict(row) for row in self._rows]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned.
@@ -175,9 +177,25 @@ class FixedImages:
         state
             As `state` returned it.
 
+        Raises
+        ------
+        InnersightError
+            Where other images were recorded.
+
         """
+        if state["images"] != self._digests():
+            raise InnersightError(
+                "the training goes on with other images than those of its record: give the same ones, in their order, "
+                "or write to another folder without the checkpoint"
+            )
         self._every, self._rows = int(state["every"]), [dict(row) for row in state["rows"]]
         self._facts = dict(state["facts"])
+
+    def _digests(self) -> list[str]:
+        return [
+            sha256(np.ascontiguousarray(image.seen(self._model.input)).tobytes()).hexdigest()[:16]
+            for image in self._images
+        ]
 
     def _seen(self, image: Image) -> np.ndarray:
         return small(image.seen(self._model.input), side=SIDE)
