@@ -169,6 +169,8 @@ class ScanPredictions(Result):
         with written_by_innersight("the predictions of the scan"):
             if foreign:
                 raise ValueError(f"{foreign} rows hold numbers out of range")
+            if images > read:
+                raise ValueError(f"{images} predictions of {read} images")
         trained_on = None if unknown or trained is None else trained
         return cls(model, rows, images, labelled or 0, correct or 0, read - images, trained_on)
 
