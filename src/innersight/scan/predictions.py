@@ -167,10 +167,8 @@ class ScanPredictions(Result):
         )
         ((images, labelled, correct, trained, unknown, foreign),) = rows.rows(query, (int, *(int | None,) * 5))
         with written_by_innersight("the predictions of the scan"):
-            if foreign:
-                raise ValueError(f"{foreign} rows hold numbers out of range")
-            if images > read:
-                raise ValueError(f"{images} predictions of {read} images")
+            if foreign or images > read:
+                raise ValueError(f"{images} predictions of {read} images, {foreign} of them with numbers out of range")
         trained_on = None if unknown or trained is None else trained
         return cls(model, rows, images, labelled or 0, correct or 0, read - images, trained_on)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from innersight.errors import InnersightError
-from innersight.storage.writing import filling, write_text
+from innersight.storage.writing import filling, replacing, write_text
 from innersight.study.content import Content
 from innersight.study.exported_images import ExportedImage, ExportedImages, ImageHeatmap
 from innersight.study.exports import exports
@@ -55,7 +55,10 @@ def fiftyone(content: Content, out: Path) -> tuple[str, ...]:
     samples = ExportedImages(content.reader, content.permit)
     with filling(out) as folder:
         count = 0
-        with (folder / "samples.json").open("w", encoding="utf-8", newline="\n") as written:
+        with (
+            replacing(folder / "samples.json") as partial,
+            partial.open("w", encoding="utf-8", newline="\n") as written,
+        ):
             written.write('{"samples": [')
             for one in samples:
                 written.write(f"{',' if count else ''}\n{json.dumps(_document(one, folder), allow_nan=False)}")
