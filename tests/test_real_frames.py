@@ -52,5 +52,7 @@ def test_study_of_two_marge_frames(run, tmp_path):
     document = json.loads((tmp_path / "study" / "web" / "documents" / "study.json").read_text())
     assert [image["truth"] for image in document["images"]] == ["marge_simpson"] * 2
     # No data set was scanned into it, and none audited.
-    assert {entry["what"] for entry in document["missing"]} == {"atlas", "examples", "findings", "trust"}
+    assert {entry["what"] for entry in document["missing"]} == {
+        "atlas", "diff", "errors", "examples", "findings", "labels", "novelty", "trust",
+    }  # fmt: skip
     assert report.stat().st_size > 100_000

@@ -57,8 +57,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Study:
     study(model, IMAGES, out, plan=PLAN)
     scan(model, folder, ["relu1", "relu2"], out=out, examples=4)
     again = study(model, IMAGES, out, plan=PLAN)
-    # The examples of two layers, trust in the methods, and how usual the images are.
-    assert again.computed == 4
+    # The examples of two layers, trust, novelty, mistakes, and natural patterns of classes.
+    assert again.computed == 6
     return again
 
 

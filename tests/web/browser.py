@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -40,19 +42,25 @@ VARIED = """selector => {
 
 
 def launched() -> Iterator[Any]:
-    """Yield a running Chromium; skip, or fail where one is required, without."""
+    """Yield the running Chromium; skip, or fail where one is required, without."""
     names = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
         if os.environ.get("INNERSIGHT_REQUIRE_BROWSER") == "1":
             pytest.fail("INNERSIGHT_REQUIRE_BROWSER=1, but there is no chromium")
         pytest.skip("no chromium at /usr/bin/chromium or on PATH")
+    yield _running(found)
+
+
+@cache
+def _running(path: str) -> Any:
+    """Start Chromium once for all tests of a process: Playwright refuses to be started twice."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    playwright = sync_playwright().start()
+    browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    atexit.register(lambda: (browser.close(), playwright.stop()))
+    return browser
 
 
 class Reader:

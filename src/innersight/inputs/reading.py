@@ -153,10 +153,10 @@ def content_of(data: bytes, image: Image) -> tuple[str, str]:
 
     Examples
     --------
-    >>> import innersight as ins
     >>> from innersight import inputs
+    >>> from innersight.image import as_image
     >>> from innersight.toons import draw
-    >>> image = ins.load_image(draw("ambra", seed=0).pixels)
+    >>> image = as_image(draw("ambra", seed=0).pixels)
     >>> [len(one) for one in inputs.content_of(b"", image)]
     [20, 20]
 

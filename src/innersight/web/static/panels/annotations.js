@@ -11,7 +11,7 @@ import { unitThumb } from "../thumb.js";
 
 panel({
   name: "annotations",
-  title: "Names and notes",
+  title: "Notes",
   order: 97,
   document: "annotations",
   story: { show: annotationsSection },
