@@ -166,13 +166,17 @@ def test_the_command_writes_films(tmp_path: Path) -> None:
     tree = draw_tree(tmp_path / "images")
     train(tree, tmp_path / "run", report=Said(), keep_epochs=True, **{**QUICK, "epochs": 2})
     options = ["stage1:0", "--steps", "2", "--size", "32", "--out", str(tmp_path / "a.json"), "--film"]
-    for more, frames in (([], 3), (["--epochs", "--seeds", "1"], 3)):
+    natural = ["--epochs", "--natural", "0.5", "--image", str(tree), "--judge", "small:4"]
+    for more, frames in (([], 3), (["--epochs", "--seeds", "1"], 3), (natural, 3)):
         film = str(tmp_path / f"film{len(more)}.gif")
         done = CliRunner().invoke(app, ["patterns", f"run:{tmp_path / 'run'}", *options, film, *more])
         assert done.exit_code == 0, done.output
         assert f"wrote {film}" in done.output
         with PILImage.open(film) as found:
             assert found.n_frames == frames
+    told = CliRunner().invoke(app, ["patterns", "small:4", "stage1:0", "--judge", "small:4", "--estimate"])
+    assert told.exit_code == 0, told.output
+    assert "1 objectives, 2 images" in told.output
 
 
 def test_epochs_need_a_run_that_kept_them() -> None:

@@ -17,7 +17,7 @@ from innersight.errors import InnersightError
 from innersight.image import as_image
 from innersight.input_spec import InputSpec
 from innersight.model import Model
-from innersight.patterns import patterns
+from innersight.patterns import engine, estimate, patterns
 from innersight.patterns.judge import verdicts
 from innersight.patterns.natural import _distribution, _exciting
 from innersight.patterns.objectives import Distribution, Objective, Rows, Term, resolve
@@ -202,6 +202,24 @@ def test_what_no_image_excites_is_drawn_as_ever_and_said() -> None:
 def test_natural_patterns_that_cannot_be(options: dict, words: str) -> None:
     with pytest.raises(InnersightError, match=words):
         patterns(tiny("in-place"), "conv2:1", **options, **QUICK)
+
+
+def test_the_estimate_counts_what_is_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = load("small:4", input=InputSpec(160, 160)), []
+    original = engine.PatternOptimizer.__init__
+
+    def spy(self: object, model: Model, jobs: list, *rest: object) -> None:
+        seen.append([(len(job.optimized.terms), job.window) for job in jobs])
+        original(self, model, jobs, *rest)
+
+    monkeypatch.setattr(engine.PatternOptimizer, "__init__", spy)
+    estimate(model, "stem:0", images=IMAGES, seeds=1)
+    estimate(model, "stem:0", images=IMAGES, seeds=1, natural=0.5)
+    # Part of an image is no match for whole ones: windows, which cost less, are not used.
+    assert [[terms for terms, _ in jobs] for jobs in seen] == [[1], [2]]
+    assert [[window is None for _, window in jobs] for jobs in seen] == [[False], [True]]
+    with pytest.raises(InnersightError, match="needs images that the patterns shall look like"):
+        estimate(model, "stem:0", natural=0.5)
 
 
 def test_the_term_alone_says_how_it_is_asked_for() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from innersight.patterns import PatternGrowth, PatternProgress
     from innersight.scan import Scan
 
+ONE_NETWORK = ("scan", "keep", "judge")  # arguments of `patterns` that say nothing of other networks, or of the cost
 WHAT = Typed("WHAT")
 VIEWS = Typed("NAME=VALUE,...")
 Estimate = Annotated[bool, typer.Option("--estimate", help="Print how long it will take, and stop.")]
@@ -27,7 +28,6 @@ Transparent = Annotated[bool, typer.Option("--transparent", help="Fade what did 
 Film = Annotated[
     Path | None, typer.Option(help="Animation of how the patterns arose: .webp, .gif, or .mp4 (needs ffmpeg).")
 ]
-_ONE_NETWORK = ("model", "what", "scan", "keep", "judge")  # arguments of `patterns` that belong to one network
 Epochs = Annotated[
     bool,
     typer.Option(
@@ -61,7 +61,7 @@ def patterns(
     if estimate:
         from innersight.patterns import estimate as plan
 
-        asked = {key: value for key, value in asked.items() if key not in ("scan", "keep", "ray")}
+        asked = {key: value for key, value in asked.items() if key not in (*ONE_NETWORK, "ray")}
         planned = plan(**{**asked, "model": call.model})
         typer.echo(json.dumps(vars(planned), indent=1) if call.json else str(planned))
         return
@@ -88,9 +88,7 @@ def interpretability(call: Call) -> None:
 def _over_epochs(call: Call, show: "Callable[[PatternProgress], None]") -> "PatternGrowth":
     from innersight.patterns import over_epochs
 
-    asked = {
-        key: value for key, value in call.arguments.items() if key not in ("model", "what", "scan", "images", "keep")
-    }
+    asked = {key: value for key, value in call.arguments.items() if key not in ("model", "what", *ONE_NETWORK)}
     return over_epochs(call.model, call.arguments["what"], progress=show, **asked)
 
 

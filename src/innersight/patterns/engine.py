@@ -233,13 +233,17 @@ def estimate(
     with tap.untouched(model), tap.fold_batchnorm():
         everything = (*targets, *(-target for target in targets)) if settled.negatives else targets
         references = references_of(model, everything, recipe.shape[1:])
+        begun, whole = time.perf_counter(), 0 if images is None else count(images)
+        some = min(BATCH, whole)
+        naturals = _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
+        seconds, most = (time.perf_counter() - begun) / max(1, some) * whole, 0
         begun = time.perf_counter()
-        jobs = jobs_of(model, everything, recipe)
-        searching = time.perf_counter() - begun
+        aims, _ = natural_objectives(model, everything, naturals, images, recipe, references)
+        jobs = jobs_of(model, everything, recipe, aims)
+        seconds += time.perf_counter() - begun
         groups: dict[Any, list[PatternJob]] = {}
         for job in jobs:
             groups.setdefault((job.optimized.terms[0].layer, job.fed), []).append(job)
-        seconds, most = searching, 0
         for group in groups.values():
             rows, share = batch_of(model, group, recipe, references)
             first = group[: max(1, rows // group[0].rows)]
@@ -250,11 +254,6 @@ def estimate(
             begun = time.perf_counter()
             respond(model, looked, torch.zeros(len(looked), *recipe.shape), references)
             seconds += PASSES * (time.perf_counter() - begun) / len(looked) * len(group)
-        if images is not None:
-            begun, whole = time.perf_counter(), count(images)
-            some = min(BATCH, whole)
-            _naturals(model, everything, images, recipe.shape[1:], len(targets), range(some))
-            seconds += (time.perf_counter() - begun) / max(1, some) * whole
     return PatternEstimate(len(targets), sum(job.rows for job in jobs), seconds, most)
 
 
