@@ -217,3 +217,23 @@ def test_names_of_a_stranger_stay_names(chromium: Any, error_study: Path, tmp_pa
     assert shlex.split(command) == ["innersight", "explain", "toon", document["images"][0]["name"]]
     reader.page.keyboard.press("Escape")
     reader.close()
+
+
+def test_images_of_no_known_class_have_a_selection_of_their_own(
+    chromium: Any, error_study: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(error_study, tmp_path / "s")
+    path = tmp_path / "s" / "web" / "documents" / "errors.json"
+    document = json.loads(path.read_text())
+    chosen = next(image for image in document["images"] if image["best"][0][0] == 0)
+    chosen["class"] = -1
+    document["summary"]["labelled"] -= 1
+    path.write_text(json.dumps(document))
+    reader = Reader(chromium, write_report(tmp_path / "s", tmp_path / "report.html").as_uri())
+    reader.go("#/c/0", CLASSES[0])
+    group = reader.page.locator(".group", has_text="Of no known class")
+    group.get_by_role("link", name="All of these").click()
+    reader.wait("() => document.querySelector('#selection h2')?.textContent.includes('of no known class')")
+    assert reader.page.locator("#selection .error-images li").count() == 1
+    assert reader.page.get_by_label("Right or wrong").input_value() == "unknown"
+    reader.close()

@@ -60,9 +60,7 @@ def run_local(
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard, computed in this process.
 
-    before : statistics so far; the caller merges each shard into them.
-
-    sums : gets the network's input of all images.
+    before : statistics so far; the caller merges each shard into them. sums : gets the network's input of all images.
     """
     with closing(_stream(source, model, plan, threads(plan.batching.workers))) as loaded:
         for _, entries in groupby(loaded, key=lambda one: one.entry.number // plan.batching.shard):
@@ -75,9 +73,7 @@ def run_remote(
 ) -> Generator[Shard, None, None]:
     """Yield shard after shard in their order, computed by workers on a Ray cluster; see `innersight.remote.spread`.
 
-    sums : gets what the workers' sums hold.
-
-    Raises InnersightError where a worker does not find a file that is here.
+    sums : gets what the workers' sums hold. Raises InnersightError where a worker does not find a file that is here.
     """
     # A row of a data set may be large, or not be sent at all, and only its image is looked at.
     pieces = (

@@ -7,6 +7,8 @@ import { loadDocuments } from "../panel.js";
 import { register } from "../router.js";
 import { missing, urls } from "../study.js";
 
+const RIGHT = { no: "wrong", yes: "right", unknown: "of no known class" };
+
 register("/errors", async ({ study, query }) => {
   const documents = await loadDocuments();
   const { errors } = documents;
@@ -32,10 +34,10 @@ function asked(query, study, errors) {
     const value = Number.parseFloat(query.get(name) ?? "");
     return value >= 0 && value <= 1 ? value : null;
   };
-  const one = (name) => (["yes", "no"].includes(query.get(name)) ? query.get(name) : null);
+  const one = (name, words) => (words.includes(query.get(name)) ? query.get(name) : null);
   const labels = study.model.labels.length;
-  return { class: whole("class", labels), predicted: whole("predicted", labels), right: one("right"), from: share("from"), to: share("to"),
-    concept: whole("concept", errors.strength[0]?.length ?? 0), on: one("on") };
+  return { class: whole("class", labels), predicted: whole("predicted", labels), right: one("right", Object.keys(RIGHT)), from: share("from"), to: share("to"),
+    concept: whole("concept", errors.strength[0]?.length ?? 0), on: one("on", ["yes", "no"]) };
 }
 
 function verdict(errors) {
@@ -97,14 +99,14 @@ function right(image) {
 function fits(errors, image, query) {
   const [best, , probability] = image.best[0];
   return (query.class === null || image.class === query.class) && (query.predicted === null || best === query.predicted)
-    && (query.right === null || (image.class >= 0 && (image.class === best) === (query.right === "yes")))
+    && (query.right === null || (image.class < 0 ? "unknown" : image.class === best ? "yes" : "no") === query.right)
     && (probability === null || ((query.from === null || probability >= query.from) && (query.to === null || probability < query.to)))
     && (query.concept === null || conceptsOf(errors, image).includes(query.concept) === (query.on !== "no"));
 }
 
 /** How many images of the scan the selection holds; null where only the images looked at tell. */
 function inScan({ pairs, rest }, query) {
-  if (rest || [query.from, query.to, query.concept].some((one) => one !== null)) return null;
+  if (rest || query.right === "unknown" || [query.from, query.to, query.concept].some((one) => one !== null)) return null;
   if (!pairs.length) return null;
   return pairs.filter(([row, column]) => (query.class === null || row === query.class) && (query.predicted === null || column === query.predicted)
     && (query.right === null || (row === column) === (query.right === "yes"))).reduce((sum, [, , images]) => sum + images, 0);
@@ -115,7 +117,7 @@ function described(study, errors, query, documents) {
   const { own, right: hits } = totals(errors);
   const parts = [query.class === null ? null : labels[query.class],
     query.predicted === null ? null : query.predicted === query.class ? "predicted rightly" : `predicted as ${labels[query.predicted]}`,
-    query.right === null ? null : query.right === "yes" ? "right" : "wrong",
+    query.right === null ? null : RIGHT[query.right],
     query.from === null && query.to === null ? null : `${percent(query.from ?? 0)} to ${percent(query.to ?? 1)} sure`,
     query.concept === null ? null : `${query.on === "no" ? "without" : "with"} ${nameOf(errors, documents, query.concept)}`].filter(Boolean);
   const images = query.class === null ? 0 : own.get(query.class) ?? 0;
@@ -136,7 +138,7 @@ function filters(study, errors, query, documents) {
   return h("div", { class: "toolbar error-filters" },
     select("True class", classes((image) => image.class), text(query.class), (value) => go({ class: maybe(value) })),
     select("Predicted", classes((image) => image.best[0][0]), text(query.predicted), (value) => go({ predicted: maybe(value) })),
-    select("Right or wrong", [["", "both"], ["no", "wrong"], ["yes", "right"]], query.right ?? "", (value) => go({ right: value || null })),
+    select("Right or wrong", [["", "any"], ...Object.entries(RIGHT).filter(([word]) => word !== "unknown" || errors.summary.images > errors.summary.labelled)], query.right ?? "", (value) => go({ right: value || null })),
     sure ? [select("Confidence from", edge(query.from), text(query.from), (value) => go({ from: maybe(value) })),
       select("to", edge(query.to), text(query.to), (value) => go({ to: maybe(value) }))] : null,
     concepts ? [select("Concept", [["", "any"], ...Array.from({ length: concepts }, (_, i) => [String(i), nameOf(errors, documents, i)])], text(query.concept),

@@ -59,6 +59,6 @@ function classErrors({ study, number, label, documents }) {
     row("Surest, and right", surest((one) => one.class === number && one.best[0][0] === number), { class: number, right: "yes" }),
     row("Surest, and wrong", surest((one) => one.class === number && one.best[0][0] !== number), { class: number, right: "no" }),
     row(`Others, predicted as ${label}`, surest((one) => one.class >= 0 && one.class !== number && one.best[0][0] === number), { predicted: number, right: "no" }),
-    row(`Of no known class, predicted as ${label}`, surest((one) => one.class < 0), { predicted: number }),
+    row(`Of no known class, predicted as ${label}`, surest((one) => one.class < 0), { predicted: number, right: "unknown" }),
   ];
 }
