@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ class Played:
             "id": "0" * 16, "request": {"kind": "activations", "layer": "stage2"}, "state": "waiting", "share": 0.0,
             "what": "", "documents": [], "error": None, "seconds": 0.0,
         }  # fmt: skip
-        self.events, self.cancels, self.asked = events, [], 0
+        self.page, self.events, self.cancels, self.asked = page, events, [], 0
         page.route("**/api/jobs", self._jobs)
         page.route("**/api/jobs/*/events", self._events)
         page.route("**/api/jobs/0000000000000000", self._cancel)
@@ -145,6 +146,10 @@ class Played:
         self.cancels.append(route)
 
     def answer(self) -> None:
+        # A click returns before its request has arrived.
+        until = time.monotonic() + 30
+        while not self.cancels and time.monotonic() < until:
+            self.page.wait_for_timeout(20)
         (route,) = self.cancels
         route.fulfill(json={**self.job, "state": "cancelled"})
 
