@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,23 @@ import torch
 from networks import image, tiny
 from torch import nn
 from train_fixture import QUICK, Said, draw
+from typer.testing import CliRunner
 
 from innersight.activations import activations
+from innersight.cli import app
 from innersight.errors import InnersightError
 from innersight.heatmaps import explain
 from innersight.input_spec import InputSpec
 from innersight.matching import match
 from innersight.model import Model
 from innersight.predict import predict
+from innersight.scan import scan
+from innersight.scan.crops import resized
 from innersight.sources import load
 from innersight.storage.store import Store
-from innersight.study import Plan, Study, study
+from innersight.study import Plan, Study, keep_matching, study
 from innersight.study.compared import compared, spread
+from innersight.study.cutting import BESIDE, SIDE
 from innersight.train import train
 
 PLAN = Plan(layers=("relu1", "relu2"), units=2, steps=2, seeds=1, methods=("gradcam",), concepts=0, trust=0, size=24)
@@ -182,6 +188,66 @@ def test_what_cannot_be_compared_is_refused(pair: tuple[Model, Model], tmp_path:
     assert spread(range(100), 8) == [0, 14, 28, 42, 57, 71, 85, 99]
 
 
+def scanned(folder: Path, model: Model, images: Path, layers: list[str]) -> Path:
+    for seed in range(5):
+        image(seed).display(model.input).save(images / f"{seed}.png")
+    (images / "broken.png").write_bytes(b"no image")
+    scan(model, images, layers, out=folder)
+    return folder
+
+
+def test_examples_of_both_come_from_the_same_scanned_images(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    before, after = pair
+    images = tmp_path / "images"
+    images.mkdir()
+    # Of the layers shown, one was not scanned: the networks are run once more all the same.
+    folder = scanned(tmp_path / "s", after, images, ["relu1"])
+    files = [images / f"{seed}.png" for seed in range(4)]
+    found = document(study(after, files, folder, plan=PLAN, compare=[before]))
+    everything = [images / f"{seed}.png" for seed in range(5)]
+    (other,) = found["networks"]
+    for model, side, units in ((after, found["own"], found["layers"]), (before, other, other["layers"])):
+        assert side["examples"]["images"] == 5
+        assert side["examples"]["why"] is None
+        for k, row in enumerate(units):
+            maps = activations(model, everything, [found["layers"][k]["name"]]).values[found["layers"][k]["name"]]
+            shown = side["examples"]["layers"][str(k)]
+            assert (shown["each"], shown["sheet"]["count"]) == (BESIDE, BESIDE * len(row["units"]))
+            for at, unit in enumerate(row["units"]):
+                peaks = sorted((value for value in maps[:, unit].amax((1, 2)).tolist() if value > 0), reverse=True)
+                assert shown["peaks"][at] == pytest.approx(peaks[:BESIDE], rel=1e-4)
+    # The crop is the one that the scan cuts out, of the network at hand.
+    tensors = (Store.open(folder).get("diff//0") or pytest.fail("no item")).tensors()
+    truth = scan(before, images, ["relu1"], examples=BESIDE)
+    for at, unit in enumerate(other["layers"][0]["units"]):
+        best = truth.examples(f"relu1:{unit}")
+        for crop, own in zip(truth.crops(f"relu1:{unit}", best), tensors["examples/0"][at], strict=False):
+            assert (own.numpy() == resized(crop.masked(), SIDE)).all()
+    # A further scan is another set of images; one of them that is gone is a reason.
+    image(9).display(after.input).save(images / "9.png")
+    scan(after, images, ["relu1"], out=folder, overwrite=True)
+    (images / "4.png").unlink()
+    gone = document(study(after, files, folder, plan=PLAN, compare=[before]))
+    assert "4.png" in gone["own"]["examples"]["why"]
+    assert gone["networks"][0]["examples"]["layers"] == {}
+
+
+def test_a_network_of_another_crop_has_its_own_examples(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    after, images = pair[1], tmp_path / "images"
+    images.mkdir()
+    folder = scanned(tmp_path / "s", after, images, ["relu1"])
+    wider = replace(pair[0], input=replace(pair[0].input, mean=(0.1, 0.2, 0.3), height=20, width=20))
+    found = document(study(after, [images / "0.png", images / "1.png"], folder, plan=PLAN, compare=[wider]))
+    tensors = (Store.open(folder).get("diff//0") or pytest.fail("no item")).tensors()
+    truth = scan(wider, images, ["relu1"], examples=BESIDE)
+    for at, unit in enumerate(found["networks"][0]["layers"][0]["units"]):
+        best = truth.examples(f"relu1:{unit}")
+        shown = found["networks"][0]["examples"]["layers"]["0"]["peaks"][at]
+        assert shown == pytest.approx([example.value for example in best], rel=1e-4)
+        for crop, own in zip(truth.crops(f"relu1:{unit}", best), tensors["examples/0"][at], strict=False):
+            assert (own.numpy() == resized(crop.masked(), SIDE)).all()
+
+
 def test_without_a_comparison_the_study_says_how(pair: tuple[Model, Model], tmp_path: Path) -> None:
     web = study(pair[1], IMAGES[:2], tmp_path / "s", plan=PLAN).render()
     missing = {row["what"]: row["why"] for row in json.loads((web / "documents" / "study.json").read_text())["missing"]}
@@ -189,8 +255,54 @@ def test_without_a_comparison_the_study_says_how(pair: tuple[Model, Model], tmp_
     assert "--compare epochs" in missing["diff"]
 
 
+def test_a_matching_becomes_the_page_that_compare_makes(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    before, after = pair
+    study(after, IMAGES, tmp_path / "s", plan=PLAN)
+    found = match(before, after, IMAGES, PLAN.layers)
+    keep_matching(found, IMAGES, tmp_path / "s")
+    truth = document(study(after, IMAGES, tmp_path / "t", plan=PLAN, compare=[before]))
+    mine = json.loads((tmp_path / "s" / "web" / "documents" / "diff.json").read_text())
+    assert mine == truth
+    # Over other images than those of the study, and kept by a further run of it.
+    more = match(before, after, [image(seed) for seed in range(12)], PLAN.layers)
+    keep_matching(more, IMAGES, tmp_path / "s")
+    again = study(after, IMAGES, tmp_path / "s", plan=PLAN)
+    assert again.computed == 0
+    (network,) = document(again)["networks"]
+    assert network["over"] == 12
+    assert network["matched"][0]["cka"] == pytest.approx(more["relu1"].cka)
+    assert truth["networks"][0]["over"] == 4
+    assert truth["networks"][0]["matched"][0]["cka"] == pytest.approx(found["relu1"].cka)
+
+
+def test_a_matching_of_another_network_is_refused(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    before, after = pair
+    study(after, IMAGES, tmp_path / "s", plan=PLAN)
+    with pytest.raises(InnersightError, match="a study of another network"):
+        keep_matching(match(after, before, IMAGES, ["relu1"]), IMAGES, tmp_path / "s")
+    # Where there is no study one is made.
+    keep_matching(match(before, after, IMAGES, ["relu1"]), IMAGES, tmp_path / "new")
+    (network,) = document(Study.open(tmp_path / "new"))["networks"]
+    assert [row["layer"] for row in network["matched"]] == ["relu1"]
+
+
+def test_the_command_writes_the_page_into_a_study(tmp_path: Path) -> None:
+    for seed in range(3):
+        image(seed).display(tiny("in-place").input).save(tmp_path / f"{seed}.png")
+    out = CliRunner().invoke(
+        app, ["match", "small:4", "small:4", str(tmp_path), "--out", str(tmp_path / "s"), "--json"]
+    )
+    assert out.exit_code == 0, out.output
+    assert json.loads(out.stdout)["images"] == 3
+    (network,) = json.loads((tmp_path / "s" / "web" / "documents" / "diff.json").read_text())["networks"]
+    assert network["over"] == 3
+    assert "diff" in (tmp_path / "s" / "report.html").read_text()
+    assert not (tmp_path / "s" / "match.png").exists()
+
+
 ODD: list[dict[str, Any]] = [
-    {"predictions": []}, {"predictions": [{"label": 1, "probability": 0.5, "logit": 0.0}] * 4}, {"heat": None},
+    {"predictions": []}, {"examples": 3}, {"examples": {"images": 4, "peaks": {"0": [[1.0]]}, "why": None}},
+    {"predictions": [{"label": 1, "probability": 0.5, "logit": 0.0}] * 4}, {"heat": None},
     {"heat": {"images": [9], "why": None, "method": "gradcam"}}, {"layers": "x"},
 ]  # fmt: skip
 OTHERS: list[dict[str, Any]] = [

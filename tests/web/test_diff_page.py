@@ -13,6 +13,7 @@ from networks import image, tiny
 from serving import Serving
 from test_accessible import RUN, WINDOWS, axe  # noqa: F401
 
+from innersight.scan import scan
 from innersight.study import Plan, study
 from innersight.web.app import create_app
 
@@ -25,6 +26,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study beside two epochs; the network itself is the second one."""
     folder, own = tmp_path_factory.mktemp("diff") / "s", tiny("in-place")
     others = [replace(tiny("in-place", seed=seed), source=f"run:r?epoch={at}") for seed, at in ((3, 0), (0, 5))]
+    images = folder.with_name("images")
+    images.mkdir()
+    for seed in range(6):
+        image(seed).display(own.input).save(images / f"{seed}.png")
+    scan(own, images, ["relu1"], out=folder)
     study(own, [image(seed) for seed in range(4)], folder, plan=PLAN, compare=others).report(folder / "report.html")
     return folder
 
@@ -49,7 +55,10 @@ def test_a_slider_drives_predictions_maps_and_patterns(chromium: Any, address: s
     assert "epoch 0 predicts another class for" in first
     # Of each image two heatmaps, of each unit two patterns and two maps.
     assert main.locator(".diff-pairs figure").count() == 4 + 4
-    assert main.locator(".diff-pairs ins-tile").count() == 2 * 4 + 4 * 4
+    assert main.locator(".diff-pair > div > ins-tile").count() == 2 * 4 + 4 * 4
+    assert "among the same 6 scanned images" in first
+    examples = main.locator(".diff-examples ins-tile").count()
+    assert 0 < examples <= 2 * 4 * 3
     assert reader.show("main .diff-images") == [4, 4]
     assert reader.show("main .diff-pairs")[0] > 0
     slider.focus()

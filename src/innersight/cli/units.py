@@ -1,10 +1,14 @@
 """Commands for units: activation maps, comparisons, what they respond to, are connected to and become."""
 
 import json as text
+from pathlib import Path
 
 import typer
 
-from innersight.cli.command import UNITS, Call, Json, Typed, command
+from innersight.cli.command import UNITS, Call, Json, StudyOut, Typed, command
+from innersight.cli.output import study_and_files
+from innersight.cli.progress import progress
+from innersight.errors import printable
 
 
 @command(UNITS, arguments=("model",), writes=False)
@@ -47,7 +51,21 @@ def connections(call: Call) -> None:
     call.deliver(call.run(), "connections")
 
 
-@command(UNITS, arguments=("before", "after", "images"))
-def match(call: Call) -> None:
-    """Write BEFORE and AFTER as MODEL elsewhere; run:DIR?epoch=3 names an epoch that was kept."""
-    call.deliver(call.run(), "matching")
+@command(UNITS, arguments=("before", "after", "images"), writes=False)
+def match(call: Call, *, json: Json = False, out: StudyOut = None) -> None:
+    """Write BEFORE and AFTER as MODEL elsewhere; run:DIR?epoch=3 names an epoch that was kept.
+
+    With --out STUDY, a study of AFTER, its page of differences shows both networks side by side, in place of what AFTER
+    was compared with there before.
+    """
+    folder, files = study_and_files(out)
+    call.json, call.out = json, files or None
+    result = call.run()
+    call.deliver(result, "matching", default=str((folder or Path()) / "match.png"))
+    if folder is not None:
+        from innersight.study import Study, keep_matching
+
+        with progress("study") as show:
+            keep_matching(result, call.arguments["images"], folder, progress=show)
+        report = Study.open(folder).report(folder / "report.html")
+        typer.echo(f"report: {printable(report.resolve())}", err=json)

@@ -164,8 +164,8 @@ class Ledger:
     def records(self, numbers: Sequence[int]) -> dict[int, Record]:
         """Return the records of these images, in order."""
         found: dict[int, Record] = {}
-        query = "SELECT number, name, label, class, phash, stamp, digest FROM scan_images WHERE number = ?"
-        kinds = (int, str, str | None, int, int, str, str)
+        query = "SELECT number, name, label, class, phash, stamp, digest, broken FROM scan_images WHERE number = ?"
+        kinds = (int, str, str | None, int, int, str, str, str | None)
         with index.reading(self.store.inside) as db:
             for number in numbers:
                 row = index.typed(db.execute(query, (number,)).fetchone(), kinds, self.store.inside)

@@ -4,13 +4,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from innersight.study.around import keep_matching as keep_matching
     from innersight.study.plan import Plan as Plan
     from innersight.study.result import Study as Study
     from innersight.study.runner import study as study
 
 # The server reads what can be asked of a study without loading torch.
-_HOME = {"Plan": "innersight.study.plan", "Study": "innersight.study.result", "study": "innersight.study.runner"}
-__all__ = ["Plan", "Study", "study"]
+_HOME = {
+    "Plan": "innersight.study.plan",
+    "Study": "innersight.study.result",
+    "keep_matching": "innersight.study.around",
+    "study": "innersight.study.runner",
+}
+__all__ = ["Plan", "Study", "keep_matching", "study"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,11 +1,14 @@
 """The networks that a study compares its own with: other checkpoints, epochs that were kept, other networks."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from innersight.errors import InnersightError, whole
+from innersight.matching import Matching
 from innersight.model import Model
 from innersight.scalars import shown
 from innersight.sources import load, query
@@ -17,10 +20,24 @@ MOST = 8
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A network beside the study's own. epoch : after which it was kept, of a training; None where nobody knows."""
+    """A network beside the study's own.
+
+    epoch : after which it was kept, of a training; None where nobody knows. matching : how its units were matched with
+    those of the study's network, where that is known already.
+    """
 
     model: Model
     epoch: int | None
+    matching: Matching | None = None
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """The settings by which a matching that was given is known."""
+        if self.matching is None:
+            return {}
+        content = self.matching.to_json()
+        known = json.dumps([content["images"], content["layers"]])
+        return {"matched": hashlib.sha256(known.encode()).hexdigest()[:16]}
 
 
 def compared(model: Model, given: Any) -> tuple[Compared, ...]:
@@ -41,11 +58,12 @@ def compared(model: Model, given: Any) -> tuple[Compared, ...]:
 
 def _one(model: Model, given: Any) -> Compared:
     if isinstance(given, Model):
-        return Compared(given, _epoch(given.source))
-    return Compared(load(str(given), device=str(model.device)), _epoch(str(given)))
+        return Compared(given, epoch_of(given.source))
+    return Compared(load(str(given), device=str(model.device)), epoch_of(str(given)))
 
 
-def _epoch(source: str) -> int | None:
+def epoch_of(source: str) -> int | None:
+    """Return the epoch that the name of a network tells."""
     return whole(query.split(source)[2].get("epoch", "")) if source.startswith("run:") else None
 
 

@@ -1,6 +1,6 @@
 """Examples of units cut out of the images of a scan: crops, the unit's map there, and the whole images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from innersight.activations import compute
 from innersight.address import Address
 from innersight.errors import InnersightError, printable
 from innersight.image import ImageError
+from innersight.model import Model
 from innersight.receptive_field import receptive_fields
 from innersight.scan import Example, Scan, load_scan
-from innersight.scan.crops import Crop, ReopenedImage, crops, reopen, resized
+from innersight.scan.crops import Crop, ReopenedImage, crops, reopen, reopened_image, resized
 from innersight.scan.ledger import Ledger
 from innersight.scan.perceptual_hash import Duplicates
 from innersight.scan.record import Record
@@ -27,6 +28,8 @@ MIDDLE = (0.75, 0.5, 0.25)
 OPENED = 96
 OF_CLASS = 128  # images of a class, at most, among which its highest are looked for
 BATCH = 16
+BESIDE = 3  # examples of a unit that stand beside those of another network's
+DRAWN = 128  # scanned images, at most, among which these are looked for
 Band = str | float
 Chosen = list[tuple[bool, list[tuple[Band, Example]]]]
 """(lowest, [(band, example)]) in the order of display."""
@@ -140,17 +143,8 @@ def _highest(
     context: StudyContext, scan: Scan, layer: str, units: Sequence[int], records: dict[int, Record]
 ) -> dict[int, list[Example]]:
     """Return for each unit the images on which it peaks highest, and is positive."""
-    model, numbers = context.model, list(records)
-    peaks, places = [], []
-    for start in range(0, len(numbers), BATCH):
-        context.progress(0.9 * start / len(numbers))
-        some = reopen([records[number] for number in numbers[start : start + BATCH]], model, None, scan.again)
-        maps = compute(model, torch.stack([one.x for one in some]), [layer])[layer][:, list(units)]
-        width = maps.shape[3]
-        value, at = maps.flatten(2).max(2)
-        peaks.append(value)
-        places.append(torch.stack([at // width, at % width], 2))
-    value, place = torch.cat(peaks), torch.cat(places)
+    numbers = list(records)
+    value, place = _peaks(context, scan, context.model, {layer: units}, records)[layer]
     copies = Duplicates(scan.hashes).count({number: record.phash for number, record in records.items()})
     found: dict[int, list[Example]] = {}
     for i, unit in enumerate(units):
@@ -167,6 +161,72 @@ def _highest(
             if value[row, i] > 0
         ]
     return found
+
+
+def strongest(
+    context: StudyContext, model: Model, units: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, torch.Tensor], dict[str, list[list[float]]], int]:
+    """Return by layer crops of the scanned images on which units of a network peak highest, and these peaks.
+
+    model : the study's own network, or one that it is compared with. Crops are (units, BESIDE, SIDE, SIDE, 3) uint8,
+    dark where the unit is below half of its peak, and black where fewer images activate it; peaks are listed highest
+    first. The third is how many images were looked at, drawn at random: the same ones for every network; 0 without a
+    scan. Raises ImageError where an image is gone.
+    """
+    own = context.model
+    scan = load_scan(own, context.store.folder, context.permit)
+    if scan is None or not units:
+        return {}, {}, 0
+    ledger = Ledger(context.store)
+    progress = ledger.progress()
+    done = 0 if progress is None else progress.done
+    drawn = np.random.default_rng(context.plan.seed).permutation(done)[: 2 * DRAWN].tolist()
+    known = ledger.records(drawn)
+    records = {number: known[number] for number in drawn if number in known and not known[number].broken}
+    records = dict(list(records.items())[:DRAWN])
+    tiles: dict[str, torch.Tensor] = {}
+    peaks: dict[str, list[list[float]]] = {}
+    for layer, (value, place) in _peaks(context, scan, model, units, records).items():
+        field = receptive_fields(model, [layer])[layer]
+        tiles[layer] = torch.zeros(len(units[layer]), BESIDE, SIDE, SIDE, 3, dtype=torch.uint8)
+        peaks[layer] = []
+        for i, unit in enumerate(units[layer]):
+            order = value[:, i].argsort(descending=True, stable=True)[:BESIDE].tolist()
+            rows = [row for row in order if value[row, i] > 0]
+            opened = _seen_by(model, context, scan, [records[list(records)[row]] for row in rows])
+            locations = [(int(place[row, i, 0]), int(place[row, i, 1])) for row in rows]
+            for at, crop in enumerate(crops(model, layer, unit, field, opened, locations) if rows else ()):
+                tiles[layer][i, at] = torch.from_numpy(resized(crop.masked(), SIDE).copy())
+            peaks[layer].append([float(value[row, i]) for row in rows])
+    return tiles, peaks, len(records)
+
+
+def _peaks(
+    context: StudyContext, scan: Scan, model: Model, units: Mapping[str, Sequence[int]], records: Mapping[int, Record]
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return by layer the peaks (images, units) of units over images, and where they are (images, units, 2)."""
+    values: dict[str, list[torch.Tensor]] = {layer: [] for layer in units}
+    places: dict[str, list[torch.Tensor]] = {layer: [] for layer in units}
+    several = list(records.values())
+    for start in range(0, len(several), BATCH):
+        context.progress(0.9 * start / len(several))
+        some = _seen_by(model, context, scan, several[start : start + BATCH])
+        activations = compute(model, torch.stack([one.x for one in some]), list(units))
+        for layer, own in units.items():
+            maps = activations[layer][:, list(own)]
+            width = maps.shape[3]
+            value, at = maps.flatten(2).max(2)
+            values[layer].append(value)
+            places[layer].append(torch.stack([at // width, at % width], 2))
+    return {layer: (torch.cat(values[layer]), torch.cat(places[layer])) for layer in units}
+
+
+def _seen_by(model: Model, context: StudyContext, scan: Scan, records: Sequence[Record]) -> list[ReopenedImage]:
+    """Return images of the scan, read again and compared with what was scanned, as a network takes them."""
+    found = reopen(records, context.model, None, scan.again)
+    if model.input == context.model.input:
+        return found
+    return [reopened_image(scan.again(record.name).load(model.input), model.input) for record in records]
 
 
 def _small(image: np.ndarray) -> np.ndarray:

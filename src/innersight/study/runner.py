@@ -105,7 +105,7 @@ def study(
     with store.locked():
         own_identity(store.inside)
         requests = requested(store)
-        permit = Permit(store.inside, named=True, images=_named(images))
+        permit = Permit(store.inside, named=True, images=paths_named(images))
         context, lost = context_of(model, loaded, settled, store, requests, permit, planned=True)
         claims = Claims(model.source, str(Path.cwd()), tuple(paths_of(loaded)))
         unmarked = remember(store.inside, study=claims.digest())
@@ -166,7 +166,7 @@ def _parts(own: Given) -> Iterator[Any]:
         yield from things if named else [things]
 
 
-def _named(images: object) -> tuple[str, ...]:
+def paths_named(images: object) -> tuple[str, ...]:
     """Return the files and folders among what was given."""
     given = [images] if isinstance(images, str | Path) else images
     return tuple(str(one) for one in given if isinstance(one, str | Path)) if isinstance(given, list | tuple) else ()

@@ -54,7 +54,32 @@ def _own(context: "StudyContext") -> Outcome:
         drawn = context.store.get(str(Key("patterns", layer, "0"))) if context.plan.units else None
         if drawn is not None and drawn.document["units"][: len(units)] == units:
             tensors[f"patterns/{k}"] = drawn.tensors()["images"][: len(units)]
-    return {**document, "layers": layers}, tensors
+    examples = _examples(context, model, list(shown.items()), tensors)
+    return {**document, "layers": layers, "examples": examples}, tensors
+
+
+def _examples(
+    context: "StudyContext",
+    model: "Model",
+    rows: "Sequence[tuple[str, list[int]] | None]",
+    tensors: "dict[str, Tensor]",
+) -> dict[str, Any] | None:
+    """Add the crops that units of the layers shown respond to most, and return their peaks; None without a scan.
+
+    rows : of each layer shown its name and the units; None where the network has none.
+    """
+    from innersight.image import ImageError
+    from innersight.study.cutting import strongest
+
+    named = {k: row for k, row in enumerate(rows) if row is not None}
+    try:
+        tiles, peaks, images = strongest(context, model, dict(named.values()))
+    except ImageError as error:
+        return {"images": 0, "peaks": {}, "why": f"an image of the scan can no longer be read ({error})"}
+    if not images:
+        return None
+    tensors |= {f"examples/{k}": tiles[name] for k, (name, _) in named.items()}
+    return {"images": images, "peaks": {str(k): peaks[name] for k, (name, _) in named.items()}, "why": None}
 
 
 def _other(context: "StudyContext", other: "Compared") -> Outcome:
@@ -74,17 +99,18 @@ def _other(context: "StudyContext", other: "Compared") -> Outcome:
     numbers = [model.labels.index(label) if label in model.labels else None for label in classes]
     document, tensors = _seen(context, model, numbers, known=True)
     layers: list[dict[str, Any]] = []
-    matched, why = {}, None
+    found, why = other.matching, None
     try:
-        matched = match(model, context.model, images_of(context), context.plan.layers).layers
+        found = found or match(model, context.model, images_of(context), context.plan.layers)
     except InnersightError as error:
         why = str(error)
+    matched = {} if found is None else found.layers
     for k, row in enumerate(own.document["layers"]):
         if row["name"] not in matched:
             continue
         rows = matched[row["name"]].rows()
-        found = [{key: rows[unit][key] for key in PAIR} for unit in row["units"]]
-        units = [one["unit"] if one["before"] is None else one["before"] for one in found]
+        shown = [{key: rows[unit][key] for key in PAIR} for unit in row["units"]]
+        units = [one["unit"] if one["before"] is None else one["before"] for one in shown]
         maps = activations(model, context.images, [row["name"]]).values[row["name"]]
         pairs = zip(row["images"], units, strict=True)
         tensors[f"maps/{k}"] = torch.stack([maps[image, unit] for image, unit in pairs])
@@ -92,10 +118,16 @@ def _other(context: "StudyContext", other: "Compared") -> Outcome:
             what = [f"{row['name']}:{unit}" for unit in units]
             options = {**pattern_options(context.plan, context.plan.steps), "growth": False}
             tensors[f"patterns/{k}"] = patterns(model, what, **options, images=context.images).images
-        layers.append({"at": k, "units": units, "rows": found})
-    summary = [_matched(name, one) for name, one in matched.items()]
-    about = {"name": model.name, "epoch": other.epoch, "why": why, "matched": summary, "layers": layers}
-    return {**document, **about, "differs": _frame(model) != _frame(context.model)}, tensors
+        layers.append({"at": k, "units": units, "rows": shown})
+    beside = {row["at"]: (own.document["layers"][row["at"]]["name"], row["units"]) for row in layers}
+    about = {
+        "name": model.name, "epoch": other.epoch, "why": why, "layers": layers,
+        "matched": [_matched(name, one) for name, one in matched.items()],
+        "over": 0 if found is None else found.images,
+        "examples": _examples(context, model, [beside.get(k) for k in range(len(own.document["layers"]))], tensors),
+        "differs": _frame(model) != _frame(context.model),
+    }  # fmt: skip
+    return {**document, **about}, tensors
 
 
 def _frame(model: "Model") -> tuple[Any, ...]:
@@ -223,6 +255,7 @@ def _network(
         "epoch": maybe(found["epoch"], lambda epoch: below(epoch, 10**9)),
         "why": maybe(found["why"], lambda why: typed(why, str)),
         "matched": [_summary(row) for row in typed(found["matched"], list)],
+        "over": below(found.get("over", 0), 10**12),
         "layers": rows,
         "seen": colour_sheet(files, tensors["seen"].numpy()) if found["differs"] is True else None,
         **_side(found, tensors, files, images, layers, shown),
@@ -278,7 +311,32 @@ def _side(
         "heat": {**about, "images": chosen, "maps": value_sheet(files, tensors["heat"]) if chosen else None},
         "maps": {k: value_sheet(files, own) for k, own in maps.items()},
         "patterns": {k: colour_sheet(files, as_colour(own, shown)) for k, own in drawn.items()},
+        "examples": maybe(found.get("examples"), lambda own: _crops(own, tensors, files, layers)),
     }
+
+
+def _crops(found: Any, tensors: "dict[str, Tensor]", files: Path, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the examples of one network's units: by layer shown a sheet, `each` for every unit, and their peaks."""
+    import torch
+
+    from innersight.render.sheets import colour_sheet
+
+    shown = {}
+    for k, peaks in typed(found["peaks"], dict).items():
+        crops, values = tensors[f"examples/{below(int(k), len(layers))}"], [list(map(number, own)) for own in peaks]
+        if (
+            crops.dtype != torch.uint8
+            or crops.ndim != 5
+            or not len(crops) == len(values) == len(layers[int(k)]["units"])
+        ):
+            raise ValueError("each unit shown has its examples")
+        if max(map(len, values), default=0) > crops.shape[1]:
+            raise ValueError(f"{crops.shape[1]} examples of a unit have more peaks")
+        shown[str(int(k))] = {
+            "sheet": colour_sheet(files, crops.flatten(0, 1).numpy()), "each": crops.shape[1], "peaks": values,
+        }  # fmt: skip
+    why = maybe(found["why"], lambda text: typed(text, str))
+    return {"images": below(found["images"], 10**9), "layers": shown, "why": why}
 
 
 def _study(reader: "StudyReader", files: Path) -> dict[str, Any]:
@@ -294,10 +352,11 @@ def _select(document: dict[str, Any], chosen: Selection) -> dict[str, Any] | Non
 def _how(reader: "StudyReader") -> str:
     return (
         "Both networks saw the same images. Units are matched one to one by the correlation of their maps over all "
-        "locations of the images (of the scanned data set, where there is one), where it is beyond chance; see "
-        "`innersight match`. Beside each unit of this network stands its predecessor, or the unit of the same number "
-        "where it has none. Patterns of both are drawn with the same settings, heatmaps are of the same class and "
-        "method, and the maps of one image, and of one unit, share a scale in all networks."
+        "locations of the images named there, where it is beyond chance; see `innersight match`. Beside each unit of "
+        "this network stands its predecessor, or the unit of the same number where it has none. Patterns of both are "
+        "drawn with the same settings, heatmaps are of the same class and method, and the maps of one image, and of "
+        "one unit, share a scale in all networks. Examples of both are sought among the same images of the scanned "
+        "data set, drawn at random: the crops that a unit responds to most."
     )
 
 
@@ -321,13 +380,17 @@ def diff(context: "StudyContext") -> Iterator[StudyTask]:
         for key, settings in context.left(lambda key: key.panel == "diff"):
             yield StudyTask(key, settings, _lost)
         return
+    from innersight.study.scanned import scan_settings
+
     plan, count = context.plan, len(context.images)
     drawing = {key: getattr(plan, key) for key in ("units", "steps", "size", "seed", "seeds")}
-    settings = {**context.base, **drawing, "layers": list(plan.layers), "method": plan.methods[0]}
+    about = {"layers": list(plan.layers), "method": plan.methods[0], "scan": scan_settings(context.store)}
+    settings = {**context.base, **drawing, **about}
     yield StudyTask(OWN, settings, partial(_own, context), 6.0 * count)
     units = LAYERS * min(UNITS, plan.units)
     for i, other in enumerate(context.compared):
-        own = {**settings, "other": other.model.digest(concepts=False), "name": other.model.name, "epoch": other.epoch}
+        named = {"other": other.model.digest(concepts=False), "name": other.model.name, "epoch": other.epoch}
+        own = {**settings, **named, **other.matched}
         passes = 12.0 * count + 3.0 * units * plan.steps * plan.seeds
         words = f"differences to {other.model.name}"
         yield StudyTask(Key("diff", part=str(i)), own, partial(_other, context, other), passes, words, True, OWN)

@@ -108,6 +108,7 @@ function matching(other) {
   const unit = (layer, number_) => h("a", { href: urls.unit(layer, number_) }, String(number_));
   const list = (items) => items.flatMap((item, i) => [i ? ", " : "", item]);
   return [title,
+    other.over ? h("p", { class: "quiet" }, `By their activation maps over ${plural(other.over, "image")}.`) : null,
     scroller(h("table", { class: "diff-units" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layer"), VERDICTS.map((kind) => h("th", { scope: "col", title: MEANINGS[kind] }, kind)),
         h("th", { scope: "col" }, "median correlation"), h("th", { scope: "col" }, "chance"), h("th", { scope: "col" }, "CKA"))),
@@ -126,7 +127,8 @@ function matching(other) {
 function units(study, diff, other) {
   if (!other.layers.length) return null;
   return [h("h2", {}, "Units side by side"),
-    h("p", { class: "quiet" }, "For each unit of this network its partner in the other one, with the pattern of each and its activation map over the image that excites this network's unit most, on one scale."),
+    h("p", { class: "quiet" }, "For each unit of this network its partner in the other one, with the pattern of each and its activation map over the image that excites this network's unit most, on one scale."
+      + examplesLead(diff.own.examples)),
     other.layers.map((row) => {
       const { name, units: shown, images } = diff.layers[row.at];
       const at = String(row.at);
@@ -140,10 +142,26 @@ function units(study, diff, other) {
             h("span", { class: "quiet" }, found.before === null ? ` beside unit ${row.units[i]}` : ` unit ${found.before}, r ${number(found.correlation, 2)}`)),
           sides(other.patterns[at] && diff.own.patterns[at] ? pair(other, imageTile(other.patterns[at], i, `pattern of unit ${row.units[i]}, ${networkName(other)}`),
             imageTile(diff.own.patterns[at], i, `pattern of unit ${unit}, this network`)) : null,
-          pair(other, maps(other, row.units[i]), maps(diff.own, unit))),
+          pair(other, maps(other, row.units[i]), maps(diff.own, unit)),
+          other.examples?.layers[at] && diff.own.examples?.layers[at] ? pair(other, exampleRow(other.examples.layers[at], i, row.units[i], networkName(other)),
+            exampleRow(diff.own.examples.layers[at], i, unit, "this network")) : null),
           legend(scale, "activation", study.images[images[i]].name));
       }))];
     })];
+}
+
+/** What the examples below the units are, or why there are none. */
+function examplesLead(examples) {
+  if (!examples) return " Scan a data set into the study, and compare once more, to see examples of both beside them.";
+  if (examples.why) return ` There are no examples: ${examples.why}.`;
+  return ` Below stand the crops that each unit responds to most among the same ${plural(examples.images, "scanned image")}, dark where the activation is below half of its peak.`;
+}
+
+/** The crops that a unit of one of the networks responds to most. */
+function exampleRow({ sheet, each, peaks }, i, unit, who) {
+  if (!peaks[i].length) return h("p", { class: "quiet" }, "no image activates it");
+  return h("ul", { class: "diff-examples" }, peaks[i].map((peak, at) => h("li", {},
+    imageTile(sheet, i * each + at, `example ${at + 1} of unit ${unit}, ${who}`), h("span", { class: "quiet tabular" }, number(peak)))));
 }
 
 function sides(...parts) {
