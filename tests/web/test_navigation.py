@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_links_that_do_not_fit_become_a_menu(chromium: object, host: str) -> Non
     page = reader.page
     sections = page.get_by_role("navigation", name="Sections")
     menu = page.get_by_role("button", name="Menu")
-    assert sections.is_hidden()
+    assert sections.get_by_role("link").count() == 0
     menu.click()
     assert menu.get_attribute("aria-expanded") == "true"
     links = sections.get_by_role("link")
@@ -63,14 +64,51 @@ def test_links_that_do_not_fit_become_a_menu(chromium: object, host: str) -> Non
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
     page.keyboard.press("Escape")
-    assert sections.is_hidden()
+    assert links.count() == 0
     menu.click()
     links.filter(has_text="Heatmaps").click()
     reader.wait("Math.abs(document.getElementById('heatmaps').getBoundingClientRect().top) < 200")
-    assert sections.is_hidden()
-    page.set_viewport_size({"width": 1280, "height": 900})
+    assert links.count() == 0
+    page.set_viewport_size({"width": 1600, "height": 900})
     reader.wait("getComputedStyle(document.getElementById('menu')).display === 'none'")
-    assert sections.is_visible()
+    assert links.filter(has_text="Side by side").is_visible()
+    reader.close()
+
+
+def test_what_does_not_fit_is_behind_more(chromium: object, report: Path) -> None:
+    reader = Reader(chromium, report.as_uri(), viewport={"width": 1600, "height": 900})
+    page = reader.page
+    links = page.get_by_role("navigation", name="Sections").get_by_role("link")
+    everything = links.all_inner_texts()
+    assert len(everything) > 8
+    page.set_viewport_size({"width": 900, "height": 900})
+    more = page.get_by_role("button", name="More")
+    more.wait_for()
+    beside = links.all_inner_texts()
+    assert 3 <= len(beside) < len(everything)
+    edges = [link.bounding_box() or {} for link in (*links.all(), more)]
+    assert all(one["x"] + one["width"] <= two["x"] for one, two in pairwise(edges))
+    assert edges[-1]["x"] + edges[-1]["width"] <= (page.locator("#search").bounding_box() or {})["x"]
+    assert reader.overflow() <= 0
+    # By keyboard: the button follows the last link, what it opens follows the button, Escape returns to it.
+    links.last.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "menu"
+    page.keyboard.press("Enter")
+    assert links.all_inner_texts() == everything
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == everything[len(beside)]
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "menu"
+    assert links.all_inner_texts() == beside
+    # It closes behind who leaves it, and is marked where the reader is in a section that it holds.
+    page.keyboard.press("Enter")
+    page.locator("#search").focus()
+    assert links.all_inner_texts() == beside
+    quiet = page.evaluate("getComputedStyle(document.getElementById('menu')).color")
+    more.click()
+    links.filter(has_text="About").click()
+    reader.wait("was => getComputedStyle(document.getElementById('menu')).color !== was", quiet)
     reader.close()
 
 
