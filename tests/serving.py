@@ -5,10 +5,16 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+
+from innersight.web.app import create_app
+from innersight.web.report import write_report
 
 
 class Serving:
@@ -31,6 +37,16 @@ class Serving:
         self.server.should_exit = True
         self.thread.join()
         self.socket.close()
+
+
+@contextmanager
+def hosted(folder: Path, host: str) -> Iterator[str]:
+    """Give the address of a study's pages: "report" as a file, "app" from a server."""
+    if host == "report":
+        yield write_report(folder, folder / "report.html").as_uri()
+        return
+    with Serving(create_app(folder)) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 def call(

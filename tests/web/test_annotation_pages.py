@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from browser import Reader
-from serving import Serving
+from serving import Serving, hosted
 from test_accessible import RUN, axe  # noqa: F401 - a fixture
 
 from innersight import toons
@@ -138,22 +138,24 @@ def test_names_in_a_link_are_plain_and_bounded(chromium: Any, folder: Path, tmp_
     reader.close()
 
 
-def test_units_are_found_by_their_labels(chromium: Any, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["report", "app"])
+def test_units_are_found_by_their_labels(chromium: Any, folder: Path, host: str) -> None:
     values = torch.full((128, 2), -0.5)
     values[5] = torch.tensor([0.9, 0.1])
     low = torch.full_like(values, 0.001)
     model = load("toon", device="cpu")
     keep_labels(WordLabels(model, ("<i>red</i> hair", "water"), {"stage4": values}, {"stage4": low}, 40, 0.05), folder)
     Study.open(folder).render()
-    reader = Reader(chromium, write_report(folder, tmp_path / "report.html").as_uri())
-    page = reader.page
-    page.keyboard.press("/")
-    page.get_by_role("combobox", name="Search").fill("<i>red")
-    reader.wait("() => document.querySelector('#found').textContent.includes('stage4:5')")
-    assert "<i>red</i> hair, correlation 0.9" in page.locator("#found li").first.inner_text()
-    page.keyboard.press("Enter")
-    reader.wait("() => document.querySelector('h1').textContent === 'Unit 5'")
-    labels = page.locator(".unit-pattern", has_text="correlation 0.9")
-    labels.wait_for()
-    assert "<i>red</i> hair" in labels.inner_text()
-    reader.close()
+    with hosted(folder, host) as address:
+        reader = Reader(chromium, address)
+        page = reader.page
+        page.keyboard.press("/")
+        page.get_by_role("combobox", name="Search").fill("<i>red")
+        reader.wait("() => document.querySelector('#found').textContent.includes('stage4:5')")
+        assert "<i>red</i> hair, correlation 0.9" in page.locator("#found li").first.inner_text()
+        page.keyboard.press("Enter")
+        reader.wait("() => document.querySelector('h1').textContent === 'Unit 5'")
+        labels = page.locator(".unit-pattern", has_text="correlation 0.9")
+        labels.wait_for()
+        assert "<i>red</i> hair" in labels.inner_text()
+        reader.close()

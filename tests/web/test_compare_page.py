@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 import torch
 from browser import Reader
 from networks import image, tiny
+from serving import hosted
 
 from innersight.compare import compare
-from innersight.study import Plan, study
+from innersight.study import Plan, Study, study
+from innersight.web.report import write_report
 
 pytestmark = pytest.mark.browser
 LAYERS = ("relu1", "conv2", "relu2")
@@ -39,22 +42,22 @@ def expected(layer: str, at: tuple[int, ...]) -> list[int]:
     return [unit for unit in score.argsort(descending=True).tolist() if score[unit] > 0]
 
 
-def opened(chromium: Any, folder: Path, address: str = "") -> Reader:
-    from innersight.study import Study
+@pytest.fixture(params=["report", "app"])
+def address(request: pytest.FixtureRequest, three: Path) -> Iterator[str]:
+    Study.open(three).render()
+    with hosted(three, request.param) as found:
+        yield found
 
-    report = Study.open(folder).report(folder / "report.html")
-    return Reader(chromium, f"{report.as_uri()}{address}")
 
-
-def test_the_first_layers_stand_beside_a_deep_one_and_others_are_a_click_away(chromium: Any, three: Path) -> None:
-    reader = opened(chromium, three)
+def test_the_first_layers_stand_beside_a_deep_one_and_others_are_a_click_away(chromium: Any, address: str) -> None:
+    reader = Reader(chromium, address)
     names = "#compare .group h3"
     assert reader.page.locator(names).all_inner_texts() == list(LAYERS)
     reader.page.locator("#compare .chips").first.get_by_role("button", name="conv2").click()
     assert reader.page.locator(names).all_inner_texts() == ["relu1", "relu2"]
     assert "layers=relu1,relu2" in reader.page.url
     reader.close()
-    again = opened(chromium, three, "#/?layers=relu2")
+    again = Reader(chromium, f"{address}#/?layers=relu2")
     assert again.page.locator(names).all_inner_texts() == ["relu2"]
     # One stays.
     again.page.locator("#compare .chips").first.get_by_role("button", name="relu2").click()
@@ -62,8 +65,8 @@ def test_the_first_layers_stand_beside_a_deep_one_and_others_are_a_click_away(ch
     again.close()
 
 
-def test_fewer_images_are_ranked_by_what_was_measured_of_them(chromium: Any, three: Path) -> None:
-    reader = opened(chromium, three)
+def test_fewer_images_are_ranked_by_what_was_measured_of_them(chromium: Any, address: str) -> None:
+    reader = Reader(chromium, address)
     reader.go("#/l/conv2?lens=compare", "conv2")
     chips = reader.page.get_by_role("group", name="Images compared")
     chips.get_by_role("button", name="two").click()
@@ -74,14 +77,12 @@ def test_fewer_images_are_ranked_by_what_was_measured_of_them(chromium: Any, thr
     chips.get_by_role("button", name="three").click()
     assert reader.page.locator(".compare-head a").count() == 2
     reader.close()
-    again = opened(chromium, three, "#/l/conv2?lens=compare&imgs=p1,p2")
+    again = Reader(chromium, f"{address}#/l/conv2?lens=compare&imgs=p1,p2")
     assert again.page.locator(".compare-unit strong").evaluate_all(UNITS) == expected("conv2", (1, 2))
     again.close()
 
 
 def test_a_layer_without_such_a_unit_says_so(chromium: Any, three: Path) -> None:
-    from innersight.study import Study
-
     def silent(text: str) -> str:
         document = json.loads(text)
         for row in document["compare"]["rank"]:
@@ -93,8 +94,6 @@ def test_a_layer_without_such_a_unit_says_so(chromium: Any, three: Path) -> None
     before = file.read_text()
     file.write_text(silent(before))
     try:
-        from innersight.web.report import write_report
-
         reader = Reader(chromium, write_report(three, three / "silent.html").as_uri())
         said = reader.page.locator("#compare .group", has_text="relu1").inner_text()
         assert "No unit responds in all 3 images" in said

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from browser import Reader
 from networks import image, tiny
-from serving import Serving
-from test_accessible import RUN, WINDOWS, axe  # noqa: F401
+from serving import hosted
+from test_accessible import PLACES, WINDOWS, axe, serious  # noqa: F401
 
 from innersight.scan import scan
 from innersight.study import Plan, study
-from innersight.web.app import create_app
 
 pytestmark = pytest.mark.browser
 PLAN = Plan(layers=("relu1", "relu2"), units=2, steps=2, seeds=1, methods=("gradcam",), concepts=0, trust=0, size=24)
@@ -31,17 +30,14 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(6):
         image(seed).display(own.input).save(images / f"{seed}.png")
     scan(own, images, ["relu1"], out=folder)
-    study(own, [image(seed) for seed in range(4)], folder, plan=PLAN, compare=others).report(folder / "report.html")
+    study(own, [image(seed) for seed in range(4)], folder, plan=PLAN, compare=others).render()
     return folder
 
 
 @pytest.fixture(params=["report", "app"])
 def address(request: pytest.FixtureRequest, compared: Path) -> Iterator[str]:
-    if request.param == "report":
-        yield (compared / "report.html").as_uri()
-        return
-    with Serving(create_app(compared)) as port:
-        yield f"http://127.0.0.1:{port}/"
+    with hosted(compared, request.param) as found:
+        yield found
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -98,11 +94,9 @@ def test_a_study_without_it_says_how_it_is_made(reader: Reader) -> None:
     assert "innersight study MODEL IMAGES --out STUDY --compare OTHER" in reader.page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_axe_finds_nothing_serious_there(chromium: Any, compared: Path, axe: str, window: str) -> None:  # noqa: F811
-    reader = Reader(chromium, f"{(compared / 'report.html').as_uri()}#/diff", **WINDOWS[window])
-    reader.page.evaluate(axe)
-    reader.page.wait_for_timeout(250)
-    assert reader.page.evaluate(RUN) == []
-    assert reader.overflow() <= 0
-    reader.close()
+@pytest.mark.parametrize(("host", "window"), PLACES)
+def test_axe_finds_nothing_serious_there(chromium: Any, compared: Path, axe: str, host: str, window: str) -> None:  # noqa: F811
+    with hosted(compared, host) as address:
+        reader = Reader(chromium, f"{address}#/diff", **WINDOWS[window])
+        assert serious(reader, axe) == []
+        reader.close()

@@ -14,7 +14,7 @@ import pytest
 from browser import Reader
 from PIL import Image as PILImage
 from serving import Serving
-from test_accessible import RUN, WINDOWS, axe  # noqa: F401 - a fixture
+from test_accessible import PLACES, WINDOWS, axe, serious  # noqa: F401 - a fixture
 
 from innersight.scan import scan
 from innersight.sources import load
@@ -91,9 +91,9 @@ def test_from_a_confusion_to_its_images_and_why(anywhere: Reader) -> None:
     assert dialog.locator(".bars li").count() == 5
 
 
-def test_the_darkness_of_mistakes_is_named(reader: Reader) -> None:
-    reader.go("#/errors", "of 60 images are wrong")
-    assert "darker" in reader.page.locator(".differences").inner_text()
+def test_the_darkness_of_mistakes_is_named(anywhere: Reader) -> None:
+    anywhere.go("#/errors", "of 60 images are wrong")
+    assert "darker" in anywhere.page.locator(".differences").inner_text()
 
 
 def test_filters_are_in_the_link_and_back_again(anywhere: Reader) -> None:
@@ -155,12 +155,12 @@ def test_a_report_names_the_command_and_the_app_adds_the_image(
     opened.close()
 
 
-def test_search_and_navigation_lead_there(reader: Reader) -> None:
-    reader.go("#/", "")
-    reader.page.locator("#search").click()
-    reader.page.locator("dialog input").fill("confusion")
-    assert "Errors" in reader.page.locator("#found").inner_text()
-    assert reader.page.locator("#sections a[href='#/errors']").count() == 1
+def test_search_and_navigation_lead_there(anywhere: Reader) -> None:
+    anywhere.go("#/", "")
+    anywhere.page.locator("#search").click()
+    anywhere.page.locator("dialog input").fill("confusion")
+    assert "Errors" in anywhere.page.locator("#found").inner_text()
+    assert anywhere.page.locator("#sections a[href='#/errors']").count() == 1
 
 
 def test_without_a_scan_the_page_says_how(opened: Any) -> None:
@@ -169,37 +169,44 @@ def test_without_a_scan_the_page_says_how(opened: Any) -> None:
     assert "innersight scan MODEL FOLDER" in reader.page.locator("[data-missing=errors]").inner_text()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_axe_finds_nothing_serious_on_errors(window: str, chromium: Any, error_report: str, axe: str) -> None:  # noqa: F811
-    reader = Reader(chromium, error_report, **WINDOWS[window])
-    reader.page.evaluate(axe)
+@pytest.mark.parametrize(("host", "window"), PLACES)
+def test_axe_finds_nothing_serious_on_errors(
+    host: str,
+    window: str,
+    chromium: Any,
+    error_report: str,
+    error_port: int,
+    axe: str,  # noqa: F811
+) -> None:
+    address = error_report if host == "report" else f"http://127.0.0.1:{error_port}/"
+    reader = Reader(chromium, address, **WINDOWS[window])
+    reader.go("#/c/0", CLASSES[0])
+    assert serious(reader, axe) == []
     reader.go("#/errors?class=0", "of 60 images are wrong")
-    reader.page.wait_for_timeout(250)
-    assert reader.page.evaluate(RUN) == []
-    assert reader.overflow() <= 0
+    assert serious(reader, axe) == []
     reader.page.locator(".error-images .tile").first.click()
     reader.page.wait_for_selector("dialog[open]")
-    assert reader.page.evaluate(RUN) == []
+    assert serious(reader, axe) == []
     reader.page.keyboard.press("Escape")
     reader.close()
 
 
-def test_everything_on_the_page_is_reached_by_keyboard(reader: Reader) -> None:
-    reader.go("#/errors", "of 60 images are wrong")
+def test_everything_on_the_page_is_reached_by_keyboard(anywhere: Reader) -> None:
+    anywhere.go("#/errors", "of 60 images are wrong")
     wanted = {".confusions a", ".error-cell a", ".error-filters select", ".error-images .tile"}
     reached: set[str] = set()
     for _ in range(400):
-        reader.page.keyboard.press("Tab")
-        reached |= {one for one in wanted if reader.page.evaluate("one => document.activeElement.matches(one)", one)}
+        anywhere.page.keyboard.press("Tab")
+        reached |= {one for one in wanted if anywhere.page.evaluate("one => document.activeElement.matches(one)", one)}
         if reached == wanted:
             break
     assert reached == wanted
-    reader.page.keyboard.press("Enter")
-    reader.page.wait_for_selector("dialog[open]")
-    reader.page.keyboard.press("ArrowRight")
-    assert reader.page.locator("dialog[open] header").inner_text().count("2 of") == 1
-    reader.page.keyboard.press("Escape")
-    reader.wait("() => document.activeElement.matches('.error-images .tile')")
+    anywhere.page.keyboard.press("Enter")
+    anywhere.page.wait_for_selector("dialog[open]")
+    anywhere.page.keyboard.press("ArrowRight")
+    assert anywhere.page.locator("dialog[open] header").inner_text().count("2 of") == 1
+    anywhere.page.keyboard.press("Escape")
+    anywhere.wait("() => document.activeElement.matches('.error-images .tile')")
 
 
 def test_names_of_a_stranger_stay_names(chromium: Any, error_study: Path, tmp_path: Path) -> None:

@@ -51,14 +51,14 @@ def test_the_units_shown_first_are_those_the_prediction_depends_on(opened: Opene
     reader.close()
 
 
-def test_silent_units_stand_behind_their_number(reader: Reader) -> None:
-    reader.go("#/l/stages.1", "stages.1")
-    shown = reader.page.locator("main .tiles .unit").all_inner_texts()
+def test_silent_units_stand_behind_their_number(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1", "stages.1")
+    shown = anywhere.page.locator("main .tiles .unit").all_inner_texts()
     assert len(shown) == 63
     assert "3" not in shown
-    reader.page.get_by_text("1 silent unit on this image").click()
-    reader.page.locator(".silent a", has_text="3").click()
-    reader.wait("document.querySelector('main h1')?.textContent === 'Unit 3'")
+    anywhere.page.get_by_text("1 silent unit on this image").click()
+    anywhere.page.locator(".silent a", has_text="3").click()
+    anywhere.wait("document.querySelector('main h1')?.textContent === 'Unit 3'")
 
 
 def test_units_that_respond_in_no_image_are_not_ranked(opened: Opened) -> None:
@@ -116,21 +116,21 @@ def test_equal_heatmaps_are_shown_once(opened: Opened) -> None:
     reader.close()
 
 
-def test_maps_are_cells_until_the_reader_smooths_them(reader: Reader) -> None:
-    reader.go("#/i/p0", "ambra")
-    reader.show(".heatmaps")
-    page = reader.page
+def test_maps_are_cells_until_the_reader_smooths_them(anywhere: Reader) -> None:
+    anywhere.go("#/i/p0", "ambra")
+    anywhere.show(".heatmaps")
+    page = anywhere.page
     note = page.get_by_text("interpolated between the cells")
     canvas = "document.querySelector('.heatmap canvas:not([hidden])')"
     before = page.evaluate(f"{canvas}.toDataURL()")
     assert note.is_hidden()
     page.get_by_role("button", name="Smooth").click()
-    reader.wait(f"before => {canvas}.toDataURL() !== before", before)
+    anywhere.wait(f"before => {canvas}.toDataURL() !== before", before)
     assert note.is_visible()
     page.get_by_role("button", name="Heatmap", exact=True).click()
-    reader.wait(f"getComputedStyle({canvas}).imageRendering === 'auto' && {canvas}.width < 40")
+    anywhere.wait(f"getComputedStyle({canvas}).imageRendering === 'auto' && {canvas}.width < 40")
     page.get_by_role("button", name="Cells").click()
-    reader.wait(f"getComputedStyle({canvas}).imageRendering === 'pixelated'")
+    anywhere.wait(f"getComputedStyle({canvas}).imageRendering === 'pixelated'")
 
 
 def test_low_values_fade_from_an_overlay(reader: Reader, study: Path) -> None:
@@ -165,13 +165,13 @@ def test_low_values_fade_from_an_overlay(reader: Reader, study: Path) -> None:
         assert chroma <= 70 * 0.9 * 1.5 * shares[i] + 3
 
 
-def test_a_saved_heatmap_says_what_it_is(reader: Reader) -> None:
-    reader.go("#/i/p0", "ambra")
-    reader.show(".heatmaps")
+def test_a_saved_heatmap_says_what_it_is(anywhere: Reader) -> None:
+    anywhere.go("#/i/p0", "ambra")
+    anywhere.show(".heatmaps")
 
     def caption() -> PILImage.Image:
-        with reader.page.expect_download() as found:
-            reader.page.locator(".heatmap .save").first.click()
+        with anywhere.page.expect_download() as found:
+            anywhere.page.locator(".heatmap .save").first.click()
         with PILImage.open(found.value.path()) as image:
             width, height = image.size
             # The map is square: what is below it are the lines and the colour bar.
@@ -180,8 +180,8 @@ def test_a_saved_heatmap_says_what_it_is(reader: Reader) -> None:
 
     cells = caption()
     assert len(cells.getcolors(1 << 20) or []) > 150
-    reader.page.get_by_role("button", name="Smooth").click()
-    reader.wait("document.querySelector('.heatmap canvas.smooth')")
+    anywhere.page.get_by_role("button", name="Smooth").click()
+    anywhere.wait("document.querySelector('.heatmap canvas.smooth')")
     # It says that it is interpolated.
     assert caption().tobytes() != cells.tobytes()
 
@@ -207,11 +207,11 @@ def test_numbers_below_class_patterns_are_all_logits(reader: Reader) -> None:
     assert all(text[0] in "+−" for text in notes)
 
 
-def test_the_weights_of_another_layer_lead_to_the_first_convolution(reader: Reader) -> None:
-    reader.go("#/l/stages.1?lens=weights", "stages.1")
-    reader.page.get_by_role("link", name="Weights of stem.conv").click()
-    reader.wait("document.querySelector('main h1')?.textContent === 'stem.conv'")
-    reader.page.locator("main .tiles ins-tile").first.wait_for()
+def test_the_weights_of_another_layer_lead_to_the_first_convolution(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1?lens=weights", "stages.1")
+    anywhere.page.get_by_role("link", name="Weights of stem.conv").click()
+    anywhere.wait("document.querySelector('main h1')?.textContent === 'stem.conv'")
+    anywhere.page.locator("main .tiles ins-tile").first.wait_for()
 
 
 def test_a_verdict_stands_with_its_meaning_and_its_comparisons(opened: Opened) -> None:

@@ -60,36 +60,36 @@ def test_names_with_separators_survive_the_address(reader: Reader) -> None:
 
 
 @pytest.mark.browser
-def test_a_tile_is_pinned_with_its_button_or_in_focus(reader: Reader) -> None:
-    reader.go("#/l/stages.1", "stages.1")
-    reader.page.keyboard.press("j")
-    reader.page.keyboard.press("j")
-    reader.page.keyboard.press("p")
-    reader.wait("document.querySelectorAll('#tray .chip').length === 1")
-    assert pinned(reader) == ["stages.1:1"]
-    reader.page.locator("main li").nth(4).hover()
-    reader.page.get_by_role("button", name="Pin stages.1:4", exact=True).click()
-    reader.wait("document.querySelectorAll('#tray .chip').length === 2")
+def test_a_tile_is_pinned_with_its_button_or_in_focus(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1", "stages.1")
+    anywhere.page.keyboard.press("j")
+    anywhere.page.keyboard.press("j")
+    anywhere.page.keyboard.press("p")
+    anywhere.wait("document.querySelectorAll('#tray .chip').length === 1")
+    assert pinned(anywhere) == ["stages.1:1"]
+    anywhere.page.locator("main li").nth(4).hover()
+    anywhere.page.get_by_role("button", name="Pin stages.1:4", exact=True).click()
+    anywhere.wait("document.querySelectorAll('#tray .chip').length === 2")
 
 
 @pytest.mark.browser
-def test_keys_go_through_layers_lenses_and_units(reader: Reader) -> None:
-    page = reader.page
-    reader.go("#/l/stages.0", "stages.0")
+def test_keys_go_through_layers_lenses_and_units(anywhere: Reader) -> None:
+    page = anywhere.page
+    anywhere.go("#/l/stages.0", "stages.0")
     page.keyboard.press("2")
-    reader.wait("location.hash.includes('lens=patterns')")
+    anywhere.wait("location.hash.includes('lens=patterns')")
     page.keyboard.press("]")
-    reader.wait("document.querySelector('h1').textContent === 'stages.1'")
+    anywhere.wait("document.querySelector('h1').textContent === 'stages.1'")
     assert "lens=patterns" in page.evaluate("location.hash")
     page.keyboard.press("3")
     page.wait_for_selector(".example-units")
     page.keyboard.press("[")
-    reader.wait("document.querySelector('h1').textContent === 'stages.0'")
-    reader.go("#/l/stages.1/u/0", "Unit 0")
+    anywhere.wait("document.querySelector('h1').textContent === 'stages.0'")
+    anywhere.go("#/l/stages.1/u/0", "Unit 0")
     page.keyboard.press("k")
-    reader.wait("document.querySelector('h1').textContent === 'Unit 63'")
+    anywhere.wait("document.querySelector('h1').textContent === 'Unit 63'")
     page.keyboard.press("4")
-    reader.wait("location.hash.includes('lens=weights')")
+    anywhere.wait("location.hash.includes('lens=weights')")
 
 
 @pytest.mark.browser
@@ -140,14 +140,14 @@ def test_search_puts_whole_words_before_beginnings_and_finds_methods(
 
 
 @pytest.mark.browser
-def test_search_that_finds_nothing_says_so_and_help_lists_the_keys(reader: Reader) -> None:
-    reader.page.get_by_role("button", name="Search").click()
-    reader.page.get_by_role("combobox", name="Search").fill("zzz")
-    assert "No matching unit" in reader.page.locator("#found").inner_text()
-    reader.page.keyboard.press("Escape")
-    reader.wait("document.querySelector('dialog') === null")
-    reader.page.keyboard.press("?")
-    shown = reader.page.locator("dialog kbd").all_inner_texts()
+def test_search_that_finds_nothing_says_so_and_help_lists_the_keys(anywhere: Reader) -> None:
+    anywhere.page.get_by_role("button", name="Search").click()
+    anywhere.page.get_by_role("combobox", name="Search").fill("zzz")
+    assert "No matching unit" in anywhere.page.locator("#found").inner_text()
+    anywhere.page.keyboard.press("Escape")
+    anywhere.wait("document.querySelector('dialog') === null")
+    anywhere.page.keyboard.press("?")
+    shown = anywhere.page.locator("dialog kbd").all_inner_texts()
     assert {"j", "k", "[", "]", "1", "2", "3", "4", "p", "/", "?", "x"} <= set(shown)
 
 

@@ -59,19 +59,19 @@ def test_a_place_shows_its_value_and_field_in_every_row(anywhere: Reader, study:
 
 
 @pytest.mark.browser
-def test_arrow_keys_move_by_cells_of_the_row(reader: Reader) -> None:
-    reader.go(ADDRESS, "Units side by side")
-    reader.page.locator(".matrix-row:nth-child(4) .probe").nth(1).focus()
-    reader.page.keyboard.press("ArrowRight")
-    reader.wait(
+def test_arrow_keys_move_by_cells_of_the_row(anywhere: Reader) -> None:
+    anywhere.go(ADDRESS, "Units side by side")
+    anywhere.page.locator(".matrix-row:nth-child(4) .probe").nth(1).focus()
+    anywhere.page.keyboard.press("ArrowRight")
+    anywhere.wait(
         "text => document.querySelector('.matrix-readout').textContent.includes(text)", "x 240–300, y 180–240 px"
     )
-    reader.page.keyboard.press("ArrowLeft")
-    reader.wait(
+    anywhere.page.keyboard.press("ArrowLeft")
+    anywhere.wait(
         "text => document.querySelector('.matrix-readout').textContent.includes(text)", "x 180–240, y 180–240 px"
     )
-    assert HOSTILE_NAME in reader.page.locator(".matrix-readout").inner_text()
-    assert reader.page.locator(".matrix-value:not(:empty)").count() == 3
+    assert HOSTILE_NAME in anywhere.page.locator(".matrix-readout").inner_text()
+    assert anywhere.page.locator(".matrix-value:not(:empty)").count() == 3
 
 
 @pytest.mark.browser
@@ -93,15 +93,15 @@ def test_units_are_suggested_and_pinned_with_one_click(anywhere: Reader, study: 
 
 
 @pytest.mark.browser
-def test_rows_and_images_are_taken_out_and_put_in(reader: Reader) -> None:
-    reader.go(ADDRESS, "Units side by side")
-    reader.page.get_by_role("button", name="Remove stages.1:7").click()
-    assert reader.page.locator(".matrix-row[data-address]").count() == 2
-    reader.page.get_by_role("group", name="Images").get_by_role("button", name=HOSTILE_NAME).click()
-    assert reader.page.locator(".matrix-head .matrix-image").count() == 1
-    assert "imgs=p0" in reader.page.evaluate("location.hash")
-    reader.page.get_by_role("button", name="Map", exact=True).click()
-    assert "view=map" in reader.page.evaluate("location.hash")
+def test_rows_and_images_are_taken_out_and_put_in(anywhere: Reader) -> None:
+    anywhere.go(ADDRESS, "Units side by side")
+    anywhere.page.get_by_role("button", name="Remove stages.1:7").click()
+    assert anywhere.page.locator(".matrix-row[data-address]").count() == 2
+    anywhere.page.get_by_role("group", name="Images").get_by_role("button", name=HOSTILE_NAME).click()
+    assert anywhere.page.locator(".matrix-head .matrix-image").count() == 1
+    assert "imgs=p0" in anywhere.page.evaluate("location.hash")
+    anywhere.page.get_by_role("button", name="Map", exact=True).click()
+    assert "view=map" in anywhere.page.evaluate("location.hash")
 
 
 @pytest.mark.browser

@@ -37,16 +37,16 @@ def test_back_returns_to_where_the_reader_was(anywhere: Reader) -> None:
     anywhere.wait("Math.abs(scrollY - 70) < 3")
 
 
-def test_a_panel_that_is_empty_says_so(reader: Reader) -> None:
-    page = reader.page
+def test_a_panel_that_is_empty_says_so(anywhere: Reader) -> None:
+    page = anywhere.page
     page.get_by_role("navigation", name="Sections").get_by_role("link", name="Atlas").click()
-    reader.wait("Math.abs(document.getElementById('atlas').getBoundingClientRect().top) < 400")
+    anywhere.wait("Math.abs(document.getElementById('atlas').getBoundingClientRect().top) < 400")
     assert "No atlas was made." in page.locator("#atlas").inner_text()
 
 
-def test_the_page_of_the_training_is_linked(reader: Reader) -> None:
-    reader.page.locator("#training .more a").click()
-    reader.wait("document.querySelector('main h1')?.textContent.includes('was trained')")
+def test_the_page_of_the_training_is_linked(anywhere: Reader) -> None:
+    anywhere.page.locator("#training .more a").click()
+    anywhere.wait("document.querySelector('main h1')?.textContent.includes('was trained')")
 
 
 def test_links_that_do_not_fit_become_a_menu(chromium: object, host: str) -> None:
@@ -131,12 +131,12 @@ def test_a_narrow_start_page_folds_long_sections(chromium: object, report: Path)
     reader.close()
 
 
-def test_the_matrix_fades_where_rows_are_hidden(reader: Reader) -> None:
-    reader.go(f"#/x?units={UNITS}", "Units side by side")
-    reader.wait("document.querySelector('.scroll').hasAttribute('data-below')")
-    assert "gradient" in reader.page.evaluate("getComputedStyle(document.querySelector('.scroll')).maskImage")
-    reader.page.evaluate("document.querySelector('.scroll').scrollTo(0, 1e6)")
-    reader.wait("!document.querySelector('.scroll').hasAttribute('data-below')")
+def test_the_matrix_fades_where_rows_are_hidden(anywhere: Reader) -> None:
+    anywhere.go(f"#/x?units={UNITS}", "Units side by side")
+    anywhere.wait("document.querySelector('.scroll').hasAttribute('data-below')")
+    assert "gradient" in anywhere.page.evaluate("getComputedStyle(document.querySelector('.scroll')).maskImage")
+    anywhere.page.evaluate("document.querySelector('.scroll').scrollTo(0, 1e6)")
+    anywhere.wait("!document.querySelector('.scroll').hasAttribute('data-below')")
 
 
 def test_the_chosen_segment_stands_out_in_the_dark(chromium: object, report: Path) -> None:

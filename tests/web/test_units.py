@@ -48,9 +48,9 @@ def test_a_unit_shows_seeds_negative_examples_classes_and_causes(anywhere: Reade
 
 
 @pytest.mark.browser
-def test_examples_are_dark_where_the_unit_does_not_respond(reader: Reader) -> None:
-    reader.go("#/l/stages.1/u/2", "Unit 2")
-    reader.show(".bands")
+def test_examples_are_dark_where_the_unit_does_not_respond(anywhere: Reader) -> None:
+    anywhere.go("#/l/stages.1/u/2", "Unit 2")
+    anywhere.show(".bands")
     mean = """() => { const canvas = document.querySelector(".examples canvas");
       // Chromium warns of canvases that are read twice, unless they say so at first.
       const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
@@ -58,22 +58,22 @@ def test_examples_are_dark_where_the_unit_does_not_respond(reader: Reader) -> No
       context.drawImage(canvas, 0, 0);
       const { data } = context.getImageData(0, 0, copy.width, copy.height);
       return data.reduce((sum, byte) => sum + byte, 0) / data.length; }"""
-    masked = reader.page.evaluate(mean)
-    reader.page.get_by_role("button", name="Crop", exact=True).click()
-    reader.show(".bands")
-    assert masked < 0.9 * reader.page.evaluate(mean)
+    masked = anywhere.page.evaluate(mean)
+    anywhere.page.get_by_role("button", name="Crop", exact=True).click()
+    anywhere.show(".bands")
+    assert masked < 0.9 * anywhere.page.evaluate(mean)
     # The whole image, of its own shape, with a white frame around the crop; the address keeps the choice.
-    reader.page.get_by_role("button", name="Whole image").click()
-    reader.show(".bands")
-    assert "crops=whole" in reader.page.url
+    anywhere.page.get_by_role("button", name="Whole image").click()
+    anywhere.show(".bands")
+    assert "crops=whole" in anywhere.page.url
     shapes = "[...document.querySelectorAll('.examples canvas')].slice(0, 2).map((one) => [one.width, one.height])"
-    assert reader.page.evaluate(shapes) == [[96, 96], [96, 72]]
+    assert anywhere.page.evaluate(shapes) == [[96, 96], [96, 72]]
     frame = """() => { const canvas = document.querySelector(".examples canvas");
       const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
       const context = copy.getContext("2d", { willReadFrequently: true });
       context.drawImage(canvas, 0, 0);
       return [...context.getImageData(14 + 2, 26 + 20, 1, 1).data]; }"""
-    assert reader.page.evaluate(frame) == [255, 255, 255, 255]
+    assert anywhere.page.evaluate(frame) == [255, 255, 255, 255]
 
 
 @pytest.mark.browser
