@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit coverage bench bench-quick audit-card train-toon clean
+.PHONY: demo test lint unit coverage bench bench-quick audit-card train-toon train-toon-robust clean
 
 # Two processes with one thread each: threads that wait for each other are slower than one.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal
@@ -42,6 +42,13 @@ audit-card: $(VENV)/.bench
 train-toon: $(VENV)/.test
 	$(BIN)/innersight toons build/toons --per-class 300 --seed 0
 	$(BIN)/innersight train build/toons --out build/toon --net small:32 --size 96 --epochs 8 --half
+
+# The one that learned shapes, `toon:robust`; see the model card in src/innersight/toons/robust.
+train-toon-robust: $(VENV)/.test
+	$(BIN)/innersight toons build/shuffled --per-class 400 --seed 0 --colours shuffled
+	$(BIN)/innersight train build/shuffled --out build/plain --net small:32 --size 96 --epochs 8 --half
+	$(BIN)/innersight train build/shuffled --out build/robust-1.5 --net run:build/plain --size 96 --epochs 4 --robust 1.5 --half
+	$(BIN)/innersight train build/shuffled --out build/robust --net run:build/robust-1.5 --size 96 --epochs 5 --robust 3 --half
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ def test_the_demo_decides_which_heatmaps_can_be_trusted(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for seed in demo.SCANNED:
             PILImage.fromarray(toons.draw(name, seed).pixels).save(tmp_path / name / f"{name}-{seed}.png")
-    model = load("toon")
+    model = load("toon:robust")
     tested = light(model, demo.PLAN.settled(model).methods, LIGHTEST)
     found = trust(model, tmp_path, tested, max_images=demo.PLAN.trust)
     standings = [found.standing(method) for method in tested]

@@ -550,9 +550,10 @@ def test_code_in_a_studys_own_folder_is_named_anew(tmp_path: Path, monkeypatch: 
         permit.Permit(StudyFolder(done.folder)).network()
 
 
-def test_the_embedded_network_needs_no_name(sent: Path) -> None:
-    source(sent, "toon")
-    assert permit.Permit(StudyFolder(sent)).network().source == "toon"
+@pytest.mark.parametrize("name", ["toon", "toon:robust"])
+def test_an_embedded_network_needs_no_name(sent: Path, name: str) -> None:
+    source(sent, name)
+    assert permit.Permit(StudyFolder(sent)).network().source == name
 
 
 def test_a_study_without_a_mark_is_a_strangers(sent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

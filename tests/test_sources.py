@@ -37,7 +37,7 @@ def test_origins() -> None:
         ("timm:resnet19", r"no network 'resnet19'; did you mean .*resnet1"),
         ("small:wide", "the width must be a number from 1 to 1024"),
         ("small:0", "the width must be a number from 1 to 1024"),
-        ("toon:marge", "there is only one embedded network"),
+        ("toon:marge", "no such embedded network: write `toon` or `toon:robust`"),
         ("run:/nowhere/at/all", "not a finished run"),
     ],
 )

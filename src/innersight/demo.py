@@ -1,4 +1,4 @@
-"""The demo: the embedded network looks at drawn characters."""
+"""The demo: an embedded network looks at drawn characters."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ PLAN = Plan(units=8, steps=80, negatives=2, trust=24)
 
 
 def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:
-    """Draw two images of one character, study the embedded network on them, and return the report's path.
+    """Draw two images of one character, study the embedded network `toon:robust` on them, and return the report's path.
 
     Eleven images of every character are scanned, for examples, to test the heatmap methods and to know what is usual.
     The network was trained on none of these images.
@@ -39,7 +39,7 @@ def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = 
     """
     inside = StudyFolder(Path(out))
     inside.check()
-    model = load("toon")
+    model = load("toon:robust")
     files = [_drawn(inside, "images", CHARACTER, seed) for seed in SEEDS]
     for name in toons.CLASSES:
         for seed in SCANNED:

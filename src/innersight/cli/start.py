@@ -18,7 +18,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Study folder to write.")] = Path("demo"),
     view: Annotated[bool, typer.Option(help="Open the report in the browser where there is a desktop.")] = True,
 ) -> None:
-    """Study the embedded network on drawn characters and open the report."""
+    """Study an embedded network, `toon:robust`, on drawn characters and open the report."""
     from innersight.demo import demo as run
 
     with progress("demo") as show:

@@ -44,10 +44,10 @@ def load(
 
         - text `ORIGIN:NAME`: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_DIR`, `keras:FILE`, `onnx:FILE`, `pt2:FILE`,
           `lightning:FILE?class=MODULE:CLASS`, `python:MODULE:FUNCTION`, `run:DIR` (what `innersight.train` wrote),
-          `toon` (the embedded example), `small:WIDTH` (our own architecture, untrained); `innersight list sources`
-          shows them. Options may follow as `?key=value&key=value`: checkpoint, classes, labels (a file with one name
-          per line), the input contract (size, as 96 or 64x96, channels, mean, std, fit, crop, resample, display), and
-          the origin's own;
+          `toon` or `toon:robust` (the embedded examples), `small:WIDTH` (our own architecture, untrained);
+          `innersight list sources` shows them. Options may follow as `?key=value&key=value`: checkpoint, classes,
+          labels (a file with one name per line), the input contract (size, as 96 or 64x96, channels, mean, std, fit,
+          crop, resample, display), and the origin's own;
         - a file or folder that holds a whole network;
         - a network of this process: an `nn.Module` (used as it is, never copied or moved), a Keras model (copied), a
           `torch.export` program, an image-classification pipeline of transformers, or a Model, of which what is stated

@@ -22,7 +22,7 @@ from innersight.storage import index
 from innersight.storage.study_folder import StudyFolder, parsed
 from innersight.storage.writing import write_text
 
-EMBEDDED = "toon"  # no file and no code of anybody's
+EMBEDDED = ("toon", "toon:robust")  # no file and no code of anybody's
 _SETS = re.compile(r"((?:hf|python):.+)#\d{1,18}", re.DOTALL)
 ARCHIVE = re.compile(r"\.(tar|tgz|tbz2|txz)(\.\w+)?$", re.IGNORECASE)
 _RUNS = ("python", "lightning")
@@ -76,7 +76,7 @@ class Permit:
     def refusal(self, *, images: bool = True) -> str | None:
         """Say in one sentence why nothing can be computed with what is named, and what to type; None where it can."""
         claims = self._claims
-        network = not (self.named or self._own or claims.source == EMBEDDED)
+        network = not (self.named or self._own or claims.source in EMBEDDED)
         unnamed = images and any(path is not None for path in claims.paths) and not (self._own or self.images)
         if not network and not unnamed:
             return None

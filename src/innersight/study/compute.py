@@ -161,7 +161,7 @@ def tasks_of(
 def opened(permit: Permit) -> Model:
     """Open the network of a study again. Raises InnersightError where it cannot be had, or may not be opened."""
     claims = permit.network()
-    if claims.source == EMBEDDED or not Path(claims.where).is_dir():
+    if claims.source in EMBEDDED or not Path(claims.where).is_dir():
         return load(claims.source)
     with contextlib.chdir(claims.where):
         return load(claims.source)
