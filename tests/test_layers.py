@@ -7,6 +7,7 @@ import torchvision
 from networks import tiny
 from torch import nn
 
+from innersight import tap
 from innersight.errors import InnersightError
 from innersight.input_spec import InputSpec
 from innersight.layers import check_layers, default_layers, last_grid, last_rectified, layers, survey
@@ -57,6 +58,49 @@ def test_the_story_runs_from_the_input_to_the_last_grid(name: str) -> None:
     grids_after = [known[n].units for n in order[order.index(told[-1]) + 1 :] if known[n].grid == steps[-1].grid]
     assert all(units <= steps[-1].units for units in grids_after), grids_after
     assert last_grid(model)[0] == told[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("timm:tf_efficientnet_lite0", ("bn1", "blocks.1.1.bn2", "blocks.3.2.bn2", "blocks.5.3.bn2", "bn2")),
+        (
+            "mobilenet_v2",
+            ("features.0", "features.4.conv.1", "features.9.conv.1", "features.14.conv.1", "features.18"),
+        ),
+    ],
+)
+def test_the_story_is_told_behind_the_nonlinearity_of_linear_bottlenecks(name: str, expected: tuple[str, ...]) -> None:
+    model = published(name)
+    assert default_layers(model) == expected
+    x = torch.rand(2, *model.input.shape)
+    with torch.no_grad():
+        for layer in expected:
+            assert float(tap.capture(model, x, [layer]).activations[layer].min()) >= 0, layer
+
+
+def test_a_branch_that_begins_at_zero_is_not_taken_for_a_rectified_one() -> None:
+    """Blocks of residual networks often begin as the identity: a norm with weights of 0 gives 0 everywhere."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+            self.last = nn.BatchNorm2d(4)
+            nn.init.zeros_(self.last.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.last(self.relu(self.conv(x)))
+
+    torch.manual_seed(0)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), *(Block() for _ in range(3)), *head).eval()
+    model = Model(net, InputSpec(16, 16), ("a", "b", "c"), "begun", "a test")
+    assert default_layers(model) == ("0", "1.relu", "2.relu", "3")
+
+
+def test_parts_that_are_rectified_stay_whole() -> None:
+    assert default_layers(published("resnet18")) == ("relu", "layer1", "layer2", "layer3", "layer4")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])

@@ -126,7 +126,24 @@ def default_layers(model: Model, count: int = STEPS) -> tuple[str, ...]:
     if len(steps) > count:
         last = len(steps) - 1
         steps = [steps[round(i * last / (count - 1))] for i in range(count)] if count > 1 else [steps[-1]]
-    return tuple(step.name for step in steps)
+    # The last one is where the class is read, see `last_grid`.
+    return tuple(dict.fromkeys([*(_rectified_in(model, step) for step in steps[:-1]), steps[-1].name]))
+
+
+def _rectified_in(model: Model, step: Layer) -> str:
+    """Return the last layer inside a part that responds or does not, where the part's own output is signed."""
+    if not _ranges(model)[step.name][0] < 0:
+        return step.name
+    inside = [
+        layer.name
+        for layer in survey(model)
+        if layer.name.startswith(f"{step.name}.")
+        and layer.grid == step.grid
+        and layer.units >= step.units
+        and (layer.parameters or layer.role == "activation")
+        and _rectified(model, layer.name)
+    ]
+    return inside[-1] if inside else step.name
 
 
 def last_grid(model: Model) -> tuple[str, str]:
@@ -169,17 +186,32 @@ def last_rectified(model: Model) -> str:
 def _last_rectified(model: Model) -> str:
     first, known = last_grid(model)[0], {layer.name: layer for layer in survey(model)}
     names = [name for name, layer in known.items() if layer.grid == known[first].grid and layer.role != "concept"]
-    behind = names[names.index(first) :]
-    lowest: dict[str, float] = {}
+    return next((name for name in reversed(names[names.index(first) :]) if _rectified(model, name)), first)
+
+
+def _rectified(model: Model, name: str) -> bool:
+    """Return whether a layer gives no negative activation, and not the same one everywhere (as a branch begun at 0)."""
+    low, high = _ranges(model).get(name, (0.0, 0.0))
+    return 0 <= low < high
+
+
+def _ranges(model: Model) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest activation of each layer on random pixels, measured once."""
+    return measured.once(model, "ranges", lambda: _measured_ranges(model))
+
+
+def _measured_ranges(model: Model) -> dict[str, tuple[float, float]]:
+    found: dict[str, tuple[float, float]] = {}
+    names = [layer.name for layer in survey(model) if layer.role != "concept"]
     pixels = torch.rand(4, *model.input.shape, generator=torch.Generator().manual_seed(0))
     x = model.input.normalise(pixels).to(model.device, model.dtype)
     with tap.untouched(model), torch.no_grad():
-        tap.read(model, x, {name: partial(_keep_lowest, lowest, name) for name in behind})
-    return next((name for name in reversed(behind) if lowest[name] >= 0), first)
+        tap.read(model, x, {name: partial(_keep_range, found, name) for name in names})
+    return found
 
 
-def _keep_lowest(lowest: dict[str, float], name: str, maps: Tensor) -> None:
-    lowest[name] = float(maps.amin())
+def _keep_range(found: dict[str, tuple[float, float]], name: str, maps: Tensor) -> None:
+    found[name] = (float(maps.amin()), float(maps.amax()))
 
 
 def has_grid(model: Model) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from browser import Opened, Reader
 from PIL import Image as PILImage
-from web_fixture import write_study
+from web_fixture import LAYERS, write_study
 
 from innersight.web.report import write_report
 
@@ -48,6 +48,26 @@ def test_the_units_shown_first_are_those_the_prediction_depends_on(opened: Opene
     # Unit 3 is silent: its map would be a black tile.
     assert names[:2] == ["unit 7 of stages.1", "unit 11 of stages.1"]
     assert "whose loss lowers the score of ambra most" in reader.page.locator(".journey figcaption").inner_text()
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("gone", "said", "tiles"),
+    [(0, "In the corner: the", {2}), (1, "In the corner, where", {1, 2}), (4, "network.", {1})],
+)
+def test_the_caption_promises_no_pattern_that_is_not_there(
+    opened: Opened, gone: int, said: str, tiles: set[int]
+) -> None:
+    def none(document: dict[str, Any]) -> None:
+        document["patterns"] = None
+
+    names = [f"layer__{name.replace('.', '_dot_')}" for name, _, grid in LAYERS if grid > 1]
+    reader = opened(**dict.fromkeys(names[:gone], none))
+    shown = reader.page.locator(".journey .pair").evaluate_all("all => all.map((one) => one.children.length)")
+    assert set(shown) == tiles
+    caption = reader.page.locator(".journey figcaption").inner_text()
+    assert said in caption
+    assert ("corner" in caption) is (2 in tiles)
     reader.close()
 
 

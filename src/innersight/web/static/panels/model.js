@@ -60,9 +60,15 @@ function journey({ study, layers }) {
         h("span", { class: "prediction-label" }, breakable(best.label)),
           h("span", { class: "prediction-value tabular" }, certainty(best))) : null),
     h("figcaption", { class: "quiet" },
-      `${image.name} on its way through the network. For each layer: the activation maps of the ${STRONGEST} units `
+      `${image.name} on its way through the network. For each layer: the activation maps of up to ${STRONGEST} units `
       + (measured ? `that respond most; where units were ablated, of those whose loss lowers the score of ${best.label} most` : "that respond most")
-      + (stops.some((entry) => layers.get(entry.name).patterns) ? ". In the corner, the pattern that a unit has learned." : ".")));
+      + inCorners(stops.flatMap((entry) => strongest(layers.get(entry.name), image.id).map((unit) => patternIndex(layers.get(entry.name), unit) >= 0)))));
+}
+
+/** What stands in the corners of maps, given for which of them a pattern was drawn. */
+function inCorners(drawn) {
+  if (!drawn.some(Boolean)) return ".";
+  return `. In the corner${drawn.every(Boolean) ? "" : ", where it was drawn"}: the pattern that a unit has learned.`;
 }
 
 /** The image that the network is surest of, one that it classifies rightly before others. */
@@ -74,14 +80,20 @@ function surest(images) {
   });
 }
 
-function stop(study, layer, id) {
+/** The units of a layer that the journey shows: those whose loss lowers the score most, or those that respond most. */
+function strongest(layer, id) {
   const maps = layer.activations[id];
   const stuck = (unit) => (layer.patterns?.score[patternIndex(layer, unit)]?.flags.some((flag) => ["stuck", "dead"].includes(flag)) ? 1 : 0);
   const change = layer.ablation?.own[id]?.change;
-  const units = unitsOf(layer).filter((unit) => !silent(maps, unit) && (change || !layer.patterns || patternIndex(layer, unit) >= 0))
+  return unitsOf(layer).filter((unit) => !silent(maps, unit) && (change || !layer.patterns || patternIndex(layer, unit) >= 0))
     .sort((a, b) => (change ? change[a] - change[b] : 0) || stuck(a) - stuck(b) || maps.hi[b] - maps.hi[a] || maps.mean[b] - maps.mean[a]).slice(0, STRONGEST);
+}
+
+function stop(study, layer, id) {
+  const maps = layer.activations[id];
+  const change = layer.ablation?.own[id]?.change;
   return h("div", { class: "stop" }, h("a", { class: "stop-name", href: urls.layer(layer.name), title: layer.name }, bothEnds(layer.name)),
-    units.map((unit) => h("a", {
+    strongest(layer, id).map((unit) => h("a", {
     class: "pair", href: urls.unit(layer.name, unit), "aria-label": `unit ${unit} of ${layer.name}`,
     title: `unit ${unit}${change ? `: ${signed(change[unit])} ${layer.ablation.unit} when ablated` : ""}` },
   mapTile(study, layer, unit, id, { scale: scaleOf(maps.lo[unit], maps.hi[unit], layer.signed) }),
