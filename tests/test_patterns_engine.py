@@ -26,12 +26,14 @@ from innersight.patterns import (
     patterns,
 )
 from innersight.patterns import engine as engine_module
+from innersight.patterns.batching import bytes_of
 from innersight.patterns.jobs import PatternJob, Recipe
 from innersight.patterns.objectives import resolve
 from innersight.patterns.objectives.direction import along
-from innersight.patterns.optimizer import WAKING, PatternOptimizer, bytes_of
+from innersight.patterns.optimizer import PatternOptimizer
 from innersight.patterns.parameterize import measure_statistics, photograph_statistics
 from innersight.patterns.responses import threads, whole
+from innersight.patterns.schedule import WAKING
 from innersight.patterns.score import NOISY, grain
 from innersight.patterns.views import draw
 
@@ -61,15 +63,16 @@ def test_a_finished_image_leaves_and_the_next_takes_its_place() -> None:
             str(one.job.objective): one.pixels for one in slots.run(lambda state: rows.append(len(state.images())))
         }
     assert max(rows) == 2
-    assert len(rows) == 4
+    # Four batches, each looked at when its steps begin to fall and at its end.
+    assert len(rows) == 8
     assert all(torch.equal(found[name], alone[name]) for name in alone)
 
 
 def test_one_that_stops_rising_leaves_before_the_others() -> None:
     model = tiny("in-place")
-    found = patterns(model, ["relu2:5", "conv2:5", "class:0"], steps=400, seeds=1)
+    found = patterns(model, ["relu2:0", "relu2:1", "class:0"], steps=400, seeds=1)
     quick, slow = sorted(found.scores, key=lambda score: score.steps)[::2]
-    assert 64 <= quick.steps < slow.steps < 400
+    assert 96 <= quick.steps < slow.steps < 400
     assert quick.converged
     assert slow.converged
     assert "unconverged" in patterns(model, "relu2:5", steps=8, seeds=1).scores[0].flags
@@ -438,4 +441,5 @@ def test_waking_ends() -> None:
         slots = PatternOptimizer(model, jobs(model, "relu2:1"), recipe(model, steps=2 * WAKING), {}, 2, 2)
         looks: list[bool] = []
         list(slots.run(lambda _: looks.append(True)))
-    assert len(looks) == 2
+    # At 16 of 32 updates, when the steps begin to fall, and at the end.
+    assert len(looks) == 3

@@ -8,59 +8,116 @@ import torch
 from networks import tiny
 from torch import nn
 
+from innersight.image import as_image
 from innersight.patterns import Statistics, Views, optimizer, patterns
 from innersight.patterns.objectives import Rows, objectives, resolve
-from innersight.patterns.optimizer import CHECK, LONGER, RISING, WAKING, PatternOptimizer
+from innersight.patterns.optimizer import PatternOptimizer
 from innersight.patterns.parameterize import PHOTOGRAPHS, _slopes, frequencies
 from innersight.patterns.parameterize.fourier import Space
+from innersight.patterns.schedule import CHECK, LONGER, WAKING, falling, rate, settled
 from innersight.patterns.score import _agreement
 from innersight.sources import load
 
 FIRST = WAKING + 3 * CHECK  # steps of an image before any look can end it
 
 
-def slot(before: float, now: float, *, first: float = 0.0, age: int = FIRST, span: int = CHECK) -> Any:
-    """An image whose objective was `first` in the first four steps, and then on average what the last spans say."""
-    trace = torch.full((age,), (first + before) / 2)
+def traced(*levels: float, first: float = 0.0, age: int = FIRST, span: int = CHECK) -> list[torch.Tensor]:
+    """Return an objective that was `first` in the first four steps, and on average what the last spans say."""
+    trace = torch.full((age,), (first + levels[0]) / 2)
     # The mean of the first steps counts too, and not the first one.
     trace[:4] = torch.tensor([first + 40, first - 20, first - 30, first + 10])
-    # The mean of a span counts, and not its ends.
-    trace[-2 * span : -span], trace[-span:] = before, now
-    trace[-1], trace[-2] = now - 5, now + 5
-    trace[-span - 1], trace[-span - 2] = before + 5, before - 5
+    for number, level in enumerate(levels):
+        begin = age - (len(levels) - number) * span
+        trace[begin : begin + span] = level
+        # The mean of a span counts, and not its ends.
+        trace[begin], trace[begin + 1] = level - 5, level + 5
+    return list(trace)
+
+
+def slot(*levels: float, age: int = FIRST, span: int = CHECK) -> Any:
     made = optimizer._Slot("x", nn.Parameter(torch.zeros(1)), torch.zeros(1), torch.zeros(1), span)
-    made.age, made.trace = age, list(trace)
+    made.age, made.trace = age, traced(*levels, age=age, span=span)
     return made
 
 
 @pytest.mark.parametrize("first", [0.0, -7.0, 30.0])
 @pytest.mark.parametrize("span", [CHECK, 3 * CHECK])
-def test_an_image_is_finished_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
+def test_an_image_has_settled_when_a_span_adds_less_than_a_hundredth_of_its_rise(first: float, span: int) -> None:
     age = FIRST * span // CHECK
     for now in (10.0, 20.0):
         rise = abs(now - first)
-        for share, settled in ((0.99, True), (1.01, False), (-3.0, True), (3.0, False), (0.0, True)):
-            made = slot(now - share * RISING * rise, now, first=first, age=age, span=span)
-            assert optimizer._settled(made) == settled, share
-    assert RISING == 0.01
+        for share, ended in ((0.99, True), (1.01, False), (-3.0, True), (0.0, True)):
+            last = now - share * 0.01 * rise
+            assert settled(traced(last, last, now, first=first, age=age, span=span), span) == ended, share
 
 
-def test_not_before_its_time_and_only_at_looks() -> None:
-    flat = {"before": 5.0, "now": 5.0}
-    assert not optimizer._settled(slot(**flat, age=FIRST - CHECK))
-    for more in range(1, CHECK):
-        assert not optimizer._settled(slot(**flat, age=FIRST + more))
-    assert optimizer._settled(slot(**flat, age=FIRST + CHECK))
-    longer = slot(**flat, age=FIRST + CHECK + LONGER)
+def test_an_image_has_settled_when_little_would_follow() -> None:
+    # What is added halves from look to look: as much as the last time still follows.
+    for added, ended in ((0.029, True), (0.031, False)):
+        assert settled(traced(1 - 3 * added, 1 - added, 1.0), CHECK) == ended
+    # It falls by a quotient of 2/3, and twice as much as the last time still follows: 1 / 20 of all at 1 / 38.
+    for added, ended in ((0.99 / 38, True), (1.01 / 38, False)):
+        assert settled(traced(1 - 2.5 * added, 1 - added, 1.0), CHECK) == ended
+    # It does not fall: no end is in sight.
+    assert not settled(traced(0.96, 0.98, 1.0), CHECK)
+
+
+def test_not_before_its_time() -> None:
+    assert not optimizer._settled(slot(5.0, 5.0, 5.0, age=FIRST - 1))
+    assert optimizer._settled(slot(5.0, 5.0, 5.0, age=FIRST))
+    longer = slot(5.0, 5.0, 5.0, age=FIRST + CHECK + LONGER)
     longer.longer = True
     assert optimizer._settled(longer)
-    early = slot(**flat, age=FIRST + LONGER)
+    early = slot(5.0, 5.0, 5.0, age=FIRST + LONGER)
     early.longer = True
     assert not optimizer._settled(early)
 
 
+def test_the_steps_fall_to_nothing() -> None:
+    assert [rate(since, 4) for since in (-9, 0, 1, 2, 3, 4)] == pytest.approx([1, 1, 0.8535534, 0.5, 0.1464466, 0])
+    assert [falling(updates, 1) for updates in (1, 2, 5, 100, 128, 129, 1000)] == [1, 1, 2, 25, 32, 32, 32]
+    assert falling(4096, 4) == 128
+
+
+def test_the_rate_of_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, *given: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    found = patterns(tiny("in-place"), "class:ash", steps=8, seeds=1, lr=0.2, until="steps")
+    assert rates == pytest.approx([0.2] * 7 + [0.1])
+    assert found.scores[0].steps == 8
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.5, 1.5])
+def test_no_pattern_has_more_contrast_than_it_may(contrast: float) -> None:
+    model = tiny("in-place")
+    found = patterns(model, "class:ash", steps=60, seeds=1, contrast=contrast, lr=1.0).images[0]
+    space = Space(model.input.shape, PHOTOGRAPHS)
+    planes = torch.fft.irfft2(space.coefficients(found) * space.scale, s=found.shape[1:], norm="ortho")
+    strength = float(planes.square().mean().sqrt())
+    if contrast:
+        assert strength == pytest.approx(contrast, rel=0.05)
+    else:
+        assert strength > 2
+
+
+def test_images_that_are_given_say_what_contrast_is_natural() -> None:
+    model = tiny("in-place")
+    black = torch.zeros(model.input.shape)
+    black[:, ::2] = 1
+    given = as_image(black.permute(1, 2, 0).numpy())
+    for settings in ({"init": given}, {"reference": given}):
+        assert patterns(model, "class:ash", steps=1, seeds=1, **settings).settings["contrast"] == 0
+    assert patterns(model, "class:ash", steps=1, seeds=1).settings["contrast"] == 1.5
+
+
 def test_silence_is_no_end_until_it_was_given_its_time() -> None:
-    silent = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
+    silent = slot(0.0, 0.0, 0.0, age=FIRST + 2 * LONGER)
     silent.trace = list(torch.zeros(silent.age))
     assert not optimizer._settled(silent)
     # What has not risen at all goes on to its last step.
@@ -72,7 +129,7 @@ def test_silence_is_no_end_until_it_was_given_its_time() -> None:
     assert optimizer._settled(silent)
     silent.longer = False
     assert not optimizer._settled(silent)
-    spoken = slot(0.0, 0.0, age=FIRST + 2 * LONGER)
+    spoken = slot(0.0, 0.0, 0.0, age=FIRST + 2 * LONGER)
     spoken.trace = list(torch.zeros(spoken.age))
     spoken.trace[-1] = torch.tensor(-1e-9)
     assert optimizer._settled(spoken)

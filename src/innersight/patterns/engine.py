@@ -18,6 +18,7 @@ from innersight.inputs import count, read, read_one, repeatable
 from innersight.layers import survey
 from innersight.model import Model
 from innersight.options import changed
+from innersight.patterns.batching import batch_of, bytes_of
 from innersight.patterns.growth import grown
 from innersight.patterns.jobs import FinishedPattern, Kept, PatternJob, Recipe
 from innersight.patterns.judge import verdicts
@@ -25,7 +26,7 @@ from innersight.patterns.natural import KEPT, natural_objectives
 from innersight.patterns.objectives import Objective, Target, grids, resolve
 from innersight.patterns.objectives.direction import driven
 from innersight.patterns.objectives.diverse import differing
-from innersight.patterns.optimizer import PatternOptimizer, batch_of, bytes_of, draw_remote
+from innersight.patterns.optimizer import PatternOptimizer, draw_remote
 from innersight.patterns.options import PatternOptions, Statistics
 from innersight.patterns.parameterize import measure_statistics, parameterizations, photograph_statistics
 from innersight.patterns.responses import BATCH, Naturals, References, naturals_of, nothing, references_of, scanned
@@ -121,7 +122,7 @@ def patterns(
         raise InnersightError(f"judge is {shown(judge)}: give a Model, as `innersight.load` returns it")
     images = None if images is None else repeatable(images)
     settled = changed("patterns", PatternOptions, options, changes, _INPUTS)
-    recipe = recipe_of(model, settled, images, init)
+    recipe = recipe_of(model, settled, images, init, imitates=reference is not None)
     inputs = {
         key: _read_one(model, image, recipe.shape, key)
         for key, image in (("init", init), ("reference", reference))
@@ -227,7 +228,7 @@ def estimate(
     """
     images = None if images is None else repeatable(images)
     settled = changed("estimate", PatternOptions, options, changes, ("images", "reference", "init"))
-    recipe = recipe_of(model, settled, images, init)
+    recipe = recipe_of(model, settled, images, init, imitates=reference is not None)
     image = None if reference is None else _read_one(model, reference, recipe.shape, "reference")
     targets = resolve(model, what, image, recipe.shape[1:])
     with tap.untouched(model), tap.fold_batchnorm():
@@ -273,8 +274,11 @@ def _seconds(slots: PatternOptimizer) -> float:
     return (time.perf_counter() - start) / 2
 
 
-def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> Recipe:
-    """Return the recipe of a run: the options, with what depends on the network and the images settled."""
+def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any, *, imitates: bool = False) -> Recipe:
+    """Return the recipe of a run: the options, with what depends on the network and the images settled.
+
+    imitates : whether there is a reference.
+    """
     make, size = parameterizations[options.parameterize], options.size
     height, width = (
         (model.input.height, model.input.width) if size is None else (size, size) if isinstance(size, int) else size
@@ -301,8 +305,9 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any) -> 
     if init is not None:
         spec = replace(model.input, height=height, width=width)
         first = spec.denormalise(read_one(init, spec, "init").tensor(spec)[None])[0].clamp(0, 1)
-    lr = make(shape, statistics).lr if options.lr is None else options.lr
-    settled = replace(options, size=(height, width), statistics=statistics, compile=backend, lr=lr)
+    lr = make(shape, statistics, 0).lr if options.lr is None else options.lr
+    contrast = 0.0 if imitates or init is not None or options.natural else options.contrast
+    settled = replace(options, size=(height, width), statistics=statistics, compile=backend, lr=lr, contrast=contrast)
     return Recipe(shape, settled, first)
 
 

@@ -43,7 +43,7 @@ class Recipe:
         """Return the parameterization for this shape."""
         statistics = self.options.statistics
         assert isinstance(statistics, Statistics)
-        form = parameterizations[self.options.parameterize](self.shape, statistics)
+        form = parameterizations[self.options.parameterize](self.shape, statistics, self.options.contrast)
         return form if self.options.lr is None else replace(form, lr=self.options.lr)
 
 

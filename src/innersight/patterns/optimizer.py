@@ -1,6 +1,5 @@
 """The optimizer: many images share a batch; one that is finished leaves it, and the next takes its place."""
 
-import os
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -13,18 +12,14 @@ from innersight import tap
 from innersight.memory_format import memory_format
 from innersight.model import Model
 from innersight.network import no_memory
+from innersight.patterns.batching import ROWS, ROWS_ON_GPU, batch_of
 from innersight.patterns.jobs import FinishedPattern, PatternJob, Recipe
 from innersight.patterns.responses import ObjectiveBatch, References, references_of, threads, whole
+from innersight.patterns.schedule import BETAS, CHECK, LONGER, WAKING, falling, rate, settled
 from innersight.patterns.views import Window, draw, view
 from innersight.quotients import quotient
 from innersight.remote import spread
 
-WAKING = 16  # steps in which silent units are woken, see tap.redirected
-LONGER = 128  # and so many more for those that are silent still
-CHECK = 16  # steps between looks at how far the images are: the only times the host waits for the device
-RISING = 0.01  # an image is finished when CHECK steps add less than this share of its rise
-ROWS, ROWS_ON_GPU = 16, 64
-USED = 0.5  # of what is free
 STAGES = {round(2 ** (half / 2)) for half in range(64)}  # updates after which a growing image is kept
 
 
@@ -32,10 +27,11 @@ STAGES = {round(2 ** (half / 2)) for half in range(64)}  # updates after which a
 class _Slot:
     """A row of the batch: one image on its way.
 
-    span : updates between looks at how far it is. middles : (updates, 2) of its windows, where they roam, as fractions
-    of the half sides. longer : whether silent units are woken longer than usual. moved : the gradient of its pixels at
-    the last step. trace : the objective under the view of each step. size : of the first gradient that is not zero, as
-    a power of two. grown : the age and the free numbers at the stages that are kept.
+    span : updates between looks at how far it is. falls : over how many its steps fall at the end, and `begun` after
+    how many they began to; `converged` says whether it had settled then. middles : (updates, 2) of its windows, where
+    they roam, as fractions of the half sides. longer : whether silent units are woken longer than usual. moved : the
+    gradient of its pixels at the last step. trace : the objective under the view of each step. size : of the first
+    gradient that is not zero, as a power of two. grown : the age and the free numbers at the stages that are kept.
     """
 
     name: str
@@ -43,6 +39,9 @@ class _Slot:
     draws: Tensor
     importance: Tensor
     span: int = CHECK
+    falls: int = 1
+    begun: int | None = None
+    converged: bool = False
     middles: Tensor | None = None
     age: int = 0
     longer: bool = False
@@ -90,8 +89,9 @@ class PatternOptimizer:
         self._rows, self.share = rows, share
         self._running: list[tuple[PatternJob, list[_Slot]]] = []
         self._compiled = tap.Compiled(model, str(recipe.options.compile)) if recipe.options.compile else None
-        self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=self._form.lr, fused=_fused(model))
-        self._optimizer.param_groups[0]["params"] = []
+        self._optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], betas=BETAS, fused=_fused(model))
+        # A group for each image: their ages differ, and so do their rates.
+        self._optimizer.param_groups.clear()
 
     def run(self, report: "Callable[[PatternOptimizer], None] | None" = None) -> Generator[FinishedPattern, None, None]:
         """Draw all jobs; yield each when it is finished. report : called at every look at the batch."""
@@ -108,12 +108,22 @@ class PatternOptimizer:
             if report:
                 report(self)
             for job, slots in list(self._running):
-                converged = all(_settled(slot) for slot in slots)
-                if (converged and self._recipe.options.until == "converged") or slots[0].age >= job.updates(
-                    self._recipe
-                ):
+                self._judge(job, slots)
+                if slots[0].begun is not None and slots[0].age >= slots[0].begun + slots[0].falls:
                     self._running.remove((job, slots))
-                    yield self._finish(job, slots, converged)
+                    yield self._finish(job, slots)
+
+    def _judge(self, job: PatternJob, slots: list[_Slot]) -> None:
+        """Let the steps of images fall that have settled, or whose updates come to an end."""
+        first = slots[0]
+        if first.begun is not None:
+            return
+        converged = all(_settled(slot) for slot in slots)
+        # Only at its own looks: it must not matter when those of others are.
+        early = converged and first.age % first.span == 0 and self._recipe.options.until == "converged"
+        if early or first.age >= job.updates(self._recipe) - first.falls:
+            for slot in slots:
+                slot.begun, slot.converged = slot.age, converged
 
     def images(self) -> list[tuple[PatternJob, Tensor]]:
         """Return the images on their way, (rows, C, H, W) in 0..1 each."""
@@ -123,7 +133,11 @@ class PatternOptimizer:
     @property
     def steps_left(self) -> int:
         """Updates of images still to be made, at most."""
-        running = sum((job.updates(self._recipe) - slots[0].age) * len(slots) for job, slots in self._running)
+        running = 0
+        for job, slots in self._running:
+            begun = slots[0].begun
+            last = job.updates(self._recipe) if begun is None else begun + slots[0].falls
+            running += (last - slots[0].age) * len(slots)
         return running + sum(job.updates(self._recipe) * job.rows for job in self._queue)
 
     def fill(self) -> None:
@@ -148,16 +162,19 @@ class PatternOptimizer:
             room = torch.tensor([1 - height / 2, 1 - width / 2])
             middles = ((torch.rand((count, 2), generator=stream) * 2 - 1) * room).to(device)
         importance = torch.zeros(self._recipe.shape[1:], device=device)
-        span = CHECK * job.pace(self._recipe)
-        slot = _Slot(name, nn.Parameter(free.to(device)), draws.to(device), importance, span, middles)
-        self._optimizer.param_groups[0]["params"].append(slot.free)
+        pace = job.pace(self._recipe)
+        slot = _Slot(
+            name, nn.Parameter(free.to(device)), draws.to(device), importance, CHECK * pace, falling(count, pace),
+            middles=middles,
+        )  # fmt: skip
+        self._optimizer.add_param_group({"params": [slot.free]})
         return slot
 
     def advance(self, most: int) -> None:
         """Make the steps up to the next look, `most` at most."""
         parts = list(self._parts())
-        ages = [(slots[0].age, job.updates(self._recipe)) for job, slots in self._running]
-        count = min(min(most, CHECK - age % CHECK, updates - age) for age, updates in ages)
+        ends = [(slots[0].age, self._end(job, slots[0])) for job, slots in self._running]
+        count = min(min(most, CHECK - age % CHECK, end - age) for age, end in ends)
         for _ in range(count):
             # All parts before anything is changed: a step without memory leaves no trace.
             found = [self._gradients(part) for part in parts]
@@ -168,11 +185,21 @@ class PatternOptimizer:
                     slot.free.grad, slot.moved = slot.even(gradients[row]), of_pixels[row]
                     slot.importance += mattered[row]
                     slot.age += 1
+            for group, slot in zip(self._optimizer.param_groups, self._slots(), strict=True):
+                since = 0 if slot.begun is None else slot.age - 1 - slot.begun
+                group["lr"] = self._form.lr * rate(since, slot.falls)
             self._optimizer.step()
             if self._recipe.options.growth:
                 for _, (first, *_) in self._running:
                     if first.age in STAGES:
                         first.grown.append((first.age, first.free.detach().clone()))
+
+    def _end(self, job: PatternJob, slot: _Slot) -> int:
+        """Return after which update an image is to be looked at again, the next check aside."""
+        return job.updates(self._recipe) - slot.falls if slot.begun is None else slot.begun + slot.falls
+
+    def _slots(self) -> list[_Slot]:
+        return [slot for _, slots in self._running for slot in slots]
 
     def _parts(self) -> Iterator[_Part]:
         """Split the batch where memory asks for it; jobs stay whole."""
@@ -236,7 +263,7 @@ class PatternOptimizer:
     def _decoded(self, slots: list[_Slot]) -> Tensor:
         return self._form.decode(torch.stack([slot.free.detach() for slot in slots]))
 
-    def _finish(self, job: PatternJob, slots: list[_Slot], converged: bool) -> FinishedPattern:
+    def _finish(self, job: PatternJob, slots: list[_Slot]) -> FinishedPattern:
         with torch.no_grad():
             pixels = self._decoded(slots)
             if self._recipe.init is None:
@@ -248,13 +275,13 @@ class PatternOptimizer:
             still = all(slot.moved is not None and not bool(slot.moved.any()) for slot in slots)
             importance = torch.stack([slot.importance for slot in slots])
             importance = quotient(importance, importance.amax((1, 2), keepdim=True))
-        parameters = self._optimizer.param_groups[0]["params"]
         for slot in slots:
             self._optimizer.state.pop(slot.free, None)
         gone = {id(slot.free) for slot in slots}
-        self._optimizer.param_groups[0]["params"] = [p for p in parameters if id(p) not in gone]
+        groups = self._optimizer.param_groups
+        groups[:] = [group for group in groups if id(group["params"][0]) not in gone]
         return FinishedPattern(
-            job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, converged, still,
+            job, begun.float().cpu(), pixels.float().cpu(), importance.cpu(), slots[0].age, slots[0].converged, still,
             stages, growth,
         )  # fmt: skip
 
@@ -269,15 +296,12 @@ class PatternOptimizer:
 
 
 def _settled(slot: _Slot) -> bool:
-    """Whether the steps of its last span added little to what the image has risen since it began."""
-    if slot.age < slot.woken + 3 * slot.span or slot.age % slot.span:
+    """Whether an image that had its time has come near to where it would rise in the end."""
+    if slot.age < slot.woken + 3 * slot.span:
         return False
     if not slot.longer and _silent(slot):
         return False
-    values = torch.stack(slot.trace[-2 * slot.span :]).view(2, slot.span).mean(1).tolist()
-    first = float(torch.stack(slot.trace[:4]).mean())
-    before, now = float(values[0]), float(values[1])
-    return now - before < RISING * abs(now - first)
+    return settled(slot.trace, slot.span)
 
 
 def _silent(slot: _Slot) -> bool:
@@ -304,45 +328,6 @@ def _fractions(window: Window | None, shape: tuple[int, int, int]) -> list[float
     _, height, width = shape
     middle_y, middle_x = window.top + window.height / 2, window.left + window.width / 2
     return [window.height / height, window.width / width, 2 * middle_y / height - 1, 2 * middle_x / width - 1]
-
-
-def batch_of(model: Model, jobs: Sequence[PatternJob], recipe: Recipe, references: References) -> tuple[int, int]:
-    """Return how many images are on their way at a time, and how many of them go through the network at once.
-
-    One forward pass of the deepest objective counts what autograd keeps; half of the free memory is filled at most.
-    """
-    most = ROWS_ON_GPU if model.device.type == "cuda" else ROWS
-    need = bytes_of(model, jobs[-1], recipe, references)
-    fits = int(USED * free(model.device) / max(1, need))
-    share = max(threads(), min(whole(most), fits // threads() * threads()))
-    return whole(most), share
-
-
-def bytes_of(model: Model, job: PatternJob, recipe: Recipe, references: References) -> int:
-    """Return what autograd keeps for one image, in bytes."""
-    kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in model.net.parameters()}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        # An output that is kept with its own graph would hold itself: such a circle is never freed.
-        return tensor.detach()
-
-    shape = recipe.shape if job.window is None else (recipe.shape[0], job.window.height, job.window.width)
-    x = torch.full((1, *shape), 0.5, device=model.device, requires_grad=True)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        value = ObjectiveBatch(model, [job.optimized], references=references)(x)
-    del value
-    return sum(kept.values())
-
-
-def free(device: torch.device) -> int:
-    """Return the free memory of a device in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4 << 30
 
 
 @dataclass(frozen=True, eq=False)

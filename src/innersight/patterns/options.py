@@ -1,5 +1,6 @@
 """How patterns are drawn: the options of `patterns`, of the command of that name, and of what is stored with them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -138,6 +139,10 @@ class PatternOptions:
         Images of each objective that are made to differ from each other; 1 or more.
     diversity : float
         Weight of the term that makes variants differ; 0 for none. Unused with one variant.
+    contrast : float
+        Largest contrast of a pattern (root mean square of its decorrelated colours) where 1 is that of natural images;
+        0 or more, 0 for no bound. Without one, what excites a unit most is pure colours. Unused with "pixels", with
+        `natural`, `init` and a `reference`, whose images say what contrast is natural.
     natural : float
         0 draws the strongest image. Above 0, up to 1, the image shall look to the network like the images given that
         excite it most: the values of several layers, sorted, are matched to theirs. 0.5 balances both. Needs images.
@@ -177,6 +182,7 @@ class PatternOptions:
     negatives: bool = False
     variants: int = 1
     diversity: float = 1.0
+    contrast: float = 1.5
     natural: float = 0.0
     parameterize: str = "fourier"
     statistics: str | Statistics = "photographs"
@@ -196,6 +202,8 @@ class PatternOptions:
             raise InnersightError(f"size={self.size}: give at least {LEAST_SIDE} pixels")
         if self.seeds < 1 or self.variants < 1:
             raise InnersightError(f"seeds={self.seeds} and variants={self.variants} must be at least 1")
+        if not 0 <= self.contrast < math.inf:
+            raise InnersightError(f"contrast={self.contrast}: give 1 for that of natural images, 0 for no bound")
         if not 0 <= self.natural <= 1:
             raise InnersightError(f"natural={self.natural}: give a number from 0 (strongest) to 1 (most natural)")
         if self.lr is not None and not 0 < self.lr < 100:

@@ -40,7 +40,8 @@ class Parameterization:
     lr: float
 
 
-Make = Callable[[tuple[int, int, int], Statistics], Parameterization]
+# From the shape of the image, the statistics, and the largest contrast, 0 for no bound.
+Make = Callable[[tuple[int, int, int], Statistics, float], Parameterization]
 parameterizations: Registry[Make] = Registry("parameterization", __name__)
 
 

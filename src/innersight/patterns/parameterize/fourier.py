@@ -14,9 +14,9 @@ START = 0.2  # contrast of the random image, where 1 is that of natural images
     source="Olah et al. 2017, https://distill.pub/2017/feature-visualization",
     use="by default: natural colours, and large structure as easily as fine grain",
 )
-def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
+def fourier(shape: tuple[int, int, int], statistics: Statistics, contrast: float = 0) -> Parameterization:
     """Write an image as Fourier coefficients, weighted as in natural images, of decorrelated colours."""
-    space = Space(shape, statistics)
+    space = Space(shape, statistics, contrast)
     channels, height, width = shape
 
     def start(generator: torch.Generator) -> Tensor:
@@ -28,16 +28,18 @@ def fourier(shape: tuple[int, int, int], statistics: Statistics) -> Parameteriza
     def encode(pixels: Tensor) -> Tensor:
         return torch.view_as_real(space.coefficients(pixels))
 
-    return Parameterization(start, decode, encode, 0.1)
+    return Parameterization(start, decode, encode, 0.3)
 
 
 class Space:
     """Between pixels and Fourier coefficients that are all about 1 in a natural image.
 
-    Pixels are the sigmoid of planes, so that none leaves 0..1: 4 logits are one unit of brightness around grey.
+    Pixels are the sigmoid of planes, so that none leaves 0..1: 4 logits are one unit of brightness around grey. Planes
+    of more than `contrast` (root mean square, 1 in a natural image) are scaled down to it; 0 for no bound.
     """
 
-    def __init__(self, shape: tuple[int, int, int], statistics: Statistics) -> None:
+    def __init__(self, shape: tuple[int, int, int], statistics: Statistics, contrast: float = 0) -> None:
+        self.contrast = contrast
         _, self.height, self.width = shape
         grid = frequencies(self.height, self.width)
         lowest = 1 / max(self.height, self.width)
@@ -61,6 +63,9 @@ class Space:
         """(B, C, H, F) complex to (B, C, H, W) pixels in 0..1."""
         self.to(coefficients.device)
         planes = torch.fft.irfft2(coefficients * self.scale, s=(self.height, self.width), norm="ortho")
+        if self.contrast:
+            found = planes.square().mean((1, 2, 3), keepdim=True).sqrt()
+            planes = planes * (self.contrast / found.clamp(min=self.contrast))
         mixed = torch.einsum("bchw,cd->bdhw", planes, self.axes)
         return torch.sigmoid(mixed + self.mean[:, None, None])
 

@@ -15,7 +15,7 @@ from innersight.patterns.parameterize.fourier import Space
     source="Fel et al. 2023, arXiv:2306.06805",
     use="for classes and deep layers, above all of robust networks: contrast stays natural at every frequency",
 )
-def maco(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
+def maco(shape: tuple[int, int, int], statistics: Statistics, contrast: float = 0) -> Parameterization:
     """Write an image as the phases of its Fourier coefficients; the magnitudes are those of natural images.
 
     Here the magnitudes follow the spectrum of each decorrelated colour.

@@ -11,7 +11,7 @@ from innersight.patterns.parameterize import Parameterization, logit, parameteri
     source="Erhan et al. 2009, Visualizing Higher-Layer Features of a Deep Network",
     use="to see how far a response can rise: fast, and the image looks like noise",
 )
-def pixels(shape: tuple[int, int, int], statistics: Statistics) -> Parameterization:
+def pixels(shape: tuple[int, int, int], statistics: Statistics, contrast: float = 0) -> Parameterization:
     """Write an image as the logits of its pixels, each free of the others."""
 
     def start(generator: torch.Generator) -> torch.Tensor:
