@@ -9,9 +9,7 @@ from torch import Tensor
 WAKING = 16  # updates in which silent units are woken, see tap.redirected
 LONGER = 128  # and so many more for those that are silent still
 CHECK = 16  # updates between looks at how far the images are: the only times the host waits for the device
-RISING = 0.01  # an image has settled when CHECK updates add less than this share of its rise,
-SLOWING = 0.03  # or less than this, each look less than the one before, so that
-REMAINING = 0.05  # less than this share of its rise would still follow
+RISING = 0.03  # an image has settled when twice CHECK updates add less than this share of its rise
 FALLING = 32  # updates over which the steps of an image that has settled fall to nothing
 LATEST = 0.25  # of all updates: those of an image that has not settled begin to fall then
 BETAS = (0.5, 0.9)  # of Adam: every update sees another view, so that what the last ones saw soon misleads
@@ -28,18 +26,7 @@ def rate(since: int, falling: int) -> float:
 
 
 def settled(trace: Sequence[Tensor], span: int) -> bool:
-    """Whether the objective, under the view of each update, has come near to where it would rise in the end.
-
-    The means of the last three spans are compared. What they add to the rise falls by a quotient, and were that to go
-    on, the rest would be a geometric series.
-    """
+    """Whether the objective, under the view of each update, has risen little from the third last span to the last."""
     first = float(torch.stack(list(trace[:4])).mean())
-    before, last, now = map(float, torch.stack(list(trace[-3 * span :])).view(3, span).mean(1))
-    rise, added, earlier = abs(now - first), now - last, last - before
-    if added < RISING * rise:
-        return True
-    if added >= min(earlier, SLOWING * rise):
-        return False
-    quotient = added / earlier
-    rest = added * quotient / (1 - quotient)
-    return rest < REMAINING * (rise + rest)
+    before, _, now = torch.stack(list(trace[-3 * span :])).view(3, span).mean(1).tolist()
+    return bool(now - before < RISING * abs(now - first))
