@@ -36,7 +36,7 @@ def measure() -> list[Row]:
 
 def _commands(file: Path) -> list[Row]:
     def cli(*words: str):
-        return lambda: subprocess.run([sys.executable, "-m", "innersight.cli", *words], check=True, capture_output=True)
+        return lambda: subprocess.run([sys.executable, "-m", "innersight", *words], check=True, capture_output=True)
 
     bare = [sys.executable, "-c", SCRIPT.format(net=NET, file=str(file))]
     script = {"script of torch and torchvision": lambda: subprocess.run(bare, check=True, capture_output=True)}

@@ -67,7 +67,7 @@ def _served(folder: Path) -> list[Row]:
 
 
 def _started(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "innersight.cli", "view", str(folder), "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "innersight", "view", str(folder), "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     found = re.search(r"http://\S+", process.stdout.readline() if process.stdout else "")
     assert found

@@ -9,7 +9,7 @@ from innersight import toons
 
 def measure() -> list[Row]:
     def cli(*words: str):
-        return lambda: subprocess.run([sys.executable, "-m", "innersight.cli", *words], check=True, capture_output=True)
+        return lambda: subprocess.run([sys.executable, "-m", "innersight", *words], check=True, capture_output=True)
 
     def draw() -> None:
         for seed in range(20):

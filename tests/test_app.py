@@ -521,7 +521,7 @@ def toon(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started(folder: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start `innersight view` and return it and the address it prints."""
-    command = [sys.executable, "-m", "innersight.cli", "view", str(folder), "--port", "0", "--no-browser", *options]
+    command = [sys.executable, "-m", "innersight", "view", str(folder), "--port", "0", "--no-browser", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -58,7 +58,7 @@ def test_every_command_explains_itself(command):
 
 def test_help_does_not_import_torch():
     script = "import sys, runpy; sys.argv = ['innersight', 'layers', '--help']\n"
-    script += "try: runpy.run_module('innersight.cli', run_name='__main__')\n"
+    script += "try: runpy.run_module('innersight', run_name='__main__')\n"
     script += "except SystemExit: print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
@@ -384,7 +384,7 @@ def test_interpretability_of_chosen_units(tmp_path, by):
 
 def test_patterns_ended_by_ctrl_c_go_on(tmp_path):
     words = ["patterns", "toon", "stage1:0-31", "--size", "24", "--steps", "48", "--until", "steps", "--out", "a.json"]
-    command = [sys.executable, "-m", "innersight.cli", *words]
+    command = [sys.executable, "-m", "innersight", *words]
     kept = tmp_path / "a.json.kept"
     # A test run that a shell put in the background has Ctrl-C ignored, and would pass that on.
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}

@@ -1,4 +1,4 @@
-"""`python -m innersight.cli`."""
+"""`python -m innersight`."""
 
 from innersight.cli import main
 
