@@ -47,7 +47,7 @@ def test_an_image_has_settled_when_two_spans_add_little_of_its_rise(first: float
     for now in (10.0, 20.0):
         rise = abs(now - first)
         for share, ended in ((0.99, True), (1.01, False), (-3.0, True), (3.0, False), (0.0, True)):
-            before = now - share * 0.03 * rise
+            before = now - share * 0.04 * rise
             # It does not matter when it rose between them.
             for between in (before, now, now + rise):
                 levels = traced(before, between, now, first=first, age=age, span=span)

@@ -9,7 +9,7 @@ from torch import Tensor
 WAKING = 16  # updates in which silent units are woken, see tap.redirected
 LONGER = 128  # and so many more for those that are silent still
 CHECK = 16  # updates between looks at how far the images are: the only times the host waits for the device
-RISING = 0.03  # an image has settled when twice CHECK updates add less than this share of its rise
+RISING = 0.04  # an image has settled when twice CHECK updates add less than this share of its rise
 FALLING = 32  # updates over which the steps of an image that has settled fall to nothing
 LATEST = 0.25  # of all updates: those of an image that has not settled begin to fall then
 BETAS = (0.5, 0.9)  # of Adam: every update sees another view, so that what the last ones saw soon misleads
