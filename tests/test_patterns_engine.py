@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +80,23 @@ def test_one_that_stops_rising_leaves_before_the_others() -> None:
     assert "unconverged" in patterns(model, "relu2:5", steps=8, seeds=1).scores[0].flags
     # Made to go on, it had stopped rising all the same.
     assert patterns(model, "relu2:5", steps=slow.steps, seeds=1, until="steps").scores[0].converged
+
+
+def test_the_looks_of_others_do_not_say_when_a_unit_is_silent() -> None:
+    model = tiny("in-place")
+    with tap.untouched(model):
+        slots = PatternOptimizer(model, jobs(model, "conv2:0"), recipe(model, 200), {}, 2, 2)
+        slots.fill()
+        (slot,) = slots._running[0][1]
+        # It spoke last at its own look, and another image comes to its end soon after.
+        slot.trace = [torch.tensor(1.0)] * 36 + [torch.tensor(0.0)] * 18
+        slot.age = 54
+        list(slots._parts())
+        assert not slot.longer
+        slot.trace += [torch.tensor(0.0)] * 10
+        slot.age = 64
+        list(slots._parts())
+        assert slot.longer
 
 
 def test_a_batch_in_parts_gives_the_same_images() -> None:
@@ -386,6 +405,21 @@ def test_the_estimate_counts_and_measures() -> None:
     assert "7 objectives, 28 images:" in str(found)
     longer = estimate(model, ["conv1", "class:ash"], steps=100_000, seeds=2)
     assert longer.seconds > 100 * found.seconds
+
+
+def test_the_estimate_is_the_time_of_one_update_times_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    original = PatternOptimizer._gradients
+
+    def counted(self: PatternOptimizer, part: Any) -> Any:
+        passes.append(1)
+        return original(self, part)
+
+    monkeypatch.setattr(PatternOptimizer, "_gradients", counted)
+    monkeypatch.setattr(engine_module, "time", SimpleNamespace(perf_counter=lambda: float(len(passes))))
+    # Every update takes one second of this clock, and nothing else takes any.
+    assert estimate(tiny("in-place"), "class:ash", steps=10, seeds=1).seconds == 10
+    assert len(passes) == 3
 
 
 def test_the_estimate_refuses_what_patterns_would_refuse() -> None:

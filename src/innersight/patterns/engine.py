@@ -262,7 +262,7 @@ _INPUTS = ("images", "scan", "reference", "init", "keep", "ray", "judge", "progr
 
 
 def _short(recipe: Recipe) -> Recipe:
-    return replace(recipe, options=replace(recipe.options, steps=3))
+    return replace(recipe, options=replace(recipe.options, steps=4))
 
 
 def _seconds(slots: PatternOptimizer) -> float:
@@ -270,8 +270,8 @@ def _seconds(slots: PatternOptimizer) -> float:
     slots.fill()
     slots.advance(1)
     start = time.perf_counter()
-    slots.advance(2)
-    return (time.perf_counter() - start) / 2
+    made = slots.advance(2)
+    return (time.perf_counter() - start) / made
 
 
 def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any, *, imitates: bool = False) -> Recipe:

@@ -170,8 +170,8 @@ class PatternOptimizer:
         self._optimizer.add_param_group({"params": [slot.free]})
         return slot
 
-    def advance(self, most: int) -> None:
-        """Make the steps up to the next look, `most` at most."""
+    def advance(self, most: int) -> int:
+        """Make the steps up to the next look, `most` at most; return how many."""
         parts = list(self._parts())
         ends = [(slots[0].age, self._end(job, slots[0])) for job, slots in self._running]
         count = min(min(most, CHECK - age % CHECK, end - age) for age, end in ends)
@@ -193,6 +193,7 @@ class PatternOptimizer:
                 for _, (first, *_) in self._running:
                     if first.age in STAGES:
                         first.grown.append((first.age, first.free.detach().clone()))
+        return count
 
     def _end(self, job: PatternJob, slot: _Slot) -> int:
         """Return after which update an image is to be looked at again, the next check aside."""
@@ -222,7 +223,8 @@ class PatternOptimizer:
                 self._model, wanted, together=together, references=self._references, compiled=self._compiled
             )
             for slot in slots:
-                slot.longer |= slot.age >= slot.woken + slot.span and _silent(slot)
+                # The batch is also looked at when another image comes to its end, or memory to its own.
+                slot.longer |= slot.age % CHECK == 0 and slot.age >= slot.woken + slot.span and _silent(slot)
             young = [row for row, slot in enumerate(slots) if slot.age < slot.woken]
             waking = torch.tensor(young, device=device) if young else None
             windows = None
