@@ -99,6 +99,23 @@ def test_a_branch_that_begins_at_zero_is_not_taken_for_a_rectified_one() -> None
     assert default_layers(model) == ("0", "1.relu", "2.relu", "3")
 
 
+def test_a_gate_is_not_taken_for_a_rectified_layer() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu, self.conv, self.gate = nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.Sigmoid()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(self.relu(x))
+            return x + y * self.gate(y)
+
+    torch.manual_seed(0)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), *(Block() for _ in range(3)), *head).eval()
+    model = Model(net, InputSpec(16, 16), ("a", "b", "c"), "gated", "a test")
+    assert default_layers(model) == ("0", "1.relu", "2.relu", "3")
+
+
 def test_parts_that_are_rectified_stay_whole() -> None:
     assert default_layers(published("resnet18")) == ("relu", "layer1", "layer2", "layer3", "layer4")
 

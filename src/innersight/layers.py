@@ -142,6 +142,8 @@ def _rectified_in(model: Model, step: Layer) -> str:
         and layer.units >= step.units
         and (layer.parameters or layer.role == "activation")
         and _rectified(model, layer.name)
+        # A gate such as a sigmoid is positive everywhere.
+        and _ranges(model)[layer.name][0] == 0
     ]
     return inside[-1] if inside else step.name
 
