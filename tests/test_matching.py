@@ -16,6 +16,7 @@ from innersight.activations import compute
 from innersight.errors import InnersightError
 from innersight.image import Image, ImageError, as_image, stack
 from innersight.input_spec import InputSpec
+from innersight.layers import default_layers
 from innersight.matching import DEFINITION
 from innersight.matching.assign import assign, interval
 from innersight.model import Model
@@ -181,6 +182,33 @@ def test_errors() -> None:
     broken.net.conv2.weight.data[0] = torch.nan
     with pytest.raises(InnersightError, match="relu2 contains values that are not finite"):
         ins.match(model, broken, IMAGES)
+
+
+class Bottleneck(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.first = nn.Conv2d(4, 8, 1), nn.ReLU()
+        self.deep, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()
+        self.narrow = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.narrow(self.second(self.deep(self.first(self.wide(x)))))
+
+
+def test_checkpoints_are_matched_where_a_dead_layer_makes_another_one_the_default() -> None:
+    def checkpoint(dead: bool) -> Model:
+        torch.manual_seed(0)
+        block = Bottleneck()
+        if dead:
+            nn.init.constant_(block.deep.weight, 0.0)
+            nn.init.constant_(block.deep.bias, -1.0)
+        head = [nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), block, *head).eval()
+        return Model(net, InputSpec(24, 24), ("a", "b"), "checkpoint", "")
+
+    before, after = checkpoint(dead=True), checkpoint(dead=False)
+    assert default_layers(before) == ("0", "1.first", "2")
+    assert tuple(ins.match(before, after, IMAGES).layers) == default_layers(after) == ("0", "1.second", "2")
 
 
 def test_another_size_is_told() -> None:

@@ -15,7 +15,7 @@ from innersight.call import public
 from innersight.errors import InnersightError
 from innersight.input_spec import InputSpec
 from innersight.inputs import ImageReader, network_input, repeatable
-from innersight.layers import check_layers, default_layers
+from innersight.layers import check_layers, default_layers, survey
 from innersight.matching.assign import assign
 from innersight.matching.moments import PairMoments, total
 from innersight.matching.result import LayerMatch, Matching
@@ -47,7 +47,7 @@ def match(
     images
         Anything that holds images, see `innersight.inputs.entries`; at least two.
     layers
-        Names of layers; None for the default layers.
+        Names of layers; None for the default layers of `after`.
     seed
         Of the order in which the images are read.
 
@@ -171,9 +171,11 @@ def _grow(kept: dict[int, PairMoments], key: int, a: Tensor, b: Tensor) -> None:
 def _layers(before: Model, after: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     """Return the layers to match. Raises InnersightError naming those that differ."""
     if not layers:
+        # Which layers are the default depends on activations too, and so differs between checkpoints of one network.
         first, second = default_layers(before), default_layers(after)
-        if first != second:
-            differ = [name for name in (*first, *second) if name not in first or name not in second]
+        known = [{layer.name for layer in survey(model)} for model in (before, after)]
+        differ = [name for name in dict.fromkeys((*first, *second)) if not all(name in own for own in known)]
+        if differ:
             raise InnersightError(
                 f"{before.name} and {after.name} are not the same network: {', '.join(differ[:6])} are not in both; "
                 "match two checkpoints of one network, or name layers that both have"
