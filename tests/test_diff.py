@@ -300,6 +300,25 @@ def test_the_command_writes_the_page_into_a_study(tmp_path: Path) -> None:
     assert not (tmp_path / "s" / "match.png").exists()
 
 
+@pytest.mark.parametrize("asked", [["match", "small:4", "small:4"], ["dissect", "small:4"]])
+def test_the_commands_write_nothing_into_a_study_of_another_network(
+    pair: tuple[Model, Model], tmp_path: Path, asked: list[str]
+) -> None:
+    data, drawn, folder = tmp_path / "data", tmp_path / "masks" / "hair", tmp_path / "s"
+    data.mkdir()
+    drawn.mkdir(parents=True)
+    for seed in range(3):
+        image(seed).display(pair[1].input).save(data / f"{seed}.png")
+        image(seed + 3).display(pair[1].input).save(drawn / f"{seed}.png")
+    study(pair[1], IMAGES[:1], folder, plan=replace(PLAN, units=0))
+    masks = ["--masks", str(drawn.parent)] if asked[0] == "dissect" else []
+    there = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    out = CliRunner().invoke(app, [*asked, str(data), *masks, "--out", str(folder)])
+    assert isinstance(out.exception, InnersightError)
+    assert "a study of another network" in str(out.exception)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == there
+
+
 ODD: list[dict[str, Any]] = [
     {"predictions": []}, {"examples": 3}, {"examples": {"images": 4, "peaks": {"0": [[1.0]]}, "why": None}},
     {"predictions": [{"label": 1, "probability": 0.5, "logit": 0.0}] * 4}, {"heat": None},

@@ -103,6 +103,14 @@ class Call:
         name = f"{self.name}.png" if default == "" else default
         deliver(result, self.json, self.out, name, **self.drawing, **drawing)
 
+    def check_study(self, folder: Path, name: str = "model") -> None:
+        """Raise InnersightError, before the work, where a folder cannot become or is not the study of a network."""
+        self._load()
+        if folder.exists():
+            from innersight.storage.store import Store
+
+            Store.of_network(folder, self.arguments[name].digest(concepts=False))
+
     def report(self, model: Any, named: Iterable[Sequence[str]], folder: Path) -> None:
         """Write the report of the study that the command left something in; where that cannot be, say why.
 
@@ -122,11 +130,10 @@ class Call:
         if self._loaded:
             return
         self._loaded = True
-        names = [name for name, one in self.signature.parameters.items() if "Model" in one.kinds]
         loaded = {
             name: load(self.arguments[name], self.weights if name == "model" else None, self.device)
-            for name in names
-            if self.arguments.get(name) is not None
+            for name, one in self.signature.parameters.items()
+            if "Model" in one.kinds and self.arguments.get(name) is not None
         }
         self.arguments |= loaded
         if self.study is not None:

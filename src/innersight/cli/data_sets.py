@@ -102,6 +102,8 @@ def dissect(call: Call, *, words: Words = None, clip: Clip = None, json: Json = 
         raise InnersightError("dissect needs --masks FOLDER, or --words FILE and --clip DIR, and not both")
     if (words is None) != (clip is None):
         raise InnersightError("--words FILE and --clip DIR belong together: CLIP compares words with images")
+    if folder is not None:
+        call.check_study(folder)
     if words is None or clip is None:
         result = call.run()
     else:

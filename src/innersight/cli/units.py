@@ -60,6 +60,8 @@ def match(call: Call, *, json: Json = False, out: StudyOut = None) -> None:
     """
     folder, files = study_and_files(out)
     call.json, call.out = json, files or None
+    if folder is not None:
+        call.check_study(folder, "after")
     result = call.run()
     call.deliver(result, "matching", default=str((folder or Path()) / "match.png"))
     if folder is not None:
