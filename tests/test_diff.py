@@ -286,6 +286,17 @@ def test_a_matching_of_another_network_is_refused(pair: tuple[Model, Model], tmp
     assert [row["layer"] for row in network["matched"]] == ["relu1"]
 
 
+def test_a_comparison_that_fails_is_an_error_and_takes_no_place(pair: tuple[Model, Model], tmp_path: Path) -> None:
+    before, after = pair
+    keep_matching(match(before, after, IMAGES, ["relu1"]), IMAGES, tmp_path / "s")
+    broken = tiny("in-place", seed=1)
+    broken.net.head.bias.data[0] = torch.inf
+    with pytest.raises(InnersightError, match="scores that are not finite"):
+        keep_matching(match(broken, after, IMAGES, ["relu2"]), IMAGES, tmp_path / "s")
+    (network,) = document(Study.open(tmp_path / "s"))["networks"]
+    assert [row["layer"] for row in network["matched"]] == ["relu1"]
+
+
 def test_the_command_writes_the_page_into_a_study(tmp_path: Path) -> None:
     for seed in range(3):
         image(seed).display(tiny("in-place").input).save(tmp_path / f"{seed}.png")

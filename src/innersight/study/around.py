@@ -6,6 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+from innersight.errors import InnersightError
 from innersight.layers import has_grid
 from innersight.matching import Matching
 from innersight.model import Model
@@ -15,6 +16,7 @@ from innersight.storage.store import Store
 from innersight.study.compared import Compared, epoch_of
 from innersight.study.compute import reopened, requested
 from innersight.study.documents import write_documents
+from innersight.study.panel import StudyTask
 from innersight.study.panels.diff import diff
 from innersight.study.plan import Plan
 from innersight.study.result import Study
@@ -69,7 +71,8 @@ def keep_matching(found: Matching, images: Any, study: str | Path, *, progress: 
     ------
     InnersightError
         Where the folder holds a study of another network or cannot be written, where an image of the study has changed,
-        and while another process is at work on it.
+        where the network before gives scores that are not finite, and while another process is at work on the study.
+        What its network was compared with before is still there then.
 
     Examples
     --------
@@ -91,6 +94,11 @@ def keep_matching(found: Matching, images: Any, study: str | Path, *, progress: 
         other = Compared(found.before, epoch_of(found.before.source), found)
         work = TaskProgress(progress)
         context = replace(context, compared=(other,), progress=work.within)
-        made = {str(key) for key, _ in carry_out(store, diff(context), work)}
+        made = {str(key) for key, _ in carry_out(store, diff(context), work, _raised)}
         store.drop_others({name for name in store.names() if Key.parse(name).panel != "diff"} | made)
     write_documents(store)
+
+
+def _raised(task: StudyTask, error: InnersightError) -> None:
+    # A study goes on without a comparison that fails; here it is all that was asked for.
+    raise error
