@@ -13,8 +13,9 @@ from networks import image, tiny
 from serving import hosted
 from test_accessible import PLACES, WINDOWS, axe, serious  # noqa: F401
 
+from innersight.matching import match
 from innersight.scan import scan
-from innersight.study import Plan, study
+from innersight.study import Plan, Study, keep_matching, study
 
 pytestmark = pytest.mark.browser
 PLAN = Plan(layers=("relu1", "relu2"), units=2, steps=2, seeds=1, methods=("gradcam",), concepts=0, trust=0, size=24)
@@ -72,6 +73,19 @@ def test_a_slider_drives_predictions_maps_and_patterns(chromium: Any, address: s
     reader.ready()
     assert slider.get_attribute("aria-valuetext") == "epoch 5"
     reader.close()
+
+
+def test_patterns_are_spoken_of_where_they_were_drawn(chromium: Any, compared: Path, tmp_path: Path) -> None:
+    images = [image(seed) for seed in range(4)]
+    keep_matching(match(tiny("in-place", seed=3), tiny("in-place"), images), images, tmp_path)
+    for study_, drawn in ((tmp_path, False), (compared, True)):
+        reader = Reader(chromium, Study.open(study_).report(tmp_path / "report.html").as_uri())
+        reader.go("#/diff", "beside")
+        said = reader.page.locator("main").inner_text()
+        assert "its partner in the other one, with the" in said
+        assert ("with the pattern of each and its activation map over the image" in said) == drawn
+        assert ("with the activation map of each over the image" in said) != drawn
+        reader.close()
 
 
 def test_the_navigation_and_the_search_lead_there(chromium: Any, address: str) -> None:

@@ -126,8 +126,9 @@ function matching(other) {
 /** Units in pairs: the pattern and the map of each, by both networks. */
 function units(study, diff, other) {
   if (!other.layers.length) return null;
+  const drawn = other.layers.some(({ at }) => other.patterns[String(at)] && diff.own.patterns[String(at)]);
   return [h("h2", {}, "Units side by side"),
-    h("p", { class: "quiet" }, "For each unit of this network its partner in the other one, with the pattern of each and its activation map over the image that excites this network's unit most, on one scale."
+    h("p", { class: "quiet" }, `For each unit of this network its partner in the other one, with the${drawn ? " pattern of each and its" : ""} activation map${drawn ? "" : " of each"} over the image that excites this network's unit most, on one scale.`
       + examplesLead(diff.own.examples)),
     other.layers.map((row) => {
       const { name, units: shown, images } = diff.layers[row.at];
