@@ -58,6 +58,22 @@ def test_a_hundred_thousand_files_stream(tmp_path: Path) -> None:
     assert list(itertools.islice(find_images([tmp_path] * 100), 3)) == sorted(folder.iterdir())[:3]
 
 
+def test_what_a_study_has_written_is_no_image_of_the_folder_it_lies_in(tmp_path: Path) -> None:
+    there = [
+        save(tmp_path / "1.png", 1),
+        save(tmp_path / "web" / "2.png", 2),
+        save(tmp_path / "study" / "images" / "3.png"),
+    ]
+    plan = Plan(layers=("relu2",), units=1, steps=1, seeds=1, methods=("gradcam",), concepts=0, trust=0)
+    for _ in range(2):
+        ins.study(tiny("in-place"), there[:2], tmp_path / "study", plan=plan).render()
+        assert any((tmp_path / "study" / "web").rglob("*.webp"))
+        assert sorted(find_images([tmp_path])) == sorted(there)
+    # Where it lies in the folder of the images itself, too.
+    ins.study(tiny("in-place"), there[:1], tmp_path, plan=plan).render()
+    assert sorted(find_images([tmp_path])) == sorted([there[0], there[2]])
+
+
 def test_links_that_lead_in_circles(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png")
     (tmp_path / "a" / "up").symlink_to(tmp_path)

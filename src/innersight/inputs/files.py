@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from innersight.image import SUFFIXES
+from innersight.storage.study_folder import DATABASES, FOLDERS
 
+WRITTEN = frozenset(FOLDERS) - {"images"}  # folders of a study that hold pictures it made of others
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -18,7 +20,8 @@ def is_tar(path: Path) -> bool:
 def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Yield the files named, and for each folder the image files below it, sorted, one folder after the other.
 
-    Folders that are links are followed, each once; hidden files and folders are left out. A folder without any image
+    Folders that are links are followed, each once; hidden files and folders are left out, and what a study that lies
+    there or below has written, such as sheets of patterns. A folder without any image
     file, or below one that cannot be listed, is yielded itself, so that reading it reports this. A path that does not
     exist and holds `*`, `?` or `[` is a pattern; `**` stands for any folders.
     """
@@ -74,8 +77,9 @@ def _listing(folder: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, b
     if (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))
+    written = WRITTEN if {entry.name for entry in entries}.issuperset(DATABASES) else frozenset()
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name in written:
             continue
         inside = _is_folder(entry)
         if inside or os.path.splitext(entry.name)[1].lower() in SUFFIXES:
