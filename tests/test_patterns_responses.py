@@ -147,9 +147,13 @@ RED = as_image(np.array([[[255, 0, 0]]], np.uint8).repeat(32, 0).repeat(32, 1))
 @pytest.mark.parametrize("rectify", [nn.ReLU(), nn.ReLU(inplace=True), Clamp(), nn.Threshold(0.0, 0.0)])
 def test_a_unit_that_sleeps_long_is_woken_longer(rectify: nn.Module) -> None:
     red = load(Red(rectify).eval(), input=InputSpec(32, 32, fit="squash"))
-    found = patterns(red, "on:0", steps=200, seeds=1, images=[RED])
+    found = patterns(red, "on:0", steps=200, seeds=1, images=[RED], contrast=0)
     assert found.scores[0].activation > 0
-    assert "dead" not in found.scores[0].flags
+    assert not {"dead", "silent"} & set(found.scores[0].flags)
+    # It responds to pure red only, which is more than the contrast of natural images.
+    bounded = patterns(red, "on:0", steps=200, seeds=1, images=[RED]).scores[0]
+    assert bounded.activation == 0
+    assert bounded.flags[0] == "silent"
 
 
 def test_a_unit_that_images_excite_is_silent_and_not_dead() -> None:
