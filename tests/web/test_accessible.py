@@ -109,6 +109,22 @@ def test_axe_finds_nothing_serious_in_the_app(chromium: Any, port: int, axe: str
     reader.close()
 
 
+SPILLED = """() => [...document.querySelectorAll("main section, main .abreast, main .group")]
+  .filter((one) => one.clientHeight && one.scrollHeight > one.clientHeight + 4)
+  .filter((one) => getComputedStyle(one).overflow === "visible")
+  .map((one) => `${one.id}.${one.className}: ${one.scrollHeight} in ${one.clientHeight}`)"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_part_of_a_page_lies_over_another(chromium: Any, report: Path, width: int) -> None:
+    reader = Reader(chromium, report.as_uri(), viewport={"width": width, "height": 900})
+    for page, heading in PAGES.items():
+        reader.go(page, heading)
+        assert reader.page.evaluate(SPILLED) == [], page
+    reader.close()
+
+
 @pytest.mark.browser
 def test_nothing_moves_for_who_asked_for_less_motion(chromium: Any, report: Path) -> None:
     for motion, still in (("reduce", True), ("no-preference", False)):

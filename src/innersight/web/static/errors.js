@@ -320,6 +320,6 @@ function difference(errors, documents, { kind, number: own, effect }) {
 /** In how many pairs the wrong image has more of it than the right one; half is no difference. */
 function effectBar({ effect }) {
   const words = `in ${percent(effect)} of the pairs the wrong image has more of it`;
-  return h("span", { class: "pairs", title: words }, hidden(words), h("span", { class: "pairs-fill", "aria-hidden": "true",
+  return h("span", { class: "pairs-bar", title: words }, hidden(words), h("span", { class: "pairs-bar-fill", "aria-hidden": "true",
     style: { left: `${100 * Math.min(0.5, effect)}%`, width: `${100 * Math.abs(effect - 0.5)}%` } }));
 }

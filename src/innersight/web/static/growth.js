@@ -18,7 +18,9 @@ export function growing(drawn, i, label) {
   const { growth } = drawn;
   if (!growth) return finished;
   const { sheet, stages } = growth;
-  const last = stages.length - 1;
+  // The stages are those of the pattern that took longest.
+  const steps = drawn.score[i].steps ?? stages[stages.length - 1];
+  const last = Math.max(1, stages.findIndex((stage) => stage >= steps));
   let at = last;
   let timer = 0;
   const canvas = h("canvas", { role: "img", "aria-label": label, hidden: true });
@@ -30,7 +32,7 @@ export function growing(drawn, i, label) {
   function show(next) {
     at = next;
     slider.value = String(at);
-    const words = at === 0 ? "random pixels" : at === last ? `finished after ${count(stages[last])} updates` : `after ${count(stages[at])} updates`;
+    const words = at === 0 ? "random pixels" : at === last ? `finished after ${count(steps)} updates` : `after ${count(stages[at])} updates`;
     slider.setAttribute("aria-valuetext", words);
     output.textContent = words;
     finished.hidden = at < last;
