@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from innersight.scan import Scan
 
 EXAMPLES = 3
+CALM = 1 / 3  # of the learning rate, for natural patterns: larger steps leave grain
 
 
 @public(layer="what", layers="what", target="what", targets="what")
@@ -305,8 +306,9 @@ def recipe_of(model: Model, options: PatternOptions, images: Any, init: Any, *, 
     if init is not None:
         spec = replace(model.input, height=height, width=width)
         first = spec.denormalise(read_one(init, spec, "init").tensor(spec)[None])[0].clamp(0, 1)
-    lr = make(shape, statistics, 0).lr if options.lr is None else options.lr
-    contrast = 0.0 if imitates or init is not None or options.natural else options.contrast
+    own = make(shape, statistics, 0).lr * (CALM if options.natural else 1)
+    lr = own if options.lr is None else options.lr
+    contrast = 0.0 if imitates or init is not None else options.contrast
     settled = replace(options, size=(height, width), statistics=statistics, compile=backend, lr=lr, contrast=contrast)
     return Recipe(shape, settled, first)
 

@@ -141,8 +141,8 @@ class PatternOptions:
         Weight of the term that makes variants differ; 0 for none. Unused with one variant.
     contrast : float
         Largest contrast of a pattern (root mean square of its decorrelated colours) where 1 is that of natural images;
-        0 or more, 0 for no bound. Without one, what excites a unit most is pure colours. Unused with "pixels", with
-        `natural`, `init` and a `reference`, whose images say what contrast is natural.
+        0 or more, 0 for no bound. Without one, what excites a unit most is pure colours. Unused with "pixels", and with
+        `init` and a `reference`, which have a contrast of their own.
     natural : float
         0 draws the strongest image. Above 0, up to 1, the image shall look to the network like the images given that
         excite it most: the values of several layers, sorted, are matched to theirs. 0.5 balances both. Needs images.
@@ -155,7 +155,8 @@ class PatternOptions:
     views : Views
         Random transformations under which each update sees the image: shift, zoom, rotate, crop, noise, pad.
     lr : float or None
-        Learning rate of Adam; above 0, below 100. The parameterization's own when None.
+        Learning rate of Adam; above 0, below 100. When None the parameterization's own, a third of it for `natural`
+        above 0.
     until : str
         When an image is finished: "converged" when it stops rising, or after `steps`; "steps" only after all steps.
     precision : str
