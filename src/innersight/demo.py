@@ -18,7 +18,7 @@ CHARACTER = "ambra"
 SEEDS = (90_001, 90_004)
 SCANNED = range(91_000, 91_011)
 QUANTILE = 0.05  # hair and clothes are far larger than the share of locations that is usual for photographs
-PLAN = Plan(units=8, steps=80, negatives=2, trust=24)
+PLAN = Plan(units=8, negatives=2, trust=24)
 
 
 def demo(out: str | Path, *, progress: Callable[[int, int, str], None] | None = None) -> Path:
