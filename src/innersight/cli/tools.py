@@ -51,7 +51,7 @@ def toons(
         Path | None, typer.Option(help="Also write masks of the characters' parts, into this folder, for `dissect`.")
     ] = None,
     colours: Annotated[
-        str, typer.Option(help="own, or shuffled between the characters: then no colour gives one away.")
+        str, typer.Option(help="own, or shuffled: each image in the colours of a character thrown for it.")
     ] = "own",
 ) -> None:
     """Draw the embedded characters into a folder for each class, to train on."""

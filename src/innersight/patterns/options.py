@@ -141,8 +141,8 @@ class PatternOptions:
         Weight of the term that makes variants differ; 0 for none. Unused with one variant.
     contrast : float
         Largest contrast of a pattern (root mean square of its decorrelated colours) where 1 is that of natural images;
-        0 or more, 0 for no bound. Without one, what excites a unit most is pure colours. Unused with "pixels", and with
-        `init` and a `reference`, which have a contrast of their own.
+        0 or more, 0 for no bound. Without one, what excites a unit most is pure colours. Unused with "maco" and
+        "pixels", and with `init` and a `reference`, which have a contrast of their own.
     natural : float
         0 draws the strongest image. Above 0, up to 1, the image shall look to the network like the images given that
         excite it most: the values of several layers, sorted, are matched to theirs. 0.5 balances both. Needs images.

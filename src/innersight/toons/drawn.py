@@ -22,7 +22,7 @@ class Drawn:
     size
         Pixels to a side, at least 16.
     colours
-        "own", or "shuffled" between the characters, so that no colour gives one away; see `draw`.
+        "own", or "shuffled" between the characters; see `draw`.
 
     Raises
     ------

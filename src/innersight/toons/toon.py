@@ -154,7 +154,7 @@ def draw(name: str, seed: int, *, size: int = 96, without: str | None = None, co
         with no passers-by and nothing in front; that grey still has the mask `background`.
     colours
         "own": hair, eyes, clothes and accessories have the character's colours. "shuffled": those of a character thrown
-        for each image, so that no colour gives a character away.
+        for each image. Colours say less of the character then, not nothing: see docs/decisions/0021.
 
     Returns
     -------

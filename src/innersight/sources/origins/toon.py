@@ -14,7 +14,7 @@ NETWORKS = {"": "run", "robust": "robust"}
 
 @registry.register("Embedded example", use="To try Innersight without a network or images of your own.", example="toon")
 def toon(name: str, request: LoadRequest) -> Model:
-    """Load an embedded run; `robust` learned shapes only, and to withstand small changes."""
+    """Load an embedded run; `robust` learned characters in each other's colours, and to withstand small changes."""
     if name not in NETWORKS:
         raise InnersightError(f"toon:{name}: there is no such embedded network: write `toon` or `toon:robust`")
     # Not files("innersight.toons"): that imports what draws toons.

@@ -20,7 +20,8 @@ export function growing(drawn, i, label) {
   const { sheet, stages } = growth;
   // The stages are those of the pattern that took longest.
   const steps = drawn.score[i].steps ?? stages[stages.length - 1];
-  const last = Math.max(1, stages.findIndex((stage) => stage >= steps));
+  const own = stages.findIndex((stage) => stage >= steps);
+  const last = own > 0 ? own : stages.length - 1;
   let at = last;
   let timer = 0;
   const canvas = h("canvas", { role: "img", "aria-label": label, hidden: true });
